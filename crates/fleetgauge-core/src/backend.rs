@@ -1,0 +1,205 @@
+//! The seam to what holds the metrics: one rendered query in, one answer or typed failure out.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::params::Params;
+use crate::query::{QueryName, QueryType};
+use crate::result::Answer;
+
+/// Answers one question: the samples for this rendered query, now.
+///
+/// A backend neither caches nor retries nor bounds its concurrency; [`CachedSource`] does, for all backends
+/// in one place. A fetch may be dropped at any await, when its deadline passes.
+///
+/// [`CachedSource`]: crate::source::CachedSource
+pub trait Backend: Send + Sync + 'static {
+    /// The answer to `query`.
+    ///
+    /// *Errors*: [`FetchError`]. "No series" is not an error but an empty [`Answer`].
+    fn fetch(&self, query: &RenderedQuery) -> impl Future<Output = Result<Answer, FetchError>> + Send;
+}
+
+/// A query with its parameters filled in.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RenderedQuery {
+    /// The query's name.
+    pub name: QueryName,
+    /// The language of `text`.
+    pub query_type: QueryType,
+    /// The query, ready for the backend.
+    pub text: String,
+    /// The caller's parameters, for backends that select by them instead of by text.
+    pub params: Arc<Params>,
+    /// How much time is left for the fetch.
+    pub timeout: Duration,
+}
+
+/// Why a backend has no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// No connection, or it broke.
+    #[error("unreachable: {detail}")]
+    Unreachable {
+        /// What was tried, and where.
+        detail: String,
+        /// The transport's own error.
+        #[source]
+        source: Option<SharedError>,
+    },
+    /// The backend, or its proof of who it is, or ours, was not accepted while encryption was set up. Asking
+    /// again does not help: a certificate is to be changed.
+    #[error("no trusted connection: {detail}")]
+    Tls {
+        /// Where, and what is wrong with which certificate.
+        detail: String,
+        /// The transport's own error.
+        #[source]
+        source: Option<SharedError>,
+    },
+    /// The deadline passed.
+    #[error("no answer within {after:?}")]
+    Timeout {
+        /// How long it was waited.
+        after: Duration,
+    },
+    /// The backend understood and refused: the query is wrong, or asks for too much.
+    #[error("rejected by the backend: {message}")]
+    Rejected {
+        /// The backend's classification, such as Prometheus's `bad_data` or `execution`.
+        kind: String,
+        /// The backend's message.
+        message: String,
+    },
+    /// The backend does not accept who asks.
+    #[error("not authorised ({status}): {message}")]
+    Unauthorized {
+        /// The HTTP status, 401 or 403.
+        status: u16,
+        /// The backend's message.
+        message: String,
+    },
+    /// The backend asks to come later.
+    #[error("rate limited by the backend{}", RetryAfter(*.retry_after))]
+    RateLimited {
+        /// When it may be asked again, where it said so.
+        retry_after: Option<Duration>,
+    },
+    /// The backend, or a proxy before it, cannot answer now.
+    #[error("backend unavailable ({status}): {message}")]
+    Unavailable {
+        /// The HTTP status, such as 503.
+        status: u16,
+        /// The backend's message.
+        message: String,
+        /// When it may be asked again, where it said so.
+        retry_after: Option<Duration>,
+    },
+    /// Something answered, but not in the backend's language.
+    #[error("malformed answer: {detail}")]
+    Malformed {
+        /// What was found instead, and where.
+        detail: String,
+        /// The decoder's own error.
+        #[source]
+        source: Option<SharedError>,
+    },
+    /// The answer exceeds a bound.
+    #[error("answer too large: more than {limit} {unit}")]
+    TooLarge {
+        /// The bound.
+        limit: u64,
+        /// What is counted, such as `bytes`.
+        unit: &'static str,
+    },
+    /// The backend cannot answer this kind of query.
+    #[error("not supported by this source: {what}")]
+    Unsupported {
+        /// The kind.
+        what: String,
+    },
+    /// The fetch ended without an outcome: it panicked, or its runtime shut down.
+    #[error("the fetch was aborted")]
+    Aborted,
+}
+
+/// A dependency's error, shared by all who waited for the same fetch.
+pub type SharedError = Arc<dyn std::error::Error + Send + Sync>;
+
+struct RetryAfter(Option<Duration>);
+
+// === impl RenderedQuery ===
+
+impl RenderedQuery {
+    /// The query `name` with the text `text`, without parameters, to be answered within `timeout`.
+    pub fn new(name: QueryName, query_type: QueryType, text: impl Into<String>, timeout: Duration) -> Self {
+        Self {
+            name,
+            query_type,
+            text: text.into(),
+            params: Arc::default(),
+            timeout,
+        }
+    }
+
+    /// Adds the caller's parameters.
+    pub fn with_params(mut self, params: impl Into<Arc<Params>>) -> Self {
+        self.params = params.into();
+        self
+    }
+}
+
+// === impl FetchError ===
+
+impl FetchError {
+    /// Whether the same query may succeed when it is asked again soon: after a failed connection, a
+    /// 502, 503 or 504, and a 429 that says when to come back. A rejected query stays rejected.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            FetchError::Unreachable { .. } => true,
+            FetchError::Unavailable { status, .. } => matches!(status, 502..=504),
+            FetchError::RateLimited { retry_after } => retry_after.is_some(),
+            _ => false,
+        }
+    }
+
+    /// How long the backend asks to wait before the next try.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            FetchError::RateLimited { retry_after } | FetchError::Unavailable { retry_after, .. } => {
+                *retry_after
+            }
+            _ => None,
+        }
+    }
+
+    /// One word for the variant, bounded for use as a label value.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            FetchError::Unreachable { .. } => "unreachable",
+            FetchError::Tls { .. } => "tls",
+            FetchError::Timeout { .. } => "timeout",
+            FetchError::Rejected { .. } => "rejected",
+            FetchError::Unauthorized { .. } => "unauthorized",
+            FetchError::RateLimited { .. } => "rate_limited",
+            FetchError::Unavailable { .. } => "unavailable",
+            FetchError::Malformed { .. } => "malformed",
+            FetchError::TooLarge { .. } => "too_large",
+            FetchError::Unsupported { .. } => "unsupported",
+            FetchError::Aborted => "aborted",
+        }
+    }
+}
+
+impl fmt::Display for RetryAfter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(after) => write!(f, ", which asks to wait {after:?}"),
+            None => Ok(()),
+        }
+    }
+}

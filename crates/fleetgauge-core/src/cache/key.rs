@@ -1,0 +1,236 @@
+//! What a cached value is found by: a query, and the values of the parameters that it declares.
+//!
+//! The key is structural. A joined string would collide (`a=1,b=2` is one value or two parameters), and
+//! building it would allocate on every read. Parameters that the query does not declare make no difference,
+//! since a batch shares its parameters.
+
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+
+use equivalent::Equivalent;
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
+
+use crate::params::Params;
+use crate::query_list::RegisteredQuery;
+
+/// A key that owns its values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CacheKey {
+    hash: u64,
+    query_id: u64,
+    /// The values in declared order, each as its [`mark`] in four bytes and then its text: one block of
+    /// memory to compare with, instead of one per value.
+    values: Box<[u8]>,
+}
+
+/// The same key, borrowed from a caller's parameters, each looked up once.
+pub(crate) struct KeyRef<'a> {
+    hash: u64,
+    query_id: u64,
+    few: [Option<&'a str>; FEW],
+    many: Vec<Option<&'a str>>,
+    count: usize,
+}
+
+/// Hands through the hash that a key has computed while its values were looked up.
+#[derive(Default)]
+pub(crate) struct KeyHasher(u64);
+
+/// Makes [`KeyHasher`]s.
+pub(crate) type BuildKeyHasher = BuildHasherDefault<KeyHasher>;
+
+/// Keys of up to this many parameters are made without allocating.
+const FEW: usize = 4;
+
+// === impl KeyRef ===
+
+impl<'a> KeyRef<'a> {
+    #[inline]
+    pub(crate) fn new(query: &RegisteredQuery, params: &'a Params) -> Self {
+        let specs = query.params();
+        let mut few = [None; FEW];
+        let mut many = Vec::new();
+        let mut hasher =
+            SeedableRandomState::with_seed(query.id(), SharedSeed::global_random()).build_hasher();
+        for (at, spec) in specs.iter().enumerate() {
+            let value = params.get(spec.name());
+            hasher.write_u32(mark(value));
+            hasher.write(value.unwrap_or_default().as_bytes());
+            match few.get_mut(at) {
+                Some(place) if specs.len() <= FEW => *place = value,
+                _ => many.push(value),
+            }
+        }
+        Self {
+            hash: hasher.finish(),
+            query_id: query.id(),
+            few,
+            many,
+            count: specs.len(),
+        }
+    }
+
+    pub(crate) fn to_owned(&self) -> CacheKey {
+        let mut values = Vec::new();
+        for value in self.values() {
+            values.extend_from_slice(&mark(*value).to_le_bytes());
+            values.extend_from_slice(value.unwrap_or_default().as_bytes());
+        }
+        CacheKey {
+            hash: self.hash,
+            query_id: self.query_id,
+            values: values.into_boxed_slice(),
+        }
+    }
+
+    #[inline]
+    fn values(&self) -> &[Option<&'a str>] {
+        self.few.get(..self.count).unwrap_or(&self.many)
+    }
+}
+
+impl Hash for KeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Equivalent<CacheKey> for KeyRef<'_> {
+    #[inline]
+    fn equivalent(&self, key: &CacheKey) -> bool {
+        if self.hash != key.hash || self.query_id != key.query_id {
+            return false;
+        }
+        let mut rest = &*key.values;
+        for &value in self.values() {
+            let Some((marked, text, after)) = next(rest) else {
+                return false;
+            };
+            // Empty texts are equal by their marks. The C library's comparison of two empty slices, whose
+            // addresses dangle, takes longer than that of two full ones.
+            if marked != mark(value) || !(text.is_empty() || text == value.unwrap_or_default().as_bytes()) {
+                return false;
+            }
+            rest = after;
+        }
+        true
+    }
+}
+
+// === impl CacheKey ===
+
+impl Hash for CacheKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+// === impl KeyHasher ===
+
+impl Hasher for KeyHasher {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Keys write one number; whatever else may come is hashed, not lost.
+        let mut hasher = SeedableRandomState::with_seed(self.0, SharedSeed::global_random()).build_hasher();
+        hasher.write(bytes);
+        self.0 = hasher.finish();
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Tells apart values of different length, and an empty value from an absent one: they render differently.
+///
+/// A value's length fits: whatever could be longer cannot be rendered, and what was not rendered is not
+/// cached.
+#[inline]
+fn mark(value: Option<&str>) -> u32 {
+    value.map_or(0, |value| value.len() as u32 + 1)
+}
+
+/// The first value in `bytes` and what comes after it.
+#[inline]
+fn next(bytes: &[u8]) -> Option<(u32, &[u8], &[u8])> {
+    let (marked, rest) = bytes.split_first_chunk()?;
+    let marked = u32::from_le_bytes(*marked);
+    let (text, rest) = rest.split_at_checked(marked.saturating_sub(1) as usize)?;
+    Some((marked, text, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::QueryTemplate;
+    use crate::query_list::QueryList;
+
+    /// Whether two sets of parameters mean the same entry, asked of hash and equality both ways.
+    fn same(a: &[(&str, &str)], b: &[(&str, &str)]) -> bool {
+        let list = QueryList::new();
+        let optional = crate::params::ParamSpec::optional("podFilter", crate::params::ParamKind::Regex);
+        list.must_register(
+            QueryTemplate::promql("q", "up")
+                .params(["a", "b"])
+                .param(optional),
+        );
+        let query = list.get("q").unwrap();
+        let (a, b): (Params, Params) = (a.iter().copied().collect(), b.iter().copied().collect());
+        let (a, b) = (KeyRef::new(&query, &a), KeyRef::new(&query, &b));
+        let hash = |key: &dyn Fn(&mut _)| {
+            let mut hasher = BuildKeyHasher::default().build_hasher();
+            key(&mut hasher);
+            hasher.finish()
+        };
+        let borrowed = hash(&|h| a.hash(h));
+        assert_eq!(
+            borrowed,
+            hash(&|h| a.to_owned().hash(h)),
+            "owned and borrowed hash alike"
+        );
+        let equal = a.equivalent(&b.to_owned());
+        assert_eq!(equal, a.to_owned() == b.to_owned());
+        if equal {
+            assert_eq!(borrowed, hash(&|h| b.hash(h)));
+        }
+        equal
+    }
+
+    #[test]
+    fn keys_of_many_parameters_are_keys_like_any_other() {
+        let names: Vec<_> = (0..20).map(|i| format!("p{i}")).collect();
+        let list = QueryList::new();
+        list.must_register(QueryTemplate::promql("q", "up").params(names.clone()));
+        let query = list.get("q").unwrap();
+        let params: Params = names.iter().map(|name| (name, name)).collect();
+        let other = params.clone().with("p19", "x");
+        let key = KeyRef::new(&query, &params);
+        assert!(key.equivalent(&key.to_owned()));
+        assert!(!KeyRef::new(&query, &other).equivalent(&key.to_owned()));
+    }
+
+    #[test]
+    fn decision_4_the_key_is_structural() {
+        assert!(
+            same(&[("a", "1"), ("b", "2")], &[("b", "2"), ("a", "1")]),
+            "order is nothing"
+        );
+        assert!(
+            same(&[("a", "1")], &[("a", "1"), ("other", "x")]),
+            "undeclared parameters are nothing"
+        );
+        assert!(
+            !same(&[("a", "1"), ("b", "2")], &[("a", "2"), ("b", "1")]),
+            "values belong to names"
+        );
+        assert!(
+            !same(&[("a", "1,b=2")], &[("a", "1"), ("b", "2")]),
+            "nothing is joined"
+        );
+        assert!(!same(&[("a", ""), ("b", "x")], &[("a", "x"), ("b", "")]));
+        assert!(!same(&[("podFilter", "")], &[]), "empty is not absent");
+    }
+}

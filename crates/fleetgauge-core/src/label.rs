@@ -1,0 +1,537 @@
+//! Label sets, stored together for all series of one answer.
+//!
+//! The series of one answer repeat the same few strings: every one carries the same label names, and most
+//! share namespace, model and job. [`LabelSets`] therefore keeps each distinct string once, in one block of
+//! text, and a series is a handful of 32-bit references into it. Reading needs no lock, cloning a result
+//! clones one pointer, and the storage is given back as a whole when the answer goes: there is no global
+//! table that could leak the names of pods long gone.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::ops::Range;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+/// The label that holds a series' metric name, `__name__`.
+///
+/// Source: <https://prometheus.io/docs/concepts/data_model/>.
+pub const METRIC_NAME: &str = "__name__";
+
+/// The label sets of one answer, in the order of its series.
+#[derive(Clone, Default)]
+pub struct LabelSets {
+    text: Box<str>,
+    /// Where each distinct string ends in `text`; it starts where the one before ends.
+    ends: Box<[u32]>,
+    /// For each distinct list of label names: those names, sorted.
+    shapes: Box<[Box<[u32]>]>,
+    /// For each series: where its row starts in `cells`.
+    rows: Box<[u32]>,
+    /// Rows of a shape's index followed by one string per name of that shape.
+    cells: Box<[u32]>,
+}
+
+/// The labels of one series: a cheap view into its answer.
+///
+/// *Shape*: pairs of name and value, sorted by name, without empty values (which mean "no such label" in
+/// Prometheus).
+#[derive(Clone, Copy)]
+pub struct Labels<'a> {
+    sets: &'a LabelSets,
+    names: &'a [u32],
+    values: &'a [u32],
+}
+
+/// Why a series' labels could not be stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LabelError {
+    /// A label name occurs twice in one series.
+    #[error("label {name:?} occurs twice in one series")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// The distinct strings of one answer exceed what 32-bit references reach.
+    #[error("the labels of one answer exceed 4 GiB")]
+    TooLarge,
+}
+
+/// Builds [`LabelSets`], one series after the other.
+///
+/// ```
+/// use fleetgauge_core::label::LabelSetsBuilder;
+///
+/// let mut sets = LabelSetsBuilder::default();
+/// sets.label("pod", "a");
+/// sets.label("namespace", "default");
+/// sets.end_series()?;
+/// let sets = sets.build();
+/// assert_eq!(sets.get(0).unwrap().get("pod"), Some("a"));
+/// assert_eq!(sets.get(0).unwrap().to_string(), r#"{namespace="default", pod="a"}"#);
+/// # Ok::<(), fleetgauge_core::label::LabelError>(())
+/// ```
+#[derive(Default)]
+pub struct LabelSetsBuilder {
+    text: String,
+    ends: Vec<u32>,
+    strings: HashTable<u32>,
+    hasher: FixedState,
+    shapes: Vec<Box<[u32]>>,
+    rows: Vec<u32>,
+    cells: Vec<u32>,
+    /// The series being built: names and values as they came.
+    names: Vec<u32>,
+    values: Vec<u32>,
+    /// The series before, as it came. Answers repeat the names, and most values, from series to series;
+    /// comparing with the neighbour is cheaper than looking up in the table.
+    previous_names: Vec<u32>,
+    previous_values: Vec<u32>,
+    /// How the names of the series before are sorted: its shape, and for each name of it the position at
+    /// which it came.
+    previous_shape: u32,
+    previous_order: Vec<u32>,
+    overflow: bool,
+}
+
+// === impl LabelSets ===
+
+impl LabelSets {
+    /// How many series there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no series.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The labels of the series at `index`.
+    pub fn get(&self, index: usize) -> Option<Labels<'_>> {
+        let start = *self.rows.get(index)? as usize;
+        let names = &*self.shapes[self.cells[start] as usize];
+        let values = &self.cells[start + 1..start + 1 + names.len()];
+        Some(Labels {
+            sets: self,
+            names,
+            values,
+        })
+    }
+
+    /// The labels of all series, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Labels<'_>> {
+        (0..self.len()).map(|index| {
+            let start = self.rows[index] as usize;
+            let names = &*self.shapes[self.cells[start] as usize];
+            Labels {
+                sets: self,
+                names,
+                values: &self.cells[start + 1..start + 1 + names.len()],
+            }
+        })
+    }
+
+    /// The first labels that equal those of a series before them.
+    pub fn duplicate(&self) -> Option<Labels<'_>> {
+        // Equal labels have equal references, as each string and each shape is kept once.
+        let hasher = FixedState::default();
+        let row = |index: usize| {
+            let start = self.rows[index] as usize;
+            let end = self
+                .rows
+                .get(index + 1)
+                .map_or(self.cells.len(), |&end| end as usize);
+            &self.cells[start..end]
+        };
+        let mut seen: HashTable<u32> = HashTable::with_capacity(self.len());
+        for (index, at) in (0..self.len()).zip(0u32..) {
+            let cells = row(index);
+            let entry = seen.entry(
+                hasher.hash_one(cells),
+                |&other| row(other as usize) == cells,
+                |&other| hasher.hash_one(row(other as usize)),
+            );
+            match entry {
+                Entry::Occupied(_) => return self.get(index),
+                Entry::Vacant(vacant) => vacant.insert(at),
+            };
+        }
+        None
+    }
+
+    /// Heap bytes held, as asked of the allocator.
+    ///
+    /// *Unit*: bytes.
+    pub fn heap_bytes(&self) -> usize {
+        let words = self.ends.len() + self.rows.len() + self.cells.len();
+        let shapes: usize = self
+            .shapes
+            .iter()
+            .map(|s| size_of_val(s) + size_of_val(&**s))
+            .sum();
+        self.text.len() + words * size_of::<u32>() + shapes
+    }
+
+    fn string(&self, reference: u32) -> &str {
+        string_at(&self.text, &self.ends, reference)
+    }
+}
+
+impl fmt::Debug for LabelSets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+// === impl Labels ===
+
+impl<'a> Labels<'a> {
+    /// The value of the label `name`, if the series has it.
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        let at = self.names.iter().position(|&n| self.sets.string(n) == name)?;
+        Some(self.sets.string(self.values[at]))
+    }
+
+    /// The metric name, if the series has one. Aggregations and most functions drop it.
+    pub fn metric_name(&self) -> Option<&'a str> {
+        self.get(METRIC_NAME)
+    }
+
+    /// The pairs of name and value, sorted by name.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + use<'a> {
+        let sets = self.sets;
+        self.names
+            .iter()
+            .zip(self.values)
+            .map(|(&n, &v)| (sets.string(n), sets.string(v)))
+    }
+
+    /// How many labels there are.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether the series has no label, as the one of a scalar.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// An owned copy, to keep labels beyond their answer.
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        self.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+    }
+}
+
+impl PartialEq for Labels<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Labels<'_> {}
+
+/// As Prometheus prints a series: `name{a="b", c="d"}`.
+impl fmt::Display for Labels<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.metric_name();
+        f.write_str(name.unwrap_or_default())?;
+        let rest = self.iter().filter(|&(n, _)| n != METRIC_NAME);
+        if name.is_some() && self.len() == 1 {
+            return Ok(());
+        }
+        f.write_str("{")?;
+        for (i, (n, v)) in rest.enumerate() {
+            let separator = if i == 0 { "" } else { ", " };
+            write!(f, "{separator}{n}=\"")?;
+            for c in v.chars() {
+                match c {
+                    '\\' => f.write_str("\\\\")?,
+                    '"' => f.write_str("\\\"")?,
+                    '\n' => f.write_str("\\n")?,
+                    c => write!(f, "{c}")?,
+                }
+            }
+            f.write_str("\"")?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl fmt::Debug for Labels<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+// === impl LabelSetsBuilder ===
+
+impl LabelSetsBuilder {
+    /// Adds a label to the series being built. An empty value is "no such label" and adds nothing.
+    pub fn label(&mut self, name: &str, value: &str) {
+        if value.is_empty() {
+            return;
+        }
+        if self.ends.is_empty() {
+            self.reserve_for_a_few();
+        }
+        let at = self.names.len();
+        let name = self.reference(name, self.previous_names.get(at).copied());
+        let value = self.reference(value, self.previous_values.get(at).copied());
+        self.names.push(name);
+        self.values.push(value);
+    }
+
+    /// Ends the series being built.
+    ///
+    /// *Errors*: [`LabelError`], and then the series is not kept; the ones before it are.
+    pub fn end_series(&mut self) -> Result<(), LabelError> {
+        let ended = self.try_end_series();
+        self.names.clear();
+        self.values.clear();
+        ended
+    }
+
+    /// How many series have been ended.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether no series has been ended yet.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The finished sets, without spare capacity.
+    pub fn build(self) -> LabelSets {
+        LabelSets {
+            text: self.text.into_boxed_str(),
+            ends: self.ends.into_boxed_slice(),
+            shapes: self.shapes.into_boxed_slice(),
+            rows: self.rows.into_boxed_slice(),
+            cells: self.cells.into_boxed_slice(),
+        }
+    }
+
+    fn try_end_series(&mut self) -> Result<(), LabelError> {
+        if self.overflow {
+            return Err(LabelError::TooLarge);
+        }
+        if self.rows.is_empty() || self.names != self.previous_names {
+            self.find_shape()?;
+        }
+        let row = u32::try_from(self.cells.len()).map_err(|_| LabelError::TooLarge)?;
+        self.rows.push(row);
+        self.cells.push(self.previous_shape);
+        self.cells
+            .extend(self.previous_order.iter().map(|&at| self.values[at as usize]));
+        std::mem::swap(&mut self.names, &mut self.previous_names);
+        std::mem::swap(&mut self.values, &mut self.previous_values);
+        Ok(())
+    }
+
+    /// Sorts the names of the series being built and finds their shape, or adds it.
+    fn find_shape(&mut self) -> Result<(), LabelError> {
+        let string = |reference| string_at(&self.text, &self.ends, reference);
+        let mut order: Vec<u32> = (0..).take(self.names.len()).collect();
+        order.sort_unstable_by_key(|&at| string(self.names[at as usize]));
+        let sorted: Box<[u32]> = order.iter().map(|&at| self.names[at as usize]).collect();
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(LabelError::Duplicate {
+                name: string(pair[0]).to_owned(),
+            });
+        }
+        // Searched from the newest: answers come grouped, and there are seldom more than a few shapes.
+        let known = self.shapes.iter().rposition(|shape| *shape == sorted);
+        let shape = known.unwrap_or(self.shapes.len());
+        if known.is_none() {
+            self.shapes.push(sorted);
+        }
+        self.previous_shape = u32::try_from(shape).map_err(|_| LabelError::TooLarge)?;
+        self.previous_order = order;
+        Ok(())
+    }
+
+    /// Room for the answer of a small fleet, so that it is built without growing piece by piece; an answer
+    /// without series allocates nothing.
+    fn reserve_for_a_few(&mut self) {
+        self.text.reserve(512);
+        self.ends.reserve(24);
+        self.strings.reserve(24, |_| 0);
+        self.rows.reserve(16);
+        self.cells.reserve(96);
+        for row in [
+            &mut self.names,
+            &mut self.values,
+            &mut self.previous_names,
+            &mut self.previous_values,
+        ] {
+            row.reserve(8);
+        }
+    }
+
+    #[inline]
+    fn reference(&mut self, string: &str, guess: Option<u32>) -> u32 {
+        match guess {
+            Some(guess) if bytes_at(&self.text, &self.ends, guess) == string.as_bytes() => guess,
+            _ => self.look_up(string),
+        }
+    }
+
+    fn look_up(&mut self, string: &str) -> u32 {
+        let Self {
+            text,
+            ends,
+            strings,
+            hasher,
+            overflow,
+            ..
+        } = self;
+        let hash = hasher.hash_one(string);
+        if let Some(&known) = strings.find(hash, |&r| bytes_at(text, ends, r) == string.as_bytes()) {
+            return known;
+        }
+        let (Ok(reference), Ok(end)) = (
+            u32::try_from(ends.len()),
+            u32::try_from(text.len() + string.len()),
+        ) else {
+            *overflow = true;
+            return 0;
+        };
+        text.push_str(string);
+        ends.push(end);
+        strings.insert_unique(hash, reference, |&r| hasher.hash_one(string_at(text, ends, r)));
+        reference
+    }
+}
+
+impl fmt::Debug for LabelSetsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LabelSetsBuilder")
+            .field("series", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The distinct string that a reference stands for.
+#[inline]
+fn string_at<'a>(text: &'a str, ends: &[u32], reference: u32) -> &'a str {
+    &text[range_of(ends, reference)]
+}
+
+/// The same to compare with, without a look at where its characters begin.
+#[inline]
+fn bytes_at<'a>(text: &'a str, ends: &[u32], reference: u32) -> &'a [u8] {
+    &text.as_bytes()[range_of(ends, reference)]
+}
+
+#[inline]
+fn range_of(ends: &[u32], reference: u32) -> Range<usize> {
+    let at = reference as usize;
+    let start = if at == 0 { 0 } else { ends[at - 1] };
+    start as usize..ends[at] as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sets(series: &[&[(&str, &str)]]) -> LabelSets {
+        let mut builder = LabelSetsBuilder::default();
+        for labels in series {
+            labels.iter().for_each(|(n, v)| builder.label(n, v));
+            builder.end_series().unwrap();
+        }
+        builder.build()
+    }
+
+    #[test]
+    fn labels_are_sorted_and_empty_values_are_absent() {
+        let sets = sets(&[&[("pod", "a"), ("__name__", "up"), ("job", "")]]);
+        let labels = sets.get(0).unwrap();
+        assert_eq!(
+            labels.iter().collect::<Vec<_>>(),
+            [("__name__", "up"), ("pod", "a")]
+        );
+        assert_eq!(labels.get("job"), None);
+        assert_eq!(labels.metric_name(), Some("up"));
+    }
+
+    #[test]
+    fn a_duplicate_name_is_refused_and_costs_only_its_series() {
+        let mut builder = LabelSetsBuilder::default();
+        builder.label("pod", "a");
+        builder.end_series().unwrap();
+        builder.label("pod", "b");
+        builder.label("pod", "c");
+        assert_eq!(
+            builder.end_series(),
+            Err(LabelError::Duplicate { name: "pod".into() })
+        );
+        builder.label("pod", "d");
+        builder.end_series().unwrap();
+        let pods: Vec<_> = builder
+            .build()
+            .iter()
+            .map(|l| l.get("pod").unwrap().to_owned())
+            .collect();
+        assert_eq!(pods, ["a", "d"]);
+    }
+
+    #[test]
+    fn equal_labels_are_found_whatever_their_order() {
+        let check = |series: &[&[(&str, &str)]], expected: Option<&str>| {
+            assert_eq!(
+                sets(series).duplicate().map(|l| l.to_string()).as_deref(),
+                expected
+            );
+        };
+        check(&[], None);
+        check(&[&[("a", "1")], &[("a", "2")], &[("b", "1")], &[]], None);
+        let swapped: [&[_]; 3] = [&[("a", "1"), ("b", "2")], &[], &[("b", "2"), ("a", "1")]];
+        check(&swapped, Some(r#"{a="1", b="2"}"#));
+        check(&[&[], &[("a", "")]], Some("{}"));
+    }
+
+    #[test]
+    fn labels_print_as_prometheus_prints_them() {
+        let check = |labels: &[(&str, &str)], expected: &str| {
+            assert_eq!(sets(&[labels]).get(0).unwrap().to_string(), expected);
+        };
+        check(&[], "{}");
+        check(&[("__name__", "up")], "up");
+        check(
+            &[("__name__", "up"), ("a", "b"), ("c", "d")],
+            r#"up{a="b", c="d"}"#,
+        );
+        check(&[("a", "q\"b\\s\nn")], r#"{a="q\"b\\s\nn"}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn every_series_reads_back_as_it_was_given(
+            series in prop::collection::vec(prop::collection::btree_map("[a-c]{1,2}", "[xy]{0,2}", 0..5), 0..20),
+            reversed in any::<bool>(),
+        ) {
+            let mut builder = LabelSetsBuilder::default();
+            for labels in &series {
+                let mut pairs: Vec<_> = labels.iter().collect();
+                if reversed {
+                    pairs.reverse();
+                }
+                pairs.into_iter().for_each(|(n, v)| builder.label(n, v));
+                builder.end_series().unwrap();
+            }
+            let sets = builder.build();
+            prop_assert_eq!(sets.len(), series.len());
+            for (labels, mut given) in sets.iter().zip(series) {
+                given.retain(|_, v| !v.is_empty());
+                prop_assert_eq!(labels.to_map(), given);
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Vocabulary and pipeline of Fleetgauge: plain types and traits, without sockets, files, environment or
+//! globals.
+//!
+//! In reading order:
+//! - what a number is: [`label`], [`sample`], [`time`], [`result`]
+//! - what is asked: [`params`], [`template`], [`query`], [`query_list`]
+//! - how it is had and kept: [`backend`], [`cache`], [`source`], [`registry`]
+//! - whose it is: [`variant`]
+
+pub mod backend;
+pub mod cache;
+mod counter;
+pub mod label;
+pub mod params;
+pub mod query;
+pub mod query_list;
+pub mod registry;
+pub mod result;
+pub mod sample;
+pub mod source;
+pub mod template;
+pub mod time;
+pub mod variant;

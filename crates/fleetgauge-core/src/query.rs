@@ -1,0 +1,200 @@
+//! A query as it is registered: name, template, parameters, and how long its answers hold.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::params::{ParamKind, ParamSpec};
+
+/// The name of a query, unique within its source.
+///
+/// *Shape*: 1 to 200 of the characters `A–Z a–z 0–9 _ - . : /`; a pack's queries are named `pack/query`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QueryName(Arc<str>);
+
+/// Why a text is no query name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} is no query name: it takes 1 to 200 of A-Z a-z 0-9 _ - . : /")]
+pub struct QueryNameError {
+    name: String,
+}
+
+/// What language a query's template is written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum QueryType {
+    /// A metric name, as `vllm:kv_cache_usage_perc`; `metric` in configuration.
+    MetricName,
+    /// PromQL; `promql` in configuration.
+    #[default]
+    PromQl,
+}
+
+/// A parameterised query, to be registered with a [`QueryList`](crate::query_list::QueryList).
+///
+/// ```
+/// use fleetgauge_core::query::QueryTemplate;
+///
+/// let query = QueryTemplate::promql(
+///     "kv_cache_usage",
+///     r#"max by (pod) (vllm:kv_cache_usage_perc{namespace="{{.namespace}}"})"#,
+/// )
+/// .params(["namespace"])
+/// .description("KV cache utilisation per pod");
+/// assert_eq!(query.params[0].name(), "namespace");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct QueryTemplate {
+    /// Unique identifier.
+    pub name: String,
+    /// The template's language.
+    pub query_type: QueryType,
+    /// The query, with `{{.param}}` placeholders.
+    pub template: String,
+    /// The parameters that the template may use.
+    pub params: Vec<ParamSpec>,
+    /// What the query tells.
+    pub description: String,
+    /// The unit of the values, such as `seconds`; empty where it is not told.
+    pub unit: String,
+    /// How long an answer holds; the source's default where `None`.
+    pub ttl: Option<Duration>,
+    /// How long one refresh of the query may take; the source's default where `None`.
+    pub timeout: Option<Duration>,
+}
+
+// === impl QueryName ===
+
+impl QueryName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl FromStr for QueryName {
+    type Err = QueryNameError;
+
+    fn from_str(name: &str) -> Result<Self, QueryNameError> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-.:/".contains(&b);
+        if (1..=200).contains(&name.len()) && name.bytes().all(allowed) {
+            Ok(Self(name.into()))
+        } else {
+            let name = name.chars().take(200).collect();
+            Err(QueryNameError { name })
+        }
+    }
+}
+
+impl Borrow<str> for QueryName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for QueryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for QueryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+// === impl QueryType ===
+
+impl fmt::Display for QueryType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            QueryType::MetricName => "metric",
+            QueryType::PromQl => "promql",
+        })
+    }
+}
+
+// === impl QueryTemplate ===
+
+impl QueryTemplate {
+    /// A PromQL query.
+    pub fn promql(name: impl Into<String>, template: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            template: template.into(),
+            ..Self::default()
+        }
+    }
+
+    /// A query for the series of one metric.
+    pub fn metric_name(name: impl Into<String>, metric: impl Into<String>) -> Self {
+        Self {
+            query_type: QueryType::MetricName,
+            ..Self::promql(name, metric)
+        }
+    }
+
+    /// Declares required parameters, each of the kind that its name has by default: `podFilter` is a
+    /// regular expression, all others are text.
+    pub fn params<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        for name in names {
+            let name = name.into();
+            let kind = ParamKind::default_for(&name);
+            self.params.push(ParamSpec::required(name, kind));
+        }
+        self
+    }
+
+    /// Declares a parameter.
+    pub fn param(mut self, param: ParamSpec) -> Self {
+        self.params.push(param);
+        self
+    }
+
+    /// Says what the query tells.
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = description.into();
+        self
+    }
+
+    /// Says in which unit the values are.
+    pub fn unit(mut self, unit: impl Into<String>) -> Self {
+        self.unit = unit.into();
+        self
+    }
+
+    /// Sets how long an answer holds.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Sets how long one refresh of the query may take.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_names() {
+        for good in ["kv_cache_usage", "vllm/queue_length", "a-b.c:d", "9"] {
+            assert_eq!(good.parse::<QueryName>().unwrap().as_str(), good);
+        }
+        for bad in ["", "a b", "a\n", "ä", "{{.x}}", &"x".repeat(201)] {
+            let error = bad.parse::<QueryName>().unwrap_err().to_string();
+            assert!(error.contains("is no query name"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! The queries of one source, by name.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::params::{ParamSpec, Params};
+use crate::query::{QueryName, QueryNameError, QueryTemplate, QueryType};
+use crate::template::{RenderError, Template, TemplateError};
+
+/// The registered queries of a source.
+///
+/// Cheap to clone; clones show the same queries. Reading takes no lock.
+///
+/// ```
+/// use fleetgauge_core::query::QueryTemplate;
+/// use fleetgauge_core::query_list::QueryList;
+///
+/// let queries = QueryList::new();
+/// queries.register(QueryTemplate::promql("up", r#"up{namespace="{{.namespace}}"}"#).params(["namespace"]))?;
+/// assert_eq!(queries.list(), ["up"]);
+/// assert_eq!(queries.get("up").unwrap().template().description, "");
+/// assert_eq!(queries.render("up", &[("namespace", "a\"b")].into())?, r#"up{namespace="a\"b"}"#);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct QueryList(Arc<Inner>);
+
+/// A query that passed registration: its template is parsed and checked.
+///
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct RegisteredQuery(Arc<Registered>);
+
+/// Why a query was not registered.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// The name does not fit.
+    #[error(transparent)]
+    Name(#[from] QueryNameError),
+    /// The name is taken.
+    #[error("query {name} is registered already")]
+    Duplicate {
+        /// The name.
+        name: QueryName,
+    },
+    /// The template does not stand up.
+    #[error("query {name}: {error}")]
+    Template {
+        /// The query's name.
+        name: QueryName,
+        /// What is wrong, with line and column.
+        error: TemplateError,
+    },
+    /// A parameter is declared twice.
+    #[error("query {name}: parameter {param:?} is declared twice")]
+    DuplicateParam {
+        /// The query's name.
+        name: QueryName,
+        /// The parameter.
+        param: String,
+    },
+    /// A time to live or timeout of zero: no answer would ever hold, or arrive.
+    #[error("query {name}: {field} must be more than zero")]
+    ZeroDuration {
+        /// The query's name.
+        name: QueryName,
+        /// `ttl` or `timeout`.
+        field: &'static str,
+    },
+}
+
+/// Why a query could not be rendered.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryRenderError {
+    /// No query of that name is registered.
+    #[error("query {query:?} is not registered{}", DidYouMean(.similar.as_deref()))]
+    UnknownQuery {
+        /// The name asked for.
+        query: String,
+        /// A registered name much like it.
+        similar: Option<String>,
+    },
+    /// The parameters do not fit the template.
+    #[error("query {query}: {error}")]
+    Render {
+        /// The query's name.
+        query: QueryName,
+        /// What does not fit.
+        error: RenderError,
+    },
+}
+
+#[derive(Default)]
+struct Inner {
+    queries: papaya::HashMap<QueryName, RegisteredQuery, foldhash::fast::RandomState>,
+    next_id: AtomicU64,
+}
+
+struct Registered {
+    /// Unique in its list: stands for the name in cache keys.
+    id: u64,
+    name: QueryName,
+    template: QueryTemplate,
+    compiled: Template,
+}
+
+struct DidYouMean<'a>(Option<&'a str>);
+
+// === impl QueryList ===
+
+impl QueryList {
+    /// An empty list.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Registers a query. Its template is parsed and checked now, so that it cannot fail later for its own
+    /// faults.
+    ///
+    /// *Errors*: [`RegisterError`]; the list is then unchanged.
+    pub fn register(&self, template: QueryTemplate) -> Result<(), RegisterError> {
+        let name: QueryName = template.name.parse()?;
+        for (field, duration) in [("ttl", template.ttl), ("timeout", template.timeout)] {
+            if duration == Some(Duration::ZERO) {
+                return Err(RegisterError::ZeroDuration { name, field });
+            }
+        }
+        for (i, param) in template.params.iter().enumerate() {
+            if template.params[..i]
+                .iter()
+                .any(|earlier| earlier.name() == param.name())
+            {
+                return Err(RegisterError::DuplicateParam {
+                    name,
+                    param: param.name().to_owned(),
+                });
+            }
+        }
+        let compiled = match template.query_type {
+            QueryType::PromQl => Template::compile(&template.template, &template.params),
+            QueryType::MetricName => Template::compile_metric_name(&template.template, &template.params),
+        };
+        let compiled = compiled.map_err(|error| RegisterError::Template {
+            name: name.clone(),
+            error,
+        })?;
+        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
+        let query = RegisteredQuery(Arc::new(Registered {
+            id,
+            name: name.clone(),
+            template,
+            compiled,
+        }));
+        match self.0.queries.pin().try_insert(name.clone(), query) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(RegisterError::Duplicate { name }),
+        }
+    }
+
+    /// Registers a query that is part of the program.
+    ///
+    /// ```
+    /// # use fleetgauge_core::{query::QueryTemplate, query_list::QueryList};
+    /// # let queries = QueryList::new();
+    /// queries.must_register(QueryTemplate::metric_name("queue_depth", "vllm:num_requests_waiting"));
+    /// ```
+    ///
+    /// # Panics
+    /// Where [`register`](Self::register) gives an error.
+    pub fn must_register(&self, template: QueryTemplate) {
+        if let Err(error) = self.register(template) {
+            panic!("{error}");
+        }
+    }
+
+    /// The query `name`.
+    ///
+    /// ```
+    /// # use fleetgauge_core::{query::QueryTemplate, query_list::QueryList};
+    /// # let queries = QueryList::new();
+    /// # queries.must_register(QueryTemplate::promql("up", "up").description("1 where a target answers"));
+    /// assert_eq!(queries.get("up").unwrap().template().description, "1 where a target answers");
+    /// assert!(queries.get("down").is_none());
+    /// ```
+    pub fn get(&self, name: &str) -> Option<RegisteredQuery> {
+        self.0.queries.pin().get(name).cloned()
+    }
+
+    /// The names of all queries, sorted.
+    ///
+    /// ```
+    /// # use fleetgauge_core::{query::QueryTemplate, query_list::QueryList};
+    /// # let queries = QueryList::new();
+    /// for name in ["queue_depth", "kv_cache"] {
+    ///     queries.must_register(QueryTemplate::promql(name, "up"));
+    /// }
+    /// assert_eq!(queries.list(), ["kv_cache", "queue_depth"]);
+    /// ```
+    pub fn list(&self) -> Vec<String> {
+        self.all()
+            .iter()
+            .map(|query| query.name().as_str().to_owned())
+            .collect()
+    }
+
+    /// All queries, sorted by name.
+    pub fn all(&self) -> Vec<RegisteredQuery> {
+        let mut queries: Vec<_> = self.0.queries.pin().values().cloned().collect();
+        queries.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        queries
+    }
+
+    /// How many queries are registered.
+    pub fn len(&self) -> usize {
+        self.0.queries.len()
+    }
+
+    /// Whether no query is registered.
+    pub fn is_empty(&self) -> bool {
+        self.0.queries.is_empty()
+    }
+
+    /// The text of query `name` with `params` filled in. Parameters that the query does not declare are
+    /// ignored.
+    ///
+    /// *Errors*: [`QueryRenderError`].
+    pub fn render(&self, name: &str, params: &Params) -> Result<String, QueryRenderError> {
+        self.find(name)?.render(params)
+    }
+
+    /// The query `name`.
+    ///
+    /// *Errors*: [`QueryRenderError::UnknownQuery`], with the most similar name.
+    pub fn find(&self, name: &str) -> Result<RegisteredQuery, QueryRenderError> {
+        self.get(name).ok_or_else(|| {
+            let similar = self
+                .list()
+                .into_iter()
+                .max_by(|a, b| similarity(a, name).total_cmp(&similarity(b, name)));
+            let similar = similar.filter(|candidate| similarity(candidate, name) > 0.7);
+            QueryRenderError::UnknownQuery {
+                query: name.chars().take(200).collect(),
+                similar,
+            }
+        })
+    }
+
+    /// Calls `with` with the query `name`, without touching its reference count.
+    pub(crate) fn with<R>(&self, name: &str, with: impl FnOnce(&RegisteredQuery) -> R) -> Option<R> {
+        self.0.queries.pin().get(name).map(with)
+    }
+}
+
+impl fmt::Debug for QueryList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("QueryList").field(&self.list()).finish()
+    }
+}
+
+// === impl RegisteredQuery ===
+
+impl RegisteredQuery {
+    /// The query's name.
+    pub fn name(&self) -> &QueryName {
+        &self.0.name
+    }
+
+    /// The query as it was registered.
+    pub fn template(&self) -> &QueryTemplate {
+        &self.0.template
+    }
+
+    /// The parameters that it declares.
+    pub fn params(&self) -> &[ParamSpec] {
+        &self.0.template.params
+    }
+
+    /// The query's text with `params` filled in.
+    ///
+    /// *Errors*: [`QueryRenderError::Render`].
+    pub fn render(&self, params: &Params) -> Result<String, QueryRenderError> {
+        let rendered = self.0.compiled.render(params);
+        rendered.map_err(|error| QueryRenderError::Render {
+            query: self.name().clone(),
+            error,
+        })
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.0.id
+    }
+}
+
+impl fmt::Debug for RegisteredQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.template().fmt(f)
+    }
+}
+
+// === impl QueryRenderError ===
+
+impl QueryRenderError {
+    /// One word for the variant, bounded for use as a label value.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            QueryRenderError::UnknownQuery { .. } => "unknown_query",
+            QueryRenderError::Render {
+                error: RenderError::MissingParam { .. },
+                ..
+            } => "missing_param",
+            QueryRenderError::Render { .. } => "bad_param",
+        }
+    }
+}
+
+impl fmt::Display for DidYouMean<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(similar) => write!(f, "; did you mean {similar:?}?"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Prefers names that share most of their bytes in order; 1 for equal names.
+fn similarity(candidate: &str, wanted: &str) -> f64 {
+    strsim::jaro_winkler(candidate, wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn up() -> QueryTemplate {
+        QueryTemplate::promql("up", r#"up{namespace="{{.namespace}}"}"#).params(["namespace"])
+    }
+
+    #[test]
+    fn a_duplicate_is_refused_and_the_first_stays() {
+        let queries = QueryList::new();
+        queries.must_register(up().description("first"));
+        let error = queries.register(up().description("second")).unwrap_err();
+        assert_eq!(error.to_string(), "query up is registered already");
+        assert_eq!(queries.get("up").unwrap().template().description, "first");
+    }
+
+    #[test]
+    fn invalid_registrations_say_what_is_wrong() {
+        let check = |template: QueryTemplate, expected: &str| {
+            let queries = QueryList::new();
+            let error = queries.register(template).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+            assert!(queries.is_empty());
+        };
+        check(QueryTemplate::promql("a b", "up"), "\"a b\" is no query name");
+        check(
+            up().params(["namespace"]),
+            "parameter \"namespace\" is declared twice",
+        );
+        check(up().ttl(Duration::ZERO), "ttl must be more than zero");
+        check(up().timeout(Duration::ZERO), "timeout must be more than zero");
+    }
+
+    #[test]
+    fn unknown_queries_suggest_a_similar_one() {
+        let queries = QueryList::new();
+        queries.must_register(QueryTemplate::promql("queue_length", "up"));
+        let error = |name: &str| queries.render(name, &Params::new()).unwrap_err().to_string();
+        assert_eq!(
+            error("queue_lenght"),
+            "query \"queue_lenght\" is not registered; did you mean \"queue_length\"?"
+        );
+        assert_eq!(error("zzz"), "query \"zzz\" is not registered");
+    }
+
+    #[test]
+    fn threads_that_race_to_register_leave_one_winner_a_name() {
+        let queries = QueryList::new();
+        let won = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for i in 0..125 {
+                        let registered = queries.register(QueryTemplate::promql(format!("q{i}"), "up"));
+                        won.fetch_add(registered.is_ok().into(), Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert_eq!((won.into_inner(), queries.len()), (125, 125));
+    }
+
+    #[test]
+    #[should_panic(expected = "query up is registered already")]
+    fn must_register_panics_on_what_register_refuses() {
+        let queries = QueryList::new();
+        queries.must_register(up());
+        queries.must_register(up());
+    }
+}

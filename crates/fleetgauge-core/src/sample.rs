@@ -1,0 +1,119 @@
+//! What a number can be: a value, or undefined.
+
+use std::fmt;
+
+use crate::label::Labels;
+use crate::time::Timestamp;
+
+/// One series' value in an answer: labels, number and timestamp.
+///
+/// *Shape*: a view into its [`Answer`](crate::result::Answer).
+///
+/// ```
+/// # use fleetgauge_core::result::AnswerBuilder;
+/// # use fleetgauge_core::sample::Stamp;
+/// # let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+/// # answer.series([("pod", "a")], f64::NAN, Default::default())?;
+/// # let answer = answer.build();
+/// for value in answer.values() {
+///     match value.is_undefined() {
+///         true => println!("{}: undefined", value.label("pod")),
+///         false => println!("{}: {}", value.label("pod"), value.value),
+///     }
+/// }
+/// # Ok::<(), fleetgauge_core::label::LabelError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct MetricValue<'a> {
+    /// The labels of the series.
+    pub labels: Labels<'a>,
+    /// The number as it was collected. NaN and ±Inf pass through; [`is_undefined`](Self::is_undefined)
+    /// tells them apart.
+    pub value: f64,
+    /// When the value holds; what that says of its age depends on [`Stamp`].
+    pub timestamp: Timestamp,
+    /// What `timestamp` is.
+    pub stamp: Stamp,
+}
+
+/// What the timestamp of a value means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stamp {
+    /// When the query was evaluated. It says nothing about the age of the samples behind the value:
+    /// Prometheus answers an instant query from samples up to five minutes old.
+    Evaluated,
+    /// When the sample itself was taken.
+    Sampled,
+}
+
+// === impl MetricValue ===
+
+impl MetricValue<'_> {
+    /// Whether the number is NaN or ±Inf: an answer, but not one to compute with.
+    pub fn is_undefined(&self) -> bool {
+        !self.value.is_finite()
+    }
+
+    /// The label `name`, or `""` where the series lacks it, as PromQL treats an absent label.
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.get(name).unwrap_or_default()
+    }
+
+    /// When the sample was taken, if the answer says so.
+    ///
+    /// `None` for an instant query, whose timestamp is that of the evaluation.
+    pub fn sampled_at(&self) -> Option<Timestamp> {
+        (self.stamp == Stamp::Sampled).then_some(self.timestamp)
+    }
+}
+
+/// As Prometheus prints a sample: `name{a="b"} => 3 @[1763930000.5]`.
+impl fmt::Display for MetricValue<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} => {} @[{}]",
+            self.labels,
+            Number(self.value),
+            self.timestamp
+        )
+    }
+}
+
+/// Prints a number as Prometheus does: `NaN`, `+Inf`, `-Inf`, otherwise the shortest decimal that reads
+/// back as the same number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Number(pub f64);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            v if v.is_nan() => f.write_str("NaN"),
+            f64::INFINITY => f.write_str("+Inf"),
+            f64::NEG_INFINITY => f.write_str("-Inf"),
+            v if v != 0.0 && !(1e-6..1e21).contains(&v.abs()) => write!(f, "{v:e}"),
+            v => write!(f, "{v}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_print_as_prometheus_prints_them() {
+        let check = |value: f64, expected: &str| assert_eq!(Number(value).to_string(), expected);
+        check(f64::NAN, "NaN");
+        check(f64::INFINITY, "+Inf");
+        check(f64::NEG_INFINITY, "-Inf");
+        check(0.0, "0");
+        check(-0.0, "-0");
+        check(3.0, "3");
+        check(0.1, "0.1");
+        check(1e20, "100000000000000000000");
+        check(1e21, "1e21");
+        check(1e-7, "1e-7");
+    }
+}

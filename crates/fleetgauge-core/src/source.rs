@@ -1,0 +1,137 @@
+//! Where an autoscaler gets its numbers: queries by name, refreshed in batches, read from a cache.
+
+mod cached;
+mod fixed;
+mod flight;
+mod noop;
+mod refresh;
+mod stats;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::backend::FetchError;
+use crate::cache::{CachedValue, Lookup, PreparedQuery};
+use crate::params::Params;
+use crate::query::QueryName;
+use crate::query_list::{QueryList, QueryRenderError};
+
+pub use cached::{CachedSource, CachedSourceConfig, RetryPolicy};
+pub use fixed::{FixedBackend, FixedSource};
+pub use noop::NoOpSource;
+pub use refresh::{Outcome, RefreshResults, RefreshSpec};
+pub use stats::SourceStats;
+
+/// A backend that provides metrics: Prometheus, pods scraped directly, or fixed answers in a test.
+///
+/// Readers hold it as `Arc<dyn MetricsSource>`: which one it is, is chosen at run time.
+///
+/// ```
+/// use fleetgauge_core::source::{MetricsSource, RefreshSpec};
+///
+/// /// Works with any source, and in tests with a [`FixedSource`].
+/// async fn queue_depth(source: &dyn MetricsSource, namespace: &str) -> Option<f64> {
+///     let spec = RefreshSpec::queries(["queue_depth"]).params([("namespace", namespace)]);
+///     let results = source.refresh(spec).await;
+///     let result = results["queue_depth"].as_ref().ok()?;
+///     // No series is no depth, rather than a depth of zero.
+///     (!result.is_no_data()).then(|| result.values().map(|value| value.value).sum())
+/// }
+/// ```
+pub trait MetricsSource: Send + Sync {
+    /// The queries of this source, to register with and to read.
+    fn query_list(&self) -> &QueryList;
+
+    /// Runs queries and caches their answers. Every query asked for has an outcome of its own; one query's
+    /// failure is not the batch's.
+    ///
+    /// Dropping the future ends the waiting, not the queries: what has been sent is finished, and cached
+    /// for the next reader.
+    fn refresh(&self, spec: RefreshSpec) -> BoxFuture<'_, RefreshResults>;
+
+    /// The cached value of `query` with `params`. Never touches the network, never waits for a refresh.
+    ///
+    /// `None` says that there is no value, which is not zero; [`lookup`](Self::lookup) says why.
+    fn get(&self, query: &str, params: &Params) -> Option<Arc<CachedValue>>;
+
+    /// The cached value of `query` with `params`, or why there is none.
+    fn lookup(&self, query: &str, params: &Params) -> Lookup;
+
+    /// The cached value of `query` with `params` where it holds; otherwise the query is refreshed first.
+    ///
+    /// *Errors*: [`QueryError`]. A value that expired is not returned in place of a failure.
+    fn get_or_refresh<'a>(
+        &'a self,
+        query: &'a str,
+        params: &'a Params,
+    ) -> BoxFuture<'a, Result<Arc<CachedValue>, QueryError>>;
+
+    /// A handle for reading one query with one set of parameters in a loop.
+    ///
+    /// *Errors*: [`QueryError`] where the query is unknown, where the parameters do not fit it, or where
+    /// the cache is full of prepared queries.
+    fn prepare(&self, query: &str, params: &Params) -> Result<PreparedQuery, QueryError>;
+
+    /// Counts since the source was made.
+    fn stats(&self) -> SourceStats;
+}
+
+/// Why a query has no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// The question is wrong: no such query, or parameters that do not fit it.
+    #[error(transparent)]
+    Render(#[from] QueryRenderError),
+    /// The backend gave no answer.
+    #[error("query {query}: {error}")]
+    Fetch {
+        /// The query's name.
+        query: QueryName,
+        /// Why.
+        #[source]
+        error: Arc<FetchError>,
+    },
+    /// There is no backend to ask.
+    #[error("query {query:?}: no metrics source is configured")]
+    NoSource {
+        /// The name asked for.
+        query: String,
+    },
+    /// The cache cannot hold another prepared query.
+    #[error("query {query}: the cache is full of prepared queries; raise max_entries")]
+    CacheFull {
+        /// The query's name.
+        query: QueryName,
+    },
+}
+
+// === impl QueryError ===
+
+impl QueryError {
+    /// One word for the cause, bounded for use as a label value.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            QueryError::Render(error) => error.reason(),
+            QueryError::Fetch { error, .. } => error.reason(),
+            QueryError::NoSource { .. } => "no_source",
+            QueryError::CacheFull { .. } => "cache_full",
+        }
+    }
+
+    /// The backend's failure, if it was asked at all.
+    pub fn fetch_error(&self) -> Option<&FetchError> {
+        match self {
+            QueryError::Fetch { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn fetch(query: &QueryName, error: FetchError) -> Self {
+        QueryError::Fetch {
+            query: query.clone(),
+            error: Arc::new(error),
+        }
+    }
+}

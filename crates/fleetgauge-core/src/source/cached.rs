@@ -1,0 +1,400 @@
+//! The heart: render → deadline → bounded fan-out → single flight → cache, for every backend alike.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::flight::{Boarding, Flight, Flights, Landed, Pilot};
+use super::stats::Counts;
+use super::{MetricsSource, QueryError, RefreshResults, RefreshSpec, SourceStats};
+use crate::backend::{Backend, FetchError, RenderedQuery};
+use crate::cache::{Cache, CacheConfig, CachedValue, KeyRef, Lookup, PreparedQuery};
+use crate::params::Params;
+use crate::query_list::{QueryList, RegisteredQuery};
+use crate::result::{Answer, MetricResult};
+use crate::time::Clock;
+
+/// A [`MetricsSource`] over any [`Backend`].
+///
+/// Cheap to clone; clones are the same source. Queries run in the background of the Tokio runtime in which
+/// they were asked for: a caller that gives up neither spoils an answer for others nor makes them ask again.
+pub struct CachedSource<B>(Arc<Inner<B>>);
+
+/// How a [`CachedSource`] works.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct CachedSourceConfig {
+    /// How long values hold, and how many are kept.
+    pub cache: CacheConfig,
+    /// How long one query may take from when it is sent, retries included, where it does not say itself.
+    /// Default: 10 s.
+    pub query_timeout: Duration,
+    /// How many queries are with the backend at once; at least 1. The others wait, and their timeout does
+    /// not run meanwhile. Default: 16.
+    pub max_concurrency: usize,
+    /// When a query is tried again.
+    pub retry: RetryPolicy,
+    /// How often expired values are removed. Default: 60 s.
+    pub sweep_interval: Duration,
+}
+
+/// When and how often a failed query is tried again, within its timeout, and only after failures that
+/// [may pass](FetchError::is_retryable).
+///
+/// The wait grows by half its length or more, at random, from try to try; a backend that says when to come
+/// back is obeyed.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct RetryPolicy {
+    /// How many tries there are after the first. Default: 3.
+    pub max_retries: usize,
+    /// The first wait. Default: 100 ms.
+    pub min_delay: Duration,
+    /// The longest wait. Default: 2 s.
+    pub max_delay: Duration,
+}
+
+struct Inner<B> {
+    backend: B,
+    config: CachedSourceConfig,
+    clock: Clock,
+    queries: QueryList,
+    cache: Cache,
+    flights: Arc<Flights>,
+    permits: Semaphore,
+    counts: Counts,
+}
+
+// === impl CachedSourceConfig ===
+
+impl Default for CachedSourceConfig {
+    fn default() -> Self {
+        Self {
+            cache: CacheConfig::default(),
+            query_timeout: Duration::from_secs(10),
+            max_concurrency: 16,
+            retry: RetryPolicy::default(),
+            sweep_interval: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            max_retries: 3,
+            min_delay: Duration::from_millis(100),
+            max_delay: Duration::from_secs(2),
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// No query is tried again.
+    pub fn never() -> Self {
+        Self {
+            max_retries: 0,
+            ..Self::default()
+        }
+    }
+
+    fn delays(&self) -> impl Iterator<Item = Duration> + use<> {
+        ExponentialBuilder::new()
+            .with_min_delay(self.min_delay)
+            .with_max_delay(self.max_delay)
+            .with_max_times(self.max_retries)
+            .with_jitter()
+            .build()
+    }
+}
+
+// === impl CachedSource ===
+
+impl<B: Backend> CachedSource<B> {
+    /// A source that asks `backend`, by the system's clock.
+    pub fn new(backend: B, config: CachedSourceConfig) -> Self {
+        Self::with_clock(backend, config, Clock::system())
+    }
+
+    /// A source whose values age by `clock`. Timeouts and waits between tries run by Tokio's clock.
+    pub fn with_clock(backend: B, config: CachedSourceConfig, clock: Clock) -> Self {
+        Self(Arc::new(Inner {
+            backend,
+            queries: QueryList::new(),
+            cache: Cache::new(config.cache.clone(), clock.clone()),
+            flights: Arc::default(),
+            permits: Semaphore::new(config.max_concurrency.max(1)),
+            counts: Counts::default(),
+            clock,
+            config,
+        }))
+    }
+
+    /// The backend.
+    pub fn backend(&self) -> &B {
+        &self.0.backend
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &CachedSourceConfig {
+        &self.0.config
+    }
+
+    /// The flight that brings `query`, started unless it is under way.
+    ///
+    /// Who only `wants_fresh` is content with a value that was cached a moment ago: between the caller's
+    /// look at the cache and its boarding, another flight may have landed.
+    fn fly(
+        &self,
+        query: &RegisteredQuery,
+        params: &Arc<Params>,
+        wants_fresh: bool,
+    ) -> Result<Arc<Flight>, QueryError> {
+        let counts = &self.0.counts;
+        counts.queries.fetch_add(1, Ordering::Relaxed);
+        // Rendered before boarding: a question that is wrong has no flight.
+        let text = query
+            .render(params)
+            .inspect_err(|error| counts.failure(&error.clone().into()))?;
+        match self.0.flights.board(KeyRef::new(query, params), query.name()) {
+            Boarding::Passenger(flight) => {
+                counts.flights_shared.fetch_add(1, Ordering::Relaxed);
+                Ok(flight)
+            }
+            Boarding::Pilot(pilot, flight) => {
+                if wants_fresh && let Some(value) = self.fresh(query, params) {
+                    pilot.land(Ok(value));
+                    return Ok(flight);
+                }
+                counts.flights.fetch_add(1, Ordering::Relaxed);
+                let timeout = query.template().timeout.unwrap_or(self.0.config.query_timeout);
+                let query_type = query.template().query_type;
+                let rendered = RenderedQuery::new(query.name().clone(), query_type, text, timeout)
+                    .with_params(Arc::clone(params));
+                start(Arc::clone(&self.0).run(pilot, query.clone(), rendered));
+                Ok(flight)
+            }
+        }
+    }
+
+    fn find(&self, query: &str) -> Result<RegisteredQuery, QueryError> {
+        Ok(self.0.queries.find(query)?)
+    }
+
+    fn fresh(&self, query: &RegisteredQuery, params: &Params) -> Option<Arc<CachedValue>> {
+        self.0
+            .cache
+            .get(query, params)
+            .filter(|value| !value.is_expired())
+    }
+
+    fn sweep_in_background(&self) {
+        self.0.cache.sweep_in_background(self.0.config.sweep_interval);
+    }
+
+    /// The queries named, each once, or all where none is named.
+    fn queries_of(&self, mut names: Vec<String>) -> Vec<(Arc<str>, Result<RegisteredQuery, QueryError>)> {
+        if names.is_empty() {
+            let all = self.0.queries.all().into_iter();
+            return all.map(|query| (query.name().shared(), Ok(query))).collect();
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
+            .into_iter()
+            .map(|name| (name.as_str().into(), self.find(&name)))
+            .collect()
+    }
+
+    async fn refresh_now(&self, spec: RefreshSpec) -> RefreshResults {
+        self.sweep_in_background();
+        let counts = &self.0.counts;
+        counts.refreshes.fetch_add(1, Ordering::Relaxed);
+        let params = Arc::new(spec.params);
+        let flights: Vec<_> = self
+            .queries_of(spec.queries)
+            .into_iter()
+            .map(|(name, query)| {
+                let query = query.inspect_err(|error| counts.failure(error));
+                (
+                    name,
+                    query.and_then(|query| Ok((self.fly(&query, &params, false)?, query))),
+                )
+            })
+            .collect();
+        let deadline = spec.wait_at_most.map(|wait| (Instant::now() + wait, wait));
+        let mut results = Vec::with_capacity(flights.len());
+        for (name, flight) in flights {
+            let outcome = match flight {
+                Ok((flight, query)) => wait(&flight, &query, deadline)
+                    .await
+                    .map(|value| Arc::clone(value.result())),
+                Err(error) => Err(error),
+            };
+            results.push((name, outcome));
+        }
+        results.into_iter().collect()
+    }
+
+    async fn get_or_refresh_now(&self, name: &str, params: &Params) -> Result<Arc<CachedValue>, QueryError> {
+        let query = self.find(name)?;
+        if let Some(value) = self.fresh(&query, params) {
+            return Ok(value);
+        }
+        self.sweep_in_background();
+        self.fly(&query, &Arc::new(params.clone()), true)?.wait().await
+    }
+}
+
+impl<B: Backend> MetricsSource for CachedSource<B> {
+    fn query_list(&self) -> &QueryList {
+        &self.0.queries
+    }
+
+    fn refresh(&self, spec: RefreshSpec) -> BoxFuture<'_, RefreshResults> {
+        self.refresh_now(spec).boxed()
+    }
+
+    fn get(&self, query: &str, params: &Params) -> Option<Arc<CachedValue>> {
+        self.0
+            .queries
+            .with(query, |query| self.0.cache.get(query, params))?
+    }
+
+    fn lookup(&self, query: &str, params: &Params) -> Lookup {
+        match self.find(query) {
+            Ok(query) => match query.render(params) {
+                Ok(_) => self.0.cache.lookup(&query, params),
+                Err(error) => Lookup::Invalid(error.into()),
+            },
+            Err(error) => Lookup::Invalid(error),
+        }
+    }
+
+    fn get_or_refresh<'a>(
+        &'a self,
+        query: &'a str,
+        params: &'a Params,
+    ) -> BoxFuture<'a, Result<Arc<CachedValue>, QueryError>> {
+        self.get_or_refresh_now(query, params).boxed()
+    }
+
+    fn prepare(&self, query: &str, params: &Params) -> Result<PreparedQuery, QueryError> {
+        let query = self.find(query)?;
+        query.render(params)?;
+        let prepared = self.0.cache.prepare(&query, params);
+        prepared.ok_or_else(|| QueryError::CacheFull {
+            query: query.name().clone(),
+        })
+    }
+
+    fn stats(&self) -> SourceStats {
+        self.0.counts.snapshot(self.0.flights.len(), self.0.cache.stats())
+    }
+}
+
+impl<B> Clone for CachedSource<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<B: Backend + fmt::Debug> fmt::Debug for CachedSource<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedSource")
+            .field("backend", &self.0.backend)
+            .field("config", &self.0.config)
+            .field("queries", &self.0.queries)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Inner ===
+
+impl<B: Backend> Inner<B> {
+    /// Flies one query to its landing: asks the backend, and caches what became of it.
+    async fn run(self: Arc<Self>, pilot: Pilot, query: RegisteredQuery, mut rendered: RenderedQuery) {
+        let fetched = self.fetch(&mut rendered).await;
+        let landed: Landed = match fetched {
+            Ok(answer) => {
+                if answer.is_no_data() {
+                    self.counts.no_data.fetch_add(1, Ordering::Relaxed);
+                }
+                let result = MetricResult::new(query.name().clone(), self.clock.wall(), answer);
+                Ok(self.cache.store(&query, &rendered.params, result))
+            }
+            Err(error) => {
+                let error = QueryError::fetch(query.name(), error);
+                self.counts.failure(&error);
+                self.cache.record_failure(&query, &rendered.params, error.clone());
+                Err(error)
+            }
+        };
+        pilot.land(landed);
+    }
+
+    /// Asks the backend, again if need be, within the query's timeout.
+    async fn fetch(&self, query: &mut RenderedQuery) -> Result<Answer, FetchError> {
+        // The semaphore is never closed.
+        let _permit = self.permits.acquire().await.map_err(|_| FetchError::Aborted)?;
+        let after = query.timeout;
+        let deadline = Instant::now() + after;
+        let tries = async {
+            let mut delays = self.config.retry.delays();
+            loop {
+                query.timeout = deadline.saturating_duration_since(Instant::now());
+                let error = match self.backend.fetch(query).await {
+                    Err(error) if error.is_retryable() => error,
+                    done => return done,
+                };
+                let Some(delay) = delays.next() else {
+                    return Err(error);
+                };
+                let delay = delay.max(error.retry_after().unwrap_or_default());
+                if deadline.saturating_duration_since(Instant::now()) <= delay {
+                    // Says what failed, where waiting would only end in "timeout".
+                    return Err(error);
+                }
+                self.counts.retries.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(delay).await;
+            }
+        };
+        tokio::time::timeout_at(deadline, tries)
+            .await
+            .unwrap_or(Err(FetchError::Timeout { after }))
+    }
+}
+
+/// Runs `flight` in the background, unless it ends at once, as with a backend that needs no network.
+fn start(flight: impl Future<Output = ()> + Send + 'static) {
+    // A backend that panics spoils its own flight, not the caller's batch; the pilot lands it as aborted.
+    let mut flight = Box::pin(AssertUnwindSafe(flight).catch_unwind().map(drop));
+    // What this poll would have woken is woken again by the first poll of the task.
+    if flight
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+        .is_pending()
+    {
+        tokio::spawn(flight);
+    }
+}
+
+async fn wait(flight: &Flight, query: &RegisteredQuery, deadline: Option<(Instant, Duration)>) -> Landed {
+    let Some((deadline, after)) = deadline else {
+        return flight.wait().await;
+    };
+    let timeout = |_| Err(QueryError::fetch(query.name(), FetchError::Timeout { after }));
+    tokio::time::timeout_at(deadline, flight.wait())
+        .await
+        .unwrap_or_else(timeout)
+}

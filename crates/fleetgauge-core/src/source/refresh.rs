@@ -1,0 +1,132 @@
+//! What a refresh is asked to do, and what became of each query.
+
+use std::ops::Index;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::QueryError;
+use crate::params::Params;
+use crate::result::MetricResult;
+
+/// Which queries to run, with which parameters.
+///
+/// ```
+/// use fleetgauge_core::source::RefreshSpec;
+///
+/// let all = RefreshSpec::all().params([("namespace", "default")]);
+/// let two = RefreshSpec::queries(["kv_cache", "queue_depth"]).params([("namespace", "default")]);
+/// assert!(all.queries.is_empty());
+/// assert_eq!(two.queries.len(), 2);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct RefreshSpec {
+    /// Names of the queries to run. Empty: all that are registered.
+    pub queries: Vec<String>,
+    /// The parameters of the batch. Each query takes those that it declares.
+    pub params: Params,
+    /// How long to wait for the batch. Queries that take longer are reported as timed out; they are
+    /// finished and cached nevertheless. `None`: as long as the queries' own timeouts allow.
+    pub wait_at_most: Option<Duration>,
+}
+
+/// What became of one query: an answer, which may be "no data", or a reason.
+pub type Outcome = Result<Arc<MetricResult>, QueryError>;
+
+/// What became of each query of a refresh.
+///
+/// *Shape*: sorted by name, one outcome per query asked for.
+#[derive(Clone, Debug, Default)]
+pub struct RefreshResults(Vec<(Arc<str>, Outcome)>);
+
+// === impl RefreshSpec ===
+
+impl RefreshSpec {
+    /// All registered queries.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// The queries named. No name at all means all registered queries, as [`all`](Self::all).
+    pub fn queries<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
+        Self {
+            queries: names.into_iter().map(Into::into).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Sets the parameters of the batch.
+    pub fn params(mut self, params: impl Into<Params>) -> Self {
+        self.params = params.into();
+        self
+    }
+
+    /// Bounds how long to wait for the batch.
+    pub fn wait_at_most(mut self, wait: Duration) -> Self {
+        self.wait_at_most = Some(wait);
+        self
+    }
+}
+
+// === impl RefreshResults ===
+
+impl RefreshResults {
+    /// What became of `query`; `None` if it was not asked for.
+    pub fn get(&self, query: &str) -> Option<&Outcome> {
+        let at = self.0.binary_search_by(|(name, _)| (**name).cmp(query)).ok()?;
+        Some(&self.0[at].1)
+    }
+
+    /// All outcomes with their queries' names, sorted.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Outcome)> {
+        self.0.iter().map(|(name, outcome)| (&**name, outcome))
+    }
+
+    /// The answers that were had.
+    pub fn answers(&self) -> impl Iterator<Item = (&str, &Arc<MetricResult>)> {
+        self.iter()
+            .filter_map(|(name, outcome)| Some((name, outcome.as_ref().ok()?)))
+    }
+
+    /// The queries that failed.
+    pub fn failures(&self) -> impl Iterator<Item = (&str, &QueryError)> {
+        self.iter()
+            .filter_map(|(name, outcome)| Some((name, outcome.as_ref().err()?)))
+    }
+
+    /// Whether every query has an answer.
+    pub fn is_complete(&self) -> bool {
+        self.failures().next().is_none()
+    }
+
+    /// How many queries were asked for.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether no query was asked for.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// # Panics
+/// Where the query was not asked for, as a map does.
+impl Index<&str> for RefreshResults {
+    type Output = Outcome;
+
+    fn index(&self, query: &str) -> &Outcome {
+        match self.get(query) {
+            Some(outcome) => outcome,
+            None => panic!("query {query:?} was not part of the refresh"),
+        }
+    }
+}
+
+impl FromIterator<(Arc<str>, Outcome)> for RefreshResults {
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, Outcome)>>(outcomes: I) -> Self {
+        let mut outcomes: Vec<_> = outcomes.into_iter().collect();
+        outcomes.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Self(outcomes)
+    }
+}

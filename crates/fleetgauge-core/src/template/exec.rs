@@ -1,0 +1,368 @@
+//! Renders a compiled template whose text depends on conditions, loops or functions.
+//!
+//! Everything that a value cannot change was decided when the template was compiled. Work is counted, so that no
+//! template and no value can keep a caller waiting or fill its memory.
+
+use std::ops::Deref;
+use std::rc::Rc;
+
+use super::error::{Offset, RenderError, position};
+use super::func::{Func, display};
+use super::place::Place;
+use super::{MAX_RENDERED_LEN, MAX_VALUE_LEN, Template, token};
+
+/// How many steps a template may take: nodes passed, calls made, and 64 bytes of computed text each count as one.
+pub(super) const MAX_STEPS: usize = 100_000;
+
+/// A compiled node.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Text(Box<str>),
+    Print {
+        value: Expr,
+        place: usize,
+    },
+    Set {
+        slot: usize,
+        value: Expr,
+    },
+    If(Branch),
+    With(Branch),
+    Range(Branch),
+    /// `{{template}}`: its body, with its own dot.
+    Body {
+        dot: Option<Expr>,
+        slot: usize,
+        body: Vec<Step>,
+    },
+    Break,
+    Continue,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Branch {
+    pub(super) at: Offset,
+    pub(super) value: Expr,
+    /// The variable that the pipeline sets; of a range, the one that each round sets.
+    pub(super) slot: Option<usize>,
+    pub(super) body: Vec<Step>,
+    pub(super) otherwise: Vec<Step>,
+}
+
+/// A compiled pipeline or operand.
+#[derive(Clone, Debug)]
+pub(super) enum Expr {
+    /// A parameter, by its place in the declaration.
+    Param(usize),
+    Dot,
+    Variable(usize),
+    Text(Box<str>),
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+    Call {
+        func: Func,
+        args: Vec<Expr>,
+        at: Offset,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Value<'v> {
+    /// An optional parameter without a value.
+    Absent(usize),
+    Text(Text<'v>),
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Text<'v> {
+    Borrowed(&'v str),
+    Owned(Rc<str>),
+}
+
+/// How a list of steps ended.
+#[derive(Clone, Copy, PartialEq)]
+enum Flow {
+    Next,
+    Break,
+    Continue,
+}
+
+struct Exec<'v> {
+    template: &'v Template,
+    params: Vec<Option<&'v str>>,
+    dot: Value<'v>,
+    variables: Vec<Value<'v>>,
+    steps: usize,
+    out: String,
+}
+
+/// Renders `template` with a value, or none, for each declared parameter.
+pub(super) fn render(template: &Template, params: Vec<Option<&str>>) -> Result<String, RenderError> {
+    for (spec, value) in template.params.iter().zip(&params) {
+        match value {
+            None if spec.is_required() => {
+                return Err(RenderError::MissingParam {
+                    param: spec.name().to_owned(),
+                });
+            }
+            Some(value) if value.len() > MAX_VALUE_LEN => {
+                return Err(RenderError::ValueTooLong {
+                    param: spec.name().to_owned(),
+                    len: value.len(),
+                });
+            }
+            _ => {}
+        }
+    }
+    let nothing = Value::Bool(false);
+    let mut exec = Exec {
+        template,
+        params,
+        variables: vec![nothing.clone(); template.slots],
+        dot: nothing,
+        steps: 0,
+        out: String::with_capacity(template.text_len + 64),
+    };
+    exec.run(&template.steps)?;
+    if template.is_metric_name
+        && let Err(reason) = token::metric_name(&exec.out)
+    {
+        return Err(super::not_a_metric_name(&exec.out, reason));
+    }
+    Ok(exec.out)
+}
+
+// === impl Exec ===
+
+impl<'v> Exec<'v> {
+    fn run(&mut self, steps: &'v [Step]) -> Result<Flow, RenderError> {
+        for step in steps {
+            self.work(1)?;
+            let flow = match step {
+                Step::Text(text) => {
+                    self.out.push_str(text);
+                    self.check_length()?;
+                    Flow::Next
+                }
+                Step::Print { value, place } => {
+                    self.print(value, &self.template.places[*place])?;
+                    Flow::Next
+                }
+                Step::Set { slot, value } => {
+                    self.variables[*slot] = self.eval(value)?;
+                    Flow::Next
+                }
+                Step::If(branch) => {
+                    let value = self.eval_into(branch)?;
+                    self.run(if value.is_true() {
+                        &branch.body
+                    } else {
+                        &branch.otherwise
+                    })?
+                }
+                Step::With(branch) => {
+                    let value = self.eval_into(branch)?;
+                    if value.is_true() {
+                        self.with_dot(value, &branch.body)?
+                    } else {
+                        self.run(&branch.otherwise)?
+                    }
+                }
+                Step::Range(branch) => self.range(branch)?,
+                Step::Body { dot: None, body, .. } => self.run(body)?,
+                Step::Body {
+                    dot: Some(dot),
+                    slot,
+                    body,
+                } => {
+                    let value = self.eval(dot)?;
+                    self.variables[*slot] = value.clone();
+                    self.with_dot(value, body)?
+                }
+                Step::Break => Flow::Break,
+                Step::Continue => Flow::Continue,
+            };
+            if flow != Flow::Next {
+                return Ok(flow);
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    fn with_dot(&mut self, dot: Value<'v>, body: &'v [Step]) -> Result<Flow, RenderError> {
+        let outer = std::mem::replace(&mut self.dot, dot);
+        let flow = self.run(body);
+        self.dot = outer;
+        flow
+    }
+
+    fn range(&mut self, branch: &'v Branch) -> Result<Flow, RenderError> {
+        let rounds = match self.eval(&branch.value)? {
+            Value::Int(rounds) => rounds,
+            Value::Absent(param) => return Err(self.missing(param)),
+            other => {
+                return Err(self.fault(
+                    branch.at,
+                    format!("range over {}: only a number can be", other.type_name()),
+                ));
+            }
+        };
+        if rounds <= 0 {
+            return self.run(&branch.otherwise);
+        }
+        for round in 0..rounds {
+            self.work(1)?;
+            if let Some(slot) = branch.slot {
+                self.variables[slot] = Value::Int(round);
+            }
+            if self.with_dot(Value::Int(round), &branch.body)? == Flow::Break {
+                break;
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    /// Evaluates the pipeline of `{{if}}` or `{{with}}`, and sets its variable.
+    fn eval_into(&mut self, branch: &'v Branch) -> Result<Value<'v>, RenderError> {
+        let value = self.eval(&branch.value)?;
+        if let Some(slot) = branch.slot {
+            self.variables[slot] = value.clone();
+        }
+        Ok(value)
+    }
+
+    fn eval(&mut self, expr: &'v Expr) -> Result<Value<'v>, RenderError> {
+        Ok(match expr {
+            Expr::Param(param) => match self.params[*param] {
+                Some(value) => Value::Text(Text::Borrowed(value)),
+                None => Value::Absent(*param),
+            },
+            Expr::Dot => self.dot.clone(),
+            Expr::Variable(slot) => self.variables[*slot].clone(),
+            Expr::Text(text) => Value::Text(Text::Borrowed(text)),
+            Expr::Int(value) => Value::Int(*value),
+            Expr::Float(value) => Value::Float(*value),
+            Expr::Bool(value) => Value::Bool(*value),
+            Expr::Call { func, args, at } => {
+                self.work(1)?;
+                self.call(*func, args, *at)?
+            }
+        })
+    }
+
+    fn call(&mut self, func: Func, args: &'v [Expr], at: Offset) -> Result<Value<'v>, RenderError> {
+        let mut values = Vec::with_capacity(args.len());
+        for arg in args {
+            let value = self.eval(arg)?;
+            match func {
+                // These two end at the argument that decides.
+                Func::And | Func::Or if value.is_true() == (func == Func::Or) => return Ok(value),
+                Func::And | Func::Or | Func::Not | Func::Eq | Func::Ne => {}
+                _ => {
+                    if let Value::Absent(param) = value {
+                        return Err(self.missing(param));
+                    }
+                }
+            }
+            values.push(value);
+        }
+        if matches!(func, Func::And | Func::Or) {
+            return Ok(values.pop().unwrap_or(Value::Bool(false)));
+        }
+        let value = func.call(values).map_err(|message| self.fault(at, message))?;
+        if let Value::Text(text) = &value {
+            self.work(text.len() / 64)?;
+        }
+        Ok(value)
+    }
+
+    fn print(&mut self, expr: &'v Expr, place: &'v Place) -> Result<(), RenderError> {
+        let value = self.eval(expr)?;
+        if let Value::Absent(param) = value {
+            return Err(self.missing(param));
+        }
+        let text = display(&value).map_err(|message| self.fault(place.at(), message))?;
+        if text.len() > MAX_VALUE_LEN {
+            return Err(RenderError::ValueTooLong {
+                param: place.what().to_owned(),
+                len: text.len(),
+            });
+        }
+        self.work(text.len() / 64)?;
+        let written = place.write(&text, &mut self.out);
+        written.map_err(|reason| place.refusal(&text, reason, &self.template.source))?;
+        self.check_length()
+    }
+
+    fn check_length(&self) -> Result<(), RenderError> {
+        if self.out.len() > MAX_RENDERED_LEN {
+            Err(RenderError::TooLong)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn work(&mut self, steps: usize) -> Result<(), RenderError> {
+        self.steps += steps;
+        if self.steps > MAX_STEPS {
+            Err(RenderError::TooMuchWork)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn missing(&self, param: usize) -> RenderError {
+        RenderError::MissingParam {
+            param: self.template.params[param].name().to_owned(),
+        }
+    }
+
+    fn fault(&self, at: Offset, message: String) -> RenderError {
+        let (line, column) = position(&self.template.source, at);
+        RenderError::Exec {
+            line,
+            column,
+            message,
+        }
+    }
+}
+
+// === impl Value ===
+
+impl Value<'_> {
+    /// Go's truth: not absent, empty, zero or false.
+    pub(super) fn is_true(&self) -> bool {
+        match self {
+            Self::Absent(_) => false,
+            Self::Text(text) => !text.is_empty(),
+            Self::Int(value) => *value != 0,
+            Self::Float(value) => *value != 0.0,
+            Self::Bool(value) => *value,
+        }
+    }
+
+    pub(super) fn type_name(&self) -> &'static str {
+        match self {
+            Self::Absent(_) => "an absent parameter",
+            Self::Text(_) => "a text",
+            Self::Int(_) => "a whole number",
+            Self::Float(_) => "a fractional number",
+            Self::Bool(_) => "a truth value",
+        }
+    }
+}
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Borrowed(text) => text,
+            Self::Owned(text) => text,
+        }
+    }
+}

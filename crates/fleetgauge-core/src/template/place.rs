@@ -1,0 +1,421 @@
+//! The places where values land, and how a value is written there.
+//!
+//! Everything that is decided about a place (what fits, which quotes, whether a group is needed) is decided once,
+//! when the template is compiled; here is only the work that is left for each value.
+
+use super::error::{Fault, Offset, RenderError, Shown, position};
+use super::{regex, token};
+use crate::params::ParamKind;
+
+/// Why a text is not what must stand at a place.
+type Check = fn(&str) -> Result<(), &'static str>;
+
+/// Index of a place in its template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PlaceId(usize);
+
+/// The quotes of a string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quote {
+    Double,
+    Single,
+    Raw,
+}
+
+/// What fits at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// Any text, in a string.
+    Exact(Quote),
+    /// Any text or a regular expression, in the string of a regex matcher; with a group around it so that what
+    /// stands beside it applies to all of it.
+    Regex {
+        quote: Quote,
+        group: bool,
+    },
+    /// Any text, in a comment.
+    Comment,
+    /// A metric name or a number.
+    Operand,
+    MetricName,
+    Label,
+    Duration,
+    Timestamp,
+    /// A part of a metric name that is checked when it is whole.
+    Part,
+}
+
+/// One place.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    kind: ParamKind,
+    fit: Fit,
+    /// The check that the value must pass, if any: of its kind, or of what fits.
+    check: Option<Check>,
+    at: Offset,
+    /// The parameter's name, or the source of the action that computes the value.
+    what: Box<str>,
+}
+
+/// The places of a template, in the order of the source.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    places: Vec<Place>,
+    next: usize,
+}
+
+// === impl Quote ===
+
+impl Quote {
+    pub(super) fn from_byte(byte: u8) -> Self {
+        match byte {
+            b'"' => Self::Double,
+            b'\'' => Self::Single,
+            _ => Self::Raw,
+        }
+    }
+
+    pub(super) fn char(self) -> char {
+        match self {
+            Self::Double => '"',
+            Self::Single => '\'',
+            Self::Raw => '`',
+        }
+    }
+}
+
+// === impl Fit ===
+
+impl Fit {
+    fn describe(self, kind: ParamKind) -> &'static str {
+        match (kind, self) {
+            (ParamKind::MetricName, _) | (_, Self::MetricName) => "a metric name",
+            (ParamKind::LabelName, _) | (_, Self::Label) => "a label name",
+            (ParamKind::Duration, _) | (_, Self::Duration) => "a duration",
+            (_, Self::Timestamp) => "a timestamp in seconds",
+            (ParamKind::Number, _) => "an unsigned number",
+            (_, Self::Operand) => "a metric name or an unsigned number",
+            (
+                ParamKind::Regex,
+                Self::Regex {
+                    quote: Quote::Raw, ..
+                },
+            ) => "a regular expression without backticks",
+            (ParamKind::Regex, _) => "a regular expression",
+            (
+                _,
+                Self::Exact(Quote::Raw)
+                | Self::Regex {
+                    quote: Quote::Raw, ..
+                },
+            ) => "a text without backticks",
+            (_, Self::Exact(_) | Self::Regex { .. } | Self::Comment) => "a text",
+            (_, Self::Part) => "a part of a metric name",
+        }
+    }
+
+    /// The check for a value of that kind, or why such a kind never fits.
+    fn check_for(self, kind: ParamKind) -> Result<Option<Check>, String> {
+        let of_kind: Option<Check> = match kind {
+            ParamKind::Text => None,
+            ParamKind::Regex => Some(regex::check),
+            ParamKind::MetricName => Some(token::metric_name),
+            ParamKind::LabelName => Some(token::label_name),
+            ParamKind::Duration => Some(token::duration),
+            ParamKind::Number => Some(token::number),
+        };
+        let in_code: Check = match (self, kind) {
+            (Self::Part | Self::Exact(_), ParamKind::Regex) => {
+                return Err("a regular expression belongs in the string of =~ or !~: compare with =~, or declare the \
+                            parameter as text"
+                    .to_owned());
+            }
+            (Self::Exact(_) | Self::Regex { .. } | Self::Comment | Self::Part, _) => return Ok(of_kind),
+            (Self::Operand, ParamKind::Text) => token::operand,
+            (Self::Operand | Self::MetricName, ParamKind::MetricName)
+            | (Self::MetricName, ParamKind::Text) => token::metric_name,
+            (Self::Operand, ParamKind::Number) => token::number,
+            (Self::Label, ParamKind::Text | ParamKind::LabelName) => token::label_name,
+            (Self::Duration, ParamKind::Text | ParamKind::Duration) => token::duration,
+            (Self::Timestamp, ParamKind::Text | ParamKind::Number) => token::timestamp,
+            (fit, kind) => {
+                let fits = fit.describe(ParamKind::Text);
+                return Err(format!(
+                    "a parameter of kind {kind} cannot stand here: {fits} fits"
+                ));
+            }
+        };
+        Ok(Some(in_code))
+    }
+}
+
+// === impl PlaceId ===
+
+impl PlaceId {
+    pub(super) fn index(self) -> usize {
+        self.0
+    }
+}
+
+// === impl Places ===
+
+impl Places {
+    /// Adds a place, or meets it again when the body of a loop is read a second time.
+    pub(super) fn add(&mut self, kind: ParamKind, fit: Fit, at: Offset, what: &str) -> PlaceId {
+        let id = PlaceId(self.next);
+        self.next += 1;
+        // What stands before a quoted text takes nothing from it: only a regex needs a group for that.
+        let fit = match fit {
+            Fit::Regex { quote, .. } if kind != ParamKind::Regex => Fit::Regex { quote, group: false },
+            fit => fit,
+        };
+        match (self.places.get_mut(id.0), fit) {
+            (None, fit) => self.places.push(Place {
+                kind,
+                fit,
+                check: None,
+                at,
+                what: what.into(),
+            }),
+            (
+                Some(Place {
+                    fit: Fit::Regex { group, .. },
+                    ..
+                }),
+                Fit::Regex { group: again, .. },
+            ) => *group |= again,
+            (Some(_), _) => {}
+        }
+        id
+    }
+
+    /// Where the next place will be, to come [back](Self::rewind) to.
+    pub(super) fn mark(&self) -> usize {
+        self.next
+    }
+
+    pub(super) fn rewind(&mut self, mark: usize) {
+        self.next = mark;
+    }
+
+    pub(super) fn offset(&self, id: PlaceId) -> Offset {
+        self.places[id.0].at
+    }
+
+    /// What follows the operand makes it a selector.
+    pub(super) fn must_be_metric(&mut self, id: PlaceId) {
+        self.places[id.0].fit = Fit::MetricName;
+    }
+
+    /// Something follows the value in the regex of its string: a repetition, or anything else.
+    pub(super) fn followed(&mut self, id: PlaceId, repeats: bool) {
+        let place = &mut self.places[id.0];
+        if let Fit::Regex { group, .. } = &mut place.fit {
+            // A quoted text only needs a group where a repetition would take its last character alone.
+            *group |= repeats || place.kind == ParamKind::Regex;
+        }
+    }
+
+    /// The places for good, each with its check; or the first whose kind does not fit.
+    pub(super) fn finish(mut self) -> Result<Vec<Place>, Fault> {
+        for place in &mut self.places {
+            place.check = place
+                .fit
+                .check_for(place.kind)
+                .map_err(|message| Fault::new(place.at, message))?;
+        }
+        Ok(self.places)
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    pub(super) fn at(&self) -> Offset {
+        self.at
+    }
+
+    /// The parameter's name, or the source of the action.
+    pub(super) fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// Writes a value as it must be written here; or why it cannot stand here.
+    #[inline]
+    pub(super) fn write(&self, value: &str, out: &mut String) -> Result<(), &'static str> {
+        if let Some(check) = self.check {
+            check(value)?;
+        }
+        match self.fit {
+            Fit::Exact(quote) => write_string(value, quote, out),
+            Fit::Regex { quote, group } => {
+                if group {
+                    out.push_str("(?:");
+                }
+                if self.kind == ParamKind::Regex {
+                    write_string(value, quote, out)?;
+                } else {
+                    write_quoted_regex(value, quote, out)?;
+                }
+                if group {
+                    out.push(')');
+                }
+                Ok(())
+            }
+            Fit::Comment => {
+                out.extend(
+                    value
+                        .chars()
+                        .map(|c| if matches!(c, '\n' | '\r') { ' ' } else { c }),
+                );
+                Ok(())
+            }
+            // Checked above: one token.
+            Fit::Operand | Fit::MetricName | Fit::Label | Fit::Duration | Fit::Timestamp | Fit::Part => {
+                out.push_str(value);
+                Ok(())
+            }
+        }
+    }
+
+    /// The error for a value that [`write`](Self::write) refused.
+    #[cold]
+    pub(super) fn refusal(&self, value: &str, reason: &'static str, source: &str) -> RenderError {
+        let (line, column) = position(source, self.at);
+        RenderError::Unplaceable {
+            param: self.what.to_string(),
+            value: Shown(value).to_string(),
+            line,
+            column,
+            fits: self.fit.describe(self.kind),
+            reason,
+        }
+    }
+}
+
+/// The bytes that cannot stand for themselves. `0xEF` begins U+FFFD, which Prometheus's lexer takes for bad UTF-8
+/// when it stands in a string, and reads when it is escaped.
+fn is_special(byte: u8, quote: Quote) -> bool {
+    match quote {
+        Quote::Double => matches!(byte, b'"' | b'\\' | b'\n' | 0xEF),
+        Quote::Single => matches!(byte, b'\'' | b'\\' | b'\n' | 0xEF),
+        Quote::Raw => matches!(byte, b'`' | 0xEF),
+    }
+}
+
+fn write_string(value: &str, quote: Quote, out: &mut String) -> Result<(), &'static str> {
+    if !value.bytes().any(|byte| is_special(byte, quote)) {
+        out.push_str(value);
+        return Ok(());
+    }
+    value.chars().try_for_each(|c| write_char(c, quote, out))
+}
+
+fn write_quoted_regex(value: &str, quote: Quote, out: &mut String) -> Result<(), &'static str> {
+    if !value
+        .bytes()
+        .any(|byte| is_special(byte, quote) || regex::is_meta(byte))
+    {
+        out.push_str(value);
+        return Ok(());
+    }
+    for c in value.chars() {
+        if c.is_ascii() && regex::is_meta(c as u8) {
+            write_char('\\', quote, out)?;
+        }
+        write_char(c, quote, out)?;
+    }
+    Ok(())
+}
+
+fn write_char(c: char, quote: Quote, out: &mut String) -> Result<(), &'static str> {
+    match (c, quote) {
+        ('`', Quote::Raw) => return Err("a raw string cannot hold a backtick"),
+        (char::REPLACEMENT_CHARACTER, Quote::Raw) => return Err("a raw string cannot hold U+FFFD"),
+        (c, Quote::Raw) => out.push(c),
+        ('\n', _) => out.push_str("\\n"),
+        (char::REPLACEMENT_CHARACTER, _) => out.push_str("\\ufffd"),
+        (c, quote) => {
+            if c == '\\' || c == quote.char() {
+                out.push('\\');
+            }
+            out.push(c);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(kind: ParamKind, fit: Fit, value: &str, expected: Result<&str, &str>) {
+        let mut places = Places::default();
+        let id = places.add(kind, fit, 0, "x");
+        if matches!(fit, Fit::Regex { group: true, .. }) {
+            places.followed(id, true);
+        }
+        let place = places.finish().unwrap().remove(0);
+        let mut out = String::new();
+        assert_eq!(
+            place.write(value, &mut out).map(|()| &*out),
+            expected,
+            "{value:?} as {kind} in {fit:?}"
+        );
+    }
+
+    #[test]
+    fn strings_escape_for_their_quotes() {
+        let text = |quote, value, expected| check(ParamKind::Text, Fit::Exact(quote), value, expected);
+        text(Quote::Double, "a'`\"\\\n\r\té", Ok("a'`\\\"\\\\\\n\r\té"));
+        text(Quote::Single, "a'`\"\\\n", Ok("a\\'`\"\\\\\\n"));
+        text(Quote::Raw, "a'\"\\\n\r", Ok("a'\"\\\n\r"));
+        text(Quote::Raw, "a`b", Err("a raw string cannot hold a backtick"));
+        text(Quote::Double, "\u{fffd}\u{fffc}", Ok("\\ufffd\u{fffc}"));
+        text(Quote::Raw, "\u{fffd}", Err("a raw string cannot hold U+FFFD"));
+    }
+
+    #[test]
+    fn text_in_a_regex_is_quoted_and_a_regex_is_not() {
+        let fit = |quote, group| Fit::Regex { quote, group };
+        check(
+            ParamKind::Text,
+            fit(Quote::Double, false),
+            "a.b|\"",
+            Ok(r#"a\\.b\\|\""#),
+        );
+        check(ParamKind::Text, fit(Quote::Raw, true), "a.b", Ok(r"(?:a\.b)"));
+        check(
+            ParamKind::Regex,
+            fit(Quote::Double, false),
+            r"a\.b|c",
+            Ok(r"a\\.b|c"),
+        );
+        check(
+            ParamKind::Regex,
+            fit(Quote::Raw, true),
+            r"a\.b|c",
+            Ok(r"(?:a\.b|c)"),
+        );
+        check(
+            ParamKind::Regex,
+            fit(Quote::Raw, true),
+            "a)(b",
+            Err("it closes a parenthesis that it does not open"),
+        );
+        check(ParamKind::Number, fit(Quote::Double, false), "0.5", Ok(r"0\\.5"));
+    }
+
+    #[test]
+    fn code_and_comments() {
+        check(ParamKind::Text, Fit::Comment, "a\nup\r#", Ok("a up #"));
+        check(ParamKind::Text, Fit::Operand, "up", Ok("up"));
+        check(ParamKind::Text, Fit::Duration, "5m", Ok("5m"));
+        check(
+            ParamKind::Text,
+            Fit::MetricName,
+            "5",
+            Err("a name cannot start with a digit"),
+        );
+    }
+}

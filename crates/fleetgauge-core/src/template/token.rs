@@ -1,0 +1,268 @@
+//! The tokens of PromQL that a value may be: names, durations and numbers.
+//!
+//! Each check answers why a text is not exactly one such token. What some versions of Prometheus read otherwise
+//! than others (octal-looking numbers, `_` in numbers, keywords as names) is refused.
+//!
+//! *Source*: the lexer and grammar of Prometheus 3, `promql/parser/{lex.go,generated_parser.y}`.
+
+/// What the lexer reads as something else than a name, in any case of letters.
+const KEYWORDS: [&str; 41] = [
+    "and",
+    "or",
+    "unless",
+    "atan2",
+    "sum",
+    "avg",
+    "count",
+    "min",
+    "max",
+    "group",
+    "stddev",
+    "stdvar",
+    "topk",
+    "bottomk",
+    "count_values",
+    "quantile",
+    "limitk",
+    "limit_ratio",
+    "offset",
+    "smoothed",
+    "anchored",
+    "by",
+    "without",
+    "on",
+    "ignoring",
+    "group_left",
+    "group_right",
+    "fill",
+    "fill_left",
+    "fill_right",
+    "bool",
+    "start",
+    "end",
+    "step",
+    "range",
+    "inf",
+    "nan",
+    "default",
+    "if",
+    "ifnot",
+    "with",
+];
+
+type Check = Result<(), &'static str>;
+
+/// Whether this byte may stand inside a name or number, so that two tokens around it would be one.
+pub(super) fn joins(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'.') || !byte.is_ascii()
+}
+
+pub(super) fn is_keyword(word: &str) -> bool {
+    KEYWORDS.iter().any(|keyword| keyword.eq_ignore_ascii_case(word))
+}
+
+/// A metric name that can stand in code, without quotes.
+pub(super) fn metric_name(text: &str) -> Check {
+    name(text, true)?;
+    if is_keyword(text) {
+        return Err("PromQL reads this word as a keyword or a number, not as a name");
+    }
+    Ok(())
+}
+
+/// A label name that can stand in code, without quotes.
+pub(super) fn label_name(text: &str) -> Check {
+    name(text, false)?;
+    if text.eq_ignore_ascii_case("inf") || text.eq_ignore_ascii_case("nan") {
+        return Err("PromQL reads this word as a number, not as a name");
+    }
+    Ok(())
+}
+
+fn name(text: &str, colons: bool) -> Check {
+    let Some(first) = text.bytes().next() else {
+        return Err("it is empty");
+    };
+    if first.is_ascii_digit() {
+        return Err("a name cannot start with a digit");
+    }
+    for byte in text.bytes() {
+        match byte {
+            b'_' => {}
+            b':' if colons => {}
+            b':' => return Err("a label name has no colon"),
+            byte if byte.is_ascii_alphanumeric() => {}
+            _ if colons => return Err("a metric name in code has letters, digits, `_` and `:` only"),
+            _ => return Err("a label name in code has letters, digits and `_` only"),
+        }
+    }
+    Ok(())
+}
+
+/// A duration: `1h30m`, units in falling order, more than nothing.
+pub(super) fn duration(text: &str) -> Check {
+    const FORM: &str = "it is not a duration such as 5m or 1h30m (units y, w, d, h, m, s, ms, in this order)";
+    const UNITS: [(&str, u64); 7] = [
+        ("y", 365 * 86_400_000),
+        ("w", 7 * 86_400_000),
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+        ("ms", 1),
+    ];
+    let (mut rest, mut units, mut millis) = (text, &UNITS[..], 0_u64);
+    while !rest.is_empty() {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let letters = rest[digits..].bytes().take_while(u8::is_ascii_lowercase).count();
+        let (number, unit) = (&rest[..digits], &rest[digits..digits + letters]);
+        let at = units.iter().position(|(known, _)| *known == unit).ok_or(FORM)?;
+        if number.is_empty() {
+            return Err(FORM);
+        }
+        let part = number
+            .parse::<u64>()
+            .ok()
+            .and_then(|n| n.checked_mul(units[at].1));
+        millis = part
+            .and_then(|part| millis.checked_add(part))
+            .ok_or("the duration is too long")?;
+        (units, rest) = (&units[at + 1..], &rest[digits + letters..]);
+    }
+    // Prometheus keeps durations as 64 bits of nanoseconds.
+    match millis {
+        _ if text.is_empty() => Err("it is empty"),
+        0 => Err("a duration must be more than zero"),
+        millis if millis > i64::MAX as u64 / 1_000_000 => Err("the duration is too long"),
+        _ => Ok(()),
+    }
+}
+
+/// An unsigned number literal.
+pub(super) fn number(text: &str) -> Check {
+    let digits = text.as_bytes();
+    match digits {
+        [] => return Err("it is empty"),
+        [b'+' | b'-', ..] => {
+            return Err("a sign would change how the operators around it bind: write it in the template");
+        }
+        [b'0', b'x' | b'X', hex @ ..] => {
+            return match hex.len() {
+                1..=15 if hex.iter().all(u8::is_ascii_hexdigit) => Ok(()),
+                _ => Err("it is not a hexadecimal number of 1 to 15 digits"),
+            };
+        }
+        [b'0', b'0'..=b'9' | b'e' | b'E', ..] => {
+            return Err("some read a number that starts with 0 as octal, or not at all: leave the 0 out");
+        }
+        _ => {}
+    }
+    if text.eq_ignore_ascii_case("inf") || text.eq_ignore_ascii_case("nan") {
+        return Ok(());
+    }
+    let plain = digits[0] == b'.' || digits[0].is_ascii_digit();
+    let allowed = digits
+        .iter()
+        .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'));
+    match text.parse::<f64>() {
+        Ok(number) if plain && allowed && number.is_finite() => Ok(()),
+        Ok(_) if plain && allowed => Err("the number is too large: write Inf for infinity"),
+        _ => Err("it is not a number such as 0.99, 1e3 or Inf"),
+    }
+}
+
+/// What may follow `@`: a number of seconds that a timestamp can hold.
+pub(super) fn timestamp(text: &str) -> Check {
+    number(text)?;
+    if text.starts_with("0x") || text.starts_with("0X") {
+        return Err("write a timestamp in decimal");
+    }
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds.is_finite() && seconds < 1e12 => Ok(()),
+        _ => Err("it is out of the range of timestamps"),
+    }
+}
+
+/// What may stand for a whole operand when the template does not say which: a metric name or a number.
+pub(super) fn operand(text: &str) -> Check {
+    if metric_name(text).is_ok() || number(text).is_ok() {
+        return Ok(());
+    }
+    match text.as_bytes() {
+        [b'0'..=b'9' | b'.' | b'+' | b'-', ..] => number(text),
+        _ => metric_name(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(judge: fn(&str) -> Check, good: &[&str], bad: &[&str]) {
+        for text in good {
+            assert_eq!(judge(text), Ok(()), "{text:?}");
+        }
+        for text in bad {
+            assert!(judge(text).is_err_and(|reason| !reason.is_empty()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        check(
+            metric_name,
+            &["up", "vllm:kv_cache_usage_perc", "_x", ":a", "summary", "rate"],
+            &[
+                "", "1a", "a.b", "a b", "up{", "sum", "BY", "Inf", "nan", "offset", "é", "a\n", "up#",
+            ],
+        );
+        check(
+            label_name,
+            &["pod", "_", "group", "on", "le"],
+            &["", "a:b", "a-b", "9", "inf", "NaN", "pod,le", "\"a\""],
+        );
+    }
+
+    #[test]
+    fn durations() {
+        check(
+            duration,
+            &["5m", "1h30m", "1y2w3d4h5m6s7ms", "300s", "10ms", "0h5m"],
+            &[
+                "",
+                "5",
+                "m",
+                "5 m",
+                "5M",
+                "1m1h",
+                "5m5m",
+                "0s",
+                "-5m",
+                "5m:1m",
+                "1.5h",
+                "300y",
+                "99999999999999999999y",
+            ],
+        );
+    }
+
+    #[test]
+    fn numbers() {
+        check(
+            number,
+            &[
+                "0", "1", "0.99", ".5", "5.", "1e3", "1E-3", "1e+3", "0x1F", "Inf", "inf", "NaN",
+            ],
+            &[
+                "", "-1", "+1", "1e", "e1", ".", "1.2.3", "1_000", "017", "0x", "0xg", "1e999", "infinity",
+                "5m", "1 ", "٣",
+            ],
+        );
+        check(
+            timestamp,
+            &["0", "1609746000", "1609746000.5"],
+            &["Inf", "NaN", "1e30", "0x10", "-1", ""],
+        );
+        check(operand, &["up", "5"], &["", "up[5m]", "-5", "sum", "5m", "1 + 1"]);
+    }
+}

@@ -1,0 +1,489 @@
+//! The pipeline against backends that count, wait and fail on command.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use fleetgauge_core::backend::{Backend, FetchError, RenderedQuery};
+use fleetgauge_core::cache::Lookup;
+use fleetgauge_core::params::Params;
+use fleetgauge_core::query::QueryTemplate;
+use fleetgauge_core::result::{Answer, AnswerBuilder};
+use fleetgauge_core::sample::Stamp;
+use fleetgauge_core::source::{
+    CachedSource, CachedSourceConfig, FixedBackend, FixedSource, MetricsSource, RefreshSpec,
+};
+use fleetgauge_core::time::Timestamp;
+use tokio::sync::Semaphore;
+
+/// A backend whose fetches wait until the test lets them through.
+#[derive(Clone, Default)]
+struct Gate(Arc<GateState>);
+
+struct GateState {
+    open: Semaphore,
+    calls: AtomicUsize,
+    with_backend: AtomicUsize,
+    most_at_once: AtomicUsize,
+}
+
+impl Default for GateState {
+    fn default() -> Self {
+        Self {
+            open: Semaphore::new(0),
+            calls: AtomicUsize::new(0),
+            with_backend: AtomicUsize::new(0),
+            most_at_once: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Gate {
+    fn open(&self, count: usize) {
+        self.0.open.add_permits(count);
+    }
+
+    fn calls(&self) -> usize {
+        self.0.calls.load(SeqCst)
+    }
+
+    async fn until_calls(&self, count: usize) {
+        while self.calls() < count {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Backend for Gate {
+    async fn fetch(&self, query: &RenderedQuery) -> Result<Answer, FetchError> {
+        self.0.calls.fetch_add(1, SeqCst);
+        let now = self.0.with_backend.fetch_add(1, SeqCst) + 1;
+        self.0.most_at_once.fetch_max(now, SeqCst);
+        self.0.open.acquire().await.unwrap().forget();
+        self.0.with_backend.fetch_sub(1, SeqCst);
+        if query.name.as_str() == "panics" {
+            panic!("the backend panics");
+        }
+        Ok(one(1.0))
+    }
+}
+
+fn one(value: f64) -> Answer {
+    let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+    answer
+        .series([("pod", "a")], value, Timestamp::default())
+        .unwrap();
+    answer.build()
+}
+
+fn unavailable(retry_after: Option<Duration>) -> FetchError {
+    FetchError::Unavailable {
+        status: 503,
+        message: "busy".into(),
+        retry_after,
+    }
+}
+
+fn gated(config: CachedSourceConfig) -> (Gate, CachedSource<Gate>) {
+    let gate = Gate::default();
+    let source = CachedSource::new(gate.clone(), config);
+    source
+        .query_list()
+        .must_register(QueryTemplate::promql("q", "up"));
+    source
+        .query_list()
+        .must_register(QueryTemplate::promql("panics", "up"));
+    (gate, source)
+}
+
+/// A source over fixed answers that retries, as a real one does.
+fn retrying(backend: FixedBackend) -> FixedSource {
+    let source = CachedSource::new(backend, CachedSourceConfig::default());
+    source
+        .query_list()
+        .must_register(QueryTemplate::promql("q", "up"));
+    source
+}
+
+fn q() -> RefreshSpec {
+    RefreshSpec::queries(["q"])
+}
+
+fn none() -> Params {
+    Params::new()
+}
+
+#[tokio::test]
+async fn decision_3_a_missing_parameter_fails_its_query_alone() {
+    let source = FixedBackend::new()
+        .values("fine", [([("pod", "a")], 1.0)])
+        .into_source();
+    source
+        .query_list()
+        .must_register(QueryTemplate::promql("fine", "up"));
+    source.query_list().must_register(
+        QueryTemplate::promql("needs", r#"up{namespace="{{.namespace}}"}"#).params(["namespace"]),
+    );
+    let results = source.refresh(RefreshSpec::all()).await;
+    assert_eq!(results["fine"].as_ref().unwrap().len(), 1);
+    let error = results["needs"].as_ref().unwrap_err();
+    assert_eq!(error.reason(), "missing_param");
+    let text = error.to_string();
+    assert!(text.contains("needs") && text.contains("namespace"), "{text}");
+    assert_eq!(
+        source.backend().asked().len(),
+        1,
+        "a question that is wrong is not sent"
+    );
+}
+
+#[tokio::test]
+async fn decision_4_parameters_that_a_query_does_not_declare_make_no_difference() {
+    let source = FixedBackend::new()
+        .values("q", [([("pod", "a")], 1.0)])
+        .into_source();
+    source
+        .query_list()
+        .must_register(QueryTemplate::promql("q", r#"up{namespace="{{.namespace}}"}"#).params(["namespace"]));
+    source
+        .refresh(RefreshSpec::all().params([("namespace", "x"), ("modelID", "m")]))
+        .await;
+    assert!(source.get("q", &[("namespace", "x")].into()).is_some());
+    assert!(source.get("q", &[("namespace", "y")].into()).is_none());
+}
+
+#[tokio::test]
+async fn decision_6_a_failed_refresh_keeps_the_last_good_value() {
+    let backend = FixedBackend::new().answer("q", one(7.0)).failure(
+        "q",
+        FetchError::Rejected {
+            kind: "bad_data".into(),
+            message: "no".into(),
+        },
+    );
+    let source = backend.into_source();
+    source
+        .query_list()
+        .must_register(QueryTemplate::promql("q", "up"));
+    assert!(source.refresh(q()).await.is_complete());
+    let results = source.refresh(q()).await;
+    assert_eq!(results["q"].as_ref().unwrap_err().reason(), "rejected");
+    let kept = source.get("q", &none()).unwrap();
+    assert_eq!(kept.result().values().next().unwrap().value, 7.0);
+    assert_eq!(kept.last_error().unwrap().error.reason(), "rejected");
+}
+
+#[tokio::test]
+async fn decision_7_every_query_has_an_outcome_of_its_own() {
+    let source = FixedBackend::new()
+        .values(
+            "nan",
+            [([("pod", "a")], f64::NAN), ([("pod", "b")], f64::INFINITY)],
+        )
+        .failure(
+            "fails",
+            FetchError::TooLarge {
+                limit: 1,
+                unit: "bytes",
+            },
+        )
+        .into_source();
+    for name in ["nan", "fails", "empty"] {
+        source
+            .query_list()
+            .must_register(QueryTemplate::promql(name, "up"));
+    }
+    let results = source
+        .refresh(RefreshSpec::queries(["nan", "fails", "empty", "unknown", "nan"]))
+        .await;
+    assert_eq!(results.len(), 4, "asked twice, answered once");
+    assert!(
+        results["nan"]
+            .as_ref()
+            .unwrap()
+            .values()
+            .all(|value| value.is_undefined())
+    );
+    assert_eq!(results["fails"].as_ref().unwrap_err().reason(), "too_large");
+    assert!(results["empty"].as_ref().unwrap().is_no_data());
+    assert_eq!(results["unknown"].as_ref().unwrap_err().reason(), "unknown_query");
+    assert!(
+        source.get("empty", &none()).unwrap().result().is_no_data(),
+        "no data is an answer, and cached"
+    );
+    assert!(matches!(source.lookup("fails", &none()), Lookup::Failed(_)));
+    assert!(matches!(source.lookup("unknown", &none()), Lookup::Invalid(_)));
+    let stats = source.stats();
+    let failures: Vec<_> = stats.failures.into_iter().collect();
+    assert_eq!(failures, [("too_large", 1), ("unknown_query", 1)]);
+    assert_eq!((stats.no_data, stats.flights, stats.queries), (1, 3, 3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn decision_8_a_thousand_callers_share_one_flight() {
+    let (gate, source) = gated(CachedSourceConfig::default());
+    let callers: Vec<_> = (0..1000)
+        .map(|i| {
+            let source = source.clone();
+            tokio::spawn(async move {
+                if i % 2 == 0 {
+                    source.refresh(q()).await["q"].is_ok()
+                } else {
+                    source.get_or_refresh("q", &Params::new()).await.is_ok()
+                }
+            })
+        })
+        .collect();
+    while source.stats().flights_shared < 999 {
+        tokio::task::yield_now().await;
+    }
+    gate.open(1);
+    for caller in callers {
+        assert!(caller.await.unwrap());
+    }
+    assert_eq!((gate.calls(), source.stats().flights), (1, 1));
+}
+
+#[tokio::test]
+async fn decision_8_concurrency_is_bounded_however_many_queries_are_asked() {
+    let gate = Gate::default();
+    let mut config = CachedSourceConfig::default();
+    config.max_concurrency = 7;
+    let source = CachedSource::new(gate.clone(), config);
+    for i in 0..500 {
+        source
+            .query_list()
+            .must_register(QueryTemplate::promql(format!("q{i}"), "up"));
+    }
+    let refresh = tokio::spawn({
+        let source = source.clone();
+        async move { source.refresh(RefreshSpec::all()).await.is_complete() }
+    });
+    gate.until_calls(7).await;
+    assert_eq!(source.stats().in_flight, 500);
+    gate.open(500);
+    assert!(refresh.await.unwrap());
+    assert_eq!((gate.calls(), gate.0.most_at_once.load(SeqCst)), (500, 7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn decision_8_what_may_pass_is_tried_again_within_the_deadline() {
+    let backend = FixedBackend::new()
+        .failure("q", unavailable(None))
+        .failure("q", unavailable(None));
+    let source = retrying(backend.answer("q", one(1.0)));
+    assert!(source.refresh(q()).await.is_complete());
+    assert_eq!((source.stats().retries, source.stats().flights), (2, 1));
+    assert!(
+        source.stats().failures.is_empty(),
+        "a failure that passed is no failure"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn decision_8_the_backend_says_when_to_come_back() {
+    let wait = Duration::from_secs(4);
+    let backend = FixedBackend::new().failure(
+        "q",
+        FetchError::RateLimited {
+            retry_after: Some(wait),
+        },
+    );
+    let source = retrying(backend.answer("q", one(1.0)));
+    let start = tokio::time::Instant::now();
+    assert!(source.refresh(q()).await.is_complete());
+    assert!(
+        start.elapsed() >= wait && start.elapsed() < wait * 2,
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn decision_8_a_wait_beyond_the_deadline_is_not_begun() {
+    let source = retrying(FixedBackend::new().failure("q", unavailable(Some(Duration::from_secs(60)))));
+    let start = tokio::time::Instant::now();
+    let results = source.refresh(q()).await;
+    assert_eq!(
+        results["q"].as_ref().unwrap_err().reason(),
+        "unavailable",
+        "what failed, not `timeout`"
+    );
+    assert_eq!((start.elapsed(), source.stats().retries), (Duration::ZERO, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn decision_8_a_rejected_query_is_never_tried_again() {
+    for error in [
+        FetchError::Rejected {
+            kind: "bad_data".into(),
+            message: "parse error".into(),
+        },
+        FetchError::Unauthorized {
+            status: 401,
+            message: "who are you".into(),
+        },
+        FetchError::RateLimited { retry_after: None },
+        FetchError::Malformed {
+            detail: "html".into(),
+            source: None,
+        },
+        FetchError::Unavailable {
+            status: 500,
+            message: "broken".into(),
+            retry_after: None,
+        },
+    ] {
+        let reason = error.reason();
+        let source = retrying(FixedBackend::new().failure("q", error));
+        assert_eq!(
+            source.refresh(q()).await["q"].as_ref().unwrap_err().reason(),
+            reason
+        );
+        assert_eq!(source.stats().retries, 0, "{reason}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_times_out_by_its_own_deadline_or_the_sources() {
+    let backend = FixedBackend::new()
+        .delay("q", Duration::from_secs(60))
+        .delay("own", Duration::from_secs(60));
+    let source = retrying(backend);
+    let own = Duration::from_secs(1);
+    source
+        .query_list()
+        .must_register(QueryTemplate::promql("own", "up").timeout(own));
+    let results = source.refresh(RefreshSpec::all()).await;
+    let after = |name: &str| match results[name].as_ref().unwrap_err().fetch_error() {
+        Some(FetchError::Timeout { after }) => *after,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((after("own"), after("q")), (own, Duration::from_secs(10)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_no_longer_gets_what_is_there_and_the_rest_is_cached() {
+    let source = retrying(
+        FixedBackend::new()
+            .answer("q", one(1.0))
+            .delay("q", Duration::from_secs(5)),
+    );
+    source
+        .query_list()
+        .must_register(QueryTemplate::promql("fast", "up"));
+    let spec = RefreshSpec::all().wait_at_most(Duration::from_secs(1));
+    let results = source.refresh(spec).await;
+    assert!(results["fast"].is_ok());
+    assert_eq!(results["q"].as_ref().unwrap_err().reason(), "timeout");
+    assert!(source.get_or_refresh("q", &none()).await.is_ok());
+    assert_eq!(
+        source.backend().asked().len(),
+        2,
+        "the flight under way was shared"
+    );
+}
+
+#[tokio::test]
+async fn a_dropped_caller_neither_poisons_nor_duplicates_a_flight() {
+    let (gate, source) = gated(CachedSourceConfig::default());
+    let first = tokio::spawn({
+        let source = source.clone();
+        async move { source.refresh(q()).await }
+    });
+    gate.until_calls(1).await;
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    let params = none();
+    let second = source.get_or_refresh("q", &params);
+    gate.open(1);
+    assert!(second.await.is_ok());
+    assert_eq!(gate.calls(), 1);
+}
+
+#[tokio::test]
+async fn an_abandoned_flight_still_lands_in_the_cache() {
+    let (gate, source) = gated(CachedSourceConfig::default());
+    drop(source.refresh(q()));
+    assert_eq!(gate.calls(), 0, "nothing is sent before the first poll");
+    let refresh = tokio::time::timeout(Duration::ZERO, source.refresh(q()));
+    assert!(refresh.await.is_err());
+    gate.open(1);
+    while source.get("q", &none()).is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(gate.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_backend_that_panics_aborts_its_flight_and_nothing_else() {
+    let (gate, source) = gated(CachedSourceConfig::default());
+    let both = tokio::spawn({
+        let source = source.clone();
+        async move { source.refresh(RefreshSpec::all()).await }
+    });
+    gate.until_calls(2).await;
+    gate.open(2);
+    let results = both.await.unwrap();
+    assert!(results["q"].is_ok());
+    assert_eq!(results["panics"].as_ref().unwrap_err().reason(), "aborted");
+    assert_eq!(source.stats().in_flight, 0);
+    gate.open(1);
+    assert!(
+        source.refresh(q()).await.is_complete(),
+        "and its permit came back"
+    );
+}
+
+#[tokio::test]
+async fn a_reader_never_waits_for_a_refresh() {
+    let (gate, source) = gated(CachedSourceConfig::default());
+    gate.open(1);
+    source.refresh(q()).await;
+    let refresh = tokio::spawn({
+        let source = source.clone();
+        async move { source.refresh(q()).await.is_complete() }
+    });
+    gate.until_calls(2).await;
+    assert!(
+        source.get("q", &none()).is_some(),
+        "read while a refresh of the same key is under way"
+    );
+    gate.open(1);
+    assert!(refresh.await.unwrap());
+}
+
+#[tokio::test]
+async fn get_or_refresh_asks_only_for_what_does_not_hold() {
+    let source = FixedBackend::new().answer("q", one(1.0)).into_source();
+    source
+        .query_list()
+        .must_register(QueryTemplate::promql("q", "up"));
+    for _ in 0..3 {
+        source.get_or_refresh("q", &none()).await.unwrap();
+    }
+    assert_eq!(source.backend().asked().len(), 1);
+    let error = source.get_or_refresh("w", &none()).await.unwrap_err();
+    assert_eq!(error.reason(), "unknown_query");
+}
+
+#[tokio::test]
+async fn preparing_checks_the_question_at_once() {
+    let source = FixedBackend::new().answer("q", one(1.0)).into_source();
+    source
+        .query_list()
+        .must_register(QueryTemplate::promql("q", r#"up{n="{{.n}}"}"#).params(["n"]));
+    assert_eq!(
+        source.prepare("x", &none()).unwrap_err().reason(),
+        "unknown_query"
+    );
+    assert_eq!(
+        source.prepare("q", &none()).unwrap_err().reason(),
+        "missing_param"
+    );
+    let mut prepared = source.prepare("q", &[("n", "a")].into()).unwrap();
+    assert!(prepared.get().is_none());
+    source.refresh(q().params([("n", "a")])).await;
+    assert_eq!(prepared.get().unwrap().result().len(), 1);
+}

@@ -1,0 +1,112 @@
+//! The project's own commands: `cargo xtask check|test|bench|ci|fuzz`.
+//!
+//! They are what a clean clone needs, and what the continuous integration runs; there is no second
+//! way of doing either.
+
+mod fuzz;
+mod servers;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use shell::cargo;
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Formatting, lints, documentation and the arrows between the crates.
+    Check,
+    /// Every test, real servers included, with one line of totals at the end.
+    Test {
+        /// Passed on to `cargo test`, such as `-p fleetgauge` or a part of a test's name.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// A real Prometheus with a small made-up fleet, and the command line asking it.
+    Tour,
+    /// Every benchmark.
+    Bench {
+        /// Passed on to `cargo bench`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// All that must hold before a merge: check, test, and the builds of binary and examples.
+    Ci,
+    /// Runs one fuzz target with cargo-fuzz on the nightly compiler.
+    Fuzz {
+        /// The target, as `cargo fuzz list` names it.
+        target: String,
+        /// How long.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    run(Cli::parse().command).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Check => check()?,
+        Command::Test { args } => return test::run(&args),
+        Command::Tour => tour()?,
+        Command::Bench { args } => {
+            let all: &[&str] = if shell::selects_packages(&args) {
+                &[]
+            } else {
+                &["--workspace"]
+            };
+            cargo(["bench"]).args(all).args(args).run()?;
+        }
+        Command::Ci => {
+            check()?;
+            cargo(["build", "--release", "--package", "fleetgauge-cli"]).run()?;
+            cargo(["build", "--workspace", "--examples"]).run()?;
+            return test::run(&[]);
+        }
+        Command::Fuzz { target, seconds } => fuzz::run(&target, seconds)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tour() -> Result<()> {
+    if let Some(hint) = servers::provide() {
+        anyhow::bail!("{hint}");
+    }
+    let cli = ["--release", "--quiet", "--package", "fleetgauge-cli"];
+    cargo(["build"]).args(cli).run()?;
+    cargo(["run"]).args(cli).args(["--example", "tour"]).run()
+}
+
+fn check() -> Result<()> {
+    cargo(["fmt", "--all", "--check"]).run()?;
+    cargo([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--",
+        "-D",
+        "warnings",
+    ])
+    .run()?;
+    cargo(["doc", "--workspace", "--no-deps"])
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .run()?;
+    cargo(["test", "--quiet", "--package", "xtask", "--test", "arrows"]).run()
+}

@@ -1,0 +1,160 @@
+//! Runs every test and adds up what the test binaries say.
+
+use std::fmt;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::ops::AddAssign;
+use std::process::{ExitCode, Stdio};
+
+use anyhow::{Context as _, Result};
+
+use crate::servers;
+use crate::shell::{Call, cargo, selects_packages};
+
+/// What all test binaries together say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Totals {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+/// Libraries, binaries, integration tests, examples and documentation; not benches, which `check`
+/// compiles. With arguments it is one `cargo test` with these. The totals are the last line, on
+/// standard output.
+pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+    // Without the servers the other tests still tell something; those that need them fail and say so.
+    let hint = servers::provide();
+    if let Some(hint) = &hint {
+        eprintln!("{hint}");
+    }
+    let all: &[&str] = if selects_packages(args) {
+        &[]
+    } else {
+        &["--workspace"]
+    };
+    let mut calls = vec![cargo(["test", "--no-fail-fast"]).args(all).args(args)];
+    if args.is_empty() {
+        // Plain `cargo test` builds examples without running their tests.
+        calls.push(cargo(["test", "--no-fail-fast", "--examples"]).args(all));
+    }
+    let mut totals = Totals::default();
+    let mut failed = Vec::new();
+    for call in calls {
+        if !stream(&call, &mut totals)? {
+            failed.push(call.line());
+        }
+    }
+    for line in &failed {
+        eprintln!("failed: {line}");
+    }
+    if let Some(hint) = hint {
+        eprintln!("{hint}");
+    }
+    println!("{totals}");
+    Ok(if failed.is_empty() && totals.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Passes the output through and adds up its results; gives whether cargo was content.
+fn stream(call: &Call, totals: &mut Totals) -> Result<bool> {
+    let spawned = call.announced().stdout(Stdio::piped()).spawn();
+    let mut child = spawned.with_context(|| format!("cannot run `{}`", call.line()))?;
+    let mut output = BufReader::new(child.stdout.take().context("the output was piped")?);
+    let mut line = Vec::new();
+    while output.read_until(b'\n', &mut line)? > 0 {
+        io::stdout().write_all(&line)?;
+        if let Some(one) = Totals::parse(&String::from_utf8_lossy(&line)) {
+            *totals += one;
+        }
+        line.clear();
+    }
+    Ok(child.wait()?.success())
+}
+
+// === impl Totals ===
+
+impl Totals {
+    /// Reads `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; …`.
+    fn parse(line: &str) -> Option<Self> {
+        let (_, counts) = line.trim().strip_prefix("test result: ")?.split_once(". ")?;
+        let count = |word: &str| {
+            let (number, _) = counts.split("; ").find_map(|part| {
+                let (number, what) = part.split_once(' ')?;
+                (what == word).then_some((number, what))
+            })?;
+            number.parse().ok()
+        };
+        Some(Self {
+            passed: count("passed")?,
+            failed: count("failed")?,
+            skipped: count("ignored")?,
+        })
+    }
+}
+
+impl AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} passed, {} failed, {} skipped",
+            self.passed, self.failed, self.skipped
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_results_of_test_binaries() {
+        let some = |passed, failed, skipped| {
+            Some(Totals {
+                passed,
+                failed,
+                skipped,
+            })
+        };
+        let cases = [
+            (
+                "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.1s\n",
+                some(3, 0, 1),
+            ),
+            (
+                "test result: FAILED. 20 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out",
+                some(20, 1, 0),
+            ),
+            ("test cache::tests::bounded ... ok", None),
+            ("test result: ok. nonsense", None),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(Totals::parse(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn totals_are_one_line() {
+        let mut totals = Totals {
+            passed: 1,
+            failed: 0,
+            skipped: 2,
+        };
+        totals += Totals {
+            passed: 2,
+            failed: 1,
+            skipped: 0,
+        };
+        assert_eq!(totals.to_string(), "3 passed, 1 failed, 2 skipped");
+    }
+}
