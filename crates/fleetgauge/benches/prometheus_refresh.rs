@@ -1,0 +1,102 @@
+//! What does a refresh of 10 queries cost the client, against a real Prometheus?
+//!
+//! Prints the processor time of this process (all threads, user and system) and the wall time of one
+//! refresh, as medians over batches, and how many connections are open afterwards. The aim is 1 ms of
+//! processor time, with connections reused. Prometheus is Debian's; the bench ends early where it is missing.
+//!
+//! Variants: `h1` is the plain case of the aim, `h2` goes over TLS, `current_thread` is `h1` in a runtime
+//! without worker threads.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use fleetgauge::prometheus::{PrometheusSource, PrometheusSourceConfig};
+use fleetgauge_core::query::QueryTemplate;
+use fleetgauge_core::source::{MetricsSource, RefreshSpec};
+use fleetgauge_testkit::tls::Server;
+use fleetgauge_testkit::{Certificates, OpenMetrics, Prometheus};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::runtime::{Builder, Runtime};
+
+const QUERIES: usize = 10;
+const SERIES: usize = 10;
+const BATCHES: usize = 21;
+const REFRESHES: u32 = 50;
+
+fn main() {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs();
+    let now = u32::try_from(now).expect("before 2106");
+    let data = (0..SERIES).fold(OpenMetrics::new(), |data, i| {
+        let labels = [("namespace", "llm"), ("pod", &*format!("llama-8b-decode-{i}"))];
+        data.steady(
+            "vllm:num_requests_waiting",
+            &labels,
+            i as f64,
+            (now - 600, now + 3600, 15),
+        )
+    });
+    let prometheus = match Prometheus::builder().data(&data).start() {
+        Ok(prometheus) => prometheus,
+        Err(error) => return println!("no Prometheus to measure with: {error}"),
+    };
+    let config = PrometheusSourceConfig::new(prometheus.url());
+    let threads = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let threads = threads.expect("a runtime");
+    measure("h1", &threads, config.clone());
+    let single = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    measure("h1, current_thread", &single, config);
+
+    let certificates = Certificates::generate().expect("certificates");
+    let identity = certificates.server(Server::Valid).expect("a certificate");
+    let (cert, key) = (identity.cert.display(), identity.key.display());
+    let web = format!("tls_server_config:\n  cert_file: {cert}\n  key_file: {key}\n");
+    let prometheus = Prometheus::builder()
+        .data(&data)
+        .web_config(web)
+        .start()
+        .expect("Prometheus");
+    let url = format!("https://{}", prometheus.addr());
+    measure(
+        "h2",
+        &threads,
+        PrometheusSourceConfig::new(url).with_ca_file(certificates.ca()),
+    );
+}
+
+fn measure(name: &str, runtime: &Runtime, config: PrometheusSourceConfig) {
+    let source = PrometheusSource::new(config).expect("a source");
+    for i in 0..QUERIES {
+        let template = format!(r#"sum by (pod) (vllm:num_requests_waiting{{namespace="llm"}}) + {i}"#);
+        let query = QueryTemplate::promql(format!("q{i}"), template);
+        source.query_list().register(query).expect("a query");
+    }
+    let refresh = || {
+        let results = runtime.block_on(source.refresh(RefreshSpec::all()));
+        assert!(results.answers().all(|(_, answer)| answer.len() == SERIES));
+        assert!(results.is_complete(), "{:?}", results.failures().next());
+    };
+    refresh();
+    let mut batches: Vec<(Duration, Duration)> = (0..BATCHES)
+        .map(|_| {
+            let (cpu, wall) = (processor_time(), Instant::now());
+            (0..REFRESHES).for_each(|_| refresh());
+            ((processor_time() - cpu) / REFRESHES, wall.elapsed() / REFRESHES)
+        })
+        .collect();
+    batches.sort();
+    let cpu = batches[BATCHES / 2].0;
+    batches.sort_by_key(|batch| batch.1);
+    let wall = batches[BATCHES / 2].1;
+    println!("refresh/{QUERIES}_queries_{SERIES}_series ({name}): client CPU {cpu:?}, wall {wall:?}");
+}
+
+/// Of this process, with all its threads.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}

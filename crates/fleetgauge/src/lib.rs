@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+
+pub use fleetgauge_core::{
+    backend, cache, label, params, query, query_list, registry, result, sample, source, template, time,
+    variant,
+};
+
+pub mod document;
+pub mod pack;
+pub mod prometheus;
+
+pub use fleetgauge_core::cache::{Cache, CachedValue, Lookup, PreparedQuery};
+pub use fleetgauge_core::params::{ParamKind, ParamSpec, Params};
+pub use fleetgauge_core::query::{QueryTemplate, QueryType};
+pub use fleetgauge_core::query_list::QueryList;
+pub use fleetgauge_core::registry::SourceRegistry;
+pub use fleetgauge_core::result::MetricResult;
+pub use fleetgauge_core::sample::MetricValue;
+pub use fleetgauge_core::source::{
+    CachedSource, FixedBackend, FixedSource, MetricsSource, NoOpSource, QueryError, RefreshResults,
+    RefreshSpec,
+};
+pub use fleetgauge_core::variant::PodVaMapper;
+pub use pack::Pack;
+pub use prometheus::{PrometheusSource, PrometheusSourceConfig};

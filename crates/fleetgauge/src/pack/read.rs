@@ -1,0 +1,236 @@
+//! From a document to the queries of a pack.
+
+use std::collections::HashMap;
+
+use fleetgauge_core::params::{ParamKind, ParamSpec};
+use fleetgauge_core::query::{QueryTemplate, QueryType};
+use fleetgauge_core::query_list::{QueryList, RegisterError};
+
+use super::Pack;
+use super::union::{Known, Union};
+use crate::document::{Fields, Node, Position, Reader};
+
+/// What the queries before one have left.
+#[derive(Default)]
+struct Seen {
+    known: Known,
+    /// Where each name was given first, even to a query that had a problem.
+    lines: HashMap<String, usize>,
+    checked: QueryList,
+}
+
+/// Reads a whole file; what cannot be read is left out, and noted.
+pub(super) fn read_pack(node: &Node, reader: &mut Reader) -> Pack {
+    let mut pack = Pack {
+        name: String::new(),
+        description: String::new(),
+        queries: Vec::new(),
+    };
+    let Some(mut fields) = reader.fields(node, "a pack") else {
+        return pack;
+    };
+    if let Some(name) = fields.require("name", reader) {
+        pack.name = read_name(name, reader).unwrap_or_default();
+    }
+    if let Some(description) = fields.take("description") {
+        pack.description = read_line(description, reader).unwrap_or_default();
+    }
+    if let Some(queries) = fields.require("queries", reader) {
+        pack.queries = read_queries(queries, Some(&pack.name), reader);
+    }
+    fields.finish(reader);
+    pack
+}
+
+/// Reads a list of queries, as it stands in a pack or in a configuration file. Their names are put behind
+/// `pack/`, where there is a pack; each is checked as a [`QueryList`] would check it.
+///
+/// Problems are noted with `reader`; a query that has one is left out.
+pub fn read_queries(node: &Node, pack: Option<&str>, reader: &mut Reader) -> Vec<QueryTemplate> {
+    let mut seen = Seen::default();
+    for node in reader.list(node, "a list of queries") {
+        let before = reader.problem_count();
+        let Some(mut fields) = reader.fields(node, "a query") else {
+            continue;
+        };
+        let query = read_query(&mut fields, pack, &mut seen, reader);
+        fields.finish(reader);
+        if reader.problem_count() == before {
+            seen.known.queries.extend(query);
+        }
+    }
+    seen.known.queries
+}
+
+fn read_query(
+    fields: &mut Fields<'_>,
+    pack: Option<&str>,
+    seen: &mut Seen,
+    reader: &mut Reader,
+) -> Option<QueryTemplate> {
+    let name = fields.require("name", reader);
+    let short = name.and_then(|name| read_name(name, reader));
+    let mut query = QueryTemplate::default();
+    if let Some((name, short)) = name.zip(short.as_ref()) {
+        query.name = pack.map_or_else(|| short.clone(), |pack| format!("{pack}/{short}"));
+        if let Some(line) = seen.lines.insert(short.clone(), name.position().line) {
+            let message = format!("there is a query {short:?} already, on line {line}");
+            reader.problem(name.position(), message);
+        }
+    }
+    if let Some(unit) = fields.take("unit") {
+        query.unit = read_line(unit, reader).unwrap_or_default();
+    }
+    if let Some(description) = fields.take("description") {
+        query.description = read_line(description, reader).unwrap_or_default();
+    }
+    query.ttl = fields.take("ttl").and_then(|ttl| reader.positive_duration(ttl));
+    query.timeout = fields
+        .take("timeout")
+        .and_then(|timeout| reader.positive_duration(timeout));
+    let query_type = fields.take("type");
+    let params = fields.take("params");
+    let template = fields.take("template");
+    let any_of = fields.take("any_of");
+    let query_type = query_type.map(|node| read_type(node, reader));
+    query.query_type = query_type.flatten().unwrap_or_default();
+    let type_is_known = query_type.is_none_or(|known| known.is_some());
+    match (template, any_of) {
+        (Some(node), None) => {
+            let declared = params.map(|params| read_params(params, reader));
+            query.template = reader.text(node)?.trim_end().to_owned();
+            // The check would blame the template for a parameter or a type that could not be read.
+            query.params = declared.unwrap_or(Some(Vec::new()))?;
+            if type_is_known {
+                check(&query, node, &seen.checked, reader);
+            }
+        }
+        (None, Some(node)) => {
+            if let Some(params) = params {
+                let message = "the parameters come with the queries that any_of names; leave params away";
+                reader.problem(params.position(), message);
+            }
+            let Union { template, params } = seen.known.union(node, reader)?;
+            (query.template, query.params) = (template, params);
+            check(&query, node, &seen.checked, reader);
+        }
+        (Some(_), Some(any_of)) => {
+            reader.problem(
+                any_of.position(),
+                "a query has either a template or any_of, not both",
+            );
+        }
+        (None, None) => {
+            fields.require("template", reader);
+        }
+    }
+    Some(query)
+}
+
+/// Registers a query with a list that serves for nothing but to find its faults.
+fn check(query: &QueryTemplate, node: &Node, checked: &QueryList, reader: &mut Reader) {
+    // A name that was refused must not hide what is wrong with the template, nor be reported twice.
+    let mut query = query.clone();
+    query.name = format!("q{}", checked.len());
+    match checked.register(query) {
+        Ok(()) => {}
+        Err(RegisterError::Template { error, .. }) => {
+            reader.problem_within(node, error.line(), error.column(), error.message());
+        }
+        Err(error) => reader.problem(node.position(), error.to_string()),
+    }
+}
+
+fn read_type(node: &Node, reader: &mut Reader) -> Option<QueryType> {
+    match reader.text(node)? {
+        "promql" => Some(QueryType::PromQl),
+        "metric" => Some(QueryType::MetricName),
+        other => {
+            let message = format!("unknown query type {other:?}; promql and metric are known");
+            reader.problem(node.position(), message);
+            None
+        }
+    }
+}
+
+/// `None` where a parameter has a problem.
+fn read_params(node: &Node, reader: &mut Reader) -> Option<Vec<ParamSpec>> {
+    let before = reader.problem_count();
+    let mut params: Vec<ParamSpec> = Vec::new();
+    for node in reader.list(node, "a list of parameters") {
+        let Some((position, param)) = read_param(node, reader) else {
+            continue;
+        };
+        if params.iter().any(|earlier| earlier.name() == param.name()) {
+            reader.problem(
+                position,
+                format!("parameter {:?} is declared twice", param.name()),
+            );
+        }
+        params.push(param);
+    }
+    (reader.problem_count() == before).then_some(params)
+}
+
+fn read_param(node: &Node, reader: &mut Reader) -> Option<(Position, ParamSpec)> {
+    if node.is_text() {
+        let name = read_param_name(node, reader)?;
+        let kind = ParamKind::default_for(&name);
+        return Some((node.position(), ParamSpec::required(name, kind)));
+    }
+    let mut fields = reader.fields(node, "a parameter")?;
+    let name_node = fields.require("name", reader);
+    let name = name_node.and_then(|name| read_param_name(name, reader));
+    let mut kind = name.as_deref().map(ParamKind::default_for);
+    if let Some(node) = fields.take("kind") {
+        kind = reader.text(node).and_then(|text| match text.parse() {
+            Ok(kind) => Some(kind),
+            Err(error) => {
+                reader.problem(node.position(), format!("{error}"));
+                None
+            }
+        });
+    }
+    let required = fields
+        .take("required")
+        .is_none_or(|node| reader.bool(node).unwrap_or(true));
+    fields.finish(reader);
+    let (name, kind) = name.zip(kind)?;
+    let param = if required {
+        ParamSpec::required(name, kind)
+    } else {
+        ParamSpec::optional(name, kind)
+    };
+    Some((name_node?.position(), param))
+}
+
+/// A name that `{{.name}}` can ask for.
+fn read_param_name(node: &Node, reader: &mut Reader) -> Option<String> {
+    let name = reader.text(node)?;
+    let first = name.starts_with(|c: char| c.is_alphabetic() || c == '_');
+    if first && name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+        return Some(name.to_owned());
+    }
+    let message =
+        format!("{name:?} is no parameter name: it takes letters, digits and _, and no digit first");
+    reader.problem(node.position(), message);
+    None
+}
+
+/// A name of a pack, or of a query within one.
+fn read_name(node: &Node, reader: &mut Reader) -> Option<String> {
+    let name = reader.text(node)?;
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-.:".contains(&b);
+    if (1..=90).contains(&name.len()) && name.bytes().all(allowed) {
+        return Some(name.to_owned());
+    }
+    let message = format!("{name:?} is no name: it takes 1 to 90 of A-Z a-z 0-9 _ - . :");
+    reader.problem(node.position(), message);
+    None
+}
+
+/// A text whose line breaks are for the file's reader only.
+fn read_line(node: &Node, reader: &mut Reader) -> Option<String> {
+    let text = reader.text(node)?;
+    Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}

@@ -1,0 +1,291 @@
+use std::time::Duration;
+
+use fleetgauge_core::params::ParamKind;
+use fleetgauge_core::query::QueryType;
+
+use super::*;
+
+/// A pack of one query with the given fields.
+fn one(query: &str) -> Result<Pack, Problems> {
+    let query = query
+        .lines()
+        .map(|line| format!("    {line}\n"))
+        .collect::<String>();
+    Pack::parse("p.yaml", &format!("name: acme\nqueries:\n  -\n{query}"))
+}
+
+#[test]
+fn a_pack_says_all_that_a_query_can() {
+    let pack = one("name: ttft
+description: >-
+  The quantile
+  of it.
+unit: seconds
+type: promql
+params: [namespace, podFilter, {name: q, kind: number}, {name: by, kind: label, required: false}]
+template: |
+  histogram_quantile({{.q}}, x{namespace=\"{{.namespace}}\"})
+ttl: 1m30s
+timeout: 5s")
+    .unwrap();
+    assert_eq!((pack.name(), pack.description()), ("acme", ""));
+    let query = pack.query("ttft").unwrap();
+    assert_eq!(query, pack.query("acme/ttft").unwrap());
+    assert_eq!(query.name, "acme/ttft");
+    assert_eq!(query.query_type, QueryType::PromQl);
+    assert_eq!(
+        query.template,
+        "histogram_quantile({{.q}}, x{namespace=\"{{.namespace}}\"})"
+    );
+    assert_eq!(
+        (&*query.description, &*query.unit),
+        ("The quantile of it.", "seconds")
+    );
+    assert_eq!(query.ttl, Some(Duration::from_secs(90)));
+    assert_eq!(query.timeout, Some(Duration::from_secs(5)));
+    let params = query.params.iter().map(|p| (p.name(), p.kind(), p.is_required()));
+    let expected = [
+        ("namespace", ParamKind::Text, true),
+        ("podFilter", ParamKind::Regex, true),
+        ("q", ParamKind::Number, true),
+        ("by", ParamKind::LabelName, false),
+    ];
+    assert_eq!(params.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn mistakes_have_a_place_and_a_remedy() {
+    let check = |query: &str, expected: &str| {
+        let problems = one(query).unwrap_err().to_string();
+        assert_eq!(problems, format!("p.yaml:{expected}"), "{query}");
+    };
+    check("template: up", "4:5: field \"name\" is missing in a query");
+    check("name: a", "4:5: field \"template\" is missing in a query");
+    check(
+        "name: a b\ntemplate: up",
+        "4:11: \"a b\" is no name: it takes 1 to 90 of A-Z a-z 0-9 _ - . :",
+    );
+    check(
+        "name: a/b\ntemplate: up",
+        "4:11: \"a/b\" is no name: it takes 1 to 90 of A-Z a-z 0-9 _ - . :",
+    );
+    check(
+        "name: a\ntemplte: up\ntemplate: up",
+        "5:5: unknown field \"templte\" in a query; did you mean \"template\"?",
+    );
+    check("name: a\ntemplate: [up]", "5:15: expected a text, found a list");
+    check(
+        "name: a\ntemplate: up\nttl: 30",
+        "6:10: expected a duration such as 30s or 1m30s, found the number 30; a unit is missing",
+    );
+    check(
+        "name: a\ntype: sql\ntemplate: up",
+        "5:11: unknown query type \"sql\"; promql and metric are known",
+    );
+    check(
+        "name: a\ntemplate: up\nparams: namespace",
+        "6:13: expected a list of parameters, found the text \"namespace\"",
+    );
+    check(
+        "name: a\ntemplate: up\nparams: [a-b]",
+        "6:14: \"a-b\" is no parameter name: it takes letters, digits and _, and no digit first",
+    );
+    check(
+        "name: a\ntemplate: up\nparams: [a, {name: a}]",
+        "6:24: parameter \"a\" is declared twice",
+    );
+    check(
+        "name: a\ntemplate: up\nparams: [{name: a, require: true}]",
+        "6:24: unknown field \"require\" in a parameter; did you mean \"required\"?",
+    );
+    check(
+        "name: a\ntemplate: up\nttl: 0",
+        "6:10: the duration must be more than zero",
+    );
+    check(
+        "name: a\ntemplate: up\nany_of: [b]",
+        "6:13: a query has either a template or any_of, not both",
+    );
+    check("name: a\nany_of: []", "5:13: any_of must name at least one query");
+    check(
+        "name: a\nany_of: [b]",
+        "5:14: there is no query \"b\" above this one",
+    );
+    check(
+        "name: a\nany_of: [vllm/queue_lenght]",
+        "5:14: there is no query \"queue_lenght\" in the pack vllm; did you mean \"queue_length\"?",
+    );
+    check(
+        "name: a\nany_of: [acme/queue_length]",
+        "5:14: any_of knows the packs inference, vllm, sglang, trtllm, epp, not \"acme\"",
+    );
+    check(
+        "name: a\nany_of: [vllm/queue_length]\nparams: [x]",
+        "6:13: the parameters come with the queries that any_of names; leave params away",
+    );
+}
+
+#[test]
+fn bad_templates_are_placed_in_the_file() {
+    let check = |query: &str, expected: &str| {
+        let problems = one(query).unwrap_err().to_string();
+        assert!(problems.starts_with(&format!("p.yaml:{expected}")), "{problems}");
+    };
+    check(
+        "name: a\ntemplate: up{a=\"{{.b}}\"}",
+        "5:23: parameter \"b\" is not declared",
+    );
+    check(
+        "name: a\ntemplate: 'up{a=\"{{.b}}\"}'",
+        "5:24: parameter \"b\" is not declared",
+    );
+    check(
+        "name: a\ntemplate: |\n  up\n  {{if .b}}",
+        "7:7: {{if}} is not closed",
+    );
+    check("name: a\ntemplate: '{{end}}'", "5:16: {{end}} without an open");
+    check(
+        "name: a\ntemplate: >\n  up\n  {{end}}",
+        "6:7: {{end}} without an open",
+    );
+    check("name: a\ntype: metric\ntemplate: up{}", "6:");
+    check(
+        "name: a\ntemplate: {{.b}}",
+        "5:15: expected a text, found a mapping; {{ begins a mapping in YAML, so quote the value",
+    );
+    // A broken parameter does not make the template look broken.
+    check(
+        "name: a\nparams: [{name: b, kind: nonsense}]\ntemplate: '{{.b}}'",
+        "5:30: unknown parameter kind",
+    );
+}
+
+proptest::proptest! {
+    /// Whatever the file holds, reading it ends, and each problem has a place in it.
+    #[test]
+    fn any_text_is_read_or_refused_at_a_place(
+        words in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "name", "queries", "template", "params", "any_of", "type", "ttl", ": ", ":", "- ", "\n", "\n  ",
+                "\n    ", "{", "}", "[", "]", ",", "\"", "'", "|", ">", "&a ", "*a", "#", "!!str ", "{{.x}}",
+                "{{if .x}}", "{{end}}", "up", "5", "30s", "~", "\t", "---", "é日", "\u{feff}", "%", "@", "<<",
+            ]),
+            0..40,
+        ),
+    ) {
+        let text = words.concat();
+        if let Err(problems) = Pack::parse("p", &text) {
+            proptest::prop_assert!(problems.iter().len() > 0);
+            let lines = text.split('\n').count();
+            for problem in problems.iter() {
+                let (line, column) = (problem.position.line, problem.position.column);
+                proptest::prop_assert!((1..=lines + 1).contains(&line) && column >= 1, "{problem}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pack_needs_a_name_and_queries_and_each_name_once() {
+    let check = |pack: &str, expected: &str| {
+        assert_eq!(Pack::parse("p.yaml", pack).unwrap_err().to_string(), expected);
+    };
+    check(
+        "{}",
+        "p.yaml:1:1: field \"name\" is missing in a pack\np.yaml:1:1: field \"queries\" is missing in a pack",
+    );
+    check(
+        "- a",
+        "p.yaml:1:1: expected a pack: a mapping of fields, found a list",
+    );
+    check(
+        "{name: a, queries: [{name: b, template: up}, {name: b, templat: up}]}",
+        "p.yaml:1:46: field \"template\" is missing in a query\n\
+         p.yaml:1:53: there is a query \"b\" already, on line 1\n\
+         p.yaml:1:56: unknown field \"templat\" in a query; did you mean \"template\"?",
+    );
+}
+
+#[test]
+fn json_is_a_pack_as_well() {
+    let json = r#"{"name": "a", "queries": [{"name": "b", "type": "metric", "template": "up"}]}"#;
+    let pack = Pack::parse("p.json", json).unwrap();
+    assert_eq!(pack.queries()[0].query_type, QueryType::MetricName);
+}
+
+#[test]
+fn a_union_takes_templates_and_parameters_of_its_members() {
+    let pack = "name: a
+queries:
+  - {name: x, template: 'x{n=\"{{.n}}\"}', params: [{name: n, required: false}]}
+  - {name: y, template: 'y{n=\"{{.n}}\"} / {{.m}}', params: [n, {name: m, kind: number}]}
+  - {name: z, any_of: [x, y, epp/scheduler_queue_size]}
+  - {name: m, template: z}
+  - {name: bad, any_of: [m, x, w]}
+  - {name: clash, template: 'z{n=~\"{{.n}}\"}', params: [{name: n, kind: regex}]}
+  - {name: bad2, any_of: [x, clash]}
+  - {name: met, type: metric, template: up}
+  - {name: bad3, any_of: [met]}
+";
+    let problems = Pack::parse("p", pack).unwrap_err().to_string();
+    let expected = "p:7:32: there is no query \"w\" above this one\n\
+         p:9:30: a/clash declares \"n\" as regex, and a query before it as text\n\
+         p:11:27: a/met is not PromQL, so it cannot be joined with others";
+    assert_eq!(problems, expected);
+    let good = pack
+        .lines()
+        .filter(|line| !line.contains("bad"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let pack = Pack::parse("p", &good).unwrap();
+    let union = pack.query("z").unwrap();
+    assert!(
+        union
+            .template
+            .starts_with("x{n=\"{{.n}}\"}\nor\ny{n=\"{{.n}}\"} / {{.m}}\nor\nsum(llm_d_epp_")
+    );
+    let params = union.params.iter().map(|p| (p.name(), p.is_required()));
+    assert_eq!(
+        params.collect::<Vec<_>>(),
+        [("n", true), ("m", true), ("modelID", true)]
+    );
+}
+
+#[test]
+fn the_built_in_packs_stand_and_tell_meaning_and_unit() {
+    let list = QueryList::new();
+    for pack in Pack::builtins() {
+        pack.register_into(&list).unwrap();
+        assert!(!pack.description().is_empty());
+        for query in pack.queries() {
+            assert!(query.description.ends_with('.'), "{}", query.name);
+            assert!(!query.unit.is_empty(), "{}", query.name);
+        }
+    }
+    assert_eq!(Pack::builtin("vlm"), None);
+}
+
+/// The names that callers rely on, whatever engine they run.
+#[test]
+fn every_pack_has_the_common_names_that_its_engine_can_answer() {
+    let common = "kv_cache_usage kv_cache_usage_instant queue_length queue_length_instant running_requests \
+        cache_config_info avg_ttft avg_itl avg_e2e_latency avg_queue_time prefix_cache_hit_rate \
+        ttft_quantile itl_quantile request_rate model_request_count";
+    let tokens = "avg_input_tokens avg_output_tokens generation_token_rate prompt_token_rate";
+    let scheduler = "scheduler_queue_size scheduler_queue_bytes scheduler_dispatch_rate";
+    let stages = "preemption_rate avg_inference_time avg_prefill_time avg_decode_time";
+    let pools = "pool_average_queue_size pool_average_kv_cache_usage pool_ready_pods";
+    let check = |pack: &str, names: &[&str]| {
+        let pack = Pack::builtin(pack).unwrap();
+        let mut expected: Vec<_> = names.iter().flat_map(|names| names.split_whitespace()).collect();
+        let mut found: Vec<_> = pack.queries().iter().map(short_name).collect();
+        expected.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{}", pack.name());
+    };
+    check("vllm", &[common, tokens, stages]);
+    check("sglang", &[common, tokens]);
+    check("trtllm", &[common]);
+    check("epp", &[scheduler, pools]);
+    check("inference", &[common, tokens, scheduler, "preemption_rate"]);
+}

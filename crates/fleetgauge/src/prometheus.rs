@@ -1,0 +1,118 @@
+//! Prometheus as a source of metrics, and whatever else speaks its HTTP API: Thanos, Mimir, VictoriaMetrics.
+//!
+//! The module is thin on purpose: an HTTP client with one request, and a decoder with one shape. What every
+//! source needs (deadlines, retries, one flight per question, the cache) is [`CachedSource`]'s. Three things
+//! are its own. *Bounds*: an answer is never held in memory before its size is known to be acceptable.
+//! *Secrets*: they reach one host and no log. *Faults*: each has an outcome of its own, listed in
+//! `docs/faults.md`, and none of them is an empty or a zero answer.
+
+mod api;
+mod backend;
+mod config;
+mod credentials;
+mod endpoint;
+mod failure;
+mod request;
+mod secret;
+mod tls;
+mod transport;
+mod vars;
+mod watch;
+
+use fleetgauge_core::cache::{CachedValue, Lookup, PreparedQuery};
+use fleetgauge_core::params::Params;
+use fleetgauge_core::query_list::QueryList;
+use fleetgauge_core::source::{
+    CachedSource, MetricsSource, QueryError, RefreshResults, RefreshSpec, SourceStats,
+};
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+
+pub use self::api::decode_answer;
+pub use self::backend::PrometheusBackend;
+pub use self::config::{Auth, ConfigError, PrometheusSourceConfig, TlsConfig};
+pub use self::secret::Secret;
+
+/// The metrics of a Prometheus server: queries registered, refreshed over HTTP, read from the cache.
+///
+/// Cheap to clone; clones are the same source.
+///
+/// ```no_run
+/// use fleetgauge::prometheus::{PrometheusSource, PrometheusSourceConfig};
+/// use fleetgauge_core::params::Params;
+/// use fleetgauge_core::query::QueryTemplate;
+/// use fleetgauge_core::source::{MetricsSource, RefreshSpec};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let source = PrometheusSource::new(PrometheusSourceConfig::new("http://localhost:9090"))?;
+/// source.query_list().register(QueryTemplate::promql("targets_up", "sum by (job) (up)"))?;
+///
+/// source.refresh(RefreshSpec::queries(["targets_up"])).await;
+/// if let Some(cached) = source.get("targets_up", &Params::new()) {
+///     for value in cached.result().values() {
+///         println!("{}: {}", value.label("job"), value.value);
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct PrometheusSource(CachedSource<PrometheusBackend>);
+
+// === impl PrometheusSource ===
+
+impl PrometheusSource {
+    /// A source for the server that `config` names.
+    ///
+    /// *Errors*: [`ConfigError`], also if a file cannot be read. The server is not asked: whether it can be
+    /// reached, the first refresh tells.
+    pub fn new(config: PrometheusSourceConfig) -> Result<Self, ConfigError> {
+        let backend = PrometheusBackend::new(&config)?;
+        Ok(Self(CachedSource::new(backend, config.source_config())))
+    }
+
+    /// The client that asks the server.
+    pub fn backend(&self) -> &PrometheusBackend {
+        self.0.backend()
+    }
+}
+
+impl std::fmt::Debug for PrometheusSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("PrometheusSource").field(self.backend()).finish()
+    }
+}
+
+impl MetricsSource for PrometheusSource {
+    fn query_list(&self) -> &QueryList {
+        self.0.query_list()
+    }
+
+    fn refresh(&self, spec: RefreshSpec) -> BoxFuture<'_, RefreshResults> {
+        self.0.refresh(spec)
+    }
+
+    fn get(&self, query: &str, params: &Params) -> Option<Arc<CachedValue>> {
+        self.0.get(query, params)
+    }
+
+    fn lookup(&self, query: &str, params: &Params) -> Lookup {
+        self.0.lookup(query, params)
+    }
+
+    fn get_or_refresh<'a>(
+        &'a self,
+        query: &'a str,
+        params: &'a Params,
+    ) -> BoxFuture<'a, Result<Arc<CachedValue>, QueryError>> {
+        self.0.get_or_refresh(query, params)
+    }
+
+    fn prepare(&self, query: &str, params: &Params) -> Result<PreparedQuery, QueryError> {
+        self.0.prepare(query, params)
+    }
+
+    fn stats(&self) -> SourceStats {
+        self.0.stats()
+    }
+}

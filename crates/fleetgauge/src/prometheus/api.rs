@@ -1,0 +1,354 @@
+//! Answers of the Prometheus HTTP API, decoded straight into columns.
+//!
+//! An instant vector of a fleet has thousands of series that repeat the same few labels, so nothing is built
+//! on the way: each label goes from the body into the answer's shared text while the JSON is being read.
+//! Nothing is guessed either. What is not exactly an answer of Prometheus is an error that says where it
+//! departs from one; in particular no number that cannot be read ever becomes zero.
+//!
+//! Source: <https://prometheus.io/docs/prometheus/latest/querying/api/#instant-queries>.
+
+mod leaf;
+mod series;
+
+use std::fmt;
+use std::sync::Arc;
+
+use fleetgauge_core::backend::FetchError;
+use fleetgauge_core::label::LabelError;
+use fleetgauge_core::result::{Answer, AnswerBuilder};
+use fleetgauge_core::sample::Stamp;
+use fleetgauge_core::time::Timestamp;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Unexpected, Visitor};
+
+use self::leaf::{Notes, Number, Pair, Text};
+use self::series::{AllSeries, Point};
+use super::failure::excerpt;
+
+/// Decodes the body of an answer to `/api/v1/query`.
+///
+/// *Shape*: a vector gives one value per series and a scalar one without labels, all stamped with the time
+/// of evaluation; a matrix gives each series' newest sample with the time at which it was taken; a string
+/// gives a text and no values.
+///
+/// *Errors*: [`FetchError::Rejected`] for an error inside a well-formed answer, [`FetchError::Unsupported`]
+/// if a series holds a native histogram, which is no number (the query is to reduce it, for instance with
+/// `histogram_quantile`), [`FetchError::TooLarge`] if its labels exceed 4 GiB, and [`FetchError::Malformed`]
+/// with line and column for everything else, including two series with equal labels.
+///
+/// ```
+/// let body = br#"{"status": "success", "data": {"resultType": "vector", "result": [
+///     {"metric": {"pod": "a"}, "value": [1763930000.5, "3"]}
+/// ]}}"#;
+/// let answer = fleetgauge::prometheus::decode_answer(body)?;
+/// assert_eq!(answer.values().next().unwrap().value, 3.0);
+/// # Ok::<(), fleetgauge_core::backend::FetchError>(())
+/// ```
+pub fn decode_answer(body: &[u8]) -> Result<Answer, FetchError> {
+    let text = std::str::from_utf8(body).map_err(|error| FetchError::Malformed {
+        detail: format!("not UTF-8 after byte {}", error.valid_up_to()),
+        source: Some(Arc::new(error)),
+    })?;
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(malformed(match text.trim_ascii() {
+            "" => "an empty body".to_owned(),
+            other => format!("expected a JSON object, found {:?}", excerpt(other)),
+        }));
+    }
+    let first = Reader::default().read(text)?;
+    // The answer's shape is named beside it. Prometheus names it first, but a JSON object has no order:
+    // where the name came last, the text is read a second time.
+    let reader = match (first.result_type, first.skipped) {
+        (Some(known), true) => {
+            let again = Reader {
+                result_type: Some(known),
+                ..Reader::default()
+            };
+            again.read(text)?
+        }
+        _ => first,
+    };
+    reader.finish()
+}
+
+/// What is known of an answer while it is read.
+struct Reader {
+    status: Option<Status>,
+    error_type: Option<String>,
+    error: Option<String>,
+    data: bool,
+    result_type: Option<ResultType>,
+    result: bool,
+    /// The result was passed over, since its type was not known yet.
+    skipped: bool,
+    answer: AnswerBuilder,
+    /// An error that JSON has no words for, behind the one that the parser returns.
+    failure: Option<FetchError>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Success,
+    Error,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ResultType {
+    Vector,
+    Scalar,
+    String,
+    Matrix,
+}
+
+// === impl Reader ===
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self {
+            status: None,
+            error_type: None,
+            error: None,
+            data: false,
+            result_type: None,
+            result: false,
+            skipped: false,
+            answer: AnswerBuilder::new(Stamp::Evaluated),
+            failure: None,
+        }
+    }
+}
+
+impl Reader {
+    fn read(mut self, text: &str) -> Result<Self, FetchError> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let read = Envelope(&mut self)
+            .deserialize(&mut json)
+            .and_then(|()| json.end());
+        match (read, self.failure.take()) {
+            (Ok(()), None) => Ok(self),
+            (_, Some(failure)) => Err(failure),
+            // The parser's error is told here whole, but for its length: it may quote the answer.
+            (Err(error), None) => Err(malformed(excerpt(&error.to_string()))),
+        }
+    }
+
+    fn finish(self) -> Result<Answer, FetchError> {
+        match self.status {
+            None => Err(malformed("the field `status` is missing")),
+            Some(Status::Error) => Err(FetchError::Rejected {
+                kind: excerpt(&self.error_type.unwrap_or_default()),
+                message: excerpt(self.error.as_deref().unwrap_or("no reason was given")),
+            }),
+            Some(Status::Success) if !self.data => Err(malformed("the field `data` is missing")),
+            Some(Status::Success) if self.result_type.is_none() => {
+                Err(malformed("the field `data.resultType` is missing"))
+            }
+            Some(Status::Success) if !self.result => Err(malformed("the field `data.result` is missing")),
+            Some(Status::Success) => {
+                let answer = self.answer.build();
+                match answer.duplicate_series() {
+                    Some(labels) => Err(malformed(format!(
+                        "two series have the labels {}",
+                        excerpt(&labels.to_string())
+                    ))),
+                    None => Ok(answer),
+                }
+            }
+        }
+    }
+
+    fn end_series<E: serde::de::Error>(&mut self, (at, value): Point) -> Result<(), E> {
+        self.answer.end_series(value, at).map_err(|error| {
+            if error == LabelError::TooLarge {
+                self.failure = Some(FetchError::TooLarge {
+                    limit: u64::from(u32::MAX),
+                    unit: "bytes of labels",
+                });
+            }
+            E::custom(error)
+        })
+    }
+
+    /// Refuses the series being read, since its samples are native histograms.
+    fn refuse_histogram<E: serde::de::Error>(&mut self) -> E {
+        let answer = std::mem::replace(&mut self.answer, AnswerBuilder::new(Stamp::Evaluated));
+        let mut answer = answer;
+        let series = match answer.end_series(f64::NAN, Timestamp::default()) {
+            Ok(()) => {
+                let answer = answer.build();
+                let last = answer.values().last();
+                last.map(|v| v.labels.to_string()).unwrap_or_default()
+            }
+            Err(_) => String::new(),
+        };
+        let what = format!(
+            "the native histogram {}, which is no number; reduce it in the query, as with histogram_quantile",
+            excerpt(&series)
+        );
+        self.failure = Some(FetchError::Unsupported { what });
+        E::custom("a native histogram")
+    }
+}
+
+fn malformed(detail: impl Into<String>) -> FetchError {
+    FetchError::Malformed {
+        detail: detail.into(),
+        source: None,
+    }
+}
+
+// === The envelope: status, error, warnings, data ===
+
+struct Envelope<'r>(&'r mut Reader);
+struct Data<'r>(&'r mut Reader);
+
+impl<'de> DeserializeSeed<'de> for Envelope<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Envelope<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an answer of the Prometheus API")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let reader = self.0;
+        while let Some(key) = map.next_key_seed(Text)? {
+            match &*key {
+                "status" => {
+                    let status = match &*map.next_value_seed(Text)? {
+                        "success" => Status::Success,
+                        "error" => Status::Error,
+                        other => {
+                            let found = excerpt(other);
+                            return Err(A::Error::invalid_value(
+                                Unexpected::Str(&found),
+                                &"`success` or `error`",
+                            ));
+                        }
+                    };
+                    once(&mut reader.status, status, "status")?;
+                }
+                "data" => {
+                    if std::mem::replace(&mut reader.data, true) {
+                        return Err(A::Error::duplicate_field("data"));
+                    }
+                    map.next_value_seed(Data(reader))?;
+                }
+                "errorType" => {
+                    let text = map.next_value_seed(Text)?.into_owned();
+                    once(&mut reader.error_type, text, "errorType")?;
+                }
+                "error" => {
+                    let text = map.next_value_seed(Text)?.into_owned();
+                    once(&mut reader.error, text, "error")?;
+                }
+                "warnings" => map.next_value_seed(Notes(|note: &str| reader.answer.warning(note)))?,
+                "infos" => map.next_value_seed(Notes(|note: &str| reader.answer.info(note)))?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Data<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Data<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with `resultType` and `result`")
+    }
+
+    // As some servers write beside an error.
+    fn visit_none<E>(self) -> Result<(), E> {
+        self.0.data = false;
+        Ok(())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_map(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let reader = self.0;
+        let mut named = false;
+        while let Some(key) = map.next_key_seed(Text)? {
+            match &*key {
+                "resultType" => {
+                    if std::mem::replace(&mut named, true) {
+                        return Err(A::Error::duplicate_field("resultType"));
+                    }
+                    reader.result_type = Some(match &*map.next_value_seed(Text)? {
+                        "vector" => ResultType::Vector,
+                        "scalar" => ResultType::Scalar,
+                        "string" => ResultType::String,
+                        "matrix" => ResultType::Matrix,
+                        other => {
+                            let found = excerpt(other);
+                            return Err(A::Error::invalid_value(
+                                Unexpected::Str(&found),
+                                &"`vector`, `scalar`, `string` or `matrix`",
+                            ));
+                        }
+                    });
+                }
+                "result" => {
+                    if std::mem::replace(&mut reader.result, true) {
+                        return Err(A::Error::duplicate_field("result"));
+                    }
+                    match reader.result_type {
+                        None => {
+                            reader.skipped = true;
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                        Some(ResultType::Vector) => map.next_value_seed(AllSeries {
+                            reader,
+                            matrix: false,
+                        })?,
+                        Some(ResultType::Matrix) => {
+                            reader.answer.set_stamp(Stamp::Sampled);
+                            map.next_value_seed(AllSeries { reader, matrix: true })?;
+                        }
+                        Some(ResultType::Scalar) => {
+                            let point = map.next_value_seed(Pair(Number))?;
+                            reader.end_series(point)?;
+                        }
+                        Some(ResultType::String) => {
+                            let (_, text) = map.next_value_seed(Pair(Text))?;
+                            reader.answer.text(&text);
+                        }
+                    }
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn once<T, E: serde::de::Error>(slot: &mut Option<T>, value: T, field: &'static str) -> Result<(), E> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(E::duplicate_field(field)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

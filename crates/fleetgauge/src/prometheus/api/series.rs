@@ -1,0 +1,153 @@
+//! The series of a vector or matrix: labels and samples.
+
+use std::fmt;
+
+use fleetgauge_core::result::AnswerBuilder;
+use fleetgauge_core::time::Timestamp;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::leaf::{Number, Pair, Text};
+use super::{Reader, once};
+
+/// The series of a vector or matrix.
+pub(super) struct AllSeries<'r> {
+    pub(super) reader: &'r mut Reader,
+    pub(super) matrix: bool,
+}
+
+struct OneSeries<'r> {
+    reader: &'r mut Reader,
+    matrix: bool,
+}
+
+struct SeriesLabels<'r>(&'r mut AnswerBuilder);
+
+/// The points of a matrix' series; gives the newest, `None` if there is none.
+struct Newest;
+
+pub(super) type Point = (Timestamp, f64);
+
+impl<'de> DeserializeSeed<'de> for AllSeries<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AllSeries<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of series")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Self { reader, matrix } = self;
+        while seq.next_element_seed(OneSeries { reader, matrix })?.is_some() {}
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for OneSeries<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for OneSeries<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a series: an object with `metric` and its samples")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { reader, matrix } = self;
+        let (field, histogram_field) = if matrix {
+            ("values", "histograms")
+        } else {
+            ("value", "histogram")
+        };
+        let (mut labelled, mut histogram, mut point) = (false, false, None);
+        while let Some(key) = map.next_key_seed(Text)? {
+            if key == "metric" {
+                if std::mem::replace(&mut labelled, true) {
+                    return Err(A::Error::duplicate_field("metric"));
+                }
+                map.next_value_seed(SeriesLabels(&mut reader.answer))?;
+            } else if key == field {
+                let value = if matrix {
+                    map.next_value_seed(Newest)?
+                } else {
+                    Some(map.next_value_seed(Pair(Number))?)
+                };
+                once(&mut point, value, field)?;
+            } else {
+                histogram |= key == histogram_field;
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        match point {
+            _ if !labelled => Err(A::Error::missing_field("metric")),
+            // Beside a histogram a number of the same series may stand in a matrix: which of them is newer
+            // does not matter, as a series that turned into a histogram is to be asked for otherwise.
+            _ if histogram => Err(reader.refuse_histogram()),
+            None => Err(A::Error::missing_field(field)),
+            Some(None) => Err(A::Error::custom("a series without samples")),
+            Some(Some(point)) => reader.end_series(point),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for SeriesLabels<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for SeriesLabels<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("labels: an object of strings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key_seed(Text)? {
+            let value = map.next_value_seed(Text)?;
+            self.0.label(&name, &value);
+        }
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Newest {
+    type Value = Option<Point>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Option<Point>, D::Error> {
+        json.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Newest {
+    type Value = Option<Point>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of samples")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Option<Point>, A::Error> {
+        let mut newest: Option<Point> = None;
+        while let Some(point) = seq.next_element_seed(Pair(Number))? {
+            if newest.is_none_or(|newest| point.0 >= newest.0) {
+                newest = Some(point);
+            }
+        }
+        Ok(newest)
+    }
+}

@@ -1,0 +1,306 @@
+use fleetgauge_core::result::AnswerStatus;
+use proptest::prelude::*;
+
+use super::*;
+
+/// One line per value: labels, number, time, and whether that is the sample's or the evaluation's.
+fn shown(answer: &Answer) -> Vec<String> {
+    let line = |v: fleetgauge_core::sample::MetricValue<'_>| format!("{v} {:?}", v.stamp);
+    answer.values().map(line).collect()
+}
+
+fn success(data: &str) -> String {
+    format!(r#"{{"status":"success","data":{data}}}"#)
+}
+
+fn vector(result: &str) -> String {
+    success(&format!(r#"{{"resultType":"vector","result":{result}}}"#))
+}
+
+#[test]
+fn answers_of_each_type() {
+    let check = |body: &str, expected: &[&str]| {
+        let answer = decode_answer(body.as_bytes()).unwrap();
+        assert_eq!(shown(&answer), expected, "{body}");
+    };
+    check(&vector("[]"), &[]);
+    check(
+        &vector(
+            r#"[{"metric":{"__name__":"up","pod":"a"},"value":[1763930000.5,"1"]},
+                {"value":[1763930000.5,"-1.5e-7"],"metric":{}, "more":[{}]}]"#,
+        ),
+        &[
+            r#"up{pod="a"} => 1 @[1763930000.5] Evaluated"#,
+            "{} => -1.5e-7 @[1763930000.5] Evaluated",
+        ],
+    );
+    check(
+        &success(r#"{"resultType":"scalar","result":[1763930000,"+Inf"]}"#),
+        &["{} => +Inf @[1763930000] Evaluated"],
+    );
+    check(
+        &success(
+            r#"{"resultType":"matrix","result":[
+                {"metric":{"pod":"a"},"values":[[1,"1"],[3,"3"],[2,"2"]]},
+                {"metric":{"pod":"b"},"values":[[5,"NaN"]]}]}"#,
+        ),
+        &[
+            r#"{pod="a"} => 3 @[3] Sampled"#,
+            r#"{pod="b"} => NaN @[5] Sampled"#,
+        ],
+    );
+    // A JSON object has no order, and knows more fields with every version.
+    check(
+        r#" {"data":{"result":[{"metric":{},"value":[1,"2"]}],"stats":{"a":[1]},"resultType":"vector"},"isPartial":false,"status":"success"} "#,
+        &["{} => 2 @[1] Evaluated"],
+    );
+}
+
+#[test]
+fn a_string_is_a_text_and_no_value() {
+    let body = success(r#"{"resultType":"string","result":[1,"a\"\u00fc\n"]}"#);
+    let answer = decode_answer(body.as_bytes()).unwrap();
+    assert_eq!((answer.len(), answer.text()), (0, Some("a\"ü\n")));
+    assert_eq!(answer.status(), AnswerStatus::Values);
+}
+
+#[test]
+fn warnings_and_infos_are_kept() {
+    let body = r#"{"status":"success","warnings":["a","b\t"],"infos":["c"],
+        "data":{"resultType":"vector","result":[]}}"#;
+    let answer = decode_answer(body.as_bytes()).unwrap();
+    assert_eq!(answer.warnings().collect::<Vec<_>>(), ["a", "b\t"]);
+    assert_eq!(answer.infos().collect::<Vec<_>>(), ["c"]);
+    assert!(answer.is_no_data());
+    let none = r#"{"status":"success","warnings":null,"data":{"resultType":"vector","result":[]}}"#;
+    assert_eq!(decode_answer(none.as_bytes()).unwrap().warnings().len(), 0);
+}
+
+#[test]
+fn numbers_are_read_as_go_writes_them_and_never_guessed() {
+    let check = |text: &str, expected: Option<f64>| {
+        let body = vector(&format!(r#"[{{"metric":{{}},"value":[1,"{text}"]}}]"#));
+        let answer = decode_answer(body.as_bytes());
+        match expected {
+            Some(expected) => {
+                let value = answer.unwrap().values().next().unwrap().value;
+                assert_eq!(value.to_bits(), expected.to_bits(), "{text}");
+            }
+            None => {
+                let error = answer.unwrap_err();
+                assert!(matches!(error, FetchError::Malformed { .. }), "{text}: {error}");
+                assert!(error.to_string().contains("line 1 column"), "{text}: {error}");
+            }
+        }
+    };
+    check("0", Some(0.0));
+    check("-0", Some(-0.0));
+    check("1e+06", Some(1e6));
+    check("5e-324", Some(5e-324));
+    check("1.7976931348623157e+308", Some(f64::MAX));
+    check("0.30000000000000004", Some(0.1 + 0.2));
+    check("NaN", Some(f64::NAN));
+    check("+Inf", Some(f64::INFINITY));
+    check("-Inf", Some(f64::NEG_INFINITY));
+    for bad in [
+        "", " ", " 1", "1 ", "nan", "inf", "infinity", "1e999", "0x10", "1_000", "1,5", "-", "e5", "none",
+        "null",
+    ] {
+        check(bad, None);
+    }
+}
+
+#[test]
+fn what_is_no_answer_is_an_error_that_says_where() {
+    let check = |body: &str, expected: &str| {
+        let error = decode_answer(body.as_bytes()).unwrap_err();
+        assert!(matches!(error, FetchError::Malformed { .. }), "{body}: {error:?}");
+        assert!(
+            error.to_string().contains(expected),
+            "{body}: {error} lacks {expected}"
+        );
+    };
+    check("", "an empty body");
+    check(" \n", "an empty body");
+    check("null", "found \"null\"");
+    check("<html>\u{1b}[31m", "found \"<html> [31m\"");
+    check("[]", "found \"[]\"");
+    check("{}", "`status` is missing");
+    check("{", "EOF while parsing an object at line 1 column 1");
+    check(
+        &format!("{}x", vector("[]")),
+        "trailing characters at line 1 column 64",
+    );
+    check(&vector("[").replace("]}}", ""), "line 1 column");
+    check(r#"{"status":"success"}"#, "`data` is missing");
+    check(&success("null"), "`data` is missing");
+    check(&success("{}"), "`data.resultType` is missing");
+    check(&success("[]"), "an object with `resultType` and `result`");
+    check(&success(r#"{"result":[]}"#), "`data.resultType` is missing");
+    check(&success(r#"{"resultType":"vector"}"#), "`data.result` is missing");
+    check(
+        &success(r#"{"resultType":"streams","result":[]}"#),
+        "\"streams\", expected `vector`",
+    );
+    check(
+        &success(r#"{"resultType":null,"result":[]}"#),
+        "null, expected a string",
+    );
+    check(
+        r#"{"status":"fine","data":null}"#,
+        "\"fine\", expected `success` or `error`",
+    );
+    check(
+        r#"{"status":"success","status":"success"}"#,
+        "duplicate field `status`",
+    );
+    check(
+        r#"{"status":"success","data":{},"data":{}}"#,
+        "duplicate field `data`",
+    );
+    let twice = r#"{"resultType":"vector","result":[],"result":[]}"#;
+    check(&success(twice), "duplicate field `result`");
+    check(
+        r#"{"status":"success","warnings":[1]}"#,
+        "invalid type: integer `1`, expected a string",
+    );
+    check(&vector("null"), "null, expected a list of series");
+    check(&vector("{}"), "map, expected a list of series");
+    check(&vector("[1]"), "expected a series");
+    check(&vector("[{}]"), "missing field `metric`");
+    check(&vector(r#"[{"metric":{}}]"#), "missing field `value`");
+    check(&vector(r#"[{"metric":null,"value":[1,"1"]}]"#), "expected labels");
+    check(
+        &vector(r#"[{"metric":{"a":1},"value":[1,"1"]}]"#),
+        "integer `1`, expected a string",
+    );
+    check(
+        &vector(r#"[{"metric":{},"metric":{},"value":[1,"1"]}]"#),
+        "duplicate field `metric`",
+    );
+    check(
+        &vector(r#"[{"metric":{},"value":[1,"1"],"value":[1,"1"]}]"#),
+        "duplicate field `value`",
+    );
+    check(
+        &vector(r#"[{"metric":{"a":"1","a":"2"},"value":[1,"1"]}]"#),
+        "label \"a\" occurs twice",
+    );
+    check(
+        &vector(r#"[{"metric":{},"value":[1,1]}]"#),
+        "integer `1`, expected a number in a string",
+    );
+    check(
+        &vector(r#"[{"metric":{},"value":["1","1"]}]"#),
+        "expected a time in seconds",
+    );
+    check(&vector(r#"[{"metric":{},"value":[1]}]"#), "invalid length 1");
+    check(&vector(r#"[{"metric":{},"value":[]}]"#), "invalid length 0");
+    check(
+        &vector(r#"[{"metric":{},"value":[1,"1",2]}]"#),
+        "trailing characters",
+    );
+    check(
+        &vector(r#"[{"metric":{},"value":null}]"#),
+        "expected a pair of time and value",
+    );
+    check(
+        &vector(r#"[{"metric":{},"values":[[1,"1"]]}]"#),
+        "missing field `value`",
+    );
+    let same =
+        r#"[{"metric":{"a":"1","b":"2"},"value":[1,"1"]},{"metric":{"b":"2","a":"1"},"value":[1,"2"]}]"#;
+    check(&vector(same), r#"two series have the labels {a="1", b="2"}"#);
+    let empty = r#"{"resultType":"matrix","result":[{"metric":{},"values":[]}]}"#;
+    check(&success(empty), "a series without samples");
+    check(
+        &success(r#"{"resultType":"scalar","result":null}"#),
+        "expected a pair of time and value",
+    );
+    check(
+        &success(r#"{"resultType":"scalar","result":[]}"#),
+        "invalid length 0",
+    );
+}
+
+#[test]
+fn bytes_that_are_no_text_are_told_with_their_place() {
+    let error = decode_answer(b"{\"status\xff\"").unwrap_err();
+    assert_eq!(error.to_string(), "malformed answer: not UTF-8 after byte 8");
+}
+
+#[test]
+fn an_error_in_an_answer_is_a_refusal() {
+    let check = |body: &str, expected: (&str, &str)| match decode_answer(body.as_bytes()) {
+        Err(FetchError::Rejected { kind, message }) => assert_eq!((&*kind, &*message), expected),
+        other => panic!("{other:?}"),
+    };
+    check(
+        r#"{"status":"error","errorType":"bad_data","error":"parse error"}"#,
+        ("bad_data", "parse error"),
+    );
+    check(r#"{"data":null,"error":"a\nb","status":"error"}"#, ("", "a b"));
+    check(r#"{"status":"error"}"#, ("", "no reason was given"));
+}
+
+#[test]
+fn a_native_histogram_is_refused_by_name_and_not_dropped() {
+    let check = |body: &str| match decode_answer(body.as_bytes()) {
+        Err(FetchError::Unsupported { what }) => {
+            assert!(what.contains(r#"histogram lat{pod="a"},"#), "{what}");
+        }
+        other => panic!("{other:?}"),
+    };
+    let metric = r#""metric":{"__name__":"lat","pod":"a"}"#;
+    check(&vector(&format!(
+        r#"[{{"metric":{{}},"value":[1,"1"]}},{{{metric},"histogram":[1,{{"count":"1","sum":"2","buckets":[[0,"1","2","3"]]}}]}}]"#
+    )));
+    check(&success(&format!(
+        r#"{{"resultType":"matrix","result":[{{"histograms":[[1,{{}}]],"values":[[1,"1"]],{metric}}}]}}"#
+    )));
+}
+
+/// Numbers as Prometheus prints them.
+fn go_number(value: f64) -> String {
+    fleetgauge_core::sample::Number(value).to_string()
+}
+
+proptest! {
+    #[test]
+    fn what_was_sent_is_what_is_read(
+        series in prop::collection::btree_map(
+            prop::collection::btree_map("[a-c]{1,2}|__name__", "\\PC{1,8}", 0..4),
+            (any::<f64>(), -10_000_000_000_000i64..10_000_000_000_000),
+            0..20,
+        ),
+        matrix in any::<bool>(),
+        type_last in any::<bool>(),
+    ) {
+        let result: Vec<_> = series.iter().map(|(labels, (value, millis))| {
+            // Written by hand: a JSON library would print the time as it likes.
+            let time = format!("{}{}.{:03}", if *millis < 0 { "-" } else { "" }, millis.abs() / 1000, millis.abs() % 1000);
+            let point = format!("[{time},\"{}\"]", go_number(*value));
+            let metric = serde_json::to_string(labels).unwrap();
+            if matrix {
+                format!(r#"{{"metric":{metric},"values":[[-99999999999,"7"],{point}]}}"#)
+            } else {
+                format!(r#"{{"metric":{metric},"value":{point}}}"#)
+            }
+        }).collect();
+        let result_type = format!(r#""resultType":"{}""#, if matrix { "matrix" } else { "vector" });
+        let result = format!(r#""result":[{}]"#, result.join(","));
+        let body = if type_last {
+            success(&format!("{{{result},{result_type}}}"))
+        } else {
+            success(&format!("{{{result_type},{result}}}"))
+        };
+        let answer = decode_answer(body.as_bytes()).unwrap();
+        prop_assert_eq!(answer.len(), series.len());
+        for (read, (labels, (value, millis))) in answer.values().zip(&series) {
+            prop_assert_eq!(&read.labels.to_map(), labels);
+            prop_assert!(read.value == *value || read.value.is_nan() && value.is_nan());
+            prop_assert_eq!(read.timestamp.as_millis(), *millis);
+            prop_assert_eq!(read.sampled_at().is_some(), matrix);
+        }
+    }
+}

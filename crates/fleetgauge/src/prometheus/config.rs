@@ -1,0 +1,372 @@
+//! What a Prometheus source is told: where the server is, who asks, whom to trust, and what to bound.
+//!
+//! A configuration is plain values and checks nothing; [`PrometheusSource::new`] does, and reads the files
+//! that are named here.
+//!
+//! [`PrometheusSource::new`]: super::PrometheusSource::new
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fleetgauge_core::source::{CachedSourceConfig, RetryPolicy};
+
+use super::PrometheusSource;
+use super::endpoint::{Base, shown_url};
+use super::secret::Secret;
+use super::watch::FileError;
+
+/// How a [`PrometheusSource`] works.
+///
+/// ```
+/// use std::time::Duration;
+/// use fleetgauge::prometheus::PrometheusSourceConfig;
+///
+/// let config = PrometheusSourceConfig::new("https://mimir.example:8443/prometheus")
+///     .with_default_ttl(Duration::from_secs(60))
+///     .with_header("X-Scope-OrgID", "inference")
+///     .with_bearer_token("hunter2");
+/// assert!(!format!("{config:?}").contains("hunter2"));
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct PrometheusSourceConfig {
+    /// The server's base URL: `http` or `https`, with a path prefix where it has one; what follows it is
+    /// `/api/v1/query`. A user and password in it are used for basic authentication. No default.
+    pub url: String,
+    /// How long a value holds where its query does not say. Default: 30 s.
+    pub default_ttl: Duration,
+    /// How long one query may take, retries included, where it does not say itself. The server is told.
+    /// Default: 10 s.
+    pub query_timeout: Duration,
+    /// How long past its expiry a value is still returned, marked expired. Default: 0.
+    pub max_stale: Duration,
+    /// How many answers are cached at most. Default: 10,000.
+    pub max_entries: usize,
+    /// How many queries are with the server at once. Default: 16.
+    pub max_concurrency: usize,
+    /// When a query is tried again.
+    pub retry: RetryPolicy,
+    /// How long a TCP connection may take to establish. Default: 5 s.
+    pub connect_timeout: Duration,
+    /// How large an answer may be once it is decompressed. *Unit*: bytes. Default: 64 MiB.
+    pub max_answer_bytes: usize,
+    /// Who asks.
+    pub auth: Auth,
+    /// Headers to send along, such as `X-Scope-OrgID`. Their values are kept as secret as a password.
+    pub headers: Vec<(String, Secret)>,
+    /// Parameters to send along with `query`, such as `dedup` of Thanos.
+    pub query_params: Vec<(String, Secret)>,
+    /// Whom to trust, and what to show.
+    pub tls: TlsConfig,
+}
+
+/// How a source shows who asks.
+///
+/// A file is read when the source is made, again when it changes (it is looked at no more than once a
+/// second), and once more after the server answered 401; that query is then tried again, once. Line breaks
+/// at its end do not count. While it cannot be read, its last good contents stay in use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Auth {
+    /// Not at all.
+    #[default]
+    None,
+    /// By user and password.
+    Basic {
+        /// The user.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// By user and a password in a file.
+    BasicFile {
+        /// The user.
+        user: String,
+        /// The file with the password.
+        password_file: PathBuf,
+    },
+    /// By a bearer token.
+    Bearer {
+        /// The token.
+        token: Secret,
+    },
+    /// By a bearer token in a file, such as that of a service account.
+    BearerFile {
+        /// The file with the token.
+        token_file: PathBuf,
+    },
+}
+
+/// Whom a source trusts when it connects by TLS, and what it shows of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsConfig {
+    /// The certificate authorities to trust (PEM), instead of those of the operating system. Read again when
+    /// it changes, for the next connection.
+    ///
+    /// The latter are found where OpenSSL finds them, which on Unix includes the variables `SSL_CERT_FILE`
+    /// and `SSL_CERT_DIR`.
+    pub ca_file: Option<PathBuf>,
+    /// The certificate to show, with its chain (PEM). Read again when it or its key changes, for the next
+    /// connection.
+    pub client_cert_file: Option<PathBuf>,
+    /// The private key of that certificate (PEM, unencrypted).
+    pub client_key_file: Option<PathBuf>,
+    /// The name that the server's certificate must be valid for, and that is asked for (SNI), instead of the
+    /// URL's host.
+    pub server_name: Option<String>,
+    /// Takes any certificate for the server's, so that whoever is in between may read and answer all
+    /// queries. A warning is logged when the source is made.
+    pub insecure_skip_verify: bool,
+}
+
+/// Why a source cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A value is not usable.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// Which value, such as `url`.
+        field: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// A file is not usable.
+    #[error("{field}: {} {problem}", path.display())]
+    File {
+        /// Which value names the file, such as `tls.ca_file`.
+        field: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+        /// The operating system's error, if it could not be read.
+        #[source]
+        source: Option<io::Error>,
+    },
+}
+
+// === impl PrometheusSourceConfig ===
+
+impl Default for PrometheusSourceConfig {
+    fn default() -> Self {
+        let source = CachedSourceConfig::default();
+        Self {
+            url: String::new(),
+            default_ttl: source.cache.default_ttl,
+            query_timeout: source.query_timeout,
+            max_stale: source.cache.max_stale,
+            max_entries: source.cache.max_entries,
+            max_concurrency: source.max_concurrency,
+            retry: source.retry,
+            connect_timeout: Duration::from_secs(5),
+            max_answer_bytes: 64 << 20,
+            auth: Auth::None,
+            headers: Vec::new(),
+            query_params: Vec::new(),
+            tls: TlsConfig::default(),
+        }
+    }
+}
+
+impl PrometheusSourceConfig {
+    /// The defaults, for the server at `url`.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Checks the configuration and makes the source; the same as [`PrometheusSource::new`].
+    ///
+    /// *Errors*: [`ConfigError`].
+    pub fn build(self) -> Result<PrometheusSource, ConfigError> {
+        PrometheusSource::new(self)
+    }
+
+    /// Scheme, host and port of the URL, such as `https://prometheus:9090`: whom the credentials are for.
+    /// `None` where the URL is none.
+    pub fn origin(&self) -> Option<String> {
+        Base::parse(&self.url).ok().map(|base| base.endpoint.origin.url())
+    }
+
+    /// Sets the server's base URL.
+    pub fn with_url(mut self, url: impl Into<String>) -> Self {
+        self.url = url.into();
+        self
+    }
+
+    /// Sets how long a value holds where its query does not say.
+    pub fn with_default_ttl(mut self, ttl: Duration) -> Self {
+        self.default_ttl = ttl;
+        self
+    }
+
+    /// Sets how long one query may take.
+    pub fn with_query_timeout(mut self, timeout: Duration) -> Self {
+        self.query_timeout = timeout;
+        self
+    }
+
+    /// Sets how long past its expiry a value is still returned.
+    pub fn with_max_stale(mut self, max_stale: Duration) -> Self {
+        self.max_stale = max_stale;
+        self
+    }
+
+    /// Sets how many answers are cached at most.
+    pub fn with_max_entries(mut self, max_entries: usize) -> Self {
+        self.max_entries = max_entries;
+        self
+    }
+
+    /// Sets how many queries are with the server at once.
+    pub fn with_max_concurrency(mut self, max_concurrency: usize) -> Self {
+        self.max_concurrency = max_concurrency;
+        self
+    }
+
+    /// Sets when a query is tried again.
+    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Sets how long a TCP connection may take to establish.
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets how large an answer may be, in bytes, once it is decompressed.
+    pub fn with_max_answer_bytes(mut self, bytes: usize) -> Self {
+        self.max_answer_bytes = bytes;
+        self
+    }
+
+    /// Sets who asks.
+    pub fn with_auth(mut self, auth: Auth) -> Self {
+        self.auth = auth;
+        self
+    }
+
+    /// Asks with user and password.
+    pub fn with_basic_auth(self, user: impl Into<String>, password: impl Into<Secret>) -> Self {
+        self.with_auth(Auth::Basic {
+            user: user.into(),
+            password: password.into(),
+        })
+    }
+
+    /// Asks with a bearer token.
+    pub fn with_bearer_token(self, token: impl Into<Secret>) -> Self {
+        self.with_auth(Auth::Bearer { token: token.into() })
+    }
+
+    /// Asks with the bearer token in a file.
+    pub fn with_bearer_token_file(self, token_file: impl Into<PathBuf>) -> Self {
+        self.with_auth(Auth::BearerFile {
+            token_file: token_file.into(),
+        })
+    }
+
+    /// Sends a header along, besides those set before.
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sends a parameter along, besides those set before.
+    pub fn with_query_param(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
+        self.query_params.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets whom to trust, and what to show.
+    pub fn with_tls(mut self, tls: TlsConfig) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Trusts the certificate authorities in a file, instead of those of the operating system.
+    pub fn with_ca_file(mut self, ca_file: impl Into<PathBuf>) -> Self {
+        self.tls.ca_file = Some(ca_file.into());
+        self
+    }
+
+    /// Shows a client certificate.
+    pub fn with_client_cert(mut self, cert_file: impl Into<PathBuf>, key_file: impl Into<PathBuf>) -> Self {
+        self.tls.client_cert_file = Some(cert_file.into());
+        self.tls.client_key_file = Some(key_file.into());
+        self
+    }
+
+    /// What the pipeline is told of all this.
+    pub(super) fn source_config(&self) -> CachedSourceConfig {
+        let mut source = CachedSourceConfig::default();
+        source.cache.default_ttl = self.default_ttl;
+        source.cache.max_stale = self.max_stale;
+        source.cache.max_entries = self.max_entries;
+        source.query_timeout = self.query_timeout;
+        source.max_concurrency = self.max_concurrency;
+        source.retry = self.retry.clone();
+        source
+    }
+
+    /// Checks what is neither text nor file.
+    pub(super) fn check_bounds(&self) -> Result<(), ConfigError> {
+        let bounds = [
+            ("default_ttl", self.default_ttl.is_zero()),
+            ("query_timeout", self.query_timeout.is_zero()),
+            ("connect_timeout", self.connect_timeout.is_zero()),
+            ("max_entries", self.max_entries == 0),
+            ("max_concurrency", self.max_concurrency == 0),
+            ("max_answer_bytes", self.max_answer_bytes == 0),
+        ];
+        match bounds.iter().find(|(_, zero)| *zero) {
+            Some((field, _)) => Err(ConfigError::Invalid {
+                field: (*field).into(),
+                problem: "must be more than zero".into(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Without secrets: the URL's user and password, and the values of headers and parameters, are left out.
+impl fmt::Debug for PrometheusSourceConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PrometheusSourceConfig")
+            .field("url", &shown_url(&self.url))
+            .field("default_ttl", &self.default_ttl)
+            .field("query_timeout", &self.query_timeout)
+            .field("max_stale", &self.max_stale)
+            .field("max_entries", &self.max_entries)
+            .field("max_concurrency", &self.max_concurrency)
+            .field("retry", &self.retry)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("max_answer_bytes", &self.max_answer_bytes)
+            .field("auth", &self.auth)
+            .field("headers", &self.headers)
+            .field("query_params", &self.query_params)
+            .field("tls", &self.tls)
+            .finish()
+    }
+}
+
+// === impl ConfigError ===
+
+impl ConfigError {
+    pub(super) fn file(field: &str, error: FileError) -> Self {
+        Self::File {
+            field: field.into(),
+            path: error.path,
+            problem: error.problem,
+            source: error.source,
+        }
+    }
+}

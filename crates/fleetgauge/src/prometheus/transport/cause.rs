@@ -1,0 +1,184 @@
+//! Why a connection failed, in words that say what to do about it.
+//!
+//! The layers below each wrap the one before, so the chain of sources is searched for the innermost error
+//! that is understood.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+
+use fleetgauge_core::backend::FetchError;
+use rustls::{AlertDescription, CertificateError};
+
+use super::super::endpoint::Origin;
+use super::super::failure::excerpt;
+use super::alert::Alerts;
+
+/// A connection that a failure is told of.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Connection<'a> {
+    pub(super) origin: &'a Origin,
+    pub(super) shows_certificate: bool,
+    pub(super) alerts: Option<&'a Alerts>,
+}
+
+enum Cause {
+    /// Encryption could not be set up, and will not be the next time.
+    Tls(String),
+    Broken(String),
+    /// What came is no HTTP.
+    Garbled(String),
+}
+
+// === impl Connection ===
+
+impl Connection<'_> {
+    pub(super) fn failed(self, error: impl Error + Send + Sync + 'static) -> FetchError {
+        let cause = self.cause(&error);
+        let source: Option<fleetgauge_core::backend::SharedError> = Some(Arc::new(error));
+        let at = |what: String| format!("{}: {what}", self.origin);
+        match cause {
+            Cause::Tls(what) => FetchError::Tls {
+                detail: at(what),
+                source,
+            },
+            Cause::Broken(what) => FetchError::Unreachable {
+                detail: at(what),
+                source,
+            },
+            Cause::Garbled(what) => FetchError::Malformed {
+                detail: at(what),
+                source,
+            },
+        }
+    }
+
+    fn cause(self, error: &(dyn Error + 'static)) -> Cause {
+        let mut at = Some(error);
+        let mut innermost = error;
+        let mut known = None;
+        while let Some(error) = at {
+            innermost = error;
+            at = error.source();
+            if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+                return self.tls(tls);
+            } else if let Some(hyper) = error.downcast_ref::<hyper::Error>() {
+                known = http(hyper).or(known);
+            } else if let Some(io) = error.downcast_ref::<io::Error>() {
+                known = network(io.kind()).or(known);
+                // The source of such an error is the source of the one that it wraps.
+                at = io.get_ref().map(|inner| inner as &(dyn Error + 'static)).or(at);
+            }
+        }
+        match self.alerts.and_then(Alerts::recent) {
+            Some(tls) => self.tls(&tls),
+            None => known.unwrap_or_else(|| Cause::Broken(excerpt(&innermost.to_string()))),
+        }
+    }
+
+    fn tls(self, error: &rustls::Error) -> Cause {
+        use AlertDescription as Alert;
+        let what = match error {
+            rustls::Error::InvalidCertificate(certificate) => server_certificate(certificate),
+            rustls::Error::AlertReceived(
+                alert @ (Alert::CertificateRequired
+                | Alert::NoCertificate
+                | Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::AccessDenied),
+            ) => {
+                if self.shows_certificate {
+                    format!("the server refused our client certificate ({alert:?})")
+                } else {
+                    format!("the server wants a client certificate, and none is configured ({alert:?})")
+                }
+            }
+            rustls::Error::AlertReceived(alert @ (Alert::InternalError | Alert::UserCanceled)) => {
+                return Cause::Broken(format!("the server gave up the TLS handshake ({alert:?})"));
+            }
+            rustls::Error::AlertReceived(alert) => {
+                format!("the server refused the TLS handshake ({alert:?})")
+            }
+            rustls::Error::InvalidMessage(_) => {
+                "the server does not speak TLS; is the URL's scheme right?".to_owned()
+            }
+            rustls::Error::General(what) => return Cause::Broken(excerpt(what)),
+            other => excerpt(&other.to_string()),
+        };
+        Cause::Tls(what)
+    }
+}
+
+fn server_certificate(error: &CertificateError) -> String {
+    match error {
+        CertificateError::UnknownIssuer => {
+            "the server's certificate is by an authority that is not trusted; is the CA file the right one?"
+                .to_owned()
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the server's certificate has expired".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "the server's certificate is not valid yet; is the clock right?".to_owned()
+        }
+        CertificateError::NotValidForName => {
+            "the server's certificate is for another name; is the server name right?".to_owned()
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let presented = match presented.len() {
+                0 => "no name at all".to_owned(),
+                _ => presented
+                    .iter()
+                    .map(|name| plain_name(name))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            };
+            excerpt(&format!(
+                "the server's certificate is not for {}, but for {presented}",
+                expected.to_str()
+            ))
+        }
+        CertificateError::Revoked => "the server's certificate is revoked".to_owned(),
+        other => excerpt(&format!("the server's certificate is not valid: {other}")),
+    }
+}
+
+/// rustls gives names as `DnsName("…")`.
+fn plain_name(name: &str) -> &str {
+    name.split('"').nth(1).unwrap_or(name)
+}
+
+fn http(error: &hyper::Error) -> Option<Cause> {
+    if error.is_incomplete_message() {
+        let what = "the connection was closed before the answer was complete";
+        Some(Cause::Broken(what.into()))
+    } else if error.is_parse() {
+        Some(Cause::Garbled(excerpt(&format!(
+            "the answer is no HTTP ({error})"
+        ))))
+    } else if error.is_canceled() || error.is_closed() {
+        Some(Cause::Broken("the connection was closed".into()))
+    } else {
+        None
+    }
+}
+
+fn network(kind: io::ErrorKind) -> Option<Cause> {
+    use io::ErrorKind as Kind;
+    let what = match kind {
+        Kind::ConnectionRefused => "connection refused",
+        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => {
+            "the connection was reset by the server"
+        }
+        Kind::TimedOut => "connecting took too long",
+        Kind::UnexpectedEof => "the connection was closed before the answer was complete",
+        Kind::HostUnreachable => "the host is unreachable",
+        Kind::NetworkUnreachable => "the network is unreachable",
+        _ => return None,
+    };
+    Some(Cause::Broken(what.into()))
+}

@@ -1,0 +1,123 @@
+//! The example programs, run against a real Prometheus as a reader of the README would run them.
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fleetgauge_testkit::{OpenMetrics, Prometheus};
+
+/// Two pods of one Deployment in namespace `default`, the second with two data-parallel ranks, and a pod of a
+/// workload that nobody registered.
+fn fleet() -> Prometheus {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = u32::try_from(now).unwrap();
+    let window = (now - 300, now + 120, 15);
+    let mut fleet = OpenMetrics::new();
+    let pods = [
+        ("llama-8b-7d9c5b6f4-x2x9z", "0", 0.25, 1.0),
+        ("llama-8b-7d9c5b6f4-kq7hd", "0", 0.5, 2.0),
+        ("llama-8b-7d9c5b6f4-kq7hd", "1", 0.75, 3.0),
+        ("stray-0", "0", 0.125, 0.0),
+    ];
+    for (pod, engine, usage, waiting) in pods {
+        let labels = [
+            ("namespace", "default"),
+            ("model_name", "llama-8b"),
+            ("pod", pod),
+            ("engine", engine),
+            ("job", "vllm"),
+        ];
+        fleet = fleet
+            .steady("vllm:kv_cache_usage_perc", &labels, usage, window)
+            .steady("vllm:num_requests_waiting", &labels, waiting, window)
+            .steady("vllm:num_requests_running", &labels, 4.0, window);
+    }
+    Prometheus::builder().data(&fleet).start().unwrap()
+}
+
+/// What the example prints on standard output. Cargo builds examples beside the tests.
+fn run(example: &str, url: &str) -> String {
+    let deps: PathBuf = std::env::current_exe().unwrap().parent().unwrap().into();
+    let program = deps.with_file_name("examples").join(example);
+    let output = Command::new(program)
+        .env_clear()
+        .env("PROMETHEUS_BASE_URL", url)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{example}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn sorted(text: &str) -> Vec<&str> {
+    let mut lines: Vec<_> = text.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn the_examples_do_what_they_say_against_a_live_prometheus() {
+    let prometheus = fleet();
+    let url = prometheus.url();
+
+    let quick_start = run("quick_start", &url);
+    let expected = [
+        "llama-8b-7d9c5b6f4-kq7hd: 75.0 %",
+        "llama-8b-7d9c5b6f4-x2x9z: 25.0 %",
+        "stray-0: 12.5 %",
+    ];
+    assert_eq!(sorted(&quick_start), expected);
+
+    let single = run("single_query", &url);
+    assert_eq!(single.lines().count(), 4, "a series each, ranks apart: {single}");
+    assert!(single.contains(r#"engine="1""#), "{single}");
+
+    let batch = run("batch_queries", &url);
+    for line in [
+        r#"kv_cache: {pod="llama-8b-7d9c5b6f4-kq7hd"} => 0.75"#,
+        r#"queue_depth: {pod="llama-8b-7d9c5b6f4-kq7hd"} => 5"#,
+        r#"running: {pod="llama-8b-7d9c5b6f4-kq7hd"} => 8"#,
+    ] {
+        assert!(batch.contains(line), "{line} in {batch}");
+    }
+
+    let all = run("refresh_all", &url);
+    assert!(all.contains("inference/queue_length: 3 values"), "{all}");
+    assert!(all.contains("inference/avg_ttft: 0 values"), "{all}");
+
+    let cached = run("cached_access", &url);
+    assert!(cached.contains("llama-0: unknown"), "{cached}");
+    assert!(
+        cached.contains("fullest over 1,000 reads: Some(0.75)"),
+        "{cached}"
+    );
+
+    let controller = run("controller_loop", &url);
+    assert_eq!(
+        controller
+            .matches("default/llama-8b-autoscaler: enough, KV cache 50 % full")
+            .count(),
+        3,
+        "{controller}"
+    );
+    assert_eq!(controller.matches("left out: ").count(), 3, "{controller}");
+    assert!(controller.contains("stray-0"), "{controller}");
+}
+
+#[test]
+fn the_example_that_needs_no_prometheus_needs_none() {
+    assert_eq!(run("testing_with_fixed_source", ""), "all as expected\n");
+}
+
+#[test]
+fn the_readme_shows_the_quick_start_as_it_is() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let example = std::fs::read_to_string(root.join("examples/quick_start.rs")).unwrap();
+    let code = example.split_once("\n\n").unwrap().1;
+    assert!(
+        readme.contains(code),
+        "the README's quick start differs from examples/quick_start.rs"
+    );
+}

@@ -1,0 +1,307 @@
+//! What each fault of a server yields: the table in `docs/faults.md`, held in step with the code.
+//!
+//! Every row is produced here and compared with the document. To write the document anew:
+//! `FLEETGAUGE_WRITE_DOCS=1 cargo test -p fleetgauge --test prometheus_faults`.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::{Duration, SystemTime};
+
+use fleetgauge::prometheus::{PrometheusBackend, PrometheusSourceConfig};
+use fleetgauge_core::backend::{Backend, FetchError, RenderedQuery};
+use fleetgauge_core::query::QueryType;
+use fleetgauge_core::result::Answer as Values;
+use fleetgauge_testkit::tls::{Client, Server};
+use fleetgauge_testkit::{Answer, Certificates, FaultyServer, Refused};
+
+/// Long enough that only a fault that hangs can reach it.
+const PATIENT: Duration = Duration::from_secs(30);
+const SHORT: Duration = Duration::from_millis(300);
+const MIB: usize = 1 << 20;
+
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/faults.md");
+const HEAD: &str = "| fault | outcome | tried again | what the error says |\n|---|---|---|---|\n";
+
+struct Row {
+    fault: &'static str,
+    outcome: Result<Values, FetchError>,
+    /// What differs from run to run, and what stands for it.
+    variable: Vec<(String, &'static str)>,
+}
+
+impl Row {
+    fn line(&self) -> String {
+        let (outcome, again, mut says) = match &self.outcome {
+            Ok(values) => (format!("{} value", values.len()), "", String::new()),
+            Err(error) => {
+                let again = if error.is_retryable() { "yes" } else { "no" };
+                (format!("`{}`", error.reason()), again, error.to_string())
+            }
+        };
+        for (from, to) in &self.variable {
+            says = says.replace(from, to);
+        }
+        assert!(!says.contains("hunter2"), "{says}");
+        let says = if says.is_empty() {
+            says
+        } else {
+            format!("`{says}`")
+        };
+        format!("| {} | {outcome} | {again} | {says} |\n", self.fault).replace("  ", " ")
+    }
+}
+
+async fn ask(config: PrometheusSourceConfig, timeout: Duration) -> Result<Values, FetchError> {
+    let config = config
+        .with_bearer_token("hunter2")
+        .with_header("X-Scope-OrgID", "hunter2");
+    let backend = PrometheusBackend::new(&config).unwrap();
+    let query = RenderedQuery::new("q".parse().unwrap(), QueryType::PromQl, "up", timeout);
+    backend.fetch(&query).await
+}
+
+fn config(server: &FaultyServer) -> PrometheusSourceConfig {
+    PrometheusSourceConfig::new(server.url()).with_max_answer_bytes(MIB)
+}
+
+/// A server that answers so, asked once.
+async fn answered(fault: &'static str, answer: Answer, timeout: Duration) -> Row {
+    let server = FaultyServer::start([answer]).unwrap();
+    let outcome = ask(config(&server), timeout).await;
+    Row {
+        fault,
+        outcome,
+        variable: vec![(server.addr().to_string(), "HOST:PORT")],
+    }
+}
+
+/// A server behind TLS, asked once by a client that trusts its authority.
+async fn encrypted(
+    fault: &'static str,
+    certificates: &Certificates,
+    server: rustls::ServerConfig,
+    configure: impl FnOnce(PrometheusSourceConfig) -> PrometheusSourceConfig,
+) -> Row {
+    let server = FaultyServer::start_tls([good()], server).unwrap();
+    let config = configure(config(&server).with_ca_file(certificates.ca()));
+    let outcome = ask(config, PATIENT).await;
+    Row {
+        fault,
+        outcome,
+        variable: vec![(server.addr().to_string(), "HOST:PORT")],
+    }
+}
+
+fn good() -> Answer {
+    Answer::vector(1763930000.5, &[(&[("pod", "a")], 1.0)])
+}
+
+/// Answers its first connection, whatever comes, as servers do that expected plain HTTP.
+fn plain_server() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut connection, _) = listener.accept().unwrap();
+        let _ = connection.read(&mut [0; 4096]);
+        let _ = connection.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+    });
+    addr
+}
+
+async fn rows() -> Vec<Row> {
+    let mut rows = Vec::new();
+
+    let refused = Refused::new().unwrap();
+    rows.push(Row {
+        fault: "nobody listens",
+        outcome: ask(PrometheusSourceConfig::new(refused.url()), PATIENT).await,
+        variable: vec![(refused.addr().to_string(), "HOST:PORT")],
+    });
+
+    let body = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
+    let in_an_hour = SystemTime::now() + Duration::from_secs(7200);
+    for (fault, answer, timeout) in [
+        (
+            "connection reset when it is made",
+            Answer::reset_on_accept(),
+            PATIENT,
+        ),
+        ("connection reset after the request", Answer::reset(), PATIENT),
+        ("connection closed without an answer", Answer::close(), PATIENT),
+        ("no answer", Answer::hang(), SHORT),
+        (
+            "answer that drips in for ever",
+            Answer::drip_forever(Duration::from_millis(5)),
+            SHORT,
+        ),
+        (
+            "answer that ends before its `Content-Length`",
+            Answer::truncated(body),
+            PATIENT,
+        ),
+        (
+            "answer that ends in a chunk",
+            Answer::truncated_chunk(body),
+            PATIENT,
+        ),
+        ("no HTTP", Answer::malformed_http(), PATIENT),
+        ("broken JSON", Answer::malformed_json(), PATIENT),
+        ("JSON that ends too early", Answer::json(&body[..50]), PATIENT),
+        (
+            "JSON that goes on",
+            Answer::json(format!("{body} {body}")),
+            PATIENT,
+        ),
+        (
+            "JSON of something else",
+            Answer::json(r#"{"version":"1.0"}"#),
+            PATIENT,
+        ),
+        (
+            "number that is none",
+            Answer::json(body.replace("[]", r#"[{"metric":{},"value":[1,"one"]}]"#)),
+            PATIENT,
+        ),
+        ("empty body", Answer::json(""), PATIENT),
+        ("login page", Answer::html_page(), PATIENT),
+        (
+            "other content type",
+            Answer::respond(200, &[("Content-Type", "application/x-protobuf")], body),
+            PATIENT,
+        ),
+        (
+            "answer too large, announced",
+            Answer::oversized_announced(8 * MIB),
+            PATIENT,
+        ),
+        ("answer too large, in chunks", Answer::oversized(8 * MIB), PATIENT),
+        ("decompression bomb", Answer::gzip_bomb(64 * MIB), PATIENT),
+        (
+            "compressed answer that is broken",
+            Answer::json(body).header("Content-Encoding", "gzip"),
+            PATIENT,
+        ),
+        (
+            "compression not asked for",
+            Answer::json(body).header("Content-Encoding", "br"),
+            PATIENT,
+        ),
+        ("redirects in a circle", Answer::redirect_loop(), PATIENT),
+        (
+            "redirect to another host",
+            Answer::redirect(307, "https://login.example/?back=/"),
+            PATIENT,
+        ),
+        ("redirect to nowhere", Answer::redirect(302, ""), PATIENT),
+        (
+            "400",
+            Answer::prometheus_error(400, "bad_data", "1:3: parse error: unexpected end of input"),
+            PATIENT,
+        ),
+        ("401", Answer::status(401), PATIENT),
+        (
+            "403",
+            Answer::prometheus_error(403, "forbidden", "no access to this tenant"),
+            PATIENT,
+        ),
+        ("404, as with a wrong path prefix", Answer::status(404), PATIENT),
+        (
+            "422",
+            Answer::prometheus_error(422, "execution", "query processing would load too many samples"),
+            PATIENT,
+        ),
+        ("429", Answer::status(429), PATIENT),
+        (
+            "429 with `Retry-After` in seconds",
+            Answer::status(429).retry_after_seconds(7),
+            PATIENT,
+        ),
+        (
+            "429 with `Retry-After` as a date far away",
+            Answer::status(429).retry_after_date(in_an_hour),
+            PATIENT,
+        ),
+        ("500", Answer::status(500), PATIENT),
+        ("502", Answer::status(502), PATIENT),
+        (
+            "503",
+            Answer::prometheus_error(503, "timeout", "query timed out in expression evaluation"),
+            PATIENT,
+        ),
+        (
+            "503 with `Retry-After`",
+            Answer::status(503).retry_after_seconds(2),
+            PATIENT,
+        ),
+        ("504", Answer::status(504), PATIENT),
+        ("error in a 200", Answer::error_in_200(), PATIENT),
+        (
+            "error that repeats the token",
+            Answer::prometheus_error(400, "bad_data", "bad header hunter2"),
+            PATIENT,
+        ),
+    ] {
+        rows.push(answered(fault, answer, timeout).await);
+    }
+
+    let certificates = Certificates::generate().unwrap();
+    for (fault, kind) in [
+        ("certificate by another authority", Server::WrongCa),
+        ("certificate for another name", Server::WrongName),
+        ("certificate that has expired", Server::Expired),
+    ] {
+        let server = certificates.server_config(kind).unwrap();
+        rows.push(encrypted(fault, &certificates, server, |config| config).await);
+    }
+    let plain = plain_server();
+    let url = format!("https://{plain}");
+    rows.push(Row {
+        fault: "no TLS where `https` was asked for",
+        outcome: ask(
+            PrometheusSourceConfig::new(url).with_ca_file(certificates.ca()),
+            PATIENT,
+        )
+        .await,
+        variable: vec![(plain.to_string(), "HOST:PORT")],
+    });
+    let requiring = || certificates.server_config_requiring_client().unwrap();
+    rows.push(
+        encrypted(
+            "client certificate missing",
+            &certificates,
+            requiring(),
+            |config| config,
+        )
+        .await,
+    );
+    for (fault, kind) in [
+        ("client certificate that has expired", Client::Expired),
+        ("client certificate by another authority", Client::WrongCa),
+        ("client certificate that is valid", Client::Valid),
+    ] {
+        let client = certificates.client(kind).unwrap();
+        let row = encrypted(fault, &certificates, requiring(), |config| {
+            config.with_client_cert(client.cert, client.key)
+        });
+        rows.push(row.await);
+    }
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_yields_what_the_document_says() {
+    let table: String = rows().await.iter().map(Row::line).collect();
+    let document = std::fs::read_to_string(DOCUMENT).unwrap();
+    let (before, rest) = document.split_once(HEAD).unwrap();
+    let end = rest.find("\n\n").map_or(rest.len(), |end| end + 1);
+    if std::env::var_os("FLEETGAUGE_WRITE_DOCS").is_some() {
+        std::fs::write(DOCUMENT, format!("{before}{HEAD}{table}{}", &rest[end..])).unwrap();
+        return;
+    }
+    let documented = &rest[..end];
+    for (actual, documented) in table.lines().zip(documented.lines()) {
+        assert_eq!(actual, documented);
+    }
+    assert_eq!(table.lines().count(), documented.lines().count());
+}
