@@ -1,0 +1,61 @@
+//! `fleetgauge check`: every problem of configuration files and packs, a line each.
+
+use std::fmt::{self, Write as _};
+
+use crate::cli::Check;
+use crate::config::{self, Checked};
+use crate::failure::Reported;
+use crate::output;
+
+pub(super) fn run(args: &Check) -> anyhow::Result<()> {
+    let mut report = String::new();
+    let mut failed = false;
+    for file in &args.files {
+        match config::check(file) {
+            Ok(_) if args.quiet => {}
+            Ok(checked) => writeln!(report, "{}: ok, {}", file.display(), Summary(&checked))?,
+            Err(problems) => {
+                failed = true;
+                for problem in problems {
+                    writeln!(report, "{problem}")?;
+                }
+            }
+        }
+    }
+    output::print(report.as_bytes())?;
+    if failed { Err(Reported.into()) } else { Ok(()) }
+}
+
+struct Summary<'a>(&'a Checked);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Checked::Pack(pack) => {
+                write!(
+                    f,
+                    "pack {} with {}",
+                    pack.name(),
+                    Count(pack.queries().len(), "query", "queries")
+                )
+            }
+            Checked::Config(config) => {
+                let packs = Count(config.packs.len(), "pack", "packs");
+                write!(
+                    f,
+                    "configuration with {packs} and {}",
+                    Count(config.queries.len(), "query", "queries")
+                )
+            }
+        }
+    }
+}
+
+struct Count(usize, &'static str, &'static str);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, one, several) = self;
+        write!(f, "{count} {}", if *count == 1 { one } else { several })
+    }
+}

@@ -1,0 +1,218 @@
+//! `fleetgauge query`: one question to a Prometheus, answered now.
+
+use anyhow::{anyhow, bail};
+use fleetgauge::pack::Pack;
+use fleetgauge_core::params::{ParamKind, Params};
+use fleetgauge_core::query::QueryTemplate;
+use fleetgauge_core::result::Answer;
+use fleetgauge_core::source::{MetricsSource, QueryError, RefreshSpec};
+
+use super::packs::similar;
+use super::render;
+use crate::cli::{ParamArgs, Query, QueryFormat};
+use crate::config::{self, Config, Environment};
+use crate::failure::Usage;
+use crate::output::{self, csv, json, table};
+
+/// What the query of `--promql` is registered under.
+const TYPED: &str = "promql";
+
+/// What was asked, and what came back.
+struct Answered {
+    unit: String,
+    promql: String,
+    answer: Answer,
+}
+
+pub(super) fn run(args: &Query) -> anyhow::Result<()> {
+    // clap has seen to it that one of them is there.
+    let asked = args
+        .name
+        .as_deref()
+        .or(args.promql.as_deref())
+        .unwrap_or_default();
+    match ask(args) {
+        Ok(answered) => print(asked, &answered, args.output),
+        Err(error) => {
+            if args.output == QueryFormat::Json && !error.is::<Usage>() {
+                let answer = json::QueryAnswer::failed(asked, format!("{error:#}"));
+                output::print(&json::to_line(&answer)?)?;
+            }
+            Err(error)
+        }
+    }
+}
+
+fn ask(args: &Query) -> anyhow::Result<Answered> {
+    let environment = Environment::of_process();
+    if !environment.collector_enabled()? {
+        bail!("COLLECTOR_V2=false switches this collector off; unset it, or set it to true");
+    }
+    let config = match &args.source.config {
+        None => Config::default(),
+        Some(file) => config::read(file).map_err(|problems| {
+            let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            anyhow!("the configuration is not valid\n{}", lines.join("\n"))
+        })?,
+    };
+    let mut query = find(args, &config)?;
+    let params = render::values(&args.params);
+    check_params(&query, &args.params, &params)?;
+    if args.source.timeout.is_some() {
+        query.timeout = args.source.timeout;
+    }
+    let source = config::prometheus_source(&config, &environment, &args.source)?;
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let source = source.build()?;
+        let (name, unit) = (query.name.clone(), query.unit.clone());
+        source
+            .query_list()
+            .register(query)
+            .map_err(|error| registering(args, error))?;
+        let promql = source.query_list().render(&name, &params)?;
+        let outcomes = source
+            .refresh(RefreshSpec::queries([&*name]).params(params))
+            .await;
+        match &outcomes[&*name] {
+            Ok(result) => Ok(Answered {
+                unit,
+                promql,
+                answer: result.answer().clone(),
+            }),
+            Err(error) => Err(failed(args, error)),
+        }
+    })
+}
+
+/// The query that was asked for, by its name or as it was typed.
+fn find(args: &Query, config: &Config) -> anyhow::Result<QueryTemplate> {
+    let Some(name) = &args.name else {
+        let text = args.promql.as_deref().unwrap_or_default();
+        let mut query = QueryTemplate::promql(TYPED, text);
+        query.params = render::declare(text, &args.params, &[])?;
+        return Ok(query);
+    };
+    if let Some(query) = config.queries.iter().find(|query| query.name == *name) {
+        return Ok(query.clone());
+    }
+    let builtin = Pack::builtins();
+    let packs = || config.packs.iter().chain(&builtin);
+    if let Some((pack, short)) = name.split_once('/') {
+        let query = packs()
+            .find(|known| known.name() == pack)
+            .and_then(|pack| pack.query(short));
+        if let Some(query) = query {
+            return Ok(query.clone());
+        }
+    }
+    let of_packs = packs().flat_map(|pack| pack.queries());
+    let names = || {
+        config
+            .queries
+            .iter()
+            .chain(of_packs.clone())
+            .map(|query| &*query.name)
+    };
+    // A name without its pack is the likeliest mistake.
+    let behind_slash = names().find(|known| known.split_once('/').is_some_and(|(_, short)| short == name));
+    match behind_slash.or_else(|| similar(name, names())) {
+        Some(similar) => bail!("there is no query {name:?}; did you mean {similar:?}?"),
+        None => bail!("there is no query {name:?}; `fleetgauge packs` lists the packs"),
+    }
+}
+
+/// Tells all parameters that are missing at once, and those that were likely misspelt.
+fn check_params(query: &QueryTemplate, args: &ParamArgs, params: &Params) -> anyhow::Result<()> {
+    let missing: Vec<_> = query
+        .params
+        .iter()
+        .filter(|param| param.is_required() && params.get(param.name()).is_none())
+        .collect();
+    for (name, _) in args.params.iter().chain(&args.regex) {
+        let Some(param) = query.params.iter().find(|param| param.name() == name) else {
+            // A script may give the same parameters to all its queries, so this is no error.
+            let unset = query
+                .params
+                .iter()
+                .map(|param| param.name())
+                .filter(|known| params.get(known).is_none());
+            if let Some(similar) = similar(name, unset) {
+                let query = &query.name;
+                output::note(&format!(
+                    "warning: {query} has no parameter {name:?}; did you mean {similar:?}?"
+                ));
+            }
+            continue;
+        };
+        if args.regex.iter().any(|(regex, _)| regex == name) && param.kind() != ParamKind::Regex {
+            let (query, kind) = (&query.name, param.kind());
+            bail!(Usage(format!(
+                "parameter {name:?} of {query} is {kind}, not regex; give it with -p"
+            )));
+        }
+    }
+    match &*missing {
+        [] => Ok(()),
+        [one] => Err(render::missing(one.name()).context(format!("query {}", query.name))),
+        several => {
+            let flags: Vec<_> = several
+                .iter()
+                .map(|param| format!("-p {}=VALUE", param.name()))
+                .collect();
+            let names: Vec<_> = several
+                .iter()
+                .map(|param| format!("{:?}", param.name()))
+                .collect();
+            let (names, flags) = (names.join(", "), flags.join(" "));
+            bail!(
+                "query {}: parameters {names} are missing; give them with {flags}",
+                query.name
+            )
+        }
+    }
+}
+
+/// A fault of a template that was typed is shown where it is.
+fn registering(args: &Query, error: fleetgauge_core::query_list::RegisterError) -> anyhow::Error {
+    use fleetgauge_core::query_list::RegisterError::Template;
+    match (&args.promql, error) {
+        (Some(text), Template { error, .. }) => {
+            render::pointing(text, error.line(), error.column(), error.message())
+        }
+        (_, error) => error.into(),
+    }
+}
+
+fn failed(args: &Query, error: &QueryError) -> anyhow::Error {
+    match (&args.promql, error.fetch_error()) {
+        // The name of a typed query is ours, and tells nothing.
+        (Some(_), Some(fetch)) => anyhow!("{fetch}"),
+        _ => anyhow!("{error}"),
+    }
+}
+
+fn print(asked: &str, answered: &Answered, format: QueryFormat) -> anyhow::Result<()> {
+    let Answered { unit, promql, answer } = answered;
+    if format != QueryFormat::Json {
+        for warning in answer.warnings() {
+            output::note(&format!("warning: {warning}"));
+        }
+        for info in answer.infos() {
+            output::note(&format!("info: {info}"));
+        }
+    }
+    match format {
+        QueryFormat::Table => output::print_line(&table::answer(answer, unit)),
+        QueryFormat::Csv => output::print(&csv::answer(answer)?),
+        QueryFormat::Json => {
+            let mut entry = json::QueryAnswer::answered(asked, answer);
+            entry.unit = unit;
+            entry.promql = Some(promql);
+            output::print(&json::to_line(&entry)?)
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `fleetgauge render`: a template with its parameters filled in.
+
+use std::fmt::Write as _;
+
+use anyhow::anyhow;
+use fleetgauge_core::params::{ParamKind, ParamSpec, Params};
+use fleetgauge_core::template::{RenderError, Template};
+
+use crate::cli::{ParamArgs, Render};
+use crate::failure::Usage;
+use crate::output;
+
+pub(super) fn run(args: Render) -> anyhow::Result<()> {
+    let specs = declare(&args.template, &args.params, &args.kinds)?;
+    let template = Template::compile(&args.template, &specs)
+        .map_err(|error| pointing(&args.template, error.line(), error.column(), error.message()))?;
+    let rendered = template.render(&values(&args.params));
+    let rendered = rendered.map_err(|error| match &error {
+        RenderError::MissingParam { param } => missing(param),
+        RenderError::Unplaceable { line, column, .. } | RenderError::Exec { line, column, .. } => {
+            pointing(&args.template, *line, *column, &error.to_string())
+        }
+        _ => anyhow!("{error}"),
+    })?;
+    output::print_line(&rendered)
+}
+
+/// What the caller gave, by name.
+pub(super) fn values(args: &ParamArgs) -> Params {
+    let mut params = Params::new();
+    for (name, value) in args.params.iter().chain(&args.regex) {
+        params.insert(name, value);
+    }
+    params
+}
+
+/// The parameters of a template that was typed: those that have a value, and as optional ones those that the
+/// template names besides, so that its conditions can ask for them.
+pub(super) fn declare(
+    template: &str,
+    args: &ParamArgs,
+    kinds: &[(String, ParamKind)],
+) -> Result<Vec<ParamSpec>, Usage> {
+    let given = |list: &[(String, String)], name: &str| list.iter().any(|(given, _)| given == name);
+    let mut specs: Vec<ParamSpec> = Vec::new();
+    let typed = args
+        .params
+        .iter()
+        .chain(&args.regex)
+        .map(|(name, _)| name.as_str());
+    let named = kinds.iter().map(|(name, _)| name.as_str());
+    for name in typed.chain(named).chain(placeholders(template)) {
+        if specs.iter().any(|spec| spec.name() == name) {
+            continue;
+        }
+        let as_regex = given(&args.regex, name);
+        let kind = kinds
+            .iter()
+            .find(|(named, _)| named == name)
+            .map(|(_, kind)| *kind);
+        if as_regex && kind.is_some_and(|kind| kind != ParamKind::Regex) {
+            return Err(Usage(format!(
+                "parameter {name:?} is given with --regex and with another --param-kind"
+            )));
+        }
+        if as_regex && given(&args.params, name) {
+            return Err(Usage(format!(
+                "parameter {name:?} is given with both --param and --regex"
+            )));
+        }
+        let kind = if as_regex {
+            ParamKind::Regex
+        } else {
+            kind.unwrap_or(ParamKind::default_for(name))
+        };
+        let has_value = as_regex || given(&args.params, name);
+        specs.push(if has_value {
+            ParamSpec::required(name, kind)
+        } else {
+            ParamSpec::optional(name, kind)
+        });
+    }
+    Ok(specs)
+}
+
+/// The names behind a dot within `{{…}}`. One too many does no harm: it declares a parameter that nothing
+/// uses.
+fn placeholders(template: &str) -> impl Iterator<Item = &str> {
+    let actions = template
+        .split("{{")
+        .skip(1)
+        .map(|rest| rest.split("}}").next().unwrap_or(rest));
+    actions.flat_map(|action| {
+        action.match_indices('.').filter_map(|(at, _)| {
+            let before = action[..at].chars().next_back();
+            let continues = |c: char| c.is_alphanumeric() || c == '_';
+            if before.is_some_and(|c| continues(c) || c == ')' || c == '"') {
+                return None;
+            }
+            let rest = &action[at + 1..];
+            let name = &rest[..rest.find(|c| !continues(c)).unwrap_or(rest.len())];
+            (!name.is_empty() && !name.starts_with(|c: char| c.is_numeric())).then_some(name)
+        })
+    })
+}
+
+pub(super) fn missing(param: &str) -> anyhow::Error {
+    anyhow!("parameter {param:?} is missing; give it with -p {param}=VALUE")
+}
+
+/// A message with the line of the template that it is about, and a caret below the place.
+pub(super) fn pointing(template: &str, line: usize, column: usize, message: &str) -> anyhow::Error {
+    let text = template.lines().nth(line - 1).unwrap_or_default();
+    // Tabs are kept, so that the caret stands where the terminal puts the character above it.
+    let indent: String = text
+        .chars()
+        .chain([' '])
+        .take(column - 1)
+        .map(|c| if c == '\t' { c } else { ' ' })
+        .collect();
+    let number = line.to_string();
+    let blank = " ".repeat(number.len());
+    let mut shown = format!("template: {message}\n{blank} |\n");
+    let _ = write!(shown, "{number} | {text}\n{blank} | {indent}^");
+    anyhow!(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_the_names_behind_a_dot() {
+        let check = |template: &str, expected: &[&str]| {
+            assert_eq!(placeholders(template).collect::<Vec<_>>(), expected, "{template}");
+        };
+        check("up", &[]);
+        check("up.a {{.b}}.c", &["b"]);
+        check(
+            "{{if and .a (not .b)}}{{printf \"%s\" .c}}{{end}}",
+            &["a", "b", "c"],
+        );
+        check("{{range .}}{{.}}{{end}}{{1.5}}{{.d", &["d"]);
+        check("{{.a.b}}{{$x.y}}", &["a"]);
+    }
+
+    #[test]
+    fn the_caret_stands_below_the_place() {
+        let shown = pointing("a\n\tbc{{", 2, 4, "unclosed").to_string();
+        assert_eq!(shown, "template: unclosed\n  |\n2 | \tbc{{\n  | \t  ^");
+    }
+}

@@ -1,0 +1,87 @@
+//! What was meant: configuration file < environment < flags.
+//!
+//! The file, in YAML (or JSON):
+//!
+//! ```yaml
+//! prometheus:
+//!   url: https://prometheus.example:9090/prefix
+//!   headers: {X-Scope-OrgID: tenant}
+//!   query_params: {dedup: "false"}
+//!   basic_auth: {username: fleet, password_file: /etc/fleetgauge/password}
+//!   bearer_token_file: /var/run/secrets/kubernetes.io/serviceaccount/token
+//!   tls:
+//!     ca_file: ca.pem
+//!     cert_file: client.pem
+//!     key_file: client.key
+//!     server_name: prometheus.example
+//!     insecure_skip_verify: false
+//!   timeout: 10s
+//!   ttl: 30s
+//!   max_stale: 0s
+//!   max_concurrency: 16
+//! packs: [acme.yaml]        # beside the built-in ones; relative to this file
+//! queries:                  # as in a pack, under their names alone
+//!   - {name: up, template: up}
+//! ```
+
+mod environment;
+mod file;
+mod source;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fleetgauge::pack::Pack;
+use fleetgauge_core::query::QueryTemplate;
+
+pub(crate) use environment::Environment;
+pub(crate) use file::{check, read};
+pub(crate) use source::prometheus_source;
+
+/// What a configuration file says.
+#[derive(Default)]
+pub(crate) struct Config {
+    pub(crate) prometheus: PrometheusSection,
+    /// The packs of the file, without the built-in ones.
+    pub(crate) packs: Vec<Pack>,
+    pub(crate) queries: Vec<QueryTemplate>,
+}
+
+/// Its section `prometheus`; what is absent is left to the environment, the flags and the defaults.
+#[derive(Default)]
+pub(crate) struct PrometheusSection {
+    url: Option<String>,
+    headers: Vec<(String, String)>,
+    query_params: Vec<(String, String)>,
+    auth: Option<AuthSection>,
+    ca_file: Option<PathBuf>,
+    cert_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+    server_name: Option<String>,
+    insecure_skip_verify: Option<bool>,
+    timeout: Option<Duration>,
+    ttl: Option<Duration>,
+    max_stale: Option<Duration>,
+    max_concurrency: Option<u64>,
+}
+
+/// Who asks.
+#[derive(Clone)]
+enum AuthSection {
+    Basic {
+        username: String,
+        password: String,
+    },
+    BasicFile {
+        username: String,
+        password_file: PathBuf,
+    },
+    Bearer(String),
+    BearerFile(PathBuf),
+}
+
+/// A file that is in order.
+pub(crate) enum Checked {
+    Config(Box<Config>),
+    Pack(Pack),
+}

@@ -1,0 +1,229 @@
+//! Reading configuration files and packs, with every problem at its place.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fleetgauge::document::{Document, Node, Position, Problem, Problems, Reader};
+use fleetgauge::pack::{Pack, read_queries};
+use fleetgauge::prometheus::PrometheusSourceConfig;
+
+use super::{AuthSection, Checked, Config, PrometheusSection};
+
+/// Reads a configuration file and the packs that it names.
+///
+/// *Errors*: every problem of all these files.
+pub(crate) fn read(file: &Path) -> Result<Config, Vec<Problem>> {
+    let document = open(file)?;
+    let directory = file.parent().unwrap_or(Path::new(""));
+    read_config(&document, directory)
+}
+
+/// Reads a configuration file or a pack, whichever it is.
+///
+/// *Errors*: every problem.
+pub(crate) fn check(file: &Path) -> Result<Checked, Vec<Problem>> {
+    let document = open(file)?;
+    // A configuration has no name, and a pack must have one.
+    if document.root().has_field("name") {
+        return Pack::from_document(&document).map(Checked::Pack).map_err(list);
+    }
+    let directory = file.parent().unwrap_or(Path::new(""));
+    read_config(&document, directory)
+        .map(Box::new)
+        .map(Checked::Config)
+}
+
+fn open(file: &Path) -> Result<Document, Vec<Problem>> {
+    let name = file.display().to_string();
+    let unreadable = |message: String| vec![Problem::new(&*name, Position { line: 1, column: 1 }, message)];
+    let bytes = fs::read(file).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|error| unreadable(format!("is not UTF-8 text: {error}")))?;
+    Document::parse(&name, &text).map_err(|problem| vec![problem])
+}
+
+fn list(problems: Problems) -> Vec<Problem> {
+    problems.iter().cloned().collect()
+}
+
+fn read_config(document: &Document, directory: &Path) -> Result<Config, Vec<Problem>> {
+    let mut config = Config::default();
+    let mut reader = document.reader();
+    let mut of_packs = Vec::new();
+    if let Some(mut fields) = reader.fields(document.root(), "a configuration") {
+        if let Some(node) = fields.take("prometheus") {
+            config.prometheus = read_prometheus(node, directory, &mut reader);
+        }
+        if let Some(node) = fields.take("packs") {
+            config.packs = read_packs(node, directory, &mut reader, &mut of_packs);
+        }
+        if let Some(node) = fields.take("queries") {
+            config.queries = read_queries(node, None, &mut reader);
+        }
+        fields.finish(&mut reader);
+    }
+    let mut problems = reader.finish().map_or_else(list, |()| Vec::new());
+    problems.extend(of_packs);
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(problems)
+    }
+}
+
+fn read_packs(node: &Node, directory: &Path, reader: &mut Reader, problems: &mut Vec<Problem>) -> Vec<Pack> {
+    let mut packs: Vec<Pack> = Vec::new();
+    let mut names: BTreeSet<String> = Pack::builtin_names().map(str::to_owned).collect();
+    for node in reader.list(node, "a list of pack files") {
+        let Some(file) = reader.text(node) else { continue };
+        let file = directory.join(file);
+        let bytes = match fs::read_to_string(&file) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                reader.problem(
+                    node.position(),
+                    format!("{} cannot be read: {error}", file.display()),
+                );
+                continue;
+            }
+        };
+        match Pack::parse(&file.display().to_string(), &bytes) {
+            Err(found) => problems.extend(list(found)),
+            Ok(pack) => {
+                if !names.insert(pack.name().to_owned()) {
+                    let message = format!(
+                        "there is a pack {:?} already; packs need names of their own",
+                        pack.name()
+                    );
+                    reader.problem(node.position(), message);
+                }
+                packs.push(pack);
+            }
+        }
+    }
+    packs
+}
+
+fn read_prometheus(node: &Node, directory: &Path, reader: &mut Reader) -> PrometheusSection {
+    let mut section = PrometheusSection::default();
+    let Some(mut fields) = reader.fields(node, "prometheus") else {
+        return section;
+    };
+    if let Some(url) = fields.take("url") {
+        section.url = read_url(url, reader);
+    }
+    section.headers = fields
+        .take("headers")
+        .map_or_else(Vec::new, |node| read_pairs(node, reader));
+    section.query_params = fields
+        .take("query_params")
+        .map_or_else(Vec::new, |node| read_pairs(node, reader));
+    let basic = fields.take("basic_auth");
+    let token = fields.take("bearer_token");
+    let token_file = fields.take("bearer_token_file");
+    let mut ways = [basic, token, token_file].into_iter().flatten();
+    if let (Some(_), Some(second)) = (ways.next(), ways.next()) {
+        let message = "only one of basic_auth, bearer_token and bearer_token_file can be used";
+        reader.problem(second.position(), message);
+    }
+    section.auth = basic
+        .and_then(|node| read_basic_auth(node, directory, reader))
+        .or_else(|| {
+            token
+                .and_then(|node| reader.text(node))
+                .map(|token| AuthSection::Bearer(token.to_owned()))
+        })
+        .or_else(|| read_path(token_file, directory, reader).map(AuthSection::BearerFile));
+    if let Some(tls) = fields.take("tls") {
+        read_tls(tls, directory, &mut section, reader);
+    }
+    section.timeout = fields
+        .take("timeout")
+        .and_then(|node| reader.positive_duration(node));
+    section.ttl = fields.take("ttl").and_then(|node| reader.positive_duration(node));
+    section.max_stale = fields.take("max_stale").and_then(|node| reader.duration(node));
+    section.max_concurrency = fields.take("max_concurrency").and_then(|node| reader.count(node));
+    fields.finish(reader);
+    section
+}
+
+fn read_url(node: &Node, reader: &mut Reader) -> Option<String> {
+    let url = reader.text(node)?;
+    let vars = [("PROMETHEUS_BASE_URL".to_owned(), url.to_owned())];
+    if let Err(error) = PrometheusSourceConfig::from_vars(vars) {
+        // The error names the variable; the place in the file says more.
+        let message = error.to_string();
+        let problem = message.split_once(": ").map_or(&*message, |(_, problem)| problem);
+        reader.problem(node.position(), problem);
+        return None;
+    }
+    Some(url.to_owned())
+}
+
+fn read_pairs(node: &Node, reader: &mut Reader) -> Vec<(String, String)> {
+    let pairs = reader.pairs(node, "names and values").unwrap_or_default();
+    let read =
+        |(_, name, value): &(&Node, &str, &Node)| Some((str::to_owned(name), reader.text(value)?.to_owned()));
+    pairs.iter().filter_map(read).collect()
+}
+
+fn read_basic_auth(node: &Node, directory: &Path, reader: &mut Reader) -> Option<AuthSection> {
+    let mut fields = reader.fields(node, "basic_auth")?;
+    let username = fields
+        .require("username", reader)
+        .and_then(|node| reader.text(node));
+    let password = fields.take("password");
+    let password_file = fields.take("password_file");
+    fields.finish(reader);
+    let username = username?.to_owned();
+    match (password, password_file) {
+        (Some(password), None) => {
+            let password = reader.text(password)?.to_owned();
+            Some(AuthSection::Basic { username, password })
+        }
+        (None, Some(_)) => {
+            let password_file = read_path(password_file, directory, reader)?;
+            Some(AuthSection::BasicFile {
+                username,
+                password_file,
+            })
+        }
+        _ => {
+            reader.problem(
+                node.position(),
+                "basic_auth takes either password or password_file",
+            );
+            None
+        }
+    }
+}
+
+fn read_tls(node: &Node, directory: &Path, section: &mut PrometheusSection, reader: &mut Reader) {
+    let Some(mut fields) = reader.fields(node, "tls") else {
+        return;
+    };
+    section.ca_file = read_path(fields.take("ca_file"), directory, reader);
+    let (cert, key) = (fields.take("cert_file"), fields.take("key_file"));
+    if cert.is_some() != key.is_some() {
+        reader.problem(
+            node.position(),
+            "a client certificate takes both cert_file and key_file",
+        );
+    }
+    section.cert_file = read_path(cert, directory, reader);
+    section.key_file = read_path(key, directory, reader);
+    section.server_name = fields
+        .take("server_name")
+        .and_then(|node| reader.text(node))
+        .map(str::to_owned);
+    section.insecure_skip_verify = fields
+        .take("insecure_skip_verify")
+        .and_then(|node| reader.bool(node));
+    fields.finish(reader);
+}
+
+/// A path, from the directory of the file that it stands in.
+fn read_path(node: Option<&Node>, directory: &Path, reader: &mut Reader) -> Option<PathBuf> {
+    let path = reader.text(node?)?;
+    Some(directory.join(path))
+}

@@ -1,0 +1,160 @@
+//! The Prometheus that is meant: what the file says, under the environment, under the flags.
+
+use fleetgauge::prometheus::{Auth, PrometheusSourceConfig};
+
+use super::{AuthSection, Config, Environment, PrometheusSection};
+use crate::cli::SourceArgs;
+use crate::failure::Usage;
+use crate::output;
+
+const URL: &str = "PROMETHEUS_BASE_URL";
+const INSECURE: &str = "PROMETHEUS_TLS_INSECURE_SKIP_VERIFY";
+
+/// Merges the three, field by field.
+pub(crate) fn prometheus_source(
+    config: &Config,
+    environment: &Environment,
+    args: &SourceArgs,
+) -> anyhow::Result<PrometheusSourceConfig> {
+    let mut source = from_file(&config.prometheus);
+    let url = args.prometheus.as_deref().or(environment.get(URL));
+    if let Some(url) = url
+        && !source.url.is_empty()
+        && belongs_elsewhere(&source, url, "the configuration file")
+    {
+        source.auth = Auth::None;
+        source.headers.clear();
+        (source.tls.client_cert_file, source.tls.client_key_file) = (None, None);
+    }
+    overlay_environment(&mut source, environment, args.prometheus.as_deref())?;
+    overlay_flags(&mut source, args)?;
+    if source.url.is_empty() {
+        let message = "no Prometheus is named; use --prometheus URL, the variable PROMETHEUS_BASE_URL, or \
+                       prometheus.url in the file of --config";
+        return Err(Usage(message.to_owned()).into());
+    }
+    Ok(source)
+}
+
+/// Whether `layer` has credentials for its own server, and another server is asked. They are then not sent
+/// there: a token that stands beside one URL was not given for another.
+fn belongs_elsewhere(layer: &PrometheusSourceConfig, url: &str, name: &str) -> bool {
+    let credentials =
+        layer.auth != Auth::None || !layer.headers.is_empty() || layer.tls.client_cert_file.is_some();
+    let own = layer.origin();
+    let elsewhere = own != PrometheusSourceConfig::new(url).origin();
+    if credentials && elsewhere {
+        let own = own.as_deref().unwrap_or("its own URL");
+        output::note(&format!(
+            "warning: the credentials of {name} are for {own}, and are not sent to another server"
+        ));
+    }
+    credentials && elsewhere
+}
+
+fn from_file(section: &PrometheusSection) -> PrometheusSourceConfig {
+    let mut source = PrometheusSourceConfig::new(section.url.clone().unwrap_or_default());
+    for (name, value) in &section.headers {
+        source = source.with_header(name, value.as_str());
+    }
+    for (name, value) in &section.query_params {
+        source = source.with_query_param(name, value.as_str());
+    }
+    source = match section.auth.clone() {
+        None => source,
+        Some(AuthSection::Basic { username, password }) => source.with_basic_auth(username, password),
+        Some(AuthSection::BasicFile {
+            username,
+            password_file,
+        }) => source.with_auth(Auth::BasicFile {
+            user: username,
+            password_file,
+        }),
+        Some(AuthSection::Bearer(token)) => source.with_bearer_token(token),
+        Some(AuthSection::BearerFile(file)) => source.with_bearer_token_file(file),
+    };
+    source.tls.ca_file = section.ca_file.clone();
+    source.tls.client_cert_file = section.cert_file.clone();
+    source.tls.client_key_file = section.key_file.clone();
+    source.tls.server_name = section.server_name.clone();
+    source.tls.insecure_skip_verify = section.insecure_skip_verify.unwrap_or(false);
+    source.query_timeout = section.timeout.unwrap_or(source.query_timeout);
+    source.default_ttl = section.ttl.unwrap_or(source.default_ttl);
+    source.max_stale = section.max_stale.unwrap_or(source.max_stale);
+    let concurrency = section
+        .max_concurrency
+        .and_then(|count| usize::try_from(count).ok());
+    source.max_concurrency = concurrency.unwrap_or(source.max_concurrency);
+    source
+}
+
+fn overlay_environment(
+    source: &mut PrometheusSourceConfig,
+    environment: &Environment,
+    given_url: Option<&str>,
+) -> anyhow::Result<()> {
+    let own_url = environment.get(URL).filter(|_| given_url.is_none());
+    // The library wants a URL among the variables; where another one is meant, any will do.
+    let stand_in = own_url
+        .is_none()
+        .then(|| (URL.to_owned(), "http://localhost".to_owned()));
+    let vars = environment
+        .vars()
+        .filter(|(name, _)| name != URL || own_url.is_some());
+    let mut from = PrometheusSourceConfig::from_vars(vars.chain(stand_in))?;
+    if own_url.is_some() {
+        source.url = from.url.clone();
+    }
+    if let (Some(given), Some(own)) = (given_url, environment.get(URL)) {
+        from.url = own.to_owned();
+        if belongs_elsewhere(&from, given, "the environment") {
+            from.auth = Auth::None;
+            (from.tls.client_cert_file, from.tls.client_key_file) = (None, None);
+        }
+    }
+    if from.auth != Auth::None {
+        source.auth = from.auth;
+    }
+    let tls = &mut source.tls;
+    tls.ca_file = from.tls.ca_file.or(tls.ca_file.take());
+    tls.client_cert_file = from.tls.client_cert_file.or(tls.client_cert_file.take());
+    tls.client_key_file = from.tls.client_key_file.or(tls.client_key_file.take());
+    tls.server_name = from.tls.server_name.or(tls.server_name.take());
+    if environment.get(INSECURE).is_some() {
+        tls.insecure_skip_verify = from.tls.insecure_skip_verify;
+    }
+    Ok(())
+}
+
+fn overlay_flags(source: &mut PrometheusSourceConfig, args: &SourceArgs) -> Result<(), Usage> {
+    if let Some(url) = &args.prometheus {
+        let checked = PrometheusSourceConfig::from_vars([(URL.to_owned(), url.clone())]);
+        if let Err(error) = checked {
+            return Err(Usage(error.to_string().replacen(URL, "--prometheus", 1)));
+        }
+        source.url = url.clone();
+    }
+    if let Some(timeout) = args.timeout {
+        source.query_timeout = timeout;
+    }
+    for (name, value) in &args.headers {
+        source
+            .headers
+            .retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        source.headers.push((name.clone(), value.as_str().into()));
+    }
+    for (name, value) in &args.query_params {
+        source.query_params.retain(|(known, _)| known != name);
+        source.query_params.push((name.clone(), value.as_str().into()));
+    }
+    if let Some(file) = &args.bearer_token_file {
+        *source = source.clone().with_bearer_token_file(file);
+    }
+    let tls = &mut source.tls;
+    tls.ca_file = args.ca_file.clone().or(tls.ca_file.take());
+    tls.client_cert_file = args.cert_file.clone().or(tls.client_cert_file.take());
+    tls.client_key_file = args.key_file.clone().or(tls.client_key_file.take());
+    tls.server_name = args.server_name.clone().or(tls.server_name.take());
+    tls.insecure_skip_verify |= args.insecure_skip_verify;
+    Ok(())
+}

@@ -1,0 +1,24 @@
+//! An answer as CSV (RFC 4180): a header, then a line for each series.
+
+use fleetgauge_core::result::Answer;
+use fleetgauge_core::sample::Number;
+
+use super::table::label_names;
+
+/// The labels, `value` and `timestamp` (seconds since the epoch). Without data there is the header alone.
+pub(crate) fn answer(answer: &Answer) -> anyhow::Result<Vec<u8>> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    if let Some(text) = answer.text() {
+        csv.write_record(["value"])?;
+        csv.write_record([text])?;
+        return Ok(csv.into_inner()?);
+    }
+    let names = label_names(answer);
+    csv.write_record(names.iter().copied().chain(["value", "timestamp"]))?;
+    for series in answer.values() {
+        let (value, timestamp) = (Number(series.value).to_string(), series.timestamp.to_string());
+        let labels = names.iter().map(|name| series.label(name));
+        csv.write_record(labels.chain([&*value, &*timestamp]))?;
+    }
+    Ok(csv.into_inner()?)
+}

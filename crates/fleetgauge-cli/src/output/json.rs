@@ -1,0 +1,211 @@
+//! The JSON of the command line. Fields may be added; none is ever renamed.
+
+use fleetgauge::pack::Pack;
+use fleetgauge_core::label::Labels;
+use fleetgauge_core::params::ParamSpec;
+use fleetgauge_core::query::QueryTemplate;
+use fleetgauge_core::result::Answer;
+use fleetgauge_core::sample::Number;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+/// The answer to `fleetgauge query`.
+#[derive(serde::Serialize)]
+pub(crate) struct QueryAnswer<'a> {
+    pub(crate) query: &'a str,
+    /// `value`, `no_data` or `error`.
+    pub(crate) status: &'static str,
+    pub(crate) error: Option<String>,
+    pub(crate) warnings: Vec<&'a str>,
+    pub(crate) values: Vec<Value<'a>>,
+    /// Remarks of the server on the query itself.
+    pub(crate) infos: Vec<&'a str>,
+    /// The string that a PromQL string literal evaluates to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) text: Option<&'a str>,
+    pub(crate) unit: &'a str,
+    /// What the server was asked.
+    pub(crate) promql: Option<&'a str>,
+}
+
+#[derive(serde::Serialize)]
+pub(crate) struct Value<'a> {
+    labels: LabelMap<'a>,
+    value: JsonNumber,
+    timestamp: JsonNumber,
+}
+
+/// The answer to `fleetgauge packs`.
+#[derive(serde::Serialize)]
+pub(crate) struct Packs<'a> {
+    pub(crate) packs: Vec<PackEntry<'a>>,
+}
+
+#[derive(serde::Serialize)]
+pub(crate) struct PackEntry<'a> {
+    name: &'a str,
+    description: &'a str,
+    queries: Vec<QueryEntry<'a>>,
+}
+
+#[derive(serde::Serialize)]
+struct QueryEntry<'a> {
+    name: &'a str,
+    #[serde(rename = "type")]
+    query_type: String,
+    description: &'a str,
+    unit: &'a str,
+    params: Vec<ParamEntry<'a>>,
+    template: &'a str,
+    ttl_seconds: Option<JsonNumber>,
+    timeout_seconds: Option<JsonNumber>,
+}
+
+#[derive(serde::Serialize)]
+struct ParamEntry<'a> {
+    name: &'a str,
+    kind: &'static str,
+    required: bool,
+}
+
+struct LabelMap<'a>(Labels<'a>);
+
+/// A number; what JSON has no number for is a string: `"NaN"`, `"+Inf"`, `"-Inf"`.
+struct JsonNumber(f64);
+
+/// One line of JSON.
+pub(crate) fn to_line(value: &impl Serialize) -> anyhow::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+// === impl QueryAnswer ===
+
+impl<'a> QueryAnswer<'a> {
+    pub(crate) fn answered(query: &'a str, answer: &'a Answer) -> Self {
+        let values = answer.values().map(|series| Value {
+            labels: LabelMap(series.labels),
+            value: JsonNumber(series.value),
+            timestamp: JsonNumber(series.timestamp.as_secs_f64()),
+        });
+        Self {
+            query,
+            status: if answer.is_no_data() { "no_data" } else { "value" },
+            error: None,
+            warnings: answer.warnings().collect(),
+            values: values.collect(),
+            infos: answer.infos().collect(),
+            text: answer.text(),
+            unit: "",
+            promql: None,
+        }
+    }
+
+    pub(crate) fn failed(query: &'a str, error: String) -> Self {
+        Self {
+            status: "error",
+            error: Some(error),
+            ..Self::empty(query)
+        }
+    }
+
+    fn empty(query: &'a str) -> Self {
+        Self {
+            query,
+            status: "no_data",
+            error: None,
+            warnings: Vec::new(),
+            values: Vec::new(),
+            infos: Vec::new(),
+            text: None,
+            unit: "",
+            promql: None,
+        }
+    }
+}
+
+// === impl PackEntry ===
+
+impl<'a> PackEntry<'a> {
+    /// The pack with the queries `queries` of it.
+    pub(crate) fn new(pack: &'a Pack, queries: impl IntoIterator<Item = &'a QueryTemplate>) -> Self {
+        let queries = queries.into_iter().map(QueryEntry::new).collect();
+        Self {
+            name: pack.name(),
+            description: pack.description(),
+            queries,
+        }
+    }
+}
+
+impl<'a> QueryEntry<'a> {
+    fn new(query: &'a QueryTemplate) -> Self {
+        let params = query.params.iter().map(|param: &ParamSpec| ParamEntry {
+            name: param.name(),
+            kind: param.kind().as_str(),
+            required: param.is_required(),
+        });
+        Self {
+            name: &query.name,
+            query_type: query.query_type.to_string(),
+            description: &query.description,
+            unit: &query.unit,
+            params: params.collect(),
+            template: &query.template,
+            ttl_seconds: query.ttl.map(|ttl| JsonNumber(ttl.as_secs_f64())),
+            timeout_seconds: query.timeout.map(|timeout| JsonNumber(timeout.as_secs_f64())),
+        }
+    }
+}
+
+// === impl Serialize ===
+
+impl Serialize for LabelMap<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in self.0.iter() {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for JsonNumber {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        /// Every whole number up to this one is a double of its own.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        match self.0 {
+            value if !value.is_finite() => serializer.collect_str(&Number(value)),
+            // 3, not 3.0. Minus zero has no whole number.
+            value
+                if value.fract() == 0.0
+                    && value.abs() <= EXACT
+                    && !(value == 0.0 && value.is_sign_negative()) =>
+            {
+                serializer.serialize_i64(value as i64)
+            }
+            value => serializer.serialize_f64(value),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_json_cannot_hold_are_strings() {
+        let check = |number: f64, expected: &str| {
+            assert_eq!(serde_json::to_string(&JsonNumber(number)).unwrap(), expected);
+        };
+        check(3.0, "3");
+        check(-3.5, "-3.5");
+        check(0.0, "0");
+        check(-0.0, "-0.0");
+        check(1763930000.5, "1763930000.5");
+        check(1e300, "1e+300");
+        check(f64::NAN, "\"NaN\"");
+        check(f64::INFINITY, "\"+Inf\"");
+        check(f64::NEG_INFINITY, "\"-Inf\"");
+    }
+}

@@ -1,0 +1,29 @@
+//! The files that the documentation shows are files that the program takes.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// The first YAML block of a document.
+fn yaml(document: &str) -> String {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let text = fs::read_to_string(docs.join(document)).unwrap();
+    let (_, block) = text.split_once("```yaml\n").unwrap();
+    block.split_once("```").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_documented_configuration_and_pack_are_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("acme.yaml"), yaml("packs.md")).unwrap();
+    fs::write(directory.path().join("fleetgauge.yaml"), yaml("command-line.md")).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_fleetgauge"))
+        .args(["check", "acme.yaml", "fleetgauge.yaml"])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    let expected = "acme.yaml: ok, pack acme with 2 queries\n\
+                    fleetgauge.yaml: ok, configuration with 1 pack and 1 query\n";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+}

@@ -1,0 +1,246 @@
+//! What `fleetgauge query` sends, and what it makes of a server that misbehaves.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fs;
+use std::process::{Command, Output};
+
+use fleetgauge_testkit::{Answer, FaultyServer};
+use serde_json::{Value, json};
+
+const ONE: &str = r#"{"status":"success","data":{"resultType":"vector","result":[
+    {"metric":{"pod":"a"},"value":[1763930000.5,"3"]}]},
+    "warnings":["store \"b\" did not answer"],"infos":["metric might not be a counter"]}"#;
+
+/// Runs `fleetgauge query` with an environment of these variables alone.
+fn query(args: &[&str], vars: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fleetgauge"))
+        .arg("query")
+        .args(args)
+        .env_clear()
+        .envs(vars.iter().copied())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn the_json_is_what_the_contract_says() {
+    let server = FaultyServer::start([Answer::json(ONE)]).unwrap();
+    let output = query(
+        &["--promql", "up", "--prometheus", &server.url(), "-o", "json"],
+        &[],
+    );
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(text(&output.stderr), "", "warnings are in the JSON");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let expected = json!({
+        "query": "up",
+        "status": "value",
+        "error": null,
+        "warnings": ["store \"b\" did not answer"],
+        "values": [{"labels": {"pod": "a"}, "value": 3, "timestamp": 1763930000.5}],
+        "infos": ["metric might not be a counter"],
+        "unit": "",
+        "promql": "up",
+    });
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn people_see_warnings_beside_the_table() {
+    let server = FaultyServer::start([Answer::json(ONE)]).unwrap();
+    let output = query(&["--promql", "up", "--prometheus", &server.url()], &[]);
+    assert_eq!(text(&output.stdout), "pod  value\na        3\n");
+    let warnings = "warning: store \"b\" did not answer\ninfo: metric might not be a counter\n";
+    assert_eq!(text(&output.stderr), warnings);
+}
+
+#[test]
+fn every_way_to_configure_reaches_the_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    fs::write(&token, "from-flag\n").unwrap();
+    fs::write(directory.path().join("token-of-file"), "from-file\n").unwrap();
+    let server = FaultyServer::start([Answer::json(ONE)]).unwrap();
+    let config = directory.path().join("fleetgauge.yaml");
+    let yaml = format!(
+        "prometheus:
+  url: {}/prefix
+  headers: {{X-Scope-OrgID: file, X-File: \"1\"}}
+  query_params: {{dedup: \"false\", max: \"1\"}}
+  bearer_token_file: token-of-file
+  timeout: 7s\n",
+        server.url()
+    );
+    fs::write(&config, yaml).unwrap();
+    let (config, token) = (config.to_str().unwrap(), token.to_str().unwrap());
+
+    let check = |args: &[&str], vars: &[(&str, &str)], expected: [&str; 4]| {
+        let output = query(&[&["--promql", "up", "--config", config], args].concat(), vars);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let request = server.requests().pop().unwrap();
+        let header = |name| request.header(name).unwrap_or_default().to_owned();
+        let [path, tenant, authorization, timeout] = expected;
+        assert!(request.target.starts_with(path), "{}", request.target);
+        assert_eq!(
+            (&*header("x-scope-orgid"), &*header("authorization")),
+            (tenant, authorization)
+        );
+        assert_eq!(header("x-file"), "1");
+        let sent = format!("{}&{}", request.target, request.body_text());
+        assert!(sent.contains("dedup=false") && sent.contains(timeout), "{sent}");
+    };
+    let (file, environment) = (
+        "Bearer from-file",
+        [("PROMETHEUS_BEARER_TOKEN", "from-environment")],
+    );
+    check(&[], &[], ["/prefix/api/v1/query", "file", file, "max=1"]);
+    check(
+        &[],
+        &environment,
+        ["/prefix/api/v1/query", "file", "Bearer from-environment", "max=1"],
+    );
+    check(
+        &[
+            "--bearer-token-file",
+            token,
+            "--header",
+            "x-scope-orgid=flag",
+            "--query-param",
+            "max=2",
+        ],
+        &environment,
+        ["/prefix/api/v1/query", "flag", "Bearer from-flag", "max=2"],
+    );
+    let url = server.url();
+    let elsewhere = [("PROMETHEUS_BASE_URL", &*url)];
+    check(&[], &elsewhere, ["/api/v1/query", "file", file, "max=1"]);
+    check(
+        &["--prometheus", &url],
+        &[("PROMETHEUS_BASE_URL", "nonsense")],
+        ["/api/v1/query", "file", file, "max=1"],
+    );
+}
+
+#[test]
+fn credentials_go_to_the_server_they_stand_beside_and_to_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("fleetgauge.yaml");
+    let yaml =
+        "prometheus: {url: 'http://own.test:9090', bearer_token: of-file, headers: {X-Scope-OrgID: own}}";
+    fs::write(&config, yaml).unwrap();
+    let server = FaultyServer::start([Answer::json(ONE)]).unwrap();
+    let url = server.url();
+    let check = |args: &[&str], vars: &[(&str, &str)], whose: &str| {
+        let output = query(&[&["--promql", "up"], args].concat(), vars);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let warning =
+            format!("warning: the credentials of {whose} are for http://own.test:9090, and are not sent");
+        assert!(
+            text(&output.stderr).contains(&warning),
+            "{}",
+            text(&output.stderr)
+        );
+        let request = server.requests().pop().unwrap();
+        assert_eq!(
+            (request.header("authorization"), request.header("x-scope-orgid")),
+            (None, None)
+        );
+    };
+    let file = ["--config", config.to_str().unwrap()];
+    check(
+        &[&file[..], &["--prometheus", &url]].concat(),
+        &[],
+        "the configuration file",
+    );
+    check(&file, &[("PROMETHEUS_BASE_URL", &url)], "the configuration file");
+    let own = [
+        ("PROMETHEUS_BASE_URL", "http://own.test:9090"),
+        ("PROMETHEUS_BEARER_TOKEN", "of-environment"),
+    ];
+    check(&["--prometheus", &url], &own, "the environment");
+}
+
+#[test]
+fn what_goes_wrong_is_an_error_and_never_an_answer() {
+    let check = |answer: Answer, expected: &str| {
+        let server = FaultyServer::start([answer]).unwrap();
+        let args = [
+            "--promql",
+            "up",
+            "--prometheus",
+            &server.url(),
+            "--timeout",
+            "300ms",
+            "-o",
+            "json",
+        ];
+        let output = query(&args, &[]);
+        assert_eq!(output.status.code(), Some(1));
+        let error = text(&output.stderr);
+        assert!(
+            error.starts_with("error: ") && error.contains(expected),
+            "{error}"
+        );
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&json["status"], &json["values"]), (&json!("error"), &json!([])));
+        assert!(json["error"].as_str().unwrap().contains(expected), "{json}");
+    };
+    check(Answer::hang(), "no answer within");
+    check(Answer::status(401), "401");
+    check(
+        Answer::prometheus_error(422, "execution", "too many samples"),
+        "too many samples",
+    );
+    check(Answer::error_in_200(), "rejected");
+    check(Answer::html_page(), "malformed");
+    check(Answer::truncated(ONE), "");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named() {
+    let refused = fleetgauge_testkit::Refused::new().unwrap();
+    let args = [
+        "vllm/queue_length",
+        "-p",
+        "namespace=a",
+        "-p",
+        "modelID=b",
+        "--prometheus",
+        &refused.url(),
+    ];
+    let output = query(&[&args[..], &["--timeout", "300ms"]].concat(), &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(error.starts_with("error: query vllm/queue_length: "), "{error}");
+    assert!(error.contains(&refused.addr().to_string()), "{error}");
+    assert_eq!(text(&output.stdout), "");
+}
+
+/// Secrets that were given in any way are in no message.
+#[test]
+fn secrets_are_not_shown() {
+    let refused = fleetgauge_testkit::Refused::new().unwrap();
+    let url = refused.url().replace("//", "//user:hunter2@");
+    let vars = [("PROMETHEUS_BASE_URL", &*url)];
+    let output = query(
+        &[
+            "--promql",
+            "up",
+            "--header",
+            "X-Key=hunter2",
+            "--timeout",
+            "100ms",
+        ],
+        &vars,
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        !text(&output.stderr).contains("hunter2"),
+        "{}",
+        text(&output.stderr)
+    );
+}
