@@ -1,0 +1,90 @@
+//! How much of a page is read at most.
+
+/// Bounds on what one page may cost.
+///
+/// What exceeds a bound on a line costs that line; what exceeds the bound on the page's size or samples
+/// ends the page, marked as [`Cut`](super::Cut). The defaults are far above what an inference server
+/// exposes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The size of a page. *Unit*: bytes. Default 64 MiB.
+    pub body_bytes: usize,
+    /// The samples of a page. Default 1,000,000.
+    pub samples: usize,
+    /// The length of a line. *Unit*: bytes. Default 64 KiB; never more than 4 GiB.
+    pub line_bytes: usize,
+    /// The length of a metric or label name. *Unit*: bytes, as exposed. Default 1 KiB.
+    pub name_bytes: usize,
+    /// The labels of a sample. Default 64.
+    pub labels: usize,
+    /// The length of a label's value. *Unit*: bytes, as exposed. Default 16 KiB.
+    pub label_value_bytes: usize,
+    /// How many bad lines are described; all are counted. Default 10.
+    pub described_errors: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 64 << 20,
+            samples: 1_000_000,
+            line_bytes: 64 << 10,
+            name_bytes: 1 << 10,
+            labels: 64,
+            label_value_bytes: 16 << 10,
+            described_errors: 10,
+        }
+    }
+}
+
+impl Limits {
+    /// At most this many bytes a page.
+    #[must_use]
+    pub fn with_body_bytes(mut self, bytes: usize) -> Self {
+        self.body_bytes = bytes;
+        self
+    }
+
+    /// At most this many samples a page.
+    #[must_use]
+    pub fn with_samples(mut self, samples: usize) -> Self {
+        self.samples = samples;
+        self
+    }
+
+    /// At most this many bytes a line.
+    #[must_use]
+    pub fn with_line_bytes(mut self, bytes: usize) -> Self {
+        self.line_bytes = bytes;
+        self
+    }
+
+    /// At most this many bytes a metric or label name.
+    #[must_use]
+    pub fn with_name_bytes(mut self, bytes: usize) -> Self {
+        self.name_bytes = bytes;
+        self
+    }
+
+    /// At most this many labels a sample.
+    #[must_use]
+    pub fn with_labels(mut self, labels: usize) -> Self {
+        self.labels = labels;
+        self
+    }
+
+    /// At most this many bytes a label value.
+    #[must_use]
+    pub fn with_label_value_bytes(mut self, bytes: usize) -> Self {
+        self.label_value_bytes = bytes;
+        self
+    }
+
+    /// Describe at most this many bad lines.
+    #[must_use]
+    pub fn with_described_errors(mut self, errors: usize) -> Self {
+        self.described_errors = errors;
+        self
+    }
+}

@@ -1,0 +1,84 @@
+//! The types of metrics, and which samples belong to a family of each.
+
+use std::fmt;
+
+/// The type of a metric family, as its `# TYPE` line says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MetricType {
+    /// Only grows, until it is reset.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts observations in buckets by upper bound (`le`), with their sum and number.
+    Histogram,
+    /// A histogram of a current state, which may shrink. OpenMetrics only.
+    GaugeHistogram,
+    /// Quantiles of observations, with their sum and number.
+    Summary,
+    /// Labels that describe, with the value 1. OpenMetrics only.
+    Info,
+    /// One of several states. OpenMetrics only.
+    StateSet,
+    /// `unknown` in OpenMetrics, `untyped` in the text format.
+    Unknown,
+}
+
+/// Every suffix that a family's samples carry.
+///
+/// *Source*: the OpenMetrics specification, "Suffixes".
+pub(super) const SUFFIXES: [&str; 8] = [
+    "_bucket", "_sum", "_count", "_total", "_created", "_info", "_gsum", "_gcount",
+];
+
+impl MetricType {
+    /// The type that a `# TYPE` line names; the words of both formats are known in both.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "counter" => Self::Counter,
+            "gauge" => Self::Gauge,
+            "histogram" => Self::Histogram,
+            "gaugehistogram" => Self::GaugeHistogram,
+            "summary" => Self::Summary,
+            "info" => Self::Info,
+            "stateset" => Self::StateSet,
+            "unknown" | "untyped" => Self::Unknown,
+            _ => return None,
+        })
+    }
+
+    /// The name in OpenMetrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::GaugeHistogram => "gaugehistogram",
+            Self::Summary => "summary",
+            Self::Info => "info",
+            Self::StateSet => "stateset",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether a sample `name` belongs to the family `family` of this type.
+    pub(super) fn covers(self, family: &str, name: &str) -> bool {
+        let Some(suffix) = name.strip_prefix(family) else {
+            return false;
+        };
+        let suffixes: &[&str] = match self {
+            Self::Counter => &["", "_total", "_created"],
+            Self::Histogram => &["_bucket", "_sum", "_count", "_created"],
+            Self::GaugeHistogram => &["_bucket", "_gsum", "_gcount"],
+            Self::Summary => &["", "_sum", "_count", "_created"],
+            Self::Info => &["_info"],
+            Self::Gauge | Self::StateSet | Self::Unknown => &[""],
+        };
+        suffixes.contains(&suffix)
+    }
+}
+
+impl fmt::Display for MetricType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,364 @@
+//! The reader of one page.
+
+use std::borrow::Cow;
+
+use memchr::memrchr;
+
+use super::comment::{self, Comment};
+use super::label::{Labels, Span, find_close, find_labels};
+use super::limits::Limits;
+use super::line::{Line, Lines};
+use super::metric_type::MetricType;
+use super::name::{is_name_byte, name_length, skip_blanks};
+use super::report::{Cut, Fault, Reason, Report};
+use super::wanted::Wanted;
+use super::{Event, Format, Parser, Sample, number};
+
+/// One page being read: an iterator over what its lines say.
+#[derive(Debug)]
+pub struct Page<'p, 'a> {
+    format: Format,
+    limits: &'p Limits,
+    wanted: Option<&'p Wanted>,
+    spans: &'p mut Vec<Span>,
+    lines: Lines<'a>,
+    /// The limit, and within what positions in a line can hold.
+    line_bytes: usize,
+    /// The name of the sample before. A family's samples come together, so comparing with it spares most
+    /// lines the search for the end of their name and all that depends on the name alone.
+    name: Name<'a>,
+    /// Name and type of the `# TYPE` line before.
+    family: Option<(Cow<'a, str>, MetricType)>,
+    current: Option<Current<'a>>,
+    ended: Ended,
+    report: Report,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Name<'a> {
+    text: &'a str,
+    is_wanted: bool,
+    metric_type: Option<MetricType>,
+}
+
+/// The sample given last.
+#[derive(Debug)]
+struct Current<'a> {
+    line: &'a str,
+    braces: Option<(usize, usize)>,
+    labels: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Unread,
+    Read,
+    Bad,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ended {
+    No,
+    /// `# EOF` was read.
+    AtEof,
+    Yes,
+}
+
+impl<'p, 'a> Page<'p, 'a> {
+    pub(super) fn new(parser: &'p mut Parser, format: Format, body: &'a [u8]) -> Self {
+        let Parser {
+            limits,
+            wanted,
+            spans,
+        } = parser;
+        let mut report = Report::default();
+        let mut body = body;
+        if body.len() > limits.body_bytes {
+            let (bytes, limit) = (body.len(), limits.body_bytes);
+            report.cut = Some(Cut::BodyTooLarge { bytes, limit });
+            // Half a line may be half a number.
+            body = &body[..memrchr(b'\n', &body[..limit]).map_or(0, |newline| newline + 1)];
+        }
+        spans.clear();
+        Self {
+            format,
+            limits,
+            wanted: wanted.as_ref(),
+            spans,
+            lines: Lines::new(body),
+            line_bytes: limits.line_bytes.min(u32::MAX as usize),
+            name: Name::default(),
+            family: None,
+            current: None,
+            ended: Ended::No,
+            report,
+        }
+    }
+
+    /// The labels of the sample that was given last; `None` if they are bad, in which case the line is
+    /// counted as an error and no longer as a sample, or if what was given last is no sample.
+    ///
+    /// A reader who does not ask for them takes a line with bad labels for a good one.
+    #[inline]
+    pub fn labels(&mut self) -> Option<Labels<'_, 'a>> {
+        let current = self.current.as_mut()?;
+        if current.labels == State::Unread {
+            current.labels = State::Read;
+            if let Some((open, close)) = current.braces {
+                let line = current.line;
+                match find_labels(line, open, close, self.format, self.limits, self.spans) {
+                    Ok(None) => {}
+                    // The name stands before the braces already.
+                    Ok(Some(_)) => self.take_back(Reason::NameTwice.at(open)),
+                    Err(fault) => self.take_back(fault),
+                }
+            } else {
+                self.spans.clear();
+            }
+        }
+        let current = self.current.as_ref()?;
+        (current.labels == State::Read).then(|| Labels::new(current.line, self.spans))
+    }
+
+    /// What became of the page, as far as it was read.
+    pub fn finish(self) -> Report {
+        self.report
+    }
+
+    #[cold]
+    fn take_back(&mut self, fault: Fault) {
+        if let Some(current) = &mut self.current {
+            current.labels = State::Bad;
+            self.report.samples -= 1;
+            self.report.add(current.line.as_bytes(), fault, self.limits);
+        }
+    }
+
+    #[cold]
+    fn end(&mut self, cut: Option<Cut>) {
+        self.ended = Ended::Yes;
+        // What was cut first says most.
+        self.report.cut = self.report.cut.or(cut);
+    }
+
+    /// Reads a line: an event, or none if it is blank, a comment, or nobody wants it.
+    #[inline]
+    fn read(&mut self, line: &'a str) -> Result<Option<Event<'a>>, Fault> {
+        let bytes = line.as_bytes();
+        let start = skip_blanks(bytes, 0);
+        match bytes.get(start) {
+            Some(b'#') => self.read_comment(line, start),
+            Some(b'{') => self.read_quoted_sample(line, start),
+            Some(_) => self.read_sample(line, start),
+            None => {
+                self.report.ignored += 1;
+                Ok(None)
+            }
+        }
+    }
+
+    #[inline]
+    fn read_sample(&mut self, line: &'a str, start: usize) -> Result<Option<Event<'a>>, Fault> {
+        let bytes = line.as_bytes();
+        let mut at = start + self.name.text.len();
+        let is_name_before = !self.name.text.is_empty()
+            && bytes[start..].starts_with(self.name.text.as_bytes())
+            && !bytes.get(at).is_some_and(|&b| is_name_byte(b));
+        if !is_name_before {
+            at = start + self.read_name(line, start)?;
+        }
+        if !self.name.is_wanted {
+            self.report.skipped += 1;
+            return Ok(None);
+        }
+        let name_end = at;
+        at = skip_blanks(bytes, at);
+        let mut braces = None;
+        let mut series_end = name_end;
+        if bytes.get(at) == Some(&b'{') {
+            let close = find_close(bytes, at, self.format)?;
+            braces = Some((at, close));
+            series_end = close + 1;
+        } else if at == name_end && at < bytes.len() {
+            return Err(Reason::NameNeedsQuotes.at(at));
+        }
+        let (value, timestamp) = self.read_numbers(line, series_end)?;
+        if self.has_enough() {
+            return Ok(None);
+        }
+        self.current = Some(Current {
+            line,
+            braces,
+            labels: State::Unread,
+        });
+        Ok(Some(Event::Sample(Sample {
+            name: Cow::Borrowed(self.name.text),
+            series: &line[start..series_end],
+            metric_type: self.name.metric_type,
+            value,
+            timestamp,
+        })))
+    }
+
+    /// Reads a name that is not the one before, and keeps what follows from it. Gives its length.
+    fn read_name(&mut self, line: &'a str, start: usize) -> Result<usize, Fault> {
+        let length = name_length(&line.as_bytes()[start..], true);
+        if length == 0 {
+            return Err(Reason::ExpectedName.at(start));
+        }
+        if length > self.limits.name_bytes {
+            let limit = self.limits.name_bytes;
+            return Err(Reason::NameTooLong { bytes: length, limit }.at(start));
+        }
+        let name = &line[start..start + length];
+        self.name = Name {
+            text: name,
+            is_wanted: self.wanted.is_none_or(|wanted| wanted.selects(name)),
+            metric_type: self.type_of(name),
+        };
+        Ok(length)
+    }
+
+    /// Reads `{"name",label="value"} 1`.
+    fn read_quoted_sample(&mut self, line: &'a str, start: usize) -> Result<Option<Event<'a>>, Fault> {
+        let close = find_close(line.as_bytes(), start, self.format)?;
+        let name = find_labels(line, start, close, self.format, self.limits, self.spans)?
+            .ok_or(Reason::ExpectedName.at(start))?
+            .text(line);
+        if self.wanted.is_some_and(|wanted| !wanted.selects(&name)) {
+            self.report.skipped += 1;
+            return Ok(None);
+        }
+        let (value, timestamp) = self.read_numbers(line, close + 1)?;
+        if self.has_enough() {
+            return Ok(None);
+        }
+        self.current = Some(Current {
+            line,
+            braces: Some((start, close)),
+            labels: State::Read,
+        });
+        Ok(Some(Event::Sample(Sample {
+            metric_type: self.type_of(&name),
+            name,
+            series: &line[start..=close],
+            value,
+            timestamp,
+        })))
+    }
+
+    /// Reads what follows the series: value, timestamp and, without looking into it, an exemplar.
+    #[inline]
+    fn read_numbers(&self, line: &str, series_end: usize) -> Result<(f64, Option<i64>), Fault> {
+        let bytes = line.as_bytes();
+        let at = skip_blanks(bytes, series_end);
+        if at == bytes.len() {
+            return Err(Reason::ExpectedValue.at(at));
+        }
+        let (value, length) = number::value(&bytes[at..]).map_err(|reason| reason.at(at))?;
+        let at = skip_blanks(bytes, at + length);
+        if at == bytes.len() {
+            return Ok((value, None));
+        }
+        self.read_timestamp(line, at).map(|timestamp| (value, timestamp))
+    }
+
+    fn read_timestamp(&self, line: &str, at: usize) -> Result<Option<i64>, Fault> {
+        let is_exemplar = |text: &str| self.format == Format::OpenMetrics && text.starts_with('#');
+        let rest = &line[at..];
+        if is_exemplar(rest) {
+            return Ok(None);
+        }
+        let (text, after) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
+        let timestamp = number::timestamp(text, self.format).map_err(|reason| reason.at(at))?;
+        let after = after.trim_start_matches([' ', '\t']);
+        if !after.is_empty() && !is_exemplar(after) {
+            return Err(Reason::TrailingText.at(line.len() - after.len()));
+        }
+        Ok(Some(timestamp))
+    }
+
+    fn read_comment(&mut self, line: &'a str, start: usize) -> Result<Option<Event<'a>>, Fault> {
+        let event = match comment::read(line, start, self.format, self.limits)? {
+            Comment::Metadata(event) => event,
+            Comment::Eof => {
+                self.ended = Ended::AtEof;
+                self.report.ignored += 1;
+                return Ok(None);
+            }
+            Comment::Other => {
+                self.report.ignored += 1;
+                return Ok(None);
+            }
+        };
+        let (Event::Type { family, .. } | Event::Help { family, .. } | Event::Unit { family, .. }) = &event
+        else {
+            return Ok(None);
+        };
+        if self.wanted.is_some_and(|wanted| !wanted.selects_family(family)) {
+            self.report.skipped += 1;
+            return Ok(None);
+        }
+        if let Event::Type { family, metric_type } = &event {
+            self.family = Some((family.clone(), *metric_type));
+            self.name = Name::default();
+        }
+        self.report.metadata += 1;
+        Ok(Some(event))
+    }
+
+    /// Counts a sample, or ends the page if it would be one too many.
+    #[inline]
+    fn has_enough(&mut self) -> bool {
+        let limit = self.limits.samples;
+        let has_enough = self.report.samples >= limit;
+        match has_enough {
+            true => self.end(Some(Cut::TooManySamples { limit })),
+            false => self.report.samples += 1,
+        }
+        has_enough
+    }
+
+    fn type_of(&self, name: &str) -> Option<MetricType> {
+        let (family, metric_type) = self.family.as_ref()?;
+        metric_type.covers(family, name).then_some(*metric_type)
+    }
+}
+
+impl<'a> Iterator for Page<'_, 'a> {
+    type Item = Event<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Event<'a>> {
+        self.current = None;
+        while self.ended != Ended::Yes {
+            let Some(line) = self.lines.next() else {
+                let is_whole = self.format == Format::Text || self.ended == Ended::AtEof;
+                self.end((!is_whole).then_some(Cut::NoEof));
+                break;
+            };
+            if self.ended == Ended::AtEof {
+                self.end(Some(Cut::AfterEof));
+                break;
+            }
+            let (bytes, read) = match line {
+                Line::Text(text) if text.len() <= self.line_bytes => (text.as_bytes(), self.read(text)),
+                Line::Text(text) => (text.as_bytes(), Err(too_long(text.len(), self.limits))),
+                Line::NotUtf8 { line, at } => (line, Err(Reason::NotUtf8.at(at))),
+            };
+            self.report.lines += 1;
+            match read {
+                Ok(None) => {}
+                Ok(event) => return event,
+                Err(fault) => self.report.add(bytes, fault, self.limits),
+            }
+        }
+        None
+    }
+}
+
+#[cold]
+fn too_long(bytes: usize, limits: &Limits) -> Fault {
+    let limit = limits.line_bytes;
+    Reason::LineTooLong { bytes, limit }.at(0)
+}

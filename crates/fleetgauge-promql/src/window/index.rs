@@ -1,0 +1,224 @@
+//! Which series there are: by their labels for writers, by metric name for readers.
+//!
+//! Writers add and remove under one lock. Readers look a metric up in a map that needs none, and walk its
+//! series in blocks whose places are filled once; a metric's blocks are replaced as a whole when a block is
+//! full or series go.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use super::label_set::Symbols;
+use super::limit::{AppendError, Usage};
+use super::series::Series;
+
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    metrics: papaya::HashMap<Arc<str>, Arc<Metric>, RandomState>,
+    tables: Mutex<Tables>,
+    hasher: RandomState,
+}
+
+/// The series of one metric.
+#[derive(Debug)]
+pub(super) struct Metric {
+    name: Arc<str>,
+    blocks: ArcSwap<Blocks>,
+}
+
+type Blocks = Vec<Arc<Block>>;
+type Block = Box<[OnceLock<Arc<Series>>]>;
+
+#[derive(Debug, Default)]
+struct Tables {
+    series: HashTable<(u64, Arc<Series>)>,
+    symbols: Symbols,
+}
+
+/// What a series costs without its labels and chunks: itself, its places in the table, in its metric's
+/// blocks and in a list of chunks.
+const SERIES_BYTES: usize = size_of::<Series>() + 16 + 26 + 16 + 32;
+/// What a metric costs: itself, its blocks and its place in the map.
+const METRIC_BYTES: usize = size_of::<Metric>() + 16 + 150;
+const FIRST_BLOCK: usize = 4;
+const MAX_BLOCK: usize = 512;
+
+// === impl Index ===
+
+impl Index {
+    /// The series with these labels, which are sorted and have a metric name; made if there is none.
+    pub(super) fn get_or_add<'a>(
+        &self,
+        name: &str,
+        labels: impl ExactSizeIterator<Item = (&'a str, &'a str)> + Clone,
+        of_target: &Arc<AtomicUsize>,
+        usage: &Usage,
+    ) -> Result<Arc<Series>, AppendError> {
+        let mut state = self.hasher.build_hasher();
+        labels.clone().for_each(|label| label.hash(&mut state));
+        let hash = state.finish();
+
+        let mut tables = self.lock();
+        let Tables { series, symbols } = &mut *tables;
+        let same = |(h, known): &(u64, Arc<Series>)| *h == hash && same_labels(known, labels.clone());
+        let entry = series.entry(hash, same, |(h, _)| *h);
+        if let Entry::Occupied(known) = &entry
+            && !known.get().1.is_gone()
+        {
+            return Ok(Arc::clone(&known.get().1));
+        }
+        let own = labels.len() * size_of::<Arc<str>>();
+        usage.admit(of_target.load(Ordering::Relaxed), SERIES_BYTES + own)?;
+        usage.series.fetch_add(1, Ordering::Relaxed);
+        let before = symbols.heap_bytes();
+        let new = Arc::new(Series::new(symbols.label_set(labels), Arc::clone(of_target)));
+        // One that is gone is found by its address when it is removed, so its place can be taken.
+        entry.insert((hash, Arc::clone(&new)));
+        let metric = self.metric(name, usage);
+        usage.take(symbols.heap_bytes() - before);
+        usage.strings.store(symbols.len(), Ordering::Relaxed);
+        metric.push(Arc::clone(&new));
+        Ok(new)
+    }
+
+    /// Drops what `expired` says is gone. Returns how many series went.
+    pub(super) fn expire(&self, expired: impl Fn(&Series) -> bool, usage: &Usage) -> usize {
+        let mut went = 0;
+        for metric in self.metrics() {
+            let gone: Vec<_> = metric.series().iter().filter(|s| expired(s)).cloned().collect();
+            if !gone.is_empty() {
+                went += gone.len();
+                // One metric at a time, so that targets with new series do not wait for all of them.
+                self.remove(&metric, &gone, usage);
+            }
+        }
+        let symbols = &mut self.lock().symbols;
+        let before = symbols.heap_bytes();
+        symbols.sweep();
+        usage.give_back(before - symbols.heap_bytes());
+        usage.strings.store(symbols.len(), Ordering::Relaxed);
+        went
+    }
+
+    pub(super) fn find_metric(&self, name: &str) -> Option<Arc<Metric>> {
+        self.metrics.pin().get(name).cloned()
+    }
+
+    pub(super) fn metrics(&self) -> Vec<Arc<Metric>> {
+        self.metrics.pin().values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn metric(&self, name: &str, usage: &Usage) -> Arc<Metric> {
+        let metrics = self.metrics.pin();
+        if let Some(metric) = metrics.get(name) {
+            return Arc::clone(metric);
+        }
+        // A copy of its own: the map gives removed keys back late, which would keep a symbol.
+        let name: Arc<str> = Arc::from(name);
+        let metric = Arc::new(Metric {
+            name: Arc::clone(&name),
+            blocks: ArcSwap::default(),
+        });
+        usage.take(METRIC_BYTES + name.len());
+        metrics.insert(name, Arc::clone(&metric));
+        metric
+    }
+
+    fn remove(&self, metric: &Metric, gone: &[Arc<Series>], usage: &Usage) {
+        let mut tables = self.lock();
+        for series in gone {
+            let mut state = self.hasher.build_hasher();
+            series.labels().iter().for_each(|label| label.hash(&mut state));
+            let hash = state.finish();
+            let same = |(_, known): &(u64, Arc<Series>)| Arc::ptr_eq(known, series);
+            if let Ok(entry) = tables.series.find_entry(hash, same) {
+                entry.remove();
+            }
+            series.of_target().fetch_sub(1, Ordering::Relaxed);
+            usage.give_back(SERIES_BYTES + series.labels().heap_bytes());
+        }
+        usage.series.fetch_sub(gone.len(), Ordering::Relaxed);
+        if tables.series.len() < tables.series.capacity() / 4 {
+            tables.series.shrink_to_fit(|(h, _)| *h);
+        }
+        // Another call may have removed it before, and a target added it anew since.
+        let metrics = self.metrics.pin();
+        let is_current = metrics
+            .get(&*metric.name)
+            .is_some_and(|known| std::ptr::eq(&**known, metric));
+        if metric.retain_live() == 0 && is_current {
+            metrics.remove(&*metric.name);
+            usage.give_back(METRIC_BYTES + metric.name.len());
+        }
+    }
+}
+
+fn same_labels<'a>(series: &Series, labels: impl ExactSizeIterator<Item = (&'a str, &'a str)>) -> bool {
+    let known = series.labels();
+    known.len() == labels.len() && known.iter().zip(labels).all(|(a, b)| a.0 == b.0 && a.1 == b.1)
+}
+
+// === impl Metric ===
+
+impl Metric {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its series, as of now.
+    pub(super) fn series(&self) -> SeriesOfMetric {
+        SeriesOfMetric(self.blocks.load_full())
+    }
+
+    /// Under the index's lock, as the others that change it.
+    fn push(&self, series: Arc<Series>) {
+        let blocks = self.blocks.load();
+        let mut series = Some(series);
+        if let Some(last) = blocks.last() {
+            let free = last.partition_point(|place| place.get().is_some());
+            if let Some(place) = last.get(free) {
+                // It is empty: no other thread fills places at the same time.
+                place.get_or_init(|| series.take().expect("taken once"));
+                return;
+            }
+        }
+        let all: usize = blocks.iter().map(|block| block.len()).sum();
+        let block: Block = (0..(all / 2).clamp(FIRST_BLOCK, MAX_BLOCK))
+            .map(|_| series.take().map_or_else(OnceLock::new, OnceLock::from))
+            .collect();
+        let mut more = Blocks::clone(&blocks);
+        more.push(Arc::new(block));
+        self.blocks.store(Arc::new(more));
+    }
+
+    /// Drops the series that are gone. Returns how many are left.
+    fn retain_live(&self) -> usize {
+        let block: Block = (self.series().iter())
+            .filter(|series| !series.is_gone())
+            .map(|series| OnceLock::from(Arc::clone(series)))
+            .collect();
+        let left = block.len();
+        self.blocks.store(Arc::new(vec![Arc::new(block)]));
+        left
+    }
+}
+
+/// The series of a metric at one time.
+pub(super) struct SeriesOfMetric(Arc<Blocks>);
+
+impl SeriesOfMetric {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Series>> {
+        self.0
+            .iter()
+            .flat_map(|block| block.iter().map_while(OnceLock::get))
+    }
+}

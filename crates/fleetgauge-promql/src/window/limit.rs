@@ -1,0 +1,279 @@
+//! What the window may hold, what it holds, and what it refused.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::chunk::{self, Chunk};
+
+/// What a new series takes next.
+const FIRST_CHUNK: usize = Chunk::bytes_of(chunk::FIRST_WORDS);
+
+/// How much a [`Window`](super::Window) holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WindowConfig {
+    /// How long samples are kept. Default: 15 minutes. Up to one chunk more is kept of each series.
+    pub retention: Duration,
+    /// How many series are held at most. Default: 2,000,000.
+    pub max_series: usize,
+    /// How many series of one target are held at most, those that it exposes no longer but that are still
+    /// in the retention included: it bounds a page whose labels change at every scrape. Default: 20,000.
+    pub max_series_per_target: usize,
+    /// How much memory is used at most. Default: 2 GiB. Beyond it new series are refused, and those there
+    /// are keep a shorter past: to an autoscaler the newest number is worth more than the oldest.
+    ///
+    /// *Unit*: bytes, as asked of the allocator.
+    pub max_bytes: usize,
+    /// How far a scrape may be dated before the newest sample of a series and be refused as out of order,
+    /// as Prometheus does. One that is dated earlier still means that the clock was set back: the samples of
+    /// the future are dropped, and the series goes on. Prometheus would be blind until the clock is where it
+    /// was. Default: 1 minute.
+    pub max_clock_step: Duration,
+}
+
+/// Why a series was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// The window is full.
+    #[error("the window holds {limit} series, its limit")]
+    SeriesLimit {
+        /// [`WindowConfig::max_series`].
+        limit: usize,
+    },
+    /// The target has its share.
+    #[error("the target has {limit} series in the window, its limit")]
+    TargetSeriesLimit {
+        /// [`WindowConfig::max_series_per_target`].
+        limit: usize,
+    },
+    /// The window's memory is used up.
+    #[error("the window uses {limit} bytes, its limit")]
+    MemoryLimit {
+        /// [`WindowConfig::max_bytes`].
+        limit: usize,
+    },
+    /// A label name occurs twice in one series.
+    #[error("label {name:?} occurs twice in one series")]
+    DuplicateLabel {
+        /// The name.
+        name: String,
+    },
+    /// There is no `__name__`.
+    #[error("series has no metric name")]
+    NoMetricName,
+    /// The texts of the target's series exceed what 32-bit references reach.
+    #[error("the series of the target exceed 4 GiB of text")]
+    TooLarge,
+}
+
+/// What a window holds, and has refused since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WindowStats {
+    /// Series held.
+    pub series: usize,
+    /// Distinct strings in the labels of all series.
+    pub strings: usize,
+    /// Memory used.
+    ///
+    /// *Unit*: bytes, as asked of the allocator: samples, labels, index and the texts by which scrapers find
+    /// their series. What readers still hold of series that went is not counted.
+    pub bytes: usize,
+    /// Samples appended, staleness markers included.
+    pub samples_appended: u64,
+    /// Staleness markers appended.
+    pub stale_markers: u64,
+    /// Samples refused because the series has a newer one.
+    pub out_of_order: u64,
+    /// Samples refused because the series has another value for the same time.
+    pub duplicates: u64,
+    /// Samples refused because of their own timestamp: older than the retention, or more than ten minutes
+    /// after the scrape.
+    pub out_of_bounds: u64,
+    /// Appends refused by [`AppendError::SeriesLimit`].
+    pub series_limit_hits: u64,
+    /// Appends refused by [`AppendError::TargetSeriesLimit`].
+    pub target_limit_hits: u64,
+    /// Appends refused by [`AppendError::MemoryLimit`].
+    pub memory_limit_hits: u64,
+    /// Chunks dropped before their time to stay within [`WindowConfig::max_bytes`].
+    pub chunks_dropped_early: u64,
+    /// How often a series was cut because the clock was set back.
+    pub clock_steps: u64,
+}
+
+/// The limits and what is used of them.
+#[derive(Debug)]
+pub(super) struct Usage {
+    pub(super) config: WindowConfig,
+    pub(super) retention_ms: i64,
+    pub(super) clock_step_ms: i64,
+    pub(super) series: AtomicUsize,
+    pub(super) strings: AtomicUsize,
+    bytes: AtomicUsize,
+    pub(super) samples_appended: AtomicU64,
+    pub(super) stale_markers: AtomicU64,
+    pub(super) out_of_order: AtomicU64,
+    pub(super) duplicates: AtomicU64,
+    pub(super) out_of_bounds: AtomicU64,
+    series_limit_hits: AtomicU64,
+    target_limit_hits: AtomicU64,
+    memory_limit_hits: AtomicU64,
+    pub(super) chunks_dropped_early: AtomicU64,
+    pub(super) clock_steps: AtomicU64,
+}
+
+// === impl WindowConfig ===
+
+impl Default for WindowConfig {
+    fn default() -> Self {
+        Self {
+            retention: Duration::from_secs(15 * 60),
+            max_series: 2_000_000,
+            max_series_per_target: 20_000,
+            max_bytes: 2 << 30,
+            max_clock_step: Duration::from_secs(60),
+        }
+    }
+}
+
+impl WindowConfig {
+    /// With another [`retention`](Self::retention).
+    #[must_use]
+    pub fn with_retention(mut self, retention: Duration) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// With other limits on series: of the window, and of one target.
+    #[must_use]
+    pub fn with_max_series(mut self, window: usize, target: usize) -> Self {
+        self.max_series = window;
+        self.max_series_per_target = target;
+        self
+    }
+
+    /// With another [`max_bytes`](Self::max_bytes).
+    #[must_use]
+    pub fn with_max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// With another [`max_clock_step`](Self::max_clock_step).
+    #[must_use]
+    pub fn with_max_clock_step(mut self, step: Duration) -> Self {
+        self.max_clock_step = step;
+        self
+    }
+}
+
+// === impl AppendError ===
+
+impl AppendError {
+    /// A name for metrics, of which there are few.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::SeriesLimit { .. } => "series_limit",
+            Self::TargetSeriesLimit { .. } => "target_series_limit",
+            Self::MemoryLimit { .. } => "memory_limit",
+            Self::DuplicateLabel { .. } => "duplicate_label",
+            Self::NoMetricName => "no_metric_name",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+// === impl Usage ===
+
+impl Usage {
+    pub(super) fn new(config: WindowConfig) -> Self {
+        let millis = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+        Self {
+            retention_ms: millis(config.retention),
+            clock_step_ms: millis(config.max_clock_step),
+            config,
+            series: AtomicUsize::new(0),
+            strings: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            samples_appended: AtomicU64::new(0),
+            stale_markers: AtomicU64::new(0),
+            out_of_order: AtomicU64::new(0),
+            duplicates: AtomicU64::new(0),
+            out_of_bounds: AtomicU64::new(0),
+            series_limit_hits: AtomicU64::new(0),
+            target_limit_hits: AtomicU64::new(0),
+            memory_limit_hits: AtomicU64::new(0),
+            chunks_dropped_early: AtomicU64::new(0),
+            clock_steps: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes `bytes` if they are within the limit.
+    fn try_take(&self, bytes: usize) -> bool {
+        let limit = self.config.max_bytes;
+        self.bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(bytes).filter(|&sum| sum <= limit)
+            })
+            .is_ok()
+    }
+
+    /// Whether `bytes` more are within the limit.
+    pub(super) fn fits(&self, bytes: usize) -> bool {
+        bytes == 0 || self.bytes.load(Ordering::Relaxed).saturating_add(bytes) <= self.config.max_bytes
+    }
+
+    /// Takes `bytes` in any case.
+    pub(super) fn take(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn give_back(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether a target with `of_target` series may add one that costs `bytes`, which are taken then.
+    pub(super) fn admit(&self, of_target: usize, bytes: usize) -> Result<(), AppendError> {
+        let WindowConfig {
+            max_series,
+            max_series_per_target,
+            max_bytes,
+            ..
+        } = self.config;
+        let (counter, error) = if of_target >= max_series_per_target {
+            let limit = max_series_per_target;
+            (&self.target_limit_hits, AppendError::TargetSeriesLimit { limit })
+        } else if self.series.load(Ordering::Relaxed) >= max_series {
+            let limit = max_series;
+            (&self.series_limit_hits, AppendError::SeriesLimit { limit })
+        } else if !self.fits(bytes + FIRST_CHUNK) || !self.try_take(bytes) {
+            let limit = max_bytes;
+            (&self.memory_limit_hits, AppendError::MemoryLimit { limit })
+        } else {
+            return Ok(());
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Err(error)
+    }
+
+    pub(super) fn stats(&self) -> WindowStats {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        WindowStats {
+            series: self.series.load(Ordering::Relaxed),
+            strings: self.strings.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            samples_appended: load(&self.samples_appended),
+            stale_markers: load(&self.stale_markers),
+            out_of_order: load(&self.out_of_order),
+            duplicates: load(&self.duplicates),
+            out_of_bounds: load(&self.out_of_bounds),
+            series_limit_hits: load(&self.series_limit_hits),
+            target_limit_hits: load(&self.target_limit_hits),
+            memory_limit_hits: load(&self.memory_limit_hits),
+            chunks_dropped_early: load(&self.chunks_dropped_early),
+            clock_steps: load(&self.clock_steps),
+        }
+    }
+}

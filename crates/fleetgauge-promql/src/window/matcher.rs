@@ -1,0 +1,214 @@
+//! Which series a selector means: `name="value"`, `!=`, `=~` and `!~`.
+
+mod dialect;
+
+use std::fmt;
+
+use regex::{Regex, RegexBuilder};
+
+use super::label_set::LabelSet;
+
+/// One condition on one label.
+///
+/// A label that a series lacks counts as empty, as everywhere in PromQL.
+///
+/// ```
+/// use fleetgauge_promql::window::{MatchOp, Matcher};
+///
+/// let matcher = Matcher::new("pod", MatchOp::Regex, "vllm-.*")?;
+/// assert!(matcher.matches_value("vllm-0"));
+/// // The whole value must fit.
+/// assert!(!matcher.matches_value("my-vllm-0"));
+/// assert_eq!(matcher.to_string(), r#"pod=~"vllm-.*""#);
+/// # Ok::<(), fleetgauge_promql::window::MatcherError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Matcher {
+    name: String,
+    op: MatchOp,
+    value: String,
+    regex: Option<Regex>,
+}
+
+/// How a label's value is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MatchOp {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `=~`: the whole value fits the regular expression.
+    Regex,
+    /// `!~`
+    NotRegex,
+}
+
+/// A regular expression that cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("matcher of label {name:?} has an unusable regular expression {pattern:?}")]
+pub struct MatcherError {
+    name: String,
+    pattern: String,
+    #[source]
+    source: regex::Error,
+}
+
+/// Compiled, an expression may take so much memory.
+const MAX_REGEX_BYTES: usize = 1 << 20;
+
+// === impl Matcher ===
+
+impl Matcher {
+    /// The condition `name op value`.
+    ///
+    /// Regular expressions are those of RE2, which Prometheus uses: they must fit the whole value, `.` is
+    /// any character, and `\d`, `\s` and `\w` are ASCII
+    /// (<https://github.com/google/re2/wiki/Syntax>).
+    ///
+    /// *Errors*: [`MatcherError`] if the expression is malformed, or larger than 1 MiB when compiled.
+    pub fn new(name: &str, op: MatchOp, value: &str) -> Result<Self, MatcherError> {
+        let regex = match op {
+            MatchOp::Equal | MatchOp::NotEqual => None,
+            MatchOp::Regex | MatchOp::NotRegex => Some(compile(value).map_err(|source| MatcherError {
+                name: name.to_owned(),
+                pattern: value.to_owned(),
+                source,
+            })?),
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            op,
+            value: value.to_owned(),
+            regex,
+        })
+    }
+
+    /// The condition `name="value"`.
+    pub fn equal(name: &str, value: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            op: MatchOp::Equal,
+            value: value.to_owned(),
+            regex: None,
+        }
+    }
+
+    /// The label it looks at.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it compares.
+    pub fn op(&self) -> MatchOp {
+        self.op
+    }
+
+    /// What it compares with.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// Whether a value fits; `""` is that of an absent label.
+    pub fn matches_value(&self, value: &str) -> bool {
+        let fits = match &self.regex {
+            None => self.value == value,
+            Some(regex) => regex.is_match(value),
+        };
+        fits == matches!(self.op, MatchOp::Equal | MatchOp::Regex)
+    }
+
+    /// Whether a series fits.
+    pub fn matches(&self, labels: &LabelSet) -> bool {
+        self.matches_value(labels.get(&self.name).unwrap_or_default())
+    }
+}
+
+/// As PromQL writes it.
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let op = match self.op {
+            MatchOp::Equal => "=",
+            MatchOp::NotEqual => "!=",
+            MatchOp::Regex => "=~",
+            MatchOp::NotRegex => "!~",
+        };
+        write!(f, "{}{op}{:?}", self.name, self.value)
+    }
+}
+
+fn compile(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(&dialect::anchored(pattern)?)
+        .dot_matches_new_line(true)
+        .size_limit(MAX_REGEX_BYTES)
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_match_as_in_prometheus() {
+        use MatchOp::{Equal, NotEqual, NotRegex, Regex};
+        let check = |op, pattern: &str, fits: &[&str], others: &[&str]| {
+            let matcher = Matcher::new("a", op, pattern).expect("valid");
+            fits.iter()
+                .for_each(|v| assert!(matcher.matches_value(v), "{matcher} and {v:?}"));
+            others
+                .iter()
+                .for_each(|v| assert!(!matcher.matches_value(v), "{matcher} and {v:?}"));
+        };
+        check(Equal, "x", &["x"], &["", "xx"]);
+        check(Equal, "", &[""], &["x"]);
+        check(NotEqual, "x", &["", "y"], &["x"]);
+        check(Regex, "a|b", &["a", "b"], &["ab", "ba", ""]);
+        check(Regex, "", &[""], &["x"]);
+        check(Regex, ".*", &["", "a\nb"], &[]);
+        check(Regex, ".+", &["a\nb"], &[""]);
+        check(NotRegex, "a.*", &["", "ba"], &["a", "ab"]);
+        check(Regex, "(?i)AB", &["ab", "Ab"], &["abc"]);
+        check(Regex, "a$", &["a"], &["a\n"]);
+        // ASCII, where the crate would take any script.
+        check(Regex, r"\d", &["5"], &["٥"]);
+        check(Regex, r"\w", &["a", "_"], &["é", "ä"]);
+        check(Regex, r"\s", &[" "], &["\u{a0}"]);
+        check(Regex, r"[\d.]+\D", &["1.2é"], &["1.2"]);
+        check(Regex, r"[^\w]", &["é", "-"], &["a"]);
+        // Where the crate knows set operations and nested classes, RE2 has literals.
+        check(Regex, "[a&&b]", &["a", "&", "b"], &["c"]);
+        check(Regex, "[a[b]", &["a", "[", "b"], &["c"]);
+        check(Regex, "[[:alpha:]~~]", &["a", "~"], &["1"]);
+        check(Regex, "[+--]", &["+", ",", "-"], &["."]);
+        check(Regex, "[--/]", &["-", ".", "/"], &["+"]);
+        check(Regex, r"[\d-z]", &["1", "-", "z"], &["a"]);
+        check(Regex, r"[\x41-C^]", &["A", "B", "^"], &["D"]);
+        check(Regex, "[]a]", &["]", "a"], &["b"]);
+        check(Regex, r"\Qa.b\E.", &["a.bc"], &["aXbc"]);
+        check(Regex, "a{2}", &["aa"], &["a"]);
+        check(Regex, "a{2}?b{1,}?", &["aabb"], &["ab"]);
+        check(Regex, "a{,2}", &["a{,2}"], &["a"]);
+        check(Regex, "a{x", &["a{x"], &["a"]);
+        check(Regex, "(?i:a)(?P<n>b)(?s)c", &["Abc"], &["ABc"]);
+        check(Regex, r"\Qa.b", &["a.b"], &["aXb"]);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused() {
+        for pattern in [
+            "(",
+            "[",
+            "a**",
+            "a{2}*",
+            "a{2}{3}",
+            r"(?=a)",
+            r"\1",
+            "(?x) a",
+            ")(",
+            r"\C",
+            "a{1,1001}",
+            "((a{1000}){1000}){1000}",
+        ] {
+            assert!(Matcher::new("a", MatchOp::Regex, pattern).is_err(), "{pattern}");
+        }
+    }
+}

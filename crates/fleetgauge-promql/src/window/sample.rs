@@ -1,0 +1,126 @@
+//! One point of a series, and the newest one of each.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use fleetgauge_core::time::Timestamp;
+
+/// The bits of the value that says "this series went away", a NaN that no exposition can contain.
+///
+/// Source: <https://pkg.go.dev/github.com/prometheus/prometheus/model/value#pkg-constants>.
+pub const STALE_MARKER: u64 = 0x7ff0_0000_0000_0002;
+
+/// One point of a series.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// When it was taken.
+    pub timestamp: Timestamp,
+    /// The number, bit for bit as it was appended.
+    pub value: f64,
+}
+
+/// The newest sample of a series, published by one writer.
+///
+/// The writer fills the slot that readers do not look at, then points them there; a reader whose slot was
+/// pointed away from meanwhile looks again. A writer that is stopped anywhere stops no reader.
+#[derive(Debug, Default)]
+pub(super) struct Newest {
+    /// How often a sample was published; its last bit is the slot. 0 if none was.
+    published: AtomicU64,
+    slots: [(AtomicI64, AtomicU64); 2],
+}
+
+/// What is published when there is no sample any more. No sample can have its time.
+const NONE: (i64, u64) = (i64::MIN, 0);
+
+// === impl Sample ===
+
+impl Sample {
+    pub(super) fn new((millis, bits): (i64, u64)) -> Self {
+        Self {
+            timestamp: Timestamp::from_millis(millis),
+            value: f64::from_bits(bits),
+        }
+    }
+
+    /// Whether it says that the series went away. Every other NaN is a value.
+    pub fn is_stale(&self) -> bool {
+        self.value.to_bits() == STALE_MARKER
+    }
+}
+
+/// By the bits of the value: a NaN is equal to itself, and 0 is not −0.
+impl PartialEq for Sample {
+    fn eq(&self, other: &Self) -> bool {
+        (self.timestamp, self.value.to_bits()) == (other.timestamp, other.value.to_bits())
+    }
+}
+
+impl Eq for Sample {}
+
+// === impl Newest ===
+
+impl Newest {
+    /// For the writer alone.
+    pub(super) fn publish(&self, sample: Option<(i64, u64)>) {
+        let sample = sample.unwrap_or(NONE);
+        let next = self.published.load(Ordering::Relaxed) + 1;
+        let (time, value) = &self.slots[(next & 1) as usize];
+        // Release: who reads what is stored here also finds `published` moved on from the sample that was
+        // here before.
+        time.store(sample.0, Ordering::Release);
+        value.store(sample.1, Ordering::Release);
+        self.published.store(next, Ordering::Release);
+    }
+
+    pub(super) fn read(&self) -> Option<(i64, u64)> {
+        loop {
+            let published = self.published.load(Ordering::Acquire);
+            if published == 0 {
+                return None;
+            }
+            let (time, value) = &self.slots[(published & 1) as usize];
+            let sample = (time.load(Ordering::Acquire), value.load(Ordering::Acquire));
+            if self.published.load(Ordering::Relaxed) == published {
+                return (sample.0 != NONE.0).then_some(sample);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The value that belongs to a time, so that a torn sample shows.
+    fn value_at(time: i64) -> u64 {
+        (time as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    #[test]
+    fn the_newest_sample_is_never_half_of_another() {
+        let newest = Newest::default();
+        let last = 2_000_000;
+        std::thread::scope(|scope| {
+            scope.spawn(|| (1..=last).for_each(|time| newest.publish(Some((time, value_at(time))))));
+            let mut before = 0;
+            while before < last {
+                let Some((time, value)) = newest.read() else {
+                    continue;
+                };
+                assert_eq!(value, value_at(time), "at {time}");
+                assert!(time >= before, "{time} after {before}");
+                before = time;
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_withdrawn_is_gone() {
+        let newest = Newest::default();
+        assert_eq!(newest.read(), None);
+        newest.publish(Some((1, 2)));
+        assert_eq!(newest.read(), Some((1, 2)));
+        newest.publish(None);
+        assert_eq!(newest.read(), None);
+    }
+}

@@ -1,0 +1,156 @@
+//! Finds a target's series by their text as exposed, without reading their labels.
+//!
+//! A page lists its series in the same order at every scrape, so the text is compared with the one that came
+//! next the last time; only where that differs is it looked up. Texts and entries lie in the order of the
+//! page, and a scrape walks over both.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::series::Series;
+
+#[derive(Debug, Default)]
+pub(super) struct ScrapeCache {
+    text: String,
+    entries: Vec<Entry>,
+    table: HashTable<u32>,
+    hasher: RandomState,
+    /// The entry that is expected next.
+    expected: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) series: Arc<Series>,
+    start: u32,
+    end: u32,
+    /// The committed scrape that had it last; 0 if none did yet.
+    pub(super) seen: u32,
+    /// Whether it was in the last committed scrape, and has not been marked stale since.
+    pub(super) present: bool,
+    /// Whether it came without a timestamp of its own: only then its absence is told by a marker.
+    pub(super) tracked: bool,
+}
+
+// === impl ScrapeCache ===
+
+impl ScrapeCache {
+    /// Begins a page.
+    pub(super) fn rewind(&mut self) {
+        self.expected = 0;
+    }
+
+    #[inline]
+    pub(super) fn find(&mut self, text: &str) -> Option<u32> {
+        if let Some(entry) = self.entries.get(self.expected)
+            && self.text_of(entry) == text
+        {
+            self.expected += 1;
+            return Some(self.expected as u32 - 1);
+        }
+        self.look_up(text)
+    }
+
+    /// Adds a text that is not there. `None` if the texts exceed what 32-bit references reach.
+    pub(super) fn add(&mut self, text: &str, series: Arc<Series>) -> Option<u32> {
+        let at = u32::try_from(self.entries.len()).ok()?;
+        let start = u32::try_from(self.text.len()).ok()?;
+        let end = u32::try_from(self.text.len() + text.len()).ok()?;
+        self.text.push_str(text);
+        self.entries.push(Entry {
+            series,
+            start,
+            end,
+            seen: 0,
+            present: false,
+            tracked: false,
+        });
+        let Self {
+            text: texts,
+            entries,
+            table,
+            hasher,
+            ..
+        } = self;
+        let hash_of = |&at: &u32| {
+            let entry: &Entry = &entries[at as usize];
+            hasher.hash_one(&texts[entry.start as usize..entry.end as usize])
+        };
+        table.insert_unique(hasher.hash_one(text), at, hash_of);
+        self.expected = self.entries.len();
+        Some(at)
+    }
+
+    pub(super) fn entry_mut(&mut self, at: u32) -> &mut Entry {
+        &mut self.entries[at as usize]
+    }
+
+    pub(super) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.entries.iter_mut()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Keeps the entries that `keep` says.
+    pub(super) fn retain(&mut self, keep: impl Fn(&Entry) -> bool) {
+        let old = std::mem::take(&mut self.text);
+        self.entries.retain_mut(|entry| {
+            if !keep(entry) {
+                return false;
+            }
+            let start = self.text.len() as u32;
+            self.text.push_str(&old[entry.start as usize..entry.end as usize]);
+            (entry.start, entry.end) = (start, self.text.len() as u32);
+            true
+        });
+        self.text.shrink_to_fit();
+        self.entries.shrink_to_fit();
+        self.table.clear();
+        let Self {
+            text,
+            entries,
+            table,
+            hasher,
+            ..
+        } = self;
+        let hash_of = |&at: &u32| {
+            let entry: &Entry = &entries[at as usize];
+            hasher.hash_one(&text[entry.start as usize..entry.end as usize])
+        };
+        table.shrink_to(entries.len(), hash_of);
+        for at in 0..entries.len() as u32 {
+            table.insert_unique(hash_of(&at), at, hash_of);
+        }
+    }
+
+    /// Gives back what growing took in advance.
+    pub(super) fn shrink(&mut self) {
+        self.text.shrink_to_fit();
+        self.entries.shrink_to_fit();
+    }
+
+    /// *Unit*: bytes.
+    pub(super) fn heap_bytes(&self) -> usize {
+        // A table of capacity 7/8 holds five bytes a place.
+        self.text.capacity()
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.table.capacity() * 8 / 7 * 5
+    }
+
+    fn look_up(&mut self, text: &str) -> Option<u32> {
+        let hash = self.hasher.hash_one(text);
+        let same = |&at: &u32| self.text_of(&self.entries[at as usize]) == text;
+        let at = *self.table.find(hash, same)?;
+        self.expected = at as usize + 1;
+        Some(at)
+    }
+
+    fn text_of(&self, entry: &Entry) -> &str {
+        &self.text[entry.start as usize..entry.end as usize]
+    }
+}

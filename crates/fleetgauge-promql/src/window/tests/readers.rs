@@ -1,0 +1,133 @@
+//! Readers beside writers: what they see was written, in order, and nothing stops them.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::thread;
+
+use super::*;
+
+/// Says that a writer ended, also if it failed: else its readers would not end.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// The value that belongs to a time, so that a torn sample shows.
+fn value_at(millis: i64) -> f64 {
+    let bits = (millis as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    if millis % 3 == 0 {
+        (millis % 1_000) as f64
+    } else {
+        f64::from_bits(bits >> 2)
+    }
+}
+
+#[test]
+fn readers_see_a_prefix_of_what_is_written() {
+    let window = Window::new(WindowConfig::default().with_retention(minutes(10)));
+    let done = AtomicBool::new(false);
+    let text = "a{x=\"1\"}";
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _ended = Ended(&done);
+            let mut target = window.appender([("pod", "p")]);
+            for millis in 1..60_000i64 {
+                let time = Timestamp::from_millis(millis * 100);
+                let mut batch = target.scrape(time);
+                let value = value_at(time.as_millis());
+                batch.append(text, value, None, |l| read_labels(text, l)).unwrap();
+                batch.commit();
+                if millis % 1_000 == 0 {
+                    window.expire(time);
+                }
+            }
+        });
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let (start, end) = (Timestamp::from_millis(0), Timestamp::from_millis(i64::MAX));
+                let mut last = 0;
+                while !done.load(Ordering::Acquire) {
+                    let Some((series, newest)) = window.latest("a", end, Duration::MAX).pop() else {
+                        continue;
+                    };
+                    let newest_millis = newest.timestamp.as_millis();
+                    assert_eq!(newest.value.to_bits(), value_at(newest_millis).to_bits());
+                    assert!(newest_millis >= last, "the newest sample went back");
+                    last = newest_millis;
+                    let mut before = None;
+                    for sample in series.samples(start, end) {
+                        let millis = sample.timestamp.as_millis();
+                        assert_eq!(sample.value.to_bits(), value_at(millis).to_bits());
+                        assert!(
+                            before.is_none_or(|before| millis == before + 100),
+                            "a gap at {millis}"
+                        );
+                        before = Some(millis);
+                    }
+                    assert!(
+                        before >= Some(newest_millis),
+                        "the newest sample was not among all"
+                    );
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn readers_do_not_wait_for_a_writer_that_is_stopped() {
+    let window = Window::new(WindowConfig::default());
+    let mut target = window.appender([("pod", "p")]);
+    scrape(&mut target, at(0.0), &[("a", 1.0)]);
+    // A page is under way, and will not end before the readers do.
+    let mut batch = target.scrape(at(1.0));
+    batch.append("b", 1.0, None, |l| read_labels("b", l)).unwrap();
+    let window = &window;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            assert_eq!(window.latest("a", at(1.0), minutes(5)).len(), 1);
+            assert_eq!(window.select(&[], at(0.0), at(1.0)).len(), 1);
+        });
+    });
+    batch.commit();
+}
+
+/// Also guards against two calls of `expire` that take one metric away together: it was given back twice, and
+/// its successor with it.
+#[test]
+fn series_come_and_go_beside_readers() {
+    let window = Window::new(WindowConfig::default());
+    let done = AtomicBool::new(false);
+    let clock = AtomicI64::new(0);
+    let write = |writer: usize| {
+        for round in 0..150 {
+            let mut target = window.appender([("pod", format!("{writer}-{round}"))]);
+            let texts: Vec<_> = (0..20).map(|i| format!("m{}{{i=\"{i}\"}}", i % 4)).collect();
+            let page: Vec<_> = texts.iter().map(|t| (t.as_str(), 1.0)).collect();
+            let time = at(clock.fetch_add(300, Ordering::Relaxed) as f64);
+            let report = scrape(&mut target, time, &page);
+            // Where this thread was stopped for long, the other one's time made its page too old.
+            assert_eq!(report.appended + report.refused, 20, "{report:?}");
+            window.expire(time);
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _ended = Ended(&done);
+            thread::scope(|scope| {
+                scope.spawn(|| write(0));
+                scope.spawn(|| write(1));
+            });
+        });
+        while !done.load(Ordering::Acquire) {
+            let found = window.select(&[Matcher::equal("__name__", "m1")], at(0.0), at(1e6));
+            assert!(found.iter().all(|s| s.labels().metric_name() == "m1"));
+            window.latest("m2", at(1e6), Duration::MAX);
+        }
+    });
+    window.expire(at(1e6));
+    let stats = window.stats();
+    assert_eq!((stats.series, stats.strings, stats.bytes), (0, 0, 0));
+}

@@ -1,0 +1,86 @@
+//! What must hold for every page, however broken: shared by the property test and the fuzz target.
+
+use fleetgauge_promql::exposition::{Event, Format, Limits, Parser, Wanted};
+
+/// Reads `page` in every way and checks that the counts add up and agree.
+///
+/// # Panics
+/// When they do not.
+pub(crate) fn check(page: &[u8]) {
+    for format in [Format::Text, Format::OpenMetrics] {
+        let small = Limits::default()
+            .with_body_bytes(page.len() / 2)
+            .with_line_bytes(20)
+            .with_name_bytes(5)
+            .with_labels(1)
+            .with_label_value_bytes(3)
+            .with_samples(2)
+            .with_described_errors(1);
+        let all = read(&mut Parser::new(), format, page);
+        read(&mut Parser::new().with_limits(small), format, page);
+        let wanted = read(
+            &mut Parser::new().with_wanted(Wanted::new(["a", "up_total"])),
+            format,
+            page,
+        );
+        let selects = |sample: &&(String, _)| Wanted::new(["a", "up_total"]).selects(&sample.0);
+        let alone = page
+            .split(|&b| b == b'\n')
+            .flat_map(|line| read(&mut Parser::new(), format, line));
+        if format == Format::Text {
+            assert!(
+                alone.eq(all.iter().cloned()),
+                "a line says the same wherever it stands"
+            );
+        }
+        assert!(
+            all.iter().filter(selects).eq(&wanted),
+            "a filter gives what is there, and only that"
+        );
+    }
+}
+
+/// The samples: name, and what else they say.
+fn read(parser: &mut Parser, format: Format, body: &[u8]) -> Vec<(String, String)> {
+    let (mut samples, mut metadata) = (Vec::new(), 0);
+    let mut page = parser.page(format, body);
+    while let Some(event) = page.next() {
+        let Event::Sample(sample) = event else {
+            metadata += 1;
+            assert!(page.labels().is_none());
+            continue;
+        };
+        let Some(labels) = page.labels() else { continue };
+        assert!(labels.get("__name__").is_none());
+        let mut names: Vec<_> = labels.iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), labels.len());
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), labels.len(), "label names are unique");
+        assert!(!sample.name().is_empty() && !sample.series().is_empty());
+        assert!(std::str::from_utf8(body).is_err() || str_contains(body, sample.series()));
+        let rest = format!(
+            "{labels:?} {:?} {:?} {:?}",
+            sample.series(),
+            sample.value,
+            sample.timestamp
+        );
+        samples.push((sample.name().to_owned(), rest));
+    }
+    let report = page.finish();
+    assert_eq!((report.samples, report.metadata), (samples.len(), metadata));
+    let counted = report.samples + report.metadata + report.ignored + report.skipped + report.errors;
+    // Where a page is cut for its samples, the line of the one too many is neither given nor bad.
+    let uncounted = report.lines - counted;
+    assert!(uncounted == 0 || (uncounted == 1 && report.cut.is_some()));
+    assert!(report.first_errors.len() <= report.errors);
+    for error in &report.first_errors {
+        assert!(error.line >= 1 && error.line <= report.lines && error.column >= 1);
+        assert!(error.text.len() < 400);
+    }
+    samples
+}
+
+fn str_contains(body: &[u8], series: &str) -> bool {
+    std::str::from_utf8(body).is_ok_and(|body| body.contains(series))
+}
