@@ -363,6 +363,45 @@ async fn a_query_times_out_by_its_own_deadline_or_the_sources() {
     assert_eq!((after("own"), after("q")), (own, Duration::from_secs(10)));
 }
 
+#[tokio::test]
+async fn a_timeout_without_end_is_no_overflow() {
+    let mut config = CachedSourceConfig::default();
+    config.query_timeout = Duration::MAX;
+    let source = CachedSource::new(FixedBackend::new().answer("q", one(1.0)), config);
+    source
+        .query_list()
+        .must_register(QueryTemplate::promql("q", "up"));
+    assert!(
+        source
+            .refresh(q().wait_at_most(Duration::MAX))
+            .await
+            .is_complete()
+    );
+}
+
+/// Keeps the time itself, as a network client does.
+struct Impatient;
+
+impl Backend for Impatient {
+    async fn fetch(&self, query: &RenderedQuery) -> Result<Answer, FetchError> {
+        tokio::time::sleep(query.timeout).await;
+        Err(FetchError::Timeout { after: query.timeout })
+    }
+}
+
+/// Without a paused clock: what is left of the timeout is then always a little less than all of it.
+#[tokio::test]
+async fn a_timeout_names_what_was_configured_whoever_keeps_the_time() {
+    let after = Duration::from_millis(40);
+    let source = CachedSource::new(Impatient, CachedSourceConfig::default());
+    source
+        .query_list()
+        .must_register(QueryTemplate::promql("q", "up").timeout(after));
+    let results = source.refresh(q()).await;
+    let error = results["q"].as_ref().unwrap_err();
+    assert_eq!(error.to_string(), "query q: no answer within 40ms");
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_waits_no_longer_gets_what_is_there_and_the_rest_is_cached() {
     let source = retrying(

@@ -232,7 +232,7 @@ impl<B: Backend> CachedSource<B> {
                 )
             })
             .collect();
-        let deadline = spec.wait_at_most.map(|wait| (Instant::now() + wait, wait));
+        let deadline = spec.wait_at_most.map(|wait| (after_now(wait), wait));
         let mut results = Vec::with_capacity(flights.len());
         for (name, flight) in flights {
             let outcome = match flight {
@@ -348,11 +348,11 @@ impl<B: Backend> Inner<B> {
         // The semaphore is never closed.
         let _permit = self.permits.acquire().await.map_err(|_| FetchError::Aborted)?;
         let after = query.timeout;
-        let deadline = Instant::now() + after;
+        let deadline = after_now(after);
         let tries = async {
             let mut delays = self.config.retry.delays();
             loop {
-                query.timeout = deadline.saturating_duration_since(Instant::now());
+                query.timeout = whole_millis(deadline.saturating_duration_since(Instant::now()));
                 let error = match self.backend.fetch(query).await {
                     Err(error) if error.is_retryable() => error,
                     done => return done,
@@ -387,6 +387,19 @@ fn start(flight: impl Future<Output = ()> + Send + 'static) {
     {
         tokio::spawn(flight);
     }
+}
+
+/// The time `duration` from now; a year from now where it is longer, since clocks do not reach to the end of a
+/// `Duration`.
+fn after_now(duration: Duration) -> Instant {
+    Instant::now() + duration.min(Duration::from_secs(365 * 24 * 3600))
+}
+
+/// Rounded up, so that a backend that keeps the time itself is never ahead of the deadline, and names the
+/// timeout that was configured instead of what a few microseconds have left of it.
+fn whole_millis(duration: Duration) -> Duration {
+    let millis = duration.as_nanos().div_ceil(1_000_000);
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
 async fn wait(flight: &Flight, query: &RegisteredQuery, deadline: Option<(Instant, Duration)>) -> Landed {
