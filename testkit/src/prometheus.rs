@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -36,6 +37,7 @@ pub struct Prometheus {
 #[derive(Debug, Default)]
 pub struct Builder {
     data: Vec<String>,
+    data_files: Vec<PathBuf>,
     scrapes: Vec<Value>,
     config: Option<String>,
     setup: Setup,
@@ -63,6 +65,13 @@ impl Builder {
     #[must_use]
     pub fn open_metrics(mut self, text: impl Into<String>) -> Self {
         self.data.push(text.into());
+        self
+    }
+
+    /// Adds blocks from a file as of [`open_metrics`](Self::open_metrics), for what is too large for memory.
+    #[must_use]
+    pub fn open_metrics_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.data_files.push(file.into());
         self
     }
 
@@ -127,9 +136,13 @@ impl Builder {
     /// When `prometheus` or `promtool` is not installed, refuses its input, or does not become ready.
     pub fn start(self) -> Result<Prometheus> {
         let dir = process::temp_dir()?;
+        let mut files = self.data_files;
         for (index, text) in self.data.iter().enumerate() {
             let file = dir.path().join(format!("data-{index}.om"));
             write(&file, text)?;
+            files.push(file);
+        }
+        for file in files {
             let words = ["tsdb", "create-blocks-from", "openmetrics"].map(Into::into);
             process::run(PROMTOOL, &[&words[..], &[file, dir.path().join("data")]].concat())?;
         }

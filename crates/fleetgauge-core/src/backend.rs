@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::params::Params;
 use crate::query::{QueryName, QueryType};
@@ -36,6 +36,12 @@ pub struct RenderedQuery {
     pub params: Arc<Params>,
     /// How much time is left for the fetch.
     pub timeout: Duration,
+    /// When the caller asked; the fetch may begin later, when its turn has come.
+    pub asked_at: Instant,
+    /// How old the samples of the answer may be when it is asked for, where the caller said so
+    /// ([`RefreshSpec::max_age`](crate::source::RefreshSpec::max_age)). For backends that collect samples
+    /// themselves; one whose samples are collected elsewhere has no say in it.
+    pub max_age: Option<Duration>,
 }
 
 /// Why a backend has no answer.
@@ -108,6 +114,12 @@ pub enum FetchError {
         #[source]
         source: Option<SharedError>,
     },
+    /// What there is to ask is not known: discovery has failed, or has not answered yet.
+    #[error("targets not known: {detail}")]
+    Discovery {
+        /// Which discovery, and why.
+        detail: String,
+    },
     /// The answer exceeds a bound.
     #[error("answer too large: more than {limit} {unit}")]
     TooLarge {
@@ -143,12 +155,26 @@ impl RenderedQuery {
             text: text.into(),
             params: Arc::default(),
             timeout,
+            asked_at: Instant::now(),
+            max_age: None,
         }
     }
 
     /// Adds the caller's parameters.
     pub fn with_params(mut self, params: impl Into<Arc<Params>>) -> Self {
         self.params = params.into();
+        self
+    }
+
+    /// Sets how old the samples of the answer may be.
+    pub fn with_max_age(mut self, max_age: Duration) -> Self {
+        self.max_age = Some(max_age);
+        self
+    }
+
+    /// Sets when the caller asked.
+    pub fn with_asked_at(mut self, asked_at: Instant) -> Self {
+        self.asked_at = asked_at;
         self
     }
 }
@@ -188,6 +214,7 @@ impl FetchError {
             FetchError::RateLimited { .. } => "rate_limited",
             FetchError::Unavailable { .. } => "unavailable",
             FetchError::Malformed { .. } => "malformed",
+            FetchError::Discovery { .. } => "discovery",
             FetchError::TooLarge { .. } => "too_large",
             FetchError::Unsupported { .. } => "unsupported",
             FetchError::Aborted => "aborted",

@@ -5,6 +5,7 @@
 //! - what a number is: [`label`], [`sample`], [`time`], [`result`]
 //! - what is asked: [`params`], [`template`], [`query`], [`query_list`]
 //! - how it is had and kept: [`backend`], [`cache`], [`source`], [`registry`]
+//! - where it is scraped: [`target`]
 //! - whose it is: [`variant`]
 
 pub mod backend;
@@ -18,6 +19,7 @@ pub mod registry;
 pub mod result;
 pub mod sample;
 pub mod source;
+pub mod target;
 pub mod template;
 pub mod time;
 pub mod variant;

@@ -526,3 +526,60 @@ async fn preparing_checks_the_question_at_once() {
     source.refresh(q().params([("n", "a")])).await;
     assert_eq!(prepared.get().unwrap().result().len(), 1);
 }
+
+#[tokio::test]
+async fn a_flight_whose_answer_may_be_too_old_is_not_boarded() {
+    let gate = Gate::default();
+    let source = CachedSource::new(gate.clone(), CachedSourceConfig::default());
+    source.query_list().must_register(QueryTemplate::promql("q", "q"));
+    let ask = |max_age: Option<u64>| {
+        let source = source.clone();
+        let mut spec = RefreshSpec::queries(["q"]);
+        spec.max_age = max_age.map(Duration::from_secs);
+        tokio::spawn(async move { source.refresh(spec).await.is_complete() })
+    };
+    let mut callers = Vec::new();
+    let mut check = async |max_age: Option<u64>, flights: u64| {
+        let before = source.stats().queries;
+        callers.push(ask(max_age));
+        while source.stats().queries == before {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(source.stats().flights, flights, "{max_age:?}");
+    };
+    check(Some(10), 1).await;
+    check(Some(20), 1).await;
+    // Stricter than what is under way; then shared by those who are not stricter still.
+    check(Some(5), 2).await;
+    check(Some(6), 2).await;
+    check(Some(10), 2).await;
+    // "Now" is not served by what may be from before.
+    check(None, 3).await;
+    check(None, 3).await;
+    // What was collected "now" may have been under way, since when, nobody says.
+    check(Some(10), 4).await;
+    check(Some(0), 5).await;
+    // From here on: another moment.
+    check(Some(0), 6).await;
+    // That is fresh enough for "now".
+    check(None, 6).await;
+    gate.open(6);
+    for caller in callers {
+        assert!(caller.await.unwrap());
+    }
+    assert_eq!(source.stats().in_flight, 0);
+}
+
+#[tokio::test]
+async fn a_backend_is_told_when_it_was_asked_and_for_what_age() {
+    let fixed = FixedBackend::new().values("q", [([("pod", "a")], 1.0)]);
+    let source = fixed.clone().into_source();
+    source.query_list().must_register(QueryTemplate::promql("q", "q"));
+    let before = std::time::Instant::now();
+    source
+        .refresh(RefreshSpec::all().max_age(Duration::from_secs(7)))
+        .await;
+    let asked = &fixed.asked()[0];
+    assert_eq!(asked.max_age, Some(Duration::from_secs(7)));
+    assert!(asked.asked_at >= before && asked.asked_at <= std::time::Instant::now());
+}

@@ -256,6 +256,17 @@ impl Answer {
         self
     }
 
+    /// Sets `Content-Type` instead of the one it has; no effect on an answer that is no response.
+    #[must_use]
+    pub fn content_type(mut self, media: &str) -> Self {
+        if let Act::Respond(response) = &mut self.act {
+            response
+                .headers
+                .retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
+        }
+        self.header("Content-Type", media)
+    }
+
     /// Adds `Retry-After` in seconds.
     #[must_use]
     pub fn retry_after_seconds(self, seconds: u64) -> Self {

@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::flight::{Boarding, Flight, Flights, Landed, Pilot};
+use super::flight::{Boarding, Flight, Flights, Freshness, Landed, Pilot};
 use super::stats::Counts;
 use super::{MetricsSource, QueryError, RefreshResults, RefreshSpec, SourceStats};
 use crate::backend::{Backend, FetchError, RenderedQuery};
@@ -158,6 +158,7 @@ impl<B: Backend> CachedSource<B> {
         &self,
         query: &RegisteredQuery,
         params: &Arc<Params>,
+        freshness: Freshness,
         wants_fresh: bool,
     ) -> Result<Arc<Flight>, QueryError> {
         let counts = &self.0.counts;
@@ -166,7 +167,8 @@ impl<B: Backend> CachedSource<B> {
         let text = query
             .render(params)
             .inspect_err(|error| counts.failure(&error.clone().into()))?;
-        match self.0.flights.board(KeyRef::new(query, params), query.name()) {
+        let key = KeyRef::new(query, params);
+        match self.0.flights.board(key, query.name(), freshness) {
             Boarding::Passenger(flight) => {
                 counts.flights_shared.fetch_add(1, Ordering::Relaxed);
                 Ok(flight)
@@ -179,8 +181,10 @@ impl<B: Backend> CachedSource<B> {
                 counts.flights.fetch_add(1, Ordering::Relaxed);
                 let timeout = query.template().timeout.unwrap_or(self.0.config.query_timeout);
                 let query_type = query.template().query_type;
-                let rendered = RenderedQuery::new(query.name().clone(), query_type, text, timeout)
-                    .with_params(Arc::clone(params));
+                let mut rendered = RenderedQuery::new(query.name().clone(), query_type, text, timeout)
+                    .with_params(Arc::clone(params))
+                    .with_asked_at(freshness.asked_at);
+                rendered.max_age = freshness.max_age;
                 start(Arc::clone(&self.0).run(pilot, query.clone(), rendered));
                 Ok(flight)
             }
@@ -221,6 +225,7 @@ impl<B: Backend> CachedSource<B> {
         let counts = &self.0.counts;
         counts.refreshes.fetch_add(1, Ordering::Relaxed);
         let params = Arc::new(spec.params);
+        let freshness = Freshness::now(spec.max_age);
         let flights: Vec<_> = self
             .queries_of(spec.queries)
             .into_iter()
@@ -228,7 +233,7 @@ impl<B: Backend> CachedSource<B> {
                 let query = query.inspect_err(|error| counts.failure(error));
                 (
                     name,
-                    query.and_then(|query| Ok((self.fly(&query, &params, false)?, query))),
+                    query.and_then(|query| Ok((self.fly(&query, &params, freshness, false)?, query))),
                 )
             })
             .collect();
@@ -252,7 +257,10 @@ impl<B: Backend> CachedSource<B> {
             return Ok(value);
         }
         self.sweep_in_background();
-        self.fly(&query, &Arc::new(params.clone()), true)?.wait().await
+        let params = Arc::new(params.clone());
+        self.fly(&query, &params, Freshness::now(None), true)?
+            .wait()
+            .await
     }
 }
 

@@ -1,6 +1,8 @@
-//! One flight per key: whoever asks while a query is under way waits for the same answer.
+//! One flight per key: whoever asks while a query is under way waits for the same answer, unless that may be
+//! older than they accept.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use tokio::sync::Notify;
@@ -17,8 +19,16 @@ pub(super) type Landed = Result<Arc<CachedValue>, QueryError>;
 #[derive(Default)]
 pub(super) struct Flights(Mutex<HashMap<CacheKey, Arc<Flight>, BuildKeyHasher>>);
 
+/// What a caller asks of the age of samples, or what a flight was started for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Freshness {
+    pub(super) asked_at: Instant,
+    pub(super) max_age: Option<Duration>,
+}
+
 /// A query under way.
 pub(super) struct Flight {
+    freshness: Freshness,
     landed: OnceLock<Landed>,
     landing: Notify,
 }
@@ -40,16 +50,54 @@ pub(super) enum Boarding {
     Pilot(Pilot, Arc<Flight>),
 }
 
+// === impl Freshness ===
+
+impl Freshness {
+    pub(super) fn now(max_age: Option<Duration>) -> Self {
+        Self {
+            asked_at: Instant::now(),
+            max_age,
+        }
+    }
+
+    /// Whether an answer that was asked for so is fresh enough for `other`.
+    fn satisfies(self, other: Self) -> bool {
+        match (self.max_age, other.max_age) {
+            (None, None) => true,
+            // Collected for the flight, or for one that was under way: when that began, nobody says.
+            (None, Some(_)) => false,
+            // "Now" shares what is under way, but not what may be from before.
+            (Some(age), None) => age.is_zero(),
+            (Some(age), Some(accepted)) => {
+                // `asked_at - age`, without leaving what an `Instant` reaches.
+                self.asked_at + accepted.min(MAX_AGE) >= other.asked_at + age.min(MAX_AGE)
+            }
+        }
+    }
+}
+
+/// Longer than any sample is kept.
+const MAX_AGE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 // === impl Flights ===
 
 impl Flights {
-    /// The flight of `key`, or the duty to fly it.
-    pub(super) fn board(self: &Arc<Self>, key: KeyRef<'_>, query: &QueryName) -> Boarding {
+    /// The flight of `key` if its answer is fresh enough, or the duty to fly it. A flight whose answer may be
+    /// too old is left to its passengers; later callers board the new one.
+    pub(super) fn board(
+        self: &Arc<Self>,
+        key: KeyRef<'_>,
+        query: &QueryName,
+        freshness: Freshness,
+    ) -> Boarding {
         let mut flights = self.lock();
-        if let Some(flight) = flights.get(&key) {
+        if let Some(flight) = flights.get(&key)
+            && flight.freshness.satisfies(freshness)
+        {
             return Boarding::Passenger(Arc::clone(flight));
         }
         let flight = Arc::new(Flight {
+            freshness,
             landed: OnceLock::new(),
             landing: Notify::new(),
         });
@@ -103,7 +151,15 @@ impl Drop for Pilot {
             .flight
             .landed
             .set(Err(QueryError::fetch(&self.query, FetchError::Aborted)));
-        self.flights.lock().remove(&self.key);
+        // Unless a fresher flight has taken its place.
+        let mut flights = self.flights.lock();
+        if flights
+            .get(&self.key)
+            .is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
+        {
+            flights.remove(&self.key);
+        }
+        drop(flights);
         self.flight.landing.notify_waiters();
     }
 }

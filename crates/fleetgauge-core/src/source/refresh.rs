@@ -28,6 +28,11 @@ pub struct RefreshSpec {
     /// How long to wait for the batch. Queries that take longer are reported as timed out; they are
     /// finished and cached nevertheless. `None`: as long as the queries' own timeouts allow.
     pub wait_at_most: Option<Duration>,
+    /// How old the samples of the answers may be. `None`: collected now, or by what is under way already.
+    ///
+    /// For sources that collect samples themselves, as by scraping pods: they answer from what they have
+    /// where that is young enough. Others take no notice.
+    pub max_age: Option<Duration>,
 }
 
 /// What became of one query: an answer, which may be "no data", or a reason.
@@ -64,6 +69,12 @@ impl RefreshSpec {
     /// Bounds how long to wait for the batch.
     pub fn wait_at_most(mut self, wait: Duration) -> Self {
         self.wait_at_most = Some(wait);
+        self
+    }
+
+    /// Is content with samples up to this old; zero asks for ones collected from here on.
+    pub fn max_age(mut self, max_age: Duration) -> Self {
+        self.max_age = Some(max_age);
         self
     }
 }
