@@ -66,6 +66,8 @@ pub use page::Page;
 pub use report::{Cut, LineError, Reason, Report};
 pub use wanted::Wanted;
 
+pub(crate) use number::parse_float;
+
 /// Reads pages one after the other with the same limits and wishes, and reuses its memory from page to
 /// page.
 #[derive(Clone, Debug, Default)]

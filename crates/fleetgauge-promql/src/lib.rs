@@ -2,6 +2,30 @@
 //!
 //! - [`exposition`]: reads and prints what targets expose
 //! - [`window`]: keeps the newest samples of every series
+//! - [`engine`]: evaluates PromQL over them, or over any other [`queryable`]
+//!   - [`parse`]: from text to an expression whose types are checked
+//!   - [`label`], [`value`]: what answers are made of
+//! - [`store`]: samples of any age, from a file or a script
+//! - [`script`]: the language of Prometheus's engine tests: load these series, evaluate that, expect this
 
 pub mod exposition;
 pub mod window;
+
+pub mod engine;
+pub mod label;
+pub mod parse;
+pub mod queryable;
+pub mod script;
+pub mod store;
+pub mod value;
+
+mod aggregate;
+mod annotation;
+mod binary;
+mod function;
+mod selector;
+
+/// So that the example of the page compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/promql.md")]
+mod page {}

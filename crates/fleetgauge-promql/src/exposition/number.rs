@@ -21,6 +21,12 @@ pub(super) fn value(text: &[u8]) -> Result<(f64, usize), Reason> {
     }
 }
 
+/// The number that the whole of `text` is.
+pub(crate) fn parse_float(text: &str) -> Option<f64> {
+    let (value, length) = value(text.as_bytes()).ok()?;
+    (length == text.len()).then_some(value)
+}
+
 /// A timestamp in the unit of `format`. *Unit* of the result: milliseconds since the Unix epoch.
 #[inline]
 pub(super) fn timestamp(text: &str, format: Format) -> Result<i64, Reason> {

@@ -12,16 +12,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::code::{self, Code, Context};
 
 /// How many samples a chunk holds at most: what a reader of the newest few decodes in vain is half of it.
-pub(super) const MAX_SAMPLES: u32 = 240;
+pub(super) const MAX_SAMPLES: u32 = 120;
 /// Words of a series' first chunk: short-lived series cost little.
 pub(super) const FIRST_WORDS: usize = 12;
 const MIN_WORDS: usize = 7;
 const MAX_WORDS: usize = 64;
-/// Words before the bits: how many samples are published, the first one's time, its value.
+/// Words before the bits: what is published (how many samples there are, and in the upper half how many
+/// milliseconds they span), the first one's time, its value.
 const HEADER: usize = 3;
 const PUBLISHED: usize = 0;
 const FIRST_TIME: usize = 1;
 const FIRST_VALUE: usize = 2;
+/// A span that does not fit its half of a word.
+const LONG: u32 = u32::MAX;
 
 /// Cheap to clone; clones are the same chunk.
 #[derive(Clone, Debug)]
@@ -53,6 +56,12 @@ impl Chunk {
     /// When the first sample was taken.
     pub(super) fn first_time(&self) -> i64 {
         self.word(FIRST_TIME) as i64
+    }
+
+    /// Whether all of its samples so far were taken before `time`. It may say no where they were.
+    pub(super) fn ends_before(&self, time: i64) -> bool {
+        let span = (self.0[PUBLISHED].load(Ordering::Acquire) >> 32) as u32;
+        span != LONG && self.first_time().saturating_add(i64::from(span)) < time
     }
 
     pub(super) fn words(&self) -> usize {
@@ -130,7 +139,10 @@ impl Encoder {
         }
         self.context = context;
         self.samples += 1;
-        self.chunk.0[PUBLISHED].store(u64::from(self.samples), Ordering::Release);
+        let span = sample.0.checked_sub(self.chunk.first_time());
+        let span = span.and_then(|span| u32::try_from(span).ok()).unwrap_or(LONG);
+        let published = u64::from(span) << 32 | u64::from(self.samples);
+        self.chunk.0[PUBLISHED].store(published, Ordering::Release);
         true
     }
 
@@ -163,6 +175,13 @@ impl Encoder {
 }
 
 // === impl Decoder ===
+
+impl Decoder {
+    /// How many samples are left.
+    pub(super) fn len(&self) -> usize {
+        (self.published - self.read) as usize
+    }
+}
 
 impl Iterator for Decoder {
     type Item = (i64, u64);
@@ -262,12 +281,27 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_knows_when_it_ends() {
+        let (mut encoder, _) = encode(64, &[(1_000, 0), (2_000, 0), (5_000, 0)]);
+        let chunk = encoder.chunk().clone();
+        assert!(chunk.ends_before(5_001));
+        assert!(!chunk.ends_before(5_000));
+        assert!(encoder.push((5_000, 0), (6_000, 0)));
+        assert!(!chunk.ends_before(5_001));
+        // Fifty days: it does not say.
+        assert!(encoder.push((6_000, 0), (6_000 + 50 * 86_400_000, 0)));
+        assert!(!chunk.ends_before(i64::MAX));
+    }
+
+    #[test]
     fn a_constant_series_costs_two_bits_a_sample() {
-        let samples: Vec<_> = (0..240).map(|i| (i * 1000, 3.5f64.to_bits())).collect();
+        let samples: Vec<_> = (0..i64::from(MAX_SAMPLES))
+            .map(|i| (i * 1000, 3.5f64.to_bits()))
+            .collect();
         let (encoder, written) = encode(MAX_WORDS, &samples);
-        assert_eq!(written, 240);
+        assert_eq!(written, MAX_SAMPLES as usize);
         // The first interval is written at length.
-        assert_eq!(encoder.bit, 239 * 2 + 19 - 1);
+        assert_eq!(encoder.bit, (MAX_SAMPLES - 1) * 2 + 19 - 1);
     }
 
     fn value() -> impl Strategy<Value = u64> {

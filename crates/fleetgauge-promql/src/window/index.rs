@@ -8,14 +8,14 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::label_set::Symbols;
 use super::limit::{AppendError, Usage};
 use super::series::Series;
+use super::symbols::{self, Symbols};
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -29,6 +29,15 @@ pub(super) struct Index {
 pub(super) struct Metric {
     name: Arc<str>,
     blocks: ArcSwap<Blocks>,
+    /// What the last reader sorted; of no use any more once `blocks` has others.
+    sorted: ArcSwapOption<Sorted>,
+}
+
+/// The series of a metric sorted by labels, so that each query need not.
+#[derive(Debug)]
+pub(super) struct Sorted {
+    of: Arc<Blocks>,
+    series: Vec<Arc<Series>>,
 }
 
 type Blocks = Vec<Arc<Block>>;
@@ -72,7 +81,7 @@ impl Index {
         {
             return Ok(Arc::clone(&known.get().1));
         }
-        let own = labels.len() * size_of::<Arc<str>>();
+        let own = symbols::bytes_of_values(labels.len());
         usage.admit(of_target.load(Ordering::Relaxed), SERIES_BYTES + own)?;
         usage.series.fetch_add(1, Ordering::Relaxed);
         let before = symbols.heap_bytes();
@@ -127,6 +136,7 @@ impl Index {
         let metric = Arc::new(Metric {
             name: Arc::clone(&name),
             blocks: ArcSwap::default(),
+            sorted: ArcSwapOption::empty(),
         });
         usage.take(METRIC_BYTES + name.len());
         metrics.insert(name, Arc::clone(&metric));
@@ -144,7 +154,7 @@ impl Index {
                 entry.remove();
             }
             series.of_target().fetch_sub(1, Ordering::Relaxed);
-            usage.give_back(SERIES_BYTES + series.labels().heap_bytes());
+            usage.give_back(SERIES_BYTES + symbols::bytes_of_values(series.labels().len()));
         }
         usage.series.fetch_sub(gone.len(), Ordering::Relaxed);
         if tables.series.len() < tables.series.capacity() / 4 {
@@ -179,6 +189,24 @@ impl Metric {
         SeriesOfMetric(self.blocks.load_full())
     }
 
+    /// Its series as of now, sorted by labels.
+    pub(super) fn sorted(&self) -> Arc<Sorted> {
+        let now = self.series();
+        let is_current = |known: &Sorted| Arc::ptr_eq(&known.of, &now.0) && known.series.len() == now.len();
+        if let Some(known) = self.sorted.load_full().filter(|known| is_current(known)) {
+            return known;
+        }
+        let mut series: Vec<_> = now.iter().cloned().collect();
+        series.sort_unstable_by(|a, b| a.labels().cmp(b.labels()));
+        let sorted = Arc::new(Sorted { of: now.0, series });
+        self.sorted.store(Some(Arc::clone(&sorted)));
+        // Series that went meanwhile must not be held by it.
+        if !Arc::ptr_eq(&sorted.of, &self.blocks.load()) {
+            self.sorted.store(None);
+        }
+        sorted
+    }
+
     /// Under the index's lock, as the others that change it.
     fn push(&self, series: Arc<Series>) {
         let blocks = self.blocks.load();
@@ -208,6 +236,7 @@ impl Metric {
             .collect();
         let left = block.len();
         self.blocks.store(Arc::new(vec![Arc::new(block)]));
+        self.sorted.store(None);
         left
     }
 }
@@ -216,9 +245,22 @@ impl Metric {
 pub(super) struct SeriesOfMetric(Arc<Blocks>);
 
 impl SeriesOfMetric {
+    fn len(&self) -> usize {
+        let filled = |block: &Arc<Block>| block.partition_point(|place| place.get().is_some());
+        self.0.iter().map(filled).sum()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Series>> {
         self.0
             .iter()
             .flat_map(|block| block.iter().map_while(OnceLock::get))
+    }
+}
+
+// === impl Sorted ===
+
+impl Sorted {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Series>> {
+        self.series.iter()
     }
 }

@@ -78,7 +78,8 @@ pub struct WindowStats {
     /// Memory used.
     ///
     /// *Unit*: bytes, as asked of the allocator: samples, labels, index and the texts by which scrapers find
-    /// their series. What readers still hold of series that went is not counted.
+    /// their series. What readers still hold of
+    /// series that went is not counted, nor are the lists that queries sort (8 bytes a series).
     pub bytes: usize,
     /// Samples appended, staleness markers included.
     pub samples_appended: u64,

@@ -6,7 +6,7 @@ use std::fmt;
 
 use regex::{Regex, RegexBuilder};
 
-use super::label_set::LabelSet;
+use crate::label::LabelSet;
 
 /// One condition on one label.
 ///
@@ -136,7 +136,8 @@ impl fmt::Display for Matcher {
     }
 }
 
-fn compile(pattern: &str) -> Result<Regex, regex::Error> {
+/// The expression that fits a whole text where RE2's `pattern` does.
+pub(crate) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(&dialect::anchored(pattern)?)
         .dot_matches_new_line(true)
         .size_limit(MAX_REGEX_BYTES)

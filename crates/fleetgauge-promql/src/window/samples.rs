@@ -22,18 +22,19 @@ pub struct Samples {
 
 impl Samples {
     pub(super) fn new(chunks: Option<Arc<Box<[Chunk]>>>, from: i64, to: i64) -> Self {
-        // A chunk is passed over if the next one begins no later than the range.
-        let begun = chunks.as_ref().map_or(0, |chunks| {
-            chunks.partition_point(|chunk| chunk.first_time() <= from)
-        });
         Self {
-            next: begun.saturating_sub(1),
+            next: chunks.as_ref().map_or(0, |chunks| first_with(chunks, from)),
             chunks,
             current: None,
             from,
             to,
         }
     }
+}
+
+/// The first chunk that can have a sample at or after `from`.
+pub(super) fn first_with(chunks: &[Chunk], from: i64) -> usize {
+    chunks.partition_point(|chunk| chunk.ends_before(from))
 }
 
 impl Iterator for Samples {

@@ -75,10 +75,7 @@ impl ScrapeCache {
             hasher,
             ..
         } = self;
-        let hash_of = |&at: &u32| {
-            let entry: &Entry = &entries[at as usize];
-            hasher.hash_one(&texts[entry.start as usize..entry.end as usize])
-        };
+        let hash_of = hash_of(texts, entries, hasher);
         table.insert_unique(hasher.hash_one(text), at, hash_of);
         self.expected = self.entries.len();
         Some(at)
@@ -118,13 +115,10 @@ impl ScrapeCache {
             hasher,
             ..
         } = self;
-        let hash_of = |&at: &u32| {
-            let entry: &Entry = &entries[at as usize];
-            hasher.hash_one(&text[entry.start as usize..entry.end as usize])
-        };
-        table.shrink_to(entries.len(), hash_of);
+        let hash_of = hash_of(text, entries, hasher);
+        table.shrink_to(entries.len(), &hash_of);
         for at in 0..entries.len() as u32 {
-            table.insert_unique(hash_of(&at), at, hash_of);
+            table.insert_unique(hash_of(&at), at, &hash_of);
         }
     }
 
@@ -152,5 +146,13 @@ impl ScrapeCache {
 
     fn text_of(&self, entry: &Entry) -> &str {
         &self.text[entry.start as usize..entry.end as usize]
+    }
+}
+
+/// How the table of a cache with these texts and entries hashes an entry.
+fn hash_of(text: &str, entries: &[Entry], hasher: &RandomState) -> impl Fn(&u32) -> u64 {
+    move |&at| {
+        let entry = &entries[at as usize];
+        hasher.hash_one(&text[entry.start as usize..entry.end as usize])
     }
 }

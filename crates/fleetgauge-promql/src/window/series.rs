@@ -10,11 +10,12 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use fleetgauge_core::time::Timestamp;
 
+use crate::label::LabelSet;
+
 use super::chunk::{self, Chunk, Encoder};
-use super::label_set::LabelSet;
 use super::limit::Usage;
 use super::sample::{Newest, STALE_MARKER, Sample};
-use super::samples::Samples;
+use super::samples::{self, Samples};
 
 /// One series of the window. It stays readable for who holds it, also after the window has let it go.
 #[derive(Debug)]
@@ -88,6 +89,31 @@ impl Series {
     /// The samples from `from` to `to`, both included.
     pub fn samples(&self, from: Timestamp, to: Timestamp) -> Samples {
         Samples::new(self.chunks.load_full(), from.as_millis(), to.as_millis())
+    }
+
+    /// Appends the samples from `from` to `to`, both included, to `times` (in milliseconds) and `values`. Faster
+    /// than [`samples`](Self::samples).
+    pub fn read(&self, from: Timestamp, to: Timestamp, times: &mut Vec<i64>, values: &mut Vec<f64>) {
+        let (from, to) = (from.as_millis(), to.as_millis());
+        let chunks = self.chunks.load();
+        let Some(chunks) = chunks.as_ref() else { return };
+        for chunk in &chunks[samples::first_with(chunks, from)..] {
+            if chunk.first_time() > to {
+                return;
+            }
+            let decoder = chunk.decoder();
+            times.reserve(decoder.len());
+            values.reserve(decoder.len());
+            for (time, value) in decoder {
+                if time > to {
+                    return;
+                }
+                if time >= from {
+                    times.push(time);
+                    values.push(f64::from_bits(value));
+                }
+            }
+        }
     }
 
     /// Whether there can be a sample from `from` to `to`. It may say yes where a gap is.
@@ -209,8 +235,7 @@ impl Series {
     fn old_chunks(&self, cutoff: i64) -> usize {
         let chunks = self.chunks.load();
         let Some(chunks) = chunks.as_ref() else { return 0 };
-        let next_is_old = |pair: &&[Chunk]| pair[1].first_time() <= cutoff;
-        chunks.windows(2).take_while(next_is_old).count()
+        samples::first_with(chunks, cutoff).min(chunks.len().saturating_sub(1))
     }
 
     /// Begins a chunk with `sample`, and drops those that are out of the retention then.

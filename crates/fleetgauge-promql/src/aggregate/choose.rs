@@ -1,0 +1,197 @@
+//! Aggregations that choose among the series of a group and leave them as they are: `topk`, `bottomk`,
+//! `limitk` and `limit_ratio`.
+
+use std::cmp::Ordering;
+
+use crate::annotation::Annotations;
+use crate::engine::EvalError;
+use crate::function::GoFloat;
+use crate::parse::AggregateOp;
+use crate::value::{Vector, is_absent};
+
+use super::{Grouped, sample_hash};
+
+/// `params` is how many or which share to choose, at each step.
+pub(super) fn evaluate(
+    op: AggregateOp,
+    params: &[f64],
+    grouped: &Grouped,
+    notes: &mut Annotations,
+) -> Result<Vector, EvalError> {
+    let vector = &grouped.vector;
+    let width = vector.width();
+    check(op, params)?;
+    if op == AggregateOp::LimitRatio {
+        return Ok(by_ratio(params, vector, notes));
+    }
+    let mut chosen = Vector::with_capacity(width, vector.len());
+    for labels in &vector.labels {
+        chosen.push_absent(labels.clone());
+    }
+    let mut order = Vec::new();
+    let mut heap = Heap::new(op == AggregateOp::Bottomk);
+    for members in grouped.members().iter() {
+        for (step, &param) in params.iter().enumerate() {
+            // Below one nothing is chosen; beyond all of them, all are.
+            let count = if param < 1.0 {
+                0
+            } else {
+                members.len().min(param as usize)
+            };
+            let present = members
+                .iter()
+                .map(|&i| (vector.row(i)[step], i))
+                .filter(|(value, _)| !is_absent(*value));
+            heap.entries.clear();
+            match op {
+                AggregateOp::Limitk => heap.entries.extend(present.take(count)),
+                _ => present.for_each(|entry| heap.offer(entry, count)),
+            }
+            if width == 1 && op != AggregateOp::Limitk {
+                heap.sort_best_first();
+            }
+            for &(value, i) in &heap.entries {
+                chosen.row_mut(i)[step] = value;
+                order.push(i);
+            }
+        }
+    }
+    if width == 1 {
+        return Ok(chosen.reordered(&order));
+    }
+    chosen.retain_present();
+    Ok(chosen)
+}
+
+fn check(op: AggregateOp, params: &[f64]) -> Result<(), EvalError> {
+    for &param in params {
+        let why = match op {
+            AggregateOp::LimitRatio if param.is_nan() => "Ratio value is NaN".to_owned(),
+            AggregateOp::LimitRatio => continue,
+            _ if param.is_nan() => "Parameter value is NaN".to_owned(),
+            _ if param >= i64::MAX as f64 => format!("Scalar value {} overflows int64", GoFloat(param)),
+            _ if param <= i64::MIN as f64 => format!("Scalar value {} underflows int64", GoFloat(param)),
+            _ => continue,
+        };
+        return Err(EvalError::execution(why));
+    }
+    Ok(())
+}
+
+/// Each series has its place between 0 and 1, by its labels: a ratio takes those below it, a negative one the
+/// others, so that `r` and `r - 1` together take each series once.
+fn by_ratio(ratios: &[f64], vector: &Vector, notes: &mut Annotations) -> Vector {
+    let mut chosen = Vector::with_capacity(vector.width(), vector.len());
+    for &ratio in ratios {
+        if ratio.abs() > 1.0 && vector.len() > 0 {
+            notes.warn(format_args!(
+                "ratio value should be between -1 and 1, got {}, capping to {}",
+                GoFloat(ratio),
+                GoFloat(ratio.clamp(-1.0, 1.0))
+            ));
+        }
+    }
+    for (labels, row) in vector.rows() {
+        let place = sample_hash::hash(labels) as f64 / u64::MAX as f64;
+        let chosen_row = chosen.push_absent(labels.clone());
+        for ((to, &value), &ratio) in chosen_row.iter_mut().zip(row).zip(ratios) {
+            let ratio = ratio.clamp(-1.0, 1.0);
+            let takes = match ratio {
+                r if r > 0.0 => place < r,
+                r if r < 0.0 => place >= 1.0 + r,
+                _ => false,
+            };
+            if takes {
+                *to = value;
+            }
+        }
+    }
+    chosen.retain_present();
+    chosen
+}
+
+/// The best entries so far, the worst of them first: a binary heap that moves its entries as Go's does, so that
+/// of equal values the same stay.
+///
+/// Source: <https://pkg.go.dev/container/heap>.
+struct Heap {
+    entries: Vec<(f64, usize)>,
+    /// Whether small values are better than large ones.
+    smallest: bool,
+}
+
+// === impl Heap ===
+
+impl Heap {
+    fn new(smallest: bool) -> Self {
+        Self {
+            entries: Vec::new(),
+            smallest,
+        }
+    }
+
+    fn offer(&mut self, entry: (f64, usize), count: usize) {
+        if self.entries.len() < count {
+            self.entries.push(entry);
+            self.up(self.entries.len() - 1);
+        } else if let Some(&worst) = self.entries.first()
+            && (self.is_worse(worst.0, entry.0) || worst.0.is_nan() && !entry.0.is_nan())
+        {
+            self.entries[0] = entry;
+            self.down();
+        }
+    }
+
+    fn is_worse(&self, a: f64, b: f64) -> bool {
+        if self.smallest { a > b } else { a < b }
+    }
+
+    /// NaN is worst of all.
+    fn is_less(&self, a: usize, b: usize) -> bool {
+        let (a, b) = (self.entries[a].0, self.entries[b].0);
+        a.is_nan() || self.is_worse(a, b)
+    }
+
+    fn up(&mut self, mut at: usize) {
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            if !self.is_less(at, parent) {
+                break;
+            }
+            self.entries.swap(at, parent);
+            at = parent;
+        }
+    }
+
+    fn down(&mut self) {
+        let mut at = 0;
+        loop {
+            let left = 2 * at + 1;
+            if left >= self.entries.len() {
+                break;
+            }
+            let right = left + 1;
+            let child = if right < self.entries.len() && self.is_less(right, left) {
+                right
+            } else {
+                left
+            };
+            if !self.is_less(child, at) {
+                break;
+            }
+            self.entries.swap(at, child);
+            at = child;
+        }
+    }
+
+    fn sort_best_first(&mut self) {
+        let smallest = self.smallest;
+        self.entries.sort_by(|a, b| match (a.0.is_nan(), b.0.is_nan()) {
+            (false, false) => {
+                let order = a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal);
+                if smallest { order } else { order.reverse() }
+            }
+            (a, b) => a.cmp(&b),
+        });
+    }
+}

@@ -1,0 +1,80 @@
+//! `and`, `or` and `unless`: which series stay depends on whether the other side has a match, step by step.
+
+use crate::engine::{Budget, EvalError};
+use crate::label::Groups;
+use crate::parse::{BinaryOp, Matching};
+use crate::value::{ABSENT, Vector, is_absent};
+
+use super::matching::projection;
+
+pub(super) fn evaluate(
+    op: BinaryOp,
+    matching: &Matching,
+    mut left: Vector,
+    mut right: Vector,
+    budget: &mut Budget,
+) -> Result<Vector, EvalError> {
+    let mut groups = Groups::new(projection(matching));
+    if op == BinaryOp::Or {
+        let present = Presence::of(&left, &mut groups, budget)?;
+        present.mask(&mut right, &mut groups, false);
+        budget.take_result(left.len() + right.len(), left.width())?;
+        for (labels, row) in right.rows() {
+            left.push(labels.clone(), row);
+        }
+        // With one step, the right side has nothing that the left one has.
+        if left.width() > 1 {
+            left.merge_duplicates()?;
+        }
+        return Ok(left);
+    }
+    let present = Presence::of(&right, &mut groups, budget)?;
+    present.mask(&mut left, &mut groups, op == BinaryOp::And);
+    Ok(left)
+}
+
+/// Which groups have a sample at which step.
+struct Presence {
+    /// Group by group.
+    steps: Vec<bool>,
+    width: usize,
+}
+
+// === impl Presence ===
+
+impl Presence {
+    fn of(vector: &Vector, groups: &mut Groups, budget: &mut Budget) -> Result<Self, EvalError> {
+        let width = vector.width();
+        let mut steps = Vec::new();
+        for (labels, row) in vector.rows() {
+            let group = groups.add(labels);
+            if group * width == steps.len() {
+                budget.take_samples(width)?;
+                steps.resize(steps.len() + width, false);
+            }
+            for (present, &value) in steps[group * width..].iter_mut().zip(row) {
+                *present |= !is_absent(value);
+            }
+        }
+        Ok(Self { steps, width })
+    }
+
+    /// Keeps the samples of `vector` where its group is present, or where it is not.
+    fn mask(&self, vector: &mut Vector, groups: &mut Groups, keep_present: bool) {
+        for i in 0..vector.len() {
+            match groups.find(&vector.labels[i]) {
+                None if keep_present => vector.row_mut(i).fill(ABSENT),
+                None => {}
+                Some(group) => {
+                    let present = &self.steps[group * self.width..];
+                    for (value, &present) in vector.row_mut(i).iter_mut().zip(present) {
+                        if present != keep_present {
+                            *value = ABSENT;
+                        }
+                    }
+                }
+            }
+        }
+        vector.retain_present();
+    }
+}

@@ -1,0 +1,289 @@
+//! Evaluates PromQL as Prometheus 3 does.
+//!
+//! An expression is evaluated once for all steps of a query: every series is read once, and vectors are
+//! matched once, however many steps there are. What does not depend on the step (`@`) is evaluated once.
+//!
+//! Every query ends: what it may look at, compute and take is bounded, and a query beyond a bound has an
+//! error that names it. What Prometheus refuses is refused, in its words.
+//!
+//! ```
+//! use fleetgauge_core::time::Timestamp;
+//! use fleetgauge_promql::engine::{Engine, EngineConfig};
+//! use fleetgauge_promql::value::Value;
+//! use fleetgauge_promql::window::{Window, WindowConfig};
+//!
+//! let window = Window::new(WindowConfig::default());
+//! let now = Timestamp::from_secs_f64(1_763_930_000.0);
+//! for (pod, waiting) in [("a", 3.0), ("b", 4.0)] {
+//!     let mut target = window.appender([("pod", pod)]);
+//!     let mut page = target.scrape(now);
+//!     page.append("vllm:num_requests_waiting", waiting, None, |labels| {
+//!         labels.label("__name__", "vllm:num_requests_waiting");
+//!     })?;
+//!     page.commit();
+//! }
+//!
+//! let engine = Engine::new(EngineConfig::default());
+//! let answer = engine.instant(&window, "sum(vllm:num_requests_waiting)", now)?;
+//! let Value::Vector(vector) = answer.value else { panic!("a sum is a vector") };
+//! assert_eq!(vector[0].sample.value, 7.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod budget;
+mod cache;
+mod config;
+mod error;
+mod evaluator;
+mod range;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleetgauge_core::time::Timestamp;
+
+use crate::annotation::Annotations;
+use crate::parse::{Expr, Expression, ParseError, ValueType};
+use crate::queryable::Queryable;
+use crate::selector::{Buffer, Reader};
+use crate::value::{MatrixSeries, Operand, Steps, Value, Vector, VectorSample, is_absent};
+use crate::window::Sample;
+
+pub use config::EngineConfig;
+pub use error::{Bound, EvalError};
+
+pub(crate) use budget::Budget;
+pub(crate) use evaluator::drop_names;
+
+use cache::ParsedQueries;
+use evaluator::Evaluator;
+
+/// Evaluates queries within bounds, and keeps those it parsed.
+///
+/// Cheap to clone; clones share the parsed queries.
+#[derive(Clone, Debug)]
+pub struct Engine(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: EngineConfig,
+    parsed: ParsedQueries,
+}
+
+/// An answer, and what came with it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// The answer.
+    pub value: Value,
+    /// What is probably wrong with the query or its data, as Prometheus says it.
+    pub warnings: Vec<String>,
+    /// What is worth a look, as Prometheus says it.
+    pub infos: Vec<String>,
+    /// How many samples were looked at and computed.
+    pub samples: usize,
+}
+
+// === impl Engine ===
+
+impl Engine {
+    /// An engine with these bounds.
+    pub fn new(config: EngineConfig) -> Self {
+        let parsed = ParsedQueries::new(config.parsed_queries);
+        Self(Arc::new(Inner { config, parsed }))
+    }
+
+    /// Parses and checks a query without evaluating it.
+    ///
+    /// *Errors*: [`ParseError`], with the place.
+    pub fn parse(&self, query: &str) -> Result<Arc<Expression>, ParseError> {
+        self.0.parsed.get_or_parse(query)
+    }
+
+    /// Evaluates a query at one time.
+    ///
+    /// *Errors*: [`EvalError`]
+    pub fn instant(&self, data: &dyn Queryable, query: &str, at: Timestamp) -> Result<Evaluation, EvalError> {
+        let expression = self.parse(query)?;
+        let steps = Steps::instant(at.as_millis());
+        let mut evaluator = self.evaluator(data, &steps);
+        let value = evaluator.instant(expression.root(), &steps)?;
+        Ok(evaluator.finish(value))
+    }
+
+    /// Evaluates a query from `start` to `end`, both included, every `step`.
+    ///
+    /// *Shape*: [`Value::Matrix`]. A scalar is a series without labels.
+    ///
+    /// *Errors*: [`EvalError`]; also if the query is a string or a range vector, if `end` is before `start`,
+    /// or if `step` is less than a millisecond.
+    pub fn range(
+        &self,
+        data: &dyn Queryable,
+        query: &str,
+        start: Timestamp,
+        end: Timestamp,
+        step: Duration,
+    ) -> Result<Evaluation, EvalError> {
+        let expression = self.parse(query)?;
+        let kind = expression.value_type();
+        if !matches!(kind, ValueType::Scalar | ValueType::InstantVector) {
+            let why = format!(
+                "invalid expression type \"{kind}\" for range query, must be Scalar or instant Vector"
+            );
+            return Err(EvalError::execution(why));
+        }
+        let steps = self.steps(start, end, step)?;
+        let mut evaluator = self.evaluator(data, &steps);
+        let value = match evaluator.evaluate(expression.root(), &steps)? {
+            Operand::Scalar(values) => {
+                let mut vector = Vector::new(steps.count);
+                vector.push(Default::default(), &values);
+                matrix(&vector, &steps)
+            }
+            Operand::Vector(vector) => matrix(&vector, &steps),
+            Operand::Text(_) => return Err(EvalError::execution("a string has no steps")),
+        };
+        Ok(evaluator.finish(Value::Matrix(value)))
+    }
+
+    fn steps(&self, start: Timestamp, end: Timestamp, step: Duration) -> Result<Steps, EvalError> {
+        let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
+        if step == 0 {
+            return Err(EvalError::execution(
+                "zero or negative query resolution step widths are not accepted. Try a positive integer",
+            ));
+        }
+        let span = i128::from(end.as_millis()) - i128::from(start.as_millis());
+        if span < 0 {
+            return Err(EvalError::execution(
+                "end timestamp must not be before start time",
+            ));
+        }
+        let limit = self.0.config.max_steps;
+        match usize::try_from(span / i128::from(step)) {
+            // As many intervals as that, and so a step more, as Prometheus counts.
+            Ok(intervals) if intervals <= limit => Ok(Steps {
+                start: start.as_millis(),
+                step,
+                count: intervals + 1,
+                until: end.as_millis(),
+            }),
+            _ => Err(EvalError::Bound {
+                bound: Bound::Steps,
+                limit,
+            }),
+        }
+    }
+
+    fn evaluator<'a>(&'a self, data: &'a dyn Queryable, steps: &Steps) -> Evaluator<'a> {
+        let config = &self.0.config;
+        Evaluator {
+            reader: Reader {
+                data,
+                lookback: config.lookback,
+                query: (steps.start, steps.until),
+            },
+            config,
+            budget: Budget::new(config),
+            notes: Annotations::default(),
+        }
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new(EngineConfig::default())
+    }
+}
+
+// === impl Evaluator: answers ===
+
+impl Evaluator<'_> {
+    fn instant(&mut self, root: &Expr, steps: &Steps) -> Result<Value, EvalError> {
+        let at = Timestamp::from_millis(steps.start);
+        let sample = |value| Sample { timestamp: at, value };
+        if root.value_type() == ValueType::RangeVector {
+            return self.range_vector(root, steps).map(Value::Matrix);
+        }
+        Ok(match self.evaluate(root, steps)? {
+            Operand::Scalar(values) => Value::Scalar(sample(values.first().copied().unwrap_or(f64::NAN))),
+            Operand::Text(text) => Value::Text {
+                at,
+                text: text.to_string(),
+            },
+            Operand::Vector(vector) => {
+                let present = vector.rows().filter(|(_, row)| !is_absent(row[0]));
+                let mut samples: Vec<_> = present
+                    .map(|(labels, row)| VectorSample {
+                        labels: labels.clone(),
+                        sample: sample(row[0]),
+                    })
+                    .collect();
+                if !root.is_ordered() {
+                    samples.sort_by(|a, b| a.labels.cmp(&b.labels));
+                }
+                Value::Vector(samples)
+            }
+        })
+    }
+
+    fn range_vector(&mut self, root: &Expr, steps: &Steps) -> Result<Vec<MatrixSeries>, EvalError> {
+        let ranges = self.ranges(root, steps)?;
+        let mut buffer = Buffer::default();
+        let mut matrix = Vec::with_capacity(ranges.len());
+        for i in 0..ranges.len() {
+            ranges.read(i, &mut buffer, &mut self.budget)?;
+            let Some(window) = ranges.windows(&buffer).next() else {
+                continue;
+            };
+            let (from, to) = window.samples;
+            if from < to {
+                let samples = buffer.times[from..to].iter().zip(&buffer.values[from..to]);
+                matrix.push(MatrixSeries {
+                    labels: ranges.labels(i).clone(),
+                    samples: samples.map(|(&time, &value)| sample_at(time, value)).collect(),
+                });
+            }
+        }
+        matrix.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(matrix)
+    }
+
+    fn finish(self, value: Value) -> Evaluation {
+        let (warnings, infos) = self.notes.into_parts();
+        Evaluation {
+            value,
+            warnings,
+            infos,
+            samples: self.budget.used(),
+        }
+    }
+}
+
+fn matrix(vector: &Vector, steps: &Steps) -> Vec<MatrixSeries> {
+    let mut matrix: Vec<_> = vector
+        .rows()
+        .map(|(labels, row)| MatrixSeries {
+            labels: labels.clone(),
+            samples: steps
+                .iter()
+                .zip(row)
+                .filter(|(_, value)| !is_absent(**value))
+                .map(|(time, &value)| sample_at(time, value))
+                .collect(),
+        })
+        .filter(|series| !series.samples.is_empty())
+        .collect();
+    matrix.sort_by(|a, b| a.labels.cmp(&b.labels));
+    matrix
+}
+
+fn sample_at(time: i64, value: f64) -> Sample {
+    Sample {
+        timestamp: Timestamp::from_millis(time),
+        value,
+    }
+}

@@ -1,0 +1,88 @@
+//! How an engine evaluates, and how much it may take.
+
+use std::time::Duration;
+
+use fleetgauge_core::time::Clock;
+
+/// How an [`Engine`](super::Engine) evaluates, and how much one query may take.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EngineConfig {
+    /// How old the newest sample of a series may be to count. Default: 5 minutes, as in Prometheus.
+    pub lookback: Duration,
+    /// The step of a subquery that names none. Default: 1 minute, as in Prometheus.
+    pub subquery_step: Duration,
+    /// How many samples a query may look at and compute, all of its operations together. Default: 50 million.
+    pub max_samples: usize,
+    /// How many series a query may select, and each of its operations may make. Default: 500,000.
+    pub max_series: usize,
+    /// How many steps a range query may have between its start and end. Default: 11,000, as in Prometheus.
+    pub max_steps: usize,
+    /// How long a query may take. Default: 10 seconds.
+    pub timeout: Duration,
+    /// How many parsed queries are kept. Default: 256.
+    pub parsed_queries: usize,
+    /// Where `timeout` is read.
+    pub clock: Clock,
+}
+
+// === impl EngineConfig ===
+
+impl EngineConfig {
+    /// With another [`lookback`](Self::lookback).
+    pub fn with_lookback(mut self, lookback: Duration) -> Self {
+        self.lookback = lookback;
+        self
+    }
+
+    /// With another [`subquery_step`](Self::subquery_step).
+    pub fn with_subquery_step(mut self, step: Duration) -> Self {
+        self.subquery_step = step;
+        self
+    }
+
+    /// With another [`max_samples`](Self::max_samples).
+    pub fn with_max_samples(mut self, samples: usize) -> Self {
+        self.max_samples = samples;
+        self
+    }
+
+    /// With another [`max_series`](Self::max_series).
+    pub fn with_max_series(mut self, series: usize) -> Self {
+        self.max_series = series;
+        self
+    }
+
+    /// With another [`max_steps`](Self::max_steps).
+    pub fn with_max_steps(mut self, steps: usize) -> Self {
+        self.max_steps = steps;
+        self
+    }
+
+    /// With another [`timeout`](Self::timeout).
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// With another [`clock`](Self::clock).
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            lookback: Duration::from_secs(5 * 60),
+            subquery_step: Duration::from_secs(60),
+            max_samples: 50_000_000,
+            max_series: 500_000,
+            max_steps: 11_000,
+            timeout: Duration::from_secs(10),
+            parsed_queries: 256,
+            clock: Clock::system(),
+        }
+    }
+}

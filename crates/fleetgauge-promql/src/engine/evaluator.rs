@@ -1,0 +1,263 @@
+//! Walks the tree of a query, every expression once for all steps.
+
+use crate::aggregate;
+use crate::annotation::Annotations;
+use crate::binary;
+use crate::function::{self, CallContext, absent};
+use crate::label::{LabelSet, METRIC_NAME, Projection};
+use crate::parse::{Aggregate, Binary, Call, Expr, Subquery, ValueType};
+use crate::selector::{Buffer, Give, Ranges, Reader};
+use crate::value::{ABSENT, Operand, Steps, Vector, is_absent};
+
+use super::range;
+use super::{Budget, EngineConfig, EvalError};
+
+/// One evaluation under way.
+pub(super) struct Evaluator<'a> {
+    pub(super) reader: Reader<'a>,
+    pub(super) config: &'a EngineConfig,
+    pub(super) budget: Budget,
+    pub(super) notes: Annotations,
+}
+
+// === impl Evaluator ===
+
+// Each kind of expression is a function of its own, so that the stack of a deep query stays small.
+impl Evaluator<'_> {
+    /// Evaluates what is no range vector.
+    pub(super) fn evaluate(&mut self, expr: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
+        match expr {
+            Expr::Number(value) => Ok(Operand::Scalar(vec![*value; steps.count])),
+            Expr::Text(text) => Ok(Operand::Text(text.clone())),
+            Expr::Selector(selector) => {
+                let budget = &mut self.budget;
+                let vector = self.reader.instant(selector, steps, Give::Value, budget)?;
+                Ok(Operand::Vector(vector))
+            }
+            Expr::Call(call) => self.call(call, steps),
+            Expr::Aggregate(aggregate) => self.aggregate(aggregate, steps),
+            Expr::Negate(inner) => self.negate(inner, steps),
+            Expr::Binary(binary) => self.binary(binary, steps),
+            Expr::Once(inner) => self.once(inner, steps),
+            Expr::Range(_) | Expr::Subquery(_) => Err(mismatch()),
+        }
+    }
+
+    /// The series of a range vector.
+    pub(super) fn ranges(&mut self, expr: &Expr, steps: &Steps) -> Result<Ranges, EvalError> {
+        match expr.unwrapped() {
+            Expr::Range(range) => {
+                let budget = &mut self.budget;
+                self.reader.ranges(&range.selector, range.range, steps, budget)
+            }
+            Expr::Subquery(subquery) => self.subquery(subquery, steps),
+            _ => Err(mismatch()),
+        }
+    }
+
+    fn vector(&mut self, expr: &Expr, steps: &Steps) -> Result<Vector, EvalError> {
+        match self.evaluate(expr, steps)? {
+            Operand::Vector(vector) => Ok(vector),
+            _ => Err(mismatch()),
+        }
+    }
+
+    fn aggregate(&mut self, aggregate: &Aggregate, steps: &Steps) -> Result<Operand, EvalError> {
+        let param = match &aggregate.param {
+            Some(param) => Some(self.evaluate(param, steps)?),
+            None => None,
+        };
+        let vector = self.vector(&aggregate.expr, steps)?;
+        let (budget, notes) = (&mut self.budget, &mut self.notes);
+        let result = aggregate::evaluate(aggregate.op, &aggregate.grouping, param, vector, budget, notes)?;
+        Ok(Operand::Vector(result))
+    }
+
+    fn binary(&mut self, binary: &Binary, steps: &Steps) -> Result<Operand, EvalError> {
+        let left = self.evaluate(&binary.left, steps)?;
+        let right = self.evaluate(&binary.right, steps)?;
+        binary::evaluate(binary, left, right, &mut self.budget)
+    }
+
+    fn negate(&mut self, inner: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
+        match self.evaluate(inner, steps)? {
+            Operand::Scalar(mut values) => {
+                values.iter_mut().for_each(|value| *value = -*value);
+                Ok(Operand::Scalar(values))
+            }
+            Operand::Vector(mut vector) => {
+                for value in vector.values_mut().iter_mut().filter(|value| !is_absent(**value)) {
+                    *value = -*value;
+                }
+                if drop_names(&mut vector) {
+                    vector.refuse_duplicates()?;
+                }
+                Ok(Operand::Vector(vector))
+            }
+            Operand::Text(_) => Err(mismatch()),
+        }
+    }
+
+    /// What has one value is evaluated at one step and holds for all.
+    fn once(&mut self, inner: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
+        if steps.count == 1 {
+            return self.evaluate(inner, steps);
+        }
+        match self.evaluate(inner, &Steps::instant(steps.start))? {
+            Operand::Scalar(values) => {
+                let value = values.first().copied().unwrap_or(f64::NAN);
+                Ok(Operand::Scalar(vec![value; steps.count]))
+            }
+            Operand::Vector(vector) => {
+                self.budget.take_result(vector.len(), steps.count)?;
+                let mut all = Vector::with_capacity(steps.count, vector.len());
+                for (labels, row) in vector.rows() {
+                    all.push_absent(labels.clone()).fill(row[0]);
+                }
+                Ok(Operand::Vector(all))
+            }
+            text => Ok(text),
+        }
+    }
+
+    /// The inner expression is evaluated once, at all steps that any of the outer steps looks back on. They
+    /// lie at multiples of the subquery's own step, whatever the query's.
+    fn subquery(&mut self, subquery: &Subquery, steps: &Steps) -> Result<Ranges, EvalError> {
+        let default = i64::try_from(self.config.subquery_step.as_millis()).unwrap_or(i64::MAX);
+        let step = subquery.step.unwrap_or(default).max(1);
+        let times = self.reader.times(subquery.shift, steps);
+        let (first, last) = (times.get(0), times.until());
+        let begin = first.saturating_sub(subquery.range);
+        // The first multiple after the open left end.
+        let start = begin.div_euclid(step).saturating_add(1).saturating_mul(step);
+        let span = i128::from(last) - i128::from(start);
+        let count = if span < 0 { 0 } else { span / i128::from(step) + 1 };
+        let inner = Steps {
+            start,
+            step,
+            count: usize::try_from(count).unwrap_or(usize::MAX),
+            until: last,
+        };
+        let rows = if inner.count == 0 {
+            Vector::new(0)
+        } else {
+            // Also a subquery without series costs a number a step.
+            self.budget.take_result(1, inner.count)?;
+            self.vector(&subquery.expr, &inner)?
+        };
+        Ok(Ranges::of_rows(rows, inner, times, subquery.range))
+    }
+
+    // --- functions ---
+
+    fn call(&mut self, call: &Call, steps: &Steps) -> Result<Operand, EvalError> {
+        match (call.function.name, &call.args[..]) {
+            ("absent", [arg]) => self.absent(arg, steps),
+            ("absent_over_time", [arg]) => self.absent_over_time(arg, steps),
+            ("timestamp", [arg]) => self.timestamp(arg, steps),
+            (_, args) if args.iter().any(|arg| arg.value_type() == ValueType::RangeVector) => {
+                self.over_range(call, steps)
+            }
+            (name, args) => {
+                let args = args.iter().map(|arg| self.evaluate(arg, steps));
+                let args = args.collect::<Result<Vec<_>, _>>()?;
+                let notes = &mut self.notes;
+                function::call(name, args, &mut CallContext { steps, notes })
+            }
+        }
+    }
+
+    fn over_range(&mut self, call: &Call, steps: &Steps) -> Result<Operand, EvalError> {
+        let name = call.function.name;
+        let spec = function::range_function(name)
+            .ok_or_else(|| EvalError::execution(format!("function {name:?} is not supported here")))?;
+        let (mut params, mut ranges) = (Vec::new(), None);
+        for arg in &call.args {
+            if arg.value_type() == ValueType::RangeVector {
+                ranges = Some(self.ranges(arg, steps)?);
+                continue;
+            }
+            match self.evaluate(arg, steps)? {
+                Operand::Scalar(values) => params.push(values),
+                _ => return Err(mismatch()),
+            }
+        }
+        let ranges = ranges.ok_or_else(mismatch)?;
+        let vector = range::evaluate(&spec, &ranges, &params, steps, &mut self.budget, &mut self.notes)?;
+        Ok(Operand::Vector(vector))
+    }
+
+    fn absent(&mut self, arg: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
+        let vector = self.vector(arg, steps)?;
+        Ok(Operand::Vector(absent::absent(&vector, labels_of_absent(arg))))
+    }
+
+    fn absent_over_time(&mut self, arg: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
+        let ranges = self.ranges(arg, steps)?;
+        let mut present = Vector::new(steps.count);
+        let row = present.push_absent(LabelSet::empty());
+        let mut samples = Buffer::default();
+        for i in 0..ranges.len() {
+            ranges.read(i, &mut samples, &mut self.budget)?;
+            for (present, window) in row.iter_mut().zip(ranges.windows(&samples)) {
+                if window.samples.0 < window.samples.1 {
+                    *present = 1.0;
+                }
+            }
+        }
+        Ok(Operand::Vector(absent::absent(&present, labels_of_absent(arg))))
+    }
+
+    /// The time of the sample itself if the argument is a selector; else that of the step.
+    fn timestamp(&mut self, arg: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
+        let mut vector = match arg.unwrapped() {
+            Expr::Selector(selector) => {
+                let budget = &mut self.budget;
+                self.reader.instant(selector, steps, Give::Timestamp, budget)?
+            }
+            _ => {
+                let mut vector = self.vector(arg, steps)?;
+                let times: Vec<f64> = steps.iter().map(|at| at as f64 / 1000.0).collect();
+                for row in vector.values_mut().chunks_exact_mut(times.len()) {
+                    for (value, time) in row.iter_mut().zip(&times) {
+                        *value = if is_absent(*value) { ABSENT } else { *time };
+                    }
+                }
+                vector
+            }
+        };
+        if drop_names(&mut vector) {
+            vector.merge_duplicates()?;
+        }
+        Ok(Operand::Vector(vector))
+    }
+}
+
+/// The parser checks types, so no query leads here.
+fn mismatch() -> EvalError {
+    EvalError::execution("an operand is not of the type that was checked")
+}
+
+/// Takes the metric names away. `false` if that cannot have made two label sets equal.
+pub(crate) fn drop_names(vector: &mut Vector) -> bool {
+    let mut name = Projection::keep(&[METRIC_NAME.into()]);
+    let mut without = Projection::without_name();
+    let Some(first) = vector.labels.first().cloned() else {
+        return false;
+    };
+    let mut differ = false;
+    for labels in &mut vector.labels {
+        differ = differ || !name.agrees(&first, labels);
+        *labels = without.apply(labels);
+    }
+    differ
+}
+
+/// What the selector says outright of what is not there; nothing if it is no selector.
+fn labels_of_absent(arg: &Expr) -> LabelSet {
+    match arg.unwrapped() {
+        Expr::Selector(selector) => absent::labels(&selector.matchers),
+        Expr::Range(range) => absent::labels(&range.selector.matchers),
+        _ => LabelSet::empty(),
+    }
+}

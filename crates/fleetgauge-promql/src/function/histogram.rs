@@ -1,0 +1,221 @@
+//! Classic histograms: `histogram_quantile` over the series that differ in `le` alone.
+//!
+//! Which series belong together is found once for all steps; at each step those count that have a sample.
+
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+
+use super::bucket::{self, Bucket};
+use super::quantile::warn_of_quantile;
+use crate::annotation::Annotations;
+use crate::engine::EvalError;
+use crate::exposition::parse_float;
+use crate::label::{LabelSet, Projection};
+use crate::value::{ABSENT, Vector, is_absent};
+
+/// The label with a bucket's upper bound.
+const BUCKET_LABEL: &str = "le";
+
+/// The series of one histogram.
+#[derive(Debug)]
+struct Histogram {
+    /// Of one of them.
+    labels: LabelSet,
+    /// Their bounds and rows, sorted by bound.
+    buckets: Vec<(f64, usize)>,
+}
+
+/// `histogram_quantile(q, vector)`: a row for each histogram, with a value at each step where it has buckets.
+pub(super) fn quantile(qs: &[f64], vector: &Vector, notes: &mut Annotations) -> Result<Vector, EvalError> {
+    qs.iter().for_each(|&q| warn_of_quantile(q, notes));
+    let histograms = group(vector, notes);
+    let mut result = Vector::with_capacity(vector.width(), histograms.len());
+    let mut nameless = Projection::without_name();
+    let mut at_step = Vec::new();
+    for histogram in &histograms {
+        let mut was_forced = false;
+        let row = result.push_absent(nameless.apply(&histogram.labels));
+        for (step, place) in row.iter_mut().enumerate() {
+            at_step.clear();
+            at_step.extend(histogram.buckets.iter().filter_map(|&(upper_bound, series)| {
+                let count = vector.row(series)[step];
+                (!is_absent(count)).then_some(Bucket { upper_bound, count })
+            }));
+            *place = if at_step.is_empty() {
+                ABSENT
+            } else {
+                let quantile = bucket::quantile(qs[step], &mut at_step);
+                was_forced |= quantile.was_forced;
+                quantile.value
+            };
+        }
+        if was_forced {
+            remark_forced(histogram.labels.metric_name(), notes);
+        }
+    }
+    result.retain_present();
+    result.merge_duplicates()?;
+    Ok(result)
+}
+
+/// The series by their labels without `le`; the metric name counts, so that two metrics are not mixed.
+fn group(vector: &Vector, notes: &mut Annotations) -> Vec<Histogram> {
+    let mut others = Projection::drop_exactly(&[Arc::from(BUCKET_LABEL)]);
+    let mut known: HashTable<(u64, usize)> = HashTable::new();
+    let mut histograms: Vec<Histogram> = Vec::new();
+    for (series, labels) in vector.labels.iter().enumerate() {
+        let bound = labels.get(BUCKET_LABEL).unwrap_or_default();
+        let Some(upper_bound) = parse_float(bound) else {
+            warn_of_bound(bound, labels.metric_name(), notes);
+            continue;
+        };
+        let hash = others.hash(labels);
+        let is_same = |&(h, at): &(u64, usize)| h == hash && others.agrees(&histograms[at].labels, labels);
+        let at = match known.find(hash, is_same) {
+            Some(&(_, at)) => at,
+            None => {
+                known.insert_unique(hash, (hash, histograms.len()), |&(h, _)| h);
+                histograms.push(Histogram {
+                    labels: others.apply(labels),
+                    buckets: Vec::new(),
+                });
+                histograms.len() - 1
+            }
+        };
+        histograms[at].buckets.push((upper_bound, series));
+    }
+    for histogram in &mut histograms {
+        // NaN last, where it makes the histogram incomplete.
+        histogram
+            .buckets
+            .sort_by(|(a, _), (b, _)| a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan())));
+    }
+    histograms
+}
+
+fn warn_of_bound(bound: &str, metric: &str, notes: &mut Annotations) {
+    let text = format!("bucket label \"le\" is missing or has a malformed value of {bound:?}");
+    notes.warn(for_metric(text, metric));
+}
+
+fn remark_forced(metric: &str, notes: &mut Annotations) {
+    let text = "input to histogram_quantile needed to be fixed for monotonicity (see \
+        https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
+    notes.info(for_metric(text.to_owned(), metric));
+}
+
+fn for_metric(text: String, metric: &str) -> String {
+    if metric.is_empty() {
+        text
+    } else {
+        format!("{text} for metric name {metric:?}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{rows, vector};
+    use super::*;
+
+    const NAN: f64 = f64::NAN;
+
+    /// Ten observations up to 1, ten more up to 2.
+    fn twenty() -> Vector {
+        vector(&[
+            (r#"x_bucket{le="2", pod="a"}"#, &[20.0, 2.0]),
+            (r#"x_bucket{le="+Inf", pod="a"}"#, &[20.0, 2.0]),
+            (r#"x_bucket{le="1", pod="a"}"#, &[10.0, 2.0]),
+            (r#"x_bucket{le="1.0", pod="b"}"#, &[4.0, ABSENT]),
+            (r#"x_bucket{le="Inf", pod="b"}"#, &[4.0, ABSENT]),
+        ])
+    }
+
+    fn texts(notes: Annotations) -> (Vec<String>, Vec<String>) {
+        notes.into_parts()
+    }
+
+    #[test]
+    fn series_are_grouped_by_all_labels_but_le() {
+        let mut notes = Annotations::default();
+        let result = quantile(&[0.75, 0.5], &twenty(), &mut notes).expect("two histograms");
+        assert_eq!(rows(&result), [r#"{pod="a"} 1.5 0.5"#, r#"{pod="b"} 0.75 _"#]);
+        assert_eq!(texts(notes), (vec![], vec![]));
+    }
+
+    #[test]
+    fn the_quantile_is_that_of_each_step() {
+        let mut notes = Annotations::default();
+        let result = quantile(&[-1.0, NAN], &twenty(), &mut notes).expect("two histograms");
+        assert_eq!(rows(&result), [r#"{pod="a"} -Inf NaN"#, r#"{pod="b"} -Inf _"#]);
+        let expected = ["-1", "NaN"]
+            .map(|q| format!("PromQL warning: quantile value should be between 0 and 1, got {q}"));
+        assert_eq!(texts(notes).0, expected);
+    }
+
+    #[test]
+    fn bounds_that_are_no_numbers_are_warned_of_and_left_out() {
+        let mut notes = Annotations::default();
+        let input = vector(&[
+            (r#"x_bucket{le="1"}"#, &[10.0]),
+            (r#"x_bucket{le="+Inf"}"#, &[10.0]),
+            (r#"x_bucket{le="one"}"#, &[10.0]),
+            (r#"{pod="a"}"#, &[10.0]),
+        ]);
+        assert_eq!(
+            rows(&quantile(&[0.5], &input, &mut notes).expect("one histogram")),
+            ["{} 0.5"]
+        );
+        assert_eq!(
+            texts(notes).0,
+            [
+                "PromQL warning: bucket label \"le\" is missing or has a malformed value of \"one\" for \
+                 metric name \"x_bucket\"",
+                "PromQL warning: bucket label \"le\" is missing or has a malformed value of \"\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn buckets_that_were_repaired_are_remarked() {
+        let mut notes = Annotations::default();
+        let input = vector(&[
+            (r#"x_bucket{le="1"}"#, &[10.0]),
+            (r#"x_bucket{le="2"}"#, &[5.0]),
+            (r#"x_bucket{le="+Inf"}"#, &[20.0]),
+        ]);
+        assert_eq!(
+            rows(&quantile(&[0.25], &input, &mut notes).expect("one histogram")),
+            ["{} 0.5"]
+        );
+        assert_eq!(
+            texts(notes).1,
+            [
+                "PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see \
+              https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile) for metric \
+              name \"x_bucket\""
+            ]
+        );
+    }
+
+    #[test]
+    fn metrics_are_not_mixed() {
+        let input = |second: &[f64]| {
+            vector(&[
+                (r#"x_bucket{le="1"}"#, &[10.0, ABSENT]),
+                (r#"x_bucket{le="+Inf"}"#, &[10.0, ABSENT]),
+                (r#"y_bucket{le="2"}"#, second),
+                (r#"y_bucket{le="+Inf"}"#, second),
+            ])
+        };
+        let quantile = |second: &[f64]| quantile(&[0.5, 0.5], &input(second), &mut Annotations::default());
+        assert_eq!(
+            rows(&quantile(&[ABSENT, 10.0]).expect("never at one step")),
+            ["{} 0.5 1"]
+        );
+        let error = quantile(&[10.0, 10.0])
+            .expect_err("two without a name")
+            .to_string();
+        assert_eq!(error, "vector cannot contain metrics with the same labelset");
+    }
+}

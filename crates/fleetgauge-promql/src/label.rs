@@ -1,0 +1,329 @@
+//! The labels of a series, cheap to hand on.
+//!
+//! A query moves label sets far more often than it looks into them, so a set is two pointers: to its names,
+//! which series of the same kind share, and to its values. What PromQL does to labels (`Projection`) makes
+//! new lists of the same strings, and copies no text.
+
+mod groups;
+mod projection;
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, LazyLock};
+
+pub(crate) use fleetgauge_core::label::METRIC_NAME;
+
+pub(crate) use groups::Groups;
+pub(crate) use projection::Projection;
+
+/// The labels of one series. Cheap to clone.
+///
+/// *Shape*: pairs of name and value, sorted by name, without empty values (which mean "no such label" in
+/// Prometheus).
+///
+/// ```
+/// use fleetgauge_promql::label::LabelSet;
+///
+/// let labels = LabelSet::from_pairs([("pod", "a"), ("__name__", "up"), ("zone", "")]);
+/// assert_eq!(labels.get("pod"), Some("a"));
+/// assert_eq!(labels.to_string(), r#"up{pod="a"}"#);
+/// ```
+#[derive(Clone)]
+pub struct LabelSet {
+    names: Arc<[Arc<str>]>,
+    values: Arc<[Arc<str>]>,
+}
+
+/// Looks one label up in many sets: where it is, is the same in those that share their names.
+#[derive(Debug)]
+pub(crate) struct Lookup<'a> {
+    name: &'a str,
+    shape: Option<Arc<[Arc<str>]>>,
+    place: Option<usize>,
+}
+
+// === impl LabelSet ===
+
+impl LabelSet {
+    /// The set of these pairs, in any order. An empty value adds nothing; of several values of one name the
+    /// last counts.
+    pub fn from_pairs<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<Arc<str>>,
+        V: Into<Arc<str>>,
+    {
+        let mut pairs: Vec<(Arc<str>, Arc<str>)> =
+            pairs.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
+        // Stable, and then the other way round, so that the first of equal names is the one given last.
+        pairs.reverse();
+        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        pairs.dedup_by(|later, kept| later.0 == kept.0);
+        pairs.retain(|(_, value)| !value.is_empty());
+        let (names, values): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+        Self::from_shared(names.into(), values.into())
+    }
+
+    /// The set of these lists: sorted by name, as long as each other, and without empty values.
+    pub(crate) fn from_shared(names: Arc<[Arc<str>]>, values: Arc<[Arc<str>]>) -> Self {
+        debug_assert_eq!(names.len(), values.len());
+        debug_assert!(names.is_sorted());
+        Self { names, values }
+    }
+
+    /// No labels.
+    pub fn empty() -> Self {
+        static EMPTY: LazyLock<LabelSet> = LazyLock::new(|| LabelSet {
+            names: Arc::from([]),
+            values: Arc::from([]),
+        });
+        EMPTY.clone()
+    }
+
+    /// The value of the label `name`, if the series has it.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let at = self.names.iter().position(|n| **n == *name)?;
+        Some(&self.values[at])
+    }
+
+    /// The metric name; empty if there is none.
+    pub fn metric_name(&self) -> &str {
+        self.get(METRIC_NAME).unwrap_or_default()
+    }
+
+    /// The pairs of name and value, sorted by name.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
+        self.names.iter().zip(&*self.values).map(|(n, v)| (&**n, &**v))
+    }
+
+    /// How many labels there are.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is no label.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// With `name` set to `value`, or removed if `value` is empty.
+    pub(crate) fn with(&self, name: &str, value: &str) -> Self {
+        let at = self.names.partition_point(|known| **known < *name);
+        let known = self.names.get(at).is_some_and(|known| **known == *name);
+        if known && !value.is_empty() {
+            let mut values = self.values.to_vec();
+            values[at] = Arc::from(value);
+            return Self::from_shared(Arc::clone(&self.names), values.into());
+        }
+        if !known && value.is_empty() {
+            return self.clone();
+        }
+        let (mut names, mut values) = (self.names.to_vec(), self.values.to_vec());
+        if known {
+            names.remove(at);
+            values.remove(at);
+        } else {
+            names.insert(at, Arc::from(name));
+            values.insert(at, Arc::from(value));
+        }
+        Self::from_shared(names.into(), values.into())
+    }
+
+    /// As Prometheus prints labels in its error messages: the name among them, as `__name__`.
+    pub(crate) fn braced(&self) -> impl fmt::Display + '_ {
+        Braced(self)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.values, &other.values) && Arc::ptr_eq(&self.names, &other.names)
+    }
+}
+
+impl PartialEq for LabelSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(other) || self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for LabelSet {}
+
+impl PartialOrd for LabelSet {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Pair by pair, as Prometheus sorts series.
+impl Ord for LabelSet {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.names, &other.names) {
+            return self.values.cmp(&other.values);
+        }
+        self.iter().cmp(other.iter())
+    }
+}
+
+impl Hash for LabelSet {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for pair in self.iter() {
+            pair.hash(state);
+        }
+    }
+}
+
+impl Default for LabelSet {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+/// As Prometheus prints a series: `name{a="b", c="d"}`; `{}` if there is no label at all. What is no plain name
+/// is quoted: `{"a.name", "a.label"="b"}`.
+impl fmt::Display for LabelSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.metric_name();
+        let rest = self.iter().filter(|&(n, _)| n != METRIC_NAME);
+        if !name.is_empty() && !is_plain(name, true) {
+            return write_braced(f, Some(name), rest);
+        }
+        f.write_str(name)?;
+        let is_alone = !name.is_empty() && self.len() == 1;
+        if is_alone {
+            Ok(())
+        } else {
+            write_braced(f, None, rest)
+        }
+    }
+}
+
+impl fmt::Debug for LabelSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+// === impl Lookup ===
+
+impl<'a> Lookup<'a> {
+    pub(crate) fn new(name: &'a str) -> Self {
+        Self {
+            name,
+            shape: None,
+            place: None,
+        }
+    }
+
+    /// The value of the label; empty if the set lacks it.
+    pub(crate) fn get<'s>(&mut self, labels: &'s LabelSet) -> &'s str {
+        if !self
+            .shape
+            .as_ref()
+            .is_some_and(|shape| Arc::ptr_eq(shape, &labels.names))
+        {
+            self.place = labels.names.iter().position(|name| **name == *self.name);
+            self.shape = Some(Arc::clone(&labels.names));
+        }
+        self.place.map_or("", |place| &labels.values[place])
+    }
+}
+
+struct Braced<'a>(&'a LabelSet);
+
+impl fmt::Display for Braced<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_braced(f, None, self.0.iter())
+    }
+}
+
+/// A metric name that cannot stand before the braces, and the labels.
+fn write_braced<'a>(
+    f: &mut fmt::Formatter<'_>,
+    metric_name: Option<&str>,
+    labels: impl Iterator<Item = (&'a str, &'a str)>,
+) -> fmt::Result {
+    f.write_str("{")?;
+    let mut separator = "";
+    if let Some(name) = metric_name {
+        write_quoted(f, name)?;
+        separator = ", ";
+    }
+    for (name, value) in labels {
+        f.write_str(separator)?;
+        separator = ", ";
+        if is_plain(name, false) {
+            f.write_str(name)?;
+        } else {
+            write_quoted(f, name)?;
+        }
+        f.write_str("=")?;
+        write_quoted(f, value)?;
+    }
+    f.write_str("}")
+}
+
+fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_str("\"")?;
+    for c in text.chars() {
+        match c {
+            '\\' => f.write_str("\\\\")?,
+            '"' => f.write_str("\\\"")?,
+            '\n' => f.write_str("\\n")?,
+            c => write!(f, "{c}")?,
+        }
+    }
+    f.write_str("\"")
+}
+
+/// Whether PromQL reads a name without quotes.
+fn is_plain(name: &str, is_metric: bool) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || is_metric && c == ':';
+    name.chars().all(fits) && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(pairs: &[(&str, &str)]) -> LabelSet {
+        LabelSet::from_pairs(pairs.iter().copied())
+    }
+
+    #[test]
+    fn sets_are_sorted_and_without_empty_values() {
+        let labels = set(&[("b", "2"), ("a", "1"), ("c", ""), ("b", "3")]);
+        assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "3")]);
+        // A value that is taken away again.
+        assert_eq!(set(&[("a", "1"), ("a", "")]), LabelSet::empty());
+    }
+
+    #[test]
+    fn labels_are_set_and_removed() {
+        let labels = set(&[("__name__", "x"), ("b", "2")]);
+        assert_eq!(labels.with("b", "3").to_string(), r#"x{b="3"}"#);
+        assert_eq!(labels.with("a", "1").to_string(), r#"x{a="1", b="2"}"#);
+        assert_eq!(labels.with("b", "").to_string(), "x");
+        assert_eq!(labels.with("c", ""), labels);
+        assert_eq!(labels.with("__name__", "").to_string(), r#"{b="2"}"#);
+    }
+
+    #[test]
+    fn series_print_as_in_prometheus() {
+        assert_eq!(LabelSet::empty().to_string(), "{}");
+        assert_eq!(set(&[("__name__", "x")]).to_string(), "x");
+        assert_eq!(set(&[("a", "\"\\\n")]).to_string(), r#"{a="\"\\\n"}"#);
+        let named = set(&[("__name__", "x"), ("a", "1")]);
+        assert_eq!(named.braced().to_string(), r#"{__name__="x", a="1"}"#);
+        let dotted = set(&[("__name__", "a:b"), ("c.d", "1"), ("e", "2")]);
+        assert_eq!(dotted.to_string(), r#"a:b{"c.d"="1", e="2"}"#);
+        let all = set(&[("__name__", "a.b"), ("c:d", "1")]);
+        assert_eq!(all.to_string(), r#"{"a.b", "c:d"="1"}"#);
+        assert_eq!(set(&[("__name__", "0")]).to_string(), r#"{"0"}"#);
+    }
+
+    #[test]
+    fn order_is_pair_by_pair() {
+        assert!(set(&[("a", "1")]) < set(&[("a", "1"), ("b", "0")]));
+        assert!(set(&[("a", "2")]) < set(&[("b", "1")]));
+        assert!(set(&[("a", "1"), ("c", "9")]) > set(&[("a", "1"), ("b", "9")]));
+    }
+}

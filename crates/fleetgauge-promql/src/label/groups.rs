@@ -1,0 +1,63 @@
+//! Numbers the groups of series that agree in some labels.
+
+use hashbrown::HashTable;
+
+use super::{LabelSet, Projection};
+
+/// The groups that a [`Projection`] makes, numbered from 0 as they are met.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    projection: Projection,
+    table: HashTable<(u64, usize)>,
+    /// The series by which each group was met.
+    first: Vec<LabelSet>,
+}
+
+// === impl Groups ===
+
+impl Groups {
+    pub(crate) fn new(projection: Projection) -> Self {
+        Self {
+            projection,
+            table: HashTable::new(),
+            first: Vec::new(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.first.len()
+    }
+
+    /// The group of a series; a new one if there is none yet.
+    pub(crate) fn add(&mut self, labels: &LabelSet) -> usize {
+        let hash = self.projection.hash(labels);
+        if let Some(known) = self.get(hash, labels) {
+            return known;
+        }
+        let new = self.first.len();
+        self.first.push(labels.clone());
+        self.table.insert_unique(hash, (hash, new), |(hash, _)| *hash);
+        new
+    }
+
+    /// The group of a series, if there is one.
+    pub(crate) fn find(&mut self, labels: &LabelSet) -> Option<usize> {
+        let hash = self.projection.hash(labels);
+        self.get(hash, labels)
+    }
+
+    /// The labels in which the series of a group agree.
+    pub(crate) fn labels(&mut self, group: usize) -> LabelSet {
+        self.projection.apply(&self.first[group])
+    }
+
+    fn get(&mut self, hash: u64, labels: &LabelSet) -> Option<usize> {
+        let Self {
+            projection,
+            table,
+            first,
+        } = self;
+        let same = |(h, group): &(u64, usize)| *h == hash && projection.agrees(&first[*group], labels);
+        table.find(hash, same).map(|(_, group)| *group)
+    }
+}

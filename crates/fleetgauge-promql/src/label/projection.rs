@@ -1,0 +1,185 @@
+//! What `by`, `without`, `on`, `ignoring` and the dropping of names do to labels.
+//!
+//! Which of a series' labels are meant depends on its names alone, and series of one kind share theirs. So
+//! the places are found once for each list of names, and then only values are looked at.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use fleetgauge_core::label::METRIC_NAME;
+use foldhash::fast::RandomState;
+
+use super::LabelSet;
+
+/// Some of the labels of each series, by their names.
+#[derive(Debug)]
+pub(crate) struct Projection {
+    listed: Vec<Arc<str>>,
+    keeps_listed: bool,
+    shapes: Vec<Shape>,
+    /// The shape that was met last; mostly it is the next one, too.
+    last: usize,
+    hasher: RandomState,
+}
+
+#[derive(Debug)]
+struct Shape {
+    of: Arc<[Arc<str>]>,
+    places: Vec<u32>,
+    names: Arc<[Arc<str>]>,
+}
+
+// === impl Projection ===
+
+impl Projection {
+    /// The labels in `listed`, as of `by` and `on`.
+    pub(crate) fn keep(listed: &[Arc<str>]) -> Self {
+        Self::new(listed.to_vec(), true)
+    }
+
+    /// All labels but those in `listed` and the metric name, as of `without` and `ignoring`.
+    pub(crate) fn drop(listed: &[Arc<str>]) -> Self {
+        let mut listed = listed.to_vec();
+        listed.push(Arc::from(METRIC_NAME));
+        Self::new(listed, false)
+    }
+
+    /// All labels but the metric name.
+    pub(crate) fn without_name() -> Self {
+        Self::drop(&[])
+    }
+
+    /// All labels but those in `listed`; the metric name stays.
+    pub(crate) fn drop_exactly(listed: &[Arc<str>]) -> Self {
+        Self::new(listed.to_vec(), false)
+    }
+
+    fn new(listed: Vec<Arc<str>>, keeps_listed: bool) -> Self {
+        Self {
+            listed,
+            keeps_listed,
+            shapes: Vec::new(),
+            last: 0,
+            hasher: RandomState::default(),
+        }
+    }
+
+    /// The labels that are meant, as a set.
+    pub(crate) fn apply(&mut self, labels: &LabelSet) -> LabelSet {
+        let shape = self.shape(labels);
+        if shape.places.len() == labels.len() {
+            return labels.clone();
+        }
+        let values = shape.places.iter();
+        let values = values.map(|&at| Arc::clone(&labels.values[at as usize]));
+        LabelSet::from_shared(Arc::clone(&shape.names), values.collect())
+    }
+
+    /// A hash of the labels that are meant: equal for sets that agree in them.
+    pub(crate) fn hash(&mut self, labels: &LabelSet) -> u64 {
+        let mut state = self.hasher.build_hasher();
+        for (name, value) in self.pairs(labels) {
+            name.hash(&mut state);
+            value.hash(&mut state);
+        }
+        state.finish()
+    }
+
+    /// Whether two sets agree in the labels that are meant.
+    pub(crate) fn agrees(&mut self, a: &LabelSet, b: &LabelSet) -> bool {
+        let in_a = self.shape_at(a);
+        let in_b = self.shape_at(b);
+        let pairs = |at: usize, labels: &LabelSet| -> Vec<_> {
+            let shape = &self.shapes[at];
+            let pairs = shape.places.iter().zip(&*shape.names);
+            pairs
+                .map(|(&at, name)| (Arc::clone(name), Arc::clone(&labels.values[at as usize])))
+                .collect()
+        };
+        if in_a == in_b {
+            let places = &self.shapes[in_a].places;
+            return places
+                .iter()
+                .all(|&at| a.values[at as usize] == b.values[at as usize]);
+        }
+        pairs(in_a, a) == pairs(in_b, b)
+    }
+
+    fn pairs<'s>(&'s mut self, labels: &'s LabelSet) -> impl Iterator<Item = (&'s str, &'s str)> {
+        let shape = self.shape(labels);
+        let places = shape.places.iter().zip(&*shape.names);
+        places.map(|(&at, name)| (&**name, &*labels.values[at as usize]))
+    }
+
+    fn shape(&mut self, labels: &LabelSet) -> &Shape {
+        let at = self.shape_at(labels);
+        &self.shapes[at]
+    }
+
+    fn shape_at(&mut self, labels: &LabelSet) -> usize {
+        let is_of = |shape: &Shape| Arc::ptr_eq(&shape.of, &labels.names);
+        if self.shapes.get(self.last).is_some_and(is_of) {
+            return self.last;
+        }
+        // Lists that are equal but not the same are rare and would be many: each series of `label_replace`
+        // could have one of its own.
+        let known = self
+            .shapes
+            .iter()
+            .position(|shape| is_of(shape) || shape.of == labels.names);
+        self.last = known.unwrap_or_else(|| {
+            self.shapes.push(self.new_shape(&labels.names));
+            self.shapes.len() - 1
+        });
+        self.last
+    }
+
+    fn new_shape(&self, names: &Arc<[Arc<str>]>) -> Shape {
+        let is_meant = |name: &Arc<str>| self.listed.contains(name) == self.keeps_listed;
+        let places: Vec<u32> = (0..)
+            .zip(&**names)
+            .filter(|(_, n)| is_meant(n))
+            .map(|(at, _)| at)
+            .collect();
+        let kept = places.iter().map(|&at| Arc::clone(&names[at as usize])).collect();
+        Shape {
+            of: Arc::clone(names),
+            places,
+            names: kept,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(pairs: &[(&str, &str)]) -> LabelSet {
+        LabelSet::from_pairs(pairs.iter().copied())
+    }
+
+    #[test]
+    fn labels_are_kept_and_dropped() {
+        let labels = set(&[("__name__", "x"), ("a", "1"), ("b", "2")]);
+        let check = |mut projection: Projection, expected: &str| {
+            assert_eq!(projection.apply(&labels).braced().to_string(), expected);
+        };
+        let a = [Arc::from("a"), Arc::from("z")];
+        check(Projection::keep(&a), r#"{a="1"}"#);
+        check(Projection::drop(&a), r#"{b="2"}"#);
+        check(Projection::drop_exactly(&a), r#"{__name__="x", b="2"}"#);
+        check(Projection::without_name(), r#"{a="1", b="2"}"#);
+        check(Projection::keep(&[Arc::from("__name__")]), r#"{__name__="x"}"#);
+    }
+
+    #[test]
+    fn sets_of_different_names_agree_by_what_is_meant() {
+        let mut on = Projection::keep(&[Arc::from("a")]);
+        let (x, y) = (set(&[("a", "1"), ("b", "2")]), set(&[("a", "1"), ("c", "3")]));
+        let (z, none) = (set(&[("a", "2"), ("b", "2")]), set(&[("b", "2")]));
+        assert!(on.agrees(&x, &y) && on.hash(&x) == on.hash(&y));
+        assert!(!on.agrees(&x, &z));
+        assert!(!on.agrees(&x, &none));
+        assert!(on.agrees(&none, &LabelSet::empty()));
+    }
+}

@@ -1,0 +1,144 @@
+//! Which operands an operator, an aggregation or a function takes. The messages are Prometheus's.
+
+use super::expr::{AggregateOp, Binary, BinaryOp, Expr, Group, Matching, ValueType};
+use super::grammar::Node;
+use super::signature::Signature;
+
+/// What is wrong, and where if it is an operand and not the operator.
+pub(super) type Fault = (Option<usize>, String);
+
+/// What stands between a binary operator and its right operand.
+#[derive(Debug, Default)]
+pub(super) struct Modifier {
+    pub(super) returns_bool: bool,
+    /// With where the grouping is.
+    pub(super) matching: Option<(usize, Matching)>,
+}
+
+pub(super) fn unary(operand: &Node) -> Result<(), String> {
+    match operand.expr.value_type() {
+        ValueType::Scalar | ValueType::InstantVector => Ok(()),
+        other => Err(format!(
+            "unary expression only allowed on expressions of type scalar or instant vector, got \"{other}\""
+        )),
+    }
+}
+
+pub(super) fn subquery(operand: &Node) -> Result<(), String> {
+    match operand.expr.value_type() {
+        ValueType::InstantVector => Ok(()),
+        other => Err(format!(
+            "subquery is only allowed on instant vector, got {other} instead"
+        )),
+    }
+}
+
+pub(super) fn binary(op: BinaryOp, left: Node, right: Node, modifier: Modifier) -> Result<Binary, Fault> {
+    let types = [left.expr.value_type(), right.expr.value_type()];
+    for (operand, found) in [&left, &right].into_iter().zip(types) {
+        if !matches!(found, ValueType::Scalar | ValueType::InstantVector) {
+            let why = "binary expression must contain only scalar and instant vector types";
+            return Err((Some(operand.start), why.into()));
+        }
+    }
+    let scalars = types.iter().filter(|t| **t == ValueType::Scalar).count();
+    if scalars == 2 && op.is_comparison() && !modifier.returns_bool {
+        return Err((None, "comparisons between scalars must use BOOL modifier".into()));
+    }
+    if scalars > 0 && op.is_set() {
+        let why = format!(
+            "set operator {:?} not allowed in binary scalar expression",
+            op.as_str()
+        );
+        return Err((None, why));
+    }
+    let matching = match modifier.matching {
+        None => Matching::default(),
+        Some((place, matching)) => {
+            if scalars > 0 && !matching.labels.is_empty() {
+                return Err((
+                    None,
+                    "vector matching only allowed between instant vectors".into(),
+                ));
+            }
+            if op.is_set() && matching.group != Group::Neither {
+                let why = format!("no grouping allowed for {:?} operation", op.as_str());
+                return Err((Some(place), why));
+            }
+            let mut twice = matching.labels.iter().filter(|l| matching.include.contains(l));
+            if matching.on
+                && let Some(label) = twice.next()
+            {
+                let why = format!("label {label:?} must not occur in ON and GROUP clause at once");
+                return Err((Some(place), why));
+            }
+            matching
+        }
+    };
+    Ok(Binary {
+        op,
+        left: left.expr,
+        right: right.expr,
+        returns_bool: modifier.returns_bool,
+        matching,
+    })
+}
+
+/// The parameter and the vector of an aggregation.
+pub(super) fn aggregate(op: AggregateOp, args: Vec<Node>) -> Result<(Option<Expr>, Expr), Fault> {
+    let param = op.param();
+    let expected = 1 + usize::from(param.is_some());
+    if args.is_empty() {
+        return Err((None, "no arguments for aggregate expression provided".into()));
+    }
+    if args.len() != expected {
+        let why = format!(
+            "wrong number of arguments for aggregate expression provided, expected {expected}, got {}",
+            args.len()
+        );
+        return Err((None, why));
+    }
+    let mut args = args.into_iter();
+    let param = match param {
+        None => None,
+        Some(wanted) => args
+            .next()
+            .map(|param| expect(wanted, param, "aggregation parameter"))
+            .transpose()?,
+    };
+    // There is one, by the count above.
+    let vector = args.next().ok_or((None, String::new()))?;
+    let vector = expect(ValueType::InstantVector, vector, "aggregation expression")?;
+    Ok((param, vector))
+}
+
+pub(super) fn call(function: &'static Signature, args: Vec<Node>) -> Result<Vec<Expr>, Fault> {
+    if let Some(why) = function.refused {
+        return Err((None, format!("function {:?} {why}", function.name)));
+    }
+    let (least, most) = function.arity();
+    let (name, found) = (function.name, args.len());
+    let how_many = match () {
+        () if least == most && found != least => format!("{least}"),
+        () if found < least => format!("at least {least}"),
+        () if found > most => format!("at most {most}"),
+        () => String::new(),
+    };
+    if !how_many.is_empty() {
+        let why = format!("expected {how_many} argument(s) in call to {name:?}, got {found}");
+        return Err((None, why));
+    }
+    let context = format!("call to function {name:?}");
+    let args = args.into_iter().enumerate();
+    args.map(|(i, arg)| expect(function.arg(i), arg, &context))
+        .collect()
+}
+
+fn expect(wanted: ValueType, node: Node, context: &str) -> Result<Expr, Fault> {
+    let found = node.expr.value_type();
+    if found == wanted {
+        return Ok(node.expr);
+    }
+    let why = format!("expected type {wanted} in {context}, got {found}");
+    Err((Some(node.start), why))
+}

@@ -1,0 +1,162 @@
+//! What a script says, line by line.
+
+use std::fmt;
+use std::time::Duration;
+
+use fleetgauge_core::time::Timestamp;
+use regex::Regex;
+
+use crate::label::LabelSet;
+use crate::window::Sample;
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Load(Load),
+    /// Forget all samples.
+    Clear,
+    Eval(Box<Eval>),
+}
+
+/// Samples to add.
+#[derive(Debug)]
+pub(super) struct Load {
+    pub(super) line: usize,
+    pub(super) series: Vec<(LabelSet, Vec<Sample>)>,
+}
+
+/// An expression, and what should come of it.
+#[derive(Debug)]
+pub(super) struct Eval {
+    pub(super) line: usize,
+    pub(super) query: String,
+    pub(super) when: When,
+    pub(super) expected: Expected,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum When {
+    At(Timestamp),
+    Range(Grid),
+}
+
+/// `from A to B step S`
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grid {
+    pub(super) start: Timestamp,
+    pub(super) end: Timestamp,
+    pub(super) step: Duration,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Expected {
+    pub(super) ordered: bool,
+    /// `Some` if the evaluation must fail.
+    pub(super) fail: Option<Patterns>,
+    /// `Some` if there must be such warnings, and no others.
+    pub(super) warn: Option<Patterns>,
+    pub(super) info: Option<Patterns>,
+    pub(super) no_warn: bool,
+    pub(super) no_info: bool,
+    pub(super) text: Option<String>,
+    pub(super) scalar: Option<f64>,
+    /// When the values of `series` are, if an instant query gives a range vector.
+    pub(super) grid: Option<Grid>,
+    pub(super) series: Vec<ExpectedSeries>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct ExpectedSeries {
+    pub(super) labels: LabelSet,
+    /// One for each step; `None` where there must be no sample.
+    pub(super) values: Vec<Option<f64>>,
+}
+
+/// Texts that a message must be or fit; any message if there is none.
+#[derive(Debug, Default)]
+pub(super) struct Patterns(pub(super) Vec<Pattern>);
+
+#[derive(Debug)]
+pub(super) enum Pattern {
+    Text(String),
+    Regex(Regex),
+}
+
+// === impl Patterns ===
+
+impl Patterns {
+    pub(super) fn matches(&self, message: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(message))
+    }
+
+    /// Those that none of the messages fits.
+    pub(super) fn unmatched<'a>(&'a self, messages: &'a [String]) -> impl Iterator<Item = &'a Pattern> {
+        self.0
+            .iter()
+            .filter(|pattern| !messages.iter().any(|message| pattern.matches(message)))
+    }
+}
+
+impl Pattern {
+    fn matches(&self, message: &str) -> bool {
+        match self {
+            Self::Text(text) => text == message || text == without_position(message),
+            Self::Regex(regex) => regex.is_match(message),
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Regex(regex) => write!(f, "/{regex}/"),
+        }
+    }
+}
+
+// === impl Grid ===
+
+impl Grid {
+    /// The time of the step `index`, if the grid has so many.
+    pub(super) fn at(&self, index: usize) -> Option<Timestamp> {
+        let after = self.step.checked_mul(u32::try_from(index).ok()?)?;
+        Some(self.start.saturating_add(after)).filter(|at| *at <= self.end)
+    }
+
+    /// Which step a time is, if it is one.
+    pub(super) fn index(&self, at: Timestamp) -> Option<usize> {
+        if at < self.start || at > self.end {
+            return None;
+        }
+        let after = at.saturating_since(self.start).as_millis();
+        match self.step.as_millis() {
+            0 => (after == 0).then_some(0),
+            step => after.is_multiple_of(step).then(|| (after / step) as usize),
+        }
+    }
+}
+
+/// Prometheus's API puts the place in the query behind a message, `… (1:7)`; its scripts leave it out.
+fn without_position(message: &str) -> &str {
+    let stripped = message.strip_suffix(')').and_then(|rest| {
+        let (text, place) = rest.rsplit_once(" (")?;
+        let (line, column) = place.split_once(':')?;
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        (is_number(line) && is_number(column)).then_some(text)
+    });
+    stripped.unwrap_or(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_the_same_with_its_place() {
+        let check = |message, expected| assert_eq!(without_position(message), expected, "{message}");
+        check("bad quantile (1:15)", "bad quantile");
+        check("bad quantile", "bad quantile");
+        check("bad (1:x)", "bad (1:x)");
+        check("(1:2)", "(1:2)");
+    }
+}

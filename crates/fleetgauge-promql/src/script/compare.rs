@@ -1,0 +1,252 @@
+//! Compares what came with what was expected, and says each difference in a sentence.
+
+use fleetgauge_core::time::Timestamp;
+
+use super::command::{Eval, Expected, ExpectedSeries, Grid, Patterns, When};
+use super::show::number;
+use crate::engine::{EvalError, Evaluation};
+use crate::label::LabelSet;
+use crate::value::{MatrixSeries, Value, VectorSample};
+use crate::window::Sample;
+
+/// The differences; none if all is as expected.
+pub(super) fn outcome(eval: &Eval, outcome: &Result<Evaluation, EvalError>, tolerance: f64) -> Vec<String> {
+    let expected = &eval.expected;
+    match (outcome, &expected.fail) {
+        (Ok(_), Some(_)) => vec!["expected to fail".to_owned()],
+        (Err(_), None) => vec!["failed".to_owned()],
+        (Err(error), Some(fail)) => {
+            let message = error.to_string();
+            if fail.matches(&message) {
+                return Vec::new();
+            }
+            let expected = fail.0.iter();
+            expected
+                .map(|pattern| format!("expected to fail with {pattern}"))
+                .collect()
+        }
+        (Ok(evaluation), None) => {
+            let mut differences = match eval.when {
+                When::At(_) => value(expected, &evaluation.value, tolerance),
+                When::Range(grid) => range(expected, grid, &evaluation.value, tolerance),
+            };
+            let (warnings, infos) = (&evaluation.warnings, &evaluation.infos);
+            notes(
+                &expected.warn,
+                expected.no_warn,
+                warnings,
+                "warning",
+                &mut differences,
+            );
+            notes(&expected.info, expected.no_info, infos, "info", &mut differences);
+            differences
+        }
+    }
+}
+
+/// Compares warnings or infos. Those that nothing is said about are not looked at.
+fn notes(expected: &Option<Patterns>, none: bool, got: &[String], kind: &str, differences: &mut Vec<String>) {
+    if none && !got.is_empty() {
+        differences.push(format!("expected no {kind}, got {got:?}"));
+    }
+    let Some(expected) = expected else { return };
+    if got.is_empty() {
+        let a = if kind == "info" { "an" } else { "a" };
+        differences.push(format!("expected {a} {kind}, got none"));
+        return;
+    }
+    for pattern in expected.unmatched(got) {
+        differences.push(format!("expected {kind} {pattern}, got {got:?}"));
+    }
+    for message in got.iter().filter(|message| !expected.matches(message)) {
+        differences.push(format!("unexpected {kind} {message:?}"));
+    }
+}
+
+/// Compares the answer to an instant query.
+pub(super) fn value(expected: &Expected, got: &Value, tolerance: f64) -> Vec<String> {
+    if let Some(text) = &expected.text {
+        return match got {
+            Value::Text { text: got, .. } if got == text => Vec::new(),
+            _ => vec![format!("expected the string {text:?}")],
+        };
+    }
+    if let Some(grid) = expected.grid {
+        return range(expected, grid, got, tolerance);
+    }
+    match (got, expected.scalar) {
+        (Value::Scalar(got), Some(scalar)) if expected.series.is_empty() => {
+            same("the scalar", scalar, got.value, tolerance)
+                .into_iter()
+                .collect()
+        }
+        (Value::Vector(got), None) => vector(expected, got, tolerance),
+        (Value::Scalar(_), _) => vec!["got a scalar, which is expected as a bare number".to_owned()],
+        (Value::Vector(_), Some(_)) => vec!["expected a scalar, got a vector".to_owned()],
+        (Value::Text { .. }, _) => vec!["got a string, which is expected with `expect string`".to_owned()],
+        (Value::Matrix(_), _) => {
+            vec!["got a range vector, which is expected with `expect range vector`".to_owned()]
+        }
+    }
+}
+
+fn vector(expected: &Expected, got: &[VectorSample], tolerance: f64) -> Vec<String> {
+    let mut differences = Vec::new();
+    for (place, got) in got.iter().enumerate() {
+        let known = expected
+            .series
+            .iter()
+            .position(|series| series.labels == got.labels);
+        let Some(index) = known else {
+            differences.push(format!("{} is not expected", got.labels));
+            continue;
+        };
+        if expected.ordered && index != place {
+            let (index, place) = (index + 1, place + 1);
+            differences.push(format!(
+                "{} is expected at place {index}, not {place}",
+                got.labels
+            ));
+        }
+        if let Some(Some(value)) = expected.series[index].values.first() {
+            differences.extend(same(&got.labels, *value, got.sample.value, tolerance));
+        } else {
+            differences.push(format!("{} is expected to be absent", got.labels));
+        }
+    }
+    let is_missing = |series: &&ExpectedSeries| {
+        series.values.iter().any(Option::is_some) && !got.iter().any(|got| got.labels == series.labels)
+    };
+    for series in expected.series.iter().filter(is_missing) {
+        differences.push(format!("{} is missing", series.labels));
+    }
+    differences
+}
+
+/// Compares the answer to a range query, or a range vector.
+fn range(expected: &Expected, grid: Grid, got: &Value, tolerance: f64) -> Vec<String> {
+    let Value::Matrix(got) = got else {
+        return vec!["expected a range vector".to_owned()];
+    };
+    let mut differences = Vec::new();
+    for got in got {
+        match expected.series.iter().find(|series| series.labels == got.labels) {
+            Some(series) => samples(series, grid, got, tolerance, &mut differences),
+            None => differences.push(format!("{} is not expected", got.labels)),
+        }
+    }
+    for series in &expected.series {
+        let has_values = series.values.iter().any(Option::is_some);
+        if has_values && !got.iter().any(|got| got.labels == series.labels) {
+            differences.push(format!("{} is missing", series.labels));
+        }
+    }
+    differences
+}
+
+/// Compares the samples of one series.
+fn samples(
+    expected: &ExpectedSeries,
+    grid: Grid,
+    got: &MatrixSeries,
+    tolerance: f64,
+    differences: &mut Vec<String>,
+) {
+    let labels = &expected.labels;
+    for (index, value) in expected.values.iter().enumerate() {
+        let Some(at) = grid.at(index) else {
+            if value.is_some() {
+                differences.push(format!(
+                    "{labels} is expected to have more values than there are steps"
+                ));
+            }
+            break;
+        };
+        match (value, sample_at(got, at)) {
+            (Some(value), Some(sample)) => {
+                differences.extend(same(&At(labels, at), *value, sample.value, tolerance));
+            }
+            (Some(value), None) => {
+                let value = number(*value);
+                differences.push(format!("{}: expected {value}, got no sample", At(labels, at)));
+            }
+            (None, Some(sample)) => {
+                let value = number(sample.value);
+                differences.push(format!("{}: expected no sample, got {value}", At(labels, at)));
+            }
+            (None, None) => {}
+        }
+    }
+    for sample in &got.samples {
+        let at = At(labels, sample.timestamp);
+        match grid.index(sample.timestamp) {
+            Some(index) if index < expected.values.len() => {}
+            Some(_) => differences.push(format!("{at}: expected no sample, got {}", number(sample.value))),
+            None => differences.push(format!("{at}: a sample between the steps")),
+        }
+    }
+}
+
+fn sample_at(series: &MatrixSeries, at: Timestamp) -> Option<Sample> {
+    let place = series
+        .samples
+        .binary_search_by_key(&at, |sample| sample.timestamp)
+        .ok()?;
+    Some(series.samples[place])
+}
+
+/// Nothing if a number is close enough to the expected one.
+fn same(what: &(impl std::fmt::Display + ?Sized), expected: f64, got: f64, tolerance: f64) -> Option<String> {
+    (!close(expected, got, tolerance))
+        .then(|| format!("{what}: expected {}, got {}", number(expected), number(got)))
+}
+
+/// Whether two numbers differ by no more than a part of both, as Prometheus's tests have it.
+fn close(a: f64, b: f64, tolerance: f64) -> bool {
+    if a == b || a.is_nan() && b.is_nan() {
+        return true;
+    }
+    if !a.is_finite() || !b.is_finite() {
+        return false;
+    }
+    let sum = (a.abs() + b.abs()).min(f64::MAX);
+    if a == 0.0 || b == 0.0 || sum < f64::MIN_POSITIVE {
+        // So close to zero that a part of it is nothing.
+        return (a - b).abs() < tolerance * f64::MIN_POSITIVE;
+    }
+    (a - b).abs() / sum < tolerance
+}
+
+/// A series at a time, as in `up{job="a"} at 60 s`.
+struct At<'a>(&'a LabelSet, Timestamp);
+
+impl std::fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} at {} s", self.0, self.1.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closeness_is_relative() {
+        let check = |a, b, expected| {
+            assert_eq!(close(a, b, 1e-9), expected, "{a} and {b}");
+            assert_eq!(close(b, a, 1e-9), expected, "{b} and {a}");
+        };
+        check(1.0, 1.0 + 1e-10, true);
+        check(1.0, 1.0 + 1e-8, false);
+        check(1e300, 1e300 * (1.0 + 1e-10), true);
+        check(f64::MAX, f64::MAX * (1.0 - 1e-10), true);
+        check(0.0, -0.0, true);
+        check(0.0, 1e-300, false);
+        check(f64::NAN, f64::NAN, true);
+        check(f64::NAN, 0.0, false);
+        check(f64::INFINITY, f64::INFINITY, true);
+        check(f64::INFINITY, f64::NEG_INFINITY, false);
+        check(f64::INFINITY, f64::MAX, false);
+        assert!(close(3.0, 3.0, 0.0) && !close(3.0, 3.0000000000000004, 0.0));
+    }
+}

@@ -1,0 +1,184 @@
+//! Runs a script against an engine.
+
+use std::time::Duration;
+
+use fleetgauge_core::time::Timestamp;
+
+use super::command::{Command, Eval, Grid, When};
+use super::report::{Failure, Report};
+use super::{Script, compare, show};
+use crate::engine::{Engine, Evaluation};
+use crate::store::MemoryStore;
+use crate::value::{MatrixSeries, Value, VectorSample};
+
+/// Runs scripts with one engine.
+///
+/// ```
+/// use fleetgauge_promql::engine::{Engine, EngineConfig};
+/// use fleetgauge_promql::script::{Runner, Script};
+///
+/// let script = Script::parse("up.test", "load 1m\n  up 0 1\n\neval instant at 1m up\n  up 1\n")?;
+/// let report = Runner::new(Engine::new(EngineConfig::default())).run(&script);
+/// println!("{report}");
+/// # Ok::<(), fleetgauge_promql::script::ScriptError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Runner {
+    engine: Engine,
+    tolerance: f64,
+}
+
+/// Before and after the time of an instant query, when it is evaluated as a range too.
+const AROUND: Duration = Duration::from_secs(60);
+
+// === impl Runner ===
+
+impl Runner {
+    /// How far from an expected number another may be, relative to both: as in Prometheus's own tests, whose
+    /// expected numbers are written with few digits. NaN equals NaN, and infinities only themselves.
+    pub const DEFAULT_TOLERANCE: f64 = 1e-6;
+
+    /// With this engine, and the tolerance of Prometheus.
+    pub fn new(engine: Engine) -> Self {
+        Self {
+            engine,
+            tolerance: Self::DEFAULT_TOLERANCE,
+        }
+    }
+
+    /// With another tolerance: `1e-9` for scripts whose numbers are written in full; 0 for the same number.
+    #[must_use]
+    pub fn with_tolerance(mut self, tolerance: f64) -> Self {
+        self.tolerance = tolerance;
+        self
+    }
+
+    /// Runs a script, and does not stop at a failure. It starts without samples.
+    pub fn run(&self, script: &Script) -> Report {
+        let mut report = Report {
+            script: script.name.clone(),
+            ..Report::default()
+        };
+        let mut store = MemoryStore::new();
+        for command in &script.commands {
+            match command {
+                Command::Clear => store.clear(),
+                Command::Load(load) => {
+                    let samples = load
+                        .series
+                        .iter()
+                        .flat_map(|(labels, samples)| samples.iter().map(move |sample| (labels, *sample)));
+                    let mut conflicts =
+                        samples.filter_map(|(labels, sample)| store.append(labels, sample).err());
+                    if let Some(conflict) = conflicts.next() {
+                        report.failures.push(Failure {
+                            script: script.name.clone(),
+                            line: load.line,
+                            command: "load".to_owned(),
+                            differences: vec![conflict.to_string()],
+                            expected: Vec::new(),
+                            got: Vec::new(),
+                        });
+                    }
+                }
+                Command::Eval(eval) => match self.eval(eval, &store) {
+                    None => report.passed += 1,
+                    Some(failure) => report.failures.push(Failure {
+                        script: script.name.clone(),
+                        ..failure
+                    }),
+                },
+            }
+        }
+        report
+    }
+
+    fn eval(&self, eval: &Eval, store: &MemoryStore) -> Option<Failure> {
+        let outcome = match eval.when {
+            When::At(at) => self.engine.instant(store, &eval.query, at),
+            When::Range(Grid { start, end, step }) => self.engine.range(store, &eval.query, start, end, step),
+        };
+        let mut got = Vec::new();
+        let mut differences = compare::outcome(eval, &outcome, self.tolerance);
+        if differences.is_empty()
+            && let (When::At(at), Ok(evaluation)) = (eval.when, &outcome)
+            && let Some((wrong, shown)) = self.as_range(eval, store, at, evaluation)
+        {
+            differences = wrong;
+            got = shown;
+        } else if !differences.is_empty() {
+            got = show::outcome(&outcome, eval.when);
+        }
+        if differences.is_empty() {
+            return None;
+        }
+        Some(Failure {
+            script: String::new(),
+            line: eval.line,
+            command: show::command(eval),
+            differences,
+            expected: show::expected(&eval.expected),
+            got,
+        })
+    }
+
+    /// Evaluates an instant query as the middle of a range, where the answer must be the same.
+    fn as_range(
+        &self,
+        eval: &Eval,
+        store: &MemoryStore,
+        at: Timestamp,
+        instant: &Evaluation,
+    ) -> Option<(Vec<String>, Vec<String>)> {
+        // Text and range vectors are not for ranges, whose series have no order besides.
+        let has_range = matches!(instant.value, Value::Scalar(_) | Value::Vector(_));
+        if !has_range || eval.expected.ordered || names_its_ends(&eval.query) {
+            return None;
+        }
+        let start = Timestamp::from_millis(
+            at.as_millis()
+                .saturating_sub(i64::try_from(AROUND.as_millis()).unwrap_or(i64::MAX)),
+        );
+        let end = at.saturating_add(AROUND);
+        let outcome = self.engine.range(store, &eval.query, start, end, AROUND);
+        let outcome = outcome.map(|evaluation| {
+            let middle = at_step(&evaluation.value, at);
+            let value = match (&instant.value, middle.as_slice()) {
+                (Value::Scalar(_), [only]) => Value::Scalar(only.sample),
+                _ => Value::Vector(middle),
+            };
+            Evaluation { value, ..evaluation }
+        });
+        let differences = match &outcome {
+            Ok(evaluation) => compare::value(&eval.expected, &evaluation.value, self.tolerance),
+            Err(_) => vec!["it fails".to_owned()],
+        };
+        if differences.is_empty() {
+            return None;
+        }
+        let mut all = vec!["right as an instant query, but not as a step of a range query".to_owned()];
+        all.extend(differences);
+        Some((all, show::outcome(&outcome, eval.when)))
+    }
+}
+
+/// Whether `@ start()` or `@ end()` makes a query's answer depend on the range that it is asked for.
+fn names_its_ends(query: &str) -> bool {
+    let text: String = query.split_whitespace().collect();
+    text.contains("@start(") || text.contains("@end(")
+}
+
+/// The samples that the series of a range have at a time.
+fn at_step(value: &Value, at: Timestamp) -> Vec<VectorSample> {
+    let Value::Matrix(series) = value else {
+        return Vec::new();
+    };
+    let sample = |series: &MatrixSeries| {
+        let sample = *series.samples.iter().find(|sample| sample.timestamp == at)?;
+        Some(VectorSample {
+            labels: series.labels.clone(),
+            sample,
+        })
+    };
+    series.iter().filter_map(sample).collect()
+}

@@ -1,0 +1,291 @@
+//! Reads series: the newest sample before each step, or a range of them.
+//!
+//! The samples of a series are decoded once for all steps, into buffers that the next series uses again; two
+//! indices then slide along with the steps.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleetgauge_core::time::Timestamp;
+
+use crate::engine::{Budget, EvalError};
+use crate::label::LabelSet;
+use crate::parse::{At, Selector, Shift};
+use crate::queryable::{Queryable, SeriesSamples};
+use crate::value::{ABSENT, Steps, Vector, is_absent};
+
+/// What a selector is evaluated with.
+pub(crate) struct Reader<'a> {
+    pub(crate) data: &'a dyn Queryable,
+    pub(crate) lookback: Duration,
+    /// The first and the last step of the whole query, for `@ start()` and `@ end()`.
+    pub(crate) query: (i64, i64),
+}
+
+/// The times at which a selector looks, one a step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    steps: Steps,
+    /// Stands in for the time of every step.
+    at: Option<i64>,
+    offset: i64,
+}
+
+/// The series of a range vector.
+pub(crate) struct Ranges {
+    source: Source,
+    times: Times,
+    range: i64,
+}
+
+enum Source {
+    Series(Vec<Arc<dyn SeriesSamples>>),
+    /// Of a subquery, with its steps.
+    Rows(Vector, Steps),
+}
+
+/// The samples of one series, without staleness markers.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    pub(crate) times: Vec<i64>,
+    pub(crate) values: Vec<f64>,
+}
+
+/// What an instant selector gives of the sample it finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Give {
+    Value,
+    /// When it was taken, in seconds.
+    Timestamp,
+}
+
+/// A sample of each series is looked up for so few steps; for more, all are read.
+const LOOKED_UP_STEPS: usize = 1;
+
+// === impl Reader ===
+
+impl Reader<'_> {
+    /// The newest sample of each series at each step.
+    pub(crate) fn instant(
+        &self,
+        selector: &Selector,
+        steps: &Steps,
+        give: Give,
+        budget: &mut Budget,
+    ) -> Result<Vector, EvalError> {
+        let times = self.times(selector.shift, steps);
+        let lookback = i64::try_from(self.lookback.as_millis()).unwrap_or(i64::MAX);
+        let (first, last) = times.bounds();
+        let from = after(first.saturating_sub(lookback));
+        let series = self.select(selector, from, last);
+        budget.take_result(series.len(), steps.count)?;
+
+        let mut result = Vector::with_capacity(steps.count, series.len());
+        let pick = |time: i64, value: f64| match give {
+            Give::Value => value,
+            Give::Timestamp => time as f64 / 1000.0,
+        };
+        if steps.count <= LOOKED_UP_STEPS {
+            for one in &series {
+                if let Some(sample) = one.at(Timestamp::from_millis(first), self.lookback) {
+                    let value = pick(sample.timestamp.as_millis(), sample.value);
+                    result.push(one.labels().clone(), &[value]);
+                }
+            }
+            return Ok(result);
+        }
+        let mut samples = Buffer::default();
+        for one in &series {
+            samples.clear();
+            let range = (Timestamp::from_millis(from), Timestamp::from_millis(last));
+            one.read(range.0, range.1, &mut samples.times, &mut samples.values);
+            budget.take_samples(samples.times.len())?;
+            let row = result.push_absent(one.labels().clone());
+            let (mut next, mut found) = (0, false);
+            for (place, time) in row.iter_mut().zip(times.iter()) {
+                while samples.times.get(next).is_some_and(|&t| t <= time) {
+                    next += 1;
+                }
+                let Some(newest) = next.checked_sub(1) else {
+                    continue;
+                };
+                let (at, value) = (samples.times[newest], samples.values[newest]);
+                if at > time.saturating_sub(lookback) && !is_absent(value) {
+                    *place = pick(at, value);
+                    found = true;
+                }
+            }
+            if !found {
+                result.pop();
+            }
+        }
+        Ok(result)
+    }
+
+    /// The series of a range selector.
+    pub(crate) fn ranges(
+        &self,
+        selector: &Selector,
+        range: i64,
+        steps: &Steps,
+        budget: &mut Budget,
+    ) -> Result<Ranges, EvalError> {
+        let times = self.times(selector.shift, steps);
+        let (first, last) = times.bounds();
+        let series = self.select(selector, after(first.saturating_sub(range)), last);
+        budget.take_result(series.len(), 1)?;
+        Ok(Ranges {
+            source: Source::Series(series),
+            times,
+            range,
+        })
+    }
+
+    /// The times at which a selector or a subquery with `shift` looks.
+    pub(crate) fn times(&self, shift: Shift, steps: &Steps) -> Times {
+        let at = shift.at.map(|at| match at {
+            At::Time(at) => at,
+            At::Start => self.query.0,
+            At::End => self.query.1,
+        });
+        Times {
+            steps: *steps,
+            at,
+            offset: shift.offset,
+        }
+    }
+
+    fn select(&self, selector: &Selector, from: i64, to: i64) -> Vec<Arc<dyn SeriesSamples>> {
+        let (from, to) = (Timestamp::from_millis(from), Timestamp::from_millis(to));
+        self.data.select(&selector.matchers, from, to)
+    }
+}
+
+/// The first moment after `time`: ranges are open on their left.
+fn after(time: i64) -> i64 {
+    time.saturating_add(1)
+}
+
+// === impl Times ===
+
+impl Times {
+    /// Where the step `i` looks.
+    pub(crate) fn get(&self, i: usize) -> i64 {
+        self.at
+            .unwrap_or_else(|| self.steps.at(i))
+            .saturating_sub(self.offset)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = i64> + '_ {
+        (0..self.steps.count).map(|i| self.get(i))
+    }
+
+    /// Where the end that was asked for looks.
+    pub(crate) fn until(&self) -> i64 {
+        self.at.unwrap_or(self.steps.until).saturating_sub(self.offset)
+    }
+
+    /// The first and the last.
+    pub(crate) fn bounds(&self) -> (i64, i64) {
+        (self.get(0), self.get(self.steps.count.saturating_sub(1)))
+    }
+}
+
+// === impl Ranges ===
+
+impl Ranges {
+    /// Those of a subquery whose inner expression gave `rows`.
+    pub(crate) fn of_rows(rows: Vector, inner: Steps, times: Times, range: i64) -> Self {
+        Self {
+            source: Source::Rows(rows, inner),
+            times,
+            range,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match &self.source {
+            Source::Series(series) => series.len(),
+            Source::Rows(rows, _) => rows.len(),
+        }
+    }
+
+    pub(crate) fn labels(&self, i: usize) -> &LabelSet {
+        match &self.source {
+            Source::Series(series) => series[i].labels(),
+            Source::Rows(rows, _) => &rows.labels[i],
+        }
+    }
+
+    /// Reads the samples of the series `i` in all ranges.
+    pub(crate) fn read(&self, i: usize, into: &mut Buffer, budget: &mut Budget) -> Result<(), EvalError> {
+        into.clear();
+        let (first, last) = self.times.bounds();
+        let from = after(first.saturating_sub(self.range));
+        match &self.source {
+            Source::Series(series) => {
+                let (from, to) = (Timestamp::from_millis(from), Timestamp::from_millis(last));
+                series[i].read(from, to, &mut into.times, &mut into.values);
+                budget.take_samples(into.times.len())?;
+                into.drop_stale();
+            }
+            Source::Rows(rows, inner) => {
+                for (at, &value) in inner.iter().zip(rows.row(i)) {
+                    if !is_absent(value) {
+                        into.times.push(at);
+                        into.values.push(value);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// For each step, where its range begins and ends and which of the samples of `of` are in it.
+    pub(crate) fn windows<'b>(&'b self, of: &'b Buffer) -> impl Iterator<Item = Window> + 'b {
+        let (mut from, mut to) = (0, 0);
+        self.times.iter().map(move |end| {
+            let start = end.saturating_sub(self.range);
+            while of.times.get(to).is_some_and(|&t| t <= end) {
+                to += 1;
+            }
+            while from < to && of.times[from] <= start {
+                from += 1;
+            }
+            Window {
+                start,
+                end,
+                samples: (from, to),
+            }
+        })
+    }
+}
+
+/// A range at one step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+    /// The indices of its samples, the last one excluded.
+    pub(crate) samples: (usize, usize),
+}
+
+// === impl Buffer ===
+
+impl Buffer {
+    fn clear(&mut self) {
+        self.times.clear();
+        self.values.clear();
+    }
+
+    fn drop_stale(&mut self) {
+        // Mostly there is none.
+        if !self.values.iter().any(|&value| is_absent(value)) {
+            return;
+        }
+        let mut values = self.values.iter();
+        self.times
+            .retain(|_| !is_absent(*values.next().unwrap_or(&ABSENT)));
+        self.values.retain(|&value| !is_absent(value));
+    }
+}

@@ -1,0 +1,227 @@
+//! Samples kept as they come: for scripts, files and tests, where a [`window`](crate::window) would drop
+//! what is old.
+//!
+//! Nothing is compressed, bounded or evicted here: whoever fills a store knows how much that is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleetgauge_core::time::Timestamp;
+
+use crate::label::LabelSet;
+use crate::queryable::{Queryable, SeriesSamples};
+use crate::window::{Matcher, STALE_MARKER, Sample};
+
+/// Series in memory, of any age and as many as fit.
+///
+/// ```
+/// use fleetgauge_core::time::Timestamp;
+/// use fleetgauge_promql::engine::{Engine, EngineConfig};
+/// use fleetgauge_promql::label::LabelSet;
+/// use fleetgauge_promql::store::MemoryStore;
+/// use fleetgauge_promql::window::Sample;
+///
+/// let mut store = MemoryStore::new();
+/// let at = Timestamp::from_millis(60_000);
+/// let up = LabelSet::from_pairs([("__name__", "up")]);
+/// store.append(&up, Sample { timestamp: at, value: 1.0 })?;
+/// // Two values at one time have no answer.
+/// assert!(store.append(&up, Sample { timestamp: at, value: 0.0 }).is_err());
+/// let answer = Engine::new(EngineConfig::default()).instant(&store, "up", at);
+/// # Ok::<(), fleetgauge_promql::store::ConflictError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    series: BTreeMap<LabelSet, Arc<MemorySeries>>,
+}
+
+/// A series has another value at the same time already.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{labels} has two values at {}: {known} and {new}", at.as_secs_f64())]
+#[non_exhaustive]
+pub struct ConflictError {
+    /// The series.
+    pub labels: LabelSet,
+    /// The time.
+    pub at: Timestamp,
+    /// The value that it has, and keeps.
+    pub known: f64,
+    /// The one that it should have got.
+    pub new: f64,
+}
+
+/// Oldest first, each time once.
+#[derive(Clone, Debug, Default)]
+struct MemorySeries {
+    labels: LabelSet,
+    times: Vec<i64>,
+    values: Vec<f64>,
+}
+
+// === impl MemoryStore ===
+
+impl MemoryStore {
+    /// Without series.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a sample, in any order of time. The same sample twice is one.
+    ///
+    /// *Errors*: [`ConflictError`] if the series has another value at that time.
+    pub fn append(&mut self, labels: &LabelSet, sample: Sample) -> Result<(), ConflictError> {
+        let series = self.series.entry(labels.clone()).or_insert_with(|| {
+            Arc::new(MemorySeries {
+                labels: labels.clone(),
+                ..MemorySeries::default()
+            })
+        });
+        let at = sample.timestamp.as_millis();
+        // Mostly they come in order.
+        let place = match series.times.last() {
+            Some(last) if *last >= at => series.times.partition_point(|time| *time < at),
+            _ => series.times.len(),
+        };
+        if series.times.get(place) == Some(&at) {
+            let known = series.values[place];
+            if known.to_bits() == sample.value.to_bits() {
+                return Ok(());
+            }
+            return Err(ConflictError {
+                labels: labels.clone(),
+                at: sample.timestamp,
+                known,
+                new: sample.value,
+            });
+        }
+        let series = Arc::make_mut(series);
+        series.times.insert(place, at);
+        series.values.insert(place, sample.value);
+        Ok(())
+    }
+
+    /// How many series there are.
+    pub fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Whether there is no series.
+    pub fn is_empty(&self) -> bool {
+        self.series.is_empty()
+    }
+
+    /// The times of the oldest and the newest sample; none if there is no sample.
+    pub fn extent(&self) -> Option<(Timestamp, Timestamp)> {
+        let first = self.series.values().filter_map(|series| series.times.first());
+        let last = self.series.values().filter_map(|series| series.times.last());
+        let (first, last) = (*first.min()?, *last.max()?);
+        Some((Timestamp::from_millis(first), Timestamp::from_millis(last)))
+    }
+
+    /// Drops everything.
+    pub fn clear(&mut self) {
+        self.series.clear();
+    }
+}
+
+impl Queryable for MemoryStore {
+    fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Vec<Arc<dyn SeriesSamples>> {
+        let fits = |series: &&Arc<MemorySeries>| {
+            matchers.iter().all(|matcher| matcher.matches(&series.labels))
+                && !series.range(from, to).is_empty()
+        };
+        self.series
+            .values()
+            .filter(fits)
+            .map(|series| Arc::clone(series) as Arc<dyn SeriesSamples>)
+            .collect()
+    }
+}
+
+// === impl MemorySeries ===
+
+impl MemorySeries {
+    fn range(&self, from: Timestamp, to: Timestamp) -> std::ops::Range<usize> {
+        let start = self.times.partition_point(|time| *time < from.as_millis());
+        let end = self.times.partition_point(|time| *time <= to.as_millis());
+        start..end.max(start)
+    }
+}
+
+impl SeriesSamples for MemorySeries {
+    fn labels(&self) -> &LabelSet {
+        &self.labels
+    }
+
+    fn read(&self, from: Timestamp, to: Timestamp, times: &mut Vec<i64>, values: &mut Vec<f64>) {
+        let range = self.range(from, to);
+        times.extend_from_slice(&self.times[range.clone()]);
+        values.extend_from_slice(&self.values[range]);
+    }
+
+    fn at(&self, at: Timestamp, lookback: Duration) -> Option<Sample> {
+        let newest = self
+            .times
+            .partition_point(|time| *time <= at.as_millis())
+            .checked_sub(1)?;
+        let sample = Sample {
+            timestamp: Timestamp::from_millis(self.times[newest]),
+            value: self.values[newest],
+        };
+        let is_young = at.saturating_since(sample.timestamp) < lookback;
+        (is_young && sample.value.to_bits() != STALE_MARKER).then_some(sample)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(at: i64, value: f64) -> Sample {
+        Sample {
+            timestamp: Timestamp::from_millis(at),
+            value,
+        }
+    }
+
+    #[test]
+    fn samples_come_in_any_order_and_are_read_in_that_of_time() {
+        let mut store = MemoryStore::new();
+        let labels = LabelSet::from_pairs([("__name__", "a")]);
+        for at in [30, 10, 20, 10] {
+            store.append(&labels, sample(at, at as f64)).expect("no conflict");
+        }
+        let error = store.append(&labels, sample(20, 1.0)).expect_err("another value");
+        assert_eq!(error.to_string(), "a has two values at 0.02: 20 and 1");
+        let read = |from, to| {
+            let (from, to) = (Timestamp::from_millis(from), Timestamp::from_millis(to));
+            let (mut times, mut values) = (Vec::new(), Vec::new());
+            for series in store.select(&[], from, to) {
+                series.read(from, to, &mut times, &mut values);
+            }
+            times
+        };
+        assert_eq!(read(10, 20), [10, 20]);
+        assert_eq!(read(11, 19), [] as [i64; 0]);
+        assert_eq!(read(30, 10), [] as [i64; 0]);
+    }
+
+    #[test]
+    fn a_sample_is_seen_until_the_lookback_or_a_marker_ends_it() {
+        let mut store = MemoryStore::new();
+        let labels = LabelSet::empty();
+        store.append(&labels, sample(10, 1.0)).expect("no conflict");
+        store
+            .append(&labels, sample(40, f64::from_bits(STALE_MARKER)))
+            .expect("no conflict");
+        let series = &store.select(&[], Timestamp::from_millis(0), Timestamp::from_millis(100))[0];
+        let at = |at| series.at(Timestamp::from_millis(at), Duration::from_millis(20));
+        assert_eq!(at(9), None);
+        assert_eq!(at(10).map(|sample| sample.value), Some(1.0));
+        assert!(at(29).is_some());
+        // The interval is open to the left.
+        assert_eq!(at(30), None);
+        assert_eq!(at(41), None);
+    }
+}

@@ -1,0 +1,233 @@
+//! The same expressions over the same series, evaluated by a real Prometheus and by us.
+//!
+//! Series and expressions are generated from a seed. Answers are compared to the last bit where that is
+//! defined (selectors, arithmetic, `min`, `count` …) and to 1e-12 else; what one refuses, the other must
+//! refuse. A failure is shrunk to a small expression over few series, and printed as a script that can go
+//! to `tests/scripts`.
+//!
+//! For more than what runs by default:
+//!
+//! ```text
+//! FLEETGAUGE_DIFFERENTIAL=1000000 FLEETGAUGE_DIFFERENTIAL_SEED=7 \
+//!     cargo test --release -p fleetgauge-promql --test differential -- --nocapture
+//! ```
+//!
+//! The oracle is Debian's Prometheus 2.42. Where it and Prometheus 3 differ we do as 3 does, and what would
+//! show it is kept out: see `differential/data.rs` for the series and `differential/generate.rs` for the
+//! expressions.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "differential/compare.rs"]
+mod compare;
+#[path = "differential/data.rs"]
+mod data;
+#[path = "differential/expr.rs"]
+mod expr;
+#[path = "differential/generate.rs"]
+mod generate;
+#[path = "differential/oracle.rs"]
+mod oracle;
+#[path = "differential/random.rs"]
+mod random;
+#[path = "differential/shrink.rs"]
+mod shrink;
+
+use std::fmt::Write as _;
+
+use fleetgauge_promql::engine::{Engine, EngineConfig};
+use fleetgauge_promql::store::MemoryStore;
+
+use data::Series;
+use expr::{Expr, Kind};
+use oracle::{Answer, Oracle, When};
+use random::Random;
+
+/// How many expressions, where nothing else is asked for.
+const DEFAULT_COUNT: usize = 20_000;
+
+/// Series are made anew after so many.
+const PER_DATA: usize = 10_000;
+
+/// The first failures tell most.
+const MAX_FAILURES: usize = 5;
+
+struct Pair {
+    oracle: Oracle,
+    engine: Engine,
+    store: MemoryStore,
+}
+
+/// What was compared, to know that it is worth it.
+#[derive(Debug, Default)]
+struct Counts {
+    asked: usize,
+    answered: usize,
+    empty: usize,
+    refused: usize,
+}
+
+// === impl Pair ===
+
+impl Pair {
+    fn new(series: &[Series]) -> Self {
+        Self {
+            oracle: Oracle::start(series),
+            engine: Engine::new(EngineConfig::default()),
+            store: data::store(series),
+        }
+    }
+
+    /// Prometheus's answer, and how ours differs.
+    fn compare(&mut self, expr: &Expr, when: When) -> (Result<Answer, String>, Option<String>) {
+        let query = expr.print(data::START);
+        let theirs = self.oracle.ask(&query, when);
+        // It was renamed without a change.
+        let new = query.replace("holt_winters", "double_exponential_smoothing");
+        let ours = compare::ours(&self.engine, &self.store, &new, when);
+        let difference = match (&theirs, ours) {
+            (Err(_), Err(_)) => None,
+            (Ok(_), Err(error)) if is_known(expr, &error.to_string()) => None,
+            (Ok(_), Err(error)) => Some(format!("Prometheus answers, we refuse: {error}")),
+            (Err(error), Ok(_)) => Some(format!("we answer, Prometheus refuses: {error}")),
+            (Ok(theirs), Ok(ours)) => {
+                let scale = || compare::scale(&self.engine, &self.store, expr, when);
+                compare::difference(expr, theirs, &ours, scale)
+            }
+        };
+        (theirs, difference)
+    }
+
+    fn differs(&mut self, expr: &Expr, when: When) -> bool {
+        self.compare(expr, when).1.is_some()
+    }
+}
+
+/// Where 2.42 answers and 3 refuses. `label_replace` and `label_join` make label sets for all steps at once
+/// in 3, so that two series that become one are refused, also if they never meet at a step.
+fn is_known(expr: &Expr, error: &str) -> bool {
+    let relabels = |part: &&Expr| {
+        matches!(
+            part,
+            Expr::Call {
+                name: "label_replace" | "label_join",
+                ..
+            }
+        )
+    };
+    error == "vector cannot contain metrics with the same labelset" && expr.walk().iter().any(relabels)
+}
+
+fn number(variable: &str, default: usize) -> usize {
+    match std::env::var(variable) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
+        Err(_) => default,
+    }
+}
+
+/// Half a second after a whole one.
+fn time(random: &mut Random) -> i64 {
+    random.below((data::LENGTH / 1000) as usize + 300) as i64 * 1000 + 500
+}
+
+fn when(random: &mut Random) -> When {
+    if random.chance(50) {
+        return When::At(time(random));
+    }
+    let start = time(random);
+    let step = random.pick(&[5_000, 7_000, 15_000, 30_000, 60_000, 300_000]);
+    When::Range(start, start + step * random.below(25) as i64 + 1000, step)
+}
+
+/// A failure as a script, with what Prometheus answers.
+fn script(expr: &Expr, series: &[Series], when: When, theirs: &Result<Answer, String>) -> String {
+    let mut text = data::script(series);
+    let query = expr
+        .print(0)
+        .replace("holt_winters", "double_exponential_smoothing");
+    let seconds = |millis: i64| millis as f64 / 1000.0;
+    let (start, step, count) = match when {
+        When::At(at) => {
+            let _ = writeln!(text, "\neval instant at {} {query}", seconds(at));
+            (at, 1, 1)
+        }
+        When::Range(start, end, step) => {
+            let (from, to, step_text) = (seconds(start), seconds(end), seconds(step));
+            let _ = writeln!(text, "\neval range from {from} to {to} step {step_text} {query}");
+            (start, step, (end - start) / step + 1)
+        }
+    };
+    match theirs {
+        Err(error) => {
+            let _ = writeln!(text, "  # {error}\n  expect fail");
+        }
+        Ok(answer) => {
+            for (labels, samples) in answer {
+                let values = (0..count).map(|index| match samples.get(&(start + index * step)) {
+                    Some(value) => format!(" {value}"),
+                    None => " _".to_owned(),
+                });
+                let _ = writeln!(text, "  {labels}{}", values.collect::<String>());
+            }
+        }
+    }
+    text
+}
+
+/// Makes a failure small and tells it.
+fn report(pair: &mut Pair, series: &[Series], expr: Expr, when: When) -> String {
+    let original = expr.print(data::START);
+    let expr = shrink::expression(expr, |simpler| pair.differs(simpler, when));
+    let few = shrink::series(&expr, series, |few| Pair::new(few).differs(&expr, when));
+    let (theirs, difference) = Pair::new(&few).compare(&expr, when);
+    format!(
+        "--- {}\n{}\n{}\nshrunk from: {original} at {when:?}\n",
+        expr.print(0),
+        difference.unwrap_or_default(),
+        script(&expr, &few, when, &theirs)
+    )
+}
+
+#[test]
+fn prometheus_and_we_give_the_same_answers() {
+    let count = number("FLEETGAUGE_DIFFERENTIAL", DEFAULT_COUNT);
+    let seed = number("FLEETGAUGE_DIFFERENTIAL_SEED", 1) as u64;
+    let mut random = Random::new(seed);
+    let mut counts = Counts::default();
+    let mut failures = Vec::new();
+    while counts.asked < count && failures.len() < MAX_FAILURES {
+        let series = data::generate(&mut random);
+        let mut pair = Pair::new(&series);
+        for _ in 0..PER_DATA.min(count - counts.asked) {
+            let expr = generate::expression(&mut random);
+            let mut when = when(&mut random);
+            if expr.kind() == Kind::Matrix && random.chance(90) {
+                // A range of ranges is refused, which need not be tried often.
+                when = When::At(time(&mut random));
+            }
+            counts.asked += 1;
+            let (theirs, difference) = pair.compare(&expr, when);
+            match &theirs {
+                Ok(answer) if answer.is_empty() => counts.empty += 1,
+                Ok(_) => counts.answered += 1,
+                Err(_) => counts.refused += 1,
+            }
+            if difference.is_some() {
+                failures.push(report(&mut pair, &series, expr, when));
+                if failures.len() == MAX_FAILURES {
+                    break;
+                }
+            }
+        }
+    }
+    println!("seed {seed}: {counts:?}");
+    assert!(
+        failures.is_empty(),
+        "seed {seed}: {counts:?}\n{}",
+        failures.join("\n")
+    );
+    // Two that refuse everything, or know of nothing, agree too easily.
+    assert!(counts.answered * 2 > counts.asked, "{counts:?}");
+    assert!(counts.refused * 50 > counts.asked, "{counts:?}");
+}

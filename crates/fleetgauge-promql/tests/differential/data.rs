@@ -1,0 +1,227 @@
+//! The series that both evaluate over.
+//!
+//! Three things keep Prometheus 2.42 and 3 from differing where both are right:
+//! - Samples are taken a quarter of a second after a whole second, queries ask at half a second, and
+//!   ranges, offsets and steps are whole seconds: no sample is ever on the border of an interval, which 2.x
+//!   includes and 3.x does not.
+//! - Numbers are small multiples of 1/64, so that sums are exact in whatever order and with whatever care
+//!   they are taken.
+//! - Counters are far above zero. Where a counter would be extrapolated below zero, 2.42 and 3 give up at
+//!   different distances.
+//!
+//! Text has no staleness marker: a NaN is written without its bits. Series go stale by gaps that are longer
+//! than the lookback.
+
+use std::fmt::Write as _;
+
+use fleetgauge_core::time::Timestamp;
+use fleetgauge_promql::label::LabelSet;
+use fleetgauge_promql::store::MemoryStore;
+use fleetgauge_promql::window::Sample;
+use fleetgauge_testkit::OpenMetrics;
+
+use crate::random::Random;
+
+/// What all times are relative to: a whole hour, so that the steps of subqueries lie the same in a script,
+/// which begins at 0. All data is in one block of two hours, where series are sorted.
+pub(crate) const START: i64 = 1_700_002_800_000;
+
+/// *Unit*: milliseconds from [`START`].
+pub(crate) const LENGTH: i64 = 2_400_000;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Series {
+    pub(crate) name: &'static str,
+    pub(crate) labels: Vec<(&'static str, &'static str)>,
+    /// Milliseconds from [`START`], and values.
+    pub(crate) samples: Vec<(i64, f64)>,
+}
+
+const JOBS: [&str; 2] = ["a", "b"];
+const INSTANCES: [&str; 3] = ["0", "1", "2"];
+
+pub(crate) fn generate(random: &mut Random) -> Vec<Series> {
+    let mut all = Vec::new();
+    let mut index = 0.0;
+    for job in JOBS {
+        for instance in INSTANCES {
+            let labels = vec![("job", job), ("inst", instance)];
+            index += 1.0;
+            // Never two alike at one time, so that topk has no ties.
+            let own = index / 64.0;
+            all.push(series("requests_total", &labels, counter(random)));
+            all.push(series("gauge", &labels, gauge(random, own)));
+            // Some label sets are in one metric alone.
+            if !(job == "b" && instance == "0") {
+                let zone = if instance == "2" { "" } else { "z" };
+                let labels = [&labels[..], &[("zone", zone)]].concat();
+                all.push(series("other", &labels, gauge(random, own + 0.25)));
+            }
+            if instance != "1" {
+                all.push(series("wild", &labels, wild(random)));
+                all.push(series("sparse", &labels, sparse(random, own)));
+                histogram(random, &labels, &mut all);
+            }
+        }
+        let info = [("job", job), ("version", if job == "a" { "1.0" } else { "2.0" })];
+        all.push(series(
+            "build_info",
+            &info,
+            times(random).map(|at| (at, 1.0)).collect(),
+        ));
+    }
+    let dates = times(random).map(|at| {
+        // Any second from 1970 to 2100.
+        let seconds = (at * 7919 + 13) * 1_234_567 % 4_102_444_800;
+        (at, seconds.abs() as f64)
+    });
+    all.push(series("dates", &[("job", "a")], dates.collect()));
+    all
+}
+
+fn series(name: &'static str, labels: &[(&'static str, &'static str)], samples: Vec<(i64, f64)>) -> Series {
+    let mut labels = labels.to_vec();
+    labels.retain(|(_, value)| !value.is_empty());
+    Series {
+        name,
+        labels,
+        samples,
+    }
+}
+
+/// Every 15 seconds, here and there a second early or late, and some are missing.
+fn times(random: &mut Random) -> impl Iterator<Item = i64> + use<> {
+    let mut random = Random::new(random.below(usize::MAX) as u64);
+    (0..LENGTH / 15_000).filter_map(move |index| {
+        let jitter = random.below(3) as i64 * i64::from(random.chance(20));
+        (!random.chance(5)).then_some(index * 15_000 + jitter * 1000 + 250)
+    })
+}
+
+fn counter(random: &mut Random) -> Vec<(i64, f64)> {
+    let mut value = 200.0 + random.below(100) as f64;
+    let mut was_reset = true;
+    let times: Vec<_> = times(random).collect();
+    let step = |at: i64| {
+        // See the head of the file: what a window begins with is more than it grows by in a step.
+        was_reset = !was_reset && value > 150.0 && random.chance(4);
+        value = match was_reset {
+            true => 100.0 + random.below(16) as f64 / 4.0,
+            false if random.chance(20) => value,
+            false => value + random.below(80) as f64 / 4.0,
+        };
+        (at, value)
+    };
+    times.into_iter().map(step).collect()
+}
+
+fn gauge(random: &mut Random, own: f64) -> Vec<(i64, f64)> {
+    let times: Vec<_> = times(random).collect();
+    times
+        .into_iter()
+        .map(|at| (at, random.below(33) as f64 - 16.0 + own))
+        .collect()
+}
+
+/// Few values, so that they often repeat, and those that are no numbers.
+fn wild(random: &mut Random) -> Vec<(i64, f64)> {
+    const VALUES: [f64; 10] = [
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        0.0,
+        1.0,
+        -1.0,
+        2.0,
+        0.5,
+        -3.0,
+        1.0,
+    ];
+    let times: Vec<_> = times(random).collect();
+    times.into_iter().map(|at| (at, random.pick(&VALUES))).collect()
+}
+
+/// With gaps that are longer than the lookback.
+fn sparse(random: &mut Random, own: f64) -> Vec<(i64, f64)> {
+    let mut samples = gauge(random, own);
+    let mut from = 0;
+    while from < LENGTH {
+        let present = 100_000 + random.below(400_000) as i64;
+        let gap = 100_000 + random.below(600_000) as i64;
+        samples.retain(|(at, _)| !(from + present..from + present + gap).contains(at));
+        from += present + gap;
+    }
+    samples
+}
+
+fn histogram(random: &mut Random, labels: &[(&'static str, &'static str)], all: &mut Vec<Series>) {
+    const BOUNDS: [&str; 5] = ["0.1", "0.5", "1", "2.5", "+Inf"];
+    let times: Vec<_> = times(random).collect();
+    let mut counts = [0.0; BOUNDS.len()];
+    let mut samples = vec![Vec::new(); BOUNDS.len()];
+    for at in times {
+        for _ in 0..random.below(20) {
+            counts[random.below(BOUNDS.len())] += 1.0;
+        }
+        let mut sum = 0.0;
+        for (bucket, count) in samples.iter_mut().zip(counts) {
+            sum += count;
+            bucket.push((at, sum));
+        }
+    }
+    for (bound, samples) in BOUNDS.into_iter().zip(samples) {
+        let labels = [labels, &[("le", bound)]].concat();
+        all.push(series("lat_bucket", &labels, samples));
+    }
+}
+
+/// As `promtool` reads it.
+pub(crate) fn open_metrics(all: &[Series]) -> OpenMetrics {
+    all.iter().fold(OpenMetrics::new(), |document, series| {
+        let samples: Vec<_> = series
+            .samples
+            .iter()
+            .map(|(at, value)| ((START + at) as f64 / 1000.0, *value))
+            .collect();
+        document.series(series.name, &series.labels, &samples)
+    })
+}
+
+pub(crate) fn store(all: &[Series]) -> MemoryStore {
+    let mut store = MemoryStore::new();
+    for series in all {
+        let labels = LabelSet::from_pairs(series.labels.iter().copied().chain([("__name__", series.name)]));
+        for (at, value) in &series.samples {
+            let sample = Sample {
+                timestamp: Timestamp::from_millis(START + at),
+                value: *value,
+            };
+            store.append(&labels, sample).unwrap();
+        }
+    }
+    store
+}
+
+/// As the `load` of a script.
+pub(crate) fn script(all: &[Series]) -> String {
+    let mut text = "load 250ms\n".to_owned();
+    for series in all {
+        let labels: Vec<_> = series
+            .labels
+            .iter()
+            .map(|(name, value)| format!("{name}={value:?}"))
+            .collect();
+        let _ = write!(text, "  {}{{{}}}", series.name, labels.join(","));
+        let mut next = 0;
+        for (at, value) in &series.samples {
+            let index = at / 250;
+            if index > next {
+                let _ = write!(text, " _x{}", index - next);
+            }
+            let _ = write!(text, " {value}");
+            next = index + 1;
+        }
+        text.push('\n');
+    }
+    text
+}

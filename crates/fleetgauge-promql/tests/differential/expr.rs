@@ -1,0 +1,318 @@
+//! Expressions as trees: printed, taken apart, and judged by how exactly they are defined.
+
+use std::fmt::Write as _;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Expr {
+    Number(&'static str),
+    Text(&'static str),
+    Selector(Selector),
+    Range {
+        selector: Selector,
+        range: &'static str,
+    },
+    Subquery {
+        inner: Box<Expr>,
+        range: &'static str,
+        step: &'static str,
+        modifiers: Modifiers,
+    },
+    Unary(Box<Expr>),
+    Binary(Box<Binary>),
+    Aggregate {
+        op: &'static str,
+        grouping: String,
+        args: Vec<Expr>,
+    },
+    Call {
+        name: &'static str,
+        args: Vec<Expr>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Selector {
+    pub(crate) name: &'static str,
+    pub(crate) matchers: Vec<&'static str>,
+    pub(crate) modifiers: Modifiers,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Modifiers {
+    pub(crate) offset: &'static str,
+    pub(crate) at: Option<At>,
+    pub(crate) at_first: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum At {
+    Start,
+    End,
+    /// *Unit*: milliseconds after the start of the data.
+    Time(i64),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Binary {
+    pub(crate) op: &'static str,
+    pub(crate) is_bool: bool,
+    /// ` on(…) group_left(…)`
+    pub(crate) matching: String,
+    /// Whether the operands stand in parentheses.
+    pub(crate) parens: bool,
+    pub(crate) left: Expr,
+    pub(crate) right: Expr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Scalar,
+    Text,
+    Vector,
+    Matrix,
+}
+
+/// How far two right implementations may be apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// In the last digits: what is summed, averaged, extrapolated, or comes from a mathematical library.
+    Close,
+    /// Not at all: the same operations on the same bits.
+    Exact,
+    /// Not at all, nor is the sum of such numbers in any order.
+    Summable,
+}
+
+use Level::{Close, Exact, Summable};
+
+pub(crate) const SET_OPERATORS: [&str; 3] = ["and", "or", "unless"];
+pub(crate) const COMPARISONS: [&str; 6] = ["==", "!=", ">", "<", ">=", "<="];
+pub(crate) const CALENDAR: [&str; 8] = [
+    "day_of_month",
+    "day_of_week",
+    "day_of_year",
+    "days_in_month",
+    "hour",
+    "minute",
+    "month",
+    "year",
+];
+
+// === impl Expr ===
+
+impl Expr {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Number(_) => Kind::Scalar,
+            Self::Text(_) => Kind::Text,
+            Self::Selector(_) | Self::Aggregate { .. } => Kind::Vector,
+            Self::Range { .. } | Self::Subquery { .. } => Kind::Matrix,
+            Self::Unary(inner) => inner.kind(),
+            Self::Binary(binary) => match (binary.left.kind(), binary.right.kind()) {
+                (Kind::Scalar, Kind::Scalar) => Kind::Scalar,
+                _ => Kind::Vector,
+            },
+            Self::Call { name, .. } => match *name {
+                "time" | "pi" | "scalar" => Kind::Scalar,
+                _ => Kind::Vector,
+            },
+        }
+    }
+
+    /// The children, in the order of [`with_child`](Self::with_child).
+    pub(crate) fn children(&self) -> Vec<&Expr> {
+        match self {
+            Self::Number(_) | Self::Text(_) | Self::Selector(_) | Self::Range { .. } => Vec::new(),
+            Self::Subquery { inner, .. } | Self::Unary(inner) => vec![inner],
+            Self::Binary(binary) => vec![&binary.left, &binary.right],
+            Self::Aggregate { args, .. } | Self::Call { args, .. } => args.iter().collect(),
+        }
+    }
+
+    pub(crate) fn with_child(&self, index: usize, child: Expr) -> Self {
+        let mut new = self.clone();
+        match &mut new {
+            Self::Number(_) | Self::Text(_) | Self::Selector(_) | Self::Range { .. } => {}
+            Self::Subquery { inner, .. } | Self::Unary(inner) => **inner = child,
+            Self::Binary(binary) if index == 0 => binary.left = child,
+            Self::Binary(binary) => binary.right = child,
+            Self::Aggregate { args, .. } | Self::Call { args, .. } => args[index] = child,
+        }
+        new
+    }
+
+    /// This expression and all below it.
+    pub(crate) fn walk(&self) -> Vec<&Expr> {
+        let mut all = vec![self];
+        let mut next = 0;
+        while next < all.len() {
+            let children = all[next].children();
+            all.extend(children);
+            next += 1;
+        }
+        all
+    }
+
+    /// How exactly it is defined; `None` if it magnifies what is not: a comparison of numbers that may be
+    /// apart in their last digit has two right answers.
+    pub(crate) fn level(&self) -> Option<Level> {
+        let children: Option<Vec<_>> = self.children().into_iter().map(Self::level).collect();
+        let children = children?;
+        let least = children.iter().copied().min().unwrap_or(Summable);
+        let needs = |need: Level, gives: Level| (least >= need).then_some(gives);
+        match self {
+            // No multiples of 1/64.
+            Self::Number("1e-3" | "0.1" | "0.95") => Some(Exact),
+            Self::Number(_) | Self::Text(_) | Self::Selector(_) | Self::Range { .. } => Some(Summable),
+            Self::Subquery { .. } | Self::Unary(_) => Some(least),
+            Self::Binary(binary) => match binary.op {
+                "+" | "-" => Some(least),
+                "*" => Some(least.min(Exact)),
+                "/" => (children[1] >= Exact).then_some(children[0].min(Exact)),
+                "%" => needs(Exact, Exact),
+                "^" | "atan2" => needs(Exact, Close),
+                op if SET_OPERATORS.contains(&op) => Some(least),
+                _ if binary.is_bool => needs(Exact, Summable),
+                _ => (least >= Exact).then_some(children[0]),
+            },
+            Self::Aggregate { op, .. } => match *op {
+                "sum" => Some(if least == Summable { Summable } else { Close }),
+                "count" | "group" => Some(Summable),
+                "count_values" => needs(Exact, Summable),
+                "min" | "max" => Some(least),
+                "topk" | "bottomk" => needs(Exact, least),
+                _ => Some(Close),
+            },
+            Self::Call { name, .. } => match *name {
+                "abs" | "clamp" | "clamp_min" | "clamp_max" | "scalar" | "vector" | "sort" | "sort_desc"
+                | "label_replace" | "label_join" | "last_over_time" | "min_over_time" | "max_over_time" => {
+                    Some(least)
+                }
+                "time" => Some(Summable),
+                "pi" => Some(Exact),
+                "timestamp" | "absent" | "absent_over_time" | "count_over_time" | "present_over_time" => {
+                    Some(Summable)
+                }
+                "sum_over_time" => Some(if least == Summable { Summable } else { Close }),
+                "ceil" | "floor" | "idelta" => needs(Exact, least),
+                "round" | "sqrt" | "irate" => needs(Exact, Exact),
+                "sgn" | "changes" | "resets" => needs(Exact, Summable),
+                name if CALENDAR.contains(&name) => needs(Exact, Summable),
+                "avg_over_time" | "stddev_over_time" | "stdvar_over_time" | "quantile_over_time" => {
+                    Some(Close)
+                }
+                _ => needs(Exact, Close),
+            },
+        }
+    }
+
+    /// As PromQL, where the data starts at `start`, in milliseconds.
+    pub(crate) fn print(&self, start: i64) -> String {
+        let mut text = String::new();
+        self.write(start, &mut text);
+        text
+    }
+
+    fn write(&self, start: i64, out: &mut String) {
+        match self {
+            Self::Number(text) => *out += text,
+            Self::Text(text) => {
+                let _ = write!(out, "{text:?}");
+            }
+            Self::Selector(selector) => selector.write("", start, out),
+            Self::Range { selector, range } => selector.write(range, start, out),
+            Self::Subquery {
+                inner,
+                range,
+                step,
+                modifiers,
+            } => {
+                inner.write_in_parens(start, out);
+                let _ = write!(out, "[{range}:{step}]");
+                modifiers.write(start, out);
+            }
+            Self::Unary(inner) => {
+                *out += "-";
+                inner.write_in_parens(start, out);
+            }
+            Self::Binary(binary) => {
+                let is_atan2 = binary.op == "atan2";
+                *out += if is_atan2 { "(" } else { "" };
+                let write = if binary.parens {
+                    Self::write_in_parens
+                } else {
+                    Self::write
+                };
+                write(&binary.left, start, out);
+                let is_bool = if binary.is_bool { " bool" } else { "" };
+                let _ = write!(out, " {}{is_bool}{} ", binary.op, binary.matching);
+                write(&binary.right, start, out);
+                // 2.42 keeps the metric's name, which the sum drops.
+                *out += if is_atan2 { " + 0)" } else { "" };
+            }
+            Self::Aggregate { op, grouping, args } => {
+                let _ = write!(out, "{op}{grouping}");
+                write_args(args, start, out);
+            }
+            Self::Call { name, args } => {
+                *out += name;
+                write_args(args, start, out);
+            }
+        }
+    }
+
+    fn write_in_parens(&self, start: i64, out: &mut String) {
+        *out += "(";
+        self.write(start, out);
+        *out += ")";
+    }
+}
+
+fn write_args(args: &[Expr], start: i64, out: &mut String) {
+    *out += "(";
+    for (index, arg) in args.iter().enumerate() {
+        *out += if index > 0 { ", " } else { "" };
+        arg.write(start, out);
+    }
+    *out += ")";
+}
+
+// === impl Selector ===
+
+impl Selector {
+    fn write(&self, range: &str, start: i64, out: &mut String) {
+        let name = if self.name.starts_with('{') { "" } else { self.name };
+        *out += name;
+        let mut matchers = self.matchers.clone();
+        if name.is_empty() {
+            matchers.insert(0, &self.name[1..self.name.len() - 1]);
+        }
+        if !matchers.is_empty() {
+            let _ = write!(out, "{{{}}}", matchers.join(","));
+        }
+        if !range.is_empty() {
+            let _ = write!(out, "[{range}]");
+        }
+        self.modifiers.write(start, out);
+    }
+}
+
+// === impl Modifiers ===
+
+impl Modifiers {
+    fn write(&self, start: i64, out: &mut String) {
+        let at = match self.at {
+            None => String::new(),
+            Some(At::Start) => " @ start()".to_owned(),
+            Some(At::End) => " @ end()".to_owned(),
+            Some(At::Time(millis)) => format!(" @ {}", (start + millis) as f64 / 1000.0),
+        };
+        let offset = match self.offset {
+            "" => String::new(),
+            offset => format!(" offset {offset}"),
+        };
+        let (first, second) = if self.at_first { (at, offset) } else { (offset, at) };
+        *out += &first;
+        *out += &second;
+    }
+}

@@ -1,0 +1,259 @@
+//! What must hold for every query, however senseless: shared by the property test and the fuzz target.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use fleetgauge_core::time::Timestamp;
+use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError};
+use fleetgauge_promql::label::LabelSet;
+use fleetgauge_promql::store::MemoryStore;
+use fleetgauge_promql::value::Value;
+use fleetgauge_promql::window::Sample;
+
+/// What soup is made of: a byte is a word.
+pub(crate) const TOKENS: &[&str] = &[
+    "x",
+    "y_total",
+    "h_bucket",
+    "nosuch",
+    "{a=\"1\"}",
+    "{a=~\"1|2\"}",
+    "{a!=\"\"}",
+    "{b!~\".*\"}",
+    "{",
+    "}",
+    "(",
+    ")",
+    "(",
+    ")",
+    "[5m]",
+    "[1m:10s]",
+    "[1h:]",
+    "[",
+    "]",
+    ":",
+    ",",
+    ",",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "^",
+    "==",
+    "!=",
+    ">",
+    "<",
+    ">=",
+    "<=",
+    "=~",
+    "=",
+    "bool",
+    "and",
+    "or",
+    "unless",
+    "atan2",
+    "on(a)",
+    "on()",
+    "ignoring(b)",
+    "on(",
+    "group_left(b)",
+    "group_right()",
+    "group_left",
+    "by (a)",
+    "without (b)",
+    "by",
+    "sum(",
+    "avg(",
+    "min(",
+    "max(",
+    "count(",
+    "group(",
+    "stddev(",
+    "stdvar(",
+    "topk(",
+    "bottomk(",
+    "quantile(",
+    "count_values(",
+    "limitk(",
+    "limit_ratio(",
+    "offset",
+    "offset 1m",
+    "offset -5m",
+    "offset 1e30",
+    "@",
+    "@ 100",
+    "@ start()",
+    "@ end()",
+    "@ -1e300",
+    "\"a\"",
+    "\"$1\"",
+    "'(.*)'",
+    "`b`",
+    "\"",
+    "0",
+    "1",
+    "-1",
+    "0.5",
+    "1e308",
+    "1e-300",
+    "Inf",
+    "NaN",
+    "0x1F",
+    "5m",
+    "1000y",
+    "rate(",
+    "increase(",
+    "irate(",
+    "delta(",
+    "idelta(",
+    "deriv(",
+    "predict_linear(",
+    "double_exponential_smoothing(",
+    "avg_over_time(",
+    "sum_over_time(",
+    "quantile_over_time(",
+    "mad_over_time(",
+    "last_over_time(",
+    "changes(",
+    "resets(",
+    "absent(",
+    "absent_over_time(",
+    "histogram_quantile(",
+    "label_replace(",
+    "label_join(",
+    "sort(",
+    "sort_by_label(",
+    "clamp(",
+    "round(",
+    "abs(",
+    "ln(",
+    "hour(",
+    "day_of_year(",
+    "timestamp(",
+    "time()",
+    "scalar(",
+    "vector(",
+    "pi()",
+    "info(",
+    "ts_of_max_over_time(",
+    "# comment\n",
+    "\u{e9}",
+    "x",
+    "x",
+    "y_total",
+    "(",
+    ")",
+    ")",
+    ")",
+    "+",
+    "*",
+];
+
+const MAX_SAMPLES: usize = 20_000;
+
+static STORE: LazyLock<MemoryStore> = LazyLock::new(|| {
+    let mut store = MemoryStore::new();
+    let mut add = |name: &str, labels: &[(&str, &str)], value: fn(i64) -> f64| {
+        let labels = LabelSet::from_pairs([("__name__", name)].into_iter().chain(labels.iter().copied()));
+        for index in (0..60).filter(|index| index % 7 != 3) {
+            let timestamp = Timestamp::from_millis(index * 10_000);
+            let value = value(index);
+            store
+                .append(&labels, Sample { timestamp, value })
+                .expect("no time twice");
+        }
+    };
+    add("x", &[("a", "1"), ("b", "p")], |index| index as f64);
+    add("x", &[("a", "2")], |index| (index % 5) as f64 - 2.0);
+    add("x", &[("b", "p")], |index| {
+        if index % 4 == 0 { f64::NAN } else { f64::INFINITY }
+    });
+    add("y_total", &[("a", "1")], |index| (index % 20) as f64);
+    add("y_total", &[("a", "2")], |index| 1e308 * (index % 3) as f64);
+    add("h_bucket", &[("le", "1")], |index| index as f64);
+    add("h_bucket", &[("le", "+Inf")], |index| 2.0 * index as f64);
+    add("h_bucket", &[("le", "much")], |_| 3.0);
+    store
+});
+
+/// The query that bytes mean: a word each.
+pub(crate) fn soup(bytes: &[u8]) -> String {
+    let words: Vec<_> = bytes
+        .iter()
+        .map(|byte| TOKENS[usize::from(*byte) % TOKENS.len()])
+        .collect();
+    words.join(" ")
+}
+
+/// Evaluates a query within tight bounds, and checks that it stays in them, and that an instant is a range of
+/// one step. Gives whether it was evaluated.
+///
+/// # Panics
+/// When it does not.
+pub(crate) fn check(query: &str) -> bool {
+    let config = EngineConfig::default()
+        .with_max_samples(MAX_SAMPLES)
+        .with_max_series(200)
+        .with_max_steps(500);
+    let engine = Engine::new(config);
+    let at = Timestamp::from_millis(300_500);
+    let instant = engine.instant(&*STORE, query, at);
+    assert_eq!(
+        engine.parse(query).is_err(),
+        matches!(instant, Err(EvalError::Parse(_))),
+        "{query}"
+    );
+    if let Ok(evaluation) = &instant {
+        assert!(
+            evaluation.samples <= MAX_SAMPLES,
+            "{query}: {} samples",
+            evaluation.samples
+        );
+    }
+    let range = engine.range(&*STORE, query, at, at, Duration::from_secs(10));
+    if let (Ok(instant), Ok(range)) = (&instant, &range) {
+        let expected = as_text(&instant.value);
+        assert_eq!(as_text(&range.value), expected, "{query}");
+    }
+    let end = Timestamp::from_millis(600_500);
+    if let Ok(range) = engine.range(&*STORE, query, at, end, Duration::from_secs(30)) {
+        assert!(range.samples <= MAX_SAMPLES, "{query}: {} samples", range.samples);
+        let Value::Matrix(series) = range.value else {
+            panic!("{query}: a range has no {:?}", range.value)
+        };
+        for one in &series {
+            assert!(
+                !one.samples.is_empty() && one.samples.len() <= 11,
+                "{query}: {one:?}"
+            );
+            assert!(
+                one.samples.is_sorted_by(|a, b| a.timestamp < b.timestamp),
+                "{query}: {one:?}"
+            );
+        }
+        assert!(
+            series.is_sorted_by(|a, b| a.labels < b.labels),
+            "{query}: {series:?}"
+        );
+    }
+    instant.is_ok()
+}
+
+/// The series and their values, sorted, so that an instant and a step of a range can be compared.
+fn as_text(value: &Value) -> Vec<String> {
+    let mut lines: Vec<_> = match value {
+        Value::Scalar(sample) => vec![format!("{{}} {}", sample.value)],
+        Value::Vector(all) => all
+            .iter()
+            .map(|one| format!("{} {}", one.labels, one.sample.value))
+            .collect(),
+        Value::Matrix(all) => all
+            .iter()
+            .map(|one| format!("{} {}", one.labels, one.samples[0].value))
+            .collect(),
+        other => vec![format!("{other:?}")],
+    };
+    lines.sort();
+    lines
+}
