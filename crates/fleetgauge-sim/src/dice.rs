@@ -64,6 +64,20 @@ impl Dice {
             .map(|_| char::from(ALPHABET[self.below(ALPHABET.len())]))
             .collect()
     }
+
+    /// The hash of a pod template as the names of ReplicaSets bear it: 32 bits in decimal, and each digit
+    /// replaced by one of ten characters that spell no words.
+    ///
+    /// Source: `ComputeHash` in `pkg/controller/controller_utils.go` of Kubernetes.
+    pub(crate) fn template_hash(&mut self) -> String {
+        const DIGITS: &[u8; 10] = b"456789bcdf";
+        let hash = (self.unit() * 4_294_967_296.0) as u32;
+        let digits = hash.to_string().into_bytes();
+        digits
+            .into_iter()
+            .map(|digit| char::from(DIGITS[usize::from(digit - b'0')]))
+            .collect()
+    }
 }
 
 #[cfg(test)]

@@ -122,8 +122,8 @@ impl Fleet {
         FleetBuilder::default()
     }
 
-    /// A fleet worth looking at: `pods` pods in four variants and two namespaces, one of which misbehaves by
-    /// script. It is not started yet, so that seed, speed and clock can be set.
+    /// A fleet worth looking at: `pods` pods in four variants and two namespaces. Of five or more, one misbehaves
+    /// by script. It is not started yet, so that seed, speed and clock can be set.
     pub fn demo(pods: usize) -> FleetBuilder {
         crate::demo::fleet(pods)
     }

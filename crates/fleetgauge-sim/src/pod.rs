@@ -223,6 +223,7 @@ impl State {
     pub(crate) fn page(&mut self, mut wanted: Wanted) -> (Bytes, Wanted) {
         // Go's client serves text only, as its usual handler is set up.
         wanted.open_metrics &= matches!(self.server, Server::Engines(_));
+        wanted.gzip &= self.template.variant.gzip;
         let slot = |wanted: Wanted| usize::from(wanted.open_metrics) | usize::from(wanted.gzip) << 1;
         if let Some(page) = &self.pages.made[slot(wanted)] {
             return (page.clone(), wanted);
