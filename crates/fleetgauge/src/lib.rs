@@ -1,13 +1,16 @@
 #![doc = include_str!("../README.md")]
 
 pub use fleetgauge_core::{
-    backend, cache, label, params, query, query_list, registry, result, sample, source, template, time,
-    variant,
+    backend, cache, label, params, query, query_list, registry, result, sample, source, target, template,
+    time, variant,
 };
 
+mod client;
 pub mod document;
+pub mod epp;
 pub mod pack;
 pub mod prometheus;
+pub mod scrape;
 
 pub use fleetgauge_core::cache::{Cache, CachedValue, Lookup, PreparedQuery};
 pub use fleetgauge_core::params::{ParamKind, ParamSpec, Params};
@@ -23,3 +26,4 @@ pub use fleetgauge_core::source::{
 pub use fleetgauge_core::variant::PodVaMapper;
 pub use pack::Pack;
 pub use prometheus::{PrometheusSource, PrometheusSourceConfig};
+pub use scrape::{ScrapeConfig, ScrapeSource};

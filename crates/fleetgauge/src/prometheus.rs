@@ -9,15 +9,11 @@
 mod api;
 mod backend;
 mod config;
-mod credentials;
 mod endpoint;
 mod failure;
 mod request;
-mod secret;
-mod tls;
 mod transport;
 mod vars;
-mod watch;
 
 use fleetgauge_core::cache::{CachedValue, Lookup, PreparedQuery};
 use fleetgauge_core::params::Params;
@@ -30,8 +26,8 @@ use std::sync::Arc;
 
 pub use self::api::decode_answer;
 pub use self::backend::PrometheusBackend;
-pub use self::config::{Auth, ConfigError, PrometheusSourceConfig, TlsConfig};
-pub use self::secret::Secret;
+pub use self::config::PrometheusSourceConfig;
+pub use crate::client::{Auth, ConfigError, Secret, TlsConfig};
 
 /// The metrics of a Prometheus server: queries registered, refreshed over HTTP, read from the cache.
 ///

@@ -111,6 +111,33 @@ fn the_example_that_needs_no_prometheus_needs_none() {
 }
 
 #[test]
+fn the_example_that_scrapes_pods_brings_its_own() {
+    let scraped = run("scrape_pods", "");
+    assert_eq!(scraped.matches(" waiting").count(), 2, "{scraped}");
+    assert_eq!(scraped.matches(": unknown, unreachable").count(), 1, "{scraped}");
+}
+
+#[test]
+fn the_example_that_asks_packs_of_pods_has_rates_at_its_second_look() {
+    let tables = run("packs_on_pods", "");
+    let cells: Vec<Vec<_>> = tables
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let pods = ["sglang-", "trtllm-", "vllm-", "vllm-"];
+    // Two tables, each with a line of names before and an empty one after.
+    assert_eq!(cells.len(), 2 * (pods.len() + 2), "{tables}");
+    for (row, pod) in pods.iter().enumerate() {
+        let (first, second) = (&cells[row + 1], &cells[row + pods.len() + 3]);
+        assert!(first[0].starts_with(pod) && first[0] == second[0], "{tables}");
+        // Also if the interval came round meanwhile, nothing has happened between the two scrapes.
+        assert_eq!(first[4], "-", "{tables}");
+        let is_known = |cell: &&str| cell.parse::<f64>().is_ok_and(|value| value > 0.0);
+        assert!(second[1..].iter().all(is_known), "{tables}");
+    }
+}
+
+#[test]
 fn the_readme_shows_the_quick_start_as_it_is() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();

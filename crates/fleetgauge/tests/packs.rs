@@ -1,13 +1,20 @@
-//! The packs against a real Prometheus, which holds the fleet of `packs/fleet.series`.
+//! The packs against a real Prometheus, which holds the fleet of `packs/fleet.series`, and against the embedded
+//! evaluator over the same samples: every answer that is asserted here is that of both.
 //!
 //! `packs/expected.txt` has the answer of every query that answers by pod; the others are here.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use fleetgauge::pack::Pack;
 use fleetgauge_core::params::Params;
 use fleetgauge_core::query_list::QueryList;
+use fleetgauge_core::time::Timestamp;
+use fleetgauge_promql::engine::Engine;
+use fleetgauge_promql::parse::Expression;
+use fleetgauge_promql::value::Value;
+use fleetgauge_promql::window::{Window, WindowConfig};
 use fleetgauge_testkit::{OpenMetrics, Prometheus};
 
 const START: u32 = 1_700_000_000;
@@ -19,12 +26,18 @@ type Vector = BTreeMap<String, f64>;
 
 struct Fleet {
     prometheus: Prometheus,
+    window: Window,
+    engine: Engine,
     queries: QueryList,
 }
 
 impl Fleet {
     fn start() -> Self {
         let mut data = OpenMetrics::new();
+        let mut config = WindowConfig::default();
+        config.retention = Duration::from_secs(u64::from(SAMPLES * STEP));
+        let window = Window::new(config);
+        let mut target = window.appender([("", ""); 0]);
         for line in lines(include_str!("packs/fleet.series")) {
             let (series, value) = line.rsplit_once(' ').unwrap();
             let (name, labels) = series.strip_suffix('}').unwrap().split_once('{').unwrap();
@@ -35,6 +48,16 @@ impl Fleet {
             let samples: Vec<_> = (0..SAMPLES)
                 .map(|i| (f64::from(START + i * STEP), start + f64::from(i) * growth))
                 .collect();
+            for &(time, value) in &samples {
+                let mut page = target.scrape(Timestamp::from_secs_f64(time));
+                let time = Some(Timestamp::from_secs_f64(time));
+                let exposed = page.append(line, value, time, |exposed| {
+                    exposed.label("__name__", name);
+                    labels.iter().for_each(|(name, value)| exposed.label(name, value));
+                });
+                exposed.unwrap();
+                assert_eq!(page.commit().appended, 1);
+            }
             data = data.series(name, &labels, &samples);
         }
         let queries = QueryList::new();
@@ -42,7 +65,31 @@ impl Fleet {
             pack.register_into(&queries).unwrap();
         }
         let prometheus = Prometheus::builder().data(&data).start().unwrap();
-        Self { prometheus, queries }
+        Self {
+            prometheus,
+            window,
+            engine: Engine::default(),
+            queries,
+        }
+    }
+
+    fn evaluate(&self, promql: &str) -> Vector {
+        let at = Timestamp::from_secs_f64(f64::from(START + (SAMPLES - 1) * STEP));
+        let answer = self.engine.instant(&self.window, promql, at);
+        let Value::Vector(vector) = answer.unwrap_or_else(|e| panic!("{e}\n{promql}")).value else {
+            panic!("{promql} is no instant vector")
+        };
+        let labels = |series: &fleetgauge_promql::label::LabelSet| {
+            let labels: Vec<_> = series
+                .iter()
+                .map(|(name, value)| format!("{name}=\"{value}\""))
+                .collect();
+            labels.join(", ")
+        };
+        vector
+            .iter()
+            .map(|s| (labels(&s.labels), s.sample.value))
+            .collect()
     }
 
     fn ask(&self, query: &str, params: &Params) -> Vector {
@@ -61,7 +108,9 @@ impl Fleet {
                 series["value"][1].as_str().unwrap().parse().unwrap(),
             )
         });
-        series.collect()
+        let found = series.collect();
+        assert_same(query, &self.evaluate(&promql), &found);
+        found
     }
 }
 
@@ -247,6 +296,8 @@ fn every_query_renders_to_promql_with_and_without_its_optional_parameters() {
             for params in [params(), params().with("podFilter", "a|b").with("pool", "p")] {
                 let promql = queries.render(&query.name, &params).unwrap();
                 let parsed = promql_parser::parser::parse(&promql);
+                assert!(parsed.is_ok(), "{}: {parsed:?}\n{promql}", query.name);
+                let parsed = Expression::parse(&promql);
                 assert!(parsed.is_ok(), "{}: {parsed:?}\n{promql}", query.name);
             }
         }

@@ -119,6 +119,14 @@ impl Reader {
         }
     }
 
+    /// The text that `node` is written with, be it a number or a truth value.
+    pub fn verbatim<'n>(&mut self, node: &'n Node) -> Option<&'n str> {
+        match &node.kind {
+            Kind::Scalar(scalar) if scalar.meaning() != Meaning::Null => Some(&scalar.text),
+            _ => self.expected(node, "a text"),
+        }
+    }
+
     /// The duration that `node` must be, as `30s`.
     pub fn duration(&mut self, node: &Node) -> Option<Duration> {
         const WANTED: &str = "a duration such as 30s or 1m30s";

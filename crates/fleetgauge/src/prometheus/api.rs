@@ -22,7 +22,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 
 use self::leaf::{Notes, Number, Pair, Text};
 use self::series::{AllSeries, Point};
-use super::failure::excerpt;
+use crate::client::failure::excerpt;
 
 /// Decodes the body of an answer to `/api/v1/query`.
 ///

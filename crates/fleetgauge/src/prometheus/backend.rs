@@ -17,13 +17,15 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::api::decode_answer;
-use super::config::{Auth, ConfigError, PrometheusSourceConfig};
-use super::credentials::Credentials;
-use super::endpoint::{Base, Endpoint};
-use super::failure::{found, redacted, refused, wrong_content_type};
+use super::config::PrometheusSourceConfig;
+use super::endpoint::Base;
+use super::failure::{refused, wrong_content_type};
 use super::request::{OWN_PARAMS, form};
-use super::secret::Secret;
-use super::transport::{Transport, body};
+use super::transport::Transport;
+use crate::client::credentials::Credentials;
+use crate::client::endpoint::Endpoint;
+use crate::client::failure::{found, redacted};
+use crate::client::{Auth, ConfigError, Secret, body};
 
 /// How often one query may be redirected.
 const MAX_REDIRECTS: usize = 5;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fleetgauge_core::backend::RenderedQuery;
 use fleetgauge_core::query::QueryType;
 
-use super::secret::Secret;
+use crate::client::Secret;
 
 /// Parameters that the backend sets itself.
 pub(super) const OWN_PARAMS: [&str; 3] = ["query", "time", "timeout"];

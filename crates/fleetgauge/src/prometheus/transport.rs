@@ -8,20 +8,17 @@ use fleetgauge_core::time::Clock;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use self::alert::{Alerts, Noting};
-use self::cause::Connection;
-use super::config::{ConfigError, PrometheusSourceConfig};
-use super::endpoint::Origin;
-use super::tls;
-
-mod alert;
-pub(super) mod body;
-mod cause;
+use super::config::PrometheusSourceConfig;
+use crate::client::ConfigError;
+use crate::client::alert::{Alerts, Noting};
+use crate::client::cause::Connection;
+use crate::client::connector::{Connector, Versions};
+use crate::client::endpoint::Origin;
 
 /// How long a connection that nobody uses is kept: longer than the usual interval between two refreshes,
 /// shorter than the time after which load balancers drop connections.
@@ -43,25 +40,10 @@ impl Transport {
         origin: &Origin,
         clock: &Clock,
     ) -> Result<Self, ConfigError> {
-        let tls = tls::client_config(&config.tls, origin.is_https(), clock)?;
-        let shows_certificate = tls.client_auth_cert_resolver.has_certs();
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(config.connect_timeout));
-        tcp.set_keepalive(Some(Duration::from_secs(30)));
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-        let connector = match &config.tls.server_name {
-            Some(name) => {
-                connector.with_server_name_resolver(FixedServerNameResolver::new(tls::server_name(name)?))
-            }
-            None => connector,
-        };
+        let (is_https, timeout) = (origin.is_https(), config.connect_timeout);
+        let connector = Connector::new(&config.tls, is_https, Versions::All, timeout, clock)?;
+        let shows_certificate = connector.shows_certificate;
         let alerts = Alerts::default();
-        let connector = Noting {
-            connector: connector.enable_all_versions().wrap_connector(tcp),
-            alerts: alerts.clone(),
-        };
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -71,7 +53,7 @@ impl Transport {
             // whether it lives.
             .http2_keep_alive_interval(Duration::from_secs(5))
             .http2_keep_alive_timeout(Duration::from_secs(3))
-            .build(connector);
+            .build(connector.noting(&alerts));
         Ok(Self {
             client,
             alerts,

@@ -4,10 +4,11 @@
 
 use std::path::PathBuf;
 
-use super::config::{Auth, ConfigError, PrometheusSourceConfig};
-use super::credentials::bearer;
+use super::config::PrometheusSourceConfig;
 use super::endpoint::Base;
-use super::tls::server_name;
+use crate::client::credentials::bearer;
+use crate::client::tls::server_name;
+use crate::client::{Auth, ConfigError};
 
 impl PrometheusSourceConfig {
     /// The configuration in these variables; all others, and empty ones, are ignored.

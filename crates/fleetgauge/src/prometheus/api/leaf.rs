@@ -6,7 +6,7 @@ use std::fmt;
 use fleetgauge_core::time::Timestamp;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Unexpected, Visitor};
 
-use super::super::failure::excerpt;
+use crate::client::failure::excerpt;
 
 /// A string, borrowed from the body unless it holds escapes.
 #[derive(Clone, Copy)]

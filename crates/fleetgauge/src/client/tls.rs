@@ -23,7 +23,7 @@ use super::watch::{FileError, Watched};
 
 /// The configuration of all connections. `needed` says that there will be some: then it is an error to trust
 /// nobody.
-pub(super) fn client_config(
+pub(crate) fn client_config(
     tls: &TlsConfig,
     needed: bool,
     clock: &Clock,
@@ -66,7 +66,7 @@ pub(super) fn client_config(
 }
 
 /// The name to ask for and to verify instead of the URL's host.
-pub(super) fn server_name(name: &str) -> Result<ServerName<'static>, ConfigError> {
+pub(crate) fn server_name(name: &str) -> Result<ServerName<'static>, ConfigError> {
     ServerName::try_from(name.to_owned()).map_err(|_| {
         let problem = format!("{name:?} is neither a DNS name nor an IP address");
         invalid("tls.server_name", problem)

@@ -10,16 +10,16 @@ use std::sync::Arc;
 use fleetgauge_core::backend::FetchError;
 use rustls::{AlertDescription, CertificateError};
 
-use super::super::endpoint::Origin;
-use super::super::failure::excerpt;
 use super::alert::Alerts;
+use super::endpoint::Origin;
+use super::failure::excerpt;
 
 /// A connection that a failure is told of.
 #[derive(Clone, Copy)]
-pub(in super::super) struct Connection<'a> {
-    pub(super) origin: &'a Origin,
-    pub(super) shows_certificate: bool,
-    pub(super) alerts: Option<&'a Alerts>,
+pub(crate) struct Connection<'a> {
+    pub(crate) origin: &'a Origin,
+    pub(crate) shows_certificate: bool,
+    pub(crate) alerts: Option<&'a Alerts>,
 }
 
 enum Cause {
@@ -33,7 +33,7 @@ enum Cause {
 // === impl Connection ===
 
 impl Connection<'_> {
-    pub(super) fn failed(self, error: impl Error + Send + Sync + 'static) -> FetchError {
+    pub(crate) fn failed(self, error: impl Error + Send + Sync + 'static) -> FetchError {
         let cause = self.cause(&error);
         let source: Option<fleetgauge_core::backend::SharedError> = Some(Arc::new(error));
         let at = |what: String| format!("{}: {what}", self.origin);

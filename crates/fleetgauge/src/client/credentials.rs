@@ -15,7 +15,7 @@ use super::watch::Watched;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Gives each request its `Authorization`.
-pub(super) enum Credentials {
+pub(crate) enum Credentials {
     None,
     Fixed(Arc<HeaderValue>),
     File(Watched<HeaderValue>),
@@ -25,7 +25,7 @@ pub(super) enum Credentials {
 
 impl Credentials {
     /// *Errors*: [`ConfigError`] if the header cannot be made, or the file not be read.
-    pub(super) fn new(auth: &Auth, clock: &Clock) -> Result<Self, ConfigError> {
+    pub(crate) fn new(auth: &Auth, clock: &Clock) -> Result<Self, ConfigError> {
         let invalid = |field: &str, problem: String| ConfigError::Invalid {
             field: field.into(),
             problem,
@@ -74,7 +74,7 @@ impl Credentials {
     }
 
     /// The header to send.
-    pub(super) fn header(&self) -> Option<Arc<HeaderValue>> {
+    pub(crate) fn header(&self) -> Option<Arc<HeaderValue>> {
         match self {
             Self::None => None,
             Self::Fixed(header) => Some(Arc::clone(header)),
@@ -83,7 +83,7 @@ impl Credentials {
     }
 
     /// The header to try after `refused` was, if there is another by now.
-    pub(super) fn renewed(&self, refused: Option<&HeaderValue>) -> Option<Arc<HeaderValue>> {
+    pub(crate) fn renewed(&self, refused: Option<&HeaderValue>) -> Option<Arc<HeaderValue>> {
         match self {
             Self::None | Self::Fixed(_) => None,
             Self::File(watched) => Some(watched.get_fresh()).filter(|fresh| Some(&**fresh) != refused),
@@ -94,7 +94,7 @@ impl Credentials {
 /// The header that shows `token`.
 ///
 /// *Errors*: what is wrong with it, in words without it.
-pub(super) fn bearer(token: &str) -> Result<HeaderValue, String> {
+pub(crate) fn bearer(token: &str) -> Result<HeaderValue, String> {
     if token.is_empty() {
         return Err("the token is empty".to_owned());
     }

@@ -10,14 +10,22 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::super::failure::excerpt;
 use super::cause::Connection;
+use super::failure::excerpt;
 
 /// Error messages need no more.
 const ERROR_BYTES: usize = 16 << 10;
 
+/// Of what is announced, this much is made room for at once; the rest when it comes.
+const TRUSTED_BYTES: usize = 4 << 20;
+
 /// How long the body of an error is waited for.
 const ERROR_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Takes a body as it comes, and refuses more of it than allowed.
+pub(crate) struct BodySink {
+    sink: Sink,
+}
 
 /// What a body is read into.
 enum Sink {
@@ -36,48 +44,98 @@ struct Bounded {
 /// *Errors*: [`FetchError::TooLarge`] as soon as more than `limit` bytes have come out of the decompression,
 /// or are announced; [`FetchError::Malformed`] if it cannot be decompressed; and what a broken connection
 /// gives.
-pub(in super::super) async fn read(
+pub(crate) async fn read(
     response: Response<Incoming>,
     limit: usize,
     connection: Connection<'_>,
 ) -> Result<Vec<u8>, FetchError> {
-    let too_large = FetchError::TooLarge {
-        limit: limit as u64,
-        unit: "bytes",
-    };
-    let announced = response.headers().get(CONTENT_LENGTH);
-    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        return Err(too_large);
-    }
-    let mut sink = Sink::new(&response, limit, announced.unwrap_or(0))?;
+    let mut sink = BodySink::new(&response, limit, Vec::new())?;
     let mut body = response.into_body();
-    let garbled = |error: io::Error| FetchError::Malformed {
-        detail: format!("the compressed answer is broken: {}", excerpt(&error.to_string())),
-        source: Some(std::sync::Arc::new(error)),
-    };
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| connection.failed(error))?;
         let Some(data) = frame.data_ref() else { continue };
-        if let Err(error) = sink.write(data) {
-            return Err(if sink.bounded().exceeded {
-                too_large
-            } else {
-                garbled(error)
-            });
+        sink.write(data)?;
+    }
+    sink.finish()
+}
+
+// === impl BodySink ===
+
+impl BodySink {
+    /// For the body of `response`, to be held in `buffer`, whose contents go.
+    ///
+    /// *Errors*: [`FetchError::TooLarge`] if it is announced to be, [`FetchError::Malformed`] if it is
+    /// compressed in a way that was not asked for.
+    pub(crate) fn new(
+        response: &Response<Incoming>,
+        limit: usize,
+        mut buffer: Vec<u8>,
+    ) -> Result<Self, FetchError> {
+        let announced = announced(response);
+        if announced.is_some_and(|length| length > limit) {
+            return Err(too_large(limit));
+        }
+        buffer.clear();
+        buffer.reserve(announced.unwrap_or(0).min(TRUSTED_BYTES));
+        let sink = Sink::new(response, limit, buffer)?;
+        Ok(Self { sink })
+    }
+
+    /// *Errors*: as [`read`].
+    pub(crate) fn write(&mut self, data: &[u8]) -> Result<(), FetchError> {
+        let written = self.sink.write(data);
+        written.map_err(|error| match self.sink.bounded() {
+            Bounded {
+                exceeded: true,
+                limit,
+                ..
+            } => too_large(*limit),
+            _ => garbled(error),
+        })
+    }
+
+    /// How much has come out so far. *Unit*: bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.sink.bounded().bytes.len()
+    }
+
+    /// The whole body.
+    ///
+    /// *Errors*: as [`read`].
+    pub(crate) fn finish(self) -> Result<Vec<u8>, FetchError> {
+        let limit = self.sink.bounded().limit;
+        match self.sink.finish() {
+            Ok(bounded) => Ok(bounded.bytes),
+            Err((true, _)) => Err(too_large(limit)),
+            Err((false, error)) => Err(garbled(error)),
         }
     }
-    match sink.finish() {
-        Ok(bounded) => Ok(bounded.bytes),
-        Err((true, _)) => Err(too_large),
-        Err((false, error)) => Err(garbled(error)),
+}
+
+/// How long the response says its body is, as it comes. *Unit*: bytes.
+pub(crate) fn announced(response: &Response<Incoming>) -> Option<usize> {
+    let length = response.headers().get(CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
+fn too_large(limit: usize) -> FetchError {
+    FetchError::TooLarge {
+        limit: limit as u64,
+        unit: "bytes",
+    }
+}
+
+fn garbled(error: io::Error) -> FetchError {
+    FetchError::Malformed {
+        detail: format!("the compressed answer is broken: {}", excerpt(&error.to_string())),
+        source: Some(std::sync::Arc::new(error)),
     }
 }
 
 /// As much of the body of an error as can be had. It is read to its end where that is near, so that the
 /// connection can be used again.
-pub(in super::super) async fn read_error(response: Response<Incoming>) -> Vec<u8> {
-    let Ok(mut sink) = Sink::new(&response, ERROR_BYTES, 0) else {
+pub(crate) async fn read_error(response: Response<Incoming>) -> Vec<u8> {
+    let Ok(mut sink) = Sink::new(&response, ERROR_BYTES, Vec::new()) else {
         return Vec::new();
     };
     let mut body = response.into_body();
@@ -100,9 +158,9 @@ pub(in super::super) async fn read_error(response: Response<Incoming>) -> Vec<u8
 // === impl Sink ===
 
 impl Sink {
-    fn new(response: &Response<Incoming>, limit: usize, announced: usize) -> Result<Self, FetchError> {
+    fn new(response: &Response<Incoming>, limit: usize, bytes: Vec<u8>) -> Result<Self, FetchError> {
         let bounded = Bounded {
-            bytes: Vec::with_capacity(announced.min(limit)),
+            bytes,
             limit,
             exceeded: false,
         };

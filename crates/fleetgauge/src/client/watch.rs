@@ -20,7 +20,7 @@ const MAX_BYTES: u64 = 1 << 20;
 ///
 /// While the files cannot be read, or do not make sense, as in the middle of a rotation, the last good value
 /// stays; that is logged once.
-pub(super) struct Watched<T> {
+pub(crate) struct Watched<T> {
     paths: Vec<PathBuf>,
     /// How often the status is asked for, at most.
     interval: Duration,
@@ -30,7 +30,7 @@ pub(super) struct Watched<T> {
 }
 
 /// Makes a value of the files' contents, or says which file, by its position, is wrong and how.
-pub(super) type Parse<T> = dyn Fn(&[Vec<u8>]) -> Result<T, (usize, String)> + Send + Sync;
+pub(crate) type Parse<T> = dyn Fn(&[Vec<u8>]) -> Result<T, (usize, String)> + Send + Sync;
 
 struct State<T> {
     value: Arc<T>,
@@ -41,8 +41,8 @@ struct State<T> {
 }
 
 /// What changes when a file does.
-#[derive(PartialEq, Eq)]
-struct Status {
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Status {
     modified: Option<SystemTime>,
     length: u64,
     inode: u64,
@@ -50,14 +50,14 @@ struct Status {
 
 /// Which file could not be used, and why.
 #[derive(Debug)]
-pub(super) struct FileError {
-    pub(super) path: PathBuf,
-    pub(super) problem: String,
-    pub(super) source: Option<io::Error>,
+pub(crate) struct FileError {
+    pub(crate) path: PathBuf,
+    pub(crate) problem: String,
+    pub(crate) source: Option<io::Error>,
 }
 
 /// The bytes of a file that is regular and of bounded size.
-fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
+pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     let error = |problem: &str, source| FileError {
         path: path.to_owned(),
         problem: problem.to_owned(),
@@ -70,10 +70,10 @@ fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
     }
     let file = File::open(path).map_err(|e| error("cannot be read", Some(e)))?;
     let mut bytes = Vec::new();
-    let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
+    let read = file.take(limit + 1).read_to_end(&mut bytes);
     read.map_err(|e| error("cannot be read", Some(e)))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(error("is larger than 1 MiB", None));
+    if bytes.len() as u64 > limit {
+        return Err(error(&format!("is larger than {} MiB", limit >> 20), None));
     }
     Ok(bytes)
 }
@@ -83,7 +83,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
 impl<T: 'static> Watched<T> {
     /// Reads `paths` and gives their contents to `parse`, now and whenever they change, which is looked for
     /// no more often than every `interval`.
-    pub(super) fn new(
+    pub(crate) fn new(
         paths: Vec<PathBuf>,
         interval: Duration,
         clock: Clock,
@@ -107,12 +107,12 @@ impl<T: 'static> Watched<T> {
     }
 
     /// The value of the files as they are, or were within the last interval.
-    pub(super) fn get(&self) -> Arc<T> {
+    pub(crate) fn get(&self) -> Arc<T> {
         let mut state = self.lock();
         let now = self.clock.now();
         if now.saturating_since(state.checked_at) >= self.interval {
             state.checked_at = now;
-            if status(&self.paths).ok().as_ref() != Some(&state.status) {
+            if statuses(&self.paths).ok().as_ref() != Some(&state.status) {
                 self.update(&mut state);
             }
         }
@@ -120,7 +120,7 @@ impl<T: 'static> Watched<T> {
     }
 
     /// The value of the files as they are now; the last good one if they cannot be read.
-    pub(super) fn get_fresh(&self) -> Arc<T> {
+    pub(crate) fn get_fresh(&self) -> Arc<T> {
         let mut state = self.lock();
         state.checked_at = self.clock.now();
         self.update(&mut state);
@@ -155,10 +155,10 @@ impl<T: 'static> Watched<T> {
 
 /// The status is taken before the contents, so that a change in between is seen the next time.
 fn load<T: 'static>(paths: &[PathBuf], parse: &Parse<T>) -> Result<(T, Vec<Status>), FileError> {
-    let status = status(paths)?;
+    let status = statuses(paths)?;
     let contents = paths
         .iter()
-        .map(|p| read_file(p))
+        .map(|p| read_file(p, MAX_BYTES))
         .collect::<Result<Vec<_>, _>>()?;
     match parse(&contents) {
         Ok(value) => Ok((value, status)),
@@ -170,20 +170,24 @@ fn load<T: 'static>(paths: &[PathBuf], parse: &Parse<T>) -> Result<(T, Vec<Statu
     }
 }
 
-fn status(paths: &[PathBuf]) -> Result<Vec<Status>, FileError> {
-    let one = |path: &PathBuf| match fs::metadata(path) {
+fn statuses(paths: &[PathBuf]) -> Result<Vec<Status>, FileError> {
+    paths.iter().map(|path| status(path)).collect()
+}
+
+/// The status of a file.
+pub(crate) fn status(path: &Path) -> Result<Status, FileError> {
+    match fs::metadata(path) {
         Ok(metadata) => Ok(Status {
             modified: metadata.modified().ok(),
             length: metadata.len(),
             inode: inode(&metadata),
         }),
         Err(source) => Err(FileError {
-            path: path.clone(),
+            path: path.to_owned(),
             problem: "cannot be read".to_owned(),
             source: Some(source),
         }),
-    };
-    paths.iter().map(one).collect()
+    }
 }
 
 #[cfg(unix)]

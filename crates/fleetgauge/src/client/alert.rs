@@ -22,17 +22,17 @@ const RECENT: Duration = Duration::from_secs(1);
 
 /// The newest error of TLS on any connection of a transport.
 #[derive(Clone, Default)]
-pub(super) struct Alerts(Arc<Mutex<Option<(Instant, rustls::Error)>>>);
+pub(crate) struct Alerts(Arc<Mutex<Option<(Instant, rustls::Error)>>>);
 
 /// A connector whose connections note their errors.
 #[derive(Clone)]
-pub(super) struct Noting<C> {
-    pub(super) connector: C,
-    pub(super) alerts: Alerts,
+pub(crate) struct Noting<C> {
+    pub(crate) connector: C,
+    pub(crate) alerts: Alerts,
 }
 
 /// A connection that notes its errors.
-pub(super) struct NotingStream<S> {
+pub(crate) struct NotingStream<S> {
     stream: MaybeHttpsStream<S>,
     alerts: Alerts,
 }
@@ -41,7 +41,7 @@ pub(super) struct NotingStream<S> {
 
 impl Alerts {
     /// The error that came a moment ago, if one did.
-    pub(super) fn recent(&self) -> Option<rustls::Error> {
+    pub(crate) fn recent(&self) -> Option<rustls::Error> {
         let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, error) = noted.as_ref()?;
         (at.elapsed() < RECENT).then(|| error.clone())

@@ -1,0 +1,417 @@
+//! How long does the embedded evaluator take for the production queries, and how long Prometheus itself?
+//!
+//! Both hold the same data: a thousand vLLM pods, 15 minutes at 5 s (about 13 million samples). Prometheus
+//! (Debian's, a real process) tells its own evaluation time (`stats=all`: selection, decoding and evaluation,
+//! without HTTP and JSON); ours is the time of the call, with the query parsed before, as it is in both.
+//! Medians; then each one's resident memory. The answers are compared, too: a fast wrong number is no figure.
+//!
+//! The aim is a third of Prometheus's time on each query, with at most its memory. Takes some minutes, most of
+//! them `promtool`'s. `PODS=100 cargo bench --bench promql_packs` is quicker.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::time::{Duration, Instant};
+
+use fleetgauge::Pack;
+use fleetgauge_core::params::Params;
+use fleetgauge_core::query_list::QueryList;
+use fleetgauge_core::time::Timestamp;
+use fleetgauge_promql::engine::{Engine, EngineConfig};
+use fleetgauge_promql::value::Value;
+use fleetgauge_promql::window::{Window, WindowConfig};
+use fleetgauge_testkit::{Prometheus, http};
+
+const SAMPLES: i64 = 180;
+const INTERVAL_MS: i64 = 5_000;
+/// Off the borders of steps and ranges, where 2.42 takes a sample that 3.x leaves out.
+const FIRST_MS: i64 = 1_763_900_001_234;
+const STEPS: i64 = 60;
+const STEP_MS: i64 = 10_000;
+const RUNS: usize = 11;
+/// Of a latency histogram, the last one infinite.
+const BOUNDS: [&str; 20] = [
+    "0.001", "0.005", "0.01", "0.02", "0.04", "0.06", "0.08", "0.1", "0.25", "0.5", "0.75", "1.0", "2.5",
+    "5.0", "7.5", "10.0", "20.0", "40.0", "80.0", "+Inf",
+];
+
+/// One series of every pod.
+struct Shape {
+    metric: String,
+    label: Option<(&'static str, &'static str)>,
+    counter: bool,
+    /// By how much a counter grows in an interval, or how high a gauge goes.
+    scale: f64,
+}
+
+fn main() {
+    let pods = std::env::var("PODS").map_or(1_000, |pods| pods.parse().expect("PODS is a number"));
+    let shapes = shapes();
+    eprintln!(
+        "{pods} pods, {} series each, {SAMPLES} samples each",
+        shapes.len()
+    );
+
+    let before = resident_bytes(std::process::id());
+    let window = fill(pods, &shapes);
+    let window_bytes = window.stats().bytes;
+
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("data.om");
+    write_open_metrics(&file, pods, &shapes).expect("the data is written");
+    let prometheus = match Prometheus::builder().open_metrics_file(&file).start() {
+        Ok(prometheus) => prometheus,
+        Err(error) => return println!("no Prometheus to measure with: {error}"),
+    };
+    drop(dir);
+
+    let engine = Engine::new(EngineConfig::default());
+    println!(
+        "{:28} {:>12} {:>12} {:>7}   {:>12} {:>12} {:>7}",
+        "", "instant", "Prometheus", "ratio", "60 steps", "Prometheus", "ratio"
+    );
+    for (name, query) in queries() {
+        let end = FIRST_MS + (SAMPLES - 1) * INTERVAL_MS + 1;
+        let start = end - (STEPS - 1) * STEP_MS;
+        let at = Timestamp::from_millis(end);
+        let ours = || engine.instant(&window, &query, at).expect("an answer").value;
+        let (instant, theirs) = (median(RUNS, ours), their_median(&prometheus, &query, None, end));
+        compare(&name, &ours(), &theirs.1);
+        let range = || {
+            let (start, step) = (
+                Timestamp::from_millis(start),
+                Duration::from_millis(STEP_MS as u64),
+            );
+            engine
+                .range(&window, &query, start, at, step)
+                .expect("an answer")
+                .value
+        };
+        let (ranged, theirs_ranged) = (
+            median(RUNS, range),
+            their_median(&prometheus, &query, Some(start), end),
+        );
+        compare(&name, &range(), &theirs_ranged.1);
+        let row = |ours: Duration, theirs: Duration| {
+            let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
+            format!(
+                "{:>9.3} ms {:>9.3} ms {ratio:>6.1}x",
+                ours.as_secs_f64() * 1e3,
+                theirs.as_secs_f64() * 1e3
+            )
+        };
+        println!(
+            "{name:28} {}   {}",
+            row(instant, theirs.0),
+            row(ranged, theirs_ranged.0)
+        );
+    }
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    println!(
+        "\nresident: {:.0} MiB for the window ({:.0} MiB by its own count), {:.0} MiB anonymous for Prometheus, its blocks mapped besides",
+        mib(resident_bytes(std::process::id()) - before),
+        mib(window_bytes as u64),
+        mib(resident_bytes(prometheus.pid())),
+    );
+}
+
+fn queries() -> Vec<(String, String)> {
+    let list = QueryList::new();
+    let pack = Pack::builtin("vllm").expect("a built-in pack");
+    pack.register_into(&list).expect("it registers");
+    let params = Params::from([
+        ("namespace", "prod"),
+        ("modelID", "llama"),
+        ("q", "0.95"),
+        ("retentionPeriod", "10m"),
+    ]);
+    let mut queries: Vec<_> = list
+        .list()
+        .into_iter()
+        .map(|name| {
+            let text = list.render(&name, &params).expect("it renders");
+            (name, text)
+        })
+        .collect();
+    for (name, query) in [
+        (
+            "rate by pod",
+            "sum by (pod) (rate(vllm:generation_tokens_total[1m]))",
+        ),
+        (
+            "histogram_quantile",
+            "histogram_quantile(0.9, rate(vllm:time_to_first_token_seconds_bucket[5m]))",
+        ),
+        (
+            "group_left join",
+            "vllm:num_requests_waiting * on (pod) group_left (num_gpu_blocks) vllm:cache_config_info",
+        ),
+        (
+            "subquery",
+            "max_over_time(sum by (pod) (rate(vllm:generation_tokens_total[1m]))[5m:30s])",
+        ),
+    ] {
+        queries.push((name.to_owned(), query.to_owned()));
+    }
+    queries
+}
+
+fn shapes() -> Vec<Shape> {
+    let shape = |metric: &str, label, counter, scale| Shape {
+        metric: format!("vllm:{metric}"),
+        label,
+        counter,
+        scale,
+    };
+    let mut shapes = vec![
+        shape("kv_cache_usage_perc", None, false, 1.0),
+        shape("num_requests_waiting", None, false, 40.0),
+        shape("num_requests_running", None, false, 200.0),
+        shape("cache_config_info", Some(("num_gpu_blocks", "10240")), false, 0.0),
+        shape("generation_tokens_total", None, true, 6_000.0),
+        shape("prompt_tokens_total", None, true, 20_000.0),
+        shape("num_preemptions_total", None, true, 0.2),
+        shape("prefix_cache_hits_total", None, true, 9_000.0),
+        shape("prefix_cache_queries_total", None, true, 20_000.0),
+        shape(
+            "request_success_total",
+            Some(("finished_reason", "stop")),
+            true,
+            25.0,
+        ),
+        shape(
+            "request_success_total",
+            Some(("finished_reason", "length")),
+            true,
+            4.0,
+        ),
+    ];
+    for (metric, scale) in [
+        ("request_prompt_tokens", 20_000.0),
+        ("request_generation_tokens", 6_000.0),
+        ("time_to_first_token_seconds", 8.0),
+        ("inter_token_latency_seconds", 120.0),
+        ("e2e_request_latency_seconds", 300.0),
+        ("request_queue_time_seconds", 5.0),
+        ("request_inference_time_seconds", 290.0),
+        ("request_prefill_time_seconds", 8.0),
+        ("request_decode_time_seconds", 280.0),
+    ] {
+        shapes.push(shape(&format!("{metric}_sum"), None, true, scale));
+        shapes.push(shape(&format!("{metric}_count"), None, true, 29.0));
+    }
+    for metric in ["time_to_first_token_seconds", "inter_token_latency_seconds"] {
+        for (i, bound) in BOUNDS.into_iter().enumerate() {
+            let scale = 29.0 * (i + 1) as f64 / BOUNDS.len() as f64;
+            shapes.push(shape(
+                &format!("{metric}_bucket"),
+                Some(("le", bound)),
+                true,
+                scale,
+            ));
+        }
+    }
+    shapes
+}
+
+/// The values of one series, the same for both.
+fn values(pod: usize, shape: &Shape) -> impl Iterator<Item = (i64, f64)> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(pod as u64 + 1);
+    let mut dice = move || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as f64 / f64::from(1_u32 << 31)
+    };
+    let (counter, scale) = (shape.counter, shape.scale);
+    // Far from zero, where 2.42 extrapolates otherwise than 3.x does.
+    let mut total = 1_000.0 * scale.ceil();
+    (0..SAMPLES).map(move |i| {
+        let value = match (counter, scale == 0.0) {
+            (_, true) => 1.0,
+            (true, _) => {
+                total += (dice() * scale * 2.0).round();
+                total
+            }
+            (false, _) if scale > 1.0 => (dice() * scale).floor(),
+            (false, _) => (dice() * 1e4).round() / 1e4,
+        };
+        (FIRST_MS + i * INTERVAL_MS, value)
+    })
+}
+
+fn target_labels(pod: usize) -> [(&'static str, String); 3] {
+    let instance = format!("10.0.{}.{}:8000", pod / 250, pod % 250);
+    [
+        ("namespace", "prod".to_owned()),
+        ("pod", format!("llama-decode-7c9d8b6f5d-{pod:05}")),
+        ("instance", instance),
+    ]
+}
+
+fn fill(pods: usize, shapes: &[Shape]) -> Window {
+    let window = Window::new(WindowConfig::default().with_retention(Duration::from_secs(1_200)));
+    for pod in 0..pods {
+        let mut appender = window.appender(target_labels(pod));
+        let mut series: Vec<_> = shapes.iter().map(|shape| values(pod, shape)).collect();
+        for i in 0..SAMPLES {
+            let mut page = appender.scrape(Timestamp::from_millis(FIRST_MS + i * INTERVAL_MS));
+            for (k, (shape, series)) in shapes.iter().zip(&mut series).enumerate() {
+                let (_, value) = series.next().expect("as many as samples");
+                let text = format!("{}#{k}", shape.metric);
+                let appended = page.append(&text, value, None, |labels| {
+                    labels.label("__name__", &shape.metric);
+                    labels.label("engine", "0");
+                    labels.label("model_name", "llama");
+                    if let Some((name, value)) = shape.label {
+                        labels.label(name, value);
+                    }
+                });
+                appended.expect("within the limits");
+            }
+            page.commit();
+        }
+    }
+    window
+}
+
+fn write_open_metrics(file: &std::path::Path, pods: usize, shapes: &[Shape]) -> std::io::Result<()> {
+    let mut out = BufWriter::new(File::create(file)?);
+    for shape in shapes {
+        for pod in 0..pods {
+            let mut labels = String::from(r#"engine="0",model_name="llama""#);
+            for (name, value) in target_labels(pod) {
+                labels.push_str(&format!(",{name}=\"{value}\""));
+            }
+            if let Some((name, value)) = shape.label {
+                labels.push_str(&format!(",{name}=\"{value}\""));
+            }
+            for (at, value) in values(pod, shape) {
+                writeln!(
+                    out,
+                    "{}{{{labels}}} {value} {}.{:03}",
+                    shape.metric,
+                    at / 1000,
+                    at % 1000
+                )?;
+            }
+        }
+    }
+    out.write_all(b"# EOF\n")
+}
+
+fn median<T>(runs: usize, mut run: impl FnMut() -> T) -> Duration {
+    run();
+    let mut times: Vec<_> = (0..runs)
+        .map(|_| {
+            let start = Instant::now();
+            std::hint::black_box(run());
+            start.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[runs / 2]
+}
+
+/// Prometheus's own time, and its answer.
+fn their_median(
+    prometheus: &Prometheus,
+    query: &str,
+    start: Option<i64>,
+    end: i64,
+) -> (Duration, serde_json::Value) {
+    let seconds = |ms: i64| format!("{}.{:03}", ms / 1000, ms % 1000);
+    let query = http::percent_encode(query);
+    let path = match start {
+        None => format!("/api/v1/query?stats=all&query={query}&time={}", seconds(end)),
+        Some(start) => format!(
+            "/api/v1/query_range?stats=all&query={query}&start={}&end={}&step={}",
+            seconds(start),
+            seconds(end),
+            STEP_MS / 1000
+        ),
+    };
+    let ask = || -> serde_json::Value {
+        let answer = http::get(prometheus.addr(), &path).expect("an answer");
+        let answer: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+        assert_eq!(answer["status"], "success", "{answer}");
+        answer
+    };
+    let answer = ask();
+    let mut times: Vec<_> = (0..RUNS)
+        .map(|_| {
+            let answer = ask();
+            let seconds = answer["data"]["stats"]["timings"]["evalTotalTime"]
+                .as_f64()
+                .expect("timings");
+            Duration::from_secs_f64(seconds)
+        })
+        .collect();
+    times.sort_unstable();
+    (times[RUNS / 2], answer["data"]["result"].clone())
+}
+
+/// Panics where the two answers are not the same but for rounding.
+fn compare(name: &str, ours: &Value, theirs: &serde_json::Value) {
+    let mut rows: HashMap<Vec<(String, String)>, Vec<f64>> = HashMap::new();
+    let key = |labels: &mut dyn Iterator<Item = (&str, &str)>| -> Vec<(String, String)> {
+        let mut key: Vec<_> = labels.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+        key.sort_unstable();
+        key
+    };
+    match ours {
+        Value::Vector(vector) => {
+            for row in vector {
+                rows.insert(key(&mut row.labels.iter()), vec![row.sample.value]);
+            }
+        }
+        Value::Matrix(matrix) => {
+            for row in matrix {
+                rows.insert(
+                    key(&mut row.labels.iter()),
+                    row.samples.iter().map(|s| s.value).collect(),
+                );
+            }
+        }
+        other => panic!("{name}: {other:?}"),
+    }
+    let theirs = theirs.as_array().expect("an array");
+    assert!(!theirs.is_empty(), "{name}: no data to compare");
+    assert_eq!(rows.len(), theirs.len(), "{name}: number of series");
+    for row in theirs {
+        let labels = row["metric"].as_object().expect("labels");
+        let labels = key(&mut labels
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str().expect("text"))));
+        let parse =
+            |pair: &serde_json::Value| pair[1].as_str().expect("text").parse::<f64>().expect("a number");
+        let values = match row.get("values") {
+            Some(values) => values.as_array().expect("an array").iter().map(parse).collect(),
+            None => vec![parse(&row["value"])],
+        };
+        let ours = rows
+            .get(&labels)
+            .unwrap_or_else(|| panic!("{name}: {labels:?} is missing"));
+        assert_eq!(ours.len(), values.len(), "{name}: samples of {labels:?}");
+        for (a, b) in ours.iter().zip(values) {
+            let close = (a - b).abs() <= 1e-9 * b.abs().max(1e-9) || (a.is_nan() && b.is_nan());
+            assert!(close, "{name}: {a} and {b} of {labels:?}");
+        }
+    }
+}
+
+/// The anonymous resident memory of a process.
+fn resident_bytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("RssAnon:"))
+        .expect("RssAnon");
+    let kib: u64 = line
+        .split_whitespace()
+        .nth(1)
+        .expect("a number")
+        .parse()
+        .expect("a number");
+    kib << 10
+}

@@ -1,0 +1,214 @@
+//! What does it cost to scrape a whole fleet every second?
+//!
+//! Simulated vLLM pods with two ranks, 107 KB a page and a port each, run in a process of their own. The
+//! collector is this process: the bench prints its processor time per second (all threads, user and system),
+//! its resident memory, and what it scraped, for 100, 1,000 and 3,000 pods; the aim is 0.6 of one core at
+//! 1,000. Then a real Prometheus scrapes the same pods, as the alternative. The pages are not compressed.
+//!
+//! Pods and collector share the machine: where the two of them need more than it has, scrapes are late, and
+//! the bench says so. `cargo bench --bench scrape_fleet -- 100 500` asks for other sizes.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use std::sync::Arc;
+
+use fleetgauge::scrape::window::WindowConfig;
+use fleetgauge::scrape::{FileDiscovery, ScrapeConfig, ScrapeSource};
+use fleetgauge_sim::{EngineKind, Fleet, Load, Variant};
+use fleetgauge_testkit::Prometheus;
+use tokio::runtime::Builder;
+
+const WARM_UP: Duration = Duration::from_secs(5);
+const MEASURED: Duration = Duration::from_secs(15);
+
+fn main() {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    if let [serve, pods] = &arguments[..]
+        && serve == "serve"
+    {
+        return serve_fleet(pods.parse().expect("a number of pods"));
+    }
+    let mut sizes: Vec<usize> = arguments.iter().filter_map(|size| size.parse().ok()).collect();
+    if sizes.is_empty() {
+        sizes = vec![100, 1_000, 3_000];
+    }
+    println!(
+        "{:>6}  {:>28}  {:>12}  {:>12}  {:>10}",
+        "pods", "collector", "cores", "resident", "scrapes/s"
+    );
+    for pods in sizes {
+        let fleet = FleetProcess::start(pods);
+        ours(pods, &fleet);
+        // It would only tell that the machine is too small.
+        if pods <= 1_000 {
+            prometheus(pods, &fleet);
+        }
+    }
+}
+
+struct FleetProcess {
+    child: Child,
+    file_sd: tempfile::NamedTempFile,
+}
+
+impl FleetProcess {
+    fn start(pods: usize) -> Self {
+        let this = std::env::current_exe().expect("this program");
+        let mut child = Command::new(this)
+            .args(["serve", &pods.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the fleet starts");
+        let mut text = String::new();
+        let out = child.stdout.take().expect("piped");
+        for line in BufReader::new(out).lines() {
+            let line = line.expect("a line");
+            if line == "END" {
+                break;
+            }
+            text.push_str(&line);
+        }
+        let file_sd = tempfile::Builder::new()
+            .suffix(".json")
+            .tempfile()
+            .expect("a file");
+        std::fs::write(file_sd.path(), text).expect("written");
+        Self { child, file_sd }
+    }
+
+    fn cpu(&self) -> Duration {
+        cpu_of(self.child.id())
+    }
+}
+
+impl Drop for FleetProcess {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// The fleet, until its standard input ends.
+fn serve_fleet(pods: usize) {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let model = "meta-llama/Llama-3.1-8B-Instruct";
+        let large = Variant::new("ns", "large", EngineKind::Vllm { ranks: 2 }, model)
+            .with_replicas(pods)
+            .with_gzip(false)
+            .with_load(Load::Steady { rate: 5.0 });
+        let fleet = Fleet::builder().variant(large).start().await.expect("a fleet");
+        println!("{}\nEND", fleet.targets_file_sd());
+        let end = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+        let _ = end.await;
+        fleet.shutdown().await;
+    });
+}
+
+fn ours(pods: usize, fleet: &FleetProcess) {
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let window = WindowConfig::default()
+            .with_max_series(5_000_000, 20_000)
+            .with_max_bytes(8 << 30);
+        let config = ScrapeConfig::new("fleet")
+            .with_interval(Duration::from_secs(1))
+            .with_window(window);
+        let pods_file = FileDiscovery::new([fleet.file_sd.path()]);
+        let source = ScrapeSource::start(config, [Arc::new(pods_file) as _]).expect("a source");
+        tokio::time::sleep(WARM_UP).await;
+        let this = std::process::id();
+        let scrapes = || source.scrape_stats().scrapes;
+        let (began, cpu, fleet_cpu, first) = (Instant::now(), cpu_of(this), fleet.cpu(), scrapes());
+        tokio::time::sleep(MEASURED).await;
+        let (cpu, fleet_cpu) = (cpu_of(this) - cpu, fleet.cpu() - fleet_cpu);
+        row(pods, "fleetgauge", began, cpu, this, scrapes() - first);
+        let stats = source.window().stats();
+        println!(
+            "        {} series, {:.0} MiB by the window's count; the pods took {:.2} cores",
+            stats.series,
+            stats.bytes as f64 / f64::from(1 << 20),
+            fleet_cpu.as_secs_f64() / began.elapsed().as_secs_f64()
+        );
+        source.shutdown().await;
+    });
+}
+
+fn prometheus(pods: usize, fleet: &FleetProcess) {
+    let path = fleet.file_sd.path().display();
+    let config = format!(
+        "scrape_configs: [{{job_name: fleet, scrape_interval: 1s, scrape_timeout: 1s, file_sd_configs: [{{files: ['{path}']}}]}}]"
+    );
+    let server = match Prometheus::builder().config(config).start() {
+        Ok(server) => server,
+        Err(error) => return println!("        no Prometheus to compare with: {error}"),
+    };
+    let scraped = || {
+        let counts = server
+            .query("sum(count_over_time(up[1h]))", None)
+            .expect("an answer");
+        counts[0]["value"][1]
+            .as_str()
+            .map_or(0, |n| n.parse().expect("a count"))
+    };
+    while scraped() < 2 * pods as u64 {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    std::thread::sleep(WARM_UP);
+    let (began, cpu, first) = (Instant::now(), cpu_of(server.pid()), scraped());
+    std::thread::sleep(MEASURED);
+    row(
+        pods,
+        "Prometheus",
+        began,
+        cpu_of(server.pid()) - cpu,
+        server.pid(),
+        scraped() - first,
+    );
+}
+
+fn row(pods: usize, who: &str, began: Instant, cpu: Duration, pid: u32, scrapes: u64) {
+    let seconds = began.elapsed().as_secs_f64();
+    let (cores, rate) = (cpu.as_secs_f64() / seconds, scrapes as f64 / seconds);
+    let resident = resident_bytes(pid) as f64 / f64::from(1 << 20);
+    println!("{pods:>6}  {who:>28}  {cores:>12.3}  {resident:>8.0} MiB  {rate:>10.0}");
+}
+
+/// The processor time a process has used.
+fn cpu_of(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("Linux");
+    // After the name, which may hold anything, in parentheses.
+    let fields: Vec<_> = stat
+        .rsplit(')')
+        .next()
+        .expect("fields")
+        .split_whitespace()
+        .collect();
+    let ticks = |field: usize| fields[field].parse::<u64>().expect("ticks");
+    // Linux counts a hundred a second, whatever the kernel's own tick.
+    Duration::from_millis((ticks(11) + ticks(12)) * 10)
+}
+
+fn resident_bytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("VmRSS");
+    let kib: u64 = line
+        .split_whitespace()
+        .nth(1)
+        .expect("a number")
+        .parse()
+        .expect("a number");
+    kib << 10
+}

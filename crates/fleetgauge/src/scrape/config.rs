@@ -1,0 +1,281 @@
+//! What a scrape source is told: how often, how, and within which bounds.
+
+use std::time::Duration;
+
+use fleetgauge_core::source::{CachedSourceConfig, RetryPolicy};
+use fleetgauge_core::target::{Scheme, TargetDefaults};
+use fleetgauge_promql::exposition::{Limits, Wanted};
+use fleetgauge_promql::window::WindowConfig;
+
+use crate::client::{Auth, ConfigError, TlsConfig};
+
+/// How a [`ScrapeSource`](super::ScrapeSource) works.
+///
+/// ```
+/// use std::time::Duration;
+/// use fleetgauge::scrape::ScrapeConfig;
+///
+/// let config = ScrapeConfig::new("vllm")
+///     .with_interval(Duration::from_secs(1))
+///     .with_wanted(["vllm:num_requests_waiting", "vllm:kv_cache_usage_perc"]);
+/// assert_eq!(config.stale_after(), Duration::from_secs(10));
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ScrapeConfig {
+    /// How often each target is scraped. Default: 15 s.
+    pub interval: Duration,
+    /// How long one scrape may take, from connecting to the last byte; no longer than the interval. Default:
+    /// the interval, at most 10 s.
+    pub timeout: Option<Duration>,
+    /// How long the last values of a target that fails are kept, with their age; after that they are gone.
+    /// Default: five intervals, at least 10 s.
+    ///
+    /// Prometheus lets them go at the first failure. For an autoscaler one lost scrape of a busy pod is no
+    /// news, and its queue length of a second ago worth more than none.
+    pub stale_after: Option<Duration>,
+    /// How old a sample may be that is answered with, where its target dates it itself. Default: 5 minutes,
+    /// as in Prometheus.
+    pub lookback_delta: Duration,
+    /// What holds for targets whose discovery does not say otherwise: scheme, path, parameters, labels.
+    pub defaults: TargetDefaults,
+    /// Who asks.
+    pub auth: Auth,
+    /// Whom to trust, and what to show.
+    pub tls: TlsConfig,
+    /// Whether compressed pages are asked for. Default: no. Within a cluster the network is cheap, and the
+    /// processor that would compress the page is the inference server's. Pages that come compressed
+    /// nevertheless are read.
+    pub gzip: bool,
+    /// The metrics that are kept; `None` keeps all. Default: all.
+    pub wanted: Option<Wanted>,
+    /// What a page may hold. Its bytes count once they are decompressed. Default: 16 MiB, 1,000,000 samples.
+    pub limits: Limits,
+    /// How much all pages that are being read may take together, the first MiB of each aside; a scrape that
+    /// needs more waits within its timeout. Default: 256 MiB. *Unit*: bytes.
+    ///
+    /// This, and not a number of scrapes at once, is the bound on concurrency: 500 pods that hang would
+    /// otherwise keep the others waiting for their turn. Each target has one scrape under way at most.
+    pub max_bytes_in_flight: usize,
+    /// How many targets are scraped at most; those beyond are left out, and that is told. Default: 10,000.
+    pub max_targets: usize,
+    /// What the window of samples holds.
+    pub window: WindowConfig,
+    /// How long a value that was read from the window holds in the cache where its query does not say.
+    /// Default: 30 s.
+    pub default_ttl: Duration,
+    /// How long one query may take, the scrapes that it asks for included, where it does not say itself.
+    /// Default: 10 s.
+    pub query_timeout: Duration,
+}
+
+// === impl ScrapeConfig ===
+
+impl Default for ScrapeConfig {
+    fn default() -> Self {
+        let source = CachedSourceConfig::default();
+        Self {
+            interval: Duration::from_secs(15),
+            timeout: None,
+            stale_after: None,
+            lookback_delta: Duration::from_secs(300),
+            defaults: TargetDefaults::default(),
+            auth: Auth::None,
+            tls: TlsConfig::default(),
+            gzip: false,
+            wanted: None,
+            limits: Limits::default().with_body_bytes(16 << 20),
+            max_bytes_in_flight: 256 << 20,
+            max_targets: 10_000,
+            window: WindowConfig::default(),
+            default_ttl: source.cache.default_ttl,
+            query_timeout: source.query_timeout,
+        }
+    }
+}
+
+impl ScrapeConfig {
+    /// The defaults, for targets that get the label `job` where they have none.
+    pub fn new(job: impl Into<String>) -> Self {
+        Self::default().with_label("job", job)
+    }
+
+    /// Sets how often each target is scraped.
+    #[must_use]
+    pub fn with_interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
+    }
+
+    /// Sets how long one scrape may take.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets how long the last values of a target that fails are kept.
+    #[must_use]
+    pub fn with_stale_after(mut self, stale_after: Duration) -> Self {
+        self.stale_after = Some(stale_after);
+        self
+    }
+
+    /// Sets how targets are talked to whose discovery does not say.
+    #[must_use]
+    pub fn with_scheme(mut self, scheme: Scheme) -> Self {
+        self.defaults.scheme = scheme;
+        self
+    }
+
+    /// Sets where the metrics are of targets whose discovery does not say.
+    #[must_use]
+    pub fn with_metrics_path(mut self, path: impl Into<String>) -> Self {
+        self.defaults.metrics_path = path.into();
+        self
+    }
+
+    /// Adds a parameter to the URL of all targets.
+    #[must_use]
+    pub fn with_param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.defaults.params.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds a label to targets that lack it.
+    #[must_use]
+    pub fn with_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.defaults.labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets who asks.
+    #[must_use]
+    pub fn with_auth(mut self, auth: Auth) -> Self {
+        self.auth = auth;
+        self
+    }
+
+    /// Asks with the bearer token in a file, which is read again when it changes.
+    #[must_use]
+    pub fn with_bearer_token_file(self, token_file: impl Into<std::path::PathBuf>) -> Self {
+        self.with_auth(Auth::BearerFile {
+            token_file: token_file.into(),
+        })
+    }
+
+    /// Sets whom to trust, and what to show.
+    #[must_use]
+    pub fn with_tls(mut self, tls: TlsConfig) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Sets whether compressed pages are asked for.
+    #[must_use]
+    pub fn with_gzip(mut self, gzip: bool) -> Self {
+        self.gzip = gzip;
+        self
+    }
+
+    /// Keeps these metrics alone: by name, or all of a histogram or summary by its family's name.
+    #[must_use]
+    pub fn with_wanted<N: Into<Box<str>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.wanted = Some(Wanted::new(names));
+        self
+    }
+
+    /// Sets what a page may hold.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets what the window of samples holds.
+    #[must_use]
+    pub fn with_window(mut self, window: WindowConfig) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Sets how long a value holds in the cache where its query does not say.
+    #[must_use]
+    pub fn with_default_ttl(mut self, ttl: Duration) -> Self {
+        self.default_ttl = ttl;
+        self
+    }
+
+    /// Sets how long one query may take.
+    #[must_use]
+    pub fn with_query_timeout(mut self, timeout: Duration) -> Self {
+        self.query_timeout = timeout;
+        self
+    }
+
+    /// How long one scrape may take: as set, or by default.
+    pub fn timeout(&self) -> Duration {
+        let default = self.interval.min(Duration::from_secs(10));
+        self.timeout.unwrap_or(default)
+    }
+
+    /// How long the last values of a target that fails are kept: as set, or by default.
+    pub fn stale_after(&self) -> Duration {
+        let default = self.interval.saturating_mul(5).max(Duration::from_secs(10));
+        self.stale_after.unwrap_or(default)
+    }
+
+    /// What the pipeline is told of all this.
+    pub(super) fn source_config(&self) -> CachedSourceConfig {
+        let mut source = CachedSourceConfig::default();
+        source.cache.default_ttl = self.default_ttl;
+        source.query_timeout = self.query_timeout;
+        // All queries wait for the same scrapes.
+        source.max_concurrency = 1_000;
+        // A scrape that failed is tried again at the next tick, not by whoever asks.
+        source.retry = RetryPolicy::never();
+        source
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let invalid = |field: &str, problem: String| {
+            Err(ConfigError::Invalid {
+                field: field.into(),
+                problem,
+            })
+        };
+        let durations = [
+            ("interval", self.interval),
+            ("timeout", self.timeout()),
+            ("stale_after", self.stale_after()),
+            ("lookback_delta", self.lookback_delta),
+            ("default_ttl", self.default_ttl),
+            ("query_timeout", self.query_timeout),
+        ];
+        for (field, duration) in durations {
+            if duration < Duration::from_millis(1) {
+                return invalid(field, "must be at least 1 ms".into());
+            }
+            if duration > Duration::from_secs(10 * 365 * 24 * 3600) {
+                return invalid(field, "must be at most ten years".into());
+            }
+        }
+        if self.timeout() > self.interval {
+            let (timeout, interval) = (self.timeout(), self.interval);
+            return invalid(
+                "timeout",
+                format!("{timeout:?} is longer than the interval of {interval:?}"),
+            );
+        }
+        if self.max_targets == 0 {
+            return invalid("max_targets", "must be more than zero".into());
+        }
+        if self.limits.body_bytes > self.max_bytes_in_flight {
+            return invalid(
+                "max_bytes_in_flight",
+                "must be at least what one page may hold (limits.body_bytes)".into(),
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,223 @@
+//! From the bytes of a page to the window.
+
+use std::sync::{Mutex, PoisonError};
+
+use fleetgauge_core::backend::FetchError;
+use fleetgauge_core::time::Timestamp;
+use fleetgauge_promql::exposition::{Cut, Event, Format, Parser};
+use fleetgauge_promql::window::{AppendError, Appender, Window};
+
+use super::config::ScrapeConfig;
+use crate::client::failure::excerpt;
+use fleetgauge_core::target::Target;
+
+/// The way into the window for one target.
+pub(super) struct PageWriter {
+    /// What the target exposes.
+    exposed: Appender,
+    /// What is reported of the target: `up` and the like. These do not go stale when it fails.
+    reported: Appender,
+}
+
+/// What one scrape says of its target, besides the page.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ScrapeSummary {
+    pub(super) is_up: bool,
+    pub(super) seconds: f64,
+    pub(super) samples: usize,
+    pub(super) series_added: usize,
+}
+
+/// What became of a page that was read.
+#[derive(Debug, Default)]
+pub(super) struct PageOutcome {
+    pub(super) samples: usize,
+    pub(super) series_added: usize,
+    pub(super) bad_lines: usize,
+    pub(super) refused: usize,
+    /// What is wrong with it.
+    pub(super) problem: Option<String>,
+}
+
+/// What a page is read with and into. Few are needed, as few scrapes are being read at any moment.
+#[derive(Default)]
+pub(super) struct Bench {
+    pub(super) body: Vec<u8>,
+    pub(super) parser: Parser,
+}
+
+/// The benches that nobody uses now.
+pub(super) struct Benches {
+    parser: Parser,
+    idle: Mutex<Vec<Bench>>,
+}
+
+/// What is reported of each scrape.
+const REPORTED: [&str; 4] = [
+    "up",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+    "scrape_series_added",
+];
+
+/// A buffer that has become larger is given back instead of kept.
+const KEPT_BYTES: usize = 1 << 20;
+const KEPT_BENCHES: usize = 64;
+
+// === impl Benches ===
+
+impl Benches {
+    pub(super) fn new(config: &ScrapeConfig) -> Self {
+        let mut parser = Parser::new().with_limits(config.limits.clone());
+        if let Some(wanted) = &config.wanted {
+            parser = parser.with_wanted(wanted.clone());
+        }
+        Self {
+            parser,
+            idle: Mutex::default(),
+        }
+    }
+
+    pub(super) fn take(&self) -> Bench {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.unwrap_or_else(|| Bench {
+            body: Vec::new(),
+            parser: self.parser.clone(),
+        })
+    }
+
+    pub(super) fn give_back(&self, mut bench: Bench) {
+        if bench.body.capacity() > KEPT_BYTES {
+            bench.body = Vec::new();
+        }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < KEPT_BENCHES {
+            idle.push(bench);
+        }
+    }
+}
+
+// === impl PageWriter ===
+
+impl PageWriter {
+    pub(super) fn new(window: &Window, target: &Target) -> Self {
+        Self {
+            exposed: window.appender(target.labels()),
+            reported: window.appender(target.labels()),
+        }
+    }
+
+    /// Reads a page and appends it, dated `at`.
+    ///
+    /// *Errors*: [`FetchError::Malformed`] if there is nothing but bad lines, or its end is missing;
+    /// [`FetchError::TooLarge`] if it holds too many samples. Nothing of it is then appended: what is not
+    /// on half a page has not gone.
+    pub(super) fn write(
+        &mut self,
+        bench: &mut Bench,
+        format: Format,
+        at: Timestamp,
+    ) -> Result<PageOutcome, FetchError> {
+        let mut page = bench.parser.page(format, &bench.body);
+        let mut batch = self.exposed.scrape(at);
+        let mut refusal: Option<AppendError> = None;
+        let mut own_name = None;
+        while let Some(event) = page.next() {
+            let Event::Sample(sample) = event else { continue };
+            let own = sample.timestamp.map(Timestamp::from_millis);
+            let appended = batch.append(sample.series(), sample.value, own, |labels| {
+                // Without a name the series is refused, as one must be whose labels cannot be read.
+                let reported = REPORTED.into_iter().find(|name| *name == sample.name());
+                own_name = own_name.or(reported);
+                if reported.is_none()
+                    && let Some(exposed) = page.labels()
+                {
+                    labels.label("__name__", sample.name());
+                    for (name, value) in exposed.iter() {
+                        labels.label(&name, &value);
+                    }
+                }
+            });
+            if let Err(error) = appended
+                && refusal.is_none()
+                // The parser counts the line as bad.
+                && error != AppendError::NoMetricName
+            {
+                refusal = Some(error);
+            }
+        }
+        let report = page.finish();
+        let malformed = |detail| Err(FetchError::Malformed { detail, source: None });
+        let first_error = report
+            .first_errors
+            .first()
+            .map(|error| excerpt(&error.to_string()));
+        match (report.cut, &first_error) {
+            (Some(Cut::TooManySamples { limit }), _) => {
+                return Err(FetchError::TooLarge {
+                    limit: limit as u64,
+                    unit: "samples",
+                });
+            }
+            // Said before what an HTML page's first line fails at.
+            (_, Some(error)) if report.samples == 0 => {
+                return malformed(format!("no exposition: {error}"));
+            }
+            (Some(cut @ (Cut::NoEof | Cut::BodyTooLarge { .. })), _) => return malformed(cut.to_string()),
+            _ => {}
+        }
+        let (errors, cut) = (report.errors, report.cut);
+        let committed = batch.commit();
+        let mut problems = Vec::new();
+        if let (1.., Some(error)) = (errors, &first_error) {
+            problems.push(format!("{errors} bad lines, the first: {error}"));
+        }
+        problems.extend(cut.map(|cut| cut.to_string()));
+        let unordered = committed.out_of_order + committed.duplicates + committed.out_of_bounds;
+        if unordered > 0 {
+            problems.push(format!(
+                "{unordered} samples out of order, out of bounds or twice with different values"
+            ));
+        }
+        problems
+            .extend(own_name.map(|name| format!("exposes {name}, which is the scraper's to say: left out")));
+        problems.extend(refusal.map(|error| format!("{} samples refused: {error}", committed.refused)));
+        Ok(PageOutcome {
+            samples: report.samples,
+            series_added: committed.series_added,
+            bad_lines: errors,
+            refused: committed.refused,
+            problem: (!problems.is_empty()).then(|| problems.join("; ")),
+        })
+    }
+
+    /// Appends what is reported of a scrape that began at `at`.
+    ///
+    /// *Source*: <https://prometheus.io/docs/concepts/jobs_instances/#automatically-generated-labels-and-time-series>.
+    pub(super) fn report(&mut self, at: Timestamp, scrape: ScrapeSummary) {
+        let mut batch = self.reported.scrape(at);
+        let is_up = if scrape.is_up { 1.0 } else { 0.0 };
+        let values = [
+            is_up,
+            scrape.seconds,
+            scrape.samples as f64,
+            scrape.series_added as f64,
+        ];
+        for (name, value) in REPORTED.into_iter().zip(values) {
+            // Refused where the window is full, which the window counts and the page says.
+            let _ = batch.append(name, value, None, |labels| labels.label("__name__", name));
+        }
+        batch.commit();
+    }
+
+    /// Lets the target's series go: it fails for too long.
+    pub(super) fn mark_stale(&mut self, at: Timestamp) {
+        self.exposed.mark_stale(at);
+    }
+
+    /// Lets all series go: the target is no more.
+    pub(super) fn mark_gone(&mut self, at: Timestamp) {
+        self.exposed.mark_stale(at);
+        self.reported.mark_stale(at);
+    }
+}
