@@ -33,8 +33,6 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// A real Prometheus with a small made-up fleet, and the command line asking it.
-    Tour,
     /// Every benchmark.
     Bench {
         /// Passed on to `cargo bench`.
@@ -64,7 +62,6 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Check => check()?,
         Command::Test { args } => return test::run(&args),
-        Command::Tour => tour()?,
         Command::Bench { args } => {
             let all: &[&str] = if shell::selects_packages(&args) {
                 &[]
@@ -82,15 +79,6 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Fuzz { target, seconds } => fuzz::run(&target, seconds)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn tour() -> Result<()> {
-    if let Some(hint) = servers::provide() {
-        anyhow::bail!("{hint}");
-    }
-    let cli = ["--release", "--quiet", "--package", "fleetgauge-cli"];
-    cargo(["build"]).args(cli).run()?;
-    cargo(["run"]).args(cli).args(["--example", "tour"]).run()
 }
 
 fn check() -> Result<()> {

@@ -1,5 +1,7 @@
 //! What was typed. No meaning is given to it here: see [`config`](crate::config).
 
+mod time;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use fleetgauge::document::parse_duration;
 use fleetgauge_core::params::ParamKind;
+use fleetgauge_core::time::Timestamp;
 
 /// The metrics layer under autoscalers of LLM inference.
 #[derive(Debug, Parser)]
@@ -19,13 +22,90 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Demo(Demo),
+    Scrape(Box<Scrape>),
     Render(Render),
     // By far the largest.
     Query(Box<Query>),
     Check(Check),
     Packs(Packs),
+    Promql(Promql),
     Completions(Completions),
     Man(Man),
+}
+
+/// Show a simulated fleet, collected over real HTTP
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Pods that serve the metrics of vLLM, SGLang and an endpoint picker listen on free loopback ports. Of \
+five or more one misbehaves, and where a number is missing the reason stands in its place. On a \
+terminal the table is live until Ctrl-C. Elsewhere, with --once and with -o json it is printed once, \
+when the pods have been scraped often enough for rates; the pod that misbehaves hangs then.
+
+A variant's line is over its pods with fresh values: KV cache max; running and waiting sum; TTFT the \
+mean of the last minute, weighted by requests. It says how many pods are in it where that is not all.
+
+Examples:
+  fleetgauge demo
+  fleetgauge demo --pods 40
+  fleetgauge demo --prometheus           a real Prometheus scrapes the pods and answers
+  fleetgauge demo -o json | jq '.pods[] | select(.reason)'
+  fleetgauge demo --serve-fleet-only     the pods alone, to point one's own collector at")]
+pub(crate) struct Demo {
+    /// How many pods, from 1 to 3000
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = pods)]
+    pub(crate) pods: u16,
+    /// Print one snapshot, also on a terminal
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// How to print it; json is one snapshot
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = DemoFormat::Table)]
+    pub(crate) output: DemoFormat,
+    /// Let a real Prometheus scrape the pods and answer; it must be on the PATH
+    #[arg(long)]
+    pub(crate) prometheus: bool,
+    /// Serve the pods until Ctrl-C, and collect nothing
+    #[arg(long, conflicts_with_all = ["once", "prometheus"])]
+    pub(crate) serve_fleet_only: bool,
+    /// How often the pods are scraped, from 100ms to 1m; also how long one scrape may take
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = scrape_interval)]
+    pub(crate) interval: Duration,
+    /// What the chance of the simulation depends on
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+/// Read what targets expose, once
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A URL without a scheme is http, and one without a path is /metrics: 10.0.0.7:8000 is \
+http://10.0.0.7:8000/metrics, :8000 the same on this machine, and http://pod:8000/stats is taken as it \
+is. An IPv6 address stands in brackets, [::1]:8000. A token goes to all URLs that are given.
+
+The targets are asked at once. A line that can't be read costs that line alone, and is told on stderr \
+with its number and column; a target that can't be read costs the exit status 1, and the others are \
+printed.
+
+Examples:
+  fleetgauge scrape http://127.0.0.1:8000/metrics
+  fleetgauge scrape 10.0.0.7:8000 10.0.0.8:8000 --metric vllm:num_requests_waiting
+  fleetgauge scrape pod:8000 --metric vllm:time_to_first_token_seconds -o json")]
+pub(crate) struct Scrape {
+    /// Where the metrics are
+    #[arg(value_name = "URL", required = true)]
+    pub(crate) urls: Vec<String>,
+    /// Show this metric alone; of a histogram or summary, its whole family. May be repeated
+    #[arg(long = "metric", value_name = "NAME", value_parser = metric_name)]
+    pub(crate) metrics: Vec<String>,
+    /// How to print the samples
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = ScrapeFormat::Table)]
+    pub(crate) output: ScrapeFormat,
+    /// How long each target may take
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    // Last: its help heading holds for all that follows.
+    #[command(flatten, next_help_heading = "Access")]
+    pub(crate) access: AccessArgs,
 }
 
 /// Print a query template with its parameters filled in
@@ -117,6 +197,94 @@ pub(crate) struct Packs {
     pub(crate) output: PacksFormat,
 }
 
+/// Evaluate PromQL without a server
+#[derive(Debug, Args)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Promql {
+    #[command(subcommand)]
+    pub(crate) command: PromqlCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PromqlCommand {
+    Eval(PromqlEval),
+    Test(PromqlTest),
+}
+
+/// Evaluate an expression over the samples of a file
+#[derive(Debug, Args)]
+#[command(override_usage = "\
+fleetgauge promql eval --file <FILE> [--time <TIME>] [OPTIONS] <EXPR>
+       fleetgauge promql eval --file <FILE> --start <TIME> --end <TIME> --step <DURATION> [OPTIONS] <EXPR>")]
+#[command(after_help = "\
+The file is an exposition: OpenMetrics if it ends in # EOF (timestamps in seconds), else the
+Prometheus text format (timestamps in milliseconds). It may have several samples of a series, at
+different timestamps, in any order. A sample without timestamp is taken at --time; if that is not
+given, at --start, so that a range begins with it and sees it for the lookback of 5 minutes; else
+when the expression is evaluated.
+
+A TIME is Unix seconds (1763930000.5) or RFC 3339 (2025-11-23T20:33:20.5Z). An answer without
+series is \"no data\", which is not zero and not an error: the exit status is 0. The JSON is the
+data object of Prometheus's HTTP API.
+
+Examples:
+  fleetgauge promql eval --file metrics.txt 'sum by (pod) (vllm:num_requests_waiting)'
+  fleetgauge promql eval --file backfill.om --time 2025-11-23T20:33:20Z 'rate(requests_total[5m])'
+  fleetgauge promql eval --file backfill.om --start 1763930000 --end 1763933600 --step 1m \\
+      'sum(rate(requests_total[5m]))' -o json")]
+pub(crate) struct PromqlEval {
+    /// The PromQL expression
+    #[arg(value_name = "EXPR", allow_hyphen_values = true)]
+    pub(crate) expr: String,
+    /// The exposition to evaluate over
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// When to evaluate [default: the file's newest timestamp; now if it has none]
+    #[arg(long, value_name = "TIME", value_parser = time::parse, allow_hyphen_values = true)]
+    pub(crate) time: Option<Timestamp>,
+    /// The first step of a range
+    #[arg(long, value_name = "TIME", value_parser = time::parse, allow_hyphen_values = true)]
+    #[arg(requires_all = ["end", "step"])]
+    pub(crate) start: Option<Timestamp>,
+    /// The end of a range
+    #[arg(long, value_name = "TIME", value_parser = time::parse, allow_hyphen_values = true)]
+    #[arg(requires_all = ["start", "step"])]
+    pub(crate) end: Option<Timestamp>,
+    /// Between two steps: a duration, or a number of seconds
+    #[arg(long, value_name = "DURATION", value_parser = step, requires_all = ["start", "end"])]
+    pub(crate) step: Option<Duration>,
+    /// How to print the answer
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = PromqlFormat::Table)]
+    pub(crate) output: PromqlFormat,
+}
+
+/// Run test scripts: load these series, evaluate that, expect this
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A script is in the language of Prometheus's own engine tests:
+
+  load 1m
+    requests_total{pod=\"a\"} 0+60x10
+
+  eval instant at 10m rate(requests_total[5m])
+    {pod=\"a\"} 1
+
+Each script is one line, followed by its failures with what was expected and what came. The last
+line counts the eval commands of all scripts. The exit status is 1 if any failed, or if a script
+cannot be read or has none.
+
+Examples:
+  fleetgauge promql test rules/*.test
+  fleetgauge promql test --tolerance 0 exact.test")]
+pub(crate) struct PromqlTest {
+    /// The scripts to run
+    #[arg(value_name = "SCRIPT", required = true)]
+    pub(crate) scripts: Vec<PathBuf>,
+    /// How far a number may be from the expected one, relative to both [default: 1e-6, as in Prometheus]
+    #[arg(long, value_name = "RATIO", value_parser = tolerance)]
+    pub(crate) tolerance: Option<f64>,
+}
+
 /// Print a completion script for a shell
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -169,6 +337,13 @@ pub(crate) struct SourceArgs {
     /// Send a parameter in the URL, as dedup=false
     #[arg(long = "query-param", value_name = "NAME=VALUE", value_parser = key_value)]
     pub(crate) query_params: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+}
+
+/// Who asks, and whom to trust.
+#[derive(Debug, Args)]
+pub(crate) struct AccessArgs {
     /// Authenticate with the bearer token in this file
     #[arg(long, value_name = "FILE")]
     pub(crate) bearer_token_file: Option<PathBuf>,
@@ -190,6 +365,22 @@ pub(crate) struct SourceArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DemoFormat {
+    /// For people
+    Table,
+    /// One JSON object
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScrapeFormat {
+    /// For people
+    Table,
+    /// One JSON object
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum QueryFormat {
     /// For people
     Table,
@@ -200,6 +391,14 @@ pub(crate) enum QueryFormat {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PromqlFormat {
+    /// For people
+    Table,
+    /// One JSON object
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PacksFormat {
     /// For people
     Table,
@@ -207,6 +406,23 @@ pub(crate) enum PacksFormat {
     Json,
     /// The pack's own file
     Yaml,
+}
+
+fn pods(text: &str) -> Result<u16, String> {
+    let pods = text.parse().ok().filter(|pods| (1..=3000).contains(pods));
+    pods.ok_or_else(|| "expected 1 to 3000 pods".to_owned())
+}
+
+/// Any characters may be in a name that a page has in quotes, but no page has one that is blank; braces are taken
+/// for a selector's.
+fn metric_name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("expected the name of a metric, such as vllm:num_requests_waiting".to_owned());
+    }
+    if text.ends_with('}') && text.contains('{') {
+        return Err("expected the name of a metric alone, without labels".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -225,4 +441,28 @@ fn param_kind(text: &str) -> Result<(String, ParamKind), String> {
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = parse_duration(text).filter(|duration| !duration.is_zero());
     duration.ok_or_else(|| "expected a duration such as 30s or 1m30s, more than zero".to_owned())
+}
+
+fn scrape_interval(text: &str) -> Result<Duration, String> {
+    let bounds = Duration::from_millis(100)..=Duration::from_secs(60);
+    let interval = parse_duration(text).filter(|interval| bounds.contains(interval));
+    interval.ok_or_else(|| "expected a duration from 100ms to 1m, such as 1s".to_owned())
+}
+
+fn step(text: &str) -> Result<Duration, String> {
+    // As the HTTP API of Prometheus takes it.
+    let seconds = text.parse().ok();
+    let step = seconds.map_or_else(
+        || parse_duration(text),
+        |seconds| Duration::try_from_secs_f64(seconds).ok(),
+    );
+    let step = step.filter(|step| *step >= Duration::from_millis(1));
+    step.ok_or_else(|| {
+        "expected a duration such as 30s or 1m30s, or a number of seconds, more than zero".to_owned()
+    })
+}
+
+fn tolerance(text: &str) -> Result<f64, String> {
+    let tolerance = text.parse().ok().filter(|ratio| (0.0..1.0).contains(ratio));
+    tolerance.ok_or_else(|| "expected a number from 0 to below 1, such as 1e-9".to_owned())
 }

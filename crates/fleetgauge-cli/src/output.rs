@@ -2,6 +2,7 @@
 //!
 //! The wire formats are this binary's contract and live here, so that the library's types stay free to change.
 
+pub(crate) mod api;
 pub(crate) mod csv;
 pub(crate) mod json;
 pub(crate) mod table;

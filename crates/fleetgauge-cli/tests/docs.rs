@@ -27,3 +27,34 @@ fn the_documented_configuration_and_pack_are_in_order() {
                     fleetgauge.yaml: ok, configuration with 1 pack and 1 query\n";
     assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
 }
+
+/// In a `console` block, `cat` shows a file that the commands below it read; `promql` commands print what stands
+/// below them, whether to stdout or stderr. Others need a server.
+#[test]
+fn the_documented_promql_commands_print_what_is_documented() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/command-line.md");
+    let text = fs::read_to_string(docs).unwrap();
+    let mut run = 0;
+    for block in text.split("```console\n").skip(1) {
+        let directory = tempfile::tempdir().unwrap();
+        for example in block.split("```").next().unwrap().split("$ ").skip(1) {
+            let (command, expected) = example.split_once('\n').unwrap();
+            if let Some(file) = command.strip_prefix("cat ") {
+                fs::write(directory.path().join(file), expected).unwrap();
+            }
+            let Some(args) = command.strip_prefix("fleetgauge promql ") else {
+                continue;
+            };
+            let script = format!("'{}' promql {args} 2>&1", env!("CARGO_BIN_EXE_fleetgauge"));
+            let mut shell = Command::new("sh");
+            let output = shell
+                .args(["-c", &script])
+                .current_dir(&directory)
+                .output()
+                .unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{command}");
+            run += 1;
+        }
+    }
+    assert_eq!(run, 6);
+}

@@ -3,7 +3,8 @@
 //!
 //! A line `$ …` is run by `sh`, in the directory `golden`, with the binary under test first on the PATH. What
 //! follows is its stdout and stderr together; `? N` before it is an exit status other than 0. Timestamps of
-//! answers are replaced by `T`. The command lines of `query*.txt` ask a real Prometheus at `$PROMETHEUS`.
+//! answers are replaced by `T`. The command lines of `query*.txt` ask a real Prometheus at `$PROMETHEUS`, those of
+//! `scrape*.txt` a server at `$TARGET`.
 //!
 //! To write what the program prints now into the files: `UPDATE_GOLDEN=1 cargo test -p fleetgauge-cli --test golden`.
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -13,19 +14,22 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use fleetgauge_testkit::{OpenMetrics, Prometheus};
+use fleetgauge_testkit::{Answer, FaultyServer, OpenMetrics, Prometheus};
 
 /// Seconds since the epoch.
 fn now() -> u32 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as u32
 }
 
+/// The variable that names a server to the command lines, and its URL.
+type Server<'a> = (&'static str, &'a str);
+
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
 /// Runs the command lines of a file, and gives the file as it should be.
-fn play(text: &str, prometheus: &str) -> String {
+fn play(text: &str, server: Server<'_>) -> String {
     let mut played = String::new();
     let mut skipping = false;
     for line in text.lines() {
@@ -39,12 +43,12 @@ fn play(text: &str, prometheus: &str) -> String {
             continue;
         };
         skipping = true;
-        played += &format!("$ {command}\n{}\n", run(command, prometheus));
+        played += &format!("$ {command}\n{}\n", run(command, server));
     }
     played
 }
 
-fn run(command: &str, prometheus: &str) -> String {
+fn run(command: &str, (variable, url): Server<'_>) -> String {
     let binary = Path::new(env!("CARGO_BIN_EXE_fleetgauge"));
     let path = format!(
         "{}:{}",
@@ -56,12 +60,12 @@ fn run(command: &str, prometheus: &str) -> String {
         .current_dir(directory())
         .env_clear()
         .env("PATH", path)
-        .env("PROMETHEUS", prometheus)
+        .env(variable, url)
         .output()
         .unwrap();
     let mut text = String::from_utf8(output.stdout)
         .unwrap()
-        .replace(prometheus, "$PROMETHEUS");
+        .replace(url, &format!("${variable}"));
     text = without_timestamps(&text);
     match output.status.code() {
         Some(0) => text,
@@ -90,20 +94,23 @@ fn without_timestamps(text: &str) -> String {
     out.trim_end_matches('\0').to_owned()
 }
 
-/// Plays the files whose names start with `prefix`.
-fn check(prefix: &str, prometheus: &str) {
+/// Plays the files whose names start with `prefix`, or those that need no server.
+fn check(prefix: &str, server: Server<'_>) {
     let mut files: Vec<_> = fs::read_dir(directory())
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
     files.retain(|file| {
         let name = file.file_name().unwrap().to_str().unwrap();
-        name.ends_with(".txt") && name.starts_with("query") == (prefix == "query")
+        let own = ["query", "scrape"]
+            .into_iter()
+            .find(|prefix| name.starts_with(prefix));
+        name.ends_with(".txt") && own.unwrap_or_default() == prefix
     });
     assert!(!files.is_empty());
     for file in files {
         let expected = fs::read_to_string(&file).unwrap();
-        let played = play(&expected, prometheus);
+        let played = play(&expected, server);
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             fs::write(&file, &played).unwrap();
             continue;
@@ -122,7 +129,7 @@ fn check(prefix: &str, prometheus: &str) {
 
 #[test]
 fn what_is_printed_without_a_server() {
-    check("", "http://127.0.0.1:1");
+    check("", ("PROMETHEUS", "http://127.0.0.1:1"));
 }
 
 #[test]
@@ -145,5 +152,38 @@ fn what_is_printed_of_a_real_prometheus() {
     }
     data = data.steady("answer", &[("of", "life, \"universe\" and…\nall")], 42.5, times);
     let prometheus = Prometheus::builder().data(&data).start().unwrap();
-    check("query", &prometheus.url());
+    check("query", ("PROMETHEUS", &prometheus.url()));
+}
+
+const PAGE: &str = "\
+# HELP ttft_seconds Time to first token.
+# TYPE ttft_seconds histogram
+ttft_seconds_bucket{le=\"0.5\"} 3
+ttft_seconds_bucket{le=\"+Inf\"} 4
+ttft_seconds_sum 1.25
+ttft_seconds_count 4
+# TYPE waiting gauge
+waiting{model=\"a\\nb\",engine=\"0\"} NaN
+up 1
+";
+
+#[test]
+fn what_is_printed_of_targets() {
+    let server = FaultyServer::start([Answer::choose(|request| match &*request.target {
+        "/metrics" => Answer::text(PAGE),
+        "/dated" => Answer::text("waiting 3 1763930000500\n"),
+        "/bad" => Answer::text("waiting 3\nwaiting{engine=\"1\"} three\n{\n"),
+        "/html" => Answer::html_page(),
+        "/plain-html" => Answer::text("<html>\n<body>Sign in</body>\n</html>\n"),
+        "/api/v1/query" => Answer::json(r#"{"status":"success"}"#),
+        "/empty" => Answer::text(""),
+        "/cut" => Answer::respond(
+            200,
+            &[("Content-Type", "application/openmetrics-text; version=1.0.0")],
+            "waiting 3\n",
+        ),
+        _ => Answer::status(404),
+    })])
+    .unwrap();
+    check("scrape", ("TARGET", &server.url()));
 }

@@ -28,6 +28,8 @@ fn a_closed_stdout_ends_the_program_quietly() {
         &["packs", "vllm", "-o", "json"],
         &["man"],
         &["completions", "zsh"],
+        &["demo", "--pods", "1"],
+        &["demo", "--pods", "1", "-o", "json"],
     ] {
         let mut child = fleetgauge(args)
             .stdout(closed())

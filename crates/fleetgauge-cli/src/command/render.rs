@@ -108,21 +108,49 @@ pub(super) fn missing(param: &str) -> anyhow::Error {
     anyhow!("parameter {param:?} is missing; give it with -p {param}=VALUE")
 }
 
+/// How much of a line is shown on either side of the place that is wrong in it. *Unit*: characters.
+const AROUND: usize = 60;
+
 /// A message with the line of the template that it is about, and a caret below the place.
 pub(super) fn pointing(template: &str, line: usize, column: usize, message: &str) -> anyhow::Error {
+    pointing_in("template", template, line, column, message)
+}
+
+/// The same for a text of another kind.
+pub(super) fn pointing_in(
+    kind: &str,
+    template: &str,
+    line: usize,
+    column: usize,
+    message: &str,
+) -> anyhow::Error {
     let text = template.lines().nth(line - 1).unwrap_or_default();
+    let (text, place) = around(text, column - 1);
     // Tabs are kept, so that the caret stands where the terminal puts the character above it.
     let indent: String = text
         .chars()
         .chain([' '])
-        .take(column - 1)
+        .take(place)
         .map(|c| if c == '\t' { c } else { ' ' })
         .collect();
     let number = line.to_string();
     let blank = " ".repeat(number.len());
-    let mut shown = format!("template: {message}\n{blank} |\n");
+    let mut shown = format!("{kind}: {message}\n{blank} |\n");
     let _ = write!(shown, "{number} | {text}\n{blank} | {indent}^");
     anyhow!(shown)
+}
+
+/// What is near the character `place` of a line, with `…` for what was cut off, and the place in it.
+fn around(line: &str, place: usize) -> (String, usize) {
+    let from = place.saturating_sub(AROUND);
+    let mut rest = line.chars().skip(from);
+    let near: String = rest.by_ref().take(place - from + AROUND).collect();
+    let (before, after) = (
+        if from > 0 { "…" } else { "" },
+        if rest.next().is_some() { "…" } else { "" },
+    );
+    let place = place - from + usize::from(from > 0);
+    (format!("{before}{near}{after}"), place)
 }
 
 #[cfg(test)]
@@ -148,5 +176,37 @@ mod tests {
     fn the_caret_stands_below_the_place() {
         let shown = pointing("a\n\tbc{{", 2, 4, "unclosed").to_string();
         assert_eq!(shown, "template: unclosed\n  |\n2 | \tbc{{\n  | \t  ^");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_place() {
+        let check = |before: usize, after: usize, expected: [usize; 2], cut: [&str; 2]| {
+            let line = format!("{}!{}", "é".repeat(before), "b".repeat(after));
+            let [shown_before, shown_after] = expected;
+            let shown = format!(
+                "{}{}!{}{}",
+                cut[0],
+                "é".repeat(shown_before),
+                "b".repeat(shown_after),
+                cut[1]
+            );
+            let caret = " ".repeat(shown_before + cut[0].chars().count());
+            assert_eq!(
+                pointing(&line, 1, before + 1, "odd").to_string(),
+                format!("template: odd\n  |\n1 | {shown}\n  | {caret}^")
+            );
+        };
+        check(0, 0, [0, 0], ["", ""]);
+        check(60, 59, [60, 59], ["", ""]);
+        check(61, 59, [60, 59], ["…", ""]);
+        check(60, 60, [60, 59], ["", "…"]);
+        check(100_000, 100_000, [60, 59], ["…", "…"]);
+    }
+
+    #[test]
+    fn the_end_of_a_long_line_is_a_place() {
+        let shown = pointing(&"a".repeat(1_000), 1, 1_001, "unexpected end").to_string();
+        let expected = format!("…{}\n  | {}^", "a".repeat(60), " ".repeat(61));
+        assert!(shown.ends_with(&expected), "{shown}");
     }
 }

@@ -147,14 +147,14 @@ fn overlay_flags(source: &mut PrometheusSourceConfig, args: &SourceArgs) -> Resu
         source.query_params.retain(|(known, _)| known != name);
         source.query_params.push((name.clone(), value.as_str().into()));
     }
-    if let Some(file) = &args.bearer_token_file {
+    if let Some(file) = &args.access.bearer_token_file {
         *source = source.clone().with_bearer_token_file(file);
     }
     let tls = &mut source.tls;
-    tls.ca_file = args.ca_file.clone().or(tls.ca_file.take());
-    tls.client_cert_file = args.cert_file.clone().or(tls.client_cert_file.take());
-    tls.client_key_file = args.key_file.clone().or(tls.client_key_file.take());
-    tls.server_name = args.server_name.clone().or(tls.server_name.take());
-    tls.insecure_skip_verify |= args.insecure_skip_verify;
+    tls.ca_file = args.access.ca_file.clone().or(tls.ca_file.take());
+    tls.client_cert_file = args.access.cert_file.clone().or(tls.client_cert_file.take());
+    tls.client_key_file = args.access.key_file.clone().or(tls.client_key_file.take());
+    tls.server_name = args.access.server_name.clone().or(tls.server_name.take());
+    tls.insecure_skip_verify |= args.access.insecure_skip_verify;
     Ok(())
 }

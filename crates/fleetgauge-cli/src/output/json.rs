@@ -1,5 +1,8 @@
 //! The JSON of the command line. Fields may be added; none is ever renamed.
 
+pub(crate) mod demo;
+pub(crate) mod scrape;
+
 use fleetgauge::pack::Pack;
 use fleetgauge_core::label::Labels;
 use fleetgauge_core::params::ParamSpec;
@@ -70,7 +73,7 @@ struct ParamEntry<'a> {
 struct LabelMap<'a>(Labels<'a>);
 
 /// A number; what JSON has no number for is a string: `"NaN"`, `"+Inf"`, `"-Inf"`.
-struct JsonNumber(f64);
+pub(super) struct JsonNumber(pub(super) f64);
 
 /// One line of JSON.
 pub(crate) fn to_line(value: &impl Serialize) -> anyhow::Result<Vec<u8>> {

@@ -2,10 +2,16 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::slice;
 
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Row, Table, presets};
 use fleetgauge_core::result::Answer;
 use fleetgauge_core::sample::Number;
+use fleetgauge_promql::label::LabelSet;
+use fleetgauge_promql::value::Value;
+use fleetgauge_promql::window::Sample;
+
+use crate::command::scrape::{SampleLine, Scraped};
 
 /// A table with a header. On a terminal the header is bold, and long cells are wrapped to the window.
 pub(crate) fn new(header: &[&str]) -> Table {
@@ -60,6 +66,91 @@ pub(crate) fn answer(answer: &Answer, unit: &str) -> String {
     render(&mut table)
 }
 
+/// What targets expose: a table each, under its URL where there are several. Labels come last: they are long.
+pub(crate) fn scraped(targets: &[Scraped]) -> String {
+    let mut text = String::new();
+    for target in targets {
+        if target.error.is_some() && target.samples.is_empty() {
+            continue;
+        }
+        if targets.len() > 1 {
+            let gap = if text.is_empty() { "" } else { "\n" };
+            text.push_str(&format!("{gap}{}\n", target.url));
+        }
+        text.push_str(&samples(&target.samples));
+    }
+    text
+}
+
+fn samples(samples: &[SampleLine]) -> String {
+    if samples.is_empty() {
+        return "no data\n".to_owned();
+    }
+    let dated = samples.iter().any(|sample| sample.timestamp.is_some());
+    let header = if dated {
+        &["metric", "value", "timestamp", "labels"][..]
+    } else {
+        &["metric", "value", "labels"]
+    };
+    let mut table = new(header);
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    for sample in samples {
+        let mut row = Row::from([printable(&sample.name), Number(sample.value).to_string().into()]);
+        if dated {
+            let timestamp = sample.timestamp.map(|timestamp| timestamp.to_string());
+            row.add_cell(Cell::new(timestamp.unwrap_or_default()));
+        }
+        let labels = sample.labels.iter();
+        let labels: Vec<_> = labels.map(|(name, value)| format!("{name}={value:?}")).collect();
+        row.add_cell(Cell::new(labels.join(",")));
+        table.add_row(row);
+    }
+    align_right(&mut table, 1);
+    render(&mut table)
+}
+
+/// An evaluated expression: a column for each label, the value last; the time before it where a series has
+/// several samples.
+pub(crate) fn value(value: &Value) -> String {
+    let is_matrix = matches!(value, Value::Matrix(_));
+    let series: Vec<(&LabelSet, &[Sample])> = match value {
+        Value::Scalar(sample) => return format!("{}\n", Number(sample.value)),
+        Value::Text { text, .. } => return format!("{text}\n"),
+        Value::Vector(all) => all
+            .iter()
+            .map(|one| (&one.labels, slice::from_ref(&one.sample)))
+            .collect(),
+        Value::Matrix(all) => all.iter().map(|one| (&one.labels, &*one.samples)).collect(),
+        // A kind that this program does not know yet.
+        other => return format!("{other:?}\n"),
+    };
+    if series.is_empty() {
+        return "no data\n".to_owned();
+    }
+    let names = sorted_names(series.iter().flat_map(|(labels, _)| labels.iter()));
+    let time = is_matrix.then_some("time");
+    let header: Vec<_> = names.iter().copied().chain(time).chain(["value"]).collect();
+    let mut table = new(&header);
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    for (labels, samples) in series {
+        for sample in samples {
+            let cells = names
+                .iter()
+                .map(|name| printable(labels.get(name).unwrap_or_default()));
+            let mut row = Row::from(cells);
+            if is_matrix {
+                row.add_cell(Cell::new(sample.timestamp));
+            }
+            row.add_cell(Cell::new(Number(sample.value)));
+            table.add_row(row);
+        }
+    }
+    for column in names.len()..header.len() {
+        align_right(&mut table, column);
+    }
+    render(&mut table)
+}
+
 /// The text with control characters escaped: a label may hold anything, a row is one line, and a terminal obeys.
 fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {
@@ -82,14 +173,15 @@ pub(crate) fn align_right(table: &mut Table, column: usize) {
     }
 }
 
-/// The names of all labels in the answer: the metric's name and the place first, then by the alphabet.
+/// The names of all labels in the answer.
 pub(crate) fn label_names(answer: &Answer) -> Vec<&str> {
+    sorted_names(answer.values().flat_map(|series| series.labels.iter()))
+}
+
+/// The names of labels: the metric's name and the place first, then by the alphabet.
+fn sorted_names<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<&'a str> {
     const FIRST: [&str; 3] = ["__name__", "namespace", "pod"];
-    let names: BTreeSet<_> = answer
-        .values()
-        .flat_map(|series| series.labels.iter())
-        .map(|(name, _)| name)
-        .collect();
+    let names: BTreeSet<_> = labels.map(|(name, _)| name).collect();
     let first = FIRST.into_iter().filter(|name| names.contains(name));
     let rest = names.iter().copied().filter(|name| !FIRST.contains(name));
     first.chain(rest).collect()

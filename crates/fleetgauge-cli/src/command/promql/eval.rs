@@ -1,0 +1,159 @@
+//! `fleetgauge promql eval`: an expression over the samples of an exposition.
+
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+use anyhow::{Context as _, anyhow, bail};
+use fleetgauge_core::time::Timestamp;
+use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError, Evaluation};
+use fleetgauge_promql::exposition::{Event, Format, Limits, Parser};
+use fleetgauge_promql::label::LabelSet;
+use fleetgauge_promql::store::MemoryStore;
+use fleetgauge_promql::window::Sample;
+
+use crate::cli::{PromqlEval, PromqlFormat};
+use crate::command::render;
+use crate::failure::Usage;
+use crate::output::{self, api, json, table};
+
+/// What a file says: samples, and those that say no time.
+struct Page {
+    dated: Vec<(LabelSet, Sample)>,
+    undated: Vec<(LabelSet, f64)>,
+}
+
+/// As long as the file itself: whoever names it wants it read.
+const MAX_SAMPLES: usize = 100_000_000;
+
+pub(super) fn run(args: &PromqlEval) -> anyhow::Result<()> {
+    if let (Some(start), Some(end)) = (args.start, args.end)
+        && end < start
+    {
+        bail!(Usage("--end is before --start".to_owned()));
+    }
+    let engine = Engine::new(EngineConfig::default());
+    // What is wrong with the expression shows before a large file is read.
+    engine
+        .parse(&args.expr)
+        .map_err(|error| unparsed(args, &error.into()))?;
+    let page = read(&args.file)?;
+    let newest = page.dated.iter().map(|(_, sample)| sample.timestamp).max();
+    let at = args
+        .time
+        .or(args.start)
+        .or(newest)
+        .unwrap_or_else(|| SystemTime::now().into());
+    let store = page.into_store(at)?;
+    let answer = match (args.start, args.end, args.step) {
+        (Some(start), Some(end), Some(step)) => engine.range(&store, &args.expr, start, end, step),
+        _ => engine.instant(&store, &args.expr, at),
+    };
+    let answer = answer.map_err(|error| unparsed(args, &error))?;
+    print(&answer, args.output)
+}
+
+/// Reads a file. Bad lines cost themselves alone, as everywhere, and are told.
+fn read(path: &Path) -> anyhow::Result<Page> {
+    let name = path.display();
+    let body = fs::read(path).with_context(|| format!("{name} cannot be read"))?;
+    let limits = Limits::default()
+        .with_body_bytes(usize::MAX)
+        .with_samples(MAX_SAMPLES);
+    let mut parser = Parser::new().with_limits(limits);
+    let mut reader = parser.page(format_of(&body), &body);
+    let mut page = Page {
+        dated: Vec::new(),
+        undated: Vec::new(),
+    };
+    while let Some(event) = reader.next() {
+        let Event::Sample(sample) = event else { continue };
+        let Some(labels) = reader.labels() else { continue };
+        let labels = labels
+            .iter()
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .chain([("__name__".to_owned(), sample.name().to_owned())]);
+        let labels = LabelSet::from_pairs(labels);
+        match sample.timestamp {
+            Some(millis) => page.dated.push((
+                labels,
+                Sample {
+                    timestamp: Timestamp::from_millis(millis),
+                    value: sample.value,
+                },
+            )),
+            None => page.undated.push((labels, sample.value)),
+        }
+    }
+    let report = reader.finish();
+    if let Some(cut) = report.cut {
+        bail!("{name} was not read to its end: {cut}");
+    }
+    for error in &report.first_errors {
+        output::note(&format!("warning: {name}: {error}"));
+    }
+    let untold = report.errors - report.first_errors.len();
+    if untold > 0 {
+        output::note(&format!("warning: {name}: {untold} more lines are bad"));
+    }
+    if report.samples == 0 && report.errors > 0 {
+        bail!("{name}: no line of it is a sample that can be read");
+    }
+    if report.samples == 0 {
+        output::note(&format!("warning: {name}: there are no samples in it"));
+    }
+    Ok(page)
+}
+
+/// Only OpenMetrics has an end mark, and must.
+fn format_of(body: &[u8]) -> Format {
+    if body.trim_ascii_end().ends_with(b"# EOF") {
+        Format::OpenMetrics
+    } else {
+        Format::Text
+    }
+}
+
+// === impl Page ===
+
+impl Page {
+    /// The samples in a store; those without a time are taken at `at`.
+    fn into_store(self, at: Timestamp) -> anyhow::Result<MemoryStore> {
+        let mut store = MemoryStore::new();
+        for (labels, sample) in &self.dated {
+            store.append(labels, *sample)?;
+        }
+        for (labels, value) in self.undated {
+            let sample = Sample { timestamp: at, value };
+            store.append(&labels, sample)?;
+        }
+        Ok(store)
+    }
+}
+
+/// A fault of the expression is shown where it is.
+fn unparsed(args: &PromqlEval, error: &EvalError) -> anyhow::Error {
+    match error {
+        EvalError::Parse(error) => render::pointing_in(
+            "expression",
+            &args.expr,
+            error.line(),
+            error.column(),
+            error.message(),
+        ),
+        error => anyhow!("{error}"),
+    }
+}
+
+fn print(answer: &Evaluation, format: PromqlFormat) -> anyhow::Result<()> {
+    for warning in &answer.warnings {
+        output::note(&format!("warning: {warning}"));
+    }
+    for info in &answer.infos {
+        output::note(&format!("info: {info}"));
+    }
+    match format {
+        PromqlFormat::Table => output::print_line(&table::value(&answer.value)),
+        PromqlFormat::Json => output::print(&json::to_line(&api::Data(&answer.value))?),
+    }
+}

@@ -1,0 +1,222 @@
+//! `fleetgauge scrape`: what targets expose, read once.
+
+mod url;
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use fleetgauge::scrape::exposition::{Event, Format, Limits, Parser, Report, Wanted};
+use fleetgauge::scrape::{Auth, PageFetcher, ScrapeConfig, TlsConfig};
+use fleetgauge_core::backend::FetchError;
+use futures_util::future::join_all;
+
+use crate::cli::{AccessArgs, Scrape, ScrapeFormat};
+use crate::failure::{Reported, Usage};
+use crate::output::{self, json, table};
+use url::Place;
+
+/// One sample as it is printed.
+#[derive(Debug)]
+pub(crate) struct SampleLine {
+    pub(crate) name: String,
+    /// Sorted by name.
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) value: f64,
+    /// *Unit*: seconds since the Unix epoch.
+    pub(crate) timestamp: Option<f64>,
+}
+
+/// What became of one target.
+pub(crate) struct Scraped {
+    pub(crate) url: String,
+    pub(crate) error: Option<String>,
+    pub(crate) samples: Vec<SampleLine>,
+    /// What is wrong with a page that could be read nevertheless.
+    pub(crate) warnings: Vec<String>,
+}
+
+pub(super) fn run(args: &Scrape) -> anyhow::Result<()> {
+    let places: Vec<_> = args
+        .urls
+        .iter()
+        .map(|url| Place::parse(url).map_err(|error| Usage(format!("{}: {error}", without_user(url)))))
+        .collect::<Result<_, _>>()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let scraped = runtime.block_on(join_all(places.iter().map(|place| scrape(place, args))));
+    for target in &scraped {
+        for warning in &target.warnings {
+            output::note(&format!("warning: {}: {warning}", target.url));
+        }
+    }
+    match args.output {
+        ScrapeFormat::Json => output::print(&json::to_line(&json::scrape::Targets::new(&scraped))?)?,
+        ScrapeFormat::Table => output::print(table::scraped(&scraped).as_bytes())?,
+    }
+    let errors: Vec<_> = scraped
+        .iter()
+        .filter_map(|target| Some((&target.url, target.error.as_ref()?)))
+        .collect();
+    match &*errors {
+        [] => Ok(()),
+        [(url, error)] => Err(anyhow!("{url}: {error}")),
+        several => {
+            for (url, error) in several {
+                output::note(&format!("error: {url}: {error}"));
+            }
+            Err(Reported.into())
+        }
+    }
+}
+
+async fn scrape(place: &Place, args: &Scrape) -> Scraped {
+    let mut scraped = Scraped {
+        url: place.to_string(),
+        error: None,
+        samples: Vec::new(),
+        warnings: Vec::new(),
+    };
+    match fetch(place, args).await {
+        Ok((format, body)) => scraped.read(format, &body, &args.metrics),
+        Err(error) => scraped.error = Some(error),
+    }
+    scraped
+}
+
+async fn fetch(place: &Place, args: &Scrape) -> Result<(Format, Vec<u8>), String> {
+    let fetcher =
+        PageFetcher::new(config(place, &args.access, args.timeout)).map_err(|error| chain(&error))?;
+    let page = fetcher.fetch(&place.target).await;
+    page.map(|page| (page.format, page.body))
+        .map_err(|error| match error {
+            // There is no backend between us and the target.
+            FetchError::Rejected { message, .. } => message,
+            FetchError::Malformed { detail, .. } => detail,
+            error => error.to_string(),
+        })
+}
+
+fn config(place: &Place, access: &AccessArgs, timeout: Duration) -> ScrapeConfig {
+    let tls = {
+        let mut tls = TlsConfig::default();
+        tls.ca_file.clone_from(&access.ca_file);
+        tls.client_cert_file.clone_from(&access.cert_file);
+        tls.client_key_file.clone_from(&access.key_file);
+        tls.server_name.clone_from(&access.server_name);
+        tls.insecure_skip_verify = access.insecure_skip_verify;
+        tls
+    };
+    let auth = match &access.bearer_token_file {
+        Some(file) => Auth::BearerFile {
+            token_file: file.clone(),
+        },
+        None => place.auth.clone(),
+    };
+    ScrapeConfig::default()
+        .with_interval(timeout)
+        .with_timeout(timeout)
+        .with_scheme(place.target.scheme())
+        .with_gzip(true)
+        .with_auth(auth)
+        .with_tls(tls)
+}
+
+// === impl Scraped ===
+
+impl Scraped {
+    /// Reads the whole page: what is wrong on lines that nobody asked for is told as well.
+    fn read(&mut self, format: Format, body: &[u8], metrics: &[String]) {
+        let wanted = (!metrics.is_empty()).then(|| Wanted::new(metrics.iter().map(String::as_str)));
+        let mut parser = Parser::new().with_limits(Limits::default());
+        let mut page = parser.page(format, body);
+        while let Some(event) = page.next() {
+            let Event::Sample(sample) = event else { continue };
+            let Some(labels) = page.labels() else { continue };
+            if wanted
+                .as_ref()
+                .is_some_and(|wanted| !wanted.selects(sample.name()))
+            {
+                continue;
+            }
+            let labels = labels.iter();
+            let mut labels: Vec<_> = labels.map(|(n, v)| (n.into_owned(), v.into_owned())).collect();
+            labels.sort();
+            self.samples.push(SampleLine {
+                name: sample.name().to_owned(),
+                labels,
+                value: sample.value,
+                timestamp: sample.timestamp.map(|millis| millis as f64 / 1000.0),
+            });
+        }
+        let report = page.finish();
+        self.judge(&report, body);
+        if self.error.is_none() {
+            for metric in metrics {
+                let one = Wanted::new([metric.as_str()]);
+                if !self.samples.iter().any(|sample| one.selects(&sample.name)) {
+                    self.warnings.push(format!("exposes no metric {metric}"));
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, report: &Report, body: &[u8]) {
+        let is_exposition = report.samples > 0 || report.metadata > 0 || report.errors == 0;
+        if !is_exposition {
+            self.error = Some(format!("expected an exposition, found {}", kind(body)));
+            return;
+        }
+        self.warnings
+            .extend(report.first_errors.iter().map(ToString::to_string));
+        let undescribed = report.errors - report.first_errors.len();
+        if undescribed > 0 {
+            self.warnings
+                .push(format!("{undescribed} more lines can't be read"));
+        }
+        self.error = report.cut.map(|cut| cut.to_string());
+        if self.error.is_none() && report.samples == 0 && report.errors == 0 {
+            self.warnings.push("exposes no samples".to_owned());
+        }
+    }
+}
+
+/// What a page is that is no exposition.
+fn kind(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(400)]);
+    let text: String = text
+        .trim()
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(80)
+        .collect();
+    let lower = text.to_ascii_lowercase();
+    let kind = if lower.starts_with("<!doctype html") || lower.starts_with("<html") {
+        "HTML"
+    } else if text.starts_with('<') {
+        "markup"
+    } else if text.starts_with(['{', '[']) {
+        "JSON"
+    } else {
+        "something else"
+    };
+    format!("{kind}: {text:?}")
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// A URL that can't be read may hold a password nevertheless.
+fn without_user(url: &str) -> String {
+    match url.rsplit_once('@') {
+        Some((_, rest)) => format!("…@{rest}"),
+        None => format!("{url:?}"),
+    }
+}

@@ -1,0 +1,175 @@
+//! Answers as Prometheus's HTTP API gives them: the object under `data`.
+//!
+//! *Source*: <https://prometheus.io/docs/prometheus/latest/querying/api/#expression-query-result-formats>
+
+use fleetgauge_core::time::Timestamp;
+use fleetgauge_promql::label::LabelSet;
+use fleetgauge_promql::value::{MatrixSeries, Value, VectorSample};
+use fleetgauge_promql::window::Sample;
+use serde::ser::{Serialize, SerializeMap, SerializeStruct, SerializeTuple, Serializer};
+
+use super::json::JsonNumber;
+
+/// `{"resultType": …, "result": …}`
+pub(crate) struct Data<'a>(pub(crate) &'a Value);
+
+struct VectorEntry<'a>(&'a VectorSample);
+
+struct MatrixEntry<'a>(&'a MatrixSeries);
+
+struct Metric<'a>(&'a LabelSet);
+
+/// `[1763930000.5, "3"]`
+struct Pair<T>(Timestamp, T);
+
+/// A number as text, since JSON has none for NaN.
+struct Text(f64);
+
+// === impl Serialize ===
+
+impl Serialize for Data<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut data = serializer.serialize_struct("Data", 2)?;
+        match self.0 {
+            Value::Scalar(sample) => {
+                data.serialize_field("resultType", "scalar")?;
+                data.serialize_field("result", &pair(sample))?;
+            }
+            Value::Text { at, text } => {
+                data.serialize_field("resultType", "string")?;
+                data.serialize_field("result", &Pair(*at, text))?;
+            }
+            Value::Vector(all) => {
+                data.serialize_field("resultType", "vector")?;
+                data.serialize_field("result", &all.iter().map(VectorEntry).collect::<Vec<_>>())?;
+            }
+            Value::Matrix(all) => {
+                data.serialize_field("resultType", "matrix")?;
+                data.serialize_field("result", &all.iter().map(MatrixEntry).collect::<Vec<_>>())?;
+            }
+            other => return Err(serde::ser::Error::custom(format!("no JSON for {other:?}"))),
+        }
+        data.end()
+    }
+}
+
+impl Serialize for VectorEntry<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut entry = serializer.serialize_struct("Series", 2)?;
+        entry.serialize_field("metric", &Metric(&self.0.labels))?;
+        entry.serialize_field("value", &pair(&self.0.sample))?;
+        entry.end()
+    }
+}
+
+impl Serialize for MatrixEntry<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut entry = serializer.serialize_struct("Series", 2)?;
+        entry.serialize_field("metric", &Metric(&self.0.labels))?;
+        let values: Vec<_> = self.0.samples.iter().map(pair).collect();
+        entry.serialize_field("values", &values)?;
+        entry.end()
+    }
+}
+
+impl Serialize for Metric<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in self.0.iter() {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+impl<T: Serialize> Serialize for Pair<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut pair = serializer.serialize_tuple(2)?;
+        pair.serialize_element(&JsonNumber(self.0.as_secs_f64()))?;
+        pair.serialize_element(&self.1)?;
+        pair.end()
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&number(self.0))
+    }
+}
+
+fn pair(sample: &Sample) -> Pair<Text> {
+    Pair(sample.timestamp, Text(sample.value))
+}
+
+/// A number to the letter as Prometheus writes it: with an exponent only where it is very small or large,
+/// and then of two digits and with its sign.
+fn number(value: f64) -> String {
+    let text = fleetgauge_core::sample::Number(value).to_string();
+    let Some((digits, exponent)) = text.split_once('e') else {
+        return text;
+    };
+    let (sign, exponent) = match exponent.strip_prefix('-') {
+        Some(exponent) => ('-', exponent),
+        None => ('+', exponent),
+    };
+    format!("{digits}e{sign}{exponent:0>2}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_of_the_api() {
+        let check = |value: f64, expected: &str| assert_eq!(number(value), expected);
+        check(3.0, "3");
+        check(-0.5, "-0.5");
+        check(-0.0, "-0");
+        check(1e20, "100000000000000000000");
+        check(1e21, "1e+21");
+        check(1.5e-7, "1.5e-07");
+        check(-2e-100, "-2e-100");
+        check(f64::NAN, "NaN");
+        check(f64::INFINITY, "+Inf");
+        check(f64::NEG_INFINITY, "-Inf");
+    }
+
+    #[test]
+    fn answers_are_the_data_object_of_the_api() {
+        let check = |value: &Value, expected: &str| {
+            assert_eq!(serde_json::to_string(&Data(value)).unwrap(), expected);
+        };
+        let sample = |millis, value| Sample {
+            timestamp: Timestamp::from_millis(millis),
+            value,
+        };
+        let labels = LabelSet::from_pairs([("__name__", "up"), ("pod", "a\"")]);
+        check(
+            &Value::Scalar(sample(1_500, f64::NAN)),
+            r#"{"resultType":"scalar","result":[1.5,"NaN"]}"#,
+        );
+        let text = "x".to_owned();
+        check(
+            &Value::Text {
+                at: Timestamp::from_millis(2_000),
+                text,
+            },
+            r#"{"resultType":"string","result":[2,"x"]}"#,
+        );
+        check(
+            &Value::Vector(vec![VectorSample {
+                labels: labels.clone(),
+                sample: sample(1_000, 1.0),
+            }]),
+            r#"{"resultType":"vector","result":[{"metric":{"__name__":"up","pod":"a\""},"value":[1,"1"]}]}"#,
+        );
+        check(
+            &Value::Matrix(vec![MatrixSeries {
+                labels: LabelSet::empty(),
+                samples: vec![sample(1_000, 1.0), sample(2_000, 0.5)],
+            }]),
+            r#"{"resultType":"matrix","result":[{"metric":{},"values":[[1,"1"],[2,"0.5"]]}]}"#,
+        );
+        check(&Value::Vector(vec![]), r#"{"resultType":"vector","result":[]}"#);
+    }
+}
