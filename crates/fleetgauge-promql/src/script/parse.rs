@@ -36,6 +36,16 @@ pub(super) fn commands(text: &str) -> Result<Vec<Command>, Fault> {
     Ok(commands)
 }
 
+/// `message` about a line of a block, where that looks like a command of its own.
+fn with_hint(message: String, line: &str) -> String {
+    match word(line).0 {
+        "clear" | "load" | "eval" | "eval_fail" | "eval_warn" | "eval_info" | "eval_ordered" => {
+            format!("{message}; a blank line must end the block before")
+        }
+        _ => message,
+    }
+}
+
 // === impl Reader ===
 
 impl<'a> Reader<'a> {
@@ -75,7 +85,7 @@ impl<'a> Reader<'a> {
                 let samples = samples(&values, step).ok_or("the series ends beyond all time")?;
                 Ok((labels, samples))
             });
-            all.push(series.map_err(|message| (number, message))?);
+            all.push(series.map_err(|message| (number, with_hint(message, line)))?);
         }
         Ok(Command::Load(Load {
             line: number,
@@ -100,7 +110,7 @@ impl<'a> Reader<'a> {
         while let Some((number, line)) = self.next_of_block() {
             expected
                 .read(line, is_range, &mut self.budget)
-                .map_err(|message| (number, message))?;
+                .map_err(|message| (number, with_hint(message, line)))?;
         }
         if is_range && expected.ordered {
             return Err((number, "the series of a range have no order".to_owned()));
@@ -294,6 +304,11 @@ mod tests {
         check("load five", 1, "a duration such as");
         check("load 0", 1, "a duration such as");
         check("load 5m\n  a 1\n  b{ 1", 3, "expected a label");
+        check(
+            "load 5m\n a 1\neval instant at 0 a\n a 1",
+            3,
+            "a blank line must end the block",
+        );
         check("load_with_nhcb 5m\n a 1", 1, "native histograms");
         check("eval at 5m up", 1, "`instant` or `range`");
         check("eval instant at soon up", 1, "a time such as");
