@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use std::sync::Arc;
 
-use fleetgauge::scrape::window::WindowConfig;
+use fleetgauge::promql::window::WindowConfig;
 use fleetgauge::scrape::{FileDiscovery, ScrapeConfig, ScrapeSource};
 use fleetgauge_sim::{EngineKind, Fleet, Load, Variant};
 use fleetgauge_testkit::Prometheus;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 
 const WARM_UP: Duration = Duration::from_secs(5);
@@ -30,6 +31,7 @@ fn main() {
     {
         return serve_fleet(pods.parse().expect("a number of pods"));
     }
+    raise_file_limit();
     let mut sizes: Vec<usize> = arguments.iter().filter_map(|size| size.parse().ok()).collect();
     if sizes.is_empty() {
         sizes = vec![100, 1_000, 3_000];
@@ -46,6 +48,14 @@ fn main() {
             prometheus(pods, &fleet);
         }
     }
+}
+
+/// A pod takes a descriptor, and so does each end of a connection; the fleet's process inherits the limit.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it stays low, the largest fleet does not start, and says so.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 struct FleetProcess {

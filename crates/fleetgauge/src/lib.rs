@@ -4,6 +4,7 @@ pub use fleetgauge_core::{
     backend, cache, label, params, query, query_list, registry, result, sample, source, target, template,
     time, variant,
 };
+pub use fleetgauge_promql as promql;
 
 mod client;
 pub mod document;

@@ -47,7 +47,6 @@ pub use self::discovery::{DnsDiscovery, FileDiscovery};
 pub use self::fetch::{FetchedPage, PageFetcher};
 pub use self::status::{ScrapeFailure, ScrapeStats, TargetHealth, TargetStatus};
 pub use crate::client::{Auth, ConfigError, Secret, TlsConfig};
-pub use fleetgauge_promql::{exposition, window};
 
 use self::backend::ALL_METRICS;
 use self::pool::Pool;

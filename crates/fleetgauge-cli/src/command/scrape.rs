@@ -5,9 +5,9 @@ mod url;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use fleetgauge::scrape::exposition::{Event, Format, Limits, Parser, Report, Wanted};
 use fleetgauge::scrape::{Auth, PageFetcher, ScrapeConfig, TlsConfig};
 use fleetgauge_core::backend::FetchError;
+use fleetgauge_promql::exposition::{Event, Format, Limits, Parser, Report, Wanted};
 use futures_util::future::join_all;
 
 use crate::cli::{AccessArgs, Scrape, ScrapeFormat};

@@ -18,7 +18,7 @@ use crate::client::ConfigError;
 /// compression and the size of a page.
 ///
 /// ```no_run
-/// use fleetgauge::scrape::exposition::Parser;
+/// use fleetgauge::promql::exposition::Parser;
 /// use fleetgauge::scrape::{PageFetcher, ScrapeConfig};
 /// use fleetgauge::target::{Target, TargetDefaults};
 ///
