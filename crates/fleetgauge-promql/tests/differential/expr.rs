@@ -173,7 +173,8 @@ impl Expr {
                 "^" | "atan2" => needs(Exact, Close),
                 op if SET_OPERATORS.contains(&op) => Some(least),
                 _ if binary.is_bool => needs(Exact, Summable),
-                _ => (least >= Exact).then_some(children[0]),
+                // A filter gives the values of its vector, on whichever side that is.
+                _ => needs(Exact, least),
             },
             Self::Aggregate { op, .. } => match *op {
                 "sum" => Some(if least == Summable { Summable } else { Close }),
