@@ -8,6 +8,9 @@
 //! The aim is a third of Prometheus's time on each query, with at most its memory. Takes some minutes, most of
 //! them `promtool`'s. `PODS=100 cargo bench --bench promql_packs` is quicker.
 
+#[path = "support/memory.rs"]
+mod memory;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -21,6 +24,7 @@ use fleetgauge_promql::engine::{Engine, EngineConfig};
 use fleetgauge_promql::value::Value;
 use fleetgauge_promql::window::{Window, WindowConfig};
 use fleetgauge_testkit::{Prometheus, http};
+use memory::resident_bytes;
 
 const SAMPLES: i64 = 180;
 const INTERVAL_MS: i64 = 5_000;
@@ -52,7 +56,7 @@ fn main() {
         shapes.len()
     );
 
-    let before = resident_bytes(std::process::id());
+    let before = resident_bytes("RssAnon", std::process::id());
     let window = fill(pods, &shapes);
     let window_bytes = window.stats().bytes;
 
@@ -109,9 +113,9 @@ fn main() {
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     println!(
         "\nresident: {:.0} MiB for the window ({:.0} MiB by its own count), {:.0} MiB anonymous for Prometheus, its blocks mapped besides",
-        mib(resident_bytes(std::process::id()) - before),
+        mib(resident_bytes("RssAnon", std::process::id()) - before),
         mib(window_bytes as u64),
-        mib(resident_bytes(prometheus.pid())),
+        mib(resident_bytes("RssAnon", prometheus.pid())),
     );
 }
 
@@ -398,20 +402,4 @@ fn compare(name: &str, ours: &Value, theirs: &serde_json::Value) {
             assert!(close, "{name}: {a} and {b} of {labels:?}");
         }
     }
-}
-
-/// The anonymous resident memory of a process.
-fn resident_bytes(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("RssAnon:"))
-        .expect("RssAnon");
-    let kib: u64 = line
-        .split_whitespace()
-        .nth(1)
-        .expect("a number")
-        .parse()
-        .expect("a number");
-    kib << 10
 }

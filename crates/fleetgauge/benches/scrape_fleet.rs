@@ -8,6 +8,9 @@
 //! Pods and collector share the machine: where the two of them need more than it has, scrapes are late, and
 //! the bench says so. `cargo bench --bench scrape_fleet -- 100 500` asks for other sizes.
 
+#[path = "support/memory.rs"]
+mod memory;
+
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,6 +21,7 @@ use fleetgauge::promql::window::WindowConfig;
 use fleetgauge::scrape::{FileDiscovery, ScrapeConfig, ScrapeSource};
 use fleetgauge_sim::{EngineKind, Fleet, Load, Variant};
 use fleetgauge_testkit::Prometheus;
+use memory::resident_bytes;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 
@@ -189,7 +193,7 @@ fn prometheus(pods: usize, fleet: &FleetProcess) {
 fn row(pods: usize, who: &str, began: Instant, cpu: Duration, pid: u32, scrapes: u64) {
     let seconds = began.elapsed().as_secs_f64();
     let (cores, rate) = (cpu.as_secs_f64() / seconds, scrapes as f64 / seconds);
-    let resident = resident_bytes(pid) as f64 / f64::from(1 << 20);
+    let resident = resident_bytes("VmRSS", pid) as f64 / f64::from(1 << 20);
     println!("{pods:>6}  {who:>28}  {cores:>12.3}  {resident:>8.0} MiB  {rate:>10.0}");
 }
 
@@ -206,19 +210,4 @@ fn cpu_of(pid: u32) -> Duration {
     let ticks = |field: usize| fields[field].parse::<u64>().expect("ticks");
     // Linux counts a hundred a second, whatever the kernel's own tick.
     Duration::from_millis((ticks(11) + ticks(12)) * 10)
-}
-
-fn resident_bytes(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .expect("VmRSS");
-    let kib: u64 = line
-        .split_whitespace()
-        .nth(1)
-        .expect("a number")
-        .parse()
-        .expect("a number");
-    kib << 10
 }
