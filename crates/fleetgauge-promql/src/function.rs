@@ -1,7 +1,7 @@
 //! The functions of PromQL: those over a range of samples, and those over what was evaluated already.
 //!
-//! `absent`, `absent_over_time` and `timestamp` look at how their argument is written, so the engine
-//! evaluates them itself.
+//! `absent`, `absent_over_time` and `timestamp` look at how their argument is written, and `info` selects series
+//! of its own, so the engine evaluates them itself.
 
 pub(crate) mod absent;
 mod bucket;
@@ -9,6 +9,7 @@ mod calendar;
 mod elementwise;
 mod expand;
 mod histogram;
+pub(crate) mod info;
 mod maths;
 mod over_time;
 mod print;
@@ -29,7 +30,7 @@ pub(crate) use quantile::{quantile, warn_of_quantile};
 pub(crate) use sum::{Mean, Sum};
 
 use crate::annotation::Annotations;
-use crate::engine::EvalError;
+use crate::engine::{Budget, EvalError};
 use crate::value::{Operand, Steps, Vector};
 
 /// The samples of one series in the range that ends at one step.
@@ -73,6 +74,7 @@ pub(crate) struct RangeSpec {
 #[derive(Debug)]
 pub(crate) struct CallContext<'a> {
     pub(crate) steps: &'a Steps,
+    pub(crate) budget: &'a mut Budget,
     pub(crate) notes: &'a mut Annotations,
 }
 
@@ -174,7 +176,19 @@ pub(crate) fn call(name: &str, args: Vec<Operand>, ctx: &mut CallContext<'_>) ->
         "clamp" => elementwise::clamp(args.vector()?, &args.scalar()?, &args.scalar()?)?,
         "clamp_min" => elementwise::clamp(args.vector()?, &args.scalar()?, &always(f64::INFINITY))?,
         "clamp_max" => elementwise::clamp(args.vector()?, &always(f64::NEG_INFINITY), &args.scalar()?)?,
+        "histogram_fraction" => {
+            let [lower, upper] = [args.scalar()?, args.scalar()?];
+            histogram::fraction(&lower, &upper, &args.vector()?, notes)?
+        }
         "histogram_quantile" => histogram::quantile(&args.scalar()?, &args.vector()?, notes)?,
+        "histogram_quantiles" => {
+            let (vector, label) = (args.vector()?, args.text()?);
+            let mut qs = Vec::new();
+            while args.is_left() {
+                qs.push(args.scalar()?);
+            }
+            histogram::quantiles(&vector, &label, &qs, ctx.budget, notes)?
+        }
         "label_replace" => {
             let vector = args.vector()?;
             let [destination, replacement] = [args.text()?, args.text()?];

@@ -289,5 +289,7 @@ mod tests {
         let text = "load 1m\n  x 1 2\n\nload 1m\n  x 1 3\n\neval instant at 0 x\n  x 1\n";
         check(text, 1, "s.test:4: load\n  x has two values at 60: 2 and 3");
         check(&text.replacen("\n\nload", "\n\nclear\nload", 1), 0, "");
+        // Within one load, the last line holds.
+        check("load 1m\n  x 1 2\n  x 3\n\neval instant at 1m x\n  x 3\n", 0, "");
     }
 }

@@ -24,7 +24,7 @@ const CLOCKED_SAMPLES: usize = 100_000;
 // === impl Budget ===
 
 impl Budget {
-    pub(super) fn new(config: &EngineConfig) -> Self {
+    pub(crate) fn new(config: &EngineConfig) -> Self {
         Self {
             max_samples: config.max_samples,
             max_series: config.max_series,

@@ -3,11 +3,12 @@
 use crate::aggregate;
 use crate::annotation::Annotations;
 use crate::binary;
-use crate::function::{self, CallContext, absent};
+use crate::function::{self, CallContext, absent, info};
 use crate::label::{LabelSet, METRIC_NAME, Projection};
-use crate::parse::{Aggregate, Binary, Call, Expr, Subquery, ValueType};
+use crate::parse::{Aggregate, Binary, Call, Expr, Selector, Shift, Subquery, ValueType};
 use crate::selector::{Buffer, Give, Ranges, Reader};
 use crate::value::{ABSENT, Operand, Steps, Vector, is_absent};
+use crate::window::Matcher;
 
 use super::range;
 use super::{Budget, EngineConfig, EvalError};
@@ -155,14 +156,20 @@ impl Evaluator<'_> {
             ("absent", [arg]) => self.absent(arg, steps),
             ("absent_over_time", [arg]) => self.absent_over_time(arg, steps),
             ("timestamp", [arg]) => self.timestamp(arg, steps),
+            ("info", [arg]) => self.info(arg, None, steps),
+            ("info", [arg, Expr::Selector(wanted)]) => self.info(arg, Some(&wanted.matchers), steps),
             (_, args) if args.iter().any(|arg| arg.value_type() == ValueType::RangeVector) => {
                 self.over_range(call, steps)
             }
             (name, args) => {
                 let args = args.iter().map(|arg| self.evaluate(arg, steps));
                 let args = args.collect::<Result<Vec<_>, _>>()?;
-                let notes = &mut self.notes;
-                function::call(name, args, &mut CallContext { steps, notes })
+                let mut context = CallContext {
+                    steps,
+                    budget: &mut self.budget,
+                    notes: &mut self.notes,
+                };
+                function::call(name, args, &mut context)
             }
         }
     }
@@ -206,6 +213,29 @@ impl Evaluator<'_> {
             }
         }
         Ok(Operand::Vector(absent::absent(&present, labels_of_absent(arg))))
+    }
+
+    /// Adds the labels of info series, which are those that there are at the step, whatever the argument's
+    /// offset.
+    fn info(
+        &mut self,
+        arg: &Expr,
+        matchers: Option<&[Matcher]>,
+        steps: &Steps,
+    ) -> Result<Operand, EvalError> {
+        let base = self.vector(arg, steps)?;
+        let wanted = info::Wanted::new(&base, matchers);
+        let mut found = Vector::new(steps.count);
+        if let Some(matchers) = wanted.selects() {
+            let selector = Selector {
+                matchers,
+                shift: Shift::default(),
+            };
+            let budget = &mut self.budget;
+            found = self.reader.instant(&selector, steps, Give::Timestamp, budget)?;
+        }
+        let result = info::join(&base, &found, &wanted, &mut self.budget)?;
+        Ok(Operand::Vector(result))
     }
 
     /// The time of the sample itself if the argument is a selector; else that of the step.

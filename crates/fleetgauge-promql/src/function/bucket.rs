@@ -70,6 +70,52 @@ pub(super) fn quantile(q: f64, buckets: &mut Vec<Bucket>) -> Quantile {
     with(lower.upper_bound + (upper_bound - lower.upper_bound) * share)
 }
 
+/// The share of the observations in `buckets` that are above `lower` and up to `upper`; 0 if that is none by
+/// the bounds alone. The buckets come sorted by bound; equal bounds are added up.
+///
+/// Within a bucket observations are taken to be spread evenly. The lowest bucket has no known beginning, so a
+/// finite bound within it gives NaN; nothing lies between the top bucket's beginning and a finite bound. NaN
+/// without a bucket for `+Inf`, and without observations.
+pub(super) fn fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64 {
+    if !is_complete(buckets) {
+        return f64::NAN;
+    }
+    merge_equal_bounds(buckets);
+    let total = buckets.last().map_or(0.0, |top| top.count);
+    if total == 0.0 || lower.is_nan() || upper.is_nan() {
+        return f64::NAN;
+    }
+    if lower >= upper {
+        return 0.0;
+    }
+    (rank_of(upper, buckets, total) - rank_of(lower, buckets, total)) / total
+}
+
+/// How many observations are up to `value`; never more than `total`.
+fn rank_of(value: f64, buckets: &[Bucket], total: f64) -> f64 {
+    let mut begin = Bucket {
+        upper_bound: f64::NEG_INFINITY,
+        count: 0.0,
+    };
+    for &bucket in buckets {
+        if value <= begin.upper_bound {
+            break;
+        }
+        if value < bucket.upper_bound {
+            let width = bucket.upper_bound - begin.upper_bound;
+            let within = (bucket.count - begin.count) * (value - begin.upper_bound) / width;
+            return at_most(total, begin.count + within);
+        }
+        begin = bucket;
+    }
+    at_most(total, begin.count)
+}
+
+/// Unlike `f64::min`, keeps NaN.
+fn at_most(limit: f64, value: f64) -> f64 {
+    if value > limit { limit } else { value }
+}
+
 /// Whether there is a bucket that holds all observations.
 fn is_complete(buckets: &[Bucket]) -> bool {
     buckets.last().is_some_and(|top| top.upper_bound == f64::INFINITY)
@@ -188,6 +234,38 @@ mod tests {
     }
 
     #[test]
+    fn fractions_interpolate_within_a_bucket() {
+        let histogram = [(0.0, 10.0), (0.1, 50.0), (0.2, 70.0), (1.0, 110.0), (INF, 120.0)];
+        let check_of = |pairs: &[(f64, f64)], lower: f64, upper: f64, expected: f64| {
+            let got = fraction(lower, upper, &mut buckets(pairs));
+            let is_equal = (got - expected).abs() < 1e-12 || (got.is_nan() && expected.is_nan());
+            assert!(is_equal, "{lower} to {upper} of {pairs:?}: {got}, not {expected}");
+        };
+        let check = |lower, upper, expected| check_of(&histogram, lower, upper, expected);
+        check(0.1, 0.2, 20.0 / 120.0);
+        check(0.0, 0.15, 50.0 / 120.0);
+        check(-INF, 0.6, 90.0 / 120.0);
+        check(-INF, INF, 1.0);
+        check(0.1, INF, 70.0 / 120.0);
+        check(INF, INF, 0.0);
+        check(0.2, 0.1, 0.0);
+        // Nothing is taken to be close above the last finite bound.
+        check(1.0, 5.0, 0.0);
+        check(5.0, INF, 10.0 / 120.0);
+        // Where the lowest bucket begins is not known.
+        check(-1.0, 1.0, NAN);
+        check(-INF, -1.0, NAN);
+        check(NAN, 1.0, NAN);
+        check(0.0, NAN, NAN);
+        // More below than in all.
+        check_of(&[(0.0, 0.0), (1.0, 8.0), (INF, 4.0)], 0.0, 0.75, 1.0);
+        check_of(&[(1.0, 2.0), (1.0, 3.0), (INF, 10.0)], -INF, 1.0, 0.5);
+        check_of(&[], 0.0, 1.0, NAN);
+        check_of(&[(1.0, 2.0)], -INF, 1.0, NAN);
+        check_of(&[(1.0, 0.0), (INF, 0.0)], -INF, 1.0, NAN);
+    }
+
+    #[test]
     fn equal_bounds_are_one_bucket() {
         check(
             0.5,
@@ -254,6 +332,7 @@ mod tests {
             let mut pairs: Vec<_> = counts.iter().enumerate().map(|(i, &c)| (i as f64, c)).collect();
             pairs.push((INF, 1.0));
             quantile(q, &mut buckets(&pairs));
+            fraction(q, counts[0], &mut buckets(&pairs));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Classic histograms: `histogram_quantile` over the series that differ in `le` alone.
+//! Classic histograms: what is computed over the series that differ in `le` alone.
 //!
 //! Which series belong together is found once for all steps; at each step those count that have a sample.
 
@@ -7,9 +7,10 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use super::bucket::{self, Bucket};
+use super::print::OpenMetricsFloat;
 use super::quantile::warn_of_quantile;
 use crate::annotation::Annotations;
-use crate::engine::EvalError;
+use crate::engine::{Budget, EvalError};
 use crate::exposition::parse_float;
 use crate::label::{LabelSet, Projection};
 use crate::value::{ABSENT, Vector, is_absent};
@@ -32,28 +33,106 @@ pub(super) fn quantile(qs: &[f64], vector: &Vector, notes: &mut Annotations) -> 
     let histograms = group(vector, notes);
     let mut result = Vector::with_capacity(vector.width(), histograms.len());
     let mut nameless = Projection::without_name();
-    let mut at_step = Vec::new();
     for histogram in &histograms {
-        let mut was_forced = false;
         let row = result.push_absent(nameless.apply(&histogram.labels));
-        for (step, place) in row.iter_mut().enumerate() {
-            at_step.clear();
-            at_step.extend(histogram.buckets.iter().filter_map(|&(upper_bound, series)| {
-                let count = vector.row(series)[step];
-                (!is_absent(count)).then_some(Bucket { upper_bound, count })
-            }));
-            *place = if at_step.is_empty() {
-                ABSENT
-            } else {
-                let quantile = bucket::quantile(qs[step], &mut at_step);
-                was_forced |= quantile.was_forced;
-                quantile.value
-            };
-        }
-        if was_forced {
-            remark_forced(histogram.labels.metric_name(), notes);
+        quantile_row(histogram, vector, |step| Some(qs[step]), row, notes);
+    }
+    finish(result)
+}
+
+/// `histogram_quantiles(vector, label, q, …)`: for each histogram a row for each quantile, which is in `label`.
+pub(super) fn quantiles(
+    vector: &Vector,
+    label: &str,
+    qs: &[Vec<f64>],
+    budget: &mut Budget,
+    notes: &mut Annotations,
+) -> Result<Vector, EvalError> {
+    if label.is_empty() {
+        return Err(EvalError::execution(format!("invalid label name {label:?}")));
+    }
+    qs.iter().flatten().for_each(|&q| warn_of_quantile(q, notes));
+    let histograms = group(vector, notes);
+    let mut result = Vector::new(vector.width());
+    let mut nameless = Projection::without_name();
+    for qs in qs {
+        // Mostly one; a quantile that changes from step to step is another series at each.
+        let mut texts: Vec<String> = qs.iter().map(|&q| OpenMetricsFloat(q).to_string()).collect();
+        let of_step = texts.clone();
+        texts.sort_unstable();
+        texts.dedup();
+        for text in texts {
+            budget.take_samples(histograms.len().saturating_mul(vector.width()))?;
+            for histogram in &histograms {
+                let labels = nameless.apply(&histogram.labels).with(label, &text);
+                let q_at = |step: usize| (of_step[step] == text).then_some(qs[step]);
+                quantile_row(histogram, vector, q_at, result.push_absent(labels), notes);
+            }
         }
     }
+    budget.take_result(result.len(), 0)?;
+    finish(result)
+}
+
+/// `histogram_fraction(lower, upper, vector)`: a row for each histogram.
+pub(super) fn fraction(
+    lower: &[f64],
+    upper: &[f64],
+    vector: &Vector,
+    notes: &mut Annotations,
+) -> Result<Vector, EvalError> {
+    let histograms = group(vector, notes);
+    let mut result = Vector::with_capacity(vector.width(), histograms.len());
+    let mut nameless = Projection::without_name();
+    for histogram in &histograms {
+        let row = result.push_absent(nameless.apply(&histogram.labels));
+        fill(histogram, vector, row, |step, buckets| {
+            Some(bucket::fraction(lower[step], upper[step], buckets))
+        });
+    }
+    finish(result)
+}
+
+/// The quantiles `q_at` the steps where there is one.
+fn quantile_row(
+    histogram: &Histogram,
+    vector: &Vector,
+    q_at: impl Fn(usize) -> Option<f64>,
+    row: &mut [f64],
+    notes: &mut Annotations,
+) {
+    let mut was_forced = false;
+    fill(histogram, vector, row, |step, buckets| {
+        let quantile = bucket::quantile(q_at(step)?, buckets);
+        was_forced |= quantile.was_forced;
+        Some(quantile.value)
+    });
+    if was_forced {
+        remark_forced(histogram.labels.metric_name(), notes);
+    }
+}
+
+/// Computes each step where the histogram has a bucket from those that it has there, sorted by bound.
+fn fill(
+    histogram: &Histogram,
+    vector: &Vector,
+    row: &mut [f64],
+    mut compute: impl FnMut(usize, &mut Vec<Bucket>) -> Option<f64>,
+) {
+    let mut at_step = Vec::with_capacity(histogram.buckets.len());
+    for (step, place) in row.iter_mut().enumerate() {
+        at_step.clear();
+        at_step.extend(histogram.buckets.iter().filter_map(|&(upper_bound, series)| {
+            let count = vector.row(series)[step];
+            (!is_absent(count)).then_some(Bucket { upper_bound, count })
+        }));
+        if !at_step.is_empty() {
+            *place = compute(step, &mut at_step).unwrap_or(ABSENT);
+        }
+    }
+}
+
+fn finish(mut result: Vector) -> Result<Vector, EvalError> {
     result.retain_present();
     result.merge_duplicates()?;
     Ok(result)

@@ -8,6 +8,9 @@ pub(crate) struct GoFloat(pub(crate) f64);
 /// As Go's `%f`: six places after the point.
 pub(super) struct GoFixed(pub(super) f64);
 
+/// As OpenMetrics writes the values of `le` and `quantile`: as Go's `%g`, but `1.0` for 1.
+pub(super) struct OpenMetricsFloat(pub(super) f64);
+
 impl fmt::Display for GoFloat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.0;
@@ -22,6 +25,15 @@ impl fmt::Display for GoFloat {
         }
         let sign = if exponent < 0 { '-' } else { '+' };
         write!(f, "{digits}e{sign}{:02}", exponent.abs())
+    }
+}
+
+impl fmt::Display for OpenMetricsFloat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = GoFloat(self.0).to_string();
+        let is_whole = text.bytes().all(|b| b == b'-' || b.is_ascii_digit());
+        f.write_str(&text)?;
+        f.write_str(if is_whole { ".0" } else { "" })
     }
 }
 
@@ -64,5 +76,12 @@ mod tests {
         check(f64::NAN, "NaN", "NaN");
         check(f64::INFINITY, "+Inf", "+Inf");
         check(f64::NEG_INFINITY, "-Inf", "-Inf");
+    }
+
+    #[test]
+    fn numbers_print_as_in_openmetrics() {
+        let numbers = [1.0, -2.0, 0.99, 1e6, 1e-7, f64::NAN, f64::INFINITY];
+        let texts = numbers.map(|value| OpenMetricsFloat(value).to_string());
+        assert_eq!(texts, ["1.0", "-2.0", "0.99", "1e+06", "1e-07", "NaN", "+Inf"]);
     }
 }

@@ -3,6 +3,7 @@
 use fleetgauge_core::sample::Number;
 
 use super::*;
+use crate::engine::EngineConfig;
 use crate::label::LabelSet;
 use crate::value::is_absent;
 
@@ -59,6 +60,7 @@ fn try_evaluate(name: &str, args: Vec<Operand>, steps: &Steps) -> Result<Operand
     let mut notes = Annotations::default();
     let mut ctx = CallContext {
         steps,
+        budget: &mut Budget::new(&EngineConfig::default()),
         notes: &mut notes,
     };
     call(name, args, &mut ctx)

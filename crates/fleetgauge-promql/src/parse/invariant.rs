@@ -2,13 +2,14 @@
 
 use super::expr::{Expr, Shift};
 
-/// Functions that look at the step's own time.
-const TIMED: [&str; 11] = [
+/// Functions that look at the step's own time; `info` at the info series that there are then.
+const TIMED: [&str; 12] = [
     "day_of_month",
     "day_of_week",
     "day_of_year",
     "days_in_month",
     "hour",
+    "info",
     "minute",
     "month",
     "predict_linear",

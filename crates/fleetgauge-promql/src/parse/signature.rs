@@ -24,6 +24,8 @@ pub(super) enum More {
     Optional,
     /// Any number of times, also none.
     Any,
+    /// At least once, and so often at most.
+    UpTo(usize),
 }
 
 // === impl Signature ===
@@ -63,6 +65,7 @@ impl Signature {
             More::Once => (all, all),
             More::Optional => (all - 1, all),
             More::Any => (all - 1, usize::MAX),
+            More::UpTo(times) => (all, all - 1 + times),
         }
     }
 
@@ -149,24 +152,18 @@ static FUNCTIONS: &[Signature] = &[
     vector("floor"),
     refused(NATIVE, vector("histogram_avg")),
     refused(NATIVE, vector("histogram_count")),
-    refused(
-        "is not supported here: how Prometheus treats the first and the infinite bucket could not be checked",
-        function(
-            "histogram_fraction",
-            &[Scalar, Scalar, InstantVector],
-            InstantVector,
-        ),
+    function(
+        "histogram_fraction",
+        &[Scalar, Scalar, InstantVector],
+        InstantVector,
     ),
     function("histogram_quantile", &[Scalar, InstantVector], InstantVector),
-    refused(
-        "is not supported here: ask for one quantile at a time with histogram_quantile",
-        more(
-            More::Any,
-            function(
-                "histogram_quantiles",
-                &[InstantVector, Text, Scalar, Scalar],
-                InstantVector,
-            ),
+    more(
+        More::UpTo(10),
+        function(
+            "histogram_quantiles",
+            &[InstantVector, Text, Scalar],
+            InstantVector,
         ),
     ),
     refused(NATIVE, vector("histogram_stddev")),
@@ -175,12 +172,9 @@ static FUNCTIONS: &[Signature] = &[
     calendar("hour"),
     range("idelta"),
     range("increase"),
-    refused(
-        "is not supported here: join the info metric with group_left",
-        more(
-            More::Optional,
-            function("info", &[InstantVector, InstantVector], InstantVector),
-        ),
+    more(
+        More::Optional,
+        function("info", &[InstantVector, InstantVector], InstantVector),
     ),
     range("irate"),
     more(

@@ -303,7 +303,6 @@ fn what_is_not_supported_is_named() {
         assert!(error.contains(expected), "{query}: {error}");
     };
     check("histogram_avg(a)", "\"histogram_avg\" is for native histograms");
-    check("info(a)", "\"info\" is not supported here");
     check("a + fill(0) b", "modifier `fill` is not supported");
     check(
         "a + on (x) fill_left(0) b",

@@ -1,5 +1,6 @@
 //! Reads the commands of a script.
 
+use std::collections::BTreeMap;
 use std::iter::{Enumerate, Peekable};
 use std::str::Lines;
 use std::time::Duration;
@@ -79,17 +80,19 @@ impl<'a> Reader<'a> {
 
     fn load(&mut self, number: usize, rest: &str) -> Result<Command, Fault> {
         let step = notation::duration(rest, 1).map_err(|message| (number, message))?;
-        let mut all = Vec::new();
+        // A series that comes twice counts as it came last, as in Prometheus.
+        let mut all = BTreeMap::new();
         while let Some((number, line)) = self.next_of_block() {
             let series = notation::series(line, &mut self.budget).and_then(|(labels, values)| {
                 let samples = samples(&values, step).ok_or("the series ends beyond all time")?;
                 Ok((labels, samples))
             });
-            all.push(series.map_err(|message| (number, with_hint(message, line)))?);
+            let (labels, samples) = series.map_err(|message| (number, with_hint(message, line)))?;
+            all.insert(labels, samples);
         }
         Ok(Command::Load(Load {
             line: number,
-            series: all,
+            series: all.into_iter().collect(),
         }))
     }
 

@@ -34,7 +34,7 @@ impl Parser<'_> {
                 return Err(self.error(start, format!("unknown function with name {word:?}{hint}")));
             };
             self.at += 1;
-            let (args, height) = self.arguments()?;
+            let (args, height) = self.arguments(function.name == "info")?;
             let args =
                 check::call(function, args).map_err(|(at, why)| self.error(at.unwrap_or(start), why))?;
             self.count_operation(start)?;
@@ -54,7 +54,7 @@ impl Parser<'_> {
         if self.kind() != &Kind::Sign("(") {
             return Err(self.unexpected(" in aggregation, expected \"(\""));
         }
-        let (args, height) = self.arguments()?;
+        let (args, height) = self.arguments(false)?;
         if grouping.is_none() {
             grouping = self.grouping()?;
         }
@@ -108,8 +108,8 @@ impl Parser<'_> {
         Ok(names)
     }
 
-    /// `(expr, …)`, and the height of the highest.
-    fn arguments(&mut self) -> Result<(Vec<Node>, usize), ParseError> {
+    /// `(expr, …)`, and the height of the highest. Those of `info` end with matchers.
+    fn arguments(&mut self, of_info: bool) -> Result<(Vec<Node>, usize), ParseError> {
         let open = self.start();
         self.at += 1;
         let (mut args, mut height) = (Vec::new(), 0);
@@ -117,7 +117,11 @@ impl Parser<'_> {
             return Ok((args, height));
         }
         loop {
-            let arg = self.expression(0)?;
+            let arg = if of_info && args.len() == 1 {
+                self.info_matchers()?
+            } else {
+                self.expression(0)?
+            };
             height = height.max(arg.height);
             if height >= MAX_DEPTH {
                 return Err(self.too_deep());

@@ -33,6 +33,21 @@ impl Parser<'_> {
         Ok(Node::new(Expr::Selector(Selector { matchers, shift }), start, 1))
     }
 
+    /// The second argument of `info`: which info metrics, and which of their labels. It may be empty.
+    pub(super) fn info_matchers(&mut self) -> Result<Node, ParseError> {
+        let start = self.start();
+        if self.kind() != &Kind::Sign("{") {
+            return Err(self.error(
+                start,
+                "expected label selectors only, as in info(x, {version=~\".+\"})",
+            ));
+        }
+        let mut matchers = Vec::new();
+        self.matchers(&mut matchers)?;
+        let shift = Shift::default();
+        Ok(Node::new(Expr::Selector(Selector { matchers, shift }), start, 1))
+    }
+
     /// `{a="b", "c.d"!="e", "name"}`
     fn matchers(&mut self, matchers: &mut Vec<Matcher>) -> Result<(), ParseError> {
         let open = self.start();

@@ -1,0 +1,244 @@
+//! `info`: adds to series the labels of the info series of the same `instance` and `job`.
+//!
+//! *Source*: <https://prometheus.io/docs/prometheus/latest/querying/functions/#info>.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::engine::{Budget, EvalError};
+use crate::label::{Groups, LabelSet, METRIC_NAME, Projection};
+use crate::value::{Vector, is_absent};
+use crate::window::Matcher;
+
+/// The labels by which a series and an info series belong together.
+const IDENTIFYING: [&str; 2] = ["instance", "job"];
+
+/// The info metric, unless the second argument names others.
+const TARGET_INFO: &str = "target_info";
+
+/// What a call asks for, given the series of its first argument.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    /// The matchers of the second argument that are for the metric name.
+    of_name: Vec<&'a Matcher>,
+    /// The others, which also say which labels are added: all, if there is none.
+    of_data: Vec<&'a Matcher>,
+    /// For each row of the first argument, whether it is an info series itself, which stays as it is.
+    is_info: Vec<bool>,
+    /// The values of the identifying labels, of all other rows.
+    identities: [BTreeSet<&'a str>; 2],
+}
+
+/// The info series, by metric name, `instance` and `job`.
+struct InfoSeries<'a> {
+    /// Its rows hold the times of the samples.
+    found: &'a Vector,
+    groups: Groups,
+    /// The rows of each group. Several, if an info series was replaced by another one.
+    rows: Vec<Vec<usize>>,
+    names: BTreeSet<&'a str>,
+}
+
+// === impl Wanted ===
+
+impl<'a> Wanted<'a> {
+    /// `matchers` are those of the second argument, if there is one.
+    pub(crate) fn new(base: &'a Vector, matchers: Option<&'a [Matcher]>) -> Self {
+        let given = matchers.unwrap_or_default().iter();
+        let (of_name, of_data): (Vec<_>, Vec<_>) = given.partition(|m| m.name() == METRIC_NAME);
+        let is_info = |labels: &LabelSet| match matchers {
+            None => labels.metric_name() == TARGET_INFO,
+            Some(_) => of_name.iter().any(|m| m.matches_value(labels.metric_name())),
+        };
+        let is_info: Vec<_> = base.labels.iter().map(is_info).collect();
+        let mut identities: [BTreeSet<&str>; 2] = Default::default();
+        for (labels, _) in base.labels.iter().zip(&is_info).filter(|(_, is_info)| !**is_info) {
+            for (values, name) in identities.iter_mut().zip(IDENTIFYING) {
+                values.extend(labels.get(name));
+            }
+        }
+        Self {
+            of_name,
+            of_data,
+            is_info,
+            identities,
+        }
+    }
+
+    /// The matchers of the info series; none if no series can have any.
+    pub(crate) fn selects(&self) -> Option<Vec<Matcher>> {
+        if !self.can_match() {
+            return None;
+        }
+        let given = self.of_name.iter().chain(&self.of_data);
+        let mut matchers: Vec<_> = given.map(|&matcher| matcher.clone()).collect();
+        if self.of_name.is_empty() {
+            matchers.push(Matcher::equal(METRIC_NAME, TARGET_INFO));
+        }
+        Some(matchers)
+    }
+
+    fn can_match(&self) -> bool {
+        self.identities.iter().any(|values| !values.is_empty())
+    }
+
+    /// Whether an info series can be of one of the rows.
+    fn can_be_of(&self, info: &LabelSet) -> bool {
+        let mut labels = self.identities.iter().zip(IDENTIFYING);
+        labels.all(|(values, name)| values.is_empty() || info.get(name).is_some_and(|v| values.contains(v)))
+    }
+
+    /// Whether a label of an info series is asked for.
+    fn takes(&self, name: &str) -> bool {
+        let is_listed = || self.of_data.iter().any(|matcher| matcher.name() == name);
+        name != METRIC_NAME && (self.of_data.is_empty() || is_listed())
+    }
+
+    /// Whether a series without labels to add is left out, because it does not fit the matchers.
+    fn drops_bare(&self) -> bool {
+        let (none, names): (&[_], &[_]) = (&[], &self.of_name);
+        // Where there is nothing to match by, Prometheus also holds the matchers of the name against it.
+        let of_name = if self.can_match() { none } else { names };
+        let mut all = self.of_data.iter().chain(of_name);
+        all.any(|matcher| !matcher.matches_value(""))
+    }
+}
+
+// === impl InfoSeries ===
+
+impl<'a> InfoSeries<'a> {
+    fn new(found: &'a Vector, wanted: &Wanted<'_>) -> Self {
+        let key = [METRIC_NAME, IDENTIFYING[0], IDENTIFYING[1]].map(Arc::from);
+        let mut groups = Groups::new(Projection::keep(&key));
+        let (mut rows, mut names) = (Vec::new(), BTreeSet::new());
+        for (row, labels) in found.labels.iter().enumerate() {
+            if wanted.can_be_of(labels) {
+                let group = groups.add(labels);
+                rows.resize_with(groups.len(), Vec::new);
+                rows[group].push(row);
+                names.insert(labels.metric_name());
+            }
+        }
+        Self {
+            found,
+            groups,
+            rows,
+            names,
+        }
+    }
+
+    /// The groups that belong to a series, at most one for each metric name.
+    fn of(&mut self, labels: &LabelSet) -> Vec<usize> {
+        let names = self.names.iter();
+        names
+            .filter_map(|name| self.groups.find(&labels.with(METRIC_NAME, name)))
+            .collect()
+    }
+
+    /// The row of a group whose sample is the newest at a step.
+    fn newest(&self, group: usize, step: usize) -> Option<usize> {
+        let time = |row: &usize| self.found.row(*row)[step];
+        let present = self.rows[group].iter().filter(|row| !is_absent(time(row)));
+        present.max_by(|a, b| time(a).total_cmp(&time(b))).copied()
+    }
+
+    /// Refuses groups in which two samples are the newest at a step at which there are series to add labels to.
+    fn check(&self, base: &Vector, budget: &mut Budget) -> Result<(), EvalError> {
+        let mut is_asked = vec![false; base.width()];
+        for (_, row) in base.rows() {
+            for (is_asked, value) in is_asked.iter_mut().zip(row) {
+                *is_asked |= !is_absent(*value);
+            }
+        }
+        let several = self.rows.iter().enumerate().filter(|(_, rows)| rows.len() > 1);
+        for (group, rows) in several {
+            budget.spend(rows.len() * base.width())?;
+            for step in (0..base.width()).filter(|&step| is_asked[step]) {
+                let Some(newest) = self.newest(group, step) else {
+                    continue;
+                };
+                let time = |row: usize| self.found.row(row)[step];
+                if rows.iter().any(|&row| row != newest && time(row) == time(newest)) {
+                    let name = self.found.labels[newest].metric_name();
+                    return Err(EvalError::execution(format!(
+                        "found duplicate series for info metric {name}"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The series of `base` with the labels of info series; `found` are those that [`Wanted::selects`] means, with
+/// the times of their samples.
+///
+/// *Errors*: Prometheus's, for info series that contradict each other and for series that become the same.
+pub(crate) fn join(
+    base: &Vector,
+    found: &Vector,
+    wanted: &Wanted<'_>,
+    budget: &mut Budget,
+) -> Result<Vector, EvalError> {
+    let mut info = InfoSeries::new(found, wanted);
+    info.check(base, budget)?;
+    let mut result = Vector::with_capacity(base.width(), base.len());
+    for (i, (labels, row)) in base.rows().enumerate() {
+        budget.take_samples(base.width())?;
+        if wanted.is_info[i] {
+            result.push(labels.clone(), row);
+            continue;
+        }
+        let groups = info.of(labels);
+        // The info series may be others at other steps, and the result with them.
+        let mut rows: BTreeMap<Vec<Option<usize>>, Option<usize>> = BTreeMap::new();
+        for (step, &value) in row.iter().enumerate().filter(|(_, value)| !is_absent(**value)) {
+            let newest: Vec<_> = groups.iter().map(|&group| info.newest(group, step)).collect();
+            let known = rows.get(&newest).copied();
+            let at = match known {
+                Some(at) => at,
+                None => {
+                    let infos = newest.iter().flatten().map(|&row| &found.labels[row]);
+                    let at = match with_labels_of(labels, infos, wanted)? {
+                        None => None,
+                        Some(labels) => {
+                            budget.take_samples(base.width())?;
+                            result.push_absent(labels);
+                            Some(result.len() - 1)
+                        }
+                    };
+                    rows.insert(newest, at);
+                    at
+                }
+            };
+            if let Some(at) = at {
+                result.row_mut(at)[step] = value;
+            }
+        }
+    }
+    budget.take_result(result.len(), 0)?;
+    result.merge_duplicates()?;
+    Ok(result)
+}
+
+/// The labels of a series and those of its info series that are asked for and that it has not. `None` if the
+/// series is left out.
+fn with_labels_of<'a>(
+    labels: &LabelSet,
+    infos: impl Iterator<Item = &'a LabelSet>,
+    wanted: &Wanted<'_>,
+) -> Result<Option<LabelSet>, EvalError> {
+    let mut added: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, value) in infos.flat_map(LabelSet::iter) {
+        if !wanted.takes(name) || labels.get(name).is_some() {
+            continue;
+        }
+        if *added.entry(name).or_insert(value) != value {
+            return Err(EvalError::execution(format!("conflicting label: {name}")));
+        }
+    }
+    if added.is_empty() {
+        return Ok((!wanted.drops_bare()).then(|| labels.clone()));
+    }
+    Ok(Some(LabelSet::from_pairs(labels.iter().chain(added))))
+}
