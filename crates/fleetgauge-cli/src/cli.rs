@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use fleetgauge::document::parse_duration;
 use fleetgauge_core::params::ParamKind;
-use fleetgauge_core::time::Timestamp;
+use fleetgauge_core::time::{Timestamp, parse_duration};
 
 /// The metrics layer under autoscalers of LLM inference.
 #[derive(Debug, Parser)]
@@ -439,13 +438,15 @@ fn param_kind(text: &str) -> Result<(String, ParamKind), String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let duration = parse_duration(text).filter(|duration| !duration.is_zero());
+    let duration = parse_duration(text).ok().filter(|duration| !duration.is_zero());
     duration.ok_or_else(|| "expected a duration such as 30s or 1m30s, more than zero".to_owned())
 }
 
 fn scrape_interval(text: &str) -> Result<Duration, String> {
     let bounds = Duration::from_millis(100)..=Duration::from_secs(60);
-    let interval = parse_duration(text).filter(|interval| bounds.contains(interval));
+    let interval = parse_duration(text)
+        .ok()
+        .filter(|interval| bounds.contains(interval));
     interval.ok_or_else(|| "expected a duration from 100ms to 1m, such as 1s".to_owned())
 }
 
@@ -453,7 +454,7 @@ fn step(text: &str) -> Result<Duration, String> {
     // As the HTTP API of Prometheus takes it.
     let seconds = text.parse().ok();
     let step = seconds.map_or_else(
-        || parse_duration(text),
+        || parse_duration(text).ok(),
         |seconds| Duration::try_from_secs_f64(seconds).ok(),
     );
     let step = step.filter(|step| *step >= Duration::from_millis(1));

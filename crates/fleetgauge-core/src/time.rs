@@ -1,12 +1,17 @@
-//! Two kinds of time that are never mixed: a [`Moment`] for what expires, a [`Timestamp`] for what is dated.
+//! Two kinds of time that are never mixed, a [`Moment`] for what expires and a [`Timestamp`] for what is dated;
+//! and durations as Prometheus writes them.
 //!
 //! A wall clock jumps when a node's time is set; a TTL must not. The clock is handed in, so that tests move
 //! it by hand.
+
+mod duration;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use duration::{DurationError, parse_duration};
 
 /// A point of wall time.
 ///

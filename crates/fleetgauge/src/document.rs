@@ -16,7 +16,6 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 pub(crate) use fields::similar;
 pub use fields::{Fields, Reader};
@@ -268,41 +267,4 @@ fn is_number(text: &str) -> bool {
         [b'0'..=b'9' | b'.', ..] => digits.parse::<f64>().is_ok() || [".inf", ".nan"].contains(&digits),
         _ => false,
     }
-}
-
-/// Reads a duration as Prometheus writes it: `30s`, `1m30s`, `100ms`.
-///
-/// *Unit*: `ms`, `s`, `m`, `h`, `d`, `w` and `y`, each at most once, from large to small; a number alone is
-/// refused, but for `0`.
-///
-/// *Source*: <https://prometheus.io/docs/prometheus/latest/querying/basics/#float-literals-and-time-durations>.
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    const UNITS: [(&str, u64); 7] = [
-        ("y", 365 * 86_400_000),
-        ("w", 7 * 86_400_000),
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1_000),
-        ("ms", 1),
-    ];
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let (mut rest, mut units, mut millis) = (text, &UNITS[..], 0_u64);
-    while !rest.is_empty() {
-        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (number, after) = rest.split_at(digits);
-        let letters = after.len() - after.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
-        let (unit, after) = after.split_at(letters);
-        let at = units.iter().position(|(name, _)| *name == unit)?;
-        millis = number
-            .parse::<u64>()
-            .ok()?
-            .checked_mul(units[at].1)?
-            .checked_add(millis)?;
-        units = &units[at + 1..];
-        rest = after;
-    }
-    (!text.is_empty()).then(|| Duration::from_millis(millis))
 }

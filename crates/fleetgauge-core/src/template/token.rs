@@ -5,6 +5,8 @@
 //!
 //! *Source*: the lexer and grammar of Prometheus 3, `promql/parser/{lex.go,generated_parser.y}`.
 
+use crate::time::{DurationError, parse_duration};
+
 /// What the lexer reads as something else than a name, in any case of letters.
 const KEYWORDS: [&str; 41] = [
     "and",
@@ -101,40 +103,14 @@ fn name(text: &str, colons: bool) -> Check {
 
 /// A duration: `1h30m`, units in falling order, more than nothing.
 pub(super) fn duration(text: &str) -> Check {
-    const FORM: &str = "it is not a duration such as 5m or 1h30m (units y, w, d, h, m, s, ms, in this order)";
-    const UNITS: [(&str, u64); 7] = [
-        ("y", 365 * 86_400_000),
-        ("w", 7 * 86_400_000),
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1_000),
-        ("ms", 1),
-    ];
-    let (mut rest, mut units, mut millis) = (text, &UNITS[..], 0_u64);
-    while !rest.is_empty() {
-        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let letters = rest[digits..].bytes().take_while(u8::is_ascii_lowercase).count();
-        let (number, unit) = (&rest[..digits], &rest[digits..digits + letters]);
-        let at = units.iter().position(|(known, _)| *known == unit).ok_or(FORM)?;
-        if number.is_empty() {
-            return Err(FORM);
-        }
-        let part = number
-            .parse::<u64>()
-            .ok()
-            .and_then(|n| n.checked_mul(units[at].1));
-        millis = part
-            .and_then(|part| millis.checked_add(part))
-            .ok_or("the duration is too long")?;
-        (units, rest) = (&units[at + 1..], &rest[digits + letters..]);
-    }
-    // Prometheus keeps durations as 64 bits of nanoseconds.
-    match millis {
+    match parse_duration(text) {
         _ if text.is_empty() => Err("it is empty"),
-        0 => Err("a duration must be more than zero"),
-        millis if millis > i64::MAX as u64 / 1_000_000 => Err("the duration is too long"),
-        _ => Ok(()),
+        Ok(duration) if duration.is_zero() => Err("a duration must be more than zero"),
+        Ok(_) => Ok(()),
+        Err(DurationError::TooLong) => Err("the duration is too long"),
+        Err(DurationError::Form | DurationError::Order) => {
+            Err("it is not a duration such as 5m or 1h30m (units y, w, d, h, m, s, ms, in this order)")
+        }
     }
 }
 

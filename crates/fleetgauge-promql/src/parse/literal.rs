@@ -1,5 +1,7 @@
 //! Numbers, durations and strings as PromQL writes them.
 
+use fleetgauge_core::time::{DurationError, parse_duration};
+
 /// What a literal cannot be, and where in it. *Unit* of the place: bytes.
 pub(crate) type Fault = (usize, String);
 
@@ -70,42 +72,14 @@ fn separated(word: &str) -> Option<String> {
     Some(word.replace('_', ""))
 }
 
-/// `1h30m`: units from large to small, each at most once. `None` for what is none at all. *Unit* of the result:
-/// milliseconds.
+/// `1h30m`. `None` for what is none at all. *Unit* of the result: milliseconds.
 pub(crate) fn duration_millis(word: &str) -> Result<Option<i64>, Fault> {
-    const UNITS: [(&str, i64); 7] = [
-        ("y", 365 * 24 * 3_600_000),
-        ("w", 7 * 24 * 3_600_000),
-        ("d", 24 * 3_600_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1000),
-        ("ms", 1),
-    ];
-    let mut rest = word;
-    let mut units = UNITS.iter();
-    let mut millis = 0_i64;
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let letters = rest[digits..].bytes().take_while(u8::is_ascii_alphabetic).count();
-        let unit = &rest[digits..digits + letters];
-        let Some(&(_, factor)) = units.find(|(name, _)| *name == unit) else {
-            let is_known = digits > 0 && UNITS.iter().any(|(name, _)| *name == unit);
-            let why =
-                format!("not a valid duration string: {word:?}: units go from large to small, each once");
-            return if is_known { Err((0, why)) } else { Ok(None) };
-        };
-        let out_of_range = || (0, "duration out of range".to_owned());
-        let count: i64 = rest[..digits].parse().map_err(|_| out_of_range())?;
-        let part = count.checked_mul(factor).ok_or_else(out_of_range)?;
-        millis = millis.checked_add(part).ok_or_else(out_of_range)?;
-        rest = &rest[digits + letters..];
+    match parse_duration(word) {
+        Ok(duration) => Ok(i64::try_from(duration.as_millis()).ok()),
+        Err(DurationError::Form) => Ok(None),
+        Err(DurationError::TooLong) => Err((0, "duration out of range".to_owned())),
+        Err(error) => Err((0, format!("not a valid duration string: {word:?}: {error}"))),
     }
-    // Prometheus counts nanoseconds in 64 bits.
-    if millis > i64::MAX / 1_000_000 {
-        return Err((0, "duration out of range".into()));
-    }
-    Ok(Some(millis))
 }
 
 /// Reads a string; `text` begins with its quote. Returns its length with both quotes.

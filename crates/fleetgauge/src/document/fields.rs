@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Kind, Meaning, Node, Position, Problem, Problems, parse_duration};
+use fleetgauge_core::time::parse_duration;
+
+use super::{Kind, Meaning, Node, Position, Problem, Problems};
 
 /// Takes values from a document's nodes and notes a [`Problem`] wherever it finds something else.
 ///
@@ -133,7 +135,7 @@ impl Reader {
         let Kind::Scalar(scalar) = &node.kind else {
             return self.expected(node, WANTED);
         };
-        let duration = parse_duration(&scalar.text);
+        let duration = parse_duration(&scalar.text).ok();
         if duration.is_none() {
             let hint = if scalar.meaning() == Meaning::Number {
                 "; a unit is missing"
