@@ -176,6 +176,13 @@ static FUNCTIONS: &[Signature] = &[
         More::Optional,
         function("info", &[InstantVector, InstantVector], InstantVector),
     ),
+    refused(
+        "is not supported here: no release of Prometheus was found that has it",
+        more(
+            More::Optional,
+            function("integral", &[RangeVector, Scalar], InstantVector),
+        ),
+    ),
     range("irate"),
     more(
         More::Any,
@@ -223,6 +230,10 @@ static FUNCTIONS: &[Signature] = &[
     ),
     vector("sort_desc"),
     vector("sqrt"),
+    refused(
+        "is not supported here: no start timestamps are kept",
+        vector("start_timestamp"),
+    ),
     range("stddev_over_time"),
     range("stdvar_over_time"),
     range("sum_over_time"),
