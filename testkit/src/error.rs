@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::http::Response;
+
 /// What went wrong in the test kit.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -64,6 +66,15 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// The answer to `url` is no success, or cannot be read.
+    pub(crate) fn answer(url: impl Into<String>, response: &Response) -> Self {
+        Self::Answer {
+            url: url.into(),
+            status: response.status,
+            body: response.text().chars().take(500).collect(),
+        }
+    }
+
     /// For `map_err`: names what was being done.
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();

@@ -256,6 +256,20 @@ impl Prometheus {
         Self::launch(setup, server.into_dir())
     }
 
+    /// The version that it says it is, as `2.42.0`.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub fn version(&self) -> Result<String> {
+        let path = format!("{}/api/v1/status/buildinfo", self.setup.route_prefix);
+        let response = http::get(self.addr(), &path)?;
+        let answer: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+        match answer["data"]["version"].as_str() {
+            Some(version) => Ok(version.to_owned()),
+            None => Err(Error::answer(path, &response)),
+        }
+    }
+
     /// Asks the query API directly, as an oracle beside the client under test; gives `data.result`.
     /// Without a time the server evaluates at now.
     ///
@@ -284,12 +298,7 @@ pub(crate) fn query(addr: SocketAddr, prefix: &str, promql: &str, time: Option<f
     let response = http::get(addr, &path)?;
     let mut answer: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     if response.status != 200 || answer["status"] != "success" {
-        let body = response.text().chars().take(500).collect();
-        return Err(Error::Answer {
-            url: path,
-            status: response.status,
-            body,
-        });
+        return Err(Error::answer(path, &response));
     }
     Ok(answer["data"]["result"].take())
 }

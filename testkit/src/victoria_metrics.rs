@@ -97,12 +97,7 @@ impl VictoriaMetrics {
         let path = "/api/v1/import/prometheus";
         let response = http::post(self.addr(), path, text.as_bytes())?;
         if response.status != 204 && response.status != 200 {
-            let body = response.text();
-            return Err(Error::Answer {
-                url: path.to_owned(),
-                status: response.status,
-                body,
-            });
+            return Err(Error::answer(path, &response));
         }
         poll(&format!("{wanted} samples to become searchable"), || {
             http::get(self.addr(), "/internal/force_flush")?;

@@ -173,4 +173,18 @@ impl<'a> Sample<'a> {
     pub fn metric_type(&self) -> Option<MetricType> {
         self.metric_type
     }
+
+    /// The sample's labels with the values that Prometheus 3 keeps: see [`MetricType::kept_value`].
+    ///
+    /// *Shape*: pairs of name and value, in the order of the page; without the metric name.
+    pub fn kept<'l>(&self, labels: Labels<'_, 'l>) -> impl Iterator<Item = (Cow<'l, str>, Cow<'l, str>)> {
+        let metric_type = self.metric_type;
+        labels.iter().map(move |(name, value)| {
+            let value = match metric_type {
+                Some(metric_type) => metric_type.kept_value(&name, value),
+                None => value,
+            };
+            (name, value)
+        })
+    }
 }

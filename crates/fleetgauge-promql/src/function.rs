@@ -12,7 +12,6 @@ mod histogram;
 pub(crate) mod info;
 mod maths;
 mod over_time;
-mod print;
 mod quantile;
 mod rate;
 mod regression;
@@ -25,7 +24,6 @@ mod tests;
 
 use std::sync::Arc;
 
-pub(crate) use print::GoFloat;
 pub(crate) use quantile::{quantile, warn_of_quantile};
 pub(crate) use sum::{Mean, Sum};
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fleetgauge::MetricsSource;
 use fleetgauge::RefreshSpec;
+use fleetgauge::promql::exposition::MetricType;
 use fleetgauge::scrape::{FileDiscovery, ScrapeConfig, ScrapeSource};
 use fleetgauge::target::TargetDiscovery;
 use fleetgauge_sim::{EngineKind, Fault, Fleet, Load, Variant};
@@ -35,10 +36,22 @@ fn insert(found: &mut Found, labels: &BTreeMap<String, String>, value: f64) {
     }
 }
 
-fn of_prometheus(result: &Value) -> Found {
+/// Prometheus 2 keeps bounds and quantiles as they are exposed.
+fn keep_as_3_does(labels: &mut BTreeMap<String, String>) {
+    for (label, metric_type) in [("le", MetricType::Histogram), ("quantile", MetricType::Summary)] {
+        if let Some(value) = labels.get_mut(label) {
+            *value = metric_type.kept_value(label, value.as_str().into()).into_owned();
+        }
+    }
+}
+
+fn of_prometheus(result: &Value, version: &str) -> Found {
     let mut found = Found::new();
     for series in result.as_array().unwrap() {
-        let labels: BTreeMap<String, String> = serde_json::from_value(series["metric"].clone()).unwrap();
+        let mut labels: BTreeMap<String, String> = serde_json::from_value(series["metric"].clone()).unwrap();
+        if version.starts_with("2.") {
+            keep_as_3_does(&mut labels);
+        }
         let value = series["value"][1].as_str().unwrap();
         insert(&mut found, &labels, value.parse().unwrap());
     }
@@ -121,8 +134,15 @@ async fn a_real_prometheus_finds_the_same_series_with_the_same_values() {
     let prometheus = prometheus.await.unwrap();
 
     let ours = of_ours(&source).await;
-    let result = tokio::task::spawn_blocking(move || prometheus.query(r#"{__name__=~".+"}"#, None).unwrap());
-    let theirs = of_prometheus(&result.await.unwrap());
+    let result = tokio::task::spawn_blocking(move || {
+        let all = r#"{__name__=~".+"}"#;
+        (
+            prometheus.version().unwrap(),
+            prometheus.query(all, None).unwrap(),
+        )
+    });
+    let (version, result) = result.await.unwrap();
+    let theirs = of_prometheus(&result, &version);
     let differences: Vec<_> = ours
         .iter()
         .filter(|(series, value)| theirs.get(*series) != Some(value))

@@ -139,7 +139,7 @@ impl Scraped {
             {
                 continue;
             }
-            let labels = labels.iter();
+            let labels = sample.kept(labels);
             let mut labels: Vec<_> = labels.map(|(n, v)| (n.into_owned(), v.into_owned())).collect();
             labels.sort();
             self.samples.push(SampleLine {

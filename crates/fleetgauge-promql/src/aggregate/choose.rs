@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 
 use crate::annotation::Annotations;
 use crate::engine::EvalError;
-use crate::function::GoFloat;
 use crate::parse::AggregateOp;
+use crate::print::GoFloat;
 use crate::value::{Vector, is_absent};
 
 use super::{Grouped, sample_hash};

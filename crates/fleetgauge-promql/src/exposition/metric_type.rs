@@ -1,6 +1,10 @@
 //! The types of metrics, and which samples belong to a family of each.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use super::number::parse_float;
+use crate::print::OpenMetricsFloat;
 
 /// The type of a metric family, as its `# TYPE` line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +64,21 @@ impl MetricType {
         }
     }
 
+    /// The value of a label as Prometheus 3 keeps it: the bound of a histogram's bucket (`le`) and a summary's
+    /// quantile are written as in OpenMetrics, `1.0` for `1` and `1e+06` for `1000000`. All else stays.
+    ///
+    /// *Source*: <https://prometheus.io/docs/prometheus/latest/migration/#le-and-quantile-label-values>.
+    pub fn kept_value<'v>(self, label: &str, value: Cow<'v, str>) -> Cow<'v, str> {
+        let is_number = matches!(
+            (self, label),
+            (Self::Histogram, "le") | (Self::Summary, "quantile")
+        );
+        match parse_float(&value) {
+            Some(number) if is_number => Cow::Owned(OpenMetricsFloat(number).to_string()),
+            _ => value,
+        }
+    }
+
     /// Whether a sample `name` belongs to the family `family` of this type.
     pub(super) fn covers(self, family: &str, name: &str) -> bool {
         let Some(suffix) = name.strip_prefix(family) else {
@@ -80,5 +99,31 @@ impl MetricType {
 impl fmt::Display for MetricType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_and_quantiles_are_kept_as_openmetrics_writes_them() {
+        let check = |metric_type: MetricType, label: &str, value: &str, expected: &str| {
+            assert_eq!(metric_type.kept_value(label, value.into()), expected);
+        };
+        use MetricType::{Gauge, GaugeHistogram, Histogram, Summary};
+        check(Histogram, "le", "1", "1.0");
+        check(Histogram, "le", "1.0", "1.0");
+        check(Histogram, "le", "0.50", "0.5");
+        check(Histogram, "le", "1048576", "1.048576e+06");
+        check(Histogram, "le", "inf", "+Inf");
+        check(Histogram, "le", "-0", "0.0");
+        check(Histogram, "le", "one", "one");
+        check(Histogram, "le", "", "");
+        check(Histogram, "quantile", "1", "1");
+        check(Summary, "quantile", "1", "1.0");
+        check(Summary, "le", "1", "1");
+        check(GaugeHistogram, "le", "1", "1");
+        check(Gauge, "le", "1", "1");
     }
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use super::bucket::{self, Bucket};
-use super::print::OpenMetricsFloat;
 use super::quantile::warn_of_quantile;
 use crate::annotation::Annotations;
 use crate::engine::{Budget, EvalError};
 use crate::exposition::parse_float;
 use crate::label::{LabelSet, Projection};
+use crate::print::OpenMetricsFloat;
 use crate::value::{ABSENT, Vector, is_absent};
 
 /// The label with a bucket's upper bound.

@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
-use super::print::GoFloat;
 use crate::annotation::Annotations;
+use crate::print::GoFloat;
 
 /// The quantile `q` of `values`, which are reordered: between two of them by linear interpolation.
 ///

@@ -2,10 +2,10 @@
 //! `double_exponential_smoothing`.
 
 use super::RangeInput;
-use super::print::GoFixed;
 use super::sum::Sum;
 use crate::annotation::Annotations;
 use crate::engine::EvalError;
+use crate::print::GoFixed;
 
 /// `y = slope · x + intercept`, `x` in seconds.
 struct Line {

@@ -133,7 +133,7 @@ impl PageWriter {
                     && let Some(exposed) = page.labels()
                 {
                     labels.label("__name__", sample.name());
-                    for (name, value) in exposed.iter() {
+                    for (name, value) in sample.kept(exposed) {
                         labels.label(&name, &value);
                     }
                 }

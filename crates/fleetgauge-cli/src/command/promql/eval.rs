@@ -69,8 +69,8 @@ fn read(path: &Path) -> anyhow::Result<Page> {
     while let Some(event) = reader.next() {
         let Event::Sample(sample) = event else { continue };
         let Some(labels) = reader.labels() else { continue };
-        let labels = labels
-            .iter()
+        let labels = sample
+            .kept(labels)
             .map(|(name, value)| (name.into_owned(), value.into_owned()))
             .chain([("__name__".to_owned(), sample.name().to_owned())]);
         let labels = LabelSet::from_pairs(labels);

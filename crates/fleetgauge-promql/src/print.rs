@@ -6,10 +6,10 @@ use std::fmt;
 pub(crate) struct GoFloat(pub(crate) f64);
 
 /// As Go's `%f`: six places after the point.
-pub(super) struct GoFixed(pub(super) f64);
+pub(crate) struct GoFixed(pub(crate) f64);
 
 /// As OpenMetrics writes the values of `le` and `quantile`: as Go's `%g`, but `1.0` for 1.
-pub(super) struct OpenMetricsFloat(pub(super) f64);
+pub(crate) struct OpenMetricsFloat(pub(crate) f64);
 
 impl fmt::Display for GoFloat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,7 +30,9 @@ impl fmt::Display for GoFloat {
 
 impl fmt::Display for OpenMetricsFloat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = GoFloat(self.0).to_string();
+        // Also minus zero.
+        let value = if self.0 == 0.0 { 0.0 } else { self.0 };
+        let text = GoFloat(value).to_string();
         let is_whole = text.bytes().all(|b| b == b'-' || b.is_ascii_digit());
         f.write_str(&text)?;
         f.write_str(if is_whole { ".0" } else { "" })
@@ -80,8 +82,9 @@ mod tests {
 
     #[test]
     fn numbers_print_as_in_openmetrics() {
-        let numbers = [1.0, -2.0, 0.99, 1e6, 1e-7, f64::NAN, f64::INFINITY];
+        let numbers = [1.0, -2.0, -0.0, 0.99, 1e6, 1e-7, f64::NAN, f64::INFINITY];
         let texts = numbers.map(|value| OpenMetricsFloat(value).to_string());
-        assert_eq!(texts, ["1.0", "-2.0", "0.99", "1e+06", "1e-07", "NaN", "+Inf"]);
+        let expected = ["1.0", "-2.0", "0.0", "0.99", "1e+06", "1e-07", "NaN", "+Inf"];
+        assert_eq!(texts, expected);
     }
 }
