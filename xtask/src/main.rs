@@ -4,6 +4,7 @@
 //! way of doing either.
 
 mod fuzz;
+mod prometheus_3;
 mod servers;
 mod shell;
 mod test;

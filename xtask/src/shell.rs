@@ -1,16 +1,17 @@
 //! Runs programs in the root of the workspace and says which one failed.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 /// A program with arguments, shown before it runs.
 pub(crate) struct Call {
     program: OsString,
     args: Vec<OsString>,
-    envs: Vec<(&'static str, &'static str)>,
+    envs: Vec<(&'static str, OsString)>,
+    directory: PathBuf,
 }
 
 /// The cargo that runs this program.
@@ -24,6 +25,7 @@ pub(crate) fn call(program: impl Into<OsString>) -> Call {
         program: program.into(),
         args: Vec::new(),
         envs: Vec::new(),
+        directory: root().to_owned(),
     }
 }
 
@@ -36,19 +38,29 @@ impl Call {
         self
     }
 
-    pub(crate) fn env(mut self, name: &'static str, value: &'static str) -> Self {
-        self.envs.push((name, value));
+    pub(crate) fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.envs.push((name, value.into()));
+        self
+    }
+
+    /// Where it runs instead of in the root of the workspace.
+    pub(crate) fn directory(mut self, directory: &Path) -> Self {
+        self.directory = directory.to_owned();
         self
     }
 
     /// The command to spawn, announced on standard error.
     pub(crate) fn announced(&self) -> Command {
         eprintln!("$ {}", self.line());
+        self.command()
+    }
+
+    fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(&self.args)
-            .envs(self.envs.iter().copied())
-            .current_dir(root())
+            .envs(self.envs.iter().map(|(name, value)| (name, value)))
+            .current_dir(&self.directory)
             .stdin(Stdio::null());
         command
     }
@@ -65,13 +77,26 @@ impl Call {
 
     /// Whether it runs and succeeds, without showing anything.
     pub(crate) fn succeeds(&self) -> bool {
-        let mut command = Command::new(&self.program);
-        command
-            .args(&self.args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        let mut command = self.command();
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
+    }
+
+    /// What it writes to standard output, without showing anything; failing is an error with the first line of
+    /// its complaint.
+    pub(crate) fn output(&self) -> Result<String> {
+        let output = self
+            .command()
+            .output()
+            .with_context(|| format!("cannot run `{}`", self.line()))?;
+        if !output.status.success() {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            match complaint.lines().find(|line| !line.trim().is_empty()) {
+                Some(first) => bail!("{}", first.trim()),
+                None => bail!("`{}` failed ({})", self.line(), output.status),
+            }
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     pub(crate) fn line(&self) -> String {

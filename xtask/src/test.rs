@@ -7,8 +7,8 @@ use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context as _, Result};
 
-use crate::servers;
 use crate::shell::{Call, cargo, selects_packages};
+use crate::{prometheus_3, servers};
 
 /// What all test binaries together say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,10 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     if let Some(hint) = &hint {
         eprintln!("{hint}");
     }
+    let (announced, left_out) = match prometheus_3::provide() {
+        Ok(announced) => (announced, None),
+        Err(why) => (Vec::new(), Some(why)),
+    };
     let all: &[&str] = if selects_packages(args) {
         &[]
     } else {
@@ -40,6 +44,9 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let mut totals = Totals::default();
     let mut failed = Vec::new();
     for call in calls {
+        let call = announced
+            .iter()
+            .fold(call, |call, (variable, path)| call.env(variable, path));
         if !stream(&call, &mut totals)? {
             failed.push(call.line());
         }
@@ -47,7 +54,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     for line in &failed {
         eprintln!("failed: {line}");
     }
-    if let Some(hint) = hint {
+    for hint in hint.iter().chain(&left_out) {
         eprintln!("{hint}");
     }
     println!("{totals}");
