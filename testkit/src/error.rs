@@ -11,14 +11,14 @@ pub enum Error {
     /// A server that the tests need is not installed.
     #[error("`{program}` is not installed: apt-get install prometheus victoria-metrics")]
     Missing {
-        /// The program that was looked for on the `PATH`.
-        program: &'static str,
+        /// The program that was looked for.
+        program: String,
     },
     /// A program ended where it should have run, or failed at a task.
     #[error("`{program}` failed ({status}); the end of what it said:\n{tail}")]
     Failed {
         /// The program.
-        program: &'static str,
+        program: String,
         /// How it ended.
         status: String,
         /// The last lines of its standard error.

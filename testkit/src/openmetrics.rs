@@ -72,7 +72,7 @@ impl OpenMetrics {
     pub fn to_open_metrics(&self) -> String {
         let mut out = String::new();
         for (name, all) in &self.families {
-            let _ = writeln!(out, "# TYPE {name} unknown");
+            let _ = writeln!(out, "# TYPE {} unknown", quoted(name));
             self.write(&mut out, name, all, |out, at| {
                 let _ = write!(out, "{at}");
             });
@@ -94,18 +94,17 @@ impl OpenMetrics {
     }
 
     fn write(&self, out: &mut String, name: &str, all: &[Series], time: impl Fn(&mut String, f64)) {
+        let quoted_name = quoted(name);
         for series in all {
-            let mut head = name.to_owned();
-            for (index, (label, value)) in series.labels.iter().enumerate() {
-                let _ = write!(
-                    head,
-                    "{}{label}=\"{}\"",
-                    if index == 0 { '{' } else { ',' },
-                    escape(value)
-                );
+            // A name in quotes stands among the labels.
+            let is_plain = quoted_name == name;
+            let mut parts: Vec<String> = (!is_plain).then(|| quoted_name.clone()).into_iter().collect();
+            for (label, value) in &series.labels {
+                parts.push(format!("{}=\"{}\"", quoted(label), escape(value)));
             }
-            if !series.labels.is_empty() {
-                head.push('}');
+            let mut head = if is_plain { name.to_owned() } else { String::new() };
+            if !parts.is_empty() {
+                let _ = write!(head, "{{{}}}", parts.join(","));
             }
             for (at, value) in &series.samples {
                 let _ = write!(out, "{head} {} ", number(*value));
@@ -114,6 +113,16 @@ impl OpenMetrics {
             }
         }
     }
+}
+
+/// As it is where that is allowed, else in quotes, which Prometheus 3 reads.
+fn quoted(name: &str) -> String {
+    let is_letter = |c: char| c.is_ascii_alphabetic() || c == '_' || c == ':';
+    let is_plain = name.starts_with(is_letter) && name.chars().all(|c| is_letter(c) || c.is_ascii_digit());
+    if is_plain {
+        return name.to_owned();
+    }
+    format!("\"{}\"", escape(name))
 }
 
 fn escape(value: &str) -> String {
@@ -158,6 +167,17 @@ mod tests {
              # EOF\n"
         );
         assert!(document.to_prometheus_text().contains("pod=\"p-1\"} NaN 20500\n"));
+    }
+
+    #[test]
+    fn names_of_any_characters_are_quoted() {
+        let text = OpenMetrics::new()
+            .series("a.b", &[("c.d", "e")], &[(1.0, 2.0)])
+            .to_open_metrics();
+        assert_eq!(
+            text,
+            "# TYPE \"a.b\" unknown\n{\"a.b\",\"c.d\"=\"e\"} 2 1\n# EOF\n"
+        );
     }
 
     #[test]

@@ -26,7 +26,7 @@ const PORT_ATTEMPTS: usize = 8;
 /// A running child with its directory, killed on drop.
 #[derive(Debug)]
 pub(crate) struct Server {
-    program: &'static str,
+    program: PathBuf,
     child: Child,
     reaper: Option<Child>,
     dir: Option<TempDir>,
@@ -42,7 +42,7 @@ impl Server {
     /// `ready` must tell this server from another one that took the same port: by its own log, or by
     /// its directory.
     pub(crate) fn start(
-        program: &'static str,
+        program: &Path,
         dir: TempDir,
         port: Option<u16>,
         args: impl Fn(SocketAddr) -> Vec<String>,
@@ -72,7 +72,7 @@ impl Server {
         }
     }
 
-    fn spawn(program: &'static str, dir: TempDir, addr: SocketAddr, args: &[String]) -> Result<Self> {
+    fn spawn(program: &Path, dir: TempDir, addr: SocketAddr, args: &[String]) -> Result<Self> {
         let log = File::create(dir.path().join(LOG)).map_err(Error::io("creating the log file"))?;
         let same = log.try_clone().map_err(Error::io("sharing the log file"))?;
         let mut command = Command::new(program);
@@ -84,7 +84,7 @@ impl Server {
             .stderr(same);
         let child = command.spawn().map_err(|error| missing_or(program, error))?;
         let mut server = Self {
-            program,
+            program: program.to_owned(),
             child,
             reaper: None,
             dir: Some(dir),
@@ -119,7 +119,7 @@ impl Server {
             {
                 let tail = tail(&self.log());
                 return Err(Error::Failed {
-                    program: self.program,
+                    program: self.program.display().to_string(),
                     status: status.to_string(),
                     tail,
                 });
@@ -128,7 +128,7 @@ impl Server {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                let event = format!("`{}` to become ready", self.program);
+                let event = format!("`{}` to become ready", self.program.display());
                 return Err(Error::Timeout {
                     event,
                     seen: tail(&log),
@@ -160,7 +160,7 @@ impl Server {
     }
 
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
-        let failed = || Error::io(format!("signalling `{}`", self.program));
+        let failed = || Error::io(format!("signalling `{}`", self.program.display()));
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| failed()(io::Error::other("no such process")))?;
         kill_process(pid, signal).map_err(|errno| failed()(errno.into()))
@@ -213,7 +213,7 @@ impl Drop for Server {
 const LOG: &str = "server.log";
 
 /// Runs a program to its end and gives what it wrote to standard output.
-pub(crate) fn run(program: &'static str, args: &[PathBuf]) -> Result<String> {
+pub(crate) fn run(program: &Path, args: &[PathBuf]) -> Result<String> {
     let output = Command::new(program)
         .args(args)
         .stdin(Stdio::null())
@@ -224,7 +224,7 @@ pub(crate) fn run(program: &'static str, args: &[PathBuf]) -> Result<String> {
     }
     let tail = tail(&String::from_utf8_lossy(&output.stderr));
     Err(Error::Failed {
-        program,
+        program: program.display().to_string(),
         status: output.status.to_string(),
         tail,
     })
@@ -262,7 +262,8 @@ fn free_port() -> Result<SocketAddr> {
         .map_err(Error::io("looking for a free port"))
 }
 
-fn missing_or(program: &'static str, error: io::Error) -> Error {
+fn missing_or(program: &Path, error: io::Error) -> Error {
+    let program = program.display().to_string();
     if error.kind() == io::ErrorKind::NotFound {
         return Error::Missing { program };
     }
@@ -287,7 +288,7 @@ mod tests {
     #[test]
     fn a_missing_program_says_how_to_install_it() {
         let error = Server::start(
-            "fleetgauge-no-such-server",
+            Path::new("fleetgauge-no-such-server"),
             temp_dir().unwrap(),
             None,
             |_| Vec::new(),
@@ -303,7 +304,8 @@ mod tests {
     #[test]
     fn a_server_that_ends_shows_what_it_said() {
         let args = |_| vec!["-c".to_owned(), "echo the reason >&2; exit 3".to_owned()];
-        let error = Server::start("sh", temp_dir().unwrap(), None, args, |_, _| false).unwrap_err();
+        let error =
+            Server::start(Path::new("sh"), temp_dir().unwrap(), None, args, |_, _| false).unwrap_err();
         let Error::Failed { tail, .. } = &error else {
             panic!("{error}")
         };
@@ -317,7 +319,7 @@ mod tests {
         let args = |_| vec!["-c".to_owned(), once.to_owned()];
         let ready = |_: SocketAddr, _: &str| true;
         let marker = dir.path().join("once");
-        let server = Server::start("sh", dir, None, args, |addr, log| {
+        let server = Server::start(Path::new("sh"), dir, None, args, |addr, log| {
             marker.exists() && ready(addr, log)
         });
         assert!(server.is_ok(), "{:?}", server.err());
@@ -327,7 +329,8 @@ mod tests {
     #[test]
     fn the_reaper_ends_the_server_when_its_holder_is_gone() {
         let args = |_| vec!["-c".to_owned(), "exec tail -f /dev/null".to_owned()];
-        let mut server = Server::start("sh", temp_dir().unwrap(), None, args, |_, _| true).unwrap();
+        let mut server =
+            Server::start(Path::new("sh"), temp_dir().unwrap(), None, args, |_, _| true).unwrap();
         let path = server.path().to_owned();
         // Closing the reaper's standard input is what the end of this process would do.
         drop(server.reaper.as_mut().unwrap().stdin.take());

@@ -40,12 +40,15 @@ pub struct Builder {
     data_files: Vec<PathBuf>,
     scrapes: Vec<Value>,
     config: Option<String>,
+    promtool: Option<PathBuf>,
     setup: Setup,
 }
 
 /// What a restart needs again.
 #[derive(Clone, Debug, Default)]
 struct Setup {
+    /// Instead of what is installed.
+    program: Option<PathBuf>,
     flags: Vec<String>,
     route_prefix: String,
     web_config: Option<String>,
@@ -123,6 +126,20 @@ impl Builder {
         self
     }
 
+    /// Starts this program instead of the `prometheus` that is installed.
+    #[must_use]
+    pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
+        self.setup.program = Some(path.into());
+        self
+    }
+
+    /// Writes blocks with this program instead of the `promtool` that is installed.
+    #[must_use]
+    pub fn promtool(mut self, path: impl Into<PathBuf>) -> Self {
+        self.promtool = Some(path.into());
+        self
+    }
+
     /// Adds a command-line flag, such as `--query.max-samples=10`.
     #[must_use]
     pub fn flag(mut self, flag: impl Into<String>) -> Self {
@@ -142,9 +159,10 @@ impl Builder {
             write(&file, text)?;
             files.push(file);
         }
+        let promtool = self.promtool.as_deref().unwrap_or(PROMTOOL.as_ref());
         for file in files {
             let words = ["tsdb", "create-blocks-from", "openmetrics"].map(Into::into);
-            process::run(PROMTOOL, &[&words[..], &[file, dir.path().join("data")]].concat())?;
+            process::run(promtool, &[&words[..], &[file, dir.path().join("data")]].concat())?;
         }
         // JSON is YAML, and needs no quoting of our own.
         let made = json!({ "scrape_configs": self.scrapes }).to_string();
@@ -188,7 +206,8 @@ impl Prometheus {
             log.contains(READY)
                 && (setup.web_config.is_some() || http::get(addr, &path).is_ok_and(|r| r.status == 200))
         };
-        let server = Server::start(PROMETHEUS, dir, setup.port, args, ready)?;
+        let program = setup.program.as_deref().unwrap_or(PROMETHEUS.as_ref());
+        let server = Server::start(program, dir, setup.port, args, ready)?;
         setup.port = Some(server.addr().port());
         Ok(Self { server, setup })
     }

@@ -58,7 +58,7 @@ impl Builder {
         let ready = |addr: SocketAddr, _: &str| {
             http::get(addr, "/metrics").is_ok_and(|response| response.text().contains(&data))
         };
-        let server = Server::start(VICTORIA_METRICS, dir, None, args, ready)?;
+        let server = Server::start(VICTORIA_METRICS.as_ref(), dir, None, args, ready)?;
         Ok(VictoriaMetrics { server })
     }
 }
