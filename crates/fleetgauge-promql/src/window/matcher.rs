@@ -191,6 +191,13 @@ mod tests {
         check(Regex, "a{x", &["a{x"], &["a"]);
         check(Regex, "(?i:a)(?P<n>b)(?s)c", &["Abc"], &["ABc"]);
         check(Regex, r"\Qa.b", &["a.b"], &["aXb"]);
+        // Braces that belong to an escape repeat nothing.
+        check(Regex, r"\x{e9}\x41{2}", &["éAA"], &["éA", "x"]);
+        check(Regex, r"\pL\p{Nd}\P{Lu}", &["é٥e"], &["55e", "éée", "é٥E"]);
+        check(Regex, r"[\p{^L}\x{41}]", &["5", "A"], &["B"]);
+        // Without what has no meaning yet, which the crate counts as C.
+        check(Regex, r"\pC", &["\u{1}", "\u{ad}"], &["a", "\u{378}"]);
+        check(Regex, r"\101\0\1234", &["A\0S4"], &["A"]);
     }
 
     #[test]
@@ -203,6 +210,12 @@ mod tests {
             "a{2}{3}",
             r"(?=a)",
             r"\1",
+            r"\8",
+            r"\p{Greek}",
+            r"\p{lu}",
+            r"\p{Lu",
+            r"\x{e9",
+            r"\x{110000}",
             "(?x) a",
             ")(",
             r"\C",

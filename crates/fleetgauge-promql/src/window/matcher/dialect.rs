@@ -17,7 +17,7 @@ pub(super) fn anchored(pattern: &str) -> Result<String, regex::Error> {
         match c {
             '\\' => match chars.next() {
                 Some('Q') => quote(&mut out, &mut chars),
-                Some(escape) => push_escape(&mut out, escape)?,
+                Some(escape) => push_escape(&mut out, escape, &mut chars)?,
                 None => return Err(refused("trailing backslash")),
             },
             '[' => {
@@ -68,8 +68,11 @@ fn quote(out: &mut String, chars: &mut Chars<'_>) {
 }
 
 /// In the crate these are sets of Unicode, in RE2 of ASCII; a set stands in a class as well as outside.
-fn push_escape(out: &mut String, escape: char) -> Result<(), regex::Error> {
+fn push_escape(out: &mut String, escape: char, chars: &mut Chars<'_>) -> Result<(), regex::Error> {
     match escape {
+        'p' | 'P' => push_category(out, escape == 'P', chars)?,
+        'x' => push_hex(out, chars)?,
+        '0'..='7' => push_octal(out, escape, chars)?,
         'd' => out.push_str("[0-9]"),
         'D' => out.push_str("[^0-9]"),
         'w' => out.push_str("[0-9A-Za-z_]"),
@@ -85,6 +88,69 @@ fn push_escape(out: &mut String, escape: char) -> Result<(), regex::Error> {
             out.push(escape);
         }
     }
+    Ok(())
+}
+
+/// `\xe9` or `\x{e9}`: the digits belong to it, and the braces are no repetition.
+fn push_hex(out: &mut String, chars: &mut Chars<'_>) -> Result<(), regex::Error> {
+    out.push_str(r"\x");
+    if chars.next_if_eq(&'{').is_some() {
+        let _ = write!(out, "{{{}}}", in_braces(chars)?);
+    } else {
+        out.extend(chars.by_ref().take(2));
+    }
+    Ok(())
+}
+
+/// What stands before the `}`, which is taken too.
+fn in_braces(chars: &mut Chars<'_>) -> Result<String, regex::Error> {
+    let mut text = String::new();
+    loop {
+        match chars.next() {
+            Some('}') => return Ok(text),
+            Some(c) => text.push(c),
+            None => return Err(refused("unclosed brace")),
+        }
+    }
+}
+
+/// `\0`, `\12`, `\123`; a single digit that is no zero would be a reference to a group, which RE2 has not.
+fn push_octal(out: &mut String, first: char, chars: &mut Chars<'_>) -> Result<(), regex::Error> {
+    let mut digits = String::from(first);
+    while let Some(digit) = chars.next_if(|c| digits.len() < 3 && ('0'..='7').contains(c)) {
+        digits.push(digit);
+    }
+    if digits.len() == 1 && first != '0' {
+        return Err(refused("unknown escape"));
+    }
+    let code = u32::from_str_radix(&digits, 8).unwrap_or_default();
+    let _ = write!(out, r"\x{{{code:x}}}");
+    Ok(())
+}
+
+/// `\pL`, `\p{Lu}`, `\p{^Lu}`, of the general categories that RE2 knows; it reads their names exactly as they are.
+fn push_category(out: &mut String, negated: bool, chars: &mut Chars<'_>) -> Result<(), regex::Error> {
+    const CATEGORIES: [&str; 37] = [
+        "C", "Cc", "Cf", "Co", "L", "Ll", "Lm", "Lo", "Lt", "Lu", "M", "Mc", "Me", "Mn", "N", "Nd", "Nl",
+        "No", "P", "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "S", "Sc", "Sk", "Sm", "So", "Z", "Zl", "Zp",
+        "Zs", "Any", "ASCII",
+    ];
+    let name: String = match chars.next() {
+        Some('{') => in_braces(chars)?,
+        single => single.into_iter().collect(),
+    };
+    let (is_not, name) = name
+        .strip_prefix('^')
+        .map_or((false, &*name), |name| (true, name));
+    if !CATEGORIES.contains(&name) {
+        return Err(refused("invalid Unicode character class"));
+    }
+    let not = if negated != is_not { "^" } else { "" };
+    let _ = match name {
+        // In the crate, also what is not assigned.
+        "C" => write!(out, r"[{not}\p{{Cc}}\p{{Cf}}\p{{Co}}]"),
+        name => write!(out, r"[{not}\p{{{name}}}]"),
+    };
     Ok(())
 }
 
@@ -131,17 +197,7 @@ fn push_class_item(out: &mut String, c: char, chars: &mut Chars<'_>) -> Result<(
     match c {
         '\\' => match chars.next() {
             Some('b' | 'B' | 'Q' | 'E') | None => Err(refused("unknown escape in a class")),
-            Some('x') => {
-                out.push_str(r"\x");
-                if chars.peek() == Some(&'{') {
-                    out.extend(chars.by_ref().take_while(|&c| c != '}'));
-                    out.push('}');
-                } else {
-                    out.extend(chars.by_ref().take(2));
-                }
-                Ok(())
-            }
-            Some(escape) => push_escape(out, escape),
+            Some(escape) => push_escape(out, escape, chars),
         },
         '[' | ']' | '&' | '~' | '-' | '^' => {
             out.push('\\');
