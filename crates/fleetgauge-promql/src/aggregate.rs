@@ -71,6 +71,16 @@ pub(crate) fn evaluate(
     }
 }
 
+/// The largest and the smallest of the parameters of all steps, if they are beyond what these may be; NaN alone if
+/// there is one.
+fn beyond(params: &[f64], least: f64, most: f64) -> impl Iterator<Item = f64> {
+    let nan = params.iter().copied().find(|param| param.is_nan());
+    let numbers = || params.iter().copied().filter(|_| nan.is_none());
+    let largest = numbers().reduce(f64::max).filter(|largest| *largest > most);
+    let smallest = numbers().reduce(f64::min).filter(|smallest| *smallest < least);
+    nan.into_iter().chain(largest).chain(smallest)
+}
+
 /// How the series of a vector are grouped.
 fn projection(grouping: &Grouping) -> Projection {
     match grouping.without {
@@ -139,6 +149,8 @@ impl Grouped {
     }
 
     fn quantile(&self, q: &[f64], notes: &mut Annotations) -> Vector {
+        // Of all steps at once, and whether there is a series or not.
+        beyond(q, 0.0, 1.0).for_each(|q| warn_of_quantile(q, 0, notes));
         let mut result = Vector::with_capacity(self.vector.width(), self.labels.len());
         let mut values = Vec::new();
         for (members, labels) in self.members().iter().zip(&self.labels) {
@@ -148,7 +160,6 @@ impl Grouped {
                 values.clear();
                 values.extend(at_step.filter(|&value| !is_absent(value)));
                 if !values.is_empty() {
-                    warn_of_quantile(q, notes);
                     *place = quantile(q, &mut values);
                 }
             }

@@ -2,38 +2,130 @@
 
 use std::fmt;
 
-/// Warnings and infos, each text once, in the order in which they arose. The texts are Prometheus's.
+/// A warning or an info: what is probably wrong with a query or its data, or worth a look.
+///
+/// Prints as Prometheus's API has it, with the place in the query: `PromQL warning: … (1:10)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Annotation {
+    message: String,
+    line: usize,
+    column: usize,
+}
+
+/// Warnings and infos, each text once, in the order in which they arose. The texts are Prometheus's, and so is
+/// that of the places of a text the last counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Annotations {
-    warnings: Vec<String>,
-    infos: Vec<String>,
+    warnings: Vec<Note>,
+    infos: Vec<Note>,
+    /// Where the arguments begin of what is evaluated. *Unit*: bytes.
+    places: Vec<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Note {
+    message: String,
+    /// *Unit*: bytes.
+    place: usize,
 }
 
 /// More different texts than these would tell nobody more.
 const MAX_TEXTS: usize = 50;
 
-// === impl Annotations ===
+// === impl Annotation ===
 
-impl Annotations {
-    /// Something is probably wrong with the query or its data.
-    pub(crate) fn warn(&mut self, text: impl fmt::Display) {
-        push(&mut self.warnings, format!("PromQL warning: {text}"));
+impl Annotation {
+    /// What it says, without the place: `PromQL warning: …`, `PromQL info: …`.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
-    /// Something is worth a look, and may be right.
-    pub(crate) fn info(&mut self, text: impl fmt::Display) {
-        push(&mut self.infos, format!("PromQL info: {text}"));
+    /// The line of the query that it is about, counted from 1.
+    pub fn line(&self) -> usize {
+        self.line
     }
 
-    /// The warnings and the infos.
-    pub(crate) fn into_parts(self) -> (Vec<String>, Vec<String>) {
-        (self.warnings, self.infos)
+    /// The column, counted from 1. *Unit*: bytes, as Prometheus counts.
+    pub fn column(&self) -> usize {
+        self.column
     }
 }
 
-fn push(texts: &mut Vec<String>, text: String) {
-    if texts.len() < MAX_TEXTS && !texts.contains(&text) {
-        texts.push(text);
+impl fmt::Display for Annotation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}:{})", self.message, self.line, self.column)
+    }
+}
+
+// === impl Annotations ===
+
+impl Annotations {
+    /// What follows is said by an operation whose arguments begin at `places`.
+    pub(crate) fn enter(&mut self, places: &[usize]) {
+        self.places.clear();
+        self.places.extend_from_slice(places);
+    }
+
+    /// Something is probably wrong with the query or its data; it is about the first argument.
+    pub(crate) fn warn(&mut self, text: impl fmt::Display) {
+        self.warn_of(0, text);
+    }
+
+    /// Something is worth a look, and may be right; it is about the first argument.
+    pub(crate) fn info(&mut self, text: impl fmt::Display) {
+        self.info_of(0, text);
+    }
+
+    /// As [`warn`](Self::warn), about the argument with this index.
+    pub(crate) fn warn_of(&mut self, arg: usize, text: impl fmt::Display) {
+        let place = self.place(arg);
+        push(&mut self.warnings, format!("PromQL warning: {text}"), place);
+    }
+
+    /// As [`info`](Self::info), about the argument with this index.
+    pub(crate) fn info_of(&mut self, arg: usize, text: impl fmt::Display) {
+        let place = self.place(arg);
+        push(&mut self.infos, format!("PromQL info: {text}"), place);
+    }
+
+    fn place(&self, arg: usize) -> usize {
+        self.places.get(arg).copied().unwrap_or_default()
+    }
+
+    /// The warnings and the infos on `query`.
+    pub(crate) fn located(self, query: &str) -> (Vec<Annotation>, Vec<Annotation>) {
+        let locate = |notes: Vec<Note>| notes.into_iter().map(|note| note.located(query)).collect();
+        (locate(self.warnings), locate(self.infos))
+    }
+
+    /// The warnings and the infos, without places.
+    #[cfg(test)]
+    pub(crate) fn into_parts(self) -> (Vec<String>, Vec<String>) {
+        let messages = |notes: Vec<Note>| notes.into_iter().map(|note| note.message).collect();
+        (messages(self.warnings), messages(self.infos))
+    }
+}
+
+fn push(notes: &mut Vec<Note>, message: String, place: usize) {
+    if let Some(same) = notes.iter_mut().find(|note| note.message == message) {
+        same.place = place;
+    } else if notes.len() < MAX_TEXTS {
+        notes.push(Note { message, place });
+    }
+}
+
+// === impl Note ===
+
+impl Note {
+    fn located(self, query: &str) -> Annotation {
+        let before = &query.as_bytes()[..self.place.min(query.len())];
+        let lines = before.iter().filter(|byte| **byte == b'\n').count();
+        let line_start = before.iter().rposition(|byte| *byte == b'\n');
+        Annotation {
+            message: self.message,
+            line: lines + 1,
+            column: before.len() - line_start.map_or(0, |at| at + 1) + 1,
+        }
     }
 }
 
@@ -52,5 +144,25 @@ mod tests {
         assert_eq!(infos, ["PromQL info: same"]);
         assert_eq!(warnings.len(), MAX_TEXTS);
         assert_eq!(warnings[1], "PromQL warning: 1");
+    }
+
+    #[test]
+    fn a_place_is_a_line_and_a_column_in_bytes() {
+        let check = |query: &str, place: usize, expected: &str| {
+            let mut notes = Annotations::default();
+            notes.enter(&[0, place]);
+            notes.warn("odd");
+            notes.warn_of(1, "odd");
+            let (warnings, infos) = notes.located(query);
+            assert_eq!(
+                warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                [format!("PromQL warning: odd ({expected})")]
+            );
+            assert!(infos.is_empty());
+        };
+        check("quantile(2, x)", 9, "1:10");
+        check("quantile(\n  2, x)", 12, "2:3");
+        check("quantile(\n2, x)", 10, "2:1");
+        check("quantile without(\"é\") (2, x)", 24, "1:25");
     }
 }

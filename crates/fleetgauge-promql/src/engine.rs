@@ -51,6 +51,7 @@ use crate::selector::{Buffer, Reader};
 use crate::value::{MatrixSeries, Operand, Steps, Value, Vector, VectorSample, is_absent};
 use crate::window::Sample;
 
+pub use crate::annotation::Annotation;
 pub use config::EngineConfig;
 pub use error::{Bound, EvalError};
 
@@ -79,9 +80,9 @@ pub struct Evaluation {
     /// The answer.
     pub value: Value,
     /// What is probably wrong with the query or its data, as Prometheus says it.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Annotation>,
     /// What is worth a look, as Prometheus says it.
-    pub infos: Vec<String>,
+    pub infos: Vec<Annotation>,
     /// How many samples were looked at and computed.
     pub samples: usize,
 }
@@ -110,7 +111,7 @@ impl Engine {
         let steps = Steps::instant(at.as_millis());
         let mut evaluator = self.evaluator(data, &steps);
         let value = evaluator.instant(expression.root(), &steps)?;
-        Ok(evaluator.finish(value))
+        Ok(evaluator.finish(query, value))
     }
 
     /// Evaluates a query from `start` to `end`, both included, every `step`.
@@ -146,7 +147,7 @@ impl Engine {
             Operand::Vector(vector) => matrix(&vector, &steps),
             Operand::Text(_) => return Err(EvalError::execution("a string has no steps")),
         };
-        Ok(evaluator.finish(Value::Matrix(value)))
+        Ok(evaluator.finish(query, Value::Matrix(value)))
     }
 
     fn steps(&self, start: Timestamp, end: Timestamp, step: Duration) -> Result<Steps, EvalError> {
@@ -252,8 +253,8 @@ impl Evaluator<'_> {
         Ok(matrix)
     }
 
-    fn finish(self, value: Value) -> Evaluation {
-        let (warnings, infos) = self.notes.into_parts();
+    fn finish(self, query: &str, value: Value) -> Evaluation {
+        let (warnings, infos) = self.notes.located(query);
         Evaluation {
             value,
             warnings,

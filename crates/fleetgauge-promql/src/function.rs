@@ -62,7 +62,7 @@ pub(crate) struct RangeSpec {
     pub(crate) call: RangeFunction,
     /// Whether the metric name stays (`last_over_time`).
     pub(crate) keeps_name: bool,
-    /// Refuses scalar arguments; called once a step if there is a series at all.
+    /// Refuses scalar arguments; called where there are samples.
     pub(crate) check: Option<CheckParams>,
     /// Says what is odd about a metric of this name; called once for each series that got a value.
     pub(crate) remark: Option<fn(metric: &str, &mut Annotations)>,

@@ -82,14 +82,12 @@ fn check(op: AggregateOp, params: &[f64]) -> Result<(), EvalError> {
 /// others, so that `r` and `r - 1` together take each series once.
 fn by_ratio(ratios: &[f64], vector: &Vector, notes: &mut Annotations) -> Vector {
     let mut chosen = Vector::with_capacity(vector.width(), vector.len());
-    for &ratio in ratios {
-        if ratio.abs() > 1.0 && vector.len() > 0 {
-            notes.warn(format_args!(
-                "ratio value should be between -1 and 1, got {}, capping to {}",
-                GoFloat(ratio),
-                GoFloat(ratio.clamp(-1.0, 1.0))
-            ));
-        }
+    for ratio in super::beyond(ratios, -1.0, 1.0) {
+        notes.warn(format_args!(
+            "ratio value should be between -1 and 1, got {}, capping to {}",
+            GoFloat(ratio),
+            GoFloat(ratio.clamp(-1.0, 1.0))
+        ));
     }
     for (labels, row) in vector.rows() {
         let place = sample_hash::hash(labels) as f64 / u64::MAX as f64;

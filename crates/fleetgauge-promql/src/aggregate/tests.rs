@@ -135,15 +135,15 @@ fn quantiles_warn_of_what_none_can_be() {
     let warnings = |query: &str| {
         let at = fleetgauge_core::time::Timestamp::from_millis(0);
         let Evaluation { warnings, .. } = Engine::default().instant(&store, query, at).expect("a vector");
-        warnings
+        warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(
         warnings("quantile(2, x)"),
-        ["PromQL warning: quantile value should be between 0 and 1, got 2"]
+        ["PromQL warning: quantile value should be between 0 and 1, got 2 (1:10)"]
     );
     assert_eq!(
         warnings("limit_ratio(-3, x)"),
-        ["PromQL warning: ratio value should be between -1 and 1, got -3, capping to -1"]
+        ["PromQL warning: ratio value should be between -1 and 1, got -3, capping to -1 (1:13)"]
     );
     assert!(warnings("quantile(0.5, x)").is_empty());
 }

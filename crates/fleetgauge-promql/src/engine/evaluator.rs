@@ -70,6 +70,7 @@ impl Evaluator<'_> {
         };
         let vector = self.vector(&aggregate.expr, steps)?;
         let (budget, notes) = (&mut self.budget, &mut self.notes);
+        notes.enter(&[aggregate.place]);
         let result = aggregate::evaluate(aggregate.op, &aggregate.grouping, param, vector, budget, notes)?;
         Ok(Operand::Vector(result))
     }
@@ -164,6 +165,7 @@ impl Evaluator<'_> {
             (name, args) => {
                 let args = args.iter().map(|arg| self.evaluate(arg, steps));
                 let args = args.collect::<Result<Vec<_>, _>>()?;
+                self.notes.enter(&call.places);
                 let mut context = CallContext {
                     steps,
                     budget: &mut self.budget,
@@ -190,6 +192,7 @@ impl Evaluator<'_> {
             }
         }
         let ranges = ranges.ok_or_else(mismatch)?;
+        self.notes.enter(&call.places);
         let vector = range::evaluate(&spec, &ranges, &params, steps, &mut self.budget, &mut self.notes)?;
         Ok(Operand::Vector(vector))
     }

@@ -24,9 +24,6 @@ pub(super) fn evaluate(
             .map(|step| params.iter().map(|values| values[step]).collect())
             .collect(),
     };
-    if let (Some(check), true) = (spec.check, ranges.len() > 0) {
-        params_at.iter().try_for_each(|params| check(params))?;
-    }
     let mut result = Vector::with_capacity(steps.count, ranges.len());
     // Series that are the same without their names have other names.
     let mut names_differ = false;
@@ -64,6 +61,9 @@ pub(super) fn evaluate(
                 at: steps.at(step),
             };
             let params = params_at.get(step).map_or(&[][..], |params| params);
+            if let Some(check) = spec.check {
+                check(params)?;
+            }
             if let Some(value) = (spec.call)(&input, params, notes) {
                 row[step] = value;
                 found = true;

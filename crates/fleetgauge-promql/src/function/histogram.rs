@@ -29,13 +29,15 @@ struct Histogram {
 
 /// `histogram_quantile(q, vector)`: a row for each histogram, with a value at each step where it has buckets.
 pub(super) fn quantile(qs: &[f64], vector: &Vector, notes: &mut Annotations) -> Result<Vector, EvalError> {
-    qs.iter().for_each(|&q| warn_of_quantile(q, notes));
-    let histograms = group(vector, notes);
+    qs.iter().for_each(|&q| warn_of_quantile(q, 0, notes));
+    let histograms = group(vector, 1, notes);
     let mut result = Vector::with_capacity(vector.width(), histograms.len());
     let mut nameless = Projection::without_name();
     for histogram in &histograms {
         let row = result.push_absent(nameless.apply(&histogram.labels));
-        quantile_row(histogram, vector, |step| Some(qs[step]), row, notes);
+        if quantile_row(histogram, vector, |step| Some(qs[step]), row) {
+            remark_forced(histogram.labels.metric_name(), 1, notes);
+        }
     }
     finish(result)
 }
@@ -51,8 +53,10 @@ pub(super) fn quantiles(
     if label.is_empty() {
         return Err(EvalError::execution(format!("invalid label name {label:?}")));
     }
-    qs.iter().flatten().for_each(|&q| warn_of_quantile(q, notes));
-    let histograms = group(vector, notes);
+    for (arg, qs) in (2..).zip(qs) {
+        qs.iter().for_each(|&q| warn_of_quantile(q, arg, notes));
+    }
+    let histograms = group(vector, 0, notes);
     let mut result = Vector::new(vector.width());
     let mut nameless = Projection::without_name();
     for qs in qs {
@@ -66,7 +70,9 @@ pub(super) fn quantiles(
             for histogram in &histograms {
                 let labels = nameless.apply(&histogram.labels).with(label, &text);
                 let q_at = |step: usize| (of_step[step] == text).then_some(qs[step]);
-                quantile_row(histogram, vector, q_at, result.push_absent(labels), notes);
+                if quantile_row(histogram, vector, q_at, result.push_absent(labels)) {
+                    remark_forced(histogram.labels.metric_name(), 0, notes);
+                }
             }
         }
     }
@@ -81,7 +87,7 @@ pub(super) fn fraction(
     vector: &Vector,
     notes: &mut Annotations,
 ) -> Result<Vector, EvalError> {
-    let histograms = group(vector, notes);
+    let histograms = group(vector, 2, notes);
     let mut result = Vector::with_capacity(vector.width(), histograms.len());
     let mut nameless = Projection::without_name();
     for histogram in &histograms {
@@ -93,23 +99,20 @@ pub(super) fn fraction(
     finish(result)
 }
 
-/// The quantiles `q_at` the steps where there is one.
+/// The quantiles `q_at` the steps where there is one. Says whether buckets had to be repaired.
 fn quantile_row(
     histogram: &Histogram,
     vector: &Vector,
     q_at: impl Fn(usize) -> Option<f64>,
     row: &mut [f64],
-    notes: &mut Annotations,
-) {
+) -> bool {
     let mut was_forced = false;
     fill(histogram, vector, row, |step, buckets| {
         let quantile = bucket::quantile(q_at(step)?, buckets);
         was_forced |= quantile.was_forced;
         Some(quantile.value)
     });
-    if was_forced {
-        remark_forced(histogram.labels.metric_name(), notes);
-    }
+    was_forced
 }
 
 /// Computes each step where the histogram has a bucket from those that it has there, sorted by bound.
@@ -138,15 +141,16 @@ fn finish(mut result: Vector) -> Result<Vector, EvalError> {
     Ok(result)
 }
 
-/// The series by their labels without `le`; the metric name counts, so that two metrics are not mixed.
-fn group(vector: &Vector, notes: &mut Annotations) -> Vec<Histogram> {
+/// The series of the argument `arg` by their labels without `le`; the metric name counts, so that two metrics are
+/// not mixed.
+fn group(vector: &Vector, arg: usize, notes: &mut Annotations) -> Vec<Histogram> {
     let mut others = Projection::drop_exactly(&[Arc::from(BUCKET_LABEL)]);
     let mut known: HashTable<(u64, usize)> = HashTable::new();
     let mut histograms: Vec<Histogram> = Vec::new();
     for (series, labels) in vector.labels.iter().enumerate() {
         let bound = labels.get(BUCKET_LABEL).unwrap_or_default();
         let Some(upper_bound) = parse_float(bound) else {
-            warn_of_bound(bound, labels.metric_name(), notes);
+            warn_of_bound(bound, labels.metric_name(), arg, notes);
             continue;
         };
         let hash = others.hash(labels);
@@ -173,15 +177,15 @@ fn group(vector: &Vector, notes: &mut Annotations) -> Vec<Histogram> {
     histograms
 }
 
-fn warn_of_bound(bound: &str, metric: &str, notes: &mut Annotations) {
+fn warn_of_bound(bound: &str, metric: &str, arg: usize, notes: &mut Annotations) {
     let text = format!("bucket label \"le\" is missing or has a malformed value of {bound:?}");
-    notes.warn(for_metric(text, metric));
+    notes.warn_of(arg, for_metric(text, metric));
 }
 
-fn remark_forced(metric: &str, notes: &mut Annotations) {
+fn remark_forced(metric: &str, arg: usize, notes: &mut Annotations) {
     let text = "input to histogram_quantile needed to be fixed for monotonicity (see \
         https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
-    notes.info(for_metric(text.to_owned(), metric));
+    notes.info_of(arg, for_metric(text.to_owned(), metric));
 }
 
 fn for_metric(text: String, metric: &str) -> String {

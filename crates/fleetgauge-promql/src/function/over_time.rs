@@ -93,7 +93,7 @@ pub(super) fn quantile_over_time(
     notes: &mut Annotations,
 ) -> Option<f64> {
     let q = *params.first()?;
-    warn_of_quantile(q, notes);
+    warn_of_quantile(q, 0, notes);
     Some(quantile(q, &mut input.values.to_vec()))
 }
 

@@ -27,13 +27,11 @@ pub(crate) fn quantile(q: f64, values: &mut [f64]) -> f64 {
     low * (1.0 - weight) + high * weight
 }
 
-/// Warns of a quantile that no value can be.
-pub(crate) fn warn_of_quantile(q: f64, notes: &mut Annotations) {
+/// Warns of a quantile that no value can be; it is the argument `arg`.
+pub(crate) fn warn_of_quantile(q: f64, arg: usize, notes: &mut Annotations) {
     if !(0.0..=1.0).contains(&q) {
-        notes.warn(format_args!(
-            "quantile value should be between 0 and 1, got {}",
-            GoFloat(q)
-        ));
+        let text = format_args!("quantile value should be between 0 and 1, got {}", GoFloat(q));
+        notes.warn_of(arg, text);
     }
 }
 
@@ -81,7 +79,7 @@ mod tests {
     fn impossible_quantiles_are_warned_of() {
         let check = |q: f64, expected: &str| {
             let mut notes = Annotations::default();
-            warn_of_quantile(q, &mut notes);
+            warn_of_quantile(q, 0, &mut notes);
             let expected =
                 format!("PromQL warning: quantile value should be between 0 and 1, got {expected}");
             assert_eq!(notes.into_parts().0, [expected]);
@@ -94,7 +92,7 @@ mod tests {
         let mut notes = Annotations::default();
         [0.0, 0.5, 1.0]
             .iter()
-            .for_each(|&q| warn_of_quantile(q, &mut notes));
+            .for_each(|&q| warn_of_quantile(q, 0, &mut notes));
         assert!(notes.into_parts().0.is_empty());
     }
 

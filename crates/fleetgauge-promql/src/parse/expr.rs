@@ -73,12 +73,16 @@ pub(crate) enum At {
 pub(crate) struct Call {
     pub(crate) function: &'static Signature,
     pub(crate) args: Vec<Expr>,
+    /// Where each argument begins. *Unit*: bytes.
+    pub(crate) places: Vec<usize>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Aggregate {
     pub(crate) op: AggregateOp,
     pub(crate) param: Option<Expr>,
+    /// Where the first argument begins: the parameter, if there is one. *Unit*: bytes.
+    pub(crate) place: usize,
     pub(crate) expr: Expr,
     pub(crate) grouping: Grouping,
 }

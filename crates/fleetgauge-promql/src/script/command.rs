@@ -99,7 +99,7 @@ impl Patterns {
 impl Pattern {
     fn matches(&self, message: &str) -> bool {
         match self {
-            Self::Text(text) => text == message || text == without_position(message),
+            Self::Text(text) => text == message,
             Self::Regex(regex) => regex.is_match(message),
         }
     }
@@ -133,30 +133,5 @@ impl Grid {
             0 => (after == 0).then_some(0),
             step => after.is_multiple_of(step).then(|| (after / step) as usize),
         }
-    }
-}
-
-/// Prometheus's API puts the place in the query behind a message, `… (1:7)`; its scripts leave it out.
-fn without_position(message: &str) -> &str {
-    let stripped = message.strip_suffix(')').and_then(|rest| {
-        let (text, place) = rest.rsplit_once(" (")?;
-        let (line, column) = place.split_once(':')?;
-        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        (is_number(line) && is_number(column)).then_some(text)
-    });
-    stripped.unwrap_or(message)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_is_the_same_with_its_place() {
-        let check = |message, expected| assert_eq!(without_position(message), expected, "{message}");
-        check("bad quantile (1:15)", "bad quantile");
-        check("bad quantile", "bad quantile");
-        check("bad (1:x)", "bad (1:x)");
-        check("(1:2)", "(1:2)");
     }
 }

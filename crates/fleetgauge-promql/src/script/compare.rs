@@ -4,7 +4,7 @@ use fleetgauge_core::time::Timestamp;
 
 use super::command::{Eval, Expected, ExpectedSeries, Grid, Patterns, When};
 use super::show::number;
-use crate::engine::{EvalError, Evaluation};
+use crate::engine::{Annotation, EvalError, Evaluation};
 use crate::label::LabelSet;
 use crate::value::{MatrixSeries, Value, VectorSample};
 use crate::window::Sample;
@@ -30,18 +30,24 @@ pub(super) fn outcome(eval: &Eval, outcome: &Result<Evaluation, EvalError>, tole
                 When::At(_) => value(expected, &evaluation.value, tolerance),
                 When::Range(grid) => range(expected, grid, &evaluation.value, tolerance),
             };
-            let (warnings, infos) = (&evaluation.warnings, &evaluation.infos);
+            let (warnings, infos) = (messages(&evaluation.warnings), messages(&evaluation.infos));
             notes(
                 &expected.warn,
                 expected.no_warn,
-                warnings,
+                &warnings,
                 "warning",
                 &mut differences,
             );
-            notes(&expected.info, expected.no_info, infos, "info", &mut differences);
+            notes(&expected.info, expected.no_info, &infos, "info", &mut differences);
             differences
         }
     }
+}
+
+/// Without places, as in Prometheus's scripts.
+fn messages(annotations: &[Annotation]) -> Vec<String> {
+    let messages = annotations.iter().map(|one| one.message().to_owned());
+    messages.collect()
 }
 
 /// Compares warnings or infos. Those that nothing is said about are not looked at.

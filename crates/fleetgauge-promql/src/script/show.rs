@@ -65,11 +65,11 @@ pub(super) fn outcome(outcome: &Result<Evaluation, EvalError>, when: When) -> Ve
             let warnings = evaluation
                 .warnings
                 .iter()
-                .map(|text| format!("expect warn msg: {text}"));
+                .map(|warning| format!("expect warn msg: {}", warning.message()));
             let infos = evaluation
                 .infos
                 .iter()
-                .map(|text| format!("expect info msg: {text}"));
+                .map(|info| format!("expect info msg: {}", info.message()));
             warnings
                 .chain(infos)
                 .chain(value(&evaluation.value, when))

@@ -67,10 +67,10 @@ fn answer(evaluation: Evaluation) -> Result<AnswerBuilder, FetchError> {
         }
     }
     for warning in &evaluation.warnings {
-        answer.warning(warning);
+        answer.warning(&warning.to_string());
     }
     for info in &evaluation.infos {
-        answer.info(info);
+        answer.info(&info.to_string());
     }
     Ok(answer)
 }

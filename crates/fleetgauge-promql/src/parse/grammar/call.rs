@@ -35,10 +35,16 @@ impl Parser<'_> {
             };
             self.at += 1;
             let (args, height) = self.arguments(function.name == "info")?;
+            let places = args.iter().map(|arg| arg.start).collect();
             let args =
                 check::call(function, args).map_err(|(at, why)| self.error(at.unwrap_or(start), why))?;
             self.count_operation(start)?;
-            return Ok(Node::new(Expr::Call(Call { function, args }), start, height + 1));
+            let call = Call {
+                function,
+                args,
+                places,
+            };
+            return Ok(Node::new(Expr::Call(call), start, height + 1));
         }
         if is_one_of(word, &NO_METRICS) {
             return Err(self.unexpected(""));
@@ -58,12 +64,14 @@ impl Parser<'_> {
         if grouping.is_none() {
             grouping = self.grouping()?;
         }
+        let place = args.first().map_or(start, |arg| arg.start);
         let (param, expr) =
             check::aggregate(op, args).map_err(|(at, why)| self.error(at.unwrap_or(start), why))?;
         self.count_operation(start)?;
         let aggregate = Aggregate {
             op,
             param,
+            place,
             expr,
             grouping: grouping.unwrap_or_default(),
         };
