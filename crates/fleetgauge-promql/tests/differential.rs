@@ -12,9 +12,11 @@
 //!     cargo test --release -p fleetgauge-promql --test differential -- --nocapture
 //! ```
 //!
-//! The oracle is Debian's Prometheus 2.42. Where it and Prometheus 3 differ we do as 3 does, and what would
-//! show it is kept out: see `differential/data.rs` for the series and `differential/generate.rs` for the
-//! expressions.
+//! There are two oracles. Debian's Prometheus 2.42 is always there; where it and Prometheus 3 differ we do as 3
+//! does, and what would show it is kept out: see `differential/data.rs` for the series and
+//! `differential/generate.rs` for the expressions. Prometheus 3 itself is asked where the environment says where it
+//! is (`FLEETGAUGE_PROMETHEUS_3`, `FLEETGAUGE_PROMTOOL_3`), which the test command does where it can get it; of its
+//! answers, warnings and infos are compared as well, with their places, and the order of what is sorted.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "differential/compare.rs"]
@@ -27,10 +29,14 @@ mod expr;
 mod generate;
 #[path = "differential/oracle.rs"]
 mod oracle;
+#[path = "support/prometheus_3.rs"]
+mod prometheus_3;
 #[path = "differential/random.rs"]
 mod random;
 #[path = "differential/shrink.rs"]
 mod shrink;
+#[path = "differential/version.rs"]
+mod version;
 
 use std::fmt::Write as _;
 
@@ -39,8 +45,10 @@ use fleetgauge_promql::store::MemoryStore;
 
 use data::Series;
 use expr::{Expr, Kind};
-use oracle::{Answer, Oracle, When};
+use generate::{Choices, time};
+use oracle::{Answer, Oracle, Programs, When};
 use random::Random;
+use version::Version;
 
 /// How many expressions, where nothing else is asked for.
 const DEFAULT_COUNT: usize = 20_000;
@@ -51,7 +59,14 @@ const PER_DATA: usize = 10_000;
 /// The first failures tell most.
 const MAX_FAILURES: usize = 5;
 
+/// What is asked.
+struct Asked {
+    version: Version,
+    programs: Programs,
+}
+
 struct Pair {
+    version: Version,
     oracle: Oracle,
     engine: Engine,
     store: MemoryStore,
@@ -64,14 +79,17 @@ struct Counts {
     answered: usize,
     empty: usize,
     refused: usize,
+    /// Of those that were answered, with a warning or an info.
+    remarked: usize,
 }
 
 // === impl Pair ===
 
 impl Pair {
-    fn new(series: &[Series]) -> Self {
+    fn new(asked: &Asked, series: &[Series]) -> Self {
         Self {
-            oracle: Oracle::start(series),
+            version: asked.version,
+            oracle: Oracle::start(&asked.programs, series),
             engine: Engine::new(EngineConfig::default()),
             store: data::store(series),
         }
@@ -86,12 +104,20 @@ impl Pair {
         let ours = compare::ours(&self.engine, &self.store, &new, when);
         let difference = match (&theirs, ours) {
             (Err(_), Err(_)) => None,
-            (Ok(_), Err(error)) if is_known(expr, &error.to_string()) => None,
+            (Err(_), Ok(_)) if self.version == Version::V3 && is_beyond(expr, when) => None,
+            (Ok(_), Err(error)) if is_known(self.version, expr, &error.to_string()) => None,
             (Ok(_), Err(error)) => Some(format!("Prometheus answers, we refuse: {error}")),
             (Err(error), Ok(_)) => Some(format!("we answer, Prometheus refuses: {error}")),
             (Ok(theirs), Ok(ours)) => {
                 let scale = || compare::scale(&self.engine, &self.store, expr, when);
-                compare::difference(expr, theirs, &ours, scale)
+                let difference = compare::difference(expr, theirs, &ours, scale);
+                match self.version {
+                    Version::V2 => difference,
+                    Version::V3 if expr.walk().into_iter().any(Expr::is_mistaken) => None,
+                    Version::V3 => difference
+                        .or_else(|| compare::order(expr, theirs, &ours))
+                        .or_else(|| compare::notes(theirs, &ours)),
+                }
             }
         };
         (theirs, difference)
@@ -102,9 +128,17 @@ impl Pair {
     }
 }
 
-/// Where 2.42 answers and 3 refuses. `label_replace` and `label_join` make label sets for all steps at once
-/// in 3, so that two series that become one are refused, also if they never meet at a step.
-fn is_known(expr: &Expr, error: &str) -> bool {
+/// Where the oracle answers and what came after it refuses.
+///
+/// 2.42: `label_replace` and `label_join` make label sets for all steps at once in 3, so that two series that
+/// become one are refused, also if they never meet at a step.
+///
+/// 3.5: what is no number of series is refused only where there is a series; later it is always.
+fn is_known(version: Version, expr: &Expr, error: &str) -> bool {
+    if version == Version::V3 {
+        let errors = ["Parameter value is NaN", "Ratio value is NaN", "flows int64"];
+        return errors.iter().any(|known| error.contains(known));
+    }
     let relabels = |part: &&Expr| {
         matches!(
             part,
@@ -117,6 +151,15 @@ fn is_known(expr: &Expr, error: &str) -> bool {
     error == "vector cannot contain metrics with the same labelset" && expr.walk().iter().any(relabels)
 }
 
+/// In range queries, and in subqueries, 3.5 evaluates what is inside a subquery with `@` at as many steps more as
+/// those have, and refuses what it finds there.
+fn is_beyond(expr: &Expr, when: When) -> bool {
+    let is_range = matches!(when, When::Range(..));
+    let parts = expr.walk();
+    is_range && parts.iter().any(|part| part.is_held_subquery())
+        || parts.iter().any(|part| part.is_mistaken())
+}
+
 fn number(variable: &str, default: usize) -> usize {
     match std::env::var(variable) {
         Ok(text) => text
@@ -126,12 +169,7 @@ fn number(variable: &str, default: usize) -> usize {
     }
 }
 
-/// Half a second after a whole one.
-fn time(random: &mut Random) -> i64 {
-    random.below((data::LENGTH / 1000) as usize + 300) as i64 * 1000 + 500
-}
-
-fn when(random: &mut Random) -> When {
+fn when(random: &mut Choices<'_>) -> When {
     if random.chance(50) {
         return When::At(time(random));
     }
@@ -163,7 +201,7 @@ fn script(expr: &Expr, series: &[Series], when: When, theirs: &Result<Answer, St
             let _ = writeln!(text, "  # {error}\n  expect fail");
         }
         Ok(answer) => {
-            for (labels, samples) in answer {
+            for (labels, samples) in &answer.series {
                 let values = (0..count).map(|index| match samples.get(&(start + index * step)) {
                     Some(value) => format!(" {value}"),
                     None => " _".to_owned(),
@@ -176,11 +214,11 @@ fn script(expr: &Expr, series: &[Series], when: When, theirs: &Result<Answer, St
 }
 
 /// Makes a failure small and tells it.
-fn report(pair: &mut Pair, series: &[Series], expr: Expr, when: When) -> String {
+fn report(asked: &Asked, pair: &mut Pair, series: &[Series], expr: Expr, when: When) -> String {
     let original = expr.print(data::START);
     let expr = shrink::expression(expr, |simpler| pair.differs(simpler, when));
-    let few = shrink::series(&expr, series, |few| Pair::new(few).differs(&expr, when));
-    let (theirs, difference) = Pair::new(&few).compare(&expr, when);
+    let few = shrink::series(&expr, series, |few| Pair::new(asked, few).differs(&expr, when));
+    let (theirs, difference) = Pair::new(asked, &few).compare(&expr, when);
     format!(
         "--- {}\n{}\n{}\nshrunk from: {original} at {when:?}\n",
         expr.print(0),
@@ -190,15 +228,47 @@ fn report(pair: &mut Pair, series: &[Series], expr: Expr, when: When) -> String 
 }
 
 #[test]
-fn prometheus_and_we_give_the_same_answers() {
+fn prometheus_2_42_and_we_give_the_same_answers() {
+    compare_with(&Asked {
+        version: Version::V2,
+        programs: Programs {
+            prometheus: "prometheus".into(),
+            promtool: "promtool".into(),
+            flags: Vec::new(),
+        },
+    });
+}
+
+#[test]
+fn prometheus_3_and_we_give_the_same_answers() {
+    let programs = [
+        prometheus_3::program("FLEETGAUGE_PROMETHEUS_3"),
+        prometheus_3::program("FLEETGAUGE_PROMTOOL_3"),
+    ];
+    let [Some(prometheus), Some(promtool)] = programs else {
+        return;
+    };
+    compare_with(&Asked {
+        version: Version::V3,
+        programs: Programs {
+            prometheus,
+            promtool,
+            flags: vec!["--enable-feature=promql-experimental-functions"],
+        },
+    });
+}
+
+fn compare_with(asked: &Asked) {
+    let version = asked.version;
     let count = number("FLEETGAUGE_DIFFERENTIAL", DEFAULT_COUNT);
     let seed = number("FLEETGAUGE_DIFFERENTIAL_SEED", 1) as u64;
     let mut random = Random::new(seed);
     let mut counts = Counts::default();
     let mut failures = Vec::new();
     while counts.asked < count && failures.len() < MAX_FAILURES {
-        let series = data::generate(&mut random);
-        let mut pair = Pair::new(&series);
+        let series = data::generate(&mut random, version);
+        let mut pair = Pair::new(asked, &series);
+        let mut random = Choices::new(&mut random, version);
         for _ in 0..PER_DATA.min(count - counts.asked) {
             let expr = generate::expression(&mut random);
             let mut when = when(&mut random);
@@ -209,25 +279,29 @@ fn prometheus_and_we_give_the_same_answers() {
             counts.asked += 1;
             let (theirs, difference) = pair.compare(&expr, when);
             match &theirs {
-                Ok(answer) if answer.is_empty() => counts.empty += 1,
+                Ok(answer) if answer.series.is_empty() => counts.empty += 1,
                 Ok(_) => counts.answered += 1,
                 Err(_) => counts.refused += 1,
             }
+            counts.remarked += usize::from(theirs.is_ok_and(|answer| !answer.notes.is_empty()));
             if difference.is_some() {
-                failures.push(report(&mut pair, &series, expr, when));
+                failures.push(report(asked, &mut pair, &series, expr, when));
                 if failures.len() == MAX_FAILURES {
                     break;
                 }
             }
         }
     }
-    println!("seed {seed}: {counts:?}");
+    println!("{version:?}, seed {seed}: {counts:?}");
     assert!(
         failures.is_empty(),
-        "seed {seed}: {counts:?}\n{}",
+        "{version:?}, seed {seed}: {counts:?}\n{}",
         failures.join("\n")
     );
     // Two that refuse everything, or know of nothing, agree too easily.
     assert!(counts.answered * 2 > counts.asked, "{counts:?}");
     assert!(counts.refused * 50 > counts.asked, "{counts:?}");
+    if version == Version::V3 {
+        assert!(counts.remarked * 50 > counts.asked, "{counts:?}");
+    }
 }

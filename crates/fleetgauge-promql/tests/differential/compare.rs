@@ -29,29 +29,32 @@ pub(crate) fn ours(
         }
     };
     let millis = |at: Timestamp| at.as_millis() - data::START;
-    Ok(match evaluation?.value {
+    let evaluation = evaluation?;
+    let mut answer = Answer::default();
+    let notes = evaluation.warnings.iter().chain(&evaluation.infos);
+    answer.notes.extend(notes.map(ToString::to_string));
+    match evaluation.value {
         Value::Scalar(sample) => {
             let samples = [(millis(sample.timestamp), sample.value)].into();
-            [("scalar".to_owned(), samples)].into()
+            answer.push("scalar".to_owned(), samples);
         }
-        Value::Text { text, .. } => [(format!("string {text:?}"), [].into())].into(),
-        Value::Vector(all) => all
-            .into_iter()
-            .map(|one| {
+        Value::Text { text, .. } => answer.push(format!("string {text:?}"), [].into()),
+        Value::Vector(all) => {
+            for one in all {
                 let samples = [(millis(one.sample.timestamp), one.sample.value)].into();
-                (key(one.labels.iter()), samples)
-            })
-            .collect(),
-        Value::Matrix(all) => all
-            .into_iter()
-            .map(|series| {
+                answer.push(key(one.labels.iter()), samples);
+            }
+        }
+        Value::Matrix(all) => {
+            for series in all {
                 let samples = series.samples.iter();
                 let samples = samples.map(|s| (millis(s.timestamp), s.value)).collect();
-                (key(series.labels.iter()), samples)
-            })
-            .collect(),
+                answer.push(key(series.labels.iter()), samples);
+            }
+        }
         other => panic!("{other:?} has no comparison"),
-    })
+    }
+    Ok(answer)
 }
 
 /// The first difference.
@@ -62,8 +65,8 @@ pub(crate) fn difference(
     scale: impl Fn() -> f64,
 ) -> Option<String> {
     let level = expr.level().unwrap_or(Level::Close);
-    for (labels, expected) in theirs {
-        let Some(got) = ours.get(labels) else {
+    for (labels, expected) in &theirs.series {
+        let Some(got) = ours.series.get(labels) else {
             return Some(format!("we lack {labels}"));
         };
         for (at, expected) in expected {
@@ -92,8 +95,100 @@ pub(crate) fn difference(
             ));
         }
     }
-    let mut more = ours.keys().filter(|labels| !theirs.contains_key(*labels));
+    let mut more = ours
+        .series
+        .keys()
+        .filter(|labels| !theirs.series.contains_key(*labels));
     more.next().map(|labels| format!("Prometheus lacks {labels}"))
+}
+
+/// Whether the series of an instant query come in the same order, where it has one.
+pub(crate) fn order(expr: &Expr, theirs: &Answer, ours: &Answer) -> Option<String> {
+    let by_labels = match expr {
+        Expr::Call { name, args } if name.starts_with("sort_by_label") => {
+            // A label that is empty has no place among the others in 3.5.
+            let mut names = args.iter().filter_map(|arg| match arg {
+                Expr::Text(name) => Some(format!("{name}=\"")),
+                _ => None,
+            });
+            if !names.all(|name| theirs.order.iter().all(|labels| labels.contains(&name))) {
+                return None;
+            }
+            true
+        }
+        Expr::Call {
+            name: "sort" | "sort_desc",
+            ..
+        } => false,
+        Expr::Aggregate {
+            op: "topk" | "bottomk",
+            ..
+        } => false,
+        _ => return None,
+    };
+    // What is equal by its value has no order.
+    let values = |answer: &Answer| -> Vec<String> {
+        let samples = answer
+            .order
+            .iter()
+            .filter_map(|labels| answer.series[labels].values().next());
+        samples.map(|value| (value + 0.0).to_string()).collect()
+    };
+    let is_same = match by_labels {
+        true => theirs.order == ours.order,
+        false if expr.level() == Some(Level::Close) => true,
+        false => values(theirs) == values(ours),
+    };
+    (!is_same).then(|| {
+        format!(
+            "Prometheus has the order {:?}, we have {:?}",
+            theirs.order, ours.order
+        )
+    })
+}
+
+/// Whether the same is remarked on. Prometheus shows ten warnings and ten infos, whichever.
+pub(crate) fn notes(theirs: &Answer, ours: &Answer) -> Option<String> {
+    let is_omission = |note: &&String| note.ends_with(" annotations omitted");
+    let shown = theirs.notes.iter().filter(|note| !is_omission(note));
+    let mut lacking = shown.filter(|note| !ours.notes.iter().any(|own| is_same_note(note, own)));
+    if let Some(note) = lacking.next() {
+        return Some(format!("Prometheus says {note:?}, we say {:?}", ours.notes));
+    }
+    let has_all = !theirs.notes.iter().any(|note| is_omission(&note));
+    let mut more = ours.notes.iter();
+    let more = more.find(|own| has_all && !theirs.notes.iter().any(|note| is_same_note(note, own)));
+    more.map(|note| format!("we say {note:?}, Prometheus says {:?}", theirs.notes))
+}
+
+/// The same text, in which numbers that were computed may differ in their last digits.
+fn is_close(theirs: &str, ours: &str) -> bool {
+    let parts = |text: &str| {
+        let (text, rest) = text.split_once(", got ")?;
+        let (number, rest) = rest.split_once(", ").unwrap_or((rest, ""));
+        Some((text.to_owned(), number.parse::<f64>().ok()?, rest.to_owned()))
+    };
+    let is_near = |a: f64, b: f64| (a - b).abs() <= TOLERANCE * a.abs().max(b.abs());
+    let same = || {
+        let ((text, number, rest), (our_text, our_number, our_rest)) = (parts(theirs)?, parts(ours)?);
+        Some(text == our_text && is_near(number, our_number) && rest == our_rest)
+    };
+    theirs == ours || same().unwrap_or_default()
+}
+
+/// But for what 3.5 forgets: where a subquery begins, for which it has the beginning of the query; and the name of
+/// a histogram behind the first step.
+fn is_same_note(theirs: &str, ours: &str) -> bool {
+    let (Some((their_text, their_place)), Some((text, place))) =
+        (theirs.rsplit_once(" ("), ours.rsplit_once(" ("))
+    else {
+        return false;
+    };
+    let is_forgotten = their_text.contains("might not be a counter") && their_place == "1:1)";
+    let named = text.split_once(" for metric name ");
+    let is_nameless =
+        their_text.contains("fixed for monotonicity") && named.is_some_and(|(text, _)| text == their_text);
+    (is_close(their_text, text) || is_nameless) && (their_place == place || is_forgotten)
 }
 
 /// The largest number that occurs on the way to the answer.
@@ -106,7 +201,7 @@ pub(crate) fn scale(engine: &Engine, data: &dyn Queryable, expr: &Expr, when: Wh
     });
     let answers = queries.filter_map(|query| ours(engine, data, &query, when).ok());
     let numbers = answers.flat_map(|answer| {
-        let samples = answer.into_values().flatten();
+        let samples = answer.series.into_values().flatten();
         samples.map(|(_, value)| value.abs()).collect::<Vec<_>>()
     });
     numbers.filter(|value| value.is_finite()).fold(0.0, f64::max)

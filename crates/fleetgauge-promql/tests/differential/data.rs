@@ -1,6 +1,7 @@
 //! The series that both evaluate over.
 //!
-//! Three things keep Prometheus 2.42 and 3 from differing where both are right:
+//! For Prometheus 3 samples lie on the borders of ranges, counters begin at zero, buckets are broken, and names
+//! and values have any characters. Three things keep Prometheus 2.42 and 3 from differing where both are right:
 //! - Samples are taken a quarter of a second after a whole second, queries ask at half a second, and
 //!   ranges, offsets and steps are whole seconds: no sample is ever on the border of an interval, which 2.x
 //!   includes and 3.x does not.
@@ -21,6 +22,7 @@ use fleetgauge_promql::window::Sample;
 use fleetgauge_testkit::OpenMetrics;
 
 use crate::random::Random;
+use crate::version::Version;
 
 /// What all times are relative to: a whole hour, so that the steps of subqueries lie the same in a script,
 /// which begins at 0. All data is in one block of two hours, where series are sorted.
@@ -40,7 +42,58 @@ pub(crate) struct Series {
 const JOBS: [&str; 2] = ["a", "b"];
 const INSTANCES: [&str; 3] = ["0", "1", "2"];
 
-pub(crate) fn generate(random: &mut Random) -> Vec<Series> {
+pub(crate) fn generate(random: &mut Random, version: Version) -> Vec<Series> {
+    let mut all = generate_for_both(random);
+    if version == Version::V3 {
+        generate_for_3(random, &mut all);
+        for series in &mut all {
+            // Mostly on whole seconds, where ranges begin and end, or a millisecond beside them.
+            let shift = random.pick(&[250, 250, 250, 0, 249, 251]);
+            series.samples.iter_mut().for_each(|(at, _)| *at -= shift);
+            series.samples.retain(|(at, _)| *at >= 0);
+        }
+    }
+    all
+}
+
+/// What 2.42 would answer otherwise.
+fn generate_for_3(random: &mut Random, all: &mut Vec<Series>) {
+    const WORDS: [&str; 9] = ["7", "x\ny", "é", "٣", "K", "k", "ab", "10", "x\"\\"];
+    // But NaN, which in 3.5 is equal to all.
+    const ODD_BOUNDS: [&str; 7] = ["0.1", "5e-1", "1.0", "2.5", "2.5", "+Inf", "Inf"];
+    for job in JOBS {
+        for instance in INSTANCES {
+            let labels = [("job", job), ("inst", instance)];
+            all.push(series("near_total", &labels, near_zero(random)));
+            all.push(series("rough", &labels, rough(random)));
+            all.push(series("few", &labels, few(random)));
+            let dotted = [
+                ("job", job),
+                ("inst", instance),
+                ("a.b", if instance == "0" { "x" } else { "y" }),
+            ];
+            all.push(series("dot.ted", &dotted, gauge(random, 0.0)));
+        }
+        for (index, bound) in ODD_BOUNDS.into_iter().enumerate() {
+            // The one that is written twice is told apart by another label.
+            let labels = [
+                ("job", job),
+                ("le", bound),
+                ("twin", if index == 4 { "2" } else { "" }),
+            ];
+            if !random.chance(15) {
+                all.push(series("odd_bucket", &labels, few(random)));
+            }
+        }
+    }
+    all.push(series("odd_bucket", &[("job", "a"), ("le", "big")], few(random)));
+    all.push(series("odd_bucket", &[("job", "a")], few(random)));
+    for word in WORDS {
+        all.push(series("words", &[("word", word), ("job", "a")], few(random)));
+    }
+}
+
+fn generate_for_both(random: &mut Random) -> Vec<Series> {
     let mut all = Vec::new();
     let mut index = 0.0;
     for job in JOBS {
@@ -121,6 +174,42 @@ fn gauge(random: &mut Random, own: f64) -> Vec<(i64, f64)> {
         .into_iter()
         .map(|at| (at, random.below(33) as f64 - 16.0 + own))
         .collect()
+}
+
+/// From zero on, and again and again.
+fn near_zero(random: &mut Random) -> Vec<(i64, f64)> {
+    let mut value = 0.0;
+    let times: Vec<_> = times(random).collect();
+    let step = |at: i64| {
+        value = match random.below(10) {
+            0 => 0.0,
+            1 => random.below(8) as f64 / 4.0,
+            2..=4 => value,
+            _ => value + random.below(40) as f64 / 4.0,
+        };
+        (at, value)
+    };
+    times.into_iter().map(step).collect()
+}
+
+/// Numbers that are not exact in binary, far apart, and beyond what sums can hold.
+fn rough(random: &mut Random) -> Vec<(i64, f64)> {
+    const VALUES: [f64; 12] = [
+        0.1, 0.2, 0.3, -0.1, 1e100, -1e100, 1e16, -0.0, 1.7e308, 1e-300, 3.0, 1e-9,
+    ];
+    let is_tame = random.chance(60);
+    let times: Vec<_> = times(random).collect();
+    let step = |at: i64| match is_tame {
+        true => (at, random.below(1000) as f64 / 10.0),
+        false => (at, random.pick(&VALUES)),
+    };
+    times.into_iter().map(step).collect()
+}
+
+/// Small whole numbers, which are often the same.
+fn few(random: &mut Random) -> Vec<(i64, f64)> {
+    let times: Vec<_> = times(random).collect();
+    times.into_iter().map(|at| (at, random.below(5) as f64)).collect()
 }
 
 /// Few values, so that they often repeat, and those that are no numbers.
@@ -204,17 +293,22 @@ pub(crate) fn store(all: &[Series]) -> MemoryStore {
 
 /// As the `load` of a script.
 pub(crate) fn script(all: &[Series]) -> String {
-    let mut text = "load 250ms\n".to_owned();
+    let divides = |step: &i64| {
+        let mut times = all.iter().flat_map(|series| &series.samples);
+        times.all(|(at, _)| at % step == 0)
+    };
+    let step = [1000, 250, 1].into_iter().find(divides).unwrap_or(1);
+    let mut text = format!("load {step}ms\n");
     for series in all {
         let labels: Vec<_> = series
             .labels
             .iter()
-            .map(|(name, value)| format!("{name}={value:?}"))
+            .map(|(name, value)| format!("{name:?}={value:?}"))
             .collect();
-        let _ = write!(text, "  {}{{{}}}", series.name, labels.join(","));
+        let _ = write!(text, "  {{{:?},{}}}", series.name, labels.join(","));
         let mut next = 0;
         for (at, value) in &series.samples {
-            let index = at / 250;
+            let index = at / step;
             if index > next {
                 let _ = write!(text, " _x{}", index - next);
             }

@@ -60,6 +60,8 @@ pub(crate) struct Binary {
     pub(crate) matching: String,
     /// Whether the operands stand in parentheses.
     pub(crate) parens: bool,
+    /// Whether `+ 0` follows: 2.42 keeps the metric's name for `atan2`, and the sum drops it.
+    pub(crate) adds_zero: bool,
     pub(crate) left: Expr,
     pub(crate) right: Expr,
 }
@@ -161,8 +163,18 @@ impl Expr {
         let least = children.iter().copied().min().unwrap_or(Summable);
         let needs = |need: Level, gives: Level| (least >= need).then_some(gives);
         match self {
+            // 3.5 evaluates it once, with the parameter of the first step; and what a parameter holds by `@` moves
+            // along with the steps.
+            Self::Aggregate { args, .. }
+                if args.len() == 2 && args[0].varies() && (args[0].has_at() || args[1].is_held()) =>
+            {
+                None
+            }
             // No multiples of 1/64.
-            Self::Number("1e-3" | "0.1" | "0.95") => Some(Exact),
+            Self::Number("1e-3" | "0.1" | "0.95" | "5ms" | "1e-9") => Some(Exact),
+            Self::Selector(selector) | Self::Range { selector, .. } if selector.name == "rough" => {
+                Some(Exact)
+            }
             Self::Number(_) | Self::Text(_) | Self::Selector(_) | Self::Range { .. } => Some(Summable),
             Self::Subquery { .. } | Self::Unary(_) => Some(least),
             Self::Binary(binary) => match binary.op {
@@ -182,28 +194,86 @@ impl Expr {
                 "count_values" => needs(Exact, Summable),
                 "min" | "max" => Some(least),
                 "topk" | "bottomk" => needs(Exact, least),
+                "limitk" | "limit_ratio" => Some(least),
+                "stddev" | "stdvar" => needs(Exact, Close),
                 _ => Some(Close),
             },
             Self::Call { name, .. } => match *name {
                 "abs" | "clamp" | "clamp_min" | "clamp_max" | "scalar" | "vector" | "sort" | "sort_desc"
-                | "label_replace" | "label_join" | "last_over_time" | "min_over_time" | "max_over_time" => {
-                    Some(least)
-                }
+                | "sort_by_label" | "sort_by_label_desc" | "label_replace" | "label_join"
+                | "last_over_time" | "min_over_time" | "max_over_time" => Some(least),
                 "time" => Some(Summable),
                 "pi" => Some(Exact),
-                "timestamp" | "absent" | "absent_over_time" | "count_over_time" | "present_over_time" => {
-                    Some(Summable)
-                }
+                "timestamp"
+                | "absent"
+                | "absent_over_time"
+                | "count_over_time"
+                | "present_over_time"
+                | "ts_of_last_over_time" => Some(Summable),
+                "ts_of_min_over_time" | "ts_of_max_over_time" => needs(Exact, Summable),
                 "sum_over_time" => Some(if least == Summable { Summable } else { Close }),
                 "ceil" | "floor" | "idelta" => needs(Exact, least),
                 "round" | "sqrt" | "irate" => needs(Exact, Exact),
                 "sgn" | "changes" | "resets" => needs(Exact, Summable),
                 name if CALENDAR.contains(&name) => needs(Exact, Summable),
-                "avg_over_time" | "stddev_over_time" | "stdvar_over_time" | "quantile_over_time" => {
-                    Some(Close)
-                }
+                "avg_over_time" | "stdvar_over_time" | "quantile_over_time" | "mad_over_time" => Some(Close),
+                "stddev_over_time" => needs(Exact, Close),
                 _ => needs(Exact, Close),
             },
+        }
+    }
+
+    fn varies(&self) -> bool {
+        !matches!(self, Self::Number(_) | Self::Text(_))
+    }
+
+    fn has_at(&self) -> bool {
+        self.walk().into_iter().any(|part| match part {
+            Self::Selector(selector) | Self::Range { selector, .. } => selector.modifiers.at.is_some(),
+            Self::Subquery { modifiers, .. } => modifiers.at.is_some(),
+            _ => false,
+        })
+    }
+
+    pub(crate) fn is_held_subquery(&self) -> bool {
+        matches!(self, Self::Subquery { modifiers, .. } if modifiers.at.is_some())
+    }
+
+    /// Whether 3.5 does not give what it says that this is.
+    ///
+    /// In a subquery, what a subquery with `@` has inside is shifted, even if it has an `@` of its own.
+    pub(crate) fn is_mistaken(&self) -> bool {
+        let is_subquery = matches!(self, Self::Subquery { .. });
+        is_subquery && self.walk().into_iter().skip(1).any(Self::is_held_subquery)
+            || self.is_absent_of_reordered()
+    }
+
+    /// `absent` gives the labels that are matched once by `=`, and of several matchers of a label the order counts;
+    /// in 3.5 the storage puts negative ones behind.
+    fn is_absent_of_reordered(&self) -> bool {
+        let Self::Call { name, args } = self else {
+            return false;
+        };
+        let (Self::Selector(selector) | Self::Range { selector, .. }) = &args.first().unwrap_or(self) else {
+            return false;
+        };
+        let name_of = |matcher: &str| {
+            matcher
+                .split(['=', '!'])
+                .next()
+                .map(|name| name.replace(['"', '\''], ""))
+        };
+        let matchers = || selector.matchers.iter().map(|matcher| name_of(matcher));
+        name.starts_with("absent")
+            && matchers().any(|one| matchers().filter(|other| *other == one).count() > 1)
+    }
+
+    /// Whether `@` makes it the same at every step.
+    fn is_held(&self) -> bool {
+        match self {
+            Self::Selector(selector) | Self::Range { selector, .. } => selector.modifiers.at.is_some(),
+            Self::Subquery { modifiers, .. } => modifiers.at.is_some(),
+            _ => self.children().into_iter().all(Self::is_held),
         }
     }
 
@@ -237,8 +307,7 @@ impl Expr {
                 inner.write_in_parens(start, out);
             }
             Self::Binary(binary) => {
-                let is_atan2 = binary.op == "atan2";
-                *out += if is_atan2 { "(" } else { "" };
+                *out += if binary.adds_zero { "(" } else { "" };
                 let write = if binary.parens {
                     Self::write_in_parens
                 } else {
@@ -248,8 +317,7 @@ impl Expr {
                 let is_bool = if binary.is_bool { " bool" } else { "" };
                 let _ = write!(out, " {}{is_bool}{} ", binary.op, binary.matching);
                 write(&binary.right, start, out);
-                // 2.42 keeps the metric's name, which the sum drops.
-                *out += if is_atan2 { " + 0)" } else { "" };
+                *out += if binary.adds_zero { " + 0)" } else { "" };
             }
             Self::Aggregate { op, grouping, args } => {
                 let _ = write!(out, "{op}{grouping}");

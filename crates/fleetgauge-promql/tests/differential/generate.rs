@@ -1,25 +1,42 @@
-//! Makes expressions of the whole grammar that Prometheus 2.42 knows.
+//! Makes expressions of the whole grammar that the asked Prometheus knows.
 //!
-//! What is left out, and why:
-//! - `limitk`, `limit_ratio`, `sort_by_label*`, `mad_over_time`, `first_over_time`, `ts_of_*`, `info`,
-//!   `double_exponential_smoothing` (which 2.42 calls `holt_winters`, see the test): it has none of them.
+//! What is left out for all, and why:
+//! - Native histograms, `histogram_fraction`, `info`: we refuse them.
+//! - `timestamp` of a selector with both `@` and `offset`: Prometheus forgets the offset.
+//! - Powers and logarithms of numbers below 1e-308, of which Go's are wrong in the first digits.
+//! - Calendar functions of numbers that are no time: Go leaves the conversion undefined.
+//! - `limitk`, and `topk` and `bottomk` where two series are alike, over anything but selectors: which of them are
+//!   taken depends on the order in which the series come, and Prometheus keeps that of no operation.
+//!
+//! For Prometheus 3 (3.5):
+//! - `first_over_time`, `ts_of_first_over_time`, `min_of`, `max_of`: they came after it.
+//!
+//! For 2.42 moreover:
+//! - `limitk`, `limit_ratio`, `sort_by_label*`, `mad_over_time`, `ts_of_*`: it has none of them.
+//!   `double_exponential_smoothing` is called `holt_winters` there.
 //! - Numbers as durations, durations as numbers, quoted names: 3.x alone.
-//! - `topk` and `bottomk` over anything but selectors of series that are never alike, and of series that are
-//!   not numbers: which of two equal series is left out depends on the order in which they are stored.
+//! - `topk` and `bottomk` over series that may be alike, or are not numbers.
 //! - `rate` and `increase` of anything but counters, and over coarse subqueries: where a counter would be
 //!   extrapolated below zero, 2.42 stops elsewhere.
 //! - `deriv`, `predict_linear`, `stddev_over_time` and `stdvar_over_time` over infinities, or what overflows to
 //!   one: with the care that it takes, 2.42 adds them up to NaN.
-//! - `timestamp` of a selector with both `@` and `offset`: Prometheus forgets the offset.
 //! - `stddev` and `stdvar` of what may be no number: of one such series alone, 2.42 says 0.
 //! - `predict_linear` of a range with `@`: in range queries 2.42 loses the range's samples behind the first step.
 //! - The name of the result of `atan2`, which 2.42 forgets to drop: `+ 0` always follows it (see `expr.rs`).
 //! - Quantiles that are NaN, and buckets that are not cumulative: 3.x repairs and warns.
-//! - Calendar functions of numbers that are no time: Go leaves the conversion undefined.
+
+use std::ops::{Deref, DerefMut};
 
 use crate::data::LENGTH;
 use crate::expr::{At, Binary, CALENDAR, COMPARISONS, Expr, Kind, Modifiers, SET_OPERATORS, Selector};
 use crate::random::Random;
+use crate::version::Version;
+
+/// What is chosen at random, for a Prometheus.
+pub(crate) struct Choices<'r> {
+    random: &'r mut Random,
+    version: Version,
+}
 
 const GAUGES: [&str; 6] = ["gauge", "other", "gauge", "sparse", "wild", "requests_total"];
 const FINITE: [&str; 4] = ["gauge", "other", "sparse", "requests_total"];
@@ -43,6 +60,110 @@ const NUMBERS: [&str; 16] = [
 const RANGES: [&str; 8] = ["20s", "1m", "90s", "2m30s", "5m", "7m", "10m", "1s"];
 const STEPS: [&str; 5] = ["15s", "30s", "1m", "", "20s"];
 const OFFSETS: [&str; 6] = ["1m", "5m", "17s", "-1m", "-3m", "1h"];
+/// Beyond what 2.42 and 3 agree on.
+const NEW_GAUGES: [&str; 13] = [
+    "gauge",
+    "other",
+    "sparse",
+    "wild",
+    "requests_total",
+    "near_total",
+    "rough",
+    "few",
+    "words",
+    "{\"dot.ted\"}",
+    "{\"dot.ted\", job=\"a\"}",
+    "{__name__=\"dot.ted\"}",
+    "lat_bucket",
+];
+const NEW_MATCHERS: [&str; 12] = [
+    "\"a.b\"=\"x\"",
+    "\"a.b\"!=\"\"",
+    "'job'='a'",
+    "inst=~\"\\\\d\"",
+    "inst!~`[^1\\D]`",
+    "job=~\"(?i)A|B\"",
+    "inst=~\"[[:digit:]]\"",
+    "job=~\"\\\\pL\"",
+    "job=~\"^a$\"",
+    "job=~\"\"",
+    "job!~\"\"",
+    "job=~\"a|\"",
+];
+const WORD_MATCHERS: [&str; 48] = [
+    "word=~`\\d`",
+    "word=~`\\d+`",
+    "word!~`\\w+`",
+    "word=~`.`",
+    "word=~`...`",
+    "word=~`x.y`",
+    "word=~`(?-s)x.y`",
+    "word=~`(?i)k`",
+    "word=~`(?i:K)`",
+    "word=~`\\pL`",
+    "word=~`\\p{Nd}`",
+    "word=~`[[:alpha:]]+`",
+    "word=~`^ab$`",
+    "word=~`\\bab\\b`",
+    "word=~`é{1,2}`",
+    "word=~`[^a-z]`",
+    "word=~`\\x{e9}`",
+    "word=~`a{2,1}`",
+    "word=~`a**`",
+    "word=~`\\Qab\\E`",
+    "word=~`(?P<n>a)b`",
+    "word=~`x\\s+y`",
+    "word=~`(?m)x$\\n^y`",
+    "word=~`.*\"\\\\`",
+    r#"word=~`\A..\z`"#,
+    r#"word=~`\a`"#,
+    r#"word=~`\x41|\x{4b}`"#,
+    r#"word=~`[\x{e9}\pN]`"#,
+    r#"word=~`\P{L}+`"#,
+    r#"word=~`[^\pL\d]`"#,
+    r#"word=~`\p{^Lu}`"#,
+    r#"word=~`\p{Greek1}`"#,
+    r#"word=~`[[:word:]]+`"#,
+    r#"word=~`[[:^alpha:]]`"#,
+    r#"word=~`[\w-]+`"#,
+    r#"word=~`[a-]b`"#,
+    r#"word=~`[]7]`"#,
+    r#"word=~`x{`"#,
+    r#"word=~`x{,2}.*`"#,
+    r#"word=~`7{1}`"#,
+    r#"word=~`a{1001}`"#,
+    r#"word=~`(a|(b))+`"#,
+    r#"word=~`(?i-s:X.)y`"#,
+    r#"word=~`(?U).+?`"#,
+    r#"word=~`\_|\-`"#,
+    r#"word=~`\C`"#,
+    r#"word=~`\123`"#,
+    r#"word=~`\0`"#,
+];
+const NEW_NUMBERS: [&str; 14] = [
+    "1m", "1h30m", "5ms", "1_000", "017", "0b11", "0o17", "1e+2", "0x1p4", "08", "1e-9", "1e300", "1e-300",
+    "9e15",
+];
+const NEW_RANGES: [&str; 14] = [
+    "15s", "30s", "60", "0x3c", "90.5", "1e2", "1m30s", "60s", "75s", "45s", "1", "2m", "3m", "14999ms",
+];
+const NEW_STEPS: [&str; 6] = ["15", "30s", "1m", "", "7s", "10"];
+const NEW_OFFSETS: [&str; 10] = [
+    "15s", "-15s", "60", "-30", "1m30s", "0s", "0", "5m", "1ms", "-1ms",
+];
+const QUANTILES: [&str; 11] = [
+    "0",
+    "0.5",
+    "0.95",
+    "1",
+    "-1",
+    "2",
+    "0.1",
+    "NaN",
+    "Inf",
+    "-Inf",
+    "1.0000001",
+];
 const MATHS: [&str; 20] = [
     "exp", "ln", "log2", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh",
     "tanh", "asinh", "acosh", "atanh", "deg", "rad", "sgn",
@@ -61,8 +182,42 @@ const OVER_TIME: [&str; 11] = [
     "idelta",
 ];
 
+// === impl Choices ===
+
+impl<'r> Choices<'r> {
+    pub(crate) fn new(random: &'r mut Random, version: Version) -> Self {
+        Self { random, version }
+    }
+
+    fn is_3(&self) -> bool {
+        self.version == Version::V3
+    }
+
+    /// Of what both know, or, for 3, of what it knows alone.
+    fn pick_of(&mut self, both: &[&'static str], new: &[&'static str]) -> &'static str {
+        if self.is_3() && self.chance(40) {
+            return self.pick(new);
+        }
+        self.pick(both)
+    }
+}
+
+impl Deref for Choices<'_> {
+    type Target = Random;
+
+    fn deref(&self) -> &Random {
+        self.random
+    }
+}
+
+impl DerefMut for Choices<'_> {
+    fn deref_mut(&mut self) -> &mut Random {
+        self.random
+    }
+}
+
 /// An expression that is defined exactly enough to be compared.
-pub(crate) fn expression(random: &mut Random) -> Expr {
+pub(crate) fn expression(random: &mut Choices<'_>) -> Expr {
     loop {
         let depth = random.below(5);
         let expr = match random.below(20) {
@@ -72,13 +227,25 @@ pub(crate) fn expression(random: &mut Random) -> Expr {
             _ => vector(random, depth),
         };
         if expr.level().is_some() {
-            return expr;
+            return if random.is_3() { expr } else { without_names(&expr) };
         }
     }
 }
 
+/// For 2.42, which forgets to drop the name of what `atan2` gives.
+fn without_names(expr: &Expr) -> Expr {
+    let mut new = expr.clone();
+    for (index, child) in expr.children().into_iter().enumerate() {
+        new = new.with_child(index, without_names(child));
+    }
+    if let Expr::Binary(binary) = &mut new {
+        binary.adds_zero = binary.op == "atan2";
+    }
+    new
+}
+
 /// One with a part of a wrong kind, which both must refuse.
-fn broken(random: &mut Random, depth: usize) -> Expr {
+fn broken(random: &mut Choices<'_>, depth: usize) -> Expr {
     let expr = vector(random, depth + 1);
     let children = expr.children();
     if children.is_empty() {
@@ -94,7 +261,7 @@ fn broken(random: &mut Random, depth: usize) -> Expr {
 }
 
 /// Of a kind, and not so that the whole has no answer to compare.
-fn below(random: &mut Random, depth: usize, kind: Kind) -> Expr {
+fn below(random: &mut Choices<'_>, depth: usize, kind: Kind) -> Expr {
     loop {
         let expr = match kind {
             Kind::Scalar => scalar(random, depth),
@@ -107,10 +274,10 @@ fn below(random: &mut Random, depth: usize, kind: Kind) -> Expr {
     }
 }
 
-fn scalar(random: &mut Random, depth: usize) -> Expr {
+fn scalar(random: &mut Choices<'_>, depth: usize) -> Expr {
     let deeper = depth.saturating_sub(1);
     match random.below(if depth == 0 { 7 } else { 12 }) {
-        0..=4 => Expr::Number(random.pick(&NUMBERS)),
+        0..=4 => Expr::Number(random.pick_of(&NUMBERS, &NEW_NUMBERS)),
         5 => call("time", vec![]),
         6 => call("pi", vec![]),
         7 | 8 => call("scalar", vec![below(random, deeper, Kind::Vector)]),
@@ -128,7 +295,7 @@ fn scalar(random: &mut Random, depth: usize) -> Expr {
     }
 }
 
-fn vector(random: &mut Random, depth: usize) -> Expr {
+fn vector(random: &mut Choices<'_>, depth: usize) -> Expr {
     if depth == 0 {
         return selector(random);
     }
@@ -157,7 +324,7 @@ fn vector(random: &mut Random, depth: usize) -> Expr {
 }
 
 /// An operator between two vectors.
-fn vectors(random: &mut Random, depth: usize) -> Expr {
+fn vectors(random: &mut Choices<'_>, depth: usize) -> Expr {
     let is_set = random.chance(30);
     let op = operator(random, is_set);
     let is_set = SET_OPERATORS.contains(&op);
@@ -179,19 +346,36 @@ fn vectors(random: &mut Random, depth: usize) -> Expr {
         5 => " ignoring(version, inst, zone)".to_owned(),
         6 => " on()".to_owned(),
         7 => " on(__name__)".to_owned(),
+        _ if random.is_3() && random.chance(30) => " on('a.b', \"job\")".to_owned(),
         _ => " on(job)".to_owned(),
     };
     if !matching.is_empty() && !is_set && random.chance(60) {
         let include = ["()", "()", "(version)", "(version)", "(zone, nosuch)", "(inst)"];
         // The labels that are matched cannot be included: both refuse that too, but need not often.
         matching += random.pick(&[" group_left", " group_right"]);
-        matching += random.pick(&include);
+        matching += random.pick_of(&include, &["", "('a.b')", "(zone, \"a.b\")"]);
     }
     binary(op, is_bool, &matching, left, right)
 }
 
-fn aggregate(random: &mut Random, depth: usize) -> Expr {
-    let grouping = random.pick(&[
+fn aggregate(random: &mut Choices<'_>, depth: usize) -> Expr {
+    let new_groupings = [
+        " by (\"a.b\") ",
+        " without ('a.b', inst) ",
+        " by (le) ",
+        " by (word, inst) ",
+    ];
+    let new_ops = [
+        "limitk",
+        "limit_ratio",
+        "stddev",
+        "stdvar",
+        "quantile",
+        "topk",
+        "bottomk",
+        "count_values",
+    ];
+    let groupings = [
         "",
         "",
         " by (job) ",
@@ -202,8 +386,9 @@ fn aggregate(random: &mut Random, depth: usize) -> Expr {
         " without () ",
         " by (nosuch, zone) ",
         " by (__name__, job) ",
-    ]);
-    let op = random.pick(&[
+    ];
+    let grouping = random.pick_of(&groupings, &new_groupings);
+    let ops = [
         "sum",
         "sum",
         "avg",
@@ -217,8 +402,26 @@ fn aggregate(random: &mut Random, depth: usize) -> Expr {
         "count_values",
         "topk",
         "bottomk",
-    ]);
+    ];
+    let op = random.pick_of(&ops, &new_ops);
     let args = match op {
+        "topk" | "bottomk" | "limitk" if random.is_3() => {
+            let count = match random.below(3) {
+                0 => binary("%", false, "", call("time", vec![]), Expr::Number("4")),
+                1 => scalar(random, 1),
+                _ => Expr::Number(random.pick(&["0", "1", "2", "3", "-1", "100", "2.9"])),
+            };
+            vec![count, selector(random)]
+        }
+        "limit_ratio" => {
+            let ratio = match random.below(3) {
+                0 => scalar(random, 1),
+                _ => Expr::Number(random.pick(&["0", "0.5", "-0.5", "1", "-1", "0.1", "1.5", "-2"])),
+            };
+            vec![ratio, below(random, depth, Kind::Vector)]
+        }
+        "quantile" if random.is_3() => vec![quantile_of(random), below(random, depth, Kind::Vector)],
+        "stddev" | "stdvar" if random.is_3() => vec![below(random, depth, Kind::Vector)],
         "topk" | "bottomk" => {
             let name = random.pick(&["gauge", "other", "sparse"]);
             let count = random.pick(&["0", "1", "2", "3", "-1", "100", "1e30", "2.9"]);
@@ -229,7 +432,7 @@ fn aggregate(random: &mut Random, depth: usize) -> Expr {
             vec![Expr::Number(quantile), below(random, depth, Kind::Vector)]
         }
         "count_values" => {
-            let label = random.pick(&["value", "job", "zone"]);
+            let label = random.pick_of(&["value", "job", "zone"], &["a.b", "", "le", "__name__"]);
             vec![Expr::Text(label), below(random, depth, Kind::Vector)]
         }
         "stddev" | "stdvar" => {
@@ -249,8 +452,53 @@ fn aggregate(random: &mut Random, depth: usize) -> Expr {
     }
 }
 
+/// The parameter of a quantile: also what no quantile can be, and what changes from step to step.
+fn quantile_of(random: &mut Choices<'_>) -> Expr {
+    match random.below(5) {
+        0 => scalar(random, 1),
+        1 => {
+            let time = binary("%", false, "", call("time", vec![]), Expr::Number("3"));
+            binary("-", false, "", time, Expr::Number("1"))
+        }
+        _ => Expr::Number(random.pick(&QUANTILES)),
+    }
+}
+
+/// What 2.42 answers otherwise, or not at all.
+fn over_new_range(random: &mut Choices<'_>, depth: usize) -> Expr {
+    let range = below(random, depth, Kind::Matrix);
+    match random.below(9) {
+        0..=2 => call(random.pick(&["rate", "increase", "irate"]), vec![range]),
+        3 => call("quantile_over_time", vec![quantile_of(random), range]),
+        4 => {
+            let ahead = scalar(random, 1);
+            call("predict_linear", vec![range, ahead])
+        }
+        5 => call(
+            random.pick(&["deriv", "stddev_over_time", "stdvar_over_time"]),
+            vec![range],
+        ),
+        6 => {
+            let (level, trend) = (scalar(random, 0), scalar(random, 0));
+            call("double_exponential_smoothing", vec![range, level, trend])
+        }
+        _ => {
+            let new = [
+                "mad_over_time",
+                "ts_of_last_over_time",
+                "ts_of_min_over_time",
+                "ts_of_max_over_time",
+            ];
+            call(random.pick(&new), vec![range])
+        }
+    }
+}
+
 /// A function of a range vector.
-fn over_range(random: &mut Random, depth: usize) -> Expr {
+fn over_range(random: &mut Choices<'_>, depth: usize) -> Expr {
+    if random.is_3() && random.chance(50) {
+        return over_new_range(random, depth);
+    }
     match random.below(20) {
         0..=3 => {
             let name = random.pick(&["rate", "increase"]);
@@ -265,7 +513,9 @@ fn over_range(random: &mut Random, depth: usize) -> Expr {
         6 => {
             let ahead = random.pick(&["0", "10", "1e3", "-1"]);
             let mut range = finite_range(random);
-            if let Expr::Range { selector, .. } = &mut range {
+            if let Expr::Range { selector, .. } = &mut range
+                && !random.is_3()
+            {
                 selector.modifiers.at = None;
             }
             call("predict_linear", vec![range, Expr::Number(ahead)])
@@ -273,7 +523,12 @@ fn over_range(random: &mut Random, depth: usize) -> Expr {
         7 => {
             let mut factor = || Expr::Number(random.pick(&["0.5", ".25", "0.1", "0.95"]));
             let (level, trend) = (factor(), factor());
-            call("holt_winters", vec![matrix(random, depth), level, trend])
+            let name = if random.is_3() {
+                "double_exponential_smoothing"
+            } else {
+                "holt_winters"
+            };
+            call(name, vec![matrix(random, depth), level, trend])
         }
         8 => call("absent_over_time", vec![matrix(random, depth)]),
         9 | 10 => {
@@ -287,8 +542,8 @@ fn over_range(random: &mut Random, depth: usize) -> Expr {
     }
 }
 
-fn function(random: &mut Random, depth: usize) -> Expr {
-    let vector = |random: &mut Random| below(random, depth, Kind::Vector);
+fn function(random: &mut Choices<'_>, depth: usize) -> Expr {
+    let vector = |random: &mut Choices<'_>| below(random, depth, Kind::Vector);
     match random.below(20) {
         0..=3 => call(random.pick(&MATHS), vec![vector(random)]),
         4 => call(
@@ -332,15 +587,37 @@ fn function(random: &mut Random, depth: usize) -> Expr {
         }
         11 => call("absent", vec![vector(random)]),
         12 => call("vector", vec![below(random, depth, Kind::Scalar)]),
+        13 if random.is_3() && random.chance(50) => {
+            let mut args = vec![vector(random)];
+            for _ in 0..random.below(3) + 1 {
+                args.push(Expr::Text(
+                    random.pick(&["inst", "job", "word", "a.b", "zone", "__name__", "le"]),
+                ));
+            }
+            call(random.pick(&["sort_by_label", "sort_by_label_desc"]), args)
+        }
         13 => call(random.pick(&["sort", "sort_desc"]), vec![vector(random)]),
         14 => {
             let (to, with) = (
-                random.pick(&["zone", "new", "job", "__name__"]),
-                random.pick(&["$1-$2", "x", "", "$1", "${2}y$3", "$$1"]),
+                random.pick_of(&["zone", "new", "job", "__name__"], &["a.b", "", "é", "inst"]),
+                random.pick_of(
+                    &["$1-$2", "x", "", "$1", "${2}y$3", "$$1"],
+                    &["$n", "${n}", "${word}s", "$1x", "$01", "$-1", "${", "$é"],
+                ),
             );
             let (from, regex) = (
-                random.pick(&["inst", "job", "nosuch", "__name__"]),
-                random.pick(&["(.*)", "(a|b)(.*)", "[0-1]", "", "(?P<n>.)(.*)", "("]),
+                random.pick_of(&["inst", "job", "nosuch", "__name__"], &["a.b", "word", "le", ""]),
+                random.pick_of(
+                    &["(.*)", "(a|b)(.*)", "[0-1]", "", "(?P<n>.)(.*)", "("],
+                    &[
+                        "(\\d+).*",
+                        "(?i)(K)",
+                        "(.)(.)?(.)?",
+                        "(?<n>\\w)",
+                        "^(a)|b$",
+                        "(\\S*)\\s?(.*)",
+                    ],
+                ),
             );
             let texts = [to, with, from, regex].map(Expr::Text);
             call("label_replace", [vec![vector(random)], texts.to_vec()].concat())
@@ -348,7 +625,7 @@ fn function(random: &mut Random, depth: usize) -> Expr {
         15 => {
             let mut args = vec![
                 vector(random),
-                Expr::Text(random.pick(&["new", "job", "zone"])),
+                Expr::Text(random.pick_of(&["new", "job", "zone"], &["a.b", "", "__name__"])),
                 Expr::Text(random.pick(&["-", "", ", "])),
             ];
             for _ in 0..random.below(4) {
@@ -358,6 +635,11 @@ fn function(random: &mut Random, depth: usize) -> Expr {
         }
         16 => plain(random, "dates"),
         _ => {
+            if random.is_3() && random.chance(60) {
+                let quantile = quantile_of(random);
+                let buckets = new_buckets(random, depth);
+                return call("histogram_quantile", vec![quantile, buckets]);
+            }
             let quantile = random.pick(&["0", "0.5", "0.95", "1", "-1", "2", "0.1", ".25"]);
             let buckets = match random.below(4) {
                 0 => plain(random, "lat_bucket"),
@@ -384,12 +666,53 @@ fn function(random: &mut Random, depth: usize) -> Expr {
     }
 }
 
-fn matrix(random: &mut Random, depth: usize) -> Expr {
+/// Broken ones as well.
+fn new_buckets(random: &mut Choices<'_>, depth: usize) -> Expr {
+    let odd = random.pick(&["odd_bucket", "odd_bucket", "lat_bucket"]);
+    match random.below(4) {
+        0 => plain(random, odd),
+        1 => {
+            let range = Expr::Range {
+                selector: plain_selector(random, odd),
+                range: random.pick_of(&RANGES, &NEW_RANGES),
+            };
+            call(
+                random.pick(&["delta", "increase", "idelta", "last_over_time", "rate"]),
+                vec![range],
+            )
+        }
+        2 => {
+            let grouping = random.pick(&[
+                " by (le) ",
+                " by (job, le) ",
+                " without (inst, twin) ",
+                " by (__name__, le) ",
+            ]);
+            Expr::Aggregate {
+                op: random.pick(&["sum", "max", "avg", "count"]),
+                grouping: grouping.to_owned(),
+                args: vec![plain(random, odd)],
+            }
+        }
+        _ => below(random, depth, Kind::Vector),
+    }
+}
+
+fn matrix(random: &mut Choices<'_>, depth: usize) -> Expr {
     if depth == 0 || random.chance(60) {
-        let name = random.pick(&GAUGES);
+        let name = random.pick_of(&GAUGES, &NEW_GAUGES);
         return range_of(random, name);
     }
-    let inner = half_a_second_off(&below(random, depth - 1, Kind::Vector));
+    let inner = below(random, depth - 1, Kind::Vector);
+    if random.is_3() {
+        return Expr::Subquery {
+            inner: Box::new(inner),
+            range: random.pick_of(&RANGES, &NEW_RANGES),
+            step: random.pick_of(&STEPS, &NEW_STEPS),
+            modifiers: modifiers(random),
+        };
+    }
+    let inner = half_a_second_off(&inner);
     let range = random.pick(&["1m", "90s", "5m", "7m", "20s"]);
     Expr::Subquery {
         inner: Box::new(inner),
@@ -405,7 +728,7 @@ fn matrix(random: &mut Random, depth: usize) -> Expr {
 }
 
 /// Of samples that are all numbers.
-fn finite_range(random: &mut Random) -> Expr {
+fn finite_range(random: &mut Choices<'_>) -> Expr {
     let name = random.pick(&FINITE);
     if random.chance(70) {
         return range_of(random, name);
@@ -418,10 +741,10 @@ fn finite_range(random: &mut Random) -> Expr {
     }
 }
 
-fn range_of(random: &mut Random, name: &'static str) -> Expr {
+fn range_of(random: &mut Choices<'_>, name: &'static str) -> Expr {
     Expr::Range {
         selector: with_matchers(random, name),
-        range: random.pick(&RANGES),
+        range: random.pick_of(&RANGES, &NEW_RANGES),
     }
 }
 
@@ -441,7 +764,7 @@ fn half_a_second_off(expr: &Expr) -> Expr {
 }
 
 /// A range of a counter, or one that is hardly coarser than its samples.
-fn counter_range(random: &mut Random) -> Expr {
+fn counter_range(random: &mut Choices<'_>) -> Expr {
     let mut selector = with_matchers(random, "requests_total");
     if random.chance(80) {
         return Expr::Range {
@@ -458,21 +781,21 @@ fn counter_range(random: &mut Random) -> Expr {
     }
 }
 
-fn selector(random: &mut Random) -> Expr {
+fn selector(random: &mut Choices<'_>) -> Expr {
     let name = match random.below(20) {
         0 => "{__name__=~\"gauge|other\"}",
         1 => "build_info",
         2 => "nosuch",
-        _ => random.pick(&GAUGES),
+        _ => random.pick_of(&GAUGES, &NEW_GAUGES),
     };
     Expr::Selector(with_matchers(random, name))
 }
 
-fn plain(random: &mut Random, name: &'static str) -> Expr {
+fn plain(random: &mut Choices<'_>, name: &'static str) -> Expr {
     Expr::Selector(plain_selector(random, name))
 }
 
-fn plain_selector(random: &mut Random, name: &'static str) -> Selector {
+fn plain_selector(random: &mut Choices<'_>, name: &'static str) -> Selector {
     Selector {
         name,
         matchers: Vec::new(),
@@ -480,10 +803,13 @@ fn plain_selector(random: &mut Random, name: &'static str) -> Selector {
     }
 }
 
-fn with_matchers(random: &mut Random, name: &'static str) -> Selector {
+fn with_matchers(random: &mut Choices<'_>, name: &'static str) -> Selector {
     let mut matchers = Vec::new();
+    if name == "words" && random.chance(60) {
+        matchers.push(random.pick(&WORD_MATCHERS));
+    }
     while random.chance(20) {
-        matchers.push(random.pick(&MATCHERS));
+        matchers.push(random.pick_of(&MATCHERS, &NEW_MATCHERS));
     }
     Selector {
         name,
@@ -492,14 +818,15 @@ fn with_matchers(random: &mut Random, name: &'static str) -> Selector {
     }
 }
 
-fn modifiers(random: &mut Random) -> Modifiers {
+fn modifiers(random: &mut Choices<'_>) -> Modifiers {
     let offset = match random.chance(12) {
-        true => random.pick(&OFFSETS),
+        true => random.pick_of(&OFFSETS, &NEW_OFFSETS),
         false => "",
     };
     let at = random.chance(10).then(|| match random.below(4) {
         0 => At::Start,
         1 => At::End,
+        _ if random.is_3() => At::Time(time(random)),
         _ => At::Time((random.below(LENGTH as usize / 1000) * 1000 + 500) as i64),
     });
     Modifiers {
@@ -509,7 +836,21 @@ fn modifiers(random: &mut Random) -> Modifiers {
     }
 }
 
-fn operator(random: &mut Random, set: bool) -> &'static str {
+/// When to look: between samples, for 2.42, and where samples are.
+pub(crate) fn time(random: &mut Choices<'_>) -> i64 {
+    let seconds = random.below((LENGTH / 1000) as usize + 300) as i64;
+    if !random.is_3() {
+        return seconds * 1000 + 500;
+    }
+    let on = if random.chance(60) {
+        seconds / 15 * 15
+    } else {
+        seconds
+    };
+    on * 1000 + random.pick(&[0, 0, 0, 0, 1, 500, 999])
+}
+
+fn operator(random: &mut Choices<'_>, set: bool) -> &'static str {
     if set {
         return random.pick(&SET_OPERATORS);
     }
@@ -534,6 +875,7 @@ fn binary(op: &'static str, is_bool: bool, matching: &str, left: Expr, right: Ex
         is_bool,
         matching: matching.to_owned(),
         parens: !(is_simple(&left) && is_simple(&right) && !["^", "atan2"].contains(&op)),
+        adds_zero: false,
         left,
         right,
     }))

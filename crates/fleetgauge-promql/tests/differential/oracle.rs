@@ -1,8 +1,9 @@
 //! The real Prometheus, asked over one connection that stays open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use fleetgauge_testkit::{Prometheus, http};
@@ -16,8 +17,24 @@ pub(crate) struct Oracle {
     host: String,
 }
 
-/// An answer that can be compared: the labels of each series, and its samples by time in milliseconds.
-pub(crate) type Answer = BTreeMap<String, BTreeMap<i64, f64>>;
+/// The programs of the Prometheus to ask.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    pub(crate) prometheus: PathBuf,
+    pub(crate) promtool: PathBuf,
+    pub(crate) flags: Vec<&'static str>,
+}
+
+/// An answer that can be compared.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answer {
+    /// The labels of each series, and its samples by time in milliseconds.
+    pub(crate) series: BTreeMap<String, BTreeMap<i64, f64>>,
+    /// The labels of the series as they came.
+    pub(crate) order: Vec<String>,
+    /// Warnings and infos.
+    pub(crate) notes: BTreeSet<String>,
+}
 
 /// What is asked: an instant, or a range.
 #[derive(Clone, Copy, Debug)]
@@ -27,14 +44,26 @@ pub(crate) enum When {
     Range(i64, i64, i64),
 }
 
+// === impl Answer ===
+
+impl Answer {
+    pub(crate) fn push(&mut self, labels: String, samples: BTreeMap<i64, f64>) {
+        self.order.push(labels.clone());
+        self.series.insert(labels, samples);
+    }
+}
+
 // === impl Oracle ===
 
 impl Oracle {
-    pub(crate) fn start(all: &[Series]) -> Self {
-        let server = Prometheus::builder()
-            .data(&data::open_metrics(all))
-            .start()
-            .unwrap();
+    pub(crate) fn start(programs: &Programs, all: &[Series]) -> Self {
+        let mut builder = Prometheus::builder()
+            .program(&programs.prometheus)
+            .promtool(&programs.promtool);
+        for flag in &programs.flags {
+            builder = builder.flag(*flag);
+        }
+        let server = builder.data(&data::open_metrics(all)).start().unwrap();
         let stream = TcpStream::connect(server.addr()).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -72,7 +101,7 @@ impl Oracle {
         if json["status"] != "success" {
             return Err(json["error"].as_str().unwrap_or_default().to_owned());
         }
-        Ok(answer(&json["data"]))
+        Ok(answer(&json))
     }
 
     /// Reads the body of an answer.
@@ -118,15 +147,23 @@ impl Oracle {
     }
 }
 
-fn answer(data: &Json) -> Answer {
-    let mut answer = Answer::new();
+fn answer(json: &Json) -> Answer {
+    let mut answer = Answer::default();
+    for kind in ["warnings", "infos"] {
+        let notes = json[kind].as_array().into_iter().flatten();
+        answer
+            .notes
+            // Later versions do not name a metric without a name.
+            .extend(notes.map(|note| note.as_str().unwrap().replace(" for metric name \"\"", "")));
+    }
+    let data = &json["data"];
     let result = &data["result"];
     match data["resultType"].as_str().unwrap() {
         "scalar" => {
-            answer.insert("scalar".to_owned(), [sample(result)].into());
+            answer.push("scalar".to_owned(), [sample(result)].into());
         }
         "string" => {
-            answer.insert(format!("string {}", result[1]), BTreeMap::new());
+            answer.push(format!("string {}", result[1]), BTreeMap::new());
         }
         _ => {
             for series in result.as_array().unwrap() {
@@ -135,7 +172,7 @@ fn answer(data: &Json) -> Answer {
                     Some(value) => [sample(value)].into(),
                     None => series["values"].as_array().unwrap().iter().map(sample).collect(),
                 };
-                answer.insert(
+                answer.push(
                     key(labels.iter().map(|(n, v)| (n.as_str(), v.as_str().unwrap()))),
                     samples,
                 );
