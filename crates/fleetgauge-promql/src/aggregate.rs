@@ -10,7 +10,7 @@ mod tests;
 use crate::annotation::Annotations;
 use crate::engine::{Budget, EvalError};
 use crate::function::{quantile, warn_of_quantile};
-use crate::label::{Groups, LabelSet, Projection};
+use crate::label::{Groups, LabelSet, Members, Projection};
 use crate::parse::{AggregateOp, Grouping};
 use crate::value::{Operand, Vector, is_absent};
 
@@ -21,13 +21,6 @@ struct Grouped {
     group_of: Vec<usize>,
     /// Of each group.
     labels: Vec<LabelSet>,
-}
-
-/// The series of each group, one group after the other.
-struct Members {
-    series: Vec<usize>,
-    /// Where each group begins, and the end.
-    starts: Vec<usize>,
 }
 
 pub(crate) fn evaluate(
@@ -104,20 +97,7 @@ impl Grouped {
 
     /// The series of each group, in their order.
     fn members(&self) -> Members {
-        let mut starts = vec![0; self.labels.len() + 1];
-        for &group in &self.group_of {
-            starts[group + 1] += 1;
-        }
-        for group in 1..starts.len() {
-            starts[group] += starts[group - 1];
-        }
-        let mut next = starts.clone();
-        let mut series = vec![0; self.group_of.len()];
-        for (i, &group) in self.group_of.iter().enumerate() {
-            series[next[group]] = i;
-            next[group] += 1;
-        }
-        Members { series, starts }
+        Members::new(self.labels.len(), self.group_of.iter().copied().enumerate())
     }
 
     fn fold<F: fold::Fold>(&self) -> Vector {
@@ -165,15 +145,5 @@ impl Grouped {
             }
         }
         result
-    }
-}
-
-// === impl Members ===
-
-impl Members {
-    fn iter(&self) -> impl Iterator<Item = &[usize]> {
-        self.starts
-            .windows(2)
-            .map(|group| &self.series[group[0]..group[1]])
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A query moves label sets far more often than it looks into them, so a set is two pointers: to its names,
 //! which series of the same kind share, and to its values. What PromQL does to labels (`Projection`) makes
-//! new lists of the same strings, and copies no text.
+//! new lists of the same strings, and copies no text; without its first labels, of which the metric name mostly is
+//! the only one, a set is the same two lists.
 
 mod groups;
 mod projection;
@@ -14,7 +15,7 @@ use std::sync::{Arc, LazyLock};
 
 pub(crate) use fleetgauge_core::label::METRIC_NAME;
 
-pub(crate) use groups::Groups;
+pub(crate) use groups::{Groups, Members};
 pub(crate) use projection::Projection;
 
 /// The labels of one series. Cheap to clone.
@@ -33,13 +34,15 @@ pub(crate) use projection::Projection;
 pub struct LabelSet {
     names: Arc<[Arc<str>]>,
     values: Arc<[Arc<str>]>,
+    /// Where in both lists the labels begin.
+    start: u32,
 }
 
 /// Looks one label up in many sets: where it is, is the same in those that share their names.
 #[derive(Debug)]
 pub(crate) struct Lookup<'a> {
     name: &'a str,
-    shape: Option<Arc<[Arc<str>]>>,
+    shape: Option<(Arc<[Arc<str>]>, u32)>,
     place: Option<usize>,
 }
 
@@ -68,7 +71,26 @@ impl LabelSet {
     pub(crate) fn from_shared(names: Arc<[Arc<str>]>, values: Arc<[Arc<str>]>) -> Self {
         debug_assert_eq!(names.len(), values.len());
         debug_assert!(names.is_sorted());
-        Self { names, values }
+        Self {
+            names,
+            values,
+            start: 0,
+        }
+    }
+
+    fn names(&self) -> &[Arc<str>] {
+        &self.names[self.start as usize..]
+    }
+
+    fn values(&self) -> &[Arc<str>] {
+        &self.values[self.start as usize..]
+    }
+
+    /// Without the first `count` labels.
+    fn skip(&self, count: u32) -> Self {
+        let mut new = self.clone();
+        new.start += count;
+        new
     }
 
     /// No labels.
@@ -76,14 +98,15 @@ impl LabelSet {
         static EMPTY: LazyLock<LabelSet> = LazyLock::new(|| LabelSet {
             names: Arc::from([]),
             values: Arc::from([]),
+            start: 0,
         });
         EMPTY.clone()
     }
 
     /// The value of the label `name`, if the series has it.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let at = self.names.iter().position(|n| **n == *name)?;
-        Some(&self.values[at])
+        let at = self.names().iter().position(|n| **n == *name)?;
+        Some(&self.values()[at])
     }
 
     /// The metric name; empty if there is none.
@@ -93,32 +116,36 @@ impl LabelSet {
 
     /// The pairs of name and value, sorted by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
-        self.names.iter().zip(&*self.values).map(|(n, v)| (&**n, &**v))
+        self.names().iter().zip(self.values()).map(|(n, v)| (&**n, &**v))
     }
 
     /// How many labels there are.
     pub fn len(&self) -> usize {
-        self.values.len()
+        self.values().len()
     }
 
     /// Whether there is no label.
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.values().is_empty()
     }
 
     /// With `name` set to `value`, or removed if `value` is empty.
     pub(crate) fn with(&self, name: &str, value: &str) -> Self {
-        let at = self.names.partition_point(|known| **known < *name);
-        let known = self.names.get(at).is_some_and(|known| **known == *name);
+        let at = self.names().partition_point(|known| **known < *name);
+        let known = self.names().get(at).is_some_and(|known| **known == *name);
         if known && !value.is_empty() {
             let mut values = self.values.to_vec();
-            values[at] = Arc::from(value);
-            return Self::from_shared(Arc::clone(&self.names), values.into());
+            values[self.start as usize + at] = Arc::from(value);
+            return Self {
+                names: Arc::clone(&self.names),
+                values: values.into(),
+                start: self.start,
+            };
         }
         if !known && value.is_empty() {
             return self.clone();
         }
-        let (mut names, mut values) = (self.names.to_vec(), self.values.to_vec());
+        let (mut names, mut values) = (self.names().to_vec(), self.values().to_vec());
         if known {
             names.remove(at);
             values.remove(at);
@@ -134,14 +161,15 @@ impl LabelSet {
         Braced(self)
     }
 
-    fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.values, &other.values) && Arc::ptr_eq(&self.names, &other.names)
+    /// Whether two sets have the same list of names.
+    fn is_alike(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.names, &other.names) && self.start == other.start
     }
 }
 
 impl PartialEq for LabelSet {
     fn eq(&self, other: &Self) -> bool {
-        self.is_same(other) || self.iter().eq(other.iter())
+        self.is_alike(other) && Arc::ptr_eq(&self.values, &other.values) || self.iter().eq(other.iter())
     }
 }
 
@@ -156,8 +184,8 @@ impl PartialOrd for LabelSet {
 /// Pair by pair, as Prometheus sorts series.
 impl Ord for LabelSet {
     fn cmp(&self, other: &Self) -> Ordering {
-        if Arc::ptr_eq(&self.names, &other.names) {
-            return self.values.cmp(&other.values);
+        if self.is_alike(other) {
+            return self.values().cmp(other.values());
         }
         self.iter().cmp(other.iter())
     }
@@ -215,15 +243,12 @@ impl<'a> Lookup<'a> {
 
     /// The value of the label; empty if the set lacks it.
     pub(crate) fn get<'s>(&mut self, labels: &'s LabelSet) -> &'s str {
-        if !self
-            .shape
-            .as_ref()
-            .is_some_and(|shape| Arc::ptr_eq(shape, &labels.names))
-        {
-            self.place = labels.names.iter().position(|name| **name == *self.name);
-            self.shape = Some(Arc::clone(&labels.names));
+        let shape = self.shape.as_ref();
+        if !shape.is_some_and(|(names, start)| Arc::ptr_eq(names, &labels.names) && *start == labels.start) {
+            self.place = labels.names().iter().position(|name| **name == *self.name);
+            self.shape = Some((Arc::clone(&labels.names), labels.start));
         }
-        self.place.map_or("", |place| &labels.values[place])
+        self.place.map_or("", |place| &labels.values()[place])
     }
 }
 
@@ -304,6 +329,32 @@ mod tests {
         assert_eq!(labels.with("b", "").to_string(), "x");
         assert_eq!(labels.with("c", ""), labels);
         assert_eq!(labels.with("__name__", "").to_string(), r#"{b="2"}"#);
+    }
+
+    #[test]
+    fn a_set_without_its_first_labels_is_as_any_other() {
+        let labels = set(&[("A", "0"), ("__name__", "x"), ("b", "2"), ("c", "3")]);
+        let (rest, same) = (labels.skip(2), set(&[("b", "2"), ("c", "3")]));
+        assert_eq!(rest, same);
+        assert_eq!(rest.cmp(&same), Ordering::Equal);
+        assert_eq!(
+            (rest.len(), rest.is_empty(), labels.skip(4).is_empty()),
+            (2, false, true)
+        );
+        assert_eq!(
+            (rest.get("c"), rest.get("A"), rest.metric_name()),
+            (Some("3"), None, "")
+        );
+        assert_ne!(rest, labels.skip(1));
+        assert!(labels.skip(1) < rest);
+        assert_eq!(rest.with("b", "9").to_string(), r#"{b="9", c="3"}"#);
+        assert_eq!(rest.with("a", "1").to_string(), r#"{a="1", b="2", c="3"}"#);
+        assert_eq!(rest.with("c", "").to_string(), r#"{b="2"}"#);
+        let mut c = Lookup::new("c");
+        assert_eq!(
+            (c.get(&labels), c.get(&rest), c.get(&rest.skip(2))),
+            ("3", "3", "")
+        );
     }
 
     #[test]

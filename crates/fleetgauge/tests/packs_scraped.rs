@@ -274,7 +274,7 @@ fn exported(source: &ScrapeSource, answers: &[Answer], now: Timestamp) -> (Prome
         if !answers.iter().any(|answer| answer.promql.contains(name)) {
             continue;
         }
-        let samples = series.samples(begin, now).map(|sample| {
+        let samples = series.samples(begin, now).into_iter().map(|sample| {
             assert!(!sample.is_stale(), "{labels}");
             times.insert(sample.timestamp);
             (sample.timestamp.as_secs_f64(), sample.value)

@@ -409,6 +409,7 @@ async fn a_pod_that_is_back_under_its_name_is_a_new_target_of_the_same_series() 
     assert_eq!(series.len(), 1);
     let samples = series[0].samples(Timestamp::default(), now);
     let samples: Vec<_> = samples
+        .iter()
         .map(|s| {
             if s.is_stale() {
                 "stale".into()

@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::engine::{Budget, EvalError};
-use crate::label::{Groups, LabelSet, Projection};
+use crate::label::{Groups, LabelSet, Members, Projection};
 use crate::parse::{Binary, Group, Matching};
 use crate::value::{ABSENT, Vector, is_absent};
 
@@ -29,13 +29,6 @@ struct Sides<'a> {
     swapped: bool,
 }
 
-/// The series of one group on both sides.
-#[derive(Clone, Debug, Default)]
-struct Matches {
-    many: Vec<usize>,
-    one: Vec<usize>,
-}
-
 pub(super) fn evaluate(
     binary: &Binary,
     left: &Vector,
@@ -52,24 +45,16 @@ pub(super) fn evaluate(
     }
 
     let mut groups = Groups::new(projection(matching));
-    let mut matches: Vec<Matches> = Vec::new();
-    for (i, labels) in one.labels.iter().enumerate() {
-        let group = groups.add(labels);
-        if group == matches.len() {
-            matches.push(Matches::default());
-        }
-        matches[group].one.push(i);
-    }
-    for (i, labels) in many.labels.iter().enumerate() {
-        if let Some(group) = groups.find(labels) {
-            matches[group].many.push(i);
-        }
-    }
-    for (group, found) in matches.iter().enumerate() {
-        if found.one.len() > 1 {
-            let labels = |groups: &mut Groups| groups.labels(group);
-            sides.refuse_duplicates(&found.one, || labels(&mut groups))?;
-        }
+    let ones: Vec<_> = one.labels.iter().map(|labels| groups.add(labels)).collect();
+    let ones = Members::new(groups.len(), ones.into_iter().enumerate());
+    let manys = many.labels.iter().map(|labels| groups.find(labels));
+    let manys: Vec<_> = manys
+        .enumerate()
+        .filter_map(|(i, group)| Some((i, group?)))
+        .collect();
+    let manys = Members::new(groups.len(), manys.into_iter());
+    for (group, ones) in ones.iter().enumerate().filter(|(_, ones)| ones.len() > 1) {
+        sides.refuse_duplicates(ones, || groups.labels(group))?;
     }
 
     let mut result = Vector::with_capacity(width, many.len());
@@ -78,11 +63,11 @@ pub(super) fn evaluate(
     let mut labelling = Labelling::new(binary);
     let operation = Operation::new(binary.op);
     let mut taken = vec![false; width];
-    for (group, found) in matches.iter().enumerate() {
+    for (group, (manys, ones)) in manys.iter().zip(ones.iter()).enumerate() {
         taken.fill(false);
-        let is_shared = found.many.len() > 1 && matching.group == Group::Neither;
-        for &i in &found.many {
-            for &j in &found.one {
+        let is_shared = manys.len() > 1 && matching.group == Group::Neither;
+        for &i in manys {
+            for &j in ones {
                 budget.take_result(result.len() + 1, 0)?;
                 budget.take_samples(width)?;
                 let row = result.push_absent(LabelSet::empty());
@@ -110,7 +95,13 @@ pub(super) fn evaluate(
             }
         }
     }
-    merge(&mut result, &group_of, matching.group)?;
+    // Without grouping, what a group was matched by are the labels of its result, unless the name is among them, which
+    // may be dropped.
+    let is_by_name = matching.labels.iter().any(|label| **label == *METRIC_NAME);
+    let is_one_each = || group_of.windows(2).all(|pair| pair[0] != pair[1]);
+    if matching.group != Group::Neither || is_by_name || !is_one_each() {
+        merge(&mut result, &group_of, matching.group)?;
+    }
     Ok(result)
 }
 

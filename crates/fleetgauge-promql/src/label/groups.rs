@@ -13,6 +13,14 @@ pub(crate) struct Groups {
     first: Vec<LabelSet>,
 }
 
+/// The series of each group, in their order, one group after the other.
+#[derive(Debug)]
+pub(crate) struct Members {
+    series: Vec<usize>,
+    /// Where each group begins, and the end.
+    starts: Vec<usize>,
+}
+
 // === impl Groups ===
 
 impl Groups {
@@ -59,5 +67,34 @@ impl Groups {
         } = self;
         let same = |(h, group): &(u64, usize)| *h == hash && projection.agrees(&first[*group], labels);
         table.find(hash, same).map(|(_, group)| *group)
+    }
+}
+
+// === impl Members ===
+
+impl Members {
+    /// `group_of` has the series with their groups, of which there are `count`.
+    pub(crate) fn new(count: usize, group_of: impl Iterator<Item = (usize, usize)> + Clone) -> Self {
+        let mut starts = vec![0; count + 1];
+        for (_, group) in group_of.clone() {
+            starts[group + 1] += 1;
+        }
+        for group in 1..starts.len() {
+            starts[group] += starts[group - 1];
+        }
+        let mut next = starts.clone();
+        let mut series = vec![0; starts[count]];
+        for (one, group) in group_of {
+            series[next[group]] = one;
+            next[group] += 1;
+        }
+        Self { series, starts }
+    }
+
+    /// The series of each group.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[usize]> {
+        self.starts
+            .windows(2)
+            .map(|group| &self.series[group[0]..group[1]])
     }
 }

@@ -1,51 +1,53 @@
 //! A stretch of one series' samples, written by one thread and read by any number while it grows.
 //!
-//! Samples are bits appended to a fixed array of words (see [`code`](super::code)). The writer adds bits
-//! after those published, then publishes how many samples there are; readers decode as many as they found
-//! published. Bits once published never change, though later bits come into the same word: so a reader needs
-//! no lock and no copy, sees a prefix of what was written, and nothing has to be sealed or moved when a chunk
-//! is full. All of it is plain atomics in safe Rust.
+//! Samples are codes appended to a fixed array of words (see [`code`](super::code)): control codes from the front,
+//! payload bits from the back, which may meet within a word. The writer adds bits beside those published, then
+//! publishes how many samples there are; readers decode as many as they found published. Bits once published never
+//! change, though later bits come into the same word: so a reader needs no lock and no copy, sees a prefix of what was
+//! written, and nothing has to be sealed or moved when a chunk is full. All of it is plain atomics in safe Rust.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::code::{self, Code, Context};
+use super::code::{self, Bits, CONTROL_BITS, Context};
 
 /// How many samples a chunk holds at most: what a reader of the newest few decodes in vain is half of it.
-pub(super) const MAX_SAMPLES: u32 = 120;
+pub(super) const MAX_SAMPLES: u32 = 60;
 /// Words of a series' first chunk: short-lived series cost little.
-pub(super) const FIRST_WORDS: usize = 12;
-const MIN_WORDS: usize = 7;
-const MAX_WORDS: usize = 64;
-/// Words before the bits: what is published (how many samples there are, and in the upper half how many
-/// milliseconds they span), the first one's time, its value.
-const HEADER: usize = 3;
+pub(super) const FIRST_WORDS: usize = 11;
+const MIN_WORDS: usize = 6;
+const MAX_WORDS: usize = 63;
+/// Words before the codes: how many samples are published, and the first one's value.
+const HEADER: usize = 2;
 const PUBLISHED: usize = 0;
-const FIRST_TIME: usize = 1;
-const FIRST_VALUE: usize = 2;
-/// A span that does not fit its half of a word.
-const LONG: u32 = u32::MAX;
+const FIRST_VALUE: usize = 1;
+const CONTROLS_PER_WORD: u32 = 64 / CONTROL_BITS;
 
 /// Cheap to clone; clones are the same chunk.
 #[derive(Clone, Debug)]
-pub(super) struct Chunk(Arc<[AtomicU64]>);
+pub(super) struct Chunk {
+    /// Here and not among the words, so that a search for a time looks at no chunk.
+    first_time: i64,
+    words: Arc<[AtomicU64]>,
+}
 
 /// The writing end of a chunk. There is one for each chunk.
 #[derive(Debug)]
 pub(super) struct Encoder {
     chunk: Chunk,
     context: Context,
-    bit: u32,
+    /// Of the payload.
+    bits: u32,
     samples: u32,
 }
 
 /// Reads a chunk from its first sample on.
 #[derive(Debug)]
-pub(super) struct Decoder {
-    chunk: Chunk,
-    context: Context,
-    last: (i64, u64),
-    bit: u32,
+pub(super) struct Decoder<'a> {
+    words: &'a [AtomicU64],
+    reader: code::Reader,
+    /// The codes that are left of a word, from its highest bits.
+    controls: u64,
     read: u32,
     published: u32,
 }
@@ -55,17 +57,11 @@ pub(super) struct Decoder {
 impl Chunk {
     /// When the first sample was taken.
     pub(super) fn first_time(&self) -> i64 {
-        self.word(FIRST_TIME) as i64
-    }
-
-    /// Whether all of its samples so far were taken before `time`. It may say no where they were.
-    pub(super) fn ends_before(&self, time: i64) -> bool {
-        let span = (self.0[PUBLISHED].load(Ordering::Acquire) >> 32) as u32;
-        span != LONG && self.first_time().saturating_add(i64::from(span)) < time
+        self.first_time
     }
 
     pub(super) fn words(&self) -> usize {
-        self.0.len()
+        self.words.len()
     }
 
     /// *Unit*: bytes as asked of the allocator, for a chunk of so many words.
@@ -78,30 +74,16 @@ impl Chunk {
         Self::bytes_of(self.words())
     }
 
-    pub(super) fn decoder(&self) -> Decoder {
-        let published = self.0[PUBLISHED].load(Ordering::Acquire) as u32;
+    pub(super) fn decoder(&self) -> Decoder<'_> {
+        let published = self.words[PUBLISHED].load(Ordering::Acquire) as u32;
+        let first = self.words[FIRST_VALUE].load(Ordering::Relaxed);
         Decoder {
-            context: Context::default(),
-            last: (self.first_time(), self.word(FIRST_VALUE)),
-            bit: 0,
+            words: &self.words,
+            reader: code::Reader::new((self.first_time, first)),
+            controls: 0,
             read: 0,
             published,
-            chunk: self.clone(),
         }
-    }
-
-    #[inline]
-    fn word(&self, at: usize) -> u64 {
-        self.0.get(at).map_or(0, |word| word.load(Ordering::Relaxed))
-    }
-
-    /// 64 bits from `bit` on; zeros after the end.
-    #[inline]
-    fn peek(&self, bit: u32) -> u64 {
-        let (at, offset) = (HEADER + (bit / 64) as usize, bit % 64);
-        let high = self.word(at) << offset;
-        // In two steps, since a shift by 64 is none.
-        high | ((self.word(at + 1) >> 1) >> (63 - offset))
     }
 }
 
@@ -110,12 +92,15 @@ impl Chunk {
 impl Encoder {
     /// A chunk of so many words that begins with `first`.
     pub(super) fn new(words: usize, first: (i64, u64)) -> Self {
-        let header = [1, first.0 as u64, first.1];
+        let header = [1, first.1];
         let words = (0..words.max(MIN_WORDS)).map(|at| AtomicU64::new(header.get(at).copied().unwrap_or(0)));
         Self {
-            chunk: Chunk(words.collect()),
+            chunk: Chunk {
+                first_time: first.0,
+                words: words.collect(),
+            },
             context: Context::default(),
-            bit: 0,
+            bits: 0,
             samples: 1,
         }
     }
@@ -129,75 +114,99 @@ impl Encoder {
         if self.samples == MAX_SAMPLES {
             return false;
         }
-        let (codes, context) = code::encode(self.context, last, sample);
-        let len: u32 = codes.iter().map(|code| code.len).sum();
-        if (self.bit + len) as usize > (self.chunk.words() - HEADER) * 64 {
+        let (code, context) = code::encode(self.context, last, sample);
+        let len: u32 = code.payload.iter().map(|part| part.len).sum();
+        let used = self.samples * CONTROL_BITS + self.bits + len;
+        if used as usize > (self.chunk.words() - HEADER) * 64 {
             return false;
         }
-        for code in codes {
-            self.write(code);
+        let at = self.samples - 1;
+        let shift = 64 - CONTROL_BITS * (at % CONTROLS_PER_WORD + 1);
+        self.add(
+            HEADER + (at / CONTROLS_PER_WORD) as usize,
+            u64::from(code.control) << shift,
+        );
+        for part in code.payload {
+            self.write(part);
         }
         self.context = context;
         self.samples += 1;
-        let span = sample.0.checked_sub(self.chunk.first_time());
-        let span = span.and_then(|span| u32::try_from(span).ok()).unwrap_or(LONG);
-        let published = u64::from(span) << 32 | u64::from(self.samples);
-        self.chunk.0[PUBLISHED].store(published, Ordering::Release);
+        self.chunk.words[PUBLISHED].store(u64::from(self.samples), Ordering::Release);
         true
     }
 
     /// How many words the next chunk of this series should have, to hold [`MAX_SAMPLES`] like these.
     pub(super) fn next_words(&self) -> usize {
-        let bits = u64::from(self.bit) * u64::from(MAX_SAMPLES) / u64::from(self.samples);
+        let bits = u64::from(self.bits) * u64::from(MAX_SAMPLES) / u64::from(self.samples);
         // A little more, since a chunk that is full too early costs a whole new one.
-        let words = (bits + bits / 8).div_ceil(64) as usize;
-        (HEADER + words).clamp(MIN_WORDS, MAX_WORDS)
+        let bits = bits + bits / 8 + u64::from((MAX_SAMPLES - 1) * CONTROL_BITS);
+        (HEADER + bits.div_ceil(64) as usize).clamp(MIN_WORDS, MAX_WORDS)
     }
 
-    fn write(&mut self, code: Code) {
-        if code.len == 0 {
+    /// Writes to the payload.
+    fn write(&mut self, part: Bits) {
+        if part.len == 0 {
             return;
         }
-        let (at, offset) = (HEADER + (self.bit / 64) as usize, self.bit % 64);
-        let aligned = code.bits << (64 - code.len);
-        self.add(at, aligned >> offset);
-        if offset + code.len > 64 {
-            self.add(at + 1, aligned << (64 - offset));
+        let (at, offset) = (self.chunk.words() - 1 - (self.bits / 64) as usize, self.bits % 64);
+        self.add(at, part.bits << offset);
+        if offset + part.len > 64 {
+            self.add(at - 1, part.bits >> (64 - offset));
         }
-        self.bit += code.len;
+        self.bits += part.len;
     }
 
     /// One thread writes, so a load and a store do what a locked instruction would cost more for.
     fn add(&self, at: usize, bits: u64) {
-        let word = &self.chunk.0[at];
+        let word = &self.chunk.words[at];
         word.store(word.load(Ordering::Relaxed) | bits, Ordering::Relaxed);
     }
 }
 
 // === impl Decoder ===
 
-impl Decoder {
+impl Decoder<'_> {
     /// How many samples are left.
     pub(super) fn len(&self) -> usize {
         (self.published - self.read) as usize
     }
 }
 
-impl Iterator for Decoder {
+impl Iterator for Decoder<'_> {
     type Item = (i64, u64);
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<(i64, u64)> {
         if self.read == self.published {
             return None;
         }
         if self.read > 0 {
-            (self.last, self.bit) =
-                code::decode(&mut self.context, self.last, self.bit, |bit| self.chunk.peek(bit));
+            let at = self.read - 1;
+            if at.is_multiple_of(CONTROLS_PER_WORD) {
+                self.controls = word(self.words, HEADER + (at / CONTROLS_PER_WORD) as usize);
+            }
+            let control = (self.controls >> (64 - CONTROL_BITS)) as u32;
+            self.controls <<= CONTROL_BITS;
+            self.reader.step(control, |bit| peek(self.words, bit));
         }
         self.read += 1;
-        Some(self.last)
+        Some(self.reader.sample())
     }
+}
+
+/// 64 bits of the payload from `bit` on, lowest first; anything behind its end.
+#[inline(always)]
+fn peek(words: &[AtomicU64], bit: u32) -> u64 {
+    let at = words.len().wrapping_sub(1 + (bit / 64) as usize);
+    let offset = bit % 64;
+    let first = word(words, at) >> offset;
+    // In two steps, since a shift by 64 is none.
+    first | ((word(words, at.wrapping_sub(1)) << 1) << (63 - offset))
+}
+
+#[inline(always)]
+fn word(words: &[AtomicU64], at: usize) -> u64 {
+    words.get(at).map_or(0, |word| word.load(Ordering::Relaxed))
 }
 
 #[cfg(test)]
@@ -281,27 +290,15 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_knows_when_it_ends() {
-        let (mut encoder, _) = encode(64, &[(1_000, 0), (2_000, 0), (5_000, 0)]);
-        let chunk = encoder.chunk().clone();
-        assert!(chunk.ends_before(5_001));
-        assert!(!chunk.ends_before(5_000));
-        assert!(encoder.push((5_000, 0), (6_000, 0)));
-        assert!(!chunk.ends_before(5_001));
-        // Fifty days: it does not say.
-        assert!(encoder.push((6_000, 0), (6_000 + 50 * 86_400_000, 0)));
-        assert!(!chunk.ends_before(i64::MAX));
-    }
-
-    #[test]
-    fn a_constant_series_costs_two_bits_a_sample() {
+    fn a_constant_series_costs_four_bits_a_sample() {
         let samples: Vec<_> = (0..i64::from(MAX_SAMPLES))
             .map(|i| (i * 1000, 3.5f64.to_bits()))
             .collect();
         let (encoder, written) = encode(MAX_WORDS, &samples);
         assert_eq!(written, MAX_SAMPLES as usize);
-        // The first interval is written at length.
-        assert_eq!(encoder.bit, (MAX_SAMPLES - 1) * 2 + 19 - 1);
+        // The first interval is a jump.
+        assert_eq!(encoder.bits, 5 + 12);
+        assert_eq!(encoder.next_words(), HEADER + 4);
     }
 
     fn value() -> impl Strategy<Value = u64> {

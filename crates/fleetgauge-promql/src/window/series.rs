@@ -15,7 +15,6 @@ use crate::label::LabelSet;
 use super::chunk::{self, Chunk, Encoder};
 use super::limit::Usage;
 use super::sample::{Newest, STALE_MARKER, Sample};
-use super::samples::{self, Samples};
 
 /// One series of the window. It stays readable for who holds it, also after the window has let it go.
 #[derive(Debug)]
@@ -87,24 +86,31 @@ impl Series {
     }
 
     /// The samples from `from` to `to`, both included.
-    pub fn samples(&self, from: Timestamp, to: Timestamp) -> Samples {
-        Samples::new(self.chunks.load_full(), from.as_millis(), to.as_millis())
+    ///
+    /// *Shape*: oldest first, staleness markers included. What is appended meanwhile may or may not be among them,
+    /// but never a sample without those before it.
+    pub fn samples(&self, from: Timestamp, to: Timestamp) -> Vec<Sample> {
+        let (mut times, mut values) = (Vec::new(), Vec::new());
+        self.read(from, to, &mut times, &mut values);
+        let samples = times.into_iter().zip(values);
+        samples
+            .map(|(time, value)| Sample::new((time, value.to_bits())))
+            .collect()
     }
 
-    /// Appends the samples from `from` to `to`, both included, to `times` (in milliseconds) and `values`. Faster
-    /// than [`samples`](Self::samples).
+    /// As [`samples`](Self::samples), appended to `times` (in milliseconds) and `values`.
     pub fn read(&self, from: Timestamp, to: Timestamp, times: &mut Vec<i64>, values: &mut Vec<f64>) {
         let (from, to) = (from.as_millis(), to.as_millis());
         let chunks = self.chunks.load();
         let Some(chunks) = chunks.as_ref() else { return };
-        for chunk in &chunks[samples::first_with(chunks, from)..] {
+        for chunk in &chunks[first_with(chunks, from)..] {
             if chunk.first_time() > to {
                 return;
             }
-            let decoder = chunk.decoder();
-            times.reserve(decoder.len());
-            values.reserve(decoder.len());
-            for (time, value) in decoder {
+            let samples = chunk.decoder();
+            times.reserve(samples.len());
+            values.reserve(samples.len());
+            for (time, value) in samples {
                 if time > to {
                     return;
                 }
@@ -231,11 +237,11 @@ impl Series {
         chunks[chunk].decoder().take_while(|sample| sample.0 <= at).last()
     }
 
-    /// How many chunks end before `cutoff`.
+    /// How many chunks have no sample at or after `cutoff`.
     fn old_chunks(&self, cutoff: i64) -> usize {
         let chunks = self.chunks.load();
         let Some(chunks) = chunks.as_ref() else { return 0 };
-        samples::first_with(chunks, cutoff).min(chunks.len().saturating_sub(1))
+        first_with(chunks, cutoff)
     }
 
     /// Begins a chunk with `sample`, and drops those that are out of the retention then.
@@ -307,6 +313,13 @@ impl Series {
 }
 
 // === helpers ===
+
+/// The first chunk that can have a sample at or after `from`: the last one that begins there or before, else the
+/// first.
+fn first_with(chunks: &[Chunk], from: i64) -> usize {
+    let later = chunks.partition_point(|chunk| chunk.first_time() <= from);
+    later.saturating_sub(1)
+}
 
 fn bytes_of(chunks: &[Chunk]) -> usize {
     chunks.iter().map(Chunk::bytes).sum()

@@ -222,7 +222,6 @@ fn handles_go_where_they_are_needed() {
     check::<Window>();
     check::<Appender>();
     check::<Series>();
-    check::<Samples>();
 }
 
 #[test]

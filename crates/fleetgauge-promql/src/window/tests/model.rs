@@ -39,6 +39,7 @@ fn held(window: &Window, from: i64, to: i64) -> Model {
     let samples = |series: &Series| {
         let samples = series.samples(from, to);
         samples
+            .iter()
             .map(|s| (s.timestamp.as_millis(), s.value.to_bits()))
             .collect()
     };
