@@ -272,8 +272,8 @@ fn compare_with(asked: &Asked) {
         for _ in 0..PER_DATA.min(count - counts.asked) {
             let expr = generate::expression(&mut random);
             let mut when = when(&mut random);
-            if expr.kind() == Kind::Matrix && random.chance(90) {
-                // A range of ranges is refused, which need not be tried often.
+            // A range of ranges is refused, which need not be tried often.
+            if expr.has_info() || expr.kind() == Kind::Matrix && random.chance(90) {
                 when = When::At(time(&mut random));
             }
             counts.asked += 1;

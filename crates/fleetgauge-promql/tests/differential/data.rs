@@ -86,11 +86,53 @@ fn generate_for_3(random: &mut Random, all: &mut Vec<Series>) {
             }
         }
     }
+    generate_infos(random, all);
     all.push(series("odd_bucket", &[("job", "a"), ("le", "big")], few(random)));
     all.push(series("odd_bucket", &[("job", "a")], few(random)));
     for word in WORDS {
         all.push(series("words", &[("word", word), ("job", "a")], few(random)));
     }
+}
+
+/// Series that say more about others, some of them replaced now and then.
+fn generate_infos(random: &mut Random, all: &mut Vec<Series>) {
+    for job in JOBS {
+        for instance in INSTANCES {
+            let zone = if instance == "0" { "" } else { "z" };
+            let labels = [("job", job), ("instance", instance), ("zone", zone)];
+            all.push(series("served", &labels, few(random)));
+            let host = [
+                ("job", job),
+                ("instance", instance),
+                ("host", "h"),
+                ("version", "1"),
+            ];
+            if !random.chance(30) {
+                all.push(series("host_info", &host, ones(random)));
+            }
+            // The first version until the second is there, or beside it.
+            let change = random.below(LENGTH as usize) as i64;
+            let overlap = random.pick(&[0, 0, 1, 60_000]);
+            for version in ["1", "2"] {
+                let labels = [
+                    ("job", job),
+                    ("instance", instance),
+                    ("zone", "y"),
+                    ("version", version),
+                ];
+                let mut samples = ones(random);
+                samples.retain(|(at, _)| match version {
+                    "1" => *at < change + overlap,
+                    _ => *at >= change,
+                });
+                all.push(series("target_info", &labels, samples));
+            }
+        }
+    }
+}
+
+fn ones(random: &mut Random) -> Vec<(i64, f64)> {
+    times(random).map(|at| (at, 1.0)).collect()
 }
 
 fn generate_for_both(random: &mut Random) -> Vec<Series> {
@@ -117,11 +159,7 @@ fn generate_for_both(random: &mut Random) -> Vec<Series> {
             }
         }
         let info = [("job", job), ("version", if job == "a" { "1.0" } else { "2.0" })];
-        all.push(series(
-            "build_info",
-            &info,
-            times(random).map(|at| (at, 1.0)).collect(),
-        ));
+        all.push(series("build_info", &info, ones(random)));
     }
     let dates = times(random).map(|at| {
         // Any second from 1970 to 2100.

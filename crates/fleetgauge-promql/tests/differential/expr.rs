@@ -170,6 +170,8 @@ impl Expr {
             {
                 None
             }
+            // Of what is not at the step, 3.5 selects the info series of another time, and has none at the step.
+            Self::Call { name: "info", args } if args.first().is_some_and(Self::is_shifted) => None,
             // No multiples of 1/64.
             Self::Number("1e-3" | "0.1" | "0.95" | "5ms" | "1e-9") => Some(Exact),
             Self::Selector(selector) | Self::Range { selector, .. } if selector.name == "rough" => {
@@ -199,8 +201,8 @@ impl Expr {
                 _ => Some(Close),
             },
             Self::Call { name, .. } => match *name {
-                "abs" | "clamp" | "clamp_min" | "clamp_max" | "scalar" | "vector" | "sort" | "sort_desc"
-                | "sort_by_label" | "sort_by_label_desc" | "label_replace" | "label_join"
+                "abs" | "clamp" | "clamp_min" | "clamp_max" | "scalar" | "vector" | "info" | "sort"
+                | "sort_desc" | "sort_by_label" | "sort_by_label_desc" | "label_replace" | "label_join"
                 | "last_over_time" | "min_over_time" | "max_over_time" => Some(least),
                 "time" => Some(Summable),
                 "pi" => Some(Exact),
@@ -235,6 +237,22 @@ impl Expr {
         })
     }
 
+    /// Whether a selector looks at another time than the step.
+    fn is_shifted(&self) -> bool {
+        self.walk().into_iter().any(|part| match part {
+            Self::Selector(selector) | Self::Range { selector, .. } => {
+                selector.modifiers.at.is_some() || !selector.modifiers.offset.is_empty()
+            }
+            _ => false,
+        })
+    }
+
+    /// Over several steps, 3.5 takes one series for another if some are not there at each of them.
+    pub(crate) fn has_info(&self) -> bool {
+        let is_info = |part: &&Self| matches!(part, Self::Call { name: "info", .. });
+        self.walk().iter().any(is_info)
+    }
+
     pub(crate) fn is_held_subquery(&self) -> bool {
         matches!(self, Self::Subquery { modifiers, .. } if modifiers.at.is_some())
     }
@@ -244,8 +262,8 @@ impl Expr {
     /// In a subquery, what a subquery with `@` has inside is shifted, even if it has an `@` of its own.
     pub(crate) fn is_mistaken(&self) -> bool {
         let is_subquery = matches!(self, Self::Subquery { .. });
-        is_subquery && self.walk().into_iter().skip(1).any(Self::is_held_subquery)
-            || self.is_absent_of_reordered()
+        let is_held = || self.walk().into_iter().skip(1).any(Self::is_held_subquery);
+        is_subquery && (is_held() || self.has_info()) || self.is_absent_of_reordered()
     }
 
     /// `absent` gives the labels that are matched once by `=`, and of several matchers of a label the order counts;
@@ -353,8 +371,8 @@ impl Selector {
         let name = if self.name.starts_with('{') { "" } else { self.name };
         *out += name;
         let mut matchers = self.matchers.clone();
-        if name.is_empty() {
-            matchers.insert(0, &self.name[1..self.name.len() - 1]);
+        if let Some(inner) = self.name.strip_prefix('{') {
+            matchers.insert(0, inner.trim_end_matches('}'));
         }
         if !matchers.is_empty() {
             let _ = write!(out, "{{{}}}", matchers.join(","));

@@ -1,7 +1,7 @@
 //! Makes expressions of the whole grammar that the asked Prometheus knows.
 //!
 //! What is left out for all, and why:
-//! - Native histograms, `histogram_fraction`, `info`: we refuse them.
+//! - Native histograms: we refuse them.
 //! - `timestamp` of a selector with both `@` and `offset`: Prometheus forgets the offset.
 //! - Powers and logarithms of numbers below 1e-308, of which Go's are wrong in the first digits.
 //! - Calendar functions of numbers that are no time: Go leaves the conversion undefined.
@@ -10,9 +10,12 @@
 //!
 //! For Prometheus 3 (3.5):
 //! - `first_over_time`, `ts_of_first_over_time`, `min_of`, `max_of`: they came after it.
+//! - `info` over several steps, or of what is not at the step: see `expr.rs`. With two matchers of the metric name it
+//!   panics.
 //!
 //! For 2.42 moreover:
-//! - `limitk`, `limit_ratio`, `sort_by_label*`, `mad_over_time`, `ts_of_*`: it has none of them.
+//! - `limitk`, `limit_ratio`, `sort_by_label*`, `mad_over_time`, `ts_of_*`, `info`, `histogram_fraction`: it has none
+//!   of them, the latter not of classic buckets.
 //!   `double_exponential_smoothing` is called `holt_winters` there.
 //! - Numbers as durations, durations as numbers, quoted names: 3.x alone.
 //! - `topk` and `bottomk` over series that may be alike, or are not numbers.
@@ -167,6 +170,20 @@ const QUANTILES: [&str; 11] = [
 const MATHS: [&str; 20] = [
     "exp", "ln", "log2", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh",
     "tanh", "asinh", "acosh", "atanh", "deg", "rad", "sgn",
+];
+/// Of info series.
+const INFO_MATCHERS: [&str; 11] = [
+    "version=\"1\"",
+    "version=~\".+\"",
+    "version=~\".*\"",
+    "version!=\"2\"",
+    "version=\"\"",
+    "zone=~\"z|\"",
+    "nosuch=\"\"",
+    "host!=\"\"",
+    "__name__=\"host_info\"",
+    "__name__=~\".+_info\"",
+    "__name__!=\"target_info\"",
 ];
 const OVER_TIME: [&str; 11] = [
     "avg_over_time",
@@ -542,7 +559,37 @@ fn over_range(random: &mut Choices<'_>, depth: usize) -> Expr {
     }
 }
 
+/// The labels of info metrics: of series that have what they are found by, and of any other.
+fn info(random: &mut Choices<'_>, depth: usize) -> Expr {
+    let mut args = vec![match random.below(4) {
+        0 => below(random, depth, Kind::Vector),
+        1 => call("last_over_time", vec![range_of(random, "served")]),
+        2 => Expr::Selector(with_matchers(random, "{__name__=~\"served|.+_info\"}")),
+        _ => Expr::Selector(with_matchers(random, "served")),
+    }];
+    if random.chance(60) {
+        let mut matchers = vec![random.pick(&INFO_MATCHERS)];
+        let second = random.pick(&INFO_MATCHERS);
+        if random.chance(40) && !second.starts_with("__name__") {
+            matchers.push(second);
+        }
+        args.push(Expr::Selector(Selector {
+            name: "",
+            matchers,
+            modifiers: Modifiers::default(),
+        }));
+    }
+    call("info", args)
+}
+
 fn function(random: &mut Choices<'_>, depth: usize) -> Expr {
+    if random.is_3() && random.chance(12) {
+        return info(random, depth);
+    }
+    if random.is_3() && random.chance(8) {
+        let bounds = [scalar(random, 1), scalar(random, 1), new_buckets(random, depth)];
+        return call("histogram_fraction", bounds.to_vec());
+    }
     let vector = |random: &mut Choices<'_>| below(random, depth, Kind::Vector);
     match random.below(20) {
         0..=3 => call(random.pick(&MATHS), vec![vector(random)]),
