@@ -34,6 +34,8 @@ const FIRST_MS: i64 = 1_763_900_001_234;
 const STEPS: i64 = 60;
 const STEP_MS: i64 = 10_000;
 const RUNS: usize = 11;
+/// Of ours, for one of Prometheus: they are shorter.
+const RUNS_IN_TURN: usize = 3;
 /// Of a latency histogram, the last one infinite.
 const BOUNDS: [&str; 20] = [
     "0.001", "0.005", "0.01", "0.02", "0.04", "0.06", "0.08", "0.1", "0.25", "0.5", "0.75", "1.0", "2.5",
@@ -93,17 +95,13 @@ fn main() {
         "", "instant", "Prometheus", "ratio", "60 steps", "Prometheus", "ratio"
     );
     for (name, query) in &queries {
-        let (ours_instant, theirs_instant) = (
-            median(RUNS, || instant(query)),
-            their_median(&prometheus, query, None, end),
+        let instants = measure(name, || instant(query), || ask(&prometheus, query, None, end));
+        let ranges = measure(
+            name,
+            || range(query),
+            || ask(&prometheus, query, Some(start), end),
         );
-        compare(name, &instant(query), &theirs_instant.1);
-        let (ours_range, theirs_range) = (
-            median(RUNS, || range(query)),
-            their_median(&prometheus, query, Some(start), end),
-        );
-        compare(name, &range(query), &theirs_range.1);
-        let row = |ours: Duration, theirs: Duration| {
+        let row = |(ours, theirs): (Duration, Duration)| {
             let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
             format!(
                 "{:>9.3} ms {:>9.3} ms {ratio:>6.1}x",
@@ -111,11 +109,7 @@ fn main() {
                 theirs.as_secs_f64() * 1e3
             )
         };
-        println!(
-            "{name:28} {}   {}",
-            row(ours_instant, theirs_instant.0),
-            row(ours_range, theirs_range.0)
-        );
+        println!("{name:28} {}   {}", row(instants), row(ranges));
     }
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     println!(
@@ -313,26 +307,32 @@ fn write_open_metrics(file: &std::path::Path, pods: usize, shapes: &[Shape]) -> 
     out.write_all(b"# EOF\n")
 }
 
-fn median<T>(runs: usize, mut run: impl FnMut() -> T) -> Duration {
-    run();
-    let mut times: Vec<_> = (0..runs)
-        .map(|_| {
+/// Our time and Prometheus's own, with their answers compared. The two take turns, so that both have their share of
+/// what else the machine does.
+fn measure(
+    name: &str,
+    ours: impl Fn() -> Value,
+    theirs: impl Fn() -> (Duration, serde_json::Value),
+) -> (Duration, Duration) {
+    compare(name, &ours(), &theirs().1);
+    let mut times = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        times.1.push(theirs().0);
+        for _ in 0..RUNS_IN_TURN {
             let start = Instant::now();
-            std::hint::black_box(run());
-            start.elapsed()
-        })
-        .collect();
-    times.sort_unstable();
-    times[runs / 2]
+            std::hint::black_box(ours());
+            times.0.push(start.elapsed());
+        }
+    }
+    let median = |times: &mut Vec<Duration>| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    };
+    (median(&mut times.0), median(&mut times.1))
 }
 
 /// Prometheus's own time, and its answer.
-fn their_median(
-    prometheus: &Prometheus,
-    query: &str,
-    start: Option<i64>,
-    end: i64,
-) -> (Duration, serde_json::Value) {
+fn ask(prometheus: &Prometheus, query: &str, start: Option<i64>, end: i64) -> (Duration, serde_json::Value) {
     let seconds = |ms: i64| format!("{}.{:03}", ms / 1000, ms % 1000);
     let query = http::percent_encode(query);
     let path = match start {
@@ -344,24 +344,13 @@ fn their_median(
             STEP_MS / 1000
         ),
     };
-    let ask = || -> serde_json::Value {
-        let answer = http::get(prometheus.addr(), &path).expect("an answer");
-        let answer: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
-        assert_eq!(answer["status"], "success", "{answer}");
-        answer
-    };
-    let answer = ask();
-    let mut times: Vec<_> = (0..RUNS)
-        .map(|_| {
-            let answer = ask();
-            let seconds = answer["data"]["stats"]["timings"]["evalTotalTime"]
-                .as_f64()
-                .expect("timings");
-            Duration::from_secs_f64(seconds)
-        })
-        .collect();
-    times.sort_unstable();
-    (times[RUNS / 2], answer["data"]["result"].clone())
+    let answer = http::get(prometheus.addr(), &path).expect("an answer");
+    let mut answer: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+    assert_eq!(answer["status"], "success", "{answer}");
+    let seconds = answer["data"]["stats"]["timings"]["evalTotalTime"]
+        .as_f64()
+        .expect("timings");
+    (Duration::from_secs_f64(seconds), answer["data"]["result"].take())
 }
 
 /// Panics where the two answers are not the same but for rounding.
