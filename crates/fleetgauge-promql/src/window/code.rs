@@ -13,14 +13,14 @@
 //! ```text
 //! control 2k + 0, k < 7   the interval of before, and a value of kind k
 //!         2k + 1          7 bits: how the interval changed, in milliseconds; then the same
-//!         14              2 bits of class, 3 of k, 12, 20, 32 or 64 bits: how it changed; then the same
+//!         14              3 bits of k, 2 of class, 12, 20, 32 or 64 bits: how it changed; then the same
 //! kind    0               the value of before
 //!         1 to 4          4, 8, 14 or 32 bits: the difference of whole numbers, zigzag
 //!         5               XOR, in the window of bits of before
-//!         6               6 bits leading, 6 bits size, bits: XOR, in a new window
+//!         6               6 bits size, 6 bits leading, bits: XOR, in a new window
 //! ```
 //!
-//! Every bit pattern of a float comes back as it was.
+//! Numbers are written lowest bit first. Every bit pattern of a float comes back as it was.
 
 /// Bits of a control code.
 pub(super) const CONTROL_BITS: u32 = 4;

@@ -1,4 +1,7 @@
-//! Makes a failure small: simpler expressions first, then fewer series.
+//! Makes a failure small: simpler expressions first, then fewer series, then fewer samples.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
 
 use crate::data::Series;
 use crate::expr::{Expr, Kind, Modifiers};
@@ -94,22 +97,54 @@ pub(crate) fn expression(expr: Expr, mut fails: impl FnMut(&Expr) -> bool) -> Ex
     smallest
 }
 
-/// As few series as still fail. Every try costs a start of Prometheus, so there are not many.
+/// As few series as still fail, and of those as few samples.
 pub(crate) fn series(expr: &Expr, all: &[Series], mut fails: impl FnMut(&[Series]) -> bool) -> Vec<Series> {
-    const TRIES: usize = 40;
     let text = expr.print(0);
     let mut left: Vec<Series> = all.to_vec();
     left.retain(|series| text.contains(series.name));
     if left.is_empty() || !fails(&left) {
-        return all.to_vec();
+        // It takes others than it names: by a pattern, or info series.
+        left = all.to_vec();
     }
+    let without_series = |all: &[Series], out: Range<usize>| {
+        let mut fewer = all.to_vec();
+        fewer.drain(out);
+        fewer
+    };
+    let left = leave_out(left, <[Series]>::len, without_series, &mut fails);
+    let without_times = |all: &[Series], out: Range<usize>| {
+        let out = &times(all)[out];
+        let mut fewer = all.to_vec();
+        for series in &mut fewer {
+            series.samples.retain(|(at, _)| !out.contains(at));
+        }
+        fewer.retain(|series| !series.samples.is_empty());
+        fewer
+    };
+    leave_out(left, |all| times(all).len(), without_times, &mut fails)
+}
+
+/// The times at which there are samples.
+fn times(all: &[Series]) -> Vec<i64> {
+    let times = all.iter().flat_map(|series| &series.samples).map(|(at, _)| *at);
+    times.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Tries without a half of what there is to count, then without quarters, and so on. Every try costs a start of
+/// Prometheus, so there are not many.
+fn leave_out(
+    mut left: Vec<Series>,
+    count: impl Fn(&[Series]) -> usize,
+    without: impl Fn(&[Series], Range<usize>) -> Vec<Series>,
+    mut fails: impl FnMut(&[Series]) -> bool,
+) -> Vec<Series> {
+    const TRIES: usize = 40;
     let mut tries = 0;
-    let mut part = left.len() / 2;
+    let mut part = count(&left) / 2;
     while part > 0 {
         let mut from = 0;
-        while from < left.len() && tries < TRIES {
-            let mut fewer = left.clone();
-            fewer.drain(from..(from + part).min(fewer.len()));
+        while from < count(&left) && tries < TRIES {
+            let fewer = without(&left, from..(from + part).min(count(&left)));
             tries += 1;
             if !fewer.is_empty() && fails(&fewer) {
                 left = fewer;
