@@ -102,7 +102,9 @@ impl Pair {
         // It was renamed without a change.
         let new = query.replace("holt_winters", "double_exponential_smoothing");
         let ours = compare::ours(&self.engine, &self.store, &new, when);
+        let is_mistaken = self.version == Version::V3 && expr.walk().into_iter().any(Expr::is_mistaken);
         let difference = match (&theirs, ours) {
+            _ if is_mistaken => None,
             (Err(_), Err(_)) => None,
             (Err(_), Ok(_)) if self.version == Version::V3 && is_beyond(expr, when) => None,
             (Ok(_), Err(error)) if is_known(self.version, expr, &error.to_string()) => None,
@@ -113,7 +115,6 @@ impl Pair {
                 let difference = compare::difference(expr, theirs, &ours, scale);
                 match self.version {
                     Version::V2 => difference,
-                    Version::V3 if expr.walk().into_iter().any(Expr::is_mistaken) => None,
                     Version::V3 => difference
                         .or_else(|| compare::order(expr, theirs, &ours))
                         .or_else(|| compare::notes(theirs, &ours)),
@@ -151,13 +152,11 @@ fn is_known(version: Version, expr: &Expr, error: &str) -> bool {
     error == "vector cannot contain metrics with the same labelset" && expr.walk().iter().any(relabels)
 }
 
-/// In range queries, and in subqueries, 3.5 evaluates what is inside a subquery with `@` at as many steps more as
-/// those have, and refuses what it finds there.
+/// In range queries 3.5 evaluates what is inside a subquery with `@` at as many steps more as those have, and refuses
+/// what it finds there.
 fn is_beyond(expr: &Expr, when: When) -> bool {
     let is_range = matches!(when, When::Range(..));
-    let parts = expr.walk();
-    is_range && parts.iter().any(|part| part.is_held_subquery())
-        || parts.iter().any(|part| part.is_mistaken())
+    is_range && expr.walk().iter().any(|part| part.is_held_subquery())
 }
 
 fn number(variable: &str, default: usize) -> usize {

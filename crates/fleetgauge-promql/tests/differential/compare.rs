@@ -147,8 +147,12 @@ pub(crate) fn order(expr: &Expr, theirs: &Answer, ours: &Answer) -> Option<Strin
     })
 }
 
-/// Whether the same is remarked on. Prometheus shows ten warnings and ten infos, whichever.
+/// Whether the same is remarked on. Prometheus shows ten warnings and ten infos, whichever, and we keep fifty.
 pub(crate) fn notes(theirs: &Answer, ours: &Answer) -> Option<String> {
+    const KEPT: usize = 50;
+    if ours.notes.len() >= KEPT {
+        return None;
+    }
     let is_omission = |note: &&String| note.ends_with(" annotations omitted");
     let shown = theirs.notes.iter().filter(|note| !is_omission(note));
     let mut lacking = shown.filter(|note| !ours.notes.iter().any(|own| is_same_note(note, own)));
