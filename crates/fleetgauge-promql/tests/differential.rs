@@ -37,6 +37,8 @@ mod random;
 mod shrink;
 #[path = "differential/version.rs"]
 mod version;
+#[path = "differential/vocabulary.rs"]
+mod vocabulary;
 
 use std::fmt::Write as _;
 
