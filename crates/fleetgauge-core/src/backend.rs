@@ -120,6 +120,13 @@ pub enum FetchError {
         /// Which discovery, and why.
         detail: String,
     },
+    /// There are no values, and something is missing that could have had some: whether there is data is not
+    /// known, so this is not "no data".
+    #[error("no values, and not everything was asked: {detail}")]
+    Incomplete {
+        /// What is missing.
+        detail: String,
+    },
     /// The answer exceeds a bound.
     #[error("answer too large: more than {limit} {unit}")]
     TooLarge {
@@ -215,6 +222,7 @@ impl FetchError {
             FetchError::Unavailable { .. } => "unavailable",
             FetchError::Malformed { .. } => "malformed",
             FetchError::Discovery { .. } => "discovery",
+            FetchError::Incomplete { .. } => "incomplete",
             FetchError::TooLarge { .. } => "too_large",
             FetchError::Unsupported { .. } => "unsupported",
             FetchError::Aborted => "aborted",

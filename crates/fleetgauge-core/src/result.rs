@@ -14,6 +14,7 @@ pub struct Answer {
     values: Box<[f64]>,
     timestamps: Timestamps,
     stamp: Stamp,
+    is_complete: bool,
     text: Option<Box<str>>,
     warnings: Box<[Box<str>]>,
     infos: Box<[Box<str>]>,
@@ -77,6 +78,7 @@ pub struct AnswerBuilder {
     values: Vec<f64>,
     timestamps: Vec<Timestamp>,
     stamp: Stamp,
+    is_complete: bool,
     text: Option<Box<str>>,
     warnings: Vec<Box<str>>,
     infos: Vec<Box<str>>,
@@ -131,6 +133,13 @@ impl Answer {
         self.labels.duplicate()
     }
 
+    /// Whether nothing is known to be missing that could have changed the answer: no sample that was refused
+    /// or could not be read, no target that was left out or failed, no part of a backend that did not answer.
+    /// What is missing, [`warnings`](Self::warnings) say.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
     /// The string that a PromQL string literal evaluates to; no other query yields one.
     pub fn text(&self) -> Option<&str> {
         self.text.as_deref()
@@ -179,6 +188,11 @@ impl MetricResult {
             collected_at,
             answer,
         }
+    }
+
+    /// Whether nothing is known to be missing that could have changed the answer: [`Answer::is_complete`].
+    pub fn is_complete(&self) -> bool {
+        self.answer.is_complete()
     }
 
     /// The query's name.
@@ -237,6 +251,7 @@ impl AnswerBuilder {
             values: Vec::new(),
             timestamps: Vec::new(),
             stamp,
+            is_complete: true,
             text: None,
             warnings: Vec::new(),
             infos: Vec::new(),
@@ -288,9 +303,16 @@ impl AnswerBuilder {
         self.text = Some(text.into());
     }
 
-    /// Adds a warning of the backend.
+    /// Adds a warning of the backend on the query itself, by which nothing is missing from the answer.
     pub fn warning(&mut self, warning: &str) {
         self.warnings.push(warning.into());
+    }
+
+    /// Adds a warning that something is missing which could have changed the answer, and makes the answer
+    /// incomplete.
+    pub fn missing(&mut self, warning: &str) {
+        self.is_complete = false;
+        self.warning(warning);
     }
 
     /// Adds a remark of the backend.
@@ -321,6 +343,7 @@ impl AnswerBuilder {
                 Timestamps::Each(self.timestamps.into_boxed_slice())
             },
             stamp: self.stamp,
+            is_complete: self.is_complete,
             text: self.text,
             warnings: self.warnings.into_boxed_slice(),
             infos: self.infos.into_boxed_slice(),
@@ -338,6 +361,18 @@ mod tests {
         let mut text = AnswerBuilder::new(Stamp::Evaluated);
         text.text("");
         assert_eq!(text.build().status(), AnswerStatus::Values);
+    }
+
+    #[test]
+    fn what_is_missing_is_a_warning_and_makes_the_answer_incomplete() {
+        let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+        answer.warning("not a counter");
+        assert!(answer.is_complete);
+        answer.missing("store 2 did not answer");
+        let answer = answer.build();
+        assert!(!answer.is_complete());
+        let warnings: Vec<_> = answer.warnings().collect();
+        assert_eq!(warnings, ["not a counter", "store 2 did not answer"]);
     }
 
     #[test]

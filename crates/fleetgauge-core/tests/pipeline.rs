@@ -220,6 +220,42 @@ async fn decision_7_every_query_has_an_outcome_of_its_own() {
     assert_eq!((stats.no_data, stats.flights, stats.queries), (1, 3, 3));
 }
 
+#[tokio::test]
+async fn an_incomplete_answer_says_so_and_an_empty_one_is_not_no_data() {
+    let answer = |value: Option<f64>| {
+        let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+        if let Some(value) = value {
+            answer.series([], value, Timestamp::default()).unwrap();
+        }
+        answer.missing("store 2 did not answer");
+        answer.build()
+    };
+    let source = FixedBackend::new()
+        .values("then_nothing", [([("pod", "a")], 3.0)])
+        .answer("then_nothing", answer(None))
+        .answer("some", answer(Some(1.0)))
+        .into_source();
+    for name in ["some", "then_nothing"] {
+        source
+            .query_list()
+            .must_register(QueryTemplate::promql(name, "up"));
+    }
+    let whole = source.refresh(RefreshSpec::queries(["then_nothing"])).await;
+    assert!(whole.is_complete());
+
+    let results = source.refresh(RefreshSpec::all()).await;
+    assert!(!results.is_complete());
+    let some = results["some"].as_ref().unwrap();
+    assert!(!some.is_complete());
+    assert_eq!(some.warnings().collect::<Vec<_>>(), ["store 2 did not answer"]);
+    let nothing = results["then_nothing"].as_ref().unwrap_err();
+    assert_eq!(nothing.reason(), "incomplete");
+    assert!(nothing.to_string().contains("store 2 did not answer"), "{nothing}");
+    let kept = source.get("then_nothing", &none()).unwrap();
+    assert_eq!(kept.result().values().next().unwrap().value, 3.0);
+    assert_eq!(kept.last_error().unwrap().error.reason(), "incomplete");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn decision_8_a_thousand_callers_share_one_flight() {
     let (gate, source) = gated(CachedSourceConfig::default());

@@ -363,7 +363,7 @@ impl<B: Backend> Inner<B> {
                 query.timeout = whole_millis(deadline.saturating_duration_since(Instant::now()));
                 let error = match self.backend.fetch(query).await {
                     Err(error) if error.is_retryable() => error,
-                    done => return done,
+                    done => return done.and_then(known),
                 };
                 let Some(delay) = delays.next() else {
                     return Err(error);
@@ -395,6 +395,20 @@ fn start(flight: impl Future<Output = ()> + Send + 'static) {
     {
         tokio::spawn(flight);
     }
+}
+
+/// `answer`, unless it is empty because of what is missing from it: that is not "no data", and must not take
+/// the place of a value.
+///
+/// *Errors*: [`FetchError::Incomplete`].
+fn known(answer: Answer) -> Result<Answer, FetchError> {
+    if !answer.is_no_data() || answer.is_complete() {
+        return Ok(answer);
+    }
+    let warnings: Vec<_> = answer.warnings().collect();
+    Err(FetchError::Incomplete {
+        detail: warnings.join("; "),
+    })
 }
 
 /// The time `duration` from now; a year from now where it is longer, since clocks do not reach to the end of a

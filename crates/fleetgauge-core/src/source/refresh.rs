@@ -105,9 +105,12 @@ impl RefreshResults {
             .filter_map(|(name, outcome)| Some((name, outcome.as_ref().err()?)))
     }
 
-    /// Whether every query has an answer.
+    /// Whether every query has an answer from which nothing is known to be missing
+    /// ([`MetricResult::is_complete`]).
     pub fn is_complete(&self) -> bool {
-        self.failures().next().is_none()
+        self.0
+            .iter()
+            .all(|(_, outcome)| outcome.as_ref().is_ok_and(|result| result.is_complete()))
     }
 
     /// How many queries were asked for.
