@@ -45,6 +45,7 @@ use std::time::Duration;
 use fleetgauge_core::time::Timestamp;
 
 use crate::annotation::Annotations;
+use crate::missing::Missing;
 use crate::parse::{Expr, Expression, ParseError, ValueType};
 use crate::queryable::Queryable;
 use crate::selector::{Buffer, Reader};
@@ -83,6 +84,8 @@ pub struct Evaluation {
     pub warnings: Vec<Annotation>,
     /// What is worth a look, as Prometheus says it.
     pub infos: Vec<Annotation>,
+    /// Why samples may be missing that could have changed the answer.
+    pub missing: Missing,
     /// How many samples were looked at and computed.
     pub samples: usize,
 }
@@ -186,6 +189,7 @@ impl Engine {
                 data,
                 lookback: config.lookback,
                 query: (steps.start, steps.until),
+                reads: Vec::new(),
             },
             config,
             budget: Budget::new(config),
@@ -259,6 +263,7 @@ impl Evaluator<'_> {
             value,
             warnings,
             infos,
+            missing: self.reader.missing(),
             samples: self.budget.used(),
         }
     }

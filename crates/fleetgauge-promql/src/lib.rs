@@ -3,6 +3,7 @@
 //! - [`exposition`]: reads and prints what targets expose
 //! - [`window`]: keeps the newest samples of every series
 //! - [`engine`]: evaluates PromQL over them, or over any other [`queryable`]
+//!   - [`missing`]: what an answer may lack, and why
 //!   - [`parse`]: from text to an expression whose types are checked
 //!   - [`label`], [`value`]: what answers are made of
 //! - [`store`]: samples of any age, from a file or a script
@@ -13,6 +14,7 @@ pub mod window;
 
 pub mod engine;
 pub mod label;
+pub mod missing;
 pub mod parse;
 pub mod queryable;
 pub mod script;

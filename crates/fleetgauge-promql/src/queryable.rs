@@ -6,6 +6,7 @@ use std::time::Duration;
 use fleetgauge_core::time::Timestamp;
 
 use crate::label::LabelSet;
+use crate::missing::{Missing, Read};
 use crate::window::{Matcher, Sample, Series, Window};
 
 /// Holds series that PromQL can be evaluated over.
@@ -15,6 +16,10 @@ pub trait Queryable: Send + Sync {
     /// *Shape*: sorted by labels, each label set once, so that what is computed over them does not depend on
     /// how they are stored. A series without samples there may be among them.
     fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Vec<Arc<dyn SeriesSamples>>;
+
+    /// Adds why samples may be missing from what is read: they were refused, could not be read, or were
+    /// dropped. Holders that know of nothing add nothing.
+    fn missing(&self, _read: Read<'_>, _into: &mut Missing) {}
 }
 
 /// One series of a [`Queryable`].
@@ -37,6 +42,10 @@ impl Queryable for Window {
     fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Vec<Arc<dyn SeriesSamples>> {
         let series = Window::select(self, matchers, from, to);
         series.into_iter().map(|s| s as Arc<dyn SeriesSamples>).collect()
+    }
+
+    fn missing(&self, read: Read<'_>, into: &mut Missing) {
+        Window::missing(self, read, into);
     }
 }
 

@@ -10,9 +10,11 @@ use fleetgauge_core::time::Timestamp;
 
 use crate::engine::{Budget, EvalError};
 use crate::label::LabelSet;
+use crate::missing::{Missing, Read};
 use crate::parse::{At, Selector, Shift};
 use crate::queryable::{Queryable, SeriesSamples};
 use crate::value::{ABSENT, Steps, Vector, is_absent};
+use crate::window::Matcher;
 
 /// What a selector is evaluated with.
 pub(crate) struct Reader<'a> {
@@ -20,6 +22,15 @@ pub(crate) struct Reader<'a> {
     pub(crate) lookback: Duration,
     /// The first and the last step of the whole query, for `@ start()` and `@ end()`.
     pub(crate) query: (i64, i64),
+    /// What was read so far.
+    pub(crate) reads: Vec<Done>,
+}
+
+/// A read that was done.
+pub(crate) struct Done {
+    matchers: Vec<Matcher>,
+    range: (Timestamp, Timestamp),
+    newest: bool,
 }
 
 /// The times at which a selector looks, one a step.
@@ -67,7 +78,7 @@ const LOOKED_UP_STEPS: usize = 1;
 impl Reader<'_> {
     /// The newest sample of each series at each step.
     pub(crate) fn instant(
-        &self,
+        &mut self,
         selector: &Selector,
         steps: &Steps,
         give: Give,
@@ -77,7 +88,7 @@ impl Reader<'_> {
         let lookback = i64::try_from(self.lookback.as_millis()).unwrap_or(i64::MAX);
         let (first, last) = times.bounds();
         let from = after(first.saturating_sub(lookback));
-        let series = self.select(selector, from, last);
+        let series = self.select(selector, from, last, steps.count == 1);
         budget.take_result(series.len(), steps.count)?;
 
         let mut result = Vector::with_capacity(steps.count, series.len());
@@ -124,7 +135,7 @@ impl Reader<'_> {
 
     /// The series of a range selector.
     pub(crate) fn ranges(
-        &self,
+        &mut self,
         selector: &Selector,
         range: i64,
         steps: &Steps,
@@ -132,13 +143,28 @@ impl Reader<'_> {
     ) -> Result<Ranges, EvalError> {
         let times = self.times(selector.shift, steps);
         let (first, last) = times.bounds();
-        let series = self.select(selector, after(first.saturating_sub(range)), last);
+        let series = self.select(selector, after(first.saturating_sub(range)), last, false);
         budget.take_result(series.len(), 1)?;
         Ok(Ranges {
             source: Source::Series(series),
             times,
             range,
         })
+    }
+
+    /// Why what was read may lack samples. Asked last: a scraper tells what it refuses before it writes the
+    /// rest of its page, so whoever has seen anything of that page is told.
+    pub(crate) fn missing(&self) -> Missing {
+        let mut missing = Missing::default();
+        for done in &self.reads {
+            let (from, to) = done.range;
+            let read = match done.newest {
+                true => Read::newest(&done.matchers, from, to),
+                false => Read::range(&done.matchers, from, to),
+            };
+            self.data.missing(read, &mut missing);
+        }
+        missing
     }
 
     /// The times at which a selector or a subquery with `shift` looks.
@@ -155,8 +181,19 @@ impl Reader<'_> {
         }
     }
 
-    fn select(&self, selector: &Selector, from: i64, to: i64) -> Vec<Arc<dyn SeriesSamples>> {
+    fn select(
+        &mut self,
+        selector: &Selector,
+        from: i64,
+        to: i64,
+        newest: bool,
+    ) -> Vec<Arc<dyn SeriesSamples>> {
         let (from, to) = (Timestamp::from_millis(from), Timestamp::from_millis(to));
+        self.reads.push(Done {
+            matchers: selector.matchers.clone(),
+            range: (from, to),
+            newest,
+        });
         self.data.select(&selector.matchers, from, to)
     }
 }

@@ -7,8 +7,8 @@
 //! - readers free: no reader ever waits for a scrape, and none holds one up. All they read is published with
 //!   atomics, and stays intact while they hold it.
 //!
-//! It says what it refuses: samples out of order, and series beyond the limits, are counted by reason. It
-//! does not write to disk, knows no time of its own, and starts no thread: the owner scrapes, and calls
+//! It says what it refuses and what it drops before its time: counted by reason, and for each read that this
+//! may touch ([`missing`](Window::missing)). It does not write to disk, knows no time of its own, and starts no thread: the owner scrapes, and calls
 //! [`expire`](Window::expire) now and then.
 //!
 //! # Memory
@@ -24,7 +24,7 @@
 //! | a series of 8 labels with one sample | 695 bytes, of which its first chunk is 128 and its text 75 |
 //!
 //! So a scraper that dates its pages by the clock tick for which they were due, where it was late by a few
-//! milliseconds, saves a fifth. [`WindowStats::bytes`] is true to 5 %.
+//! milliseconds, saves a fifth. [`WindowStats::bytes`] adds a third to them, which is what a process takes.
 //!
 //! ```
 //! use std::time::Duration;
@@ -60,6 +60,7 @@ mod code;
 mod exposed;
 mod index;
 mod limit;
+mod loss;
 mod matcher;
 mod sample;
 mod scrape_cache;
@@ -68,7 +69,7 @@ mod symbols;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fleetgauge_core::label::METRIC_NAME;
@@ -76,6 +77,7 @@ use fleetgauge_core::time::Timestamp;
 
 pub use crate::label::LabelSet;
 use crate::label::Lookup;
+use crate::missing::{Missing, Read};
 pub use appender::{Appender, ScrapeBatch, ScrapeReport};
 pub use exposed::ExposedLabels;
 pub use limit::{AppendError, WindowConfig, WindowStats};
@@ -87,6 +89,7 @@ pub(crate) use matcher::compile as compile_regex;
 
 use index::Index;
 use limit::Usage;
+use loss::{LossLog, LossLogs};
 
 /// The bounded in-memory series of many targets.
 ///
@@ -98,6 +101,9 @@ pub struct Window(Arc<Inner>);
 struct Inner {
     index: Index,
     usage: Usage,
+    losses: LossLogs,
+    /// Of series that made room for those of other targets.
+    made_room: OnceLock<Arc<LossLog>>,
 }
 
 /// How far in the future of its scrape a sample may be dated, as in Prometheus.
@@ -111,6 +117,8 @@ impl Window {
         Self(Arc::new(Inner {
             index: Index::default(),
             usage: Usage::new(config),
+            losses: LossLogs::default(),
+            made_room: OnceLock::new(),
         }))
     }
 
@@ -178,13 +186,23 @@ impl Window {
         selected
     }
 
+    /// Adds why samples may be missing from what is read: they were refused or could not be read, or were there
+    /// and have been dropped.
+    pub fn missing(&self, read: Read<'_>, into: &mut Missing) {
+        self.0.losses.missing(read, into);
+        self.0.usage.missing(read, into);
+    }
+
     /// Drops what is older than the retention at `now`, the series without samples, and the labels that no
     /// series has any more. Returns how many series went.
     ///
     /// A series that is appended to drops its old samples by itself; this is for those that are not. Samples
     /// more than ten minutes in the future are dropped, too: they are from before the clock was set back.
     pub fn expire(&self, now: Timestamp) -> usize {
-        let Inner { index, usage } = &*self.0;
+        let Inner {
+            index, usage, losses, ..
+        } = &*self.0;
+        losses.expire(now.as_millis().saturating_sub(usage.retention_ms));
         index.expire(
             |series| series.expire(now.as_millis(), MAX_AHEAD_MS, usage),
             usage,

@@ -4,6 +4,10 @@
 //! turns out broken can be dropped. What is gone and what failed are told to readers by staleness markers:
 //! a series of the scrape before that is missing gets one by itself; whether a failed scrape means that all
 //! of them went is the caller's to decide ([`Appender::mark_stale`]).
+//!
+//! What a page loses on the way is logged, so that the answers that it touches can say so. Where a limit
+//! refuses series, those that are exposed no longer make room. Which these are is known only when the page has
+//! been read, so it is then read again ([`ScrapeBatch::make_room`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,8 +16,9 @@ use fleetgauge_core::time::Timestamp;
 
 use super::exposed::ExposedLabels;
 use super::limit::AppendError;
-use super::scrape_cache::ScrapeCache;
-use super::series::Outcome;
+use super::loss::{Loss, LossLog, Losses};
+use super::scrape_cache::{Entry, ScrapeCache};
+use super::series::{Outcome, Series};
 use super::{Inner, MAX_AHEAD_MS};
 
 /// Brings the pages of one target into a [`Window`](super::Window).
@@ -31,6 +36,12 @@ pub struct Appender {
     uncommitted: bool,
     pending: Vec<Pending>,
     labels: ExposedLabels,
+    /// What the target exposed once and does no longer, the oldest first.
+    former: Vec<Arc<Series>>,
+    /// How many of them there may be until it is looked which of them are needed.
+    former_limit: usize,
+    /// `None` as long as nothing was lost.
+    log: Option<Arc<LossLog>>,
     /// What the window counts as used by the cache.
     counted_bytes: usize,
 }
@@ -41,6 +52,10 @@ pub struct ScrapeBatch<'a> {
     appender: &'a mut Appender,
     at: i64,
     report: ScrapeReport,
+    losses: Losses,
+    /// Samples refused by a limit.
+    over_limit: usize,
+    made_room: bool,
 }
 
 /// What became of the samples of one page.
@@ -62,6 +77,8 @@ pub struct ScrapeReport {
     pub refused: usize,
     /// Series that the scrape before did not have.
     pub series_added: usize,
+    /// Samples left out because a bucket of their histogram is missing.
+    pub left_out: usize,
     /// Series of the scrape before that are missing, and now have a staleness marker.
     pub went_stale: usize,
 }
@@ -90,6 +107,9 @@ impl Appender {
             uncommitted: false,
             pending: Vec::new(),
             labels: ExposedLabels::default(),
+            former: Vec::new(),
+            former_limit: 64,
+            log: None,
             counted_bytes: 0,
         }
     }
@@ -99,12 +119,15 @@ impl Appender {
         self.pending.clear();
         if self.uncommitted {
             self.uncommitted = false;
-            self.cache.retain(|entry| entry.seen != 0);
+            self.forget(|_, entry| entry.seen != 0);
         }
         self.cache.rewind();
         ScrapeBatch {
             at: millis(at),
             report: ScrapeReport::default(),
+            losses: Losses::default(),
+            over_limit: 0,
+            made_room: false,
             appender: self,
         }
     }
@@ -112,7 +135,10 @@ impl Appender {
     /// Marks all series of the last scrape as gone at `at`: the target is, or its scrape failed. Returns how
     /// many got a marker. Series with timestamps of their own get none, as in Prometheus.
     pub fn mark_stale(&mut self, at: Timestamp) -> usize {
-        self.mark_unseen(millis(at), 0)
+        if let Some(log) = &self.log {
+            log.advance(millis(at));
+        }
+        self.mark_missing(millis(at), |_, _| true)
     }
 
     /// How many series of this target the window holds, those that are stale included.
@@ -125,17 +151,67 @@ impl Appender {
         self.cache.len()
     }
 
-    fn mark_unseen(&mut self, at: i64, scrape: u32) -> usize {
+    /// Marks the series of the page before as stale of which `is_missing` says so, by their place.
+    fn mark_missing(&mut self, at: i64, is_missing: impl Fn(usize, &Entry) -> bool) -> usize {
         let usage = &self.window.usage;
         let mut marked = 0;
-        for entry in self.cache.entries_mut() {
-            if entry.seen != scrape && std::mem::take(&mut entry.present) {
+        for (place, entry) in self.cache.entries_mut().enumerate() {
+            if is_missing(place, entry) && std::mem::take(&mut entry.present) {
                 marked += usize::from(entry.tracked && entry.series.mark_stale(at, usage));
             }
         }
         usage.samples_appended.fetch_add(marked as u64, Ordering::Relaxed);
         usage.stale_markers.fetch_add(marked as u64, Ordering::Relaxed);
         marked
+    }
+
+    /// Forgets the series of the page before but those of which `keep` says so, by their place.
+    fn forget(&mut self, keep: impl Fn(usize, &Entry) -> bool) {
+        let Self {
+            window,
+            cache,
+            former,
+            ..
+        } = self;
+        cache.retain(keep, |series| {
+            series.conceal(&window.usage);
+            former.push(Arc::clone(series));
+        });
+        // What went meanwhile, or is exposed again, need not be remembered. It is looked for when the list has
+        // doubled, so that each series is looked at twice on average.
+        if former.len() >= self.former_limit {
+            former.retain(|series| !series.is_gone() && !series.is_exposed());
+            self.former_limit = 2 * former.len().max(64);
+        }
+    }
+
+    /// Lets series go that are exposed no longer, so that `wanted` new ones may come.
+    fn make_room(&mut self, wanted: usize) {
+        let Inner {
+            index,
+            usage,
+            losses,
+            made_room,
+        } = &*self.window;
+        let (of_target, of_all) = usage.excess(self.series(), wanted);
+        let mut went = 0;
+        if of_target > 0 {
+            let log = self.log.get_or_insert_with(|| losses.begin(&self.target));
+            went += index.make_room(&self.former, of_target, usage, log);
+        }
+        if of_all > went && usage.unexposed() > 0 {
+            let log = made_room.get_or_init(|| losses.begin(&[]));
+            index.make_room(&index.unexposed(), of_all - went, usage, log);
+        }
+    }
+
+    fn log(&mut self, at: i64, lost: Losses) {
+        if let (None, false) = (&self.log, lost.is_empty()) {
+            self.log = Some(self.window.losses.begin(&self.target));
+        }
+        if let Some(log) = &self.log {
+            log.scraped(at, lost, at.saturating_sub(self.window.usage.retention_ms));
+        }
     }
 
     fn count_bytes(&mut self) {
@@ -149,6 +225,9 @@ impl Appender {
 
 impl Drop for Appender {
     fn drop(&mut self) {
+        self.cache
+            .series()
+            .for_each(|series| series.conceal(&self.window.usage));
         self.window.usage.give_back(self.counted_bytes);
     }
 }
@@ -184,18 +263,57 @@ impl ScrapeBatch<'_> {
         Ok(())
     }
 
+    /// Says that samples are missing from the page that the caller could not read or left out, of `metric` if
+    /// that is known, and why. If one of them may be a bucket, the others of its histogram are left out, too: a
+    /// quantile of what is left would be wrong.
+    pub fn unread(&mut self, metric: Option<&str>, why: &str) {
+        self.losses.add(metric, Loss::Unread(why.to_owned()));
+    }
+
+    /// Where a limit refused series of this page: lets go of series that are exposed no longer, as this page,
+    /// which has been read to its end, says. `true` if it did: then the batch is empty again, and the page is
+    /// to be appended once more. It does so once a page.
+    pub fn make_room(&mut self) -> bool {
+        if self.over_limit == 0 || std::mem::replace(&mut self.made_room, true) {
+            return false;
+        }
+        let appender = &mut *self.appender;
+        let usage = &appender.window.usage;
+        let mut on_page = vec![false; appender.cache.len()];
+        for sample in &appender.pending {
+            on_page[sample.entry as usize] = true;
+        }
+        let is_all = on_page.iter().all(|&is| is);
+        if is_all && appender.former.is_empty() && usage.unexposed() == 0 {
+            return false;
+        }
+        self.report.went_stale += appender.mark_missing(self.at, |place, _| !on_page[place]);
+        appender.forget(|place, _| on_page[place]);
+        appender.make_room(self.over_limit);
+        appender.pending.clear();
+        appender.cache.rewind();
+        self.losses = Losses::default();
+        (self.over_limit, self.report.refused) = (0, 0);
+        true
+    }
+
     /// Writes the page: every sample without a timestamp of its own at the time of the scrape, and a
     /// staleness marker for every series of the scrape before that is missing.
-    pub fn commit(self) -> ScrapeReport {
+    pub fn commit(mut self) -> ScrapeReport {
+        self.leave_out_broken_histograms();
+        // Before anything is written: whoever sees a sample of this page is told what it lacks.
+        self.appender.log(self.at, std::mem::take(&mut self.losses));
         let Self {
             appender,
             at,
             mut report,
+            ..
         } = self;
         appender.scrape = appender.scrape.checked_add(1).unwrap_or(1);
         appender.uncommitted = false;
         let scrape = appender.scrape;
         let mut seen = 0;
+        let mut losses = Losses::default();
         for i in 0..appender.pending.len() {
             let sample = appender.pending[i];
             let entry = appender.cache.entry_mut(sample.entry);
@@ -204,18 +322,46 @@ impl ScrapeBatch<'_> {
             entry.seen = scrape;
             entry.present = true;
             entry.tracked = !sample.own_time;
-            match appender.write(sample, at) {
-                Ok(Some(Outcome::Appended)) => report.appended += 1,
-                Ok(Some(Outcome::Repeated)) => report.repeated += 1,
-                Ok(Some(Outcome::Duplicate)) => report.duplicates += 1,
-                Ok(Some(Outcome::OutOfOrder)) => report.out_of_order += 1,
-                Ok(None) => report.out_of_bounds += 1,
-                Ok(Some(Outcome::Gone)) | Err(_) => report.refused += 1,
-            }
+            let loss = match appender.write(sample, at) {
+                Ok(Some(Outcome::Appended)) => {
+                    report.appended += 1;
+                    continue;
+                }
+                Ok(Some(Outcome::Repeated)) => {
+                    report.repeated += 1;
+                    continue;
+                }
+                Ok(Some(Outcome::Duplicate)) => {
+                    report.duplicates += 1;
+                    Loss::Duplicate
+                }
+                Ok(Some(Outcome::OutOfOrder)) => {
+                    report.out_of_order += 1;
+                    Loss::OutOfOrder
+                }
+                Ok(None) => {
+                    report.out_of_bounds += 1;
+                    Loss::OutOfBounds
+                }
+                // Let go again between two lines: the next page brings it.
+                Ok(Some(Outcome::Gone)) => {
+                    report.refused += 1;
+                    Loss::MadeRoom
+                }
+                Err(error) => {
+                    report.refused += 1;
+                    Loss::Refused(error)
+                }
+            };
+            let entry = appender.cache.entry_mut(sample.entry);
+            losses.add(Some(entry.series.labels().metric_name()), loss);
+        }
+        if !losses.is_empty() {
+            appender.log(at, losses);
         }
         if seen < appender.cache.len() {
-            report.went_stale = appender.mark_unseen(at, scrape);
-            appender.cache.retain(|entry| entry.seen == scrape);
+            report.went_stale += appender.mark_missing(at, |_, entry| entry.seen != scrape);
+            appender.forget(|_, entry| entry.seen == scrape);
         }
         let usage = &appender.window.usage;
         for (counter, count) in [
@@ -234,6 +380,34 @@ impl ScrapeBatch<'_> {
         }
         appender.count_bytes();
         report
+    }
+
+    /// A histogram without one of its buckets gives a wrong quantile that looks right.
+    fn leave_out_broken_histograms(&mut self) {
+        if self.losses.is_empty() {
+            return;
+        }
+        let Appender { cache, pending, .. } = &mut *self.appender;
+        let mut broken: Vec<Arc<Series>> = Vec::new();
+        let before = pending.len();
+        pending.retain(|sample| {
+            let series = &cache.entry_mut(sample.entry).series;
+            let name = series.labels().metric_name();
+            let is_broken = name.ends_with("_bucket") && self.losses.may_include(name);
+            if is_broken
+                && broken
+                    .last()
+                    .is_none_or(|last| last.labels().metric_name() != name)
+            {
+                broken.push(Arc::clone(series));
+            }
+            !is_broken
+        });
+        self.report.left_out = before - pending.len();
+        for series in broken {
+            self.losses
+                .add(Some(series.labels().metric_name()), Loss::BrokenHistogram);
+        }
     }
 
     #[cold]
@@ -260,8 +434,20 @@ impl ScrapeBatch<'_> {
                 .index
                 .get_or_add(name, exposed.iter(), of_target, &window.usage)
         });
-        let added = series.and_then(|series| cache.add(text, series).ok_or(AppendError::TooLarge));
-        self.report.refused += usize::from(added.is_err());
+        let added = series.and_then(|series| {
+            let entry = cache.add(text, Arc::clone(&series));
+            series.expose(&window.usage);
+            entry.ok_or(AppendError::TooLarge)
+        });
+        if let Err(error) = &added {
+            self.report.refused += 1;
+            self.over_limit += usize::from(error.is_limit());
+            // Without a name its labels could not be read, of which the caller says more.
+            if *error != AppendError::NoMetricName {
+                self.losses
+                    .add(exposed.metric_name().ok(), Loss::Refused(error.clone()));
+            }
+        }
         added
     }
 }
@@ -294,6 +480,8 @@ impl Appender {
         let entry = self.cache.entry_mut(sample.entry);
         let labels = entry.series.labels();
         let series = index.get_or_add(labels.metric_name(), labels.iter(), &self.of_target, usage)?;
+        entry.series.conceal(usage);
+        series.expose(usage);
         entry.series = series;
         Ok(entry
             .series

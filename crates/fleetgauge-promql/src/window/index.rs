@@ -4,6 +4,7 @@
 //! series in blocks whose places are filled once; a metric's blocks are replaced as a whole when a block is
 //! full or series go.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -14,6 +15,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::limit::{AppendError, Usage};
+use super::loss::LossLog;
 use super::series::Series;
 use super::symbols::{self, Symbols};
 
@@ -114,12 +116,70 @@ impl Index {
         went
     }
 
+    /// Lets go of up to `count` of `series` that no scraper has on its page, the first ones first, and logs it.
+    /// Returns how many went.
+    pub(super) fn make_room(
+        &self,
+        series: &[Arc<Series>],
+        count: usize,
+        usage: &Usage,
+        log: &LossLog,
+    ) -> usize {
+        let mut by_metric: HashMap<&str, Vec<Arc<Series>>> = HashMap::new();
+        let mut went = 0;
+        for one in series {
+            if went == count {
+                break;
+            }
+            let Some(gone) = one.make_room(usage) else {
+                continue;
+            };
+            went += 1;
+            let name = one.labels().metric_name();
+            log.made_room(name, gone);
+            by_metric.entry(name).or_default().push(Arc::clone(one));
+        }
+        for (name, gone) in by_metric {
+            if let Some(metric) = self.find_metric(name) {
+                self.remove(&metric, &gone, usage);
+            }
+        }
+        usage
+            .series_dropped_early
+            .fetch_add(went as u64, Ordering::Relaxed);
+        went
+    }
+
+    /// The series that no scraper has on its page, those that are silent for the longest time first.
+    pub(super) fn unexposed(&self) -> Vec<Arc<Series>> {
+        let metrics = self.metrics();
+        let all = metrics.iter().map(|metric| metric.series());
+        let mut found: Vec<_> = all
+            .flat_map(|series| {
+                series
+                    .iter()
+                    .filter(|s| !s.is_exposed())
+                    .cloned()
+                    .collect::<Vec<_>>()
+            })
+            .map(|series| (series.newest().map(|newest| newest.timestamp), series))
+            .collect();
+        found.sort_unstable_by_key(|(newest, _)| *newest);
+        found.into_iter().map(|(_, series)| series).collect()
+    }
+
     pub(super) fn find_metric(&self, name: &str) -> Option<Arc<Metric>> {
         self.metrics.pin().get(name).cloned()
     }
 
     pub(super) fn metrics(&self) -> Vec<Arc<Metric>> {
         self.metrics.pin().values().cloned().collect()
+    }
+
+    /// As one who is adding a series holds it.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> impl Drop + '_ {
+        self.lock()
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {

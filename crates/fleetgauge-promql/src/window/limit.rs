@@ -1,12 +1,25 @@
 //! What the window may hold, what it holds, and what it refused.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::chunk::{self, Chunk};
+use crate::missing::{Missing, Read};
 
 /// What a new series takes next.
 const FIRST_CHUNK: usize = Chunk::bytes_of(chunk::FIRST_WORDS);
+
+/// About what else it takes.
+const NEW_SERIES_BYTES: usize = 500;
+
+/// Samples are kept so much longer than the retention says: a query that looks back on just the retention is
+/// evaluated a little after its time, while scrapes go on.
+const RETENTION_SLACK_MS: i64 = 10_000;
+
+/// What the process takes where `asked` bytes are asked of the allocator.
+fn resident(asked: usize) -> usize {
+    asked.saturating_add(asked / 3)
+}
 
 /// How much a [`Window`](super::Window) holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,12 +30,14 @@ pub struct WindowConfig {
     /// How many series are held at most. Default: 2,000,000.
     pub max_series: usize,
     /// How many series of one target are held at most, those that it exposes no longer but that are still
-    /// in the retention included: it bounds a page whose labels change at every scrape. Default: 20,000.
+    /// in the retention included: it bounds a page whose labels change at every scrape. Series that are exposed
+    /// no longer make room for those that are. Default: 20,000.
     pub max_series_per_target: usize,
-    /// How much memory is used at most. Default: 2 GiB. Beyond it new series are refused, and those there
-    /// are keep a shorter past: to an autoscaler the newest number is worth more than the oldest.
+    /// How much memory is used at most. Default: 4 GiB. Beyond it series that are exposed no longer go, then
+    /// new series are refused, and those there are keep a shorter past: to an autoscaler the newest number is
+    /// worth more than the oldest. Each is told by the answers that it touches.
     ///
-    /// *Unit*: bytes, as asked of the allocator.
+    /// *Unit*: bytes, resident: what is asked of the allocator and [a third more](WindowStats::bytes).
     pub max_bytes: usize,
     /// How far a scrape may be dated before the newest sample of a series and be refused as out of order,
     /// as Prometheus does. One that is dated earlier still means that the clock was set back: the samples of
@@ -48,7 +63,7 @@ pub enum AppendError {
         limit: usize,
     },
     /// The window's memory is used up.
-    #[error("the window uses {limit} bytes, its limit")]
+    #[error("the window takes {limit} bytes, its limit")]
     MemoryLimit {
         /// [`WindowConfig::max_bytes`].
         limit: usize,
@@ -75,12 +90,15 @@ pub struct WindowStats {
     pub series: usize,
     /// Distinct strings in the labels of all series.
     pub strings: usize,
-    /// Memory used.
+    /// Memory taken, resident: samples, labels, index and the texts by which scrapers find their series. What
+    /// readers still hold of series that went is not counted, nor are the lists that queries sort (8 bytes a
+    /// series).
     ///
-    /// *Unit*: bytes, as asked of the allocator: samples, labels, index and the texts by which scrapers find
-    /// their series. What readers still hold of
-    /// series that went is not counted, nor are the lists that queries sort (8 bytes a series).
+    /// *Unit*: bytes, as asked of the allocator and a third more, which is what it takes for them beside:
+    /// measured on 1,000 pods of 815 series over five minutes, 1,406 MiB for 1,050 asked for.
     pub bytes: usize,
+    /// Series that no target exposes any more, and that are still in the retention.
+    pub series_unexposed: usize,
     /// Samples appended, staleness markers included.
     pub samples_appended: u64,
     /// Staleness markers appended.
@@ -98,6 +116,8 @@ pub struct WindowStats {
     pub target_limit_hits: u64,
     /// Appends refused by [`AppendError::MemoryLimit`].
     pub memory_limit_hits: u64,
+    /// Series that were exposed no longer and went before their time, since a limit was reached.
+    pub series_dropped_early: u64,
     /// Chunks dropped before their time to stay within [`WindowConfig::max_bytes`].
     pub chunks_dropped_early: u64,
     /// How often a series was cut because the clock was set back.
@@ -111,8 +131,14 @@ pub(super) struct Usage {
     pub(super) retention_ms: i64,
     pub(super) clock_step_ms: i64,
     pub(super) series: AtomicUsize,
+    /// Of these, how many are exposed.
+    pub(super) exposed: AtomicUsize,
     pub(super) strings: AtomicUsize,
+    /// As asked of the allocator.
     bytes: AtomicUsize,
+    /// The newest sample that is gone, since it was out of the retention; and since memory was used up.
+    expired_until: AtomicI64,
+    dropped_until: AtomicI64,
     pub(super) samples_appended: AtomicU64,
     pub(super) stale_markers: AtomicU64,
     pub(super) out_of_order: AtomicU64,
@@ -121,7 +147,8 @@ pub(super) struct Usage {
     series_limit_hits: AtomicU64,
     target_limit_hits: AtomicU64,
     memory_limit_hits: AtomicU64,
-    pub(super) chunks_dropped_early: AtomicU64,
+    pub(super) series_dropped_early: AtomicU64,
+    chunks_dropped_early: AtomicU64,
     pub(super) clock_steps: AtomicU64,
 }
 
@@ -133,7 +160,7 @@ impl Default for WindowConfig {
             retention: Duration::from_secs(15 * 60),
             max_series: 2_000_000,
             max_series_per_target: 20_000,
-            max_bytes: 2 << 30,
+            max_bytes: 4 << 30,
             max_clock_step: Duration::from_secs(60),
         }
     }
@@ -173,6 +200,14 @@ impl WindowConfig {
 // === impl AppendError ===
 
 impl AppendError {
+    /// Whether a limit was reached: fewer series would help.
+    pub(super) fn is_limit(&self) -> bool {
+        matches!(
+            self,
+            Self::SeriesLimit { .. } | Self::TargetSeriesLimit { .. } | Self::MemoryLimit { .. }
+        )
+    }
+
     /// A name for metrics, of which there are few.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -192,12 +227,15 @@ impl Usage {
     pub(super) fn new(config: WindowConfig) -> Self {
         let millis = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
         Self {
-            retention_ms: millis(config.retention),
+            retention_ms: millis(config.retention).saturating_add(RETENTION_SLACK_MS),
             clock_step_ms: millis(config.max_clock_step),
             config,
             series: AtomicUsize::new(0),
+            exposed: AtomicUsize::new(0),
             strings: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
+            expired_until: AtomicI64::new(i64::MIN),
+            dropped_until: AtomicI64::new(i64::MIN),
             samples_appended: AtomicU64::new(0),
             stale_markers: AtomicU64::new(0),
             out_of_order: AtomicU64::new(0),
@@ -206,6 +244,7 @@ impl Usage {
             series_limit_hits: AtomicU64::new(0),
             target_limit_hits: AtomicU64::new(0),
             memory_limit_hits: AtomicU64::new(0),
+            series_dropped_early: AtomicU64::new(0),
             chunks_dropped_early: AtomicU64::new(0),
             clock_steps: AtomicU64::new(0),
         }
@@ -216,14 +255,65 @@ impl Usage {
         let limit = self.config.max_bytes;
         self.bytes
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|&sum| sum <= limit)
+                used.checked_add(bytes).filter(|&sum| resident(sum) <= limit)
             })
             .is_ok()
     }
 
     /// Whether `bytes` more are within the limit.
     pub(super) fn fits(&self, bytes: usize) -> bool {
-        bytes == 0 || self.bytes.load(Ordering::Relaxed).saturating_add(bytes) <= self.config.max_bytes
+        let used = self.bytes.load(Ordering::Relaxed);
+        bytes == 0 || resident(used.saturating_add(bytes)) <= self.config.max_bytes
+    }
+
+    /// How many series must go before `wanted` new ones are taken, where `of_target` are there already of the
+    /// target that has them. Where memory is used up it is a part of all, so that the search for them is rare.
+    pub(super) fn excess(&self, of_target: usize, wanted: usize) -> (usize, usize) {
+        let all = self.series.load(Ordering::Relaxed);
+        let over = |held: usize, limit: usize| held.saturating_add(wanted).saturating_sub(limit).min(wanted);
+        let of_target = over(of_target, self.config.max_series_per_target);
+        let mut of_all = over(all, self.config.max_series);
+        if !self.fits(wanted.saturating_mul(FIRST_CHUNK + NEW_SERIES_BYTES)) {
+            of_all = of_all.max(wanted);
+        }
+        if of_all > 0 {
+            of_all = of_all.max(all / 16);
+        }
+        (of_target, of_all)
+    }
+
+    /// How many series no scraper has on its page.
+    pub(super) fn unexposed(&self) -> usize {
+        let all = self.series.load(Ordering::Relaxed);
+        all.saturating_sub(self.exposed.load(Ordering::Relaxed))
+    }
+
+    /// Says that samples up to `time` are out of the retention.
+    pub(super) fn expired(&self, time: i64) {
+        self.expired_until.fetch_max(time, Ordering::Relaxed);
+    }
+
+    /// Says that a chunk with samples up to `time` went before its time, for the sake of memory.
+    pub(super) fn dropped_chunk(&self, time: i64) {
+        self.chunks_dropped_early.fetch_add(1, Ordering::Relaxed);
+        self.dropped_until.fetch_max(time, Ordering::Relaxed);
+    }
+
+    /// Adds why samples are missing from what is read: they were there, and are gone.
+    pub(super) fn missing(&self, read: Read<'_>, into: &mut Missing) {
+        let from = read.from.as_millis();
+        if from <= self.dropped_until.load(Ordering::Relaxed) {
+            let limit = self.config.max_bytes;
+            into.add(format_args!(
+                "older samples were dropped to stay within {limit} bytes (max_bytes)"
+            ));
+        }
+        if from <= self.expired_until.load(Ordering::Relaxed) {
+            let retention = self.config.retention;
+            into.add(format_args!(
+                "the query reads further back than samples are kept, {retention:?} (retention)"
+            ));
+        }
     }
 
     /// Takes `bytes` in any case.
@@ -264,7 +354,8 @@ impl Usage {
         WindowStats {
             series: self.series.load(Ordering::Relaxed),
             strings: self.strings.load(Ordering::Relaxed),
-            bytes: self.bytes.load(Ordering::Relaxed),
+            bytes: resident(self.bytes.load(Ordering::Relaxed)),
+            series_unexposed: self.unexposed(),
             samples_appended: load(&self.samples_appended),
             stale_markers: load(&self.stale_markers),
             out_of_order: load(&self.out_of_order),
@@ -273,6 +364,7 @@ impl Usage {
             series_limit_hits: load(&self.series_limit_hits),
             target_limit_hits: load(&self.target_limit_hits),
             memory_limit_hits: load(&self.memory_limit_hits),
+            series_dropped_early: load(&self.series_dropped_early),
             chunks_dropped_early: load(&self.chunks_dropped_early),
             clock_steps: load(&self.clock_steps),
         }

@@ -85,6 +85,10 @@ impl ScrapeCache {
         &mut self.entries[at as usize]
     }
 
+    pub(super) fn series(&self) -> impl Iterator<Item = &Arc<Series>> {
+        self.entries.iter().map(|entry| &entry.series)
+    }
+
     pub(super) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
         self.entries.iter_mut()
     }
@@ -93,11 +97,18 @@ impl ScrapeCache {
         self.entries.len()
     }
 
-    /// Keeps the entries that `keep` says.
-    pub(super) fn retain(&mut self, keep: impl Fn(&Entry) -> bool) {
+    /// Keeps the entries of which `keep` says so, by their place; `drop` is told of the others.
+    pub(super) fn retain(
+        &mut self,
+        keep: impl Fn(usize, &Entry) -> bool,
+        mut drop: impl FnMut(&Arc<Series>),
+    ) {
+        let mut place = 0;
         let old = std::mem::take(&mut self.text);
         self.entries.retain_mut(|entry| {
-            if !keep(entry) {
+            place += 1;
+            if !keep(place - 1, entry) {
+                drop(&entry.series);
                 return false;
             }
             let start = self.text.len() as u32;

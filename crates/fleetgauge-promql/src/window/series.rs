@@ -3,7 +3,7 @@
 //! Writers take turns under the series' own lock, which readers never touch: they find the newest sample in
 //! [`Newest`], and all of them in a list of chunks that is replaced as a whole when a chunk comes or goes.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub struct Series {
     gone: AtomicBool,
     /// Whether it had no sample when the window last looked: a page that is under way may bring one yet.
     was_empty: AtomicBool,
+    /// How many scrapers have it on the page that they read last.
+    exposed: AtomicU32,
     labels: LabelSet,
     /// How many series the target that made this one has.
     of_target: Arc<AtomicUsize>,
@@ -43,6 +45,16 @@ pub(super) enum Outcome {
     Gone,
 }
 
+/// A series that was let go before its time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gone {
+    /// The times of its first and its newest sample.
+    pub(super) first: i64,
+    pub(super) last: i64,
+    /// Whether the newest said that it is gone.
+    pub(super) was_stale: bool,
+}
+
 // === impl Series ===
 
 impl Series {
@@ -54,6 +66,7 @@ impl Series {
             chunks: ArcSwapOption::empty(),
             gone: AtomicBool::new(false),
             was_empty: AtomicBool::new(false),
+            exposed: AtomicU32::new(0),
             labels,
             of_target,
         }
@@ -202,18 +215,64 @@ impl Series {
             Some(newest) => newest.0 < cutoff,
         };
         if is_over {
-            self.gone.store(true, Ordering::Relaxed);
-            *writer = None;
-            self.replace_chunks(Vec::new(), usage);
+            if let Some(newest) = self.newest.read() {
+                usage.expired(newest.0);
+            }
+            self.let_go(&mut writer, usage);
             return true;
         }
         let old = self.old_chunks(cutoff);
         if old > 0 {
+            usage.expired(cutoff);
             let chunks = self.chunks.load();
             let kept = chunks.iter().flat_map(|c| c.iter()).skip(old).cloned().collect();
             self.replace_chunks(kept, usage);
         }
         false
+    }
+
+    /// Lets the series go if no scraper has it on its page: it makes room.
+    pub(super) fn make_room(&self, usage: &Usage) -> Option<Gone> {
+        let mut writer = self.lock();
+        if self.is_gone() || self.is_exposed() {
+            return None;
+        }
+        let newest = self.newest.read().unwrap_or((i64::MIN, STALE_MARKER));
+        let first = self
+            .chunks
+            .load()
+            .as_ref()
+            .map_or(newest.0, |c| c[0].first_time());
+        self.let_go(&mut writer, usage);
+        Some(Gone {
+            first,
+            last: newest.0,
+            was_stale: newest.1 == STALE_MARKER,
+        })
+    }
+
+    fn let_go(&self, writer: &mut Option<Encoder>, usage: &Usage) {
+        self.gone.store(true, Ordering::Relaxed);
+        *writer = None;
+        self.replace_chunks(Vec::new(), usage);
+    }
+
+    /// Says that a scraper has it on its page.
+    pub(super) fn expose(&self, usage: &Usage) {
+        if self.exposed.fetch_add(1, Ordering::Relaxed) == 0 {
+            usage.exposed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Says that a scraper has it no longer.
+    pub(super) fn conceal(&self, usage: &Usage) {
+        if self.exposed.fetch_sub(1, Ordering::Relaxed) == 1 {
+            usage.exposed.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn is_exposed(&self) -> bool {
+        self.exposed.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -222,6 +281,12 @@ impl Series {
 
     pub(super) fn of_target(&self) -> &AtomicUsize {
         &self.of_target
+    }
+
+    /// As one who is appending a sample holds it.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> impl Drop + '_ {
+        self.lock()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Encoder>> {
@@ -250,8 +315,13 @@ impl Series {
         let mut chunks: Vec<Chunk> = Vec::new();
         if self.newest.read().is_some_and(|newest| newest.0 >= cutoff) {
             let all = self.chunks.load();
-            let kept = all.iter().flat_map(|c| c.iter()).skip(self.old_chunks(cutoff));
-            chunks.extend(kept.cloned());
+            let old = self.old_chunks(cutoff);
+            if old > 0 {
+                usage.expired(cutoff);
+            }
+            chunks.extend(all.iter().flat_map(|c| c.iter()).skip(old).cloned());
+        } else if let Some(newest) = self.newest.read() {
+            usage.expired(newest.0);
         }
         let mut words = writer.as_ref().map_or(chunk::FIRST_WORDS, Encoder::next_words);
         // Over the memory limit, the oldest chunk makes room for one that is no larger.
@@ -260,7 +330,8 @@ impl Series {
             words = words.min(chunk::FIRST_WORDS.max(chunks.first().map_or(0, Chunk::words)));
             if !chunks.is_empty() {
                 chunks.remove(0);
-                usage.chunks_dropped_early.fetch_add(1, Ordering::Relaxed);
+                let newest = self.newest.read().map_or(sample.0, |newest| newest.0);
+                usage.dropped_chunk(chunks.first().map_or(newest, |next| next.first_time() - 1));
             }
         }
         let encoder = Encoder::new(words, sample);

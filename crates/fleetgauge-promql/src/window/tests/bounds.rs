@@ -21,17 +21,35 @@ fn an_exploding_page_is_bounded_and_costs_other_targets_nothing() {
     let mut good = window.appender([("pod", "good")]);
     let steady: Vec<_> = (0..400).map(|i| format!("b{{id=\"{i}\"}}")).collect();
     for second in 0..100u32 {
+        // What the page does not have any more makes room for what it has.
         let report = scrape_texts(&mut bad, at(second.into()), &exploding(second as usize, 100));
-        assert_eq!(report.refused, if second < 5 { 0 } else { 100 });
+        assert_eq!((report.appended, report.refused), (100, 0));
         let report = scrape_texts(&mut good, at(second.into()), &steady);
         assert_eq!((report.appended, report.refused), (400, 0));
     }
     assert_eq!((bad.series(), good.series()), (500, 400));
     let stats = window.stats();
-    assert_eq!((stats.series, stats.target_limit_hits), (900, 9_500));
-    // The places of the target are free when its old series are out of the retention.
-    assert_eq!(window.expire(at(950.0)), 500);
-    assert_eq!(scrape_texts(&mut bad, at(951.0), &exploding(100, 100)).refused, 0);
+    assert_eq!(
+        (stats.series, stats.series_unexposed, stats.series_dropped_early),
+        (900, 400, 9_500)
+    );
+    // A page that holds more than the target may have is cut, whatever goes.
+    let report = scrape_texts(&mut bad, at(100.0), &exploding(100, 600));
+    assert_eq!((report.appended, report.refused), (500, 100));
+    assert_eq!(window.latest("a", at(100.0), minutes(5)).len(), 500);
+    // Also those of other targets make room, for a limit of all.
+    let window = Window::new(WindowConfig::default().with_max_series(1_000, 500));
+    for pod in ["x", "y"] {
+        let mut gone = window.appender([("pod", pod)]);
+        scrape_texts(&mut gone, at(0.0), &exploding(0, 500));
+        gone.mark_stale(at(1.0));
+    }
+    let mut new = window.appender([("pod", "z")]);
+    assert_eq!(scrape_texts(&mut new, at(2.0), &exploding(0, 500)).appended, 500);
+    assert_eq!(
+        (window.stats().series, window.stats().series_unexposed),
+        (1_000, 500)
+    );
 }
 
 #[test]
@@ -99,13 +117,13 @@ fn what_goes_is_given_back() {
     }
     // 3 metrics, 30 ids, 20 pods, 3 names.
     assert_eq!((window.stats().series, window.stats().strings), (600, 56));
-    assert_eq!(window.expire(at(1000.0)), 0);
+    assert_eq!(window.expire(at(1010.0)), 0);
     let held_by_reader = window.select(&[Matcher::equal("pod", "p7")], at(0.0), at(100.0));
-    assert_eq!(window.expire(at(1001.0)), 600);
+    assert_eq!(window.expire(at(1011.0)), 600);
     assert_eq!(window.stats().series, 0);
     assert_eq!(held_by_reader[0].labels().get("pod"), Some("p7"));
     drop(held_by_reader);
-    window.expire(at(1002.0));
+    window.expire(at(1012.0));
     let stats = window.stats();
     assert_eq!((stats.series, stats.strings, stats.bytes), (0, 0, 0));
 }
@@ -116,11 +134,11 @@ fn a_series_that_was_silent_for_too_long_comes_back() {
     let mut target = window.appender([("pod", "p")]);
     scrape(&mut target, at(0.0), &[("a", 1.0), ("b", 1.0)]);
     // Nothing told that it failed.
-    assert_eq!(window.expire(at(901.0)), 2);
+    assert_eq!(window.expire(at(911.0)), 2);
     assert_eq!(
-        scrape(&mut target, at(902.0), &[("a", 2.0), ("b", 2.0)]).appended,
+        scrape(&mut target, at(912.0), &[("a", 2.0), ("b", 2.0)]).appended,
         2
     );
-    assert_eq!(dump(&window), [r#"a{pod="p"}: 2@902"#, r#"b{pod="p"}: 2@902"#]);
+    assert_eq!(dump(&window), [r#"a{pod="p"}: 2@912"#, r#"b{pod="p"}: 2@912"#]);
     assert_eq!(target.series(), 2);
 }

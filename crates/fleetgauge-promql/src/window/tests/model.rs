@@ -122,7 +122,7 @@ proptest! {
             prop_assert_eq!(found, expected);
         }
         drop(target);
-        window.expire(Timestamp::from_millis(now + retention.as_millis() as i64 + 1));
+        window.expire(Timestamp::from_millis(now + retention.as_millis() as i64 + 10_001));
         let stats = window.stats();
         prop_assert_eq!((stats.series, stats.strings, stats.bytes), (0, 0, 0));
     }

@@ -81,17 +81,21 @@ fn readers_do_not_wait_for_a_writer_that_is_stopped() {
     let window = Window::new(WindowConfig::default());
     let mut target = window.appender([("pod", "p")]);
     scrape(&mut target, at(0.0), &[("a", 1.0)]);
-    // A page is under way, and will not end before the readers do.
-    let mut batch = target.scrape(at(1.0));
-    batch.append("b", 1.0, None, |l| read_labels("b", l)).unwrap();
-    let window = &window;
+    let series = window.latest("a", at(0.0), minutes(5)).remove(0).0;
+    // One adds a series, the other appends a sample, and neither ends before the readers do.
+    let adding = window.0.index.hold();
+    let appending = series.hold();
     thread::scope(|scope| {
         scope.spawn(|| {
             assert_eq!(window.latest("a", at(1.0), minutes(5)).len(), 1);
             assert_eq!(window.select(&[], at(0.0), at(1.0)).len(), 1);
+            assert_eq!(series.samples(at(0.0), at(1.0)).len(), 1);
+            let mut missing = Missing::default();
+            window.missing(Read::range(&[], at(0.0), at(1.0)), &mut missing);
+            assert!(missing.is_empty());
         });
     });
-    batch.commit();
+    drop((adding, appending));
 }
 
 /// Also guards against two calls of `expire` that take one metric away together: it was given back twice, and

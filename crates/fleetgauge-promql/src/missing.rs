@@ -1,0 +1,136 @@
+//! What an answer may lack: the reasons, gathered while its samples are read.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+
+use fleetgauge_core::label::METRIC_NAME;
+use fleetgauge_core::time::Timestamp;
+
+use crate::window::Matcher;
+
+/// Why an answer may lack samples: each reason once, the first of them in words.
+#[derive(Clone, Debug, Default)]
+pub struct Missing {
+    named: Vec<String>,
+    seen: HashSet<u64>,
+    hasher: RandomState,
+}
+
+/// What an evaluation reads with one selector.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Read<'a> {
+    /// Which series.
+    pub matchers: &'a [Matcher],
+    /// From when on, included.
+    pub from: Timestamp,
+    /// Until when, included.
+    pub to: Timestamp,
+    /// Whether only the newest sample before `to` counts, and not all that are in the range.
+    pub newest: bool,
+}
+
+/// How many reasons are told in words.
+const MAX_NAMED: usize = 10;
+
+// === impl Missing ===
+
+impl Missing {
+    /// Adds a reason, unless it is known.
+    pub fn add(&mut self, reason: impl fmt::Display) {
+        let reason = reason.to_string();
+        if self.seen.insert(self.hasher.hash_one(&reason)) && self.named.len() < MAX_NAMED {
+            self.named.push(reason);
+        }
+    }
+
+    /// Whether nothing is known to be missing.
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
+    /// The reasons in words; where there are many, the last one says how many more there are.
+    pub fn reasons(&self) -> impl Iterator<Item = String> {
+        let more = self.seen.len() - self.named.len();
+        let rest = (more > 0).then(|| format!("and {more} more reasons why samples are missing"));
+        self.named.iter().cloned().chain(rest)
+    }
+}
+
+// === impl Read ===
+
+impl<'a> Read<'a> {
+    /// All samples from `from` to `to` of the series that fit `matchers`.
+    pub fn range(matchers: &'a [Matcher], from: Timestamp, to: Timestamp) -> Self {
+        Self {
+            matchers,
+            from,
+            to,
+            newest: false,
+        }
+    }
+
+    /// Only the newest sample of each, from `from` to `to`.
+    pub fn newest(matchers: &'a [Matcher], from: Timestamp, to: Timestamp) -> Self {
+        Self {
+            newest: true,
+            ..Self::range(matchers, from, to)
+        }
+    }
+
+    /// Whether series of a metric, or of one whose name is not known, may be among those that are read, where
+    /// all of them have `labels`.
+    pub fn may_select<'l>(
+        &self,
+        metric: Option<&str>,
+        labels: impl IntoIterator<Item = (&'l str, &'l str)>,
+    ) -> bool {
+        let fits = |name: &str, value: &str| {
+            let mut of_label = self.matchers.iter().filter(|matcher| matcher.name() == name);
+            of_label.all(|matcher| matcher.matches_value(value))
+        };
+        metric.is_none_or(|metric| fits(METRIC_NAME, metric))
+            && labels.into_iter().all(|(name, value)| fits(name, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::MatchOp;
+
+    #[test]
+    fn a_reason_is_told_once_and_those_beyond_are_counted() {
+        let mut missing = Missing::default();
+        assert!(missing.is_empty());
+        for _ in 0..2 {
+            (0..MAX_NAMED + 3).for_each(|i| missing.add(format_args!("reason {i}")));
+        }
+        let reasons: Vec<_> = missing.reasons().collect();
+        assert_eq!(reasons.len(), MAX_NAMED + 1);
+        assert_eq!(reasons[MAX_NAMED], "and 3 more reasons why samples are missing");
+    }
+
+    #[test]
+    fn only_a_matcher_that_contradicts_rules_series_out() {
+        let matchers = [
+            Matcher::equal(METRIC_NAME, "a"),
+            Matcher::new("pod", MatchOp::Regex, "p-.*").unwrap(),
+            Matcher::equal("zone", ""),
+        ];
+        let check = |metric: Option<&str>, labels: &[(&str, &str)], expected: bool| {
+            let read = Read::range(&matchers, Timestamp::default(), Timestamp::default());
+            assert_eq!(
+                read.may_select(metric, labels.iter().copied()),
+                expected,
+                "{metric:?} {labels:?}"
+            );
+        };
+        check(None, &[], true);
+        check(Some("a"), &[("pod", "p-1"), ("job", "x")], true);
+        check(Some("b"), &[("pod", "p-1")], false);
+        check(Some("a"), &[("pod", "q-1")], false);
+        check(None, &[("zone", "z")], false);
+    }
+}
