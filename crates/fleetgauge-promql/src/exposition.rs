@@ -9,8 +9,8 @@
 //!
 //! It is tolerant by line, where Prometheus gives up the whole page: one bad line must not blind an
 //! autoscaler to the others. But nothing is lost silently: bad lines are counted and described
-//! ([`LineError`]), a page that was not read to its end is marked ([`Cut`]), and a value that cannot be
-//! held is an error, never another value.
+//! ([`LineError`]), the metrics that may have lost samples are named ([`LostMetrics`]), a page that was not
+//! read to its end is marked ([`Cut`]), and a value that cannot be held is an error, never another value.
 //!
 //! What Prometheus reads is read here, with the same result, save that a newline inside a label's value must
 //! be escaped, as the formats say. Besides, these are read: CRLF, hexadecimal floats, negative timestamps,
@@ -46,6 +46,7 @@ mod format;
 mod label;
 mod limits;
 mod line;
+mod lost;
 mod metric_type;
 mod name;
 mod number;
@@ -61,6 +62,7 @@ pub use encode::Encoder;
 pub use format::{Format, UnsupportedContentType};
 pub use label::Labels;
 pub use limits::Limits;
+pub use lost::LostMetrics;
 pub use metric_type::MetricType;
 pub use page::Page;
 pub use report::{Cut, LineError, Reason, Report};

@@ -75,7 +75,7 @@ impl<'p, 'a> Page<'p, 'a> {
         let mut body = body;
         if body.len() > limits.body_bytes {
             let (bytes, limit) = (body.len(), limits.body_bytes);
-            report.cut = Some(Cut::BodyTooLarge { bytes, limit });
+            report.cut(Cut::BodyTooLarge { bytes, limit });
             // Half a line may be half a number.
             body = &body[..memrchr(b'\n', &body[..limit]).map_or(0, |newline| newline + 1)];
         }
@@ -130,15 +130,17 @@ impl<'p, 'a> Page<'p, 'a> {
         if let Some(current) = &mut self.current {
             current.labels = State::Bad;
             self.report.samples -= 1;
-            self.report.add(current.line.as_bytes(), fault, self.limits);
+            self.report
+                .add(current.line.as_bytes(), fault, self.limits, self.wanted);
         }
     }
 
     #[cold]
     fn end(&mut self, cut: Option<Cut>) {
         self.ended = Ended::Yes;
-        // What was cut first says most.
-        self.report.cut = self.report.cut.or(cut);
+        if let Some(cut) = cut {
+            self.report.cut(cut);
+        }
     }
 
     /// Reads a line: an event, or none if it is blank, a comment, or nobody wants it.
@@ -350,7 +352,7 @@ impl<'a> Iterator for Page<'_, 'a> {
             match read {
                 Ok(None) => {}
                 Ok(event) => return event,
-                Err(fault) => self.report.add(bytes, fault, self.limits),
+                Err(fault) => self.report.add(bytes, fault, self.limits, self.wanted),
             }
         }
         None

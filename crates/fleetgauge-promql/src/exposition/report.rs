@@ -1,6 +1,8 @@
 //! What became of a page: counts, bad lines with their reasons, and whether it was read to its end.
 
 use super::limits::Limits;
+use super::lost::LostMetrics;
+use super::wanted::Wanted;
 
 /// How many bytes of a bad line are kept to describe it.
 const EXCERPT_BYTES: usize = 120;
@@ -26,6 +28,8 @@ pub struct Report {
     pub errors: usize,
     /// The first bad lines, as many as [`Limits::described_errors`] allows.
     pub first_errors: Vec<LineError>,
+    /// The metrics of which samples may be missing.
+    pub lost: LostMetrics,
     /// Why what was read is not the whole page. `None` if it is.
     pub cut: Option<Cut>,
 }
@@ -176,9 +180,18 @@ impl Report {
         self.errors == 0 && self.cut.is_none()
     }
 
+    /// Marks the page as not read to its end; what was cut first says most.
     #[cold]
-    pub(super) fn add(&mut self, line: &[u8], fault: Fault, limits: &Limits) {
+    pub(super) fn cut(&mut self, cut: Cut) {
+        self.cut.get_or_insert(cut);
+        self.lost.add_unnamed();
+    }
+
+    #[cold]
+    pub(super) fn add(&mut self, line: &[u8], fault: Fault, limits: &Limits, wanted: Option<&Wanted>) {
         self.errors += 1;
+        let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted.selects(name));
+        self.lost.add_line(line, &fault, limits.name_bytes, is_wanted);
         if self.first_errors.len() >= limits.described_errors {
             return;
         }

@@ -477,3 +477,71 @@ fn labels_do_not_depend_on_those_of_the_line_before() {
         ],
     );
 }
+
+#[test]
+fn the_metrics_that_lost_samples_are_named() {
+    let lost = |parser: Parser, format, body: &[u8]| read(&mut { parser }, format, body).1.lost;
+    let check = |line: &[u8], names: &[&str], has_unnamed: bool| {
+        let limits = Limits::default().with_name_bytes(10).with_line_bytes(60);
+        let body = [b"before 1\n", line, b"\nafter 2\n"].concat();
+        let lost = lost(Parser::new().with_limits(limits), Format::Text, &body);
+        let line = String::from_utf8_lossy(line);
+        assert_eq!(lost.names().collect::<Vec<_>>(), names, "{line}");
+        assert_eq!(lost.has_unnamed(), has_unnamed, "{line}");
+        assert_eq!(lost.is_empty(), names.is_empty() && !has_unnamed, "{line}");
+        assert!(names.iter().all(|name| lost.may_include(name)), "{line}");
+        assert_eq!(lost.may_include("before"), has_unnamed, "{line}");
+    };
+    let lines = |line: &str, names: &[&str]| check(line.as_bytes(), names, false);
+    lines("up 1", &[]);
+    lines("up 1e999", &["up"]);
+    lines(" up\t six", &["up"]);
+    lines("up", &["up"]);
+    lines("up{a=\"b\"} 1 2 3", &["up"]);
+    lines("up{a=b} 1\ndown{a} 1\nup{b} 1", &["down", "up"]);
+    lines("up{a=\"1\",a=\"2\"} 1", &["up"]);
+    lines("up{abcdefghijk=\"1\"} 1", &["up"]);
+    lines(&format!("up{{a=\"{}\"}} 1", "x".repeat(60)), &["up"]);
+    lines("{ \"a b\" ,c=\"d\"} six", &["a b"]);
+    lines(r#"{"a\"b"} six"#, &["a\"b"]);
+    // No sample is lost with a comment.
+    lines("# TYPE up nonsense", &[]);
+    lines(&format!("# {}", "x".repeat(60)), &[]);
+    check(b"# HELP up \xff", &[], false);
+    check(b"up{a=\"\xff\"} 1", &["up"], false);
+    check(b"{\"up\",a=\"\xff\"} 1", &["up"], false);
+    // What could be any metric.
+    let any = |line: &[u8]| check(line, &[], true);
+    any(b"<html>");
+    any(b"a.b 1");
+    any(b"abcdefghijk 1");
+    any(b"up\xff 1");
+    any(b"{\"up\xff\"} 1");
+    any(b"{\"abcdefghijk\"} 1");
+    any(b"{\"up 1");
+    any(b"{a=\"b\"} 1");
+    any(b"{\"a\"=\"b\",\"up\"} six");
+    any(b"up{\"down\"} 1");
+    any(b"up{__name__=\"down\"} 1");
+    // More than are kept.
+    let many = |count| -> String { (0..count).map(|n| format!("a{n:03} x\n")).collect() };
+    let of_many = |count| lost(Parser::new(), Format::Text, many(count).as_bytes());
+    assert_eq!(
+        (of_many(64).names().count(), of_many(64).has_unnamed()),
+        (64, false)
+    );
+    assert_eq!(
+        (of_many(65).names().count(), of_many(65).has_unnamed()),
+        (64, true)
+    );
+    // What nobody wanted is not missed; of what is cut off nobody knows what it was.
+    let wanted = Parser::new().with_wanted(Wanted::new(["a001"]));
+    assert_eq!(
+        lost(wanted.clone(), Format::Text, many(9).as_bytes())
+            .names()
+            .collect::<Vec<_>>(),
+        ["a001"]
+    );
+    assert!(lost(wanted, Format::Text, b"b{c=\"\xff\"} 1\n").is_empty());
+    assert!(lost(Parser::new(), Format::OpenMetrics, b"a 1\n").may_include("b"));
+}
