@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 use fleetgauge_core::label::METRIC_NAME;
 use fleetgauge_core::time::Timestamp;
 
-use crate::window::Matcher;
+use crate::window::{MatchOp, Matcher};
 
 /// Why an answer may lack samples: each reason once, the first of them in words.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +32,7 @@ pub struct Read<'a> {
 }
 
 /// How many reasons are told in words.
-const MAX_NAMED: usize = 10;
+const MAX_NAMED: usize = 5;
 
 // === impl Missing ===
 
@@ -53,7 +53,7 @@ impl Missing {
     /// The reasons in words; where there are many, the last one says how many more there are.
     pub fn reasons(&self) -> impl Iterator<Item = String> {
         let more = self.seen.len() - self.named.len();
-        let rest = (more > 0).then(|| format!("and {more} more reasons why samples are missing"));
+        let rest = (more > 0).then(|| format!("and {more} more reasons why samples may be missing"));
         self.named.iter().cloned().chain(rest)
     }
 }
@@ -79,6 +79,16 @@ impl<'a> Read<'a> {
         }
     }
 
+    /// The name of the metric whose series alone are read, where `matchers` say it outright.
+    pub fn metric(&self) -> Option<&'a str> {
+        let mut names = self
+            .matchers
+            .iter()
+            .filter(|matcher| matcher.name() == METRIC_NAME);
+        let name = names.find(|matcher| matcher.op() == MatchOp::Equal)?;
+        Some(name.value())
+    }
+
     /// Whether series of a metric, or of one whose name is not known, may be among those that are read, where
     /// all of them have `labels`.
     pub fn may_select<'l>(
@@ -98,7 +108,6 @@ impl<'a> Read<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::window::MatchOp;
 
     #[test]
     fn a_reason_is_told_once_and_those_beyond_are_counted() {
@@ -109,7 +118,10 @@ mod tests {
         }
         let reasons: Vec<_> = missing.reasons().collect();
         assert_eq!(reasons.len(), MAX_NAMED + 1);
-        assert_eq!(reasons[MAX_NAMED], "and 3 more reasons why samples are missing");
+        assert_eq!(
+            reasons[MAX_NAMED],
+            "and 3 more reasons why samples may be missing"
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@
 
 mod backend;
 mod config;
+mod connecting;
 mod discovery;
 mod fetch;
 mod member;
@@ -25,6 +26,7 @@ mod promql;
 mod schedule;
 mod scraper;
 mod status;
+mod view;
 
 use std::fmt;
 use std::sync::Arc;

@@ -169,7 +169,7 @@ async fn targets_are_reached_over_ipv6() {
 #[tokio::test]
 async fn targets_are_scraped_at_every_interval() {
     let server = FaultyServer::start([Answer::text("a 1\n")]).unwrap();
-    let source = start(config().with_interval(Duration::from_millis(20)), at(&server));
+    let source = start(config().with_interval(Duration::from_millis(200)), at(&server));
     server.until(|seen| seen.requests >= 5).await.unwrap();
     assert_eq!(server.counters().connections, 1);
     let read = source.get("a", &Params::new());
@@ -510,7 +510,15 @@ async fn wanted_metrics_are_kept_alone() {
     let server = FaultyServer::start([Answer::text("a 1\nh_bucket{le=\"1\"} 2\nh_sum 3\nb 4\n")]).unwrap();
     let source = start(config().with_wanted(["a", "h"]), at(&server));
     assert_eq!(values(&source, "a").await.len(), 1);
-    assert!(refresh(&source, "b").await.unwrap().is_no_data());
+    // That nothing is known of it is not "no data".
+    let error = refresh(&source, "b").await.unwrap_err();
+    assert_eq!(error.reason(), "incomplete");
+    assert!(
+        error
+            .to_string()
+            .contains(r#""b" is not among the metrics that are kept"#),
+        "{error}"
+    );
     assert_eq!(source.targets()[0].samples, 3);
 }
 

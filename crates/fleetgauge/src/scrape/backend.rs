@@ -5,23 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleetgauge_core::backend::{Backend, FetchError, RenderedQuery};
+use fleetgauge_core::label::METRIC_NAME;
 use fleetgauge_core::query::QueryType;
 use fleetgauge_core::result::{Answer, AnswerBuilder};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::Engine;
-use fleetgauge_promql::window::{Sample, Series, Window};
+use fleetgauge_promql::missing::{Missing, Read};
+use fleetgauge_promql::queryable::Queryable;
+use fleetgauge_promql::window::{Matcher, Series};
 use tokio::time::Instant;
 
-use super::member::{Member, Need};
+use super::member::{Lagging, Member, Need};
 use super::pool::Pool;
 use super::promql;
-use super::status::TargetHealth;
+use super::view::{Gap, Late, View};
 
 /// The text of the query for the newest samples of all series.
 pub(super) const ALL_METRICS: &str = r#"{__name__=~".+"}"#;
 
-/// How many failing targets are named in an answer.
+/// How many failing targets are named in an error.
 const MAX_NAMED: usize = 5;
 
 /// How long a refresh waits for targets whose last scrape timed out. Their scrapes go on: the next caller has
@@ -35,12 +38,6 @@ const PATIENCE_WITH_HANGING: Duration = Duration::from_millis(500);
 pub struct ScrapeBackend {
     pool: Arc<Pool>,
     engine: Engine,
-}
-
-/// A target whose values are not as of now, and why.
-struct Lagging<'a> {
-    member: &'a Member,
-    error: Option<Arc<FetchError>>,
 }
 
 // === impl ScrapeBackend ===
@@ -78,60 +75,34 @@ impl ScrapeBackend {
         Ok(targets)
     }
 
-    /// The answer, with what is wrong with the targets behind it.
+    /// The answer, or why the lack of one says nothing.
     fn finish(
         &self,
         mut answer: AnswerBuilder,
-        targets: &[(Arc<Member>, bool)],
+        targets: usize,
+        late: &[(Arc<Member>, Lagging)],
     ) -> Result<Answer, FetchError> {
-        let problems = self.pool.discovery_problems();
-        let lagging: Vec<_> = targets.iter().filter_map(Lagging::find).collect();
-        if answer.is_empty() {
-            if targets.is_empty()
-                && let Some((name, error, _)) = problems.first()
-            {
+        if answer.is_empty() && targets == 0 {
+            if let Some((name, error, _)) = self.pool.discovery_problems().first() {
                 return Err(FetchError::Discovery {
                     detail: format!("{name}: {error}"),
                 });
             }
-            // Targets without values are no data only if somebody says so.
-            if !targets.is_empty() && lagging.len() == targets.len() {
-                return Err(all_fail(&lagging));
-            }
-        }
-        for (name, error, has_answered) in &problems {
-            let stay = if *has_answered {
-                "; the targets known before are used"
-            } else {
-                ""
-            };
-            answer.warning(&format!("{name}: {error}{stay}"));
-        }
-        if targets.is_empty() {
             let names = self.pool.discovery_names().join(", ");
             answer.warning(&format!("there are no targets: none was found by {names}"));
-        }
-        for one in lagging.iter().take(MAX_NAMED) {
-            answer.warning(&one.to_string());
-        }
-        if lagging.len() > MAX_NAMED {
-            let (more, all) = (lagging.len() - MAX_NAMED, targets.len());
-            answer.warning(&format!("and {more} more of {all} targets fail"));
+        } else if answer.is_empty() && late.len() == targets {
+            // Targets without values are no data only if somebody says so.
+            return Err(all_fail(late));
         }
         Ok(answer.build())
     }
 
-    fn values(&self, selector: Selector<'_>, at: Timestamp) -> Result<AnswerBuilder, FetchError> {
-        let mut answer = AnswerBuilder::new(Stamp::Sampled);
-        let lookback = self.pool.common().config.lookback_delta;
-        for (series, sample) in selector.newest(self.pool.window(), at, lookback) {
-            let added = answer.series(series.labels().iter(), sample.value, sample.timestamp);
-            added.map_err(|error| FetchError::Malformed {
-                detail: error.to_string(),
-                source: Some(Arc::new(error)),
-            })?;
-        }
-        Ok(answer)
+    /// The window, and all that is known to be missing from it.
+    fn view(&self, late: &[(Arc<Member>, Lagging)]) -> View {
+        let mut gaps = self.pool.gaps();
+        gaps.extend(late.iter().map(|(member, lagging)| Gap::lagging(member, lagging)));
+        let config = &self.pool.common().config;
+        View::new(self.pool.window().clone(), config.wanted.clone(), gaps)
     }
 }
 
@@ -150,11 +121,20 @@ impl Backend for ScrapeBackend {
         // A page may be dated a little ahead of a wall clock that was set back.
         let newest = targets.iter().filter_map(|(member, _)| member.last_at()).max();
         let at = newest.unwrap_or_default().max(self.pool.clock().wall());
+        let late: Vec<_> = (targets.iter())
+            .filter_map(|(member, in_time)| Some((Arc::clone(member), member.lagging(*in_time)?)))
+            .collect();
+        let view = self.view(&late);
         let answer = match selector {
-            Some(selector) => self.values(selector, at)?,
-            None => promql::evaluate(&self.engine, self.pool.window(), &query.text, at).await?,
+            Some(selector) => {
+                let lookback = self.pool.common().config.lookback_delta;
+                // All series are walked over, of which there may be millions.
+                let reading = tokio::task::spawn_blocking(move || selector.newest(&view, at, lookback));
+                reading.await.map_err(|_| FetchError::Aborted)??
+            }
+            None => promql::evaluate(&self.engine, view, &query.text, at).await?,
         };
-        self.finish(answer, &targets)
+        self.finish(answer, targets.len(), &late)
     }
 }
 
@@ -168,79 +148,74 @@ impl fmt::Debug for ScrapeBackend {
 }
 
 /// Which newest samples are asked for.
-#[derive(Clone, Copy)]
-enum Selector<'a> {
-    Metric(&'a str),
+enum Selector {
+    Metric(String),
     All,
 }
 
-impl<'a> Selector<'a> {
+impl Selector {
     /// `None` for PromQL that is to be evaluated.
-    fn of(query: &'a RenderedQuery) -> Option<Self> {
+    fn of(query: &RenderedQuery) -> Option<Self> {
         match query.query_type {
-            QueryType::MetricName => Some(Self::Metric(query.text.trim())),
+            QueryType::MetricName => Some(Self::Metric(query.text.trim().to_owned())),
             QueryType::PromQl if query.text == ALL_METRICS => Some(Self::All),
             QueryType::PromQl => None,
         }
     }
 
-    fn newest(self, window: &Window, at: Timestamp, lookback: Duration) -> Vec<(Arc<Series>, Sample)> {
-        match self {
-            Self::Metric(name) => window.latest(name, at, lookback),
-            Self::All => {
-                let millis = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
-                let from = Timestamp::from_millis(at.as_millis().saturating_sub(millis));
-                let series = window.select(&[], from, at).into_iter();
-                series
-                    .filter_map(|series| Some((series.clone(), series.at(at, lookback)?)))
-                    .collect()
+    fn newest(&self, view: &View, at: Timestamp, lookback: Duration) -> Result<AnswerBuilder, FetchError> {
+        let millis = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
+        let from = Timestamp::from_millis(at.as_millis().saturating_sub(millis));
+        let (found, matchers) = match self {
+            Self::Metric(name) => {
+                let matcher = Matcher::equal(METRIC_NAME, name);
+                (view.window().latest(name, at, lookback), vec![matcher])
             }
+            Self::All => {
+                let series = view.window().select(&[], from, at).into_iter();
+                let newest = |series: Arc<Series>| Some((Arc::clone(&series), series.at(at, lookback)?));
+                (series.filter_map(newest).collect(), Vec::new())
+            }
+        };
+        let mut answer = AnswerBuilder::new(Stamp::Sampled);
+        for (series, sample) in found {
+            let added = answer.series(series.labels().iter(), sample.value, sample.timestamp);
+            added.map_err(|error| FetchError::Malformed {
+                detail: error.to_string(),
+                source: Some(Arc::new(error)),
+            })?;
         }
-    }
-}
-
-// === impl Lagging ===
-
-impl<'a> Lagging<'a> {
-    fn find((member, in_time): &'a (Arc<Member>, bool)) -> Option<Self> {
-        let error = member.failure();
-        let is_lagging = error.is_some() || !in_time || member.health() == TargetHealth::Unknown;
-        is_lagging.then_some(Self { member, error })
-    }
-}
-
-impl fmt::Display for Lagging<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let target = &self.member.target;
-        write!(f, "target {target} ({}): ", target.url())?;
-        match &self.error {
-            Some(error) => write!(f, "{error}")?,
-            None => f.write_str("not scraped in time")?,
-        }
-        match self.member.age() {
-            Some(age) => write!(f, "; its values are {:.1} s old", age.as_secs_f64()),
-            None => f.write_str("; it was never scraped with success"),
-        }
+        // Asked last: who has seen anything of a page is told what it lacks.
+        let mut missing = Missing::default();
+        view.missing(Read::newest(&matchers, from, at), &mut missing);
+        missing.reasons().for_each(|reason| answer.missing(&reason));
+        Ok(answer)
     }
 }
 
 /// The error of an answer without values, since no target gave any.
-fn all_fail(lagging: &[Lagging<'_>]) -> FetchError {
+fn all_fail(late: &[(Arc<Member>, Lagging)]) -> FetchError {
     if let [
-        Lagging {
-            error: Some(error), ..
-        },
-    ] = lagging
+        (
+            _,
+            Lagging {
+                error: Some(error), ..
+            },
+        ),
+    ] = late
     {
         return (**error).clone();
     }
-    let named: Vec<_> = lagging.iter().take(MAX_NAMED).map(Lagging::to_string).collect();
-    let more = match lagging.len().saturating_sub(MAX_NAMED) {
+    let named = late.iter().take(MAX_NAMED);
+    let named: Vec<_> = named
+        .map(|(member, lagging)| Late { member, lagging }.to_string())
+        .collect();
+    let more = match late.len().saturating_sub(MAX_NAMED) {
         0 => String::new(),
         more => format!("; and {more} more"),
     };
     FetchError::Unreachable {
-        detail: format!("all {} targets fail: {}{more}", lagging.len(), named.join("; ")),
+        detail: format!("all {} targets fail: {}{more}", late.len(), named.join("; ")),
         source: None,
     }
 }

@@ -1,15 +1,19 @@
 //! One target of the pool: its loop, and what others see of it and ask of it.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fleetgauge_core::backend::{FetchError, RenderedQuery};
 use fleetgauge_core::target::Target;
 use fleetgauge_core::time::{Clock, Moment, Timestamp};
+use fleetgauge_promql::exposition::Format;
 use fleetgauge_promql::window::Window;
+use futures_util::FutureExt;
 use tokio::sync::{Notify, oneshot};
 
-use super::page::{PageOutcome, PageWriter, ScrapeSummary};
+use super::connecting::with_turn;
+use super::page::{Bench, PageOutcome, PageWriter, ScrapeSummary};
 use super::schedule::Schedule;
 use super::scraper::{Common, Scraper};
 use super::status::{ScrapeFailure, TargetHealth, TargetStatus, add};
@@ -51,6 +55,16 @@ struct State {
     is_stale: bool,
     samples: usize,
     bytes: usize,
+}
+
+/// What keeps the newest values of a target from being those of now.
+pub(super) struct Lagging {
+    /// Why its last scrape failed; `None` if it was not scraped in time.
+    pub(super) error: Option<Arc<FetchError>>,
+    /// How old its values are; `None` if it has none.
+    pub(super) age: Option<Duration>,
+    /// Whether anything is known of it, be it that it is down.
+    pub(super) is_reported: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -144,9 +158,17 @@ impl Member {
         Some(self.lock().last?.begun.at)
     }
 
-    /// Why the target's scrapes fail, if they do.
-    pub(super) fn failure(&self) -> Option<Arc<FetchError>> {
-        self.lock().error.clone()
+    /// What is wrong with its newest values, `in_time` being whether the scrape that was asked for has ended.
+    pub(super) fn lagging(&self, in_time: bool) -> Option<Lagging> {
+        let state = self.lock();
+        let is_lagging = state.error.is_some() || !in_time || state.last.is_none();
+        is_lagging.then(|| Lagging {
+            error: state.error.clone(),
+            age: state
+                .last_success
+                .map(|(_, moment)| self.clock.now().saturating_since(moment)),
+            is_reported: state.last.is_some(),
+        })
     }
 
     /// Whether its last scrape timed out.
@@ -154,29 +176,16 @@ impl Member {
         matches!(self.lock().error.as_deref(), Some(FetchError::Timeout { .. }))
     }
 
-    /// Whether a scrape has ever ended.
     pub(super) fn health(&self) -> TargetHealth {
-        let state = self.lock();
-        match (&state.last, &state.error) {
-            (None, _) => TargetHealth::Unknown,
-            (_, None) => TargetHealth::Up,
-            (_, Some(_)) => TargetHealth::Down,
-        }
-    }
-
-    /// How long ago its last scrape began that succeeded.
-    pub(super) fn age(&self) -> Option<Duration> {
-        let (_, moment) = self.lock().last_success?;
-        Some(self.clock.now().saturating_since(moment))
+        self.lock().health()
     }
 
     pub(super) fn status(&self) -> TargetStatus {
-        let health = self.health();
         let state = self.lock();
         TargetStatus {
             labels: self.target.labels().clone(),
             url: self.target.url(),
-            health,
+            health: state.health(),
             last_scrape: state.last.map(|ended| ended.begun.at),
             last_success: state.last_success.map(|(at, _)| at),
             last_error: (state.error.as_ref()).map(|error| ScrapeFailure::new(error, state.failing_since)),
@@ -204,6 +213,14 @@ impl Member {
 }
 
 impl State {
+    fn health(&self) -> TargetHealth {
+        match (&self.last, &self.error) {
+            (None, _) => TargetHealth::Unknown,
+            (_, None) => TargetHealth::Up,
+            (_, Some(_)) => TargetHealth::Down,
+        }
+    }
+
     fn serves(&self, need: Need, clock: &Clock) -> bool {
         self.is_gone || self.last.is_some_and(|ended| need.accepts(ended, clock.now()))
     }
@@ -216,9 +233,10 @@ pub(super) struct ScrapeLoop {
     member: Arc<Member>,
     common: Arc<Common>,
     scraper: Scraper,
-    /// Away while a large page is read on another thread.
-    writer: Option<PageWriter>,
-    window: Window,
+    schedule: Schedule,
+    /// Shared with the thread on which a large page is read, and never given away: it alone knows which series
+    /// the target has, and so which of them go with it.
+    writer: Arc<Mutex<PageWriter>>,
 }
 
 impl ScrapeLoop {
@@ -226,8 +244,8 @@ impl ScrapeLoop {
     pub(super) fn new(member: Arc<Member>, common: Arc<Common>, window: &Window) -> Result<Self, String> {
         Ok(Self {
             scraper: Scraper::new(Arc::clone(&common), &member.target)?,
-            writer: Some(PageWriter::new(window, &member.target)),
-            window: window.clone(),
+            schedule: Schedule::new(common.config.interval, &member.target, &member.clock),
+            writer: Arc::new(Mutex::new(PageWriter::new(window, &member.target))),
             member,
             common,
         })
@@ -237,15 +255,27 @@ impl ScrapeLoop {
     /// target's series go.
     pub(super) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
         let member = Arc::clone(&self.member);
-        let interval = self.common.config.interval;
-        let mut schedule = Schedule::new(interval, &member.target, &member.clock);
+        // A scrape that panics has failed; the next one may not.
+        while AssertUnwindSafe(self.run_until_panic(&mut stop))
+            .catch_unwind()
+            .await
+            .is_err()
+        {
+            self.panicked();
+        }
+        lock(&self.writer).mark_gone(member.clock.wall());
+        member.leave();
+    }
+
+    async fn run_until_panic(&mut self, stop: &mut oneshot::Receiver<()>) {
+        let (member, common) = (Arc::clone(&self.member), Arc::clone(&self.common));
         loop {
             let due = tokio::select! {
                 biased;
-                _ = &mut stop => break,
+                _ = &mut *stop => return,
                 () = member.wanted.notified() => None,
-                due = schedule.tick() => Some(due),
-                () = self.until_stale() => {
+                due = self.schedule.tick() => Some(due),
+                () = until_stale(&member, &common) => {
                     self.let_go_if_stale();
                     continue;
                 }
@@ -254,19 +284,34 @@ impl ScrapeLoop {
             if due.is_none() && !member.lock().is_wanted {
                 continue;
             }
+            // One that hung takes no more of what connecting takes than its handshake.
+            let takes_turn = !self.scraper.is_connected() && !member.is_hanging();
+            let turn = tokio::select! {
+                biased;
+                _ = &mut *stop => return,
+                turn = common.connecting.turn(), if takes_turn => turn,
+                () = std::future::ready(()), if !takes_turn => None,
+            };
             let at = match due {
-                Some(due) => schedule.date(due, member.clock.wall()),
+                Some(due) => self.schedule.date(due, member.clock.wall()),
                 None => member.clock.wall(),
             };
-            let at = self.after_last(at);
-            tokio::select! {
-                biased;
-                _ = &mut stop => break,
-                () = self.scrape(at) => {}
-            }
+            let begun = self.begin(self.after_last(at));
+            let page = {
+                let fetching = self.fetch();
+                tokio::select! {
+                    biased;
+                    _ = &mut *stop => return,
+                    page = with_turn(turn, fetching) => page,
+                }
+            };
+            // Not interrupted: what has begun to be written is to be known when the target goes.
+            let outcome = match page {
+                Ok((format, bench)) => self.write(begun.at, format, bench).await,
+                Err(error) => Err(error),
+            };
+            self.end(begun, outcome);
         }
-        self.writer().mark_gone(member.clock.wall());
-        member.leave();
     }
 
     /// `at`, or just after the page before, if that is not older: two scrapes of one millisecond, or a wall
@@ -283,12 +328,6 @@ impl ScrapeLoop {
         }
     }
 
-    async fn scrape(&mut self, at: Timestamp) {
-        let begun = self.begin(at);
-        let outcome = self.fetch_and_write(at).await;
-        self.end(begun, outcome);
-    }
-
     fn begin(&self, at: Timestamp) -> Begun {
         let begun = Begun {
             instant: Instant::now(),
@@ -301,34 +340,44 @@ impl ScrapeLoop {
         begun
     }
 
-    /// The page's outcome and its length.
-    async fn fetch_and_write(&mut self, at: Timestamp) -> Result<(PageOutcome, usize), FetchError> {
-        let common = Arc::clone(&self.common);
-        let mut bench = common.benches.take();
+    async fn fetch(&mut self) -> Result<(Format, Bench), FetchError> {
+        let mut bench = self.common.benches.take();
         let (format, body) = self.scraper.fetch(std::mem::take(&mut bench.body)).await?;
         bench.body = body;
+        Ok((format, bench))
+    }
+
+    /// The page's outcome and its length.
+    async fn write(
+        &self,
+        at: Timestamp,
+        format: Format,
+        mut bench: Bench,
+    ) -> Result<(PageOutcome, usize), FetchError> {
         let bytes = bench.body.len();
-        let mut writer = self.take_writer();
-        let written = if bytes < LARGE_BYTES {
-            let written = writer.write(&mut bench, format, at);
-            self.writer = Some(writer);
-            common.benches.give_back(bench);
-            written
+        let writer = Arc::clone(&self.writer);
+        let write = move || {
+            let written = lock(&writer).write(&mut bench, format, at);
+            (bench, written)
+        };
+        let (bench, written) = if bytes < LARGE_BYTES {
+            write()
         } else {
-            let read = move || {
-                let written = writer.write(&mut bench, format, at);
-                (writer, bench, written)
-            };
-            match tokio::task::spawn_blocking(read).await {
-                Ok((writer, bench, written)) => {
-                    self.writer = Some(writer);
-                    common.benches.give_back(bench);
-                    written
-                }
-                Err(_) => Err(FetchError::Aborted),
+            match tokio::task::spawn_blocking(write).await {
+                Ok(done) => done,
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(_) => return Err(FetchError::Aborted),
             }
         };
+        self.common.benches.give_back(bench);
         written.map(|outcome| (outcome, bytes))
+    }
+
+    /// Ends the scrape that was under way when a panic came.
+    fn panicked(&mut self) {
+        let running = self.member.lock().running;
+        let begun = running.unwrap_or_else(|| self.begin(self.after_last(self.member.clock.wall())));
+        self.end(begun, Err(FetchError::Aborted));
     }
 
     fn end(&mut self, begun: Begun, outcome: Result<(PageOutcome, usize), FetchError>) {
@@ -361,7 +410,7 @@ impl ScrapeLoop {
                 self.failed(begun, error);
             }
         }
-        self.writer().report(begun.at, summary);
+        lock(&self.writer).report(begun.at, summary);
         // Told last: who waits reads the window next.
         let mut state = self.member.lock();
         state.running = None;
@@ -373,49 +422,38 @@ impl ScrapeLoop {
 
     fn succeeded(&self, begun: Begun, page: PageOutcome, bytes: usize) {
         let target = &self.member.target;
-        let mut state = self.member.lock();
-        if state.error.take().is_some() {
-            let failures = state.consecutive_failures;
+        let (failures, problem) = {
+            let mut state = self.member.lock();
+            let failures = (state.error.take()).map(|_| std::mem::take(&mut state.consecutive_failures));
+            let is_new = state.problem.is_none();
+            state.problem = page.problem;
+            state.is_stale = false;
+            state.last_success = Some((begun.at, begun.moment));
+            state.samples = page.samples;
+            state.bytes = bytes;
+            (failures, state.problem.clone().filter(|_| is_new))
+        };
+        if let Some(failures) = failures {
             tracing::info!(%target, url = target.url(), failures, "scraped again");
         }
-        if let (None, Some(problem)) = (&state.problem, &page.problem) {
+        if let Some(problem) = problem {
             tracing::warn!(%target, url = target.url(), "{problem}; the rest of the page is kept");
         }
-        state.problem = page.problem;
-        state.consecutive_failures = 0;
-        state.is_stale = false;
-        state.last_success = Some((begun.at, begun.moment));
-        state.samples = page.samples;
-        state.bytes = bytes;
     }
 
     fn failed(&self, begun: Begun, error: FetchError) {
         let target = &self.member.target;
-        let mut state = self.member.lock();
-        if state.error.is_none() {
-            state.failing_since = begun.at;
-            tracing::warn!(%target, url = target.url(), reason = error.reason(), "scrape failed: {error}");
-        }
-        state.error = Some(Arc::new(error));
-        state.consecutive_failures += 1;
-    }
-
-    /// Waits until the values of a failing target are too old; for ever while it does not fail.
-    async fn until_stale(&self) {
-        let left = {
-            let state = self.member.lock();
-            match (&state.error, state.is_stale, state.last_success) {
-                (Some(_), false, Some((_, moment))) => {
-                    let age = self.member.clock.now().saturating_since(moment);
-                    Some(self.common.config.stale_after().saturating_sub(age))
-                }
-                _ => None,
+        let error = Arc::new(error);
+        let is_new = {
+            let mut state = self.member.lock();
+            state.consecutive_failures += 1;
+            state.error.replace(Arc::clone(&error)).is_none() && {
+                state.failing_since = begun.at;
+                true
             }
         };
-        match left {
-            // The clock is a coarse one, and would be asked in vain at once.
-            Some(left) => tokio::time::sleep(left.max(Duration::from_millis(10))).await,
-            None => std::future::pending().await,
+        if is_new {
+            tracing::warn!(%target, url = target.url(), reason = error.reason(), "scrape failed: {error}");
         }
     }
 
@@ -429,28 +467,33 @@ impl ScrapeLoop {
         if state.error.is_some() && !state.is_stale && age >= self.common.config.stale_after() {
             state.is_stale = true;
             drop(state);
-            self.writer().mark_stale(member.clock.wall());
+            lock(&self.writer).mark_stale(member.clock.wall());
             let target = &member.target;
             tracing::warn!(%target, url = target.url(), ?age, "the last values are stale, and gone");
         }
     }
+}
 
-    fn writer(&mut self) -> &mut PageWriter {
-        let Self {
-            writer,
-            window,
-            member,
-            ..
-        } = self;
-        writer.get_or_insert_with(|| PageWriter::new(window, &member.target))
-    }
-
-    /// A writer that got lost on another thread is replaced: the window knows the series still.
-    fn take_writer(&mut self) -> PageWriter {
-        self.writer();
-        match self.writer.take() {
-            Some(writer) => writer,
-            None => PageWriter::new(&self.window, &self.member.target),
+/// Waits until the values of a failing target are too old; for ever while it does not fail.
+async fn until_stale(member: &Member, common: &Common) {
+    let left = {
+        let state = member.lock();
+        match (&state.error, state.is_stale, state.last_success) {
+            (Some(_), false, Some((_, moment))) => {
+                let age = member.clock.now().saturating_since(moment);
+                Some(common.config.stale_after().saturating_sub(age))
+            }
+            _ => None,
         }
+    };
+    match left {
+        // The clock is a coarse one, and would be asked in vain at once.
+        Some(left) => tokio::time::sleep(left.max(Duration::from_millis(10))).await,
+        None => std::future::pending().await,
     }
+}
+
+/// A page that panicked while it was written is not written further; the writer goes on with the next.
+fn lock(writer: &Mutex<PageWriter>) -> MutexGuard<'_, PageWriter> {
+    writer.lock().unwrap_or_else(PoisonError::into_inner)
 }

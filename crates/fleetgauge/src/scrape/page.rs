@@ -4,8 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use fleetgauge_core::backend::FetchError;
 use fleetgauge_core::time::Timestamp;
-use fleetgauge_promql::exposition::{Cut, Event, Format, Parser};
-use fleetgauge_promql::window::{AppendError, Appender, Window};
+use fleetgauge_promql::exposition::{Cut, Event, Format, Parser, Report};
+use fleetgauge_promql::window::{AppendError, Appender, ScrapeBatch, Window};
 
 use super::config::ScrapeConfig;
 use crate::client::failure::excerpt;
@@ -53,7 +53,7 @@ pub(super) struct Benches {
 }
 
 /// What is reported of each scrape.
-const REPORTED: [&str; 4] = [
+pub(super) const REPORTED: [&str; 4] = [
     "up",
     "scrape_duration_seconds",
     "scrape_samples_scraped",
@@ -107,7 +107,7 @@ impl PageWriter {
         }
     }
 
-    /// Reads a page and appends it, dated `at`.
+    /// Reads a page and appends it, dated `at`. What it loses, the window tells those whom it may concern.
     ///
     /// *Errors*: [`FetchError::Malformed`] if there is nothing but bad lines, or its end is missing;
     /// [`FetchError::TooLarge`] if it holds too many samples. Nothing of it is then appended: what is not
@@ -118,77 +118,14 @@ impl PageWriter {
         format: Format,
         at: Timestamp,
     ) -> Result<PageOutcome, FetchError> {
-        let mut page = bench.parser.page(format, &bench.body);
         let mut batch = self.exposed.scrape(at);
-        let mut refusal: Option<AppendError> = None;
-        let mut own_name = None;
-        while let Some(event) = page.next() {
-            let Event::Sample(sample) = event else { continue };
-            let own = sample.timestamp.map(Timestamp::from_millis);
-            let appended = batch.append(sample.series(), sample.value, own, |labels| {
-                // Without a name the series is refused, as one must be whose labels cannot be read.
-                let reported = REPORTED.into_iter().find(|name| *name == sample.name());
-                own_name = own_name.or(reported);
-                if reported.is_none()
-                    && let Some(exposed) = page.labels()
-                {
-                    labels.label("__name__", sample.name());
-                    for (name, value) in sample.kept(exposed) {
-                        labels.label(&name, &value);
-                    }
-                }
-            });
-            if let Err(error) = appended
-                && refusal.is_none()
-                // The parser counts the line as bad.
-                && error != AppendError::NoMetricName
-            {
-                refusal = Some(error);
+        loop {
+            let read = read(bench, format, &mut batch)?;
+            // Series that the page has no longer make room for those that were refused.
+            if !batch.make_room() {
+                return Ok(read.commit(batch));
             }
         }
-        let report = page.finish();
-        let malformed = |detail| Err(FetchError::Malformed { detail, source: None });
-        let first_error = report
-            .first_errors
-            .first()
-            .map(|error| excerpt(&error.to_string()));
-        match (report.cut, &first_error) {
-            (Some(Cut::TooManySamples { limit }), _) => {
-                return Err(FetchError::TooLarge {
-                    limit: limit as u64,
-                    unit: "samples",
-                });
-            }
-            // Said before what an HTML page's first line fails at.
-            (_, Some(error)) if report.samples == 0 => {
-                return malformed(format!("no exposition: {error}"));
-            }
-            (Some(cut @ (Cut::NoEof | Cut::BodyTooLarge { .. })), _) => return malformed(cut.to_string()),
-            _ => {}
-        }
-        let (errors, cut) = (report.errors, report.cut);
-        let committed = batch.commit();
-        let mut problems = Vec::new();
-        if let (1.., Some(error)) = (errors, &first_error) {
-            problems.push(format!("{errors} bad lines, the first: {error}"));
-        }
-        problems.extend(cut.map(|cut| cut.to_string()));
-        let unordered = committed.out_of_order + committed.duplicates + committed.out_of_bounds;
-        if unordered > 0 {
-            problems.push(format!(
-                "{unordered} samples out of order, out of bounds or twice with different values"
-            ));
-        }
-        problems
-            .extend(own_name.map(|name| format!("exposes {name}, which is the scraper's to say: left out")));
-        problems.extend(refusal.map(|error| format!("{} samples refused: {error}", committed.refused)));
-        Ok(PageOutcome {
-            samples: report.samples,
-            series_added: committed.series_added,
-            bad_lines: errors,
-            refused: committed.refused,
-            problem: (!problems.is_empty()).then(|| problems.join("; ")),
-        })
     }
 
     /// Appends what is reported of a scrape that began at `at`.
@@ -219,5 +156,122 @@ impl PageWriter {
     pub(super) fn mark_gone(&mut self, at: Timestamp) {
         self.exposed.mark_stale(at);
         self.reported.mark_stale(at);
+    }
+}
+
+/// A page that was read, and what is wrong with it.
+struct ReadPage {
+    report: Report,
+    refusal: Option<AppendError>,
+    /// What it exposes that is the scraper's to say.
+    own_name: Option<&'static str>,
+}
+
+/// *Errors*: as [`PageWriter::write`].
+fn read(bench: &mut Bench, format: Format, batch: &mut ScrapeBatch<'_>) -> Result<ReadPage, FetchError> {
+    let mut page = bench.parser.page(format, &bench.body);
+    let mut refusal = None;
+    let mut own_name = None;
+    while let Some(event) = page.next() {
+        let Event::Sample(sample) = event else { continue };
+        let own = sample.timestamp.map(Timestamp::from_millis);
+        let appended = batch.append(sample.series(), sample.value, own, |labels| {
+            // Without a name the series is refused, as one must be whose labels cannot be read.
+            let reported = REPORTED.into_iter().find(|name| *name == sample.name());
+            own_name = own_name.or(reported);
+            if reported.is_none()
+                && let Some(exposed) = page.labels()
+            {
+                labels.label("__name__", sample.name());
+                for (name, value) in sample.kept(exposed) {
+                    labels.label(&name, &value);
+                }
+            }
+        });
+        if let Err(error) = appended
+            && refusal.is_none()
+            // The parser counts the line as bad.
+            && error != AppendError::NoMetricName
+        {
+            refusal = Some(error);
+        }
+    }
+    let report = page.finish();
+    let malformed = |detail| Err(FetchError::Malformed { detail, source: None });
+    match report.cut {
+        Some(Cut::TooManySamples { limit }) => Err(FetchError::TooLarge {
+            limit: limit as u64,
+            unit: "samples",
+        }),
+        // Said before what an HTML page's first line fails at.
+        _ if report.samples == 0 && report.errors > 0 => {
+            malformed(format!("no exposition: {}", first_error(&report)))
+        }
+        Some(cut @ (Cut::NoEof | Cut::BodyTooLarge { .. })) => malformed(cut.to_string()),
+        _ => Ok(ReadPage {
+            report,
+            refusal,
+            own_name,
+        }),
+    }
+}
+
+fn first_error(report: &Report) -> String {
+    let first = report.first_errors.first();
+    first.map(|error| excerpt(&error.to_string())).unwrap_or_default()
+}
+
+// === impl ReadPage ===
+
+impl ReadPage {
+    /// Writes the page, and says what it lacks.
+    fn commit(self, mut batch: ScrapeBatch<'_>) -> PageOutcome {
+        let Self {
+            report,
+            refusal,
+            own_name,
+        } = self;
+        let mut problems = Vec::new();
+        if report.errors > 0 {
+            let bad = format!("{} bad lines, the first: {}", report.errors, first_error(&report));
+            report
+                .lost
+                .names()
+                .for_each(|name| batch.unread(Some(name), &bad));
+            if report.lost.has_unnamed() {
+                batch.unread(None, &bad);
+            }
+            problems.push(bad);
+        }
+        if let Some(cut) = report.cut {
+            batch.unread(None, &cut.to_string());
+            problems.push(cut.to_string());
+        }
+        if let Some(name) = own_name {
+            let why = format!("exposes {name}, which is the scraper's to say: left out");
+            batch.unread(Some(name), &why);
+            problems.push(why);
+        }
+        let committed = batch.commit();
+        let unordered = committed.out_of_order + committed.duplicates + committed.out_of_bounds;
+        if unordered > 0 {
+            problems.push(format!(
+                "{unordered} samples out of order, out of bounds or twice with different values"
+            ));
+        }
+        problems.extend(refusal.map(|error| format!("{} samples refused: {error}", committed.refused)));
+        if committed.left_out > 0 {
+            let left_out = committed.left_out;
+            problems.push(format!(
+                "{left_out} buckets left out, since others of their histograms are missing"
+            ));
+        }
+        PageOutcome {
+            samples: report.samples,
+            series_added: committed.series_added,
+            bad_lines: report.errors,
+            refused: committed.refused,
+            problem: (!problems.is_empty()).then(|| problems.join("; ")),
+        }
     }
 }

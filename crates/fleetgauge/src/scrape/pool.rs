@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use super::member::{Member, ScrapeLoop};
 use super::scraper::Common;
 use super::status::{ScrapeStats, TargetHealth, add};
+use super::view::Gap;
 use crate::client::failure::excerpt;
 
 /// How long a discovery may take to answer.
@@ -43,6 +44,8 @@ struct Slot {
     name: String,
     targets: Vec<TargetLabels>,
     has_answered: bool,
+    /// Whether what it said first has come into effect: its targets are there.
+    is_in_effect: bool,
     /// Why what is known is not as of now.
     problem: Option<DiscoveryError>,
 }
@@ -55,8 +58,8 @@ struct Running {
     /// The tasks of the pool itself.
     tasks: Vec<JoinHandle<()>>,
     is_closed: bool,
-    /// What was said last of targets that are left out, so as not to repeat it.
-    left_out: Vec<String>,
+    /// The targets that are left out.
+    left_out: Vec<Gap>,
 }
 
 struct Loop {
@@ -72,7 +75,7 @@ struct Wanted {
     targets: Vec<Target>,
     duplicate: usize,
     dropped: usize,
-    left_out: Vec<String>,
+    left_out: Vec<Gap>,
 }
 
 // === impl Pool ===
@@ -88,6 +91,7 @@ impl Pool {
             name: excerpt(discovery.name()),
             targets: Vec::new(),
             has_answered: false,
+            is_in_effect: false,
             problem: None,
         };
         let pool = Arc::new(Self {
@@ -148,6 +152,20 @@ impl Pool {
         slots.iter().filter_map(problem).collect()
     }
 
+    /// What is not scraped: targets that are left out, and whatever a discovery that fails may know of.
+    pub(super) fn gaps(&self) -> Vec<Gap> {
+        let problems = self.discovery_problems().into_iter();
+        let problems = problems.map(|(name, error, has_answered)| {
+            let stay = if has_answered {
+                "; the targets known before are used"
+            } else {
+                ""
+            };
+            Gap::of_any(format!("{name}: {error}{stay}"))
+        });
+        problems.chain(self.running().left_out.iter().cloned()).collect()
+    }
+
     pub(super) fn stats(&self) -> ScrapeStats {
         let members = self.members();
         let up = |member: &&Arc<Member>| member.health() == TargetHealth::Up;
@@ -184,7 +202,12 @@ impl Pool {
             if has_changed {
                 self.sync().await;
             }
-            if !*self.is_discovered.borrow() && self.slots().iter().all(Slot::has_spoken) {
+            let is_discovered = {
+                let mut slots = self.slots();
+                slots[at].is_in_effect = true;
+                slots.iter().all(|slot| slot.is_in_effect)
+            };
+            if is_discovered && !*self.is_discovered.borrow() {
                 self.is_discovered.send_replace(true);
             }
             tokio::time::sleep(discovery.interval().max(Duration::from_millis(10))).await;
@@ -267,21 +290,24 @@ impl Pool {
                 }
                 Err(error) => {
                     dropped += 1;
-                    left_out.push(error);
+                    left_out.push(Gap::of_labels(Arc::new(target.labels().clone()), error));
                 }
             }
         }
         running.members = members;
         self.duplicate.store(wanted.duplicate, Ordering::Relaxed);
         self.dropped.store(dropped, Ordering::Relaxed);
-        left_out.truncate(MAX_LEFT_OUT);
-        if running.left_out != left_out {
-            if !left_out.is_empty() {
-                let count = wanted.duplicate + dropped;
-                tracing::warn!(count, "targets are left out: {}", left_out.join("; "));
-            }
-            running.left_out = left_out;
+        if left_out.len() > MAX_LEFT_OUT {
+            let more = left_out.len() - MAX_LEFT_OUT;
+            left_out.truncate(MAX_LEFT_OUT);
+            left_out.push(Gap::of_any(format!("{more} more targets are left out")));
         }
+        if running.left_out != left_out && !left_out.is_empty() {
+            let count = wanted.duplicate + dropped;
+            let said: Vec<_> = left_out.iter().take(MAX_SAID).map(Gap::reason).collect();
+            tracing::warn!(count, "targets are left out: {}", said.join("; "));
+        }
+        running.left_out = left_out;
     }
 
     /// Makes targets of what is discovered.
@@ -294,7 +320,7 @@ impl Pool {
             let target = match Target::from_labels(labels, &config.defaults) {
                 Ok(target) => target,
                 Err(error) => {
-                    wanted.drop(error.to_string());
+                    wanted.drop(labels, error.to_string());
                     continue;
                 }
             };
@@ -303,15 +329,17 @@ impl Pool {
                 wanted.duplicate += 1;
                 let other = target.url();
                 if *url != other {
-                    wanted.say(format!("{other} has the same labels as {url}"));
+                    let why = format!("{other} has the same labels as {url}, which is scraped instead");
+                    wanted.leave_out(target.labels(), why);
                 }
                 continue;
             }
             if wanted.targets.len() >= config.max_targets {
-                wanted.drop(format!(
-                    "there are more than {} (max_targets)",
-                    config.max_targets
-                ));
+                let (limit, url) = (config.max_targets, target.url());
+                wanted.drop(
+                    target.labels(),
+                    format!("{url} is not scraped: there are more than {limit} targets (max_targets)"),
+                );
                 continue;
             }
             urls.insert(target.labels().clone(), target.url());
@@ -329,29 +357,25 @@ impl Pool {
     }
 }
 
-// === impl Slot ===
-
-impl Slot {
-    fn has_spoken(&self) -> bool {
-        self.has_answered || self.problem.is_some()
-    }
-}
-
 // === impl Wanted ===
 
-/// How many of the targets that are left out are told of.
-const MAX_LEFT_OUT: usize = 5;
+/// How many of the targets that are left out are known one by one.
+const MAX_LEFT_OUT: usize = 1_000;
+
+/// How many of them are logged.
+const MAX_SAID: usize = 5;
 
 impl Wanted {
-    fn drop(&mut self, why: String) {
+    fn drop(&mut self, labels: &TargetLabels, why: String) {
         self.dropped += 1;
-        self.say(why);
+        self.leave_out(labels, why);
     }
 
-    fn say(&mut self, why: String) {
-        if self.left_out.len() < MAX_LEFT_OUT && !self.left_out.contains(&why) {
-            self.left_out.push(why);
-        }
+    fn leave_out(&mut self, labels: &TargetLabels, why: String) {
+        // Those of discovery itself are not on series.
+        let own = labels.iter().filter(|(name, _)| !name.starts_with("__"));
+        let own = own.map(|(name, value)| (name.clone(), value.clone())).collect();
+        self.left_out.push(Gap::of_labels(Arc::new(own), why));
     }
 }
 

@@ -10,7 +10,8 @@ use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Bound, Engine, EngineConfig, EvalError, Evaluation};
 use fleetgauge_promql::value::Value;
-use fleetgauge_promql::window::Window;
+
+use super::view::View;
 
 /// An engine for the queries of a source.
 pub(super) fn engine(lookback: Duration, timeout: Duration) -> Engine {
@@ -18,17 +19,17 @@ pub(super) fn engine(lookback: Duration, timeout: Duration) -> Engine {
     Engine::new(config.with_lookback(lookback).with_timeout(timeout))
 }
 
-/// Evaluates `query` over `window` as of `at`, on a thread that may be busy with it for a while.
+/// Evaluates `query` over `view` as of `at`, on a thread that may be busy with it for a while.
 pub(super) async fn evaluate(
     engine: &Engine,
-    window: &Window,
+    view: View,
     query: &str,
     at: Timestamp,
 ) -> Result<AnswerBuilder, FetchError> {
-    let (engine, window, query) = (engine.clone(), window.clone(), query.to_owned());
-    let evaluating = move || engine.instant(&window, &query, at);
+    let (engine, query) = (engine.clone(), query.to_owned());
+    let evaluating = move || answer(engine.instant(&view, &query, at).map_err(refused)?);
     let evaluated = tokio::task::spawn_blocking(evaluating).await;
-    answer(evaluated.map_err(|_| FetchError::Aborted)?.map_err(refused)?)
+    evaluated.map_err(|_| FetchError::Aborted)?
 }
 
 /// *Shape*: as that of a Prometheus source.
@@ -68,6 +69,9 @@ fn answer(evaluation: Evaluation) -> Result<AnswerBuilder, FetchError> {
     }
     for warning in &evaluation.warnings {
         answer.warning(&warning.to_string());
+    }
+    for reason in evaluation.missing.reasons() {
+        answer.missing(&reason);
     }
     for info in &evaluation.infos {
         answer.info(&info.to_string());

@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tower_service::Service;
 
 use super::config::ScrapeConfig;
+use super::connecting::Connecting;
 use super::page::Benches;
 use super::status::{Counts, add};
 use crate::client::alert::{Alerts, NotingStream};
@@ -50,6 +51,7 @@ pub(super) struct Common {
     pub(super) clock: Clock,
     pub(super) counts: Counts,
     pub(super) benches: Benches,
+    pub(super) connecting: Connecting,
     connector: Connector,
     credentials: Credentials,
     headers: HeaderMap,
@@ -99,6 +101,7 @@ impl Common {
                 (config.max_bytes_in_flight.div_ceil(SHARE_BYTES)).clamp(1, Semaphore::MAX_PERMITS),
             ),
             benches: Benches::new(&config),
+            connecting: Connecting::default(),
             counts: Counts::default(),
             config,
             clock,
@@ -162,6 +165,11 @@ impl Scraper {
             alerts: Alerts::default(),
             open: None,
         })
+    }
+
+    /// Whether there is a connection from the scrape before.
+    pub(super) fn is_connected(&self) -> bool {
+        self.open.is_some()
     }
 
     /// The page of the target, in `buffer`, and its format.

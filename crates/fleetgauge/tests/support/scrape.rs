@@ -163,6 +163,8 @@ impl tracing::Subscriber for Subscriber {
     fn event(&self, event: &tracing::Event<'_>) {
         let mut line = Line(event.metadata().level().to_string());
         event.record(&mut line);
+        // As a faulty program's may.
+        assert!(!line.0.contains("PANIC!"), "asked to panic");
         self.0.lock().unwrap().push((std::thread::current().id(), line.0));
     }
 

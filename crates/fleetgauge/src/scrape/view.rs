@@ -1,0 +1,120 @@
+//! What a query reads: the window, and what is wrong with the targets behind it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use fleetgauge_core::target::TargetLabels;
+use fleetgauge_core::time::Timestamp;
+use fleetgauge_promql::exposition::Wanted;
+use fleetgauge_promql::missing::{Missing, Read};
+use fleetgauge_promql::queryable::{Queryable, SeriesSamples};
+use fleetgauge_promql::window::{Matcher, Window};
+
+use super::member::{Lagging, Member};
+use super::page::REPORTED;
+
+/// The window as a query reads it, with what is known to be missing from it now.
+pub(super) struct View {
+    window: Window,
+    /// The metrics that are kept, if not all.
+    wanted: Option<Wanted>,
+    gaps: Vec<Gap>,
+}
+
+/// Something that samples are missing of.
+#[derive(Clone, PartialEq)]
+pub(super) struct Gap {
+    /// The labels that all of its series have. What is not known of them, they do not say.
+    labels: Arc<TargetLabels>,
+    /// Whether it is known how its scrapes went: `up` and the like are not missing.
+    is_reported: bool,
+    reason: String,
+}
+
+// === impl Gap ===
+
+impl Gap {
+    /// A discovery or the like that may have had any target.
+    pub(super) fn of_any(reason: String) -> Self {
+        Self::of_labels(Arc::default(), reason)
+    }
+
+    /// A target of which these labels are known, and that is not scraped.
+    pub(super) fn of_labels(labels: Arc<TargetLabels>, reason: String) -> Self {
+        Self {
+            labels,
+            is_reported: false,
+            reason,
+        }
+    }
+
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// A target whose values are not those of now.
+    pub(super) fn lagging(member: &Member, lagging: &Lagging) -> Self {
+        Self {
+            labels: Arc::new(member.target.labels().clone()),
+            is_reported: lagging.is_reported,
+            reason: Late { member, lagging }.to_string(),
+        }
+    }
+}
+
+/// A target whose values are not those of now, in words.
+pub(super) struct Late<'a> {
+    pub(super) member: &'a Member,
+    pub(super) lagging: &'a Lagging,
+}
+
+impl fmt::Display for Late<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let target = &self.member.target;
+        write!(f, "target {target} ({}): ", target.url())?;
+        match &self.lagging.error {
+            Some(error) => write!(f, "{error}")?,
+            None => f.write_str("not scraped in time")?,
+        }
+        match self.lagging.age {
+            Some(age) => write!(f, "; its values are {:.1} s old", age.as_secs_f64()),
+            None => f.write_str("; it was never scraped with success"),
+        }
+    }
+}
+
+// === impl View ===
+
+impl View {
+    pub(super) fn new(window: Window, wanted: Option<Wanted>, gaps: Vec<Gap>) -> Self {
+        Self { window, wanted, gaps }
+    }
+
+    pub(super) fn window(&self) -> &Window {
+        &self.window
+    }
+}
+
+impl Queryable for View {
+    fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Vec<Arc<dyn SeriesSamples>> {
+        Queryable::select(&self.window, matchers, from, to)
+    }
+
+    fn missing(&self, read: Read<'_>, into: &mut Missing) {
+        self.window.missing(read, into);
+        let is_reported = read.metric().is_some_and(|metric| REPORTED.contains(&metric));
+        for gap in &self.gaps {
+            let labels = gap.labels.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+            if !(is_reported && gap.is_reported) && read.may_select(None, labels) {
+                into.add(&gap.reason);
+            }
+        }
+        if let (Some(wanted), Some(metric), false) = (&self.wanted, read.metric(), is_reported)
+            && !wanted.selects(metric)
+        {
+            into.add(format_args!(
+                "{metric:?} is not among the metrics that are kept (wanted)"
+            ));
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! What a page, a limit or a discovery loses, the answers say that it touches, and no others.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fleetgauge::scrape::{FileDiscovery, ScrapeConfig, ScrapeSource};
+use fleetgauge::target::{StaticTargets, TargetDiscovery};
+use fleetgauge::{MetricResult, MetricsSource, Params, QueryError, QueryTemplate, RefreshSpec};
+use fleetgauge_promql::window::WindowConfig;
+use fleetgauge_testkit::{Answer, FaultyServer};
+
+#[path = "support/scrape.rs"]
+mod support;
+
+use support::{Told, at, config, until};
+
+fn start(config: ScrapeConfig, discovery: impl TargetDiscovery) -> ScrapeSource {
+    ScrapeSource::start(config, [Arc::new(discovery) as _]).unwrap()
+}
+
+async fn ask(source: &ScrapeSource, query: &str) -> Result<Arc<MetricResult>, QueryError> {
+    let (list, name) = (source.query_list(), name_of(query));
+    if list.get(&name).is_none() {
+        list.must_register(QueryTemplate::promql(name.as_str(), query));
+    }
+    let results = source.refresh(RefreshSpec::queries([name.as_str()])).await;
+    let outcome = results[name.as_str()].clone();
+    assert_eq!(
+        results.is_complete(),
+        outcome.as_ref().is_ok_and(|result| result.is_complete())
+    );
+    outcome
+}
+
+/// A name for a query.
+fn name_of(query: &str) -> String {
+    let kept = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    format!("q_{}", query.chars().map(kept).collect::<String>())
+}
+
+/// The first value, if it is known to lack nothing; else the warnings.
+async fn answer(source: &ScrapeSource, query: &str) -> Result<f64, String> {
+    match ask(source, query).await {
+        Ok(result) if result.is_complete() => match result.values().next() {
+            Some(value) => Ok(value.value),
+            None => Err("no data".to_owned()),
+        },
+        Ok(result) => Err(result.warnings().collect::<Vec<_>>().join("; ")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn says(source: &ScrapeSource, query: &str, expected: &str) {
+    let found = answer(source, query).await;
+    let is_said = found.as_ref().is_err_and(|why| why.contains(expected));
+    assert!(is_said, "{query}: {found:?} instead of {expected:?}");
+}
+
+#[tokio::test]
+async fn a_target_over_its_limit_makes_no_silent_zero() {
+    let page: String = (0..300).map(|i| format!("a{{i=\"{i}\"}} 1\n")).collect();
+    let server = FaultyServer::start([Answer::text(page + "waiting 7\n")]).unwrap();
+    let window = WindowConfig::default().with_max_series(1_000, 200);
+    let source = start(config().with_window(window), at(&server));
+    let limit = "the target has 200 series in the window, its limit";
+    for query in ["sum(a)", "sum(waiting)", "waiting", "sum(waiting) or vector(0)"] {
+        says(&source, query, limit).await;
+    }
+    let error = ask(&source, "waiting").await.unwrap_err();
+    assert_eq!(error.reason(), "incomplete", "{error}");
+    assert_eq!(answer(&source, "up").await, Ok(1.0));
+}
+
+#[tokio::test]
+async fn series_that_changed_a_label_are_all_there() {
+    let is_new = Arc::new(AtomicBool::new(false));
+    let version = Arc::clone(&is_new);
+    let server = FaultyServer::start([Answer::choose(move |_| {
+        let version = if version.load(Ordering::Relaxed) { 2 } else { 1 };
+        let page = (0..120).map(|i| format!("a{{i=\"{i}\",version=\"{version}\"}} 1\n"));
+        Answer::text(page.collect::<String>())
+    })])
+    .unwrap();
+    let window = WindowConfig::default().with_max_series(1_000, 200);
+    let source = start(config().with_window(window), at(&server));
+    assert_eq!(answer(&source, "sum(a)").await, Ok(120.0));
+    is_new.store(true, Ordering::Relaxed);
+    assert_eq!(answer(&source, "sum(a)").await, Ok(120.0));
+    says(
+        &source,
+        "sum(count_over_time(a[1h]))",
+        "made room for others at a limit",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn lines_and_samples_that_are_lost_are_told_by_the_answers_that_they_touch() {
+    let bucket = |le: &str, value: &str| format!("h_bucket{{le=\"{le}\"}} {value}\n");
+    let page = [
+        "a 1\n".to_owned(),
+        "bad{x=\"1} 2\n".to_owned(),
+        "big 1e999\n".to_owned(),
+        "twice{x=\"1\",y=\"2\"} 3\ntwice{y=\"2\",x=\"1\"} 4\n".to_owned(),
+        "old 5 1000\n".to_owned(),
+        bucket("1", "1"),
+        bucket("10", "one"),
+        bucket("+Inf", "3"),
+        "up 7\n".to_owned(),
+    ];
+    let server = FaultyServer::start([Answer::text(page.concat())]).unwrap();
+    let source = start(config(), at(&server));
+    assert_eq!(answer(&source, "sum(a)").await, Ok(1.0));
+    for (query, expected) in [
+        ("sum(bad)", "text without closing quote"),
+        ("sum(bad) or vector(0)", "bad lines"),
+        ("sum(big)", "bad lines"),
+        ("sum(twice)", "another value for the same time"),
+        ("sum(old)", "dated before the retention"),
+        (
+            "histogram_quantile(0.5, h_bucket)",
+            "a bucket of the histogram is missing",
+        ),
+        ("sum(up)", "exposes up, which is the scraper's to say"),
+        ("count({__name__=~\".+\"})", "bad lines"),
+        ("sum({job=\"test\"})", "bad lines"),
+        ("sum(max_over_time(big[1m]))", "bad lines"),
+    ] {
+        says(&source, query, expected).await;
+    }
+    let quantile = ask(&source, "histogram_quantile(0.5, h_bucket)").await;
+    assert_eq!(quantile.unwrap_err().reason(), "incomplete");
+    // No series of this target is of another job.
+    says(&source, "sum({job=\"other\"})", "no data").await;
+}
+
+#[tokio::test]
+async fn targets_that_are_left_out_are_told_by_the_answers_that_they_touch() {
+    let server = FaultyServer::start([Answer::text("a 1\n")]).unwrap();
+    let pod = |name: &'static str| {
+        let address = server.addr().to_string();
+        [
+            ("__address__", address),
+            ("instance", name.to_owned()),
+            ("pod", name.to_owned()),
+        ]
+    };
+    // Too many.
+    let targets = ["p", "q", "r"]
+        .iter()
+        .fold(StaticTargets::default(), |targets, name| {
+            targets.with_target(pod(name).iter().map(|(n, v)| (*n, v.as_str())))
+        });
+    let mut limited = config();
+    limited.max_targets = 2;
+    let source = start(limited, targets);
+    says(&source, "sum(a)", "there are more than 2 targets (max_targets)").await;
+    says(&source, "sum(a{pod=\"r\"}) or vector(0)", "max_targets").await;
+    assert_eq!(answer(&source, "sum(a{pod=\"p\"})").await, Ok(1.0));
+
+    // Two with the same labels.
+    let other = FaultyServer::start([Answer::text("a 2\n")]).unwrap();
+    let both = StaticTargets::new([server.addr().to_string(), other.addr().to_string()]);
+    let source = start(config(), both.with_label("instance", "i"));
+    says(&source, "sum(a)", "has the same labels as").await;
+
+    // An address that is a URL, in a file.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("targets.json");
+    let targets = format!(
+        r#"[{{"targets": ["{0}"], "labels": {{"zone": "a"}}}},
+            {{"targets": ["http://{0}/metrics"], "labels": {{"zone": "b"}}}}]"#,
+        server.addr()
+    );
+    std::fs::write(&file, targets).unwrap();
+    let source = start(config(), FileDiscovery::new([file]));
+    says(&source, "sum(a)", "http://").await;
+    says(&source, "sum(a{zone=\"b\"})", "http://").await;
+    assert_eq!(answer(&source, "sum(a{zone=\"a\"})").await, Ok(1.0));
+}
+
+#[tokio::test]
+async fn a_target_that_fails_is_missing_from_its_own_answers_alone() {
+    let good = FaultyServer::start([Answer::text("a 1\n")]).unwrap();
+    let bad = FaultyServer::start([Answer::status(500)]).unwrap();
+    let targets = [(&good, "good"), (&bad, "bad")];
+    let targets = targets
+        .iter()
+        .fold(StaticTargets::default(), |targets, (server, zone)| {
+            targets.with_target([
+                ("__address__", server.addr().to_string().as_str()),
+                ("zone", zone),
+            ])
+        });
+    let source = start(config(), targets);
+    says(&source, "sum(a)", "backend unavailable (500)").await;
+    says(&source, "sum(a) > 5", "backend unavailable (500)").await;
+    says(&source, "sum(a{zone=\"bad\"})", "backend unavailable (500)").await;
+    assert_eq!(answer(&source, "sum(a{zone=\"good\"})").await, Ok(1.0));
+    says(&source, "a{zone=\"good\"} > 5", "no data").await;
+    // That it is down is known.
+    assert_eq!(answer(&source, "count(up == 0)").await, Ok(1.0));
+}
+
+/// A page so large that it is read on a thread of its own, where the target goes while it is read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_goes_while_a_large_page_is_read_takes_its_series_along() {
+    let long = "x".repeat(200);
+    let page: String = (0..6_000)
+        .map(|i| format!("a{{i=\"{i}\",x=\"{long}\"}} 1\n"))
+        .collect();
+    assert!(page.len() > 1 << 20);
+    for _ in 0..3 {
+        let server = FaultyServer::start([Answer::text(page.clone())]).unwrap();
+        let told = Told::new(at(&server));
+        let window = WindowConfig::default().with_max_series(100_000, 100_000);
+        let source = start(config().with_window(window), told.clone());
+        let asking = {
+            let source = source.clone();
+            tokio::spawn(async move { ask(&source, "count(a)").await })
+        };
+        until("being read", || source.window().stats().series > 100).await;
+        told.tell(StaticTargets::default());
+        until("gone", || source.targets().is_empty()).await;
+        let _ = asking.await.unwrap();
+        let left = ask(&source, "count(a)").await.unwrap();
+        assert!(left.is_no_data(), "{:?} are left", left.values().next());
+    }
+}
+
+#[tokio::test]
+async fn the_first_answer_has_the_targets_of_all_discoveries() {
+    let server = FaultyServer::start([Answer::text("a 1\n")]).unwrap();
+    for _ in 0..30 {
+        let of = |name: &str| Arc::new(at(&server).with_label("instance", name)) as Arc<dyn TargetDiscovery>;
+        let source = ScrapeSource::start(config(), [of("x"), of("y"), of("z")]).unwrap();
+        assert_eq!(answer(&source, "count(a)").await, Ok(3.0));
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_a_scrape_is_a_failed_scrape() {
+    // What panics is the program's own subscriber, when it is told of a page's bad lines.
+    let pages = [
+        Answer::text("a 1\n"),
+        Answer::text("a 2\nPANIC! 1\n"),
+        Answer::text("a 3\n"),
+    ];
+    let server = FaultyServer::start(pages).unwrap();
+    let log = support::Log::begin();
+    let source = start(config().with_stale_after(Duration::from_secs(60)), at(&server));
+    assert_eq!(answer(&source, "sum(a)").await, Ok(1.0));
+    says(&source, "sum(a)", "the fetch was aborted").await;
+    let target = &source.targets()[0];
+    assert_eq!(target.last_error.as_ref().unwrap().reason, "aborted");
+    assert_eq!(source.scrape_stats().failures.get("aborted"), Some(&1));
+    assert_eq!(log.with("scrape failed").len(), 1);
+    assert_eq!(answer(&source, "sum(a)").await, Ok(3.0));
+    assert_eq!(source.targets()[0].last_error, None);
+    assert!(source.get(&name_of("sum(a)"), &Params::new()).is_some());
+}
