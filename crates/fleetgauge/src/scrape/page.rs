@@ -163,7 +163,7 @@ impl PageWriter {
             (_, Some(error)) if report.samples == 0 => {
                 return malformed(format!("no exposition: {error}"));
             }
-            (Some(cut @ (Cut::NoEof | Cut::BodyTooLarge { .. })), _) => return malformed(cut.to_string()),
+            (Some(cut @ (Cut::NoEof | Cut::UnfinishedLine | Cut::BodyTooLarge { .. })), _) => return malformed(cut.to_string()),
             _ => {}
         }
         let (errors, cut) = (report.errors, report.cut);
