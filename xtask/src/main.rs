@@ -42,7 +42,7 @@ enum Command {
     },
     /// All that must hold before a merge: check, test, and the builds of binary and examples.
     Ci,
-    /// Runs one fuzz target with cargo-fuzz on the nightly compiler.
+    /// Runs one fuzz target with cargo-fuzz, on the nightly compiler or, without sanitizers, on the stable one.
     Fuzz {
         /// The target, as `cargo fuzz list` names it.
         target: String,

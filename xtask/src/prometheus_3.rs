@@ -3,7 +3,7 @@
 //!
 //! They are fetched by a private apt, whose configuration, lists and archives all lie under `target`; of the
 //! system's it takes the mirror, the proxy and the keys. Nothing here needs root, and nothing can fail the tests:
-//! where Prometheus 3 cannot be had, what asks it is left out.
+//! where Prometheus 3 cannot be had, what asks it is skipped.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -30,11 +30,15 @@ const PATIENCE: &str = "300";
 
 /// The environment that announces Prometheus 3 to the tests, or one line that says why there is none.
 pub(crate) fn provide() -> Result<Vec<(&'static str, PathBuf)>, String> {
-    if VARIABLES
-        .iter()
-        .any(|variable| std::env::var_os(variable).is_some())
-    {
-        return Ok(Vec::new());
+    let set = VARIABLES.map(std::env::var_os);
+    if set.iter().any(Option::is_some) {
+        return match set.iter().flatten().filter(|path| !path.is_empty()).count() {
+            2 => Ok(Vec::new()),
+            _ => Err(format!(
+                "tests against Prometheus 3 are skipped, for {} do not both name a program",
+                VARIABLES.join(" and ")
+            )),
+        };
     }
     let home = root().join("target").join("prometheus-3");
     let programs = match announced(&home) {
@@ -42,9 +46,7 @@ pub(crate) fn provide() -> Result<Vec<(&'static str, PathBuf)>, String> {
         Err(_) => fetch(&home).and_then(|()| announced(&home)),
     };
     programs.map_err(|error| {
-        format!(
-            "tests against Prometheus 3 are left out, for it cannot be had from Debian {SUITE}: {error:#}"
-        )
+        format!("tests against Prometheus 3 are skipped, for it cannot be had from Debian {SUITE}: {error:#}")
     })
 }
 
@@ -78,6 +80,10 @@ const UNPACKED: &str = "unpacked";
 
 fn fetch(home: &Path) -> Result<()> {
     ensure!(cfg!(target_os = "linux"), "this is no Linux");
+    eprintln!(
+        "Fetching Prometheus {KNOWN} and its promtool from Debian {SUITE} into {}; nothing is installed.",
+        home.display()
+    );
     let architecture = call("dpkg").args(["--print-architecture"]).output()?;
     let mirror = mirror()?;
     fs::create_dir_all(home).with_context(|| format!("cannot make {}", home.display()))?;
@@ -89,7 +95,6 @@ fn fetch(home: &Path) -> Result<()> {
     fs::write(home.join("sources.list"), source(&mirror, architecture.trim()))?;
     fs::write(&config, configuration(home))?;
 
-    eprintln!("fetching Prometheus {KNOWN} from Debian {SUITE}, which the tests start");
     let apt = |words: &[&str]| {
         call("timeout")
             .args([PATIENCE, "apt-get", "-q", "-c"])

@@ -6,6 +6,9 @@ use anyhow::Result;
 
 use crate::shell::{Call, call};
 
+/// As they are named to `apt-get install`.
+pub(crate) const PACKAGES: &str = "prometheus and victoria-metrics";
+
 /// Each program and the package that has it.
 const SERVERS: [(&str, &str); 3] = [
     ("prometheus", "prometheus"),
@@ -59,7 +62,10 @@ fn on_path(program: &str) -> bool {
 fn install(privilege: &Privilege, missing: &[(&'static str, &'static str)]) -> Result<()> {
     let mut packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
     packages.dedup();
-    eprintln!("installing {}, which the tests start", packages.join(" and "));
+    eprintln!(
+        "Installing Debian's {} with apt-get, from the sources of this system.",
+        packages.join(" and ")
+    );
     // An update that fails for one source may still have served the others.
     if let Err(error) = privilege.call(&["apt-get", "-q", "update"]).run() {
         eprintln!("{error}");

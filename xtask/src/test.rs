@@ -1,7 +1,7 @@
 //! Runs every test and adds up what the test binaries say.
 
 use std::fmt;
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write};
 use std::ops::AddAssign;
 use std::process::{ExitCode, Stdio};
 
@@ -21,7 +21,14 @@ struct Totals {
 /// Libraries, binaries, integration tests, examples and documentation; not benches, which `check`
 /// compiles. With arguments it is one `cargo test` with these. The totals are the last line, on
 /// standard output.
+///
+/// Tests that ask Prometheus 3 are marked `#[ignore]`, so that they count as skipped where it is not there,
+/// and are included where it is.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+    eprintln!(
+        "The tests start real servers: Debian's packages {}, and Prometheus 3 from Debian testing.",
+        servers::PACKAGES
+    );
     // Without the servers the other tests still tell something; those that need them fail and say so.
     let hint = servers::provide();
     if let Some(hint) = &hint {
@@ -31,15 +38,21 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         Ok(announced) => (announced, None),
         Err(why) => (Vec::new(), Some(why)),
     };
+    let is_everything = args.is_empty();
+    let args = &arguments(args, left_out.is_none());
     let all: &[&str] = if selects_packages(args) {
         &[]
     } else {
         &["--workspace"]
     };
     let mut calls = vec![cargo(["test", "--no-fail-fast"]).args(all).args(args)];
-    if args.is_empty() {
+    if is_everything {
         // Plain `cargo test` builds examples without running their tests.
-        calls.push(cargo(["test", "--no-fail-fast", "--examples"]).args(all));
+        calls.push(
+            cargo(["test", "--no-fail-fast", "--examples"])
+                .args(all)
+                .args(args),
+        );
     }
     let mut totals = Totals::default();
     let mut failed = Vec::new();
@@ -47,7 +60,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         let call = announced
             .iter()
             .fold(call, |call, (variable, path)| call.env(variable, path));
-        if !stream(&call, &mut totals)? {
+        if !stream(&call, &mut totals, &mut io::stdout())? {
             failed.push(call.line());
         }
     }
@@ -65,14 +78,26 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     })
 }
 
+/// The arguments of `cargo test`, to which those for the test binaries come last.
+fn arguments(given: &[String], includes_ignored: bool) -> Vec<String> {
+    let mut args = given.to_vec();
+    if includes_ignored {
+        if !args.iter().any(|arg| arg == "--") {
+            args.push("--".to_owned());
+        }
+        args.push("--include-ignored".to_owned());
+    }
+    args
+}
+
 /// Passes the output through and adds up its results; gives whether cargo was content.
-fn stream(call: &Call, totals: &mut Totals) -> Result<bool> {
+fn stream(call: &Call, totals: &mut Totals, shown: &mut impl Write) -> Result<bool> {
     let spawned = call.announced().stdout(Stdio::piped()).spawn();
     let mut child = spawned.with_context(|| format!("cannot run `{}`", call.line()))?;
     let mut output = BufReader::new(child.stdout.take().context("the output was piped")?);
     let mut line = Vec::new();
     while output.read_until(b'\n', &mut line)? > 0 {
-        io::stdout().write_all(&line)?;
+        shown.write_all(&line)?;
         if let Some(one) = Totals::parse(&String::from_utf8_lossy(&line)) {
             *totals += one;
         }
@@ -122,7 +147,10 @@ impl fmt::Display for Totals {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
+    use crate::shell::call;
 
     #[test]
     fn reads_the_results_of_test_binaries() {
@@ -148,6 +176,44 @@ mod tests {
         for (line, expected) in cases {
             assert_eq!(Totals::parse(line), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn what_asks_prometheus_3_is_run_where_it_is() {
+        let check = |given: &[&str], includes_ignored, expected: &str| {
+            let given: Vec<_> = given.iter().map(|&arg| arg.to_owned()).collect();
+            assert_eq!(arguments(&given, includes_ignored).join(" "), expected);
+        };
+        check(&[], false, "");
+        check(&["-p", "a", "--", "b"], false, "-p a -- b");
+        check(&[], true, "-- --include-ignored");
+        check(&["cache"], true, "cache -- --include-ignored");
+        check(&["-p", "a", "--", "b"], true, "-p a -- b --include-ignored");
+    }
+
+    /// The whole way: a test that is left out, as the compiler and its test harness count it.
+    #[test]
+    fn what_is_left_out_counts_as_skipped() {
+        let directory = tempfile::tempdir().unwrap();
+        let (source, program) = (directory.path().join("tests.rs"), directory.path().join("tests"));
+        let text = "#[test] fn a() {}\n#[test] #[ignore = \"needs Prometheus 3\"] fn b() {}\n";
+        std::fs::write(&source, text).unwrap();
+        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        let compile = call(rustc).args([
+            OsStr::new("--test"),
+            source.as_ref(),
+            "-o".as_ref(),
+            program.as_ref(),
+        ]);
+        compile.run().unwrap();
+        let check = |flags: &[&str], expected: &str| {
+            let mut totals = Totals::default();
+            // Not shown: whoever runs this test counts such lines, too.
+            assert!(stream(&call(&program).args(flags), &mut totals, &mut io::sink()).unwrap());
+            assert_eq!(totals.to_string(), expected);
+        };
+        check(&[], "1 passed, 0 failed, 1 skipped");
+        check(&["--include-ignored"], "2 passed, 0 failed, 0 skipped");
     }
 
     #[test]

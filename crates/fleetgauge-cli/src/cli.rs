@@ -224,7 +224,7 @@ when the expression is evaluated.
 
 A TIME is Unix seconds (1763930000.5) or RFC 3339 (2025-11-23T20:33:20.5Z). An answer without
 series is \"no data\", which is not zero and not an error: the exit status is 0. The JSON is the
-data object of Prometheus's HTTP API.
+data object of Prometheus's HTTP API, with warnings and infos in it where there are any.
 
 Examples:
   fleetgauge promql eval --file metrics.txt 'sum by (pod) (vllm:num_requests_waiting)'

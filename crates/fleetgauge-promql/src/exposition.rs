@@ -13,8 +13,10 @@
 //! read to its end is marked ([`Cut`]), and a value that cannot be held is an error, never another value.
 //!
 //! What Prometheus reads is read here, with the same result, save that a newline inside a label's value must
-//! be escaped, as the formats say. Besides, these are read: CRLF, hexadecimal floats, negative timestamps,
-//! and blanks and tabs wherever either format has a blank.
+//! be escaped, and that the last line must end with a line feed, as the formats say: a page that ends within a
+//! line may be cut within a number. Besides, these are read: CRLF, hexadecimal floats, negative timestamps,
+//! exemplars in the text format (they are skipped, in both), and blanks and tabs wherever either format has a
+//! blank.
 //!
 //! ```
 //! use fleetgauge_promql::exposition::{Event, Format, Parser};

@@ -63,7 +63,7 @@ h_count 2
 s{quantile=\"0.5\"} 1
 s_sum 3
 s_count 2
-no_newline 1";
+";
     vec![page.to_owned(), vllm_page::vllm_page(3)]
 }
 
@@ -102,6 +102,7 @@ const BEYOND: &[&str] = &[
     "# TYPE a gauge \na 1",
     "# TYPE a gauge\r\na 1",
     "# TYPE a info\na 1",
+    "a 1 # {trace_id=\"b\"} 0.5",
 ];
 
 /// Lines that make Prometheus give up the page, and are errors here.
@@ -220,6 +221,11 @@ fn pages() -> Vec<(Readers, Format, String)> {
     pages.push(text(
         Readers::Theirs,
         around(&"a{x=\"a newline\nthat is not escaped\"} 1"),
+    ));
+    // What is cut off in its last number, for all that anybody can tell.
+    pages.push(text(
+        Readers::Theirs,
+        "before 1\nafter 1\nunfinished 4".to_owned(),
     ));
     pages
 }

@@ -48,10 +48,6 @@ fn every_script_of_the_page_passes() {
 
 #[test]
 fn prometheus_2_42_answers_as_the_page_says() {
-    if Command::new("promtool").arg("--version").output().is_err() {
-        println!("promtool is not installed: nothing checked");
-        return;
-    }
     let mut promtool = Promtool::new("promtool".into(), false);
     for script in scripts() {
         for example in Example::all(script) {
@@ -70,11 +66,9 @@ fn prometheus_2_42_answers_as_the_page_says() {
 
 /// All examples that `promtool` has the means to check: it knows instant queries that give numbers, and no order.
 #[test]
+#[ignore = "needs Prometheus 3"]
 fn prometheus_3_answers_as_the_page_says() {
-    let Some(program) = prometheus_3::program("FLEETGAUGE_PROMTOOL_3") else {
-        return;
-    };
-    let mut promtool = Promtool::new(program, true);
+    let mut promtool = Promtool::new(prometheus_3::program("FLEETGAUGE_PROMTOOL_3"), true);
     for script in scripts() {
         for example in Example::all(script) {
             let is_beyond =

@@ -128,6 +128,7 @@ async fn rows() -> String {
     .await;
     let open_metrics = Answer::text("a 1\n").content_type("application/openmetrics-text; version=1.0.0");
     rows += &answered("OpenMetrics that ends without `# EOF`", open_metrics).await;
+    rows += &answered("page that ends within a line", text("a 42\nb 4".into())).await;
     let old = "a 1 1000\n";
     rows += &answered("samples that the target dates decades back", text(old.into())).await;
     rows += &answered("redirects in a circle", Answer::redirect_loop()).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use fleetgauge::scrape::{Auth, PageFetcher, ScrapeConfig, TlsConfig};
 use fleetgauge_core::backend::FetchError;
-use fleetgauge_promql::exposition::{Event, Format, Limits, Parser, Report, Wanted};
+use fleetgauge_promql::exposition::{Event, Format, Limits, Parser, Reason, Report, Wanted};
 use futures_util::future::join_all;
 
 use crate::cli::{AccessArgs, Scrape, ScrapeFormat};
@@ -162,7 +162,14 @@ impl Scraped {
     }
 
     fn judge(&mut self, report: &Report, body: &[u8]) {
-        let is_exposition = report.samples > 0 || report.metadata > 0 || report.errors == 0;
+        let is_good_line = |reason: &Reason| matches!(reason, Reason::UnfinishedLine);
+        let is_exposition = report.samples > 0
+            || report.metadata > 0
+            || report.errors == 0
+            || report
+                .first_errors
+                .iter()
+                .any(|error| is_good_line(&error.reason));
         if !is_exposition {
             self.error = Some(format!("expected an exposition, found {}", kind(body)));
             return;

@@ -10,8 +10,13 @@ use serde::ser::{Serialize, SerializeMap, SerializeStruct, SerializeTuple, Seria
 
 use super::json::JsonNumber;
 
-/// `{"resultType": …, "result": …}`
-pub(crate) struct Data<'a>(pub(crate) &'a Value);
+/// `{"resultType": …, "result": …}`, with `warnings` and `infos` where there are any, which Prometheus has beside
+/// `data`.
+pub(crate) struct Data<'a> {
+    pub(crate) value: &'a Value,
+    pub(crate) warnings: &'a [String],
+    pub(crate) infos: &'a [String],
+}
 
 struct VectorEntry<'a>(&'a VectorSample);
 
@@ -29,8 +34,8 @@ struct Text(f64);
 
 impl Serialize for Data<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut data = serializer.serialize_struct("Data", 2)?;
-        match self.0 {
+        let mut data = serializer.serialize_struct("Data", 4)?;
+        match self.value {
             Value::Scalar(sample) => {
                 data.serialize_field("resultType", "scalar")?;
                 data.serialize_field("result", &pair(sample))?;
@@ -48,6 +53,11 @@ impl Serialize for Data<'_> {
                 data.serialize_field("result", &all.iter().map(MatrixEntry).collect::<Vec<_>>())?;
             }
             other => return Err(serde::ser::Error::custom(format!("no JSON for {other:?}"))),
+        }
+        for (name, remarks) in [("warnings", self.warnings), ("infos", self.infos)] {
+            if !remarks.is_empty() {
+                data.serialize_field(name, remarks)?;
+            }
         }
         data.end()
     }
@@ -137,7 +147,13 @@ mod tests {
     #[test]
     fn answers_are_the_data_object_of_the_api() {
         let check = |value: &Value, expected: &str| {
-            assert_eq!(serde_json::to_string(&Data(value)).unwrap(), expected);
+            let [warnings, infos] = [&[][..]; 2];
+            let data = Data {
+                value,
+                warnings,
+                infos,
+            };
+            assert_eq!(serde_json::to_string(&data).unwrap(), expected);
         };
         let sample = |millis, value| Sample {
             timestamp: Timestamp::from_millis(millis),
@@ -171,5 +187,14 @@ mod tests {
             r#"{"resultType":"matrix","result":[{"metric":{},"values":[[1,"1"],[2,"0.5"]]}]}"#,
         );
         check(&Value::Vector(vec![]), r#"{"resultType":"vector","result":[]}"#);
+        let data = Data {
+            value: &Value::Vector(vec![]),
+            warnings: &["a".to_owned()],
+            infos: &["b".to_owned()],
+        };
+        assert_eq!(
+            serde_json::to_string(&data).unwrap(),
+            r#"{"resultType":"vector","result":[],"warnings":["a"],"infos":["b"]}"#
+        );
     }
 }

@@ -115,11 +115,11 @@ impl Place {
 }
 
 /// Where the brace that opens at `open` is closed, quotes regarded.
-pub(super) fn find_close(line: &[u8], open: usize, format: Format) -> Result<usize, Fault> {
+pub(super) fn find_close(line: &[u8], open: usize) -> Result<usize, Fault> {
     let unclosed = || Reason::UnclosedLabels.at(open);
     // After the labels come only numbers, so their brace is the last one, which is near the end of the
     // line. An exemplar has braces of its own.
-    if format == Format::Text || memchr(b'#', &line[open..]).is_none() {
+    if memchr(b'#', &line[open..]).is_none() {
         let close = memchr::memrchr(b'}', &line[open..]).ok_or_else(unclosed)?;
         return Ok(open + close);
     }

@@ -22,6 +22,8 @@ pub struct Page<'p, 'a> {
     wanted: Option<&'p Wanted>,
     spans: &'p mut Vec<Span>,
     lines: Lines<'a>,
+    /// What comes after the last line feed.
+    tail: &'a [u8],
     /// The limit, and within what positions in a line can hold.
     line_bytes: usize,
     /// The name of the sample before. A family's samples come together, so comparing with it spares most
@@ -72,20 +74,22 @@ impl<'p, 'a> Page<'p, 'a> {
             spans,
         } = parser;
         let mut report = Report::default();
-        let mut body = body;
+        let mut whole = body;
         if body.len() > limits.body_bytes {
             let (bytes, limit) = (body.len(), limits.body_bytes);
             report.cut(Cut::BodyTooLarge { bytes, limit });
-            // Half a line may be half a number.
-            body = &body[..memrchr(b'\n', &body[..limit]).map_or(0, |newline| newline + 1)];
+            whole = &body[..limit];
         }
+        // Half a line may be half a number.
+        let (lines, tail) = whole.split_at(memrchr(b'\n', whole).map_or(0, |newline| newline + 1));
         spans.clear();
         Self {
             format,
             limits,
             wanted: wanted.as_ref(),
             spans,
-            lines: Lines::new(body),
+            lines: Lines::new(lines),
+            tail,
             line_bytes: limits.line_bytes.min(u32::MAX as usize),
             name: Name::default(),
             family: None,
@@ -178,7 +182,7 @@ impl<'p, 'a> Page<'p, 'a> {
         let mut braces = None;
         let mut series_end = name_end;
         if bytes.get(at) == Some(&b'{') {
-            let close = find_close(bytes, at, self.format)?;
+            let close = find_close(bytes, at)?;
             braces = Some((at, close));
             series_end = close + 1;
         } else if at == name_end && at < bytes.len() {
@@ -223,7 +227,7 @@ impl<'p, 'a> Page<'p, 'a> {
 
     /// Reads `{"name",label="value"} 1`.
     fn read_quoted_sample(&mut self, line: &'a str, start: usize) -> Result<Option<Event<'a>>, Fault> {
-        let close = find_close(line.as_bytes(), start, self.format)?;
+        let close = find_close(line.as_bytes(), start)?;
         let name = find_labels(line, start, close, self.format, self.limits, self.spans)?
             .ok_or(Reason::ExpectedName.at(start))?
             .text(line);
@@ -266,7 +270,9 @@ impl<'p, 'a> Page<'p, 'a> {
     }
 
     fn read_timestamp(&self, line: &str, at: usize) -> Result<Option<i64>, Fault> {
-        let is_exemplar = |text: &str| self.format == Format::OpenMetrics && text.starts_with('#');
+        // In the text format nothing may follow; but some clients write exemplars there all the same, and a bucket
+        // that is lost costs the histogram.
+        let is_exemplar = |text: &str| text.starts_with('#');
         let rest = &line[at..];
         if is_exemplar(rest) {
             return Ok(None);
@@ -321,6 +327,36 @@ impl<'p, 'a> Page<'p, 'a> {
         has_enough
     }
 
+    /// Looks at a last line without a line feed. A sample on it is not given: it may be cut in its number.
+    #[cold]
+    fn read_tail(&mut self) {
+        let tail = std::mem::take(&mut self.tail);
+        if tail.is_empty() || self.report.cut.is_some() {
+            return;
+        }
+        if self.ended == Ended::AtEof {
+            self.report.cut(Cut::AfterEof);
+            return;
+        }
+        let before = self.report.clone();
+        let read = match Lines::new(tail).next() {
+            Some(Line::Text(text)) if text.len() <= self.line_bytes => self.read(text).map(drop),
+            Some(Line::NotUtf8 { at, .. }) => Err(Reason::NotUtf8.at(at)),
+            _ => Err(too_long(tail.len(), self.limits)),
+        };
+        self.current = None;
+        if self.ended == Ended::AtEof {
+            // The end mark is whole without a line feed, too.
+            self.report.lines += 1;
+            return;
+        }
+        self.report = before;
+        self.report.lines += 1;
+        let fault = read.err().unwrap_or(Reason::UnfinishedLine.at(tail.len()));
+        self.report.add(tail, fault, self.limits, self.wanted);
+        self.report.cut(Cut::UnfinishedLine);
+    }
+
     fn type_of(&self, name: &str) -> Option<MetricType> {
         let (family, metric_type) = self.family.as_ref()?;
         metric_type.covers(family, name).then_some(*metric_type)
@@ -335,6 +371,7 @@ impl<'a> Iterator for Page<'_, 'a> {
         self.current = None;
         while self.ended != Ended::Yes {
             let Some(line) = self.lines.next() else {
+                self.read_tail();
                 let is_whole = self.format == Format::Text || self.ended == Ended::AtEof;
                 self.end((!is_whole).then_some(Cut::NoEof));
                 break;

@@ -104,6 +104,9 @@ pub enum Reason {
     /// More after the sample.
     #[error("unexpected text after the sample")]
     TrailingText,
+    /// The page's last line, which would be good if a line feed ended it.
+    #[error("the last line does not end with a line feed")]
+    UnfinishedLine,
     /// `# TYPE` with a type that does not exist.
     #[error("unknown metric type")]
     UnknownType,
@@ -157,6 +160,10 @@ pub enum Cut {
         /// [`Limits::samples`].
         limit: usize,
     },
+    /// The last line does not end with a line feed, which both formats demand, so something may be missing: of
+    /// that line too, which was not read.
+    #[error("the page may be cut off: its last line does not end with a line feed")]
+    UnfinishedLine,
     /// An OpenMetrics page ends without `# EOF`, so something may be missing.
     #[error("the page ends without \"# EOF\"")]
     NoEof,
@@ -228,6 +235,7 @@ impl Reason {
             Self::ExpectedValue | Self::BadValue | Self::ValueOutOfRange => "value",
             Self::BadTimestamp => "timestamp",
             Self::TrailingText => "trailing_text",
+            Self::UnfinishedLine => "unfinished_line",
             Self::UnknownType => "type",
             Self::LineTooLong { .. }
             | Self::NameTooLong { .. }
@@ -245,6 +253,7 @@ impl Cut {
         match self {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::TooManySamples { .. } => "too_many_samples",
+            Self::UnfinishedLine => "unfinished_line",
             Self::NoEof => "no_eof",
             Self::AfterEof => "after_eof",
         }

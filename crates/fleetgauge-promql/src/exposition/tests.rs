@@ -34,8 +34,9 @@ fn read(parser: &mut Parser, format: Format, body: impl AsRef<[u8]>) -> (Vec<Str
 
 #[track_caller]
 fn check_in(format: Format, body: impl AsRef<[u8]>, expected: &[&str]) {
+    let body = [body.as_ref(), b"\n"].concat();
     let (said, report) = read(&mut Parser::new(), format, &body);
-    assert_eq!(said, expected, "{}", String::from_utf8_lossy(body.as_ref()));
+    assert_eq!(said, expected, "{}", String::from_utf8_lossy(&body));
     let counted = report.samples + report.metadata + report.ignored + report.skipped + report.errors;
     assert_eq!(report.lines, counted);
 }
@@ -47,13 +48,12 @@ fn check(body: impl AsRef<[u8]>, expected: &[&str]) {
 
 #[track_caller]
 fn check_open(body: &str, expected: &[&str]) {
-    check_in(Format::OpenMetrics, format!("{body}\n# EOF\n"), expected);
+    check_in(Format::OpenMetrics, format!("{body}\n# EOF"), expected);
 }
 
 #[test]
 fn samples() {
     check("up 1", &["up{} 1.0"]);
-    check("up 1\n", &["up{} 1.0"]);
     check("up 1\r\ndown 0\r\n", &["up{} 1.0", "down{} 0.0"]);
     check("\n\nup 1\n \t\n", &["up{} 1.0"]);
     check("\tup\t1\t", &["up{} 1.0"]);
@@ -205,8 +205,88 @@ fn open_metrics() {
     );
     check_open(r#"a{b="c"d="e"} 1"#, &[r#"1:8 expected "," between labels"#]);
     check_open("a 1 x", &["1:5 invalid timestamp"]);
-    check("a 1 # {} 2", &["1:5 invalid timestamp"]);
-    check("a 1 5 # {} 2", &["1:7 unexpected text after the sample"]);
+}
+
+/// Some clients write exemplars in the text format, too; VictoriaMetrics passes over them as well.
+#[test]
+fn what_follows_a_hash_after_the_sample_is_passed_over() {
+    check("a 1 # {} 2", &["a{} 1.0"]);
+    check("a 1 5 # {} 2", &["a{} 1.0 @5"]);
+    check("a 1 #", &["a{} 1.0"]);
+    check("a{b=\"c\"} 1 # a remark", &[r#"a{"b": "c"} 1.0"#]);
+    check(
+        "h_bucket{le=\"0.1\"} 10 # {trace_id=\"abc\"} 0.06\nh_bucket{le=\"# } {\"} 2 # {a=\"}\"} 1 1",
+        &[
+            r#"h_bucket{"le": "0.1"} 10.0"#,
+            r##"h_bucket{"le": "# } {"} 2.0"##,
+        ],
+    );
+    check(r#"{"a b",c="d"} 1 # {e="f"} 2"#, &[r#"a b{"c": "d"} 1.0"#]);
+    check("a # 1", &["1:3 value is not a number"]);
+    check("a 1# 2", &["1:3 value is not a number"]);
+    check("a{b=\"c\" # } 1", &["1:9 expected a label name"]);
+}
+
+#[test]
+fn a_last_line_without_a_line_feed_is_refused() {
+    let check = |format, body: &str, expected: &[&str], cut: Option<Cut>| {
+        let (said, report) = read(&mut Parser::new(), format, body);
+        assert_eq!(said, expected, "{body}");
+        assert_eq!(report.cut, cut, "{body}");
+        assert_eq!(report.is_complete(), cut.is_none(), "{body}");
+        // Whatever came after it is lost as well.
+        assert_eq!(report.lost.may_include("other"), cut.is_some(), "{body}");
+        let counted = report.samples + report.metadata + report.ignored + report.skipped + report.errors;
+        assert_eq!(report.lines, counted, "{body}");
+    };
+    let text = |body: &str, expected: &[&str]| check(Format::Text, body, expected, Some(Cut::UnfinishedLine));
+    text(
+        "a{b=\"1\"} 42\na{b=\"2\"} 4",
+        &[
+            r#"a{"b": "1"} 42.0"#,
+            "2:11 the last line does not end with a line feed",
+        ],
+    );
+    text("a 1\nb", &["a{} 1.0", "2:2 expected a value"]);
+    text(
+        "a 1\n# HELP b help",
+        &["a{} 1.0", "2:14 the last line does not end with a line feed"],
+    );
+    text(
+        "a 1\n#",
+        &["a{} 1.0", "2:2 the last line does not end with a line feed"],
+    );
+    text(
+        "a 1\n ",
+        &["a{} 1.0", "2:2 the last line does not end with a line feed"],
+    );
+    text("a 1\r", &["1:5 the last line does not end with a line feed"]);
+    text("<html></html>", &["1:1 expected a metric name"]);
+    check(Format::Text, "", &[], None);
+    check(Format::Text, "a 1\n", &["a{} 1.0"], None);
+    let open = |body: &str, expected: &[&str], cut| check(Format::OpenMetrics, body, expected, cut);
+    open("a 1\n# EOF", &["a{} 1.0"], None);
+    open("a 1\n# EOF ", &["a{} 1.0"], None);
+    let unfinished = ["a{} 1.0", "2:4 the last line does not end with a line feed"];
+    open("a 1\nb 1", &unfinished, Some(Cut::UnfinishedLine));
+    open(
+        "a 1\n# EO",
+        &["a{} 1.0", "2:5 the last line does not end with a line feed"],
+        Some(Cut::UnfinishedLine),
+    );
+    open("a 1\n# EOF\nb", &["a{} 1.0"], Some(Cut::AfterEof));
+    // What nobody wants may be cut as well, and what follows it.
+    let mut parser = Parser::new().with_wanted(Wanted::new(["b"]));
+    let (said, report) = read(&mut parser, Format::Text, "a 1");
+    assert_eq!((said.len(), report.cut), (1, Some(Cut::UnfinishedLine)));
+    // A line that is too long, or no text, says so.
+    let short = Limits::default().with_line_bytes(3);
+    let (said, _) = read(&mut Parser::new().with_limits(short), Format::Text, "a 10");
+    assert_eq!(said, ["1:1 line of 4 bytes exceeds the limit of 3"]);
+    assert_eq!(
+        read(&mut Parser::new(), Format::Text, b"a 1\xff").0,
+        ["1:4 invalid UTF-8"]
+    );
 }
 
 #[test]
@@ -285,7 +365,7 @@ fn limits_on_a_line_cost_that_line() {
         .with_label_value_bytes(5);
     let mut parser = Parser::new().with_limits(limits);
     let mut check = |line: &str, expected: &str| {
-        let (said, _) = read(&mut parser, Format::Text, format!("{line}\nup 1"));
+        let (said, _) = read(&mut parser, Format::Text, format!("{line}\nup 1\n"));
         assert_eq!(said, ["up{} 1.0", expected]);
     };
     check(&"x".repeat(41), "1:1 line of 41 bytes exceeds the limit of 40");
@@ -430,7 +510,7 @@ fn the_text_of_a_series_is_at_hand_before_its_labels() {
 #[test]
 fn labels_belong_to_the_sample_given_last() {
     let mut parser = Parser::new();
-    let mut page = parser.page(Format::Text, b"# TYPE a gauge\na{b=\"c\"} 1\na{b=c} 2\na 3");
+    let mut page = parser.page(Format::Text, b"# TYPE a gauge\na{b=\"c\"} 1\na{b=c} 2\na 3\n");
     assert!(page.labels().is_none());
     page.next();
     assert!(page.labels().is_none());

@@ -25,7 +25,7 @@ pub(crate) fn check(page: &[u8]) {
         );
         let selects = |sample: &&(String, _)| Wanted::new(["a", "up_total"]).selects(&sample.0);
         let alone = page
-            .split(|&b| b == b'\n')
+            .split_inclusive(|&b| b == b'\n')
             .flat_map(|line| read(&mut Parser::new(), format, line));
         if format == Format::Text {
             assert!(
@@ -74,6 +74,9 @@ fn read(parser: &mut Parser, format: Format, body: &[u8]) -> Vec<(String, String
     let uncounted = report.lines - counted;
     assert!(uncounted == 0 || (uncounted == 1 && report.cut.is_some()));
     assert!(report.first_errors.len() <= report.errors);
+    let is_finished = body.is_empty() || body.ends_with(b"\n");
+    assert!(is_finished || format == Format::OpenMetrics || !report.is_complete());
+    assert!(report.lost.names().count() <= report.errors);
     for error in &report.first_errors {
         assert!(error.line >= 1 && error.line <= report.lines && error.column >= 1);
         assert!(error.text.len() < 400);

@@ -1,14 +1,16 @@
-//! Where Prometheus 3 and its promtool are, if they are there: the test command gets them and says so.
+//! Where Prometheus 3 and its promtool are. Tests that ask them are ignored unless they are asked for, which the test
+//! command does where it can get both.
 
 use std::path::PathBuf;
 
-const MISSING: &str = "is not set: nothing asked of Prometheus 3 (`cargo xtask test` gets it where it can)";
-
-/// Of `FLEETGAUGE_PROMETHEUS_3` or `FLEETGAUGE_PROMTOOL_3`; where it is not, that is said.
-pub(crate) fn program(variable: &str) -> Option<PathBuf> {
+/// Of `FLEETGAUGE_PROMETHEUS_3` or `FLEETGAUGE_PROMTOOL_3`.
+///
+/// # Panics
+/// Where it is not set.
+pub(crate) fn program(variable: &str) -> PathBuf {
     let path = std::env::var_os(variable).filter(|path| !path.is_empty());
-    if path.is_none() {
-        println!("{variable} {MISSING}");
-    }
-    path.map(PathBuf::from)
+    let path = path.unwrap_or_else(|| {
+        panic!("{variable} is not set: `cargo xtask test` gets Prometheus 3 where it can")
+    });
+    path.into()
 }

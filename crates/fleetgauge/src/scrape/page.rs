@@ -207,7 +207,9 @@ fn read(bench: &mut Bench, format: Format, batch: &mut ScrapeBatch<'_>) -> Resul
         _ if report.samples == 0 && report.errors > 0 => {
             malformed(format!("no exposition: {}", first_error(&report)))
         }
-        Some(cut @ (Cut::NoEof | Cut::BodyTooLarge { .. })) => malformed(cut.to_string()),
+        Some(cut @ (Cut::NoEof | Cut::UnfinishedLine | Cut::BodyTooLarge { .. })) => {
+            malformed(cut.to_string())
+        }
         _ => Ok(ReadPage {
             report,
             refusal,

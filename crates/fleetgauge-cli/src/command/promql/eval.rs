@@ -1,5 +1,6 @@
 //! `fleetgauge promql eval`: an expression over the samples of an exposition.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
@@ -7,7 +8,7 @@ use std::time::SystemTime;
 use anyhow::{Context as _, anyhow, bail};
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError, Evaluation};
-use fleetgauge_promql::exposition::{Event, Format, Limits, Parser};
+use fleetgauge_promql::exposition::{Cut, Event, Format, Limits, Parser, Report};
 use fleetgauge_promql::label::LabelSet;
 use fleetgauge_promql::store::MemoryStore;
 use fleetgauge_promql::window::Sample;
@@ -21,6 +22,8 @@ use crate::output::{self, api, json, table};
 struct Page {
     dated: Vec<(LabelSet, Sample)>,
     undated: Vec<(LabelSet, f64)>,
+    /// What may be missing. Said already, as the evaluation may fail.
+    warnings: Vec<String>,
 }
 
 /// As long as the file itself: whoever names it wants it read.
@@ -37,7 +40,8 @@ pub(super) fn run(args: &PromqlEval) -> anyhow::Result<()> {
     engine
         .parse(&args.expr)
         .map_err(|error| unparsed(args, &error.into()))?;
-    let page = read(&args.file)?;
+    let mut page = read(&args.file)?;
+    let warnings = std::mem::take(&mut page.warnings);
     let newest = page.dated.iter().map(|(_, sample)| sample.timestamp).max();
     let at = args
         .time
@@ -50,10 +54,10 @@ pub(super) fn run(args: &PromqlEval) -> anyhow::Result<()> {
         _ => engine.instant(&store, &args.expr, at),
     };
     let answer = answer.map_err(|error| unparsed(args, &error))?;
-    print(&answer, args.output)
+    print(&answer, warnings, args.output)
 }
 
-/// Reads a file. Bad lines cost themselves alone, as everywhere, and are told.
+/// Reads a file. Bad lines cost themselves alone, save that a histogram needs all of its buckets, and are told.
 fn read(path: &Path) -> anyhow::Result<Page> {
     let name = path.display();
     let body = fs::read(path).with_context(|| format!("{name} cannot be read"))?;
@@ -65,6 +69,7 @@ fn read(path: &Path) -> anyhow::Result<Page> {
     let mut page = Page {
         dated: Vec::new(),
         undated: Vec::new(),
+        warnings: Vec::new(),
     };
     while let Some(event) = reader.next() {
         let Event::Sample(sample) = event else { continue };
@@ -87,14 +92,16 @@ fn read(path: &Path) -> anyhow::Result<Page> {
     }
     let report = reader.finish();
     if let Some(cut) = report.cut {
-        bail!("{name} was not read to its end: {cut}");
+        let advice = match cut {
+            Cut::UnfinishedLine => "; if the file is whole, end it with one",
+            _ => "",
+        };
+        bail!("{name} was not read to its end: {cut}{advice}");
     }
-    for error in &report.first_errors {
-        output::note(&format!("warning: {name}: {error}"));
-    }
-    let untold = report.errors - report.first_errors.len();
-    if untold > 0 {
-        output::note(&format!("warning: {name}: {untold} more lines are bad"));
+    page.leave_out(&report);
+    for warning in &mut page.warnings {
+        *warning = format!("{name}: {warning}");
+        output::note(&format!("warning: {warning}"));
     }
     if report.samples == 0 && report.errors > 0 {
         bail!("{name}: no line of it is a sample that can be read");
@@ -117,6 +124,32 @@ fn format_of(body: &[u8]) -> Format {
 // === impl Page ===
 
 impl Page {
+    /// Says what was lost, and leaves out the buckets of histograms of which others may be: quantiles over the rest
+    /// would be wrong, and not only less exact.
+    fn leave_out(&mut self, report: &Report) {
+        let errors = report.first_errors.iter().map(ToString::to_string);
+        self.warnings.extend(errors);
+        let untold = report.errors - report.first_errors.len();
+        if untold > 0 {
+            self.warnings.push(format!("{untold} more lines are bad"));
+        }
+        let mut histograms = BTreeSet::new();
+        let mut is_kept = |labels: &LabelSet| {
+            let is_torn = labels.get("le").is_some() && report.lost.may_include(labels.metric_name());
+            if is_torn && !histograms.contains(labels.metric_name()) {
+                histograms.insert(labels.metric_name().to_owned());
+            }
+            !is_torn
+        };
+        self.dated.retain(|(labels, _)| is_kept(labels));
+        self.undated.retain(|(labels, _)| is_kept(labels));
+        self.warnings.extend(
+            histograms
+                .iter()
+                .map(|histogram| format!("{histogram} is left out, as some of its buckets may be missing")),
+        );
+    }
+
     /// The samples in a store; those without a time are taken at `at`.
     fn into_store(self, at: Timestamp) -> anyhow::Result<MemoryStore> {
         let mut store = MemoryStore::new();
@@ -145,15 +178,22 @@ fn unparsed(args: &PromqlEval, error: &EvalError) -> anyhow::Error {
     }
 }
 
-fn print(answer: &Evaluation, format: PromqlFormat) -> anyhow::Result<()> {
+/// `warnings` are those of the file, which were said before.
+fn print(answer: &Evaluation, mut warnings: Vec<String>, format: PromqlFormat) -> anyhow::Result<()> {
     for warning in &answer.warnings {
         output::note(&format!("warning: {warning}"));
+        warnings.push(warning.to_string());
     }
-    for info in &answer.infos {
+    let infos: Vec<_> = answer.infos.iter().map(ToString::to_string).collect();
+    for info in &infos {
         output::note(&format!("info: {info}"));
     }
     match format {
         PromqlFormat::Table => output::print_line(&table::value(&answer.value)),
-        PromqlFormat::Json => output::print(&json::to_line(&api::Data(&answer.value))?),
+        PromqlFormat::Json => output::print(&json::to_line(&api::Data {
+            value: &answer.value,
+            warnings: &warnings,
+            infos: &infos,
+        })?),
     }
 }
