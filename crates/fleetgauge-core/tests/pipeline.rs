@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use fleetgauge_core::backend::{Backend, FetchError, RenderedQuery};
@@ -26,6 +26,8 @@ struct GateState {
     calls: AtomicUsize,
     with_backend: AtomicUsize,
     most_at_once: AtomicUsize,
+    /// Whether the query `panics` does.
+    panics: AtomicBool,
 }
 
 impl Default for GateState {
@@ -35,6 +37,7 @@ impl Default for GateState {
             calls: AtomicUsize::new(0),
             with_backend: AtomicUsize::new(0),
             most_at_once: AtomicUsize::new(0),
+            panics: AtomicBool::new(false),
         }
     }
 }
@@ -62,7 +65,7 @@ impl Backend for Gate {
         self.0.most_at_once.fetch_max(now, SeqCst);
         self.0.open.acquire().await.unwrap().forget();
         self.0.with_backend.fetch_sub(1, SeqCst);
-        if query.name.as_str() == "panics" {
+        if query.name.as_str() == "panics" && self.0.panics.load(SeqCst) {
             panic!("the backend panics");
         }
         Ok(one(1.0))
@@ -497,20 +500,57 @@ async fn an_abandoned_flight_still_lands_in_the_cache() {
 #[tokio::test]
 async fn a_backend_that_panics_aborts_its_flight_and_nothing_else() {
     let (gate, source) = gated(CachedSourceConfig::default());
+    gate.open(2);
+    assert!(source.refresh(RefreshSpec::all()).await.is_complete());
+    gate.0.panics.store(true, SeqCst);
     let both = tokio::spawn({
         let source = source.clone();
         async move { source.refresh(RefreshSpec::all()).await }
     });
-    gate.until_calls(2).await;
+    gate.until_calls(4).await;
     gate.open(2);
     let results = both.await.unwrap();
     assert!(results["q"].is_ok());
     assert_eq!(results["panics"].as_ref().unwrap_err().reason(), "aborted");
-    assert_eq!(source.stats().in_flight, 0);
+    assert_aborted(&source, "panics");
     gate.open(1);
     assert!(
         source.refresh(q()).await.is_complete(),
         "and its permit came back"
+    );
+}
+
+/// Whether the query has its last good value, the abort beside it and in the counts, and no flight.
+fn assert_aborted(source: &CachedSource<Gate>, query: &str) {
+    let kept = source.get(query, &none()).unwrap();
+    assert_eq!(kept.result().values().next().unwrap().value, 1.0);
+    assert_eq!(kept.last_error().unwrap().error.reason(), "aborted");
+    let stats = source.stats();
+    assert_eq!(stats.failures.into_iter().collect::<Vec<_>>(), [("aborted", 1)]);
+    assert_eq!(stats.in_flight, 0);
+}
+
+#[test]
+fn a_runtime_that_shuts_down_aborts_its_flights() {
+    let (gate, source) = gated(CachedSourceConfig::default());
+    gate.open(1);
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let first = runtime();
+    assert!(first.block_on(source.refresh(q())).is_complete());
+    let given_up = first.block_on(async { tokio::time::timeout(Duration::ZERO, source.refresh(q())).await });
+    assert!(given_up.is_err());
+    assert_eq!((gate.calls(), source.stats().in_flight), (2, 1));
+    drop(first);
+    assert_aborted(&source, "q");
+    gate.open(1);
+    assert!(
+        runtime().block_on(source.refresh(q())).is_complete(),
+        "the next caller starts anew"
     );
 }
 

@@ -168,7 +168,11 @@ impl<B: Backend> CachedSource<B> {
             .render(params)
             .inspect_err(|error| counts.failure(&error.clone().into()))?;
         let key = KeyRef::new(query, params);
-        match self.0.flights.board(key, query.name(), freshness) {
+        let aborted = {
+            let (inner, query, params) = (Arc::clone(&self.0), query.clone(), Arc::clone(params));
+            move || inner.failed(&query, &params, FetchError::Aborted)
+        };
+        match self.0.flights.board(key, freshness, aborted) {
             Boarding::Passenger(flight) => {
                 counts.flights_shared.fetch_add(1, Ordering::Relaxed);
                 Ok(flight)
@@ -331,9 +335,14 @@ impl<B: Backend + fmt::Debug> fmt::Debug for CachedSource<B> {
 
 impl<B: Backend> Inner<B> {
     /// Flies one query to its landing: asks the backend, and caches what became of it.
-    async fn run(self: Arc<Self>, pilot: Pilot, query: RegisteredQuery, mut rendered: RenderedQuery) {
+    async fn run(
+        self: Arc<Self>,
+        pilot: Pilot<impl Fn() -> Landed>,
+        query: RegisteredQuery,
+        mut rendered: RenderedQuery,
+    ) {
         let fetched = self.fetch(&mut rendered).await;
-        let landed: Landed = match fetched {
+        let landed = match fetched {
             Ok(answer) => {
                 if answer.is_no_data() {
                     self.counts.no_data.fetch_add(1, Ordering::Relaxed);
@@ -341,14 +350,17 @@ impl<B: Backend> Inner<B> {
                 let result = MetricResult::new(query.name().clone(), self.clock.wall(), answer);
                 Ok(self.cache.store(&query, &rendered.params, result))
             }
-            Err(error) => {
-                let error = QueryError::fetch(query.name(), error);
-                self.counts.failure(&error);
-                self.cache.record_failure(&query, &rendered.params, error.clone());
-                Err(error)
-            }
+            Err(error) => self.failed(&query, &rendered.params, error),
         };
         pilot.land(landed);
+    }
+
+    /// A flight that failed: counted, and recorded beside the last value.
+    fn failed(&self, query: &RegisteredQuery, params: &Params, error: FetchError) -> Landed {
+        let error = QueryError::fetch(query.name(), error);
+        self.counts.failure(&error);
+        self.cache.record_failure(query, params, error.clone());
+        Err(error)
     }
 
     /// Asks the backend, again if need be, within the query's timeout.
