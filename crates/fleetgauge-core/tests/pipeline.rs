@@ -342,6 +342,105 @@ async fn decision_8_the_backend_says_when_to_come_back() {
     );
 }
 
+/// Sixteen queries are told to come back later; one is not. Each holds the only permits in turn.
+#[tokio::test(start_paused = true)]
+async fn a_query_that_waits_for_its_next_try_holds_up_no_other() {
+    let wait = Duration::from_secs(4);
+    let mut backend = FixedBackend::new().answer("healthy", one(1.0));
+    let names: Vec<_> = (0..16).map(|i| format!("busy{i}")).collect();
+    for name in &names {
+        backend = backend
+            .failure(name, unavailable(Some(wait)))
+            .answer(name, one(1.0));
+    }
+    let mut config = CachedSourceConfig::default();
+    config.max_concurrency = 2;
+    let source = CachedSource::new(backend, config);
+    let register = |name: &str| {
+        source
+            .query_list()
+            .must_register(QueryTemplate::promql(name, "up"))
+    };
+    names.iter().for_each(|name| register(name));
+    register("healthy");
+    let start = tokio::time::Instant::now();
+    let busy = source.refresh(RefreshSpec::queries(names));
+    let params = none();
+    let healthy = async { (source.get_or_refresh("healthy", &params).await, start.elapsed()) };
+    let (busy, (healthy, after)) = tokio::join!(busy, healthy);
+    assert!(healthy.is_ok() && after.is_zero(), "{after:?}");
+    assert!(busy.is_complete());
+    assert!(start.elapsed() >= wait && start.elapsed() < wait * 2);
+    assert_eq!(source.stats().retries, 16);
+}
+
+/// The deadline holds while a query waits for its turn to be tried again, and the failure is what it came from.
+#[tokio::test(start_paused = true)]
+async fn a_try_that_does_not_get_its_turn_in_time_is_given_up() {
+    let backend = FixedBackend::new()
+        .failure("q", unavailable(Some(Duration::from_secs(1))))
+        .answer("long", one(1.0))
+        .delay("long", Duration::from_secs(60));
+    let mut config = CachedSourceConfig::default();
+    config.max_concurrency = 1;
+    let source = CachedSource::new(backend, config);
+    for (name, timeout) in [("q", 10), ("long", 100)] {
+        let query = QueryTemplate::promql(name, "up").timeout(Duration::from_secs(timeout));
+        source.query_list().must_register(query);
+    }
+    let start = tokio::time::Instant::now();
+    let given_up = async { (source.refresh(q()).await, start.elapsed()) };
+    let long = source.refresh(RefreshSpec::queries(["long"]));
+    let ((results, after), long) = tokio::join!(given_up, long);
+    assert!(long.is_complete());
+    assert_eq!(results["q"].as_ref().unwrap_err().reason(), "unavailable");
+    assert_eq!(after, Duration::from_secs(10));
+    let asked: Vec<_> = source
+        .backend()
+        .asked()
+        .iter()
+        .map(|query| query.name.to_string())
+        .collect();
+    assert_eq!(asked, ["q", "long"]);
+    assert_eq!(source.stats().retries, 0);
+}
+
+/// Computes for as long as the caller wants to wait, without awaiting anything.
+struct Computing(Duration, AtomicUsize);
+
+impl Backend for Computing {
+    async fn fetch(&self, _: &RenderedQuery) -> Result<Answer, FetchError> {
+        self.1.fetch_add(1, SeqCst);
+        std::thread::sleep(self.0);
+        Ok(one(1.0))
+    }
+}
+
+/// By the real clock, which alone runs on while a backend computes.
+#[tokio::test]
+async fn who_waits_no_longer_does_not_wait_for_backends_that_compute() {
+    let wait = Duration::from_millis(100);
+    let source = CachedSource::new(
+        Computing(wait, AtomicUsize::new(0)),
+        CachedSourceConfig::default(),
+    );
+    let names: Vec<_> = (0..8).map(|i| format!("q{i}")).collect();
+    for name in &names {
+        source
+            .query_list()
+            .must_register(QueryTemplate::promql(name, "up"));
+    }
+    let results = source.refresh(RefreshSpec::all().wait_at_most(wait)).await;
+    // Of the one that was being computed when the time was over there is an answer.
+    assert_eq!(source.backend().1.load(SeqCst), 1);
+    assert_eq!((results.answers().count(), results.failures().count()), (1, 7));
+    assert!(results.failures().all(|(_, error)| error.reason() == "timeout"));
+    while names.iter().any(|name| source.get(name, &none()).is_none()) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(source.stats().flights, 8);
+}
+
 #[tokio::test(start_paused = true)]
 async fn decision_8_a_wait_beyond_the_deadline_is_not_begun() {
     let source = retrying(FixedBackend::new().failure("q", unavailable(Some(Duration::from_secs(60)))));
