@@ -126,6 +126,12 @@ impl Index {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What a writer holds while it writes.
+    #[cfg(test)]
+    pub(super) fn hold_for_test(&self) -> impl Sized + '_ {
+        self.lock()
+    }
+
     fn metric(&self, name: &str, usage: &Usage) -> Arc<Metric> {
         let metrics = self.metrics.pin();
         if let Some(metric) = metrics.get(name) {

@@ -228,6 +228,12 @@ impl Series {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What a writer holds while it writes.
+    #[cfg(test)]
+    pub(super) fn hold_for_test(&self) -> impl Sized + '_ {
+        self.lock()
+    }
+
     fn last_until(&self, at: i64) -> Option<(i64, u64)> {
         let chunks = self.chunks.load();
         let chunks = chunks.as_ref()?;

@@ -76,22 +76,27 @@ fn readers_see_a_prefix_of_what_is_written() {
     });
 }
 
+/// Writers are stopped where they hold their locks: that of the index, as while a series is added, and that of the
+/// series, as while a sample is appended.
 #[test]
 fn readers_do_not_wait_for_a_writer_that_is_stopped() {
     let window = Window::new(WindowConfig::default());
     let mut target = window.appender([("pod", "p")]);
     scrape(&mut target, at(0.0), &[("a", 1.0)]);
-    // A page is under way, and will not end before the readers do.
-    let mut batch = target.scrape(at(1.0));
-    batch.append("b", 1.0, None, |l| read_labels("b", l)).unwrap();
-    let window = &window;
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            assert_eq!(window.latest("a", at(1.0), minutes(5)).len(), 1);
-            assert_eq!(window.select(&[], at(0.0), at(1.0)).len(), 1);
-        });
+    let series = window.select(&[], at(0.0), at(1.0)).remove(0);
+    let _adding = window.0.index.hold_for_test();
+    let _appending = series.hold_for_test();
+    let (read, done) = std::sync::mpsc::channel();
+    let reader = window.clone();
+    // Not in a scope, which would wait for a reader that waits.
+    thread::spawn(move || {
+        let newest = reader.latest("a", at(1.0), minutes(5)).pop().unwrap().1;
+        let selected = reader.select(&[], at(0.0), at(1.0));
+        let samples = selected[0].samples(at(0.0), at(1.0)).len();
+        read.send((newest.value, selected.len(), samples)).unwrap();
     });
-    batch.commit();
+    let read = done.recv_timeout(Duration::from_secs(60));
+    assert_eq!(read.ok(), Some((1.0, 1, 1)), "the reader waits for a writer");
 }
 
 /// Also guards against two calls of `expire` that take one metric away together: it was given back twice, and
