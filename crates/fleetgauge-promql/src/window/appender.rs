@@ -254,12 +254,14 @@ impl ScrapeBatch<'_> {
         *uncommitted = true;
         exposed.clear();
         labels(exposed);
-        let series = exposed.merge(target).and_then(|()| {
-            let name = exposed.metric_name()?;
-            window
-                .index
-                .get_or_add(name, exposed.iter(), of_target, &window.usage)
-        });
+        let series = exposed
+            .merge(target, window.usage.config.honor_labels)
+            .and_then(|()| {
+                let name = exposed.metric_name()?;
+                window
+                    .index
+                    .get_or_add(name, exposed.iter(), of_target, &window.usage)
+            });
         let added = series.and_then(|series| cache.add(text, series).ok_or(AppendError::TooLarge));
         self.report.refused += usize::from(added.is_err());
         added
