@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use fleetgauge_core::backend::{Backend, FetchError, RenderedQuery};
@@ -26,6 +26,8 @@ struct GateState {
     calls: AtomicUsize,
     with_backend: AtomicUsize,
     most_at_once: AtomicUsize,
+    /// Whether the query `panics` does.
+    panics: AtomicBool,
 }
 
 impl Default for GateState {
@@ -35,6 +37,7 @@ impl Default for GateState {
             calls: AtomicUsize::new(0),
             with_backend: AtomicUsize::new(0),
             most_at_once: AtomicUsize::new(0),
+            panics: AtomicBool::new(false),
         }
     }
 }
@@ -62,7 +65,7 @@ impl Backend for Gate {
         self.0.most_at_once.fetch_max(now, SeqCst);
         self.0.open.acquire().await.unwrap().forget();
         self.0.with_backend.fetch_sub(1, SeqCst);
-        if query.name.as_str() == "panics" {
+        if query.name.as_str() == "panics" && self.0.panics.load(SeqCst) {
             panic!("the backend panics");
         }
         Ok(one(1.0))
@@ -339,6 +342,105 @@ async fn decision_8_the_backend_says_when_to_come_back() {
     );
 }
 
+/// Sixteen queries are told to come back later; one is not. Each holds the only permits in turn.
+#[tokio::test(start_paused = true)]
+async fn a_query_that_waits_for_its_next_try_holds_up_no_other() {
+    let wait = Duration::from_secs(4);
+    let mut backend = FixedBackend::new().answer("healthy", one(1.0));
+    let names: Vec<_> = (0..16).map(|i| format!("busy{i}")).collect();
+    for name in &names {
+        backend = backend
+            .failure(name, unavailable(Some(wait)))
+            .answer(name, one(1.0));
+    }
+    let mut config = CachedSourceConfig::default();
+    config.max_concurrency = 2;
+    let source = CachedSource::new(backend, config);
+    let register = |name: &str| {
+        source
+            .query_list()
+            .must_register(QueryTemplate::promql(name, "up"))
+    };
+    names.iter().for_each(|name| register(name));
+    register("healthy");
+    let start = tokio::time::Instant::now();
+    let busy = source.refresh(RefreshSpec::queries(names));
+    let params = none();
+    let healthy = async { (source.get_or_refresh("healthy", &params).await, start.elapsed()) };
+    let (busy, (healthy, after)) = tokio::join!(busy, healthy);
+    assert!(healthy.is_ok() && after.is_zero(), "{after:?}");
+    assert!(busy.is_complete());
+    assert!(start.elapsed() >= wait && start.elapsed() < wait * 2);
+    assert_eq!(source.stats().retries, 16);
+}
+
+/// The deadline holds while a query waits for its turn to be tried again, and the failure is what it came from.
+#[tokio::test(start_paused = true)]
+async fn a_try_that_does_not_get_its_turn_in_time_is_given_up() {
+    let backend = FixedBackend::new()
+        .failure("q", unavailable(Some(Duration::from_secs(1))))
+        .answer("long", one(1.0))
+        .delay("long", Duration::from_secs(60));
+    let mut config = CachedSourceConfig::default();
+    config.max_concurrency = 1;
+    let source = CachedSource::new(backend, config);
+    for (name, timeout) in [("q", 10), ("long", 100)] {
+        let query = QueryTemplate::promql(name, "up").timeout(Duration::from_secs(timeout));
+        source.query_list().must_register(query);
+    }
+    let start = tokio::time::Instant::now();
+    let given_up = async { (source.refresh(q()).await, start.elapsed()) };
+    let long = source.refresh(RefreshSpec::queries(["long"]));
+    let ((results, after), long) = tokio::join!(given_up, long);
+    assert!(long.is_complete());
+    assert_eq!(results["q"].as_ref().unwrap_err().reason(), "unavailable");
+    assert_eq!(after, Duration::from_secs(10));
+    let asked: Vec<_> = source
+        .backend()
+        .asked()
+        .iter()
+        .map(|query| query.name.to_string())
+        .collect();
+    assert_eq!(asked, ["q", "long"]);
+    assert_eq!(source.stats().retries, 0);
+}
+
+/// Computes for as long as the caller wants to wait, without awaiting anything.
+struct Computing(Duration, AtomicUsize);
+
+impl Backend for Computing {
+    async fn fetch(&self, _: &RenderedQuery) -> Result<Answer, FetchError> {
+        self.1.fetch_add(1, SeqCst);
+        std::thread::sleep(self.0);
+        Ok(one(1.0))
+    }
+}
+
+/// By the real clock, which alone runs on while a backend computes.
+#[tokio::test]
+async fn who_waits_no_longer_does_not_wait_for_backends_that_compute() {
+    let wait = Duration::from_millis(100);
+    let source = CachedSource::new(
+        Computing(wait, AtomicUsize::new(0)),
+        CachedSourceConfig::default(),
+    );
+    let names: Vec<_> = (0..8).map(|i| format!("q{i}")).collect();
+    for name in &names {
+        source
+            .query_list()
+            .must_register(QueryTemplate::promql(name, "up"));
+    }
+    let results = source.refresh(RefreshSpec::all().wait_at_most(wait)).await;
+    // Of the one that was being computed when the time was over there is an answer.
+    assert_eq!(source.backend().1.load(SeqCst), 1);
+    assert_eq!((results.answers().count(), results.failures().count()), (1, 7));
+    assert!(results.failures().all(|(_, error)| error.reason() == "timeout"));
+    while names.iter().any(|name| source.get(name, &none()).is_none()) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(source.stats().flights, 8);
+}
+
 #[tokio::test(start_paused = true)]
 async fn decision_8_a_wait_beyond_the_deadline_is_not_begun() {
     let source = retrying(FixedBackend::new().failure("q", unavailable(Some(Duration::from_secs(60)))));
@@ -497,20 +599,57 @@ async fn an_abandoned_flight_still_lands_in_the_cache() {
 #[tokio::test]
 async fn a_backend_that_panics_aborts_its_flight_and_nothing_else() {
     let (gate, source) = gated(CachedSourceConfig::default());
+    gate.open(2);
+    assert!(source.refresh(RefreshSpec::all()).await.is_complete());
+    gate.0.panics.store(true, SeqCst);
     let both = tokio::spawn({
         let source = source.clone();
         async move { source.refresh(RefreshSpec::all()).await }
     });
-    gate.until_calls(2).await;
+    gate.until_calls(4).await;
     gate.open(2);
     let results = both.await.unwrap();
     assert!(results["q"].is_ok());
     assert_eq!(results["panics"].as_ref().unwrap_err().reason(), "aborted");
-    assert_eq!(source.stats().in_flight, 0);
+    assert_aborted(&source, "panics");
     gate.open(1);
     assert!(
         source.refresh(q()).await.is_complete(),
         "and its permit came back"
+    );
+}
+
+/// Whether the query has its last good value, the abort beside it and in the counts, and no flight.
+fn assert_aborted(source: &CachedSource<Gate>, query: &str) {
+    let kept = source.get(query, &none()).unwrap();
+    assert_eq!(kept.result().values().next().unwrap().value, 1.0);
+    assert_eq!(kept.last_error().unwrap().error.reason(), "aborted");
+    let stats = source.stats();
+    assert_eq!(stats.failures.into_iter().collect::<Vec<_>>(), [("aborted", 1)]);
+    assert_eq!(stats.in_flight, 0);
+}
+
+#[test]
+fn a_runtime_that_shuts_down_aborts_its_flights() {
+    let (gate, source) = gated(CachedSourceConfig::default());
+    gate.open(1);
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let first = runtime();
+    assert!(first.block_on(source.refresh(q())).is_complete());
+    let given_up = first.block_on(async { tokio::time::timeout(Duration::ZERO, source.refresh(q())).await });
+    assert!(given_up.is_err());
+    assert_eq!((gate.calls(), source.stats().in_flight), (2, 1));
+    drop(first);
+    assert_aborted(&source, "q");
+    gate.open(1);
+    assert!(
+        runtime().block_on(source.refresh(q())).is_complete(),
+        "the next caller starts anew"
     );
 }
 

@@ -8,10 +8,11 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, SystemTime};
 
-use fleetgauge::prometheus::{PrometheusBackend, PrometheusSourceConfig};
-use fleetgauge_core::backend::{Backend, FetchError, RenderedQuery};
-use fleetgauge_core::query::QueryType;
+use fleetgauge::prometheus::PrometheusSourceConfig;
+use fleetgauge_core::backend::FetchError;
+use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::result::Answer as Values;
+use fleetgauge_core::source::{MetricsSource, RefreshSpec, RetryPolicy};
 use fleetgauge_testkit::tls::{Client, Server};
 use fleetgauge_testkit::{Answer, Certificates, FaultyServer, Refused};
 
@@ -33,7 +34,15 @@ struct Row {
 impl Row {
     fn line(&self) -> String {
         let (outcome, again, mut says) = match &self.outcome {
-            Ok(values) => (format!("{} value", values.len()), "", String::new()),
+            Ok(values) if values.is_complete() => (format!("{} value", values.len()), "", String::new()),
+            Ok(values) => {
+                let warnings: Vec<_> = values.warnings().collect();
+                (
+                    format!("{} value, incomplete", values.len()),
+                    "",
+                    warnings.join("; "),
+                )
+            }
             Err(error) => {
                 let again = if error.is_retryable() { "yes" } else { "no" };
                 (format!("`{}`", error.reason()), again, error.to_string())
@@ -52,13 +61,22 @@ impl Row {
     }
 }
 
+/// One query, asked once of a source as users have it.
 async fn ask(config: PrometheusSourceConfig, timeout: Duration) -> Result<Values, FetchError> {
-    let config = config
+    let source = config
         .with_bearer_token("hunter2")
-        .with_header("X-Scope-OrgID", "hunter2");
-    let backend = PrometheusBackend::new(&config).unwrap();
-    let query = RenderedQuery::new("q".parse().unwrap(), QueryType::PromQl, "up", timeout);
-    backend.fetch(&query).await
+        .with_header("X-Scope-OrgID", "hunter2")
+        .with_query_timeout(timeout)
+        .with_retry(RetryPolicy::never())
+        .build()
+        .unwrap();
+    source
+        .query_list()
+        .must_register(QueryTemplate::promql("q", "up"));
+    match &source.refresh(RefreshSpec::all()).await["q"] {
+        Ok(result) => Ok(result.answer().clone()),
+        Err(error) => Err(error.fetch_error().unwrap().clone()),
+    }
 }
 
 fn config(server: &FaultyServer) -> PrometheusSourceConfig {
@@ -120,6 +138,10 @@ async fn rows() -> Vec<Row> {
     });
 
     let body = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
+    let values = body.replace("[]", r#"[{"metric":{"pod":"a"},"value":[1,"1"]}]"#);
+    let with = |notes: &str, body: &str| Answer::json(body.replacen('{', &format!("{{{notes},"), 1));
+    let partial = r#""isPartial":true"#;
+    let warned = r#""warnings":["receive series from Addr: 10.0.0.9:10901: context deadline exceeded"]"#;
     let in_an_hour = SystemTime::now() + Duration::from_secs(7200);
     for (fault, answer, timeout) in [
         (
@@ -236,6 +258,22 @@ async fn rows() -> Vec<Row> {
         ),
         ("504", Answer::status(504), PATIENT),
         ("error in a 200", Answer::error_in_200(), PATIENT),
+        (
+            "partial answer of VictoriaMetrics",
+            with(partial, &values),
+            PATIENT,
+        ),
+        (
+            "partial answer of VictoriaMetrics, empty",
+            with(partial, body),
+            PATIENT,
+        ),
+        (
+            "warning of Thanos, Cortex or Prometheus that something did not answer",
+            with(warned, &values),
+            PATIENT,
+        ),
+        ("the same beside an empty answer", with(warned, body), PATIENT),
         (
             "error that repeats the token",
             Answer::prometheus_error(400, "bad_data", "bad header hunter2"),

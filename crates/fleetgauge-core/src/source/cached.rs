@@ -11,7 +11,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::flight::{Boarding, Flight, Flights, Freshness, Landed, Pilot};
@@ -40,7 +40,7 @@ pub struct CachedSourceConfig {
     /// Default: 10 s.
     pub query_timeout: Duration,
     /// How many queries are with the backend at once; at least 1. The others wait, and their timeout does
-    /// not run meanwhile. Default: 16.
+    /// not run meanwhile. A query that waits for its next try is not with the backend. Default: 16.
     pub max_concurrency: usize,
     /// When a query is tried again.
     pub retry: RetryPolicy,
@@ -160,6 +160,7 @@ impl<B: Backend> CachedSource<B> {
         params: &Arc<Params>,
         freshness: Freshness,
         wants_fresh: bool,
+        deadline: Option<Instant>,
     ) -> Result<Arc<Flight>, QueryError> {
         let counts = &self.0.counts;
         counts.queries.fetch_add(1, Ordering::Relaxed);
@@ -168,7 +169,11 @@ impl<B: Backend> CachedSource<B> {
             .render(params)
             .inspect_err(|error| counts.failure(&error.clone().into()))?;
         let key = KeyRef::new(query, params);
-        match self.0.flights.board(key, query.name(), freshness) {
+        let aborted = {
+            let (inner, query, params) = (Arc::clone(&self.0), query.clone(), Arc::clone(params));
+            move || inner.failed(&query, &params, FetchError::Aborted)
+        };
+        match self.0.flights.board(key, freshness, aborted) {
             Boarding::Passenger(flight) => {
                 counts.flights_shared.fetch_add(1, Ordering::Relaxed);
                 Ok(flight)
@@ -185,7 +190,7 @@ impl<B: Backend> CachedSource<B> {
                     .with_params(Arc::clone(params))
                     .with_asked_at(freshness.asked_at);
                 rendered.max_age = freshness.max_age;
-                start(Arc::clone(&self.0).run(pilot, query.clone(), rendered));
+                start(Arc::clone(&self.0).run(pilot, query.clone(), rendered), deadline);
                 Ok(flight)
             }
         }
@@ -224,6 +229,7 @@ impl<B: Backend> CachedSource<B> {
         self.sweep_in_background();
         let counts = &self.0.counts;
         counts.refreshes.fetch_add(1, Ordering::Relaxed);
+        let deadline = spec.wait_at_most.map(after_now);
         let params = Arc::new(spec.params);
         let freshness = Freshness::now(spec.max_age);
         let flights: Vec<_> = self
@@ -231,13 +237,12 @@ impl<B: Backend> CachedSource<B> {
             .into_iter()
             .map(|(name, query)| {
                 let query = query.inspect_err(|error| counts.failure(error));
-                (
-                    name,
-                    query.and_then(|query| Ok((self.fly(&query, &params, freshness, false)?, query))),
-                )
+                let flight = query
+                    .and_then(|query| Ok((self.fly(&query, &params, freshness, false, deadline)?, query)));
+                (name, flight)
             })
             .collect();
-        let deadline = spec.wait_at_most.map(|wait| (after_now(wait), wait));
+        let deadline = deadline.zip(spec.wait_at_most);
         let mut results = Vec::with_capacity(flights.len());
         for (name, flight) in flights {
             let outcome = match flight {
@@ -258,7 +263,7 @@ impl<B: Backend> CachedSource<B> {
         }
         self.sweep_in_background();
         let params = Arc::new(params.clone());
-        self.fly(&query, &params, Freshness::now(None), true)?
+        self.fly(&query, &params, Freshness::now(None), true, None)?
             .wait()
             .await
     }
@@ -331,9 +336,14 @@ impl<B: Backend + fmt::Debug> fmt::Debug for CachedSource<B> {
 
 impl<B: Backend> Inner<B> {
     /// Flies one query to its landing: asks the backend, and caches what became of it.
-    async fn run(self: Arc<Self>, pilot: Pilot, query: RegisteredQuery, mut rendered: RenderedQuery) {
+    async fn run(
+        self: Arc<Self>,
+        pilot: Pilot<impl Fn() -> Landed>,
+        query: RegisteredQuery,
+        mut rendered: RenderedQuery,
+    ) {
         let fetched = self.fetch(&mut rendered).await;
-        let landed: Landed = match fetched {
+        let landed = match fetched {
             Ok(answer) => {
                 if answer.is_no_data() {
                     self.counts.no_data.fetch_add(1, Ordering::Relaxed);
@@ -341,20 +351,28 @@ impl<B: Backend> Inner<B> {
                 let result = MetricResult::new(query.name().clone(), self.clock.wall(), answer);
                 Ok(self.cache.store(&query, &rendered.params, result))
             }
-            Err(error) => {
-                let error = QueryError::fetch(query.name(), error);
-                self.counts.failure(&error);
-                self.cache.record_failure(&query, &rendered.params, error.clone());
-                Err(error)
-            }
+            Err(error) => self.failed(&query, &rendered.params, error),
         };
         pilot.land(landed);
     }
 
+    /// A flight that failed: counted, and recorded beside the last value.
+    fn failed(&self, query: &RegisteredQuery, params: &Params, error: FetchError) -> Landed {
+        let error = QueryError::fetch(query.name(), error);
+        self.counts.failure(&error);
+        self.cache.record_failure(query, params, error.clone());
+        Err(error)
+    }
+
+    /// The right to ask the backend.
+    async fn permit(&self) -> Result<SemaphorePermit<'_>, FetchError> {
+        // Never closed.
+        self.permits.acquire().await.map_err(|_| FetchError::Aborted)
+    }
+
     /// Asks the backend, again if need be, within the query's timeout.
     async fn fetch(&self, query: &mut RenderedQuery) -> Result<Answer, FetchError> {
-        // The semaphore is never closed.
-        let _permit = self.permits.acquire().await.map_err(|_| FetchError::Aborted)?;
+        let mut permit = self.permit().await?;
         let after = query.timeout;
         let deadline = after_now(after);
         let tries = async {
@@ -373,8 +391,14 @@ impl<B: Backend> Inner<B> {
                     // Says what failed, where waiting would only end in "timeout".
                     return Err(error);
                 }
-                self.counts.retries.fetch_add(1, Ordering::Relaxed);
+                // Others are asked meanwhile.
+                drop(permit);
                 tokio::time::sleep(delay).await;
+                permit = match tokio::time::timeout_at(deadline, self.permit()).await {
+                    Ok(permit) => permit?,
+                    Err(_) => return Err(error),
+                };
+                self.counts.retries.fetch_add(1, Ordering::Relaxed);
             }
         };
         tokio::time::timeout_at(deadline, tries)
@@ -383,16 +407,15 @@ impl<B: Backend> Inner<B> {
     }
 }
 
-/// Runs `flight` in the background, unless it ends at once, as with a backend that needs no network.
-fn start(flight: impl Future<Output = ()> + Send + 'static) {
+/// Runs `flight` in the background, unless it ends at once, as with a backend that needs no network. After
+/// `deadline` it is not begun here, since who asks is to wait no longer.
+fn start(flight: impl Future<Output = ()> + Send + 'static, deadline: Option<Instant>) {
     // A backend that panics spoils its own flight, not the caller's batch; the pilot lands it as aborted.
     let mut flight = Box::pin(AssertUnwindSafe(flight).catch_unwind().map(drop));
+    let in_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
     // What this poll would have woken is woken again by the first poll of the task.
-    if flight
-        .as_mut()
-        .poll(&mut Context::from_waker(Waker::noop()))
-        .is_pending()
-    {
+    let mut context = Context::from_waker(Waker::noop());
+    if !in_time || flight.as_mut().poll(&mut context).is_pending() {
         tokio::spawn(flight);
     }
 }
@@ -428,8 +451,11 @@ async fn wait(flight: &Flight, query: &RegisteredQuery, deadline: Option<(Instan
     let Some((deadline, after)) = deadline else {
         return flight.wait().await;
     };
-    let timeout = |_| Err(QueryError::fetch(query.name(), FetchError::Timeout { after }));
-    tokio::time::timeout_at(deadline, flight.wait())
-        .await
-        .unwrap_or_else(timeout)
+    let landed = if Instant::now() < deadline {
+        tokio::time::timeout_at(deadline, flight.wait()).await.ok()
+    } else {
+        // Not by a timer: it would let other tasks go first.
+        flight.wait().now_or_never()
+    };
+    landed.unwrap_or_else(|| Err(QueryError::fetch(query.name(), FetchError::Timeout { after })))
 }

@@ -8,9 +8,7 @@ use hashbrown::HashMap;
 use tokio::sync::Notify;
 
 use super::QueryError;
-use crate::backend::FetchError;
 use crate::cache::{BuildKeyHasher, CacheKey, CachedValue, KeyRef};
-use crate::query::QueryName;
 
 /// What a flight brings to all who wait for it.
 pub(super) type Landed = Result<Arc<CachedValue>, QueryError>;
@@ -34,20 +32,20 @@ pub(super) struct Flight {
 }
 
 /// The duty to land a flight. Dropped without having landed, as when the backend panics or the runtime
-/// shuts down, it lands as aborted: nobody waits forever, and the next caller starts anew.
-pub(super) struct Pilot {
+/// shuts down, it lands with what `aborted` gives: nobody waits forever, and the next caller starts anew.
+pub(super) struct Pilot<A: Fn() -> Landed> {
     flights: Arc<Flights>,
     key: CacheKey,
-    query: QueryName,
+    aborted: A,
     flight: Arc<Flight>,
 }
 
 /// What [`Flights::board`] found.
-pub(super) enum Boarding {
+pub(super) enum Boarding<A: Fn() -> Landed> {
     /// A flight was under way.
     Passenger(Arc<Flight>),
     /// There was none: the caller has to fly.
-    Pilot(Pilot, Arc<Flight>),
+    Pilot(Pilot<A>, Arc<Flight>),
 }
 
 // === impl Freshness ===
@@ -84,12 +82,12 @@ const MAX_AGE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 impl Flights {
     /// The flight of `key` if its answer is fresh enough, or the duty to fly it. A flight whose answer may be
     /// too old is left to its passengers; later callers board the new one.
-    pub(super) fn board(
+    pub(super) fn board<A: Fn() -> Landed>(
         self: &Arc<Self>,
         key: KeyRef<'_>,
-        query: &QueryName,
         freshness: Freshness,
-    ) -> Boarding {
+        aborted: A,
+    ) -> Boarding<A> {
         let mut flights = self.lock();
         if let Some(flight) = flights.get(&key)
             && flight.freshness.satisfies(freshness)
@@ -106,7 +104,7 @@ impl Flights {
         let pilot = Pilot {
             flights: Arc::clone(self),
             key,
-            query: query.clone(),
+            aborted,
             flight: Arc::clone(&flight),
         };
         Boarding::Pilot(pilot, flight)
@@ -138,19 +136,16 @@ impl Flight {
 
 // === impl Pilot ===
 
-impl Pilot {
+impl<A: Fn() -> Landed> Pilot<A> {
     pub(super) fn land(self, landed: Landed) {
         // A flight has one pilot, who lands once.
         let _ = self.flight.landed.set(landed);
     }
 }
 
-impl Drop for Pilot {
+impl<A: Fn() -> Landed> Drop for Pilot<A> {
     fn drop(&mut self) {
-        let _ = self
-            .flight
-            .landed
-            .set(Err(QueryError::fetch(&self.query, FetchError::Aborted)));
+        self.flight.landed.get_or_init(&self.aborted);
         // Unless a fresher flight has taken its place.
         let mut flights = self.flights.lock();
         if flights

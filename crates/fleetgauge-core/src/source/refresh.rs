@@ -25,8 +25,11 @@ pub struct RefreshSpec {
     pub queries: Vec<String>,
     /// The parameters of the batch. Each query takes those that it declares.
     pub params: Params,
-    /// How long to wait for the batch. Queries that take longer are reported as timed out; they are
-    /// finished and cached nevertheless. `None`: as long as the queries' own timeouts allow.
+    /// How long to wait for the batch, from the call on. Queries that take longer are reported as timed out;
+    /// they are finished and cached nevertheless. `None`: as long as the queries' own timeouts allow.
+    ///
+    /// A backend that computes its answer without awaiting anything cannot be interrupted: the one that is at
+    /// it when the time is over delays the return until it is done, and no other is begun before the return.
     pub wait_at_most: Option<Duration>,
     /// How old the samples of the answers may be. `None`: collected now, or by what is under way already.
     ///

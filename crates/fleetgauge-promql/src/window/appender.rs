@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fleetgauge_core::time::Timestamp;
 
 use super::exposed::ExposedLabels;
-use super::limit::AppendError;
-use super::loss::{Loss, LossLog, Losses};
+use super::limit::{AppendError, Usage};
+use super::loss::{Loss, LossLog, LossLogs, Losses};
 use super::scrape_cache::{Entry, ScrapeCache};
 use super::series::{Outcome, Series};
 use super::{Inner, MAX_AHEAD_MS};
@@ -196,7 +196,7 @@ impl Appender {
         let (of_target, of_all) = usage.excess(self.series(), wanted);
         let mut went = 0;
         if of_target > 0 {
-            let log = self.log.get_or_insert_with(|| losses.begin(&self.target));
+            let log = log_of(&mut self.log, losses, usage, &self.target);
             went += index.make_room(&self.former, of_target, usage, log);
         }
         if of_all > went && usage.unexposed() > 0 {
@@ -206,11 +206,10 @@ impl Appender {
     }
 
     fn log(&mut self, at: i64, lost: Losses) {
-        if let (None, false) = (&self.log, lost.is_empty()) {
-            self.log = Some(self.window.losses.begin(&self.target));
-        }
-        if let Some(log) = &self.log {
-            log.scraped(at, lost, at.saturating_sub(self.window.usage.retention_ms));
+        let Inner { usage, losses, .. } = &*self.window;
+        if self.log.is_some() || !lost.is_empty() {
+            let log = log_of(&mut self.log, losses, usage, &self.target);
+            log.scraped(at, lost, at.saturating_sub(usage.retention_ms));
         }
     }
 
@@ -428,12 +427,14 @@ impl ScrapeBatch<'_> {
         *uncommitted = true;
         exposed.clear();
         labels(exposed);
-        let series = exposed.merge(target).and_then(|()| {
-            let name = exposed.metric_name()?;
-            window
-                .index
-                .get_or_add(name, exposed.iter(), of_target, &window.usage)
-        });
+        let series = exposed
+            .merge(target, window.usage.config.honor_labels)
+            .and_then(|()| {
+                let name = exposed.metric_name()?;
+                window
+                    .index
+                    .get_or_add(name, exposed.iter(), of_target, &window.usage)
+            });
         let added = series.and_then(|series| {
             let entry = cache.add(text, Arc::clone(&series));
             series.expose(&window.usage);
@@ -487,6 +488,18 @@ impl Appender {
             .series
             .append((sample.time, sample.value), !sample.own_time, usage))
     }
+}
+
+/// The log of a target, which is begun where there is none.
+fn log_of<'a>(
+    log: &'a mut Option<Arc<LossLog>>,
+    logs: &LossLogs,
+    usage: &Usage,
+    target: &[(String, String)],
+) -> &'a LossLog {
+    // Where exposed labels win, a series of the target may have any others than the target's.
+    let labels = if usage.config.honor_labels { &[] } else { target };
+    log.get_or_insert_with(|| logs.begin(labels))
 }
 
 /// The first moment of all is that of no sample.

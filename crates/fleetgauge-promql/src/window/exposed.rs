@@ -17,11 +17,8 @@ pub struct ExposedLabels {
 // === impl ExposedLabels ===
 
 impl ExposedLabels {
-    /// Adds a label. An empty value is "no such label" and adds nothing.
+    /// Adds a label. An empty value is "no such label".
     pub fn label(&mut self, name: &str, value: &str) {
-        if value.is_empty() {
-            return;
-        }
         let start = self.text.len();
         self.text.push_str(name);
         let middle = self.text.len();
@@ -34,12 +31,28 @@ impl ExposedLabels {
         self.cells.clear();
     }
 
-    /// Adds the target's labels, which win: an exposed one of the same name is kept as `exported_NAME`, or
-    /// with the prefix repeated until the name is free. Then sorts them all.
+    /// Adds the target's labels, and sorts them all.
     ///
-    /// As Prometheus does where `honor_labels` is false
-    /// (<https://prometheus.io/docs/prometheus/latest/configuration/configuration/#scrape_config>).
-    pub(super) fn merge(&mut self, target: &[(String, String)]) -> Result<(), AppendError> {
+    /// The target's win: an exposed one of the same name is kept as `exported_NAME`, or with the prefix repeated
+    /// until the name is free. Where `honor_labels`, the exposed one wins, and an empty one leaves out both.
+    ///
+    /// *Source*: <https://prometheus.io/docs/prometheus/latest/configuration/configuration/#scrape_config>.
+    pub(super) fn merge(
+        &mut self,
+        target: &[(String, String)],
+        honor_labels: bool,
+    ) -> Result<(), AppendError> {
+        if honor_labels {
+            self.sort()?;
+            for (name, value) in target {
+                if self.position(name).is_none() {
+                    self.label(name, value);
+                }
+            }
+            self.remove_empty();
+            return self.sort();
+        }
+        self.remove_empty();
         self.sort()?;
         let mut conflicting = Vec::new();
         for (name, value) in target {
@@ -59,6 +72,10 @@ impl ExposedLabels {
             self.label(&free, &value);
         }
         self.sort()
+    }
+
+    fn remove_empty(&mut self) {
+        self.cells.retain(|[_, value, end]| value < end);
     }
 
     pub(super) fn metric_name(&self) -> Result<&str, AppendError> {
@@ -100,18 +117,22 @@ impl ExposedLabels {
 mod tests {
     use super::*;
 
-    fn merged(target: &[(&str, &str)], exposed: &[(&str, &str)]) -> Result<String, AppendError> {
+    fn merged(
+        target: &[(&str, &str)],
+        exposed: &[(&str, &str)],
+        honor_labels: bool,
+    ) -> Result<String, AppendError> {
         let mut labels = ExposedLabels::default();
         exposed.iter().for_each(|(n, v)| labels.label(n, v));
         let target: Vec<_> = target.iter().map(|&(n, v)| (n.into(), v.into())).collect();
-        labels.merge(&target)?;
+        labels.merge(&target, honor_labels)?;
         Ok(labels.iter().map(|(n, v)| format!("{n}={v} ")).collect())
     }
 
     #[test]
     fn the_targets_labels_win_and_the_exposed_ones_are_kept() {
         let check = |target: &[(&str, &str)], exposed: &[(&str, &str)], expected: &str| {
-            assert_eq!(merged(target, exposed).as_deref(), Ok(expected));
+            assert_eq!(merged(target, exposed, false).as_deref(), Ok(expected));
         };
         check(&[("job", "t")], &[("a", "1")], "a=1 job=t ");
         check(&[("job", "t")], &[("job", "x")], "exported_job=x job=t ");
@@ -130,11 +151,24 @@ mod tests {
     }
 
     #[test]
+    fn honoured_labels_win_over_the_targets() {
+        let check = |target: &[(&str, &str)], exposed: &[(&str, &str)], expected: &str| {
+            assert_eq!(merged(target, exposed, true).as_deref(), Ok(expected));
+        };
+        check(&[("job", "t")], &[("a", "1")], "a=1 job=t ");
+        check(&[("job", "t"), ("pod", "p")], &[("job", "x")], "job=x pod=p ");
+        check(&[("job", "t"), ("pod", "p")], &[("job", "")], "pod=p ");
+        check(&[], &[("a", ""), ("b", "1")], "b=1 ");
+    }
+
+    #[test]
     fn a_label_that_occurs_twice_is_refused() {
-        let error = AppendError::DuplicateLabel { name: "a".into() };
-        assert_eq!(
-            merged(&[("a", "t")], &[("a", "1"), ("b", "2"), ("a", "3")]),
-            Err(error)
-        );
+        for honor_labels in [false, true] {
+            let error = AppendError::DuplicateLabel { name: "a".into() };
+            assert_eq!(
+                merged(&[("a", "t")], &[("a", "1"), ("b", "2"), ("a", "3")], honor_labels),
+                Err(error)
+            );
+        }
     }
 }

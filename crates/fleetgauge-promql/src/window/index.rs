@@ -176,14 +176,14 @@ impl Index {
         self.metrics.pin().values().cloned().collect()
     }
 
-    /// As one who is adding a series holds it.
-    #[cfg(test)]
-    pub(super) fn hold(&self) -> impl Drop + '_ {
-        self.lock()
-    }
-
     fn lock(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a writer holds while it writes.
+    #[cfg(test)]
+    pub(super) fn hold_for_test(&self) -> impl Sized + '_ {
+        self.lock()
     }
 
     fn metric(&self, name: &str, usage: &Usage) -> Arc<Metric> {

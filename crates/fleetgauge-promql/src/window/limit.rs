@@ -44,6 +44,10 @@ pub struct WindowConfig {
     /// the future are dropped, and the series goes on. Prometheus would be blind until the clock is where it
     /// was. Default: 1 minute.
     pub max_clock_step: Duration,
+    /// Whether the labels that a target exposes win over the target's own, as with Prometheus's setting of this
+    /// name: for targets that expose the metrics of others. An exposed label that is empty is then left out, also
+    /// where the target has one. Default: no; the exposed one is kept as `exported_NAME`.
+    pub honor_labels: bool,
 }
 
 /// Why a series was not taken.
@@ -162,6 +166,7 @@ impl Default for WindowConfig {
             max_series_per_target: 20_000,
             max_bytes: 4 << 30,
             max_clock_step: Duration::from_secs(60),
+            honor_labels: false,
         }
     }
 }
@@ -171,6 +176,13 @@ impl WindowConfig {
     #[must_use]
     pub fn with_retention(mut self, retention: Duration) -> Self {
         self.retention = retention;
+        self
+    }
+
+    /// With another [`honor_labels`](Self::honor_labels).
+    #[must_use]
+    pub fn with_honor_labels(mut self, honor_labels: bool) -> Self {
+        self.honor_labels = honor_labels;
         self
     }
 

@@ -283,14 +283,14 @@ impl Series {
         &self.of_target
     }
 
-    /// As one who is appending a sample holds it.
-    #[cfg(test)]
-    pub(super) fn hold(&self) -> impl Drop + '_ {
-        self.lock()
-    }
-
     fn lock(&self) -> MutexGuard<'_, Option<Encoder>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a writer holds while it writes.
+    #[cfg(test)]
+    pub(super) fn hold_for_test(&self) -> impl Sized + '_ {
+        self.lock()
     }
 
     fn last_until(&self, at: i64) -> Option<(i64, u64)> {

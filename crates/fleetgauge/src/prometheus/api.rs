@@ -24,11 +24,16 @@ use self::leaf::{Notes, Number, Pair, Text};
 use self::series::{AllSeries, Point};
 use crate::client::failure::excerpt;
 
+/// What the answer says of itself that is marked `isPartial`.
+const PARTIAL: &str =
+    "the server marked this answer as partial (isPartial): a part of its storage did not answer";
+
 /// Decodes the body of an answer to `/api/v1/query`.
 ///
 /// *Shape*: a vector gives one value per series and a scalar one without labels, all stamped with the time
 /// of evaluation; a matrix gives each series' newest sample with the time at which it was taken; a string
-/// gives a text and no values.
+/// gives a text and no values. An answer with `isPartial`, or with a warning that is not about the query itself,
+/// is [incomplete](Answer::is_complete).
 ///
 /// *Errors*: [`FetchError::Rejected`] for an error inside a well-formed answer, [`FetchError::Unsupported`]
 /// if a series holds a native histogram, which is no number (the query is to reduce it, for instance with
@@ -78,6 +83,8 @@ struct Reader {
     data: bool,
     result_type: Option<ResultType>,
     result: bool,
+    /// VictoriaMetrics says so where a part of its storage did not answer.
+    partial: Option<bool>,
     /// The result was passed over, since its type was not known yet.
     skipped: bool,
     answer: AnswerBuilder,
@@ -110,6 +117,7 @@ impl Default for Reader {
             data: false,
             result_type: None,
             result: false,
+            partial: None,
             skipped: false,
             answer: AnswerBuilder::new(Stamp::Evaluated),
             failure: None,
@@ -144,7 +152,11 @@ impl Reader {
             }
             Some(Status::Success) if !self.result => Err(malformed("the field `data.result` is missing")),
             Some(Status::Success) => {
-                let answer = self.answer.build();
+                let mut answer = self.answer;
+                if self.partial == Some(true) {
+                    answer.missing(PARTIAL);
+                }
+                let answer = answer.build();
                 match answer.duplicate_series() {
                     Some(labels) => Err(malformed(format!(
                         "two series have the labels {}",
@@ -248,8 +260,12 @@ impl<'de> Visitor<'de> for Envelope<'_> {
                     let text = map.next_value_seed(Text)?.into_owned();
                     once(&mut reader.error, text, "error")?;
                 }
-                "warnings" => map.next_value_seed(Notes(|note: &str| reader.answer.warning(note)))?,
+                "warnings" => map.next_value_seed(Notes(|note: &str| warn(&mut reader.answer, note)))?,
                 "infos" => map.next_value_seed(Notes(|note: &str| reader.answer.info(note)))?,
+                "isPartial" => {
+                    let partial: Option<bool> = map.next_value()?;
+                    once(&mut reader.partial, partial.unwrap_or(false), "isPartial")?;
+                }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -340,6 +356,19 @@ impl<'de> Visitor<'de> for Data<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Keeps a warning of the server, and what it means for the answer.
+///
+/// The engine's own remarks on the query begin with `PromQL`; Thanos lists those on counters among its warnings
+/// as well. All other warnings are of parts that did not answer: stores of Thanos, ingesters of Cortex, remote
+/// storage of Prometheus.
+fn warn(answer: &mut AnswerBuilder, warning: &str) {
+    if warning.starts_with("PromQL warning:") || warning.starts_with("PromQL info:") {
+        answer.warning(warning);
+    } else {
+        answer.missing(warning);
     }
 }
 

@@ -30,7 +30,7 @@ const TEXTS: [&str; 5] = ["a", "a{x=\"1\"}", "a{x=\"2\"}", "b{x=\"1\"}", "b{y=\"
 fn label_text(text: &str) -> String {
     let mut labels = ExposedLabels::default();
     read_labels(text, &mut labels);
-    labels.merge(&[("pod".into(), "p".into())]).unwrap();
+    labels.merge(&[("pod".into(), "p".into())], false).unwrap();
     labels.iter().map(|(n, v)| format!("{n}={v};")).collect()
 }
 

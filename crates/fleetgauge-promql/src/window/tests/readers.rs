@@ -76,26 +76,34 @@ fn readers_see_a_prefix_of_what_is_written() {
     });
 }
 
+/// Writers are stopped where they hold their locks: that of the index, as while a series is added, and that of the
+/// series, as while a sample is appended.
 #[test]
 fn readers_do_not_wait_for_a_writer_that_is_stopped() {
     let window = Window::new(WindowConfig::default());
     let mut target = window.appender([("pod", "p")]);
     scrape(&mut target, at(0.0), &[("a", 1.0)]);
-    let series = window.latest("a", at(0.0), minutes(5)).remove(0).0;
-    // One adds a series, the other appends a sample, and neither ends before the readers do.
-    let adding = window.0.index.hold();
-    let appending = series.hold();
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            assert_eq!(window.latest("a", at(1.0), minutes(5)).len(), 1);
-            assert_eq!(window.select(&[], at(0.0), at(1.0)).len(), 1);
-            assert_eq!(series.samples(at(0.0), at(1.0)).len(), 1);
-            let mut missing = Missing::default();
-            window.missing(Read::range(&[], at(0.0), at(1.0)), &mut missing);
-            assert!(missing.is_empty());
-        });
+    let series = window.select(&[], at(0.0), at(1.0)).remove(0);
+    let _adding = window.0.index.hold_for_test();
+    let _appending = series.hold_for_test();
+    let (read, done) = std::sync::mpsc::channel();
+    let reader = window.clone();
+    // Not in a scope, which would wait for a reader that waits.
+    thread::spawn(move || {
+        let newest = reader.latest("a", at(1.0), minutes(5)).pop().unwrap().1;
+        let selected = reader.select(&[], at(0.0), at(1.0));
+        let samples = selected[0].samples(at(0.0), at(1.0)).len();
+        let mut missing = Missing::default();
+        reader.missing(Read::range(&[], at(0.0), at(1.0)), &mut missing);
+        read.send((newest.value, selected.len(), samples, missing.is_empty()))
+            .unwrap();
     });
-    drop((adding, appending));
+    let read = done.recv_timeout(Duration::from_secs(60));
+    assert_eq!(
+        read.ok(),
+        Some((1.0, 1, 1, true)),
+        "the reader waits for a writer"
+    );
 }
 
 /// Also guards against two calls of `expire` that take one metric away together: it was given back twice, and

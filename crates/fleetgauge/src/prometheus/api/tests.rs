@@ -71,9 +71,44 @@ fn warnings_and_infos_are_kept() {
     let answer = decode_answer(body.as_bytes()).unwrap();
     assert_eq!(answer.warnings().collect::<Vec<_>>(), ["a", "b\t"]);
     assert_eq!(answer.infos().collect::<Vec<_>>(), ["c"]);
-    assert!(answer.is_no_data());
+    assert!(answer.is_empty());
     let none = r#"{"status":"success","warnings":null,"data":{"resultType":"vector","result":[]}}"#;
     assert_eq!(decode_answer(none.as_bytes()).unwrap().warnings().len(), 0);
+}
+
+#[test]
+fn an_answer_says_when_a_part_of_the_server_did_not_answer() {
+    let check = |notes: &str, expected: &[&str], is_complete: bool| {
+        let data = r#""data":{"resultType":"vector","result":[{"metric":{},"value":[1,"1"]}]}"#;
+        // The data of the last is read a second time, since its type comes after it.
+        let type_last = r#""data":{"result":[],"resultType":"vector"}"#;
+        for body in [
+            format!(r#"{{"status":"success",{notes},{data}}}"#),
+            format!(r#"{{"status":"success",{data},{notes}}}"#),
+            format!(r#"{{{type_last},{notes},"status":"success"}}"#),
+        ] {
+            let answer = decode_answer(body.as_bytes()).unwrap();
+            assert_eq!(answer.warnings().collect::<Vec<_>>(), expected, "{body}");
+            assert_eq!(answer.is_complete(), is_complete, "{body}");
+        }
+    };
+    check(r#""isPartial":false"#, &[], true);
+    check(r#""isPartial":null"#, &[], true);
+    check(r#""isPartial":true"#, &[PARTIAL], false);
+    let ours = r#""warnings":["PromQL warning: quantile value should be between 0 and 1, got 2 (1:10)",
+        "PromQL info: metric might not be a counter"]"#;
+    let two = [
+        "PromQL warning: quantile value should be between 0 and 1, got 2 (1:10)",
+        "PromQL info: metric might not be a counter",
+    ];
+    check(ours, &two, true);
+    let store = "receive series from Addr: 10.0.0.9:10901: context deadline exceeded";
+    check(&format!(r#""warnings":["{store}"]"#), &[store], false);
+    check(
+        &format!(r#""warnings":["{store}"],"isPartial":true"#),
+        &[store, PARTIAL],
+        false,
+    );
 }
 
 #[test]
@@ -153,6 +188,14 @@ fn what_is_no_answer_is_an_error_that_says_where() {
     check(
         r#"{"status":"success","status":"success"}"#,
         "duplicate field `status`",
+    );
+    check(
+        r#"{"status":"success","isPartial":"true"}"#,
+        "string \"true\", expected a boolean",
+    );
+    check(
+        r#"{"status":"success","isPartial":true,"isPartial":false}"#,
+        "duplicate field `isPartial`",
     );
     check(
         r#"{"status":"success","data":{},"data":{}}"#,
