@@ -9,8 +9,10 @@ pub(crate) fn check(source: &str, values: [&str; 3]) {
         ParamSpec::required("x", ParamKind::Text),
         ParamSpec::optional("podFilter", ParamKind::Regex),
         ParamSpec::optional("n", ParamKind::Number),
+        ParamSpec::optional("l", ParamKind::Texts),
     ];
     let params = Params::from([("x", values[0]), ("podFilter", values[1]), ("n", values[2])]);
+    let params = params.with_list("l", values);
     for compile in [Template::compile, Template::compile_metric_name] {
         match compile(source, &specs) {
             Err(error) => {
