@@ -24,8 +24,10 @@ mod place;
 mod regex;
 mod regex_text;
 mod token;
+mod ways;
 
 pub use self::error::{RenderError, TemplateError};
+pub use self::ways::{Coverage, Example, Way, Ways};
 
 use self::context::Context;
 use self::error::{Fault, Shown};

@@ -279,6 +279,20 @@ impl Place {
         &self.what
     }
 
+    /// Whether a value here may be a metric name as well as a number.
+    pub(super) fn is_any_operand(&self) -> bool {
+        self.fit == Fit::Operand && self.kind == ParamKind::Text
+    }
+
+    /// What can stand for any value here; a name is `name`.
+    pub(super) fn stand_in<'n>(&self, name: &'n str) -> &'n str {
+        match (self.fit, self.kind) {
+            (Fit::Duration, _) | (_, ParamKind::Duration) => "5m",
+            (Fit::Timestamp { .. }, _) | (_, ParamKind::Number) => "1",
+            _ => name,
+        }
+    }
+
     /// Writes a value as it must be written here; or why it cannot stand here.
     #[inline]
     pub(super) fn write(&self, value: &str, out: &mut String) -> Result<(), &'static str> {

@@ -24,6 +24,13 @@ pub(crate) fn check(source: &str, values: [&str; 3]) {
                 assert!(!error.message().is_empty());
             }
             Ok(template) => {
+                for way in template.ways(4).iter() {
+                    for example in way.examples() {
+                        let lines = source.matches('\n').count() + 1;
+                        let (line, column) = example.position(source, example.text().len());
+                        assert!((1..=lines).contains(&line) && column >= 1);
+                    }
+                }
                 for params in [&params, &Params::from([("x", values[0])]), &Params::new()] {
                     match template.render(params) {
                         Ok(rendered) => assert!(rendered.len() <= MAX_RENDERED_LEN),
