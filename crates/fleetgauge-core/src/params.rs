@@ -32,8 +32,12 @@ pub enum ParamKind {
     LabelName,
     /// A duration such as `5m` or `1h30m`.
     Duration,
-    /// An unsigned number such as `0.99`, `1e3` or `Inf`.
+    /// A number such as `0.99`, `-3`, `1e3` or `-Inf`.
     Number,
+    /// A list of texts, for the string of `=~` and `!~` only: it matches exactly these, and no other.
+    Texts,
+    /// A list of label names, for `by (…)` and its kin only.
+    LabelNames,
 }
 
 /// The declaration of one parameter of a template.
@@ -46,14 +50,18 @@ pub struct ParamSpec {
 
 /// The values of a batch, by parameter name.
 ///
+/// A parameter whose kind is a list has several values, in their order. One without any is absent: there is no
+/// empty list, which could be taken for "all".
+///
 /// *Shape*: a small vector sorted by name; a look-up compares a handful of strings and allocates nothing.
 ///
 /// ```
 /// use fleetgauge_core::params::Params;
 ///
-/// let params = Params::new().with("namespace", "llm").with("modelID", "llama-8b");
-/// assert_eq!(params.get("modelID"), Some("llama-8b"));
-/// assert_eq!(params, Params::from([("modelID", "llama-8b"), ("namespace", "llm")]));
+/// let params = Params::new().with("namespace", "llm").with_list("models", ["llama-8b", "qwen,v2"]);
+/// assert_eq!(params.get("namespace"), Some("llm"));
+/// assert_eq!(params.values("models").collect::<Vec<_>>(), ["llama-8b", "qwen,v2"]);
+/// assert_eq!(Params::from([("a", "1"), ("b", "2")]), Params::from([("b", "2"), ("a", "1")]));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Params {
@@ -62,7 +70,9 @@ pub struct Params {
 
 /// A word that is not the name of a [`ParamKind`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown parameter kind {given:?}: one of text, regex, metric, label, duration, number is known")]
+#[error(
+    "unknown parameter kind {given:?}: one of text, regex, metric, label, duration, number, texts, labels is known"
+)]
 pub struct UnknownParamKind {
     /// The word as it was given, shortened when it is long.
     pub given: String,
@@ -71,13 +81,15 @@ pub struct UnknownParamKind {
 // === impl ParamKind ===
 
 impl ParamKind {
-    const ALL: [ParamKind; 6] = [
+    const ALL: [ParamKind; 8] = [
         ParamKind::Text,
         ParamKind::Regex,
         ParamKind::MetricName,
         ParamKind::LabelName,
         ParamKind::Duration,
         ParamKind::Number,
+        ParamKind::Texts,
+        ParamKind::LabelNames,
     ];
 
     /// The kind of a parameter whose declaration does not say: [`PARAM_POD_FILTER`] is a regex, others are text.
@@ -90,7 +102,14 @@ impl ParamKind {
         }
     }
 
-    /// The kind's word in configuration: `text`, `regex`, `metric`, `label`, `duration` or `number`.
+    /// Whether a parameter of this kind may have several values.
+    #[must_use]
+    pub fn is_list(self) -> bool {
+        matches!(self, Self::Texts | Self::LabelNames)
+    }
+
+    /// The kind's word in configuration: `text`, `regex`, `metric`, `label`, `duration`, `number`, `texts` or
+    /// `labels`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -100,6 +119,8 @@ impl ParamKind {
             Self::LabelName => "label",
             Self::Duration => "duration",
             Self::Number => "number",
+            Self::Texts => "texts",
+            Self::LabelNames => "labels",
         }
     }
 }
@@ -172,42 +193,98 @@ impl Params {
         Self { entries: Vec::new() }
     }
 
-    /// The same values and this one; an earlier value of that name is replaced.
+    /// The same values and this one; earlier values of that name are replaced.
     #[must_use]
     pub fn with(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         self.insert(name, value);
         self
     }
 
-    /// Sets a value; an earlier value of that name is replaced.
-    pub fn insert(&mut self, name: impl AsRef<str>, value: impl AsRef<str>) {
-        let (name, value) = (name.as_ref(), value.as_ref());
-        match self.entries.binary_search_by(|(known, _)| (**known).cmp(name)) {
-            Ok(at) => self.entries[at].1 = value.into(),
-            Err(at) => self.entries.insert(at, (name.into(), value.into())),
-        }
+    /// The same values and this list; earlier values of that name are replaced. An empty list leaves the parameter
+    /// absent.
+    #[must_use]
+    pub fn with_list<V: AsRef<str>>(
+        mut self,
+        name: impl AsRef<str>,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
+        let name = name.as_ref();
+        let at = self.range(name);
+        let values = values
+            .into_iter()
+            .map(|value| (name.into(), value.as_ref().into()));
+        self.entries.splice(at, values);
+        self
     }
 
-    /// The value of that name.
+    /// Sets a value; earlier values of that name are replaced.
+    pub fn insert(&mut self, name: impl AsRef<str>, value: impl AsRef<str>) {
+        let name = name.as_ref();
+        let at = self.range(name);
+        self.entries.splice(at, [(name.into(), value.as_ref().into())]);
+    }
+
+    /// Adds a value behind those that the name has, which makes a list of them.
+    pub fn push(&mut self, name: impl AsRef<str>, value: impl AsRef<str>) {
+        let name = name.as_ref();
+        let at = self.range(name).end;
+        self.entries.insert(at, (name.into(), value.as_ref().into()));
+    }
+
+    /// The value of that name; the first of a list.
     #[inline]
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        // Batches carry two to five parameters: comparing each (length first) beats a binary search's branches.
-        if self.entries.len() <= 8 {
-            return self
-                .entries
-                .iter()
-                .find(|(known, _)| **known == *name)
-                .map(|(_, value)| &**value);
-        }
-        let at = self
-            .entries
-            .binary_search_by(|(known, _)| (**known).cmp(name))
-            .ok()?;
-        Some(&self.entries[at].1)
+        self.find(name).map(|at| &*self.entries[at].1)
     }
 
-    /// How many values there are.
+    /// All values of that name, in their order.
+    #[inline]
+    pub fn values<'a>(&'a self, name: &str) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
+        self.entries(name).iter().map(|(_, value)| &**value)
+    }
+
+    /// The value of that name, unless it is a list of several.
+    #[inline]
+    pub(crate) fn single(&self, name: &str) -> Option<&str> {
+        match self.entries(name) {
+            [(_, value)] => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The entries of that name.
+    #[inline]
+    pub(crate) fn entries(&self, name: &str) -> &[(Box<str>, Box<str>)] {
+        let Some(first) = self.find(name) else { return &[] };
+        let others = self.entries[first + 1..]
+            .iter()
+            .take_while(|(known, _)| **known == *name);
+        &self.entries[first..=first + others.count()]
+    }
+
+    /// The place of the first value of that name.
+    #[inline]
+    fn find(&self, name: &str) -> Option<usize> {
+        // Batches carry two to five parameters: comparing each (length first) beats a binary search's branches.
+        if self.entries.len() <= 8 {
+            return self.entries.iter().position(|(known, _)| **known == *name);
+        }
+        let at = self.entries.partition_point(|(known, _)| **known < *name);
+        self.entries
+            .get(at)
+            .is_some_and(|(known, _)| **known == *name)
+            .then_some(at)
+    }
+
+    /// Where the values of that name are, or would be.
+    fn range(&self, name: &str) -> std::ops::Range<usize> {
+        let start = self.entries.partition_point(|(known, _)| **known < *name);
+        let of_name = self.entries[start..].partition_point(|(known, _)| **known == *name);
+        start..start + of_name
+    }
+
+    /// How many values there are, each of a list counted.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -219,7 +296,7 @@ impl Params {
         self.entries.is_empty()
     }
 
-    /// Names and values, in the order of the names.
+    /// Names and values, in the order of the names; the name of a list once for each of its values.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.entries.iter().map(|(name, value)| (&**name, &**value))
     }
@@ -280,6 +357,24 @@ mod tests {
             (params.get("a"), params.get("c"), params.len()),
             (Some("4"), None, 2)
         );
+    }
+
+    #[test]
+    fn a_list_is_its_values_and_no_joined_text() {
+        let mut params = Params::new().with("b", "1").with_list("a", ["x", "y,z"]);
+        params.push("c", "first");
+        params.push("c", "second");
+        let values = |params: &Params, name: &str| params.values(name).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(values(&params, "a"), ["x", "y,z"]);
+        assert_eq!(values(&params, "c"), ["first", "second"]);
+        assert_eq!(
+            (params.get("a"), params.single("a"), params.single("b")),
+            (Some("x"), None, Some("1"))
+        );
+        assert_ne!(params, params.clone().with("a", "x,y,z"));
+        assert_eq!(values(&params.clone().with("a", "one"), "a"), ["one"]);
+        let none = params.with_list("a", [""; 0]);
+        assert_eq!((none.get("a"), none.values("a").len(), none.len()), (None, 0, 3));
     }
 
     #[test]

@@ -24,8 +24,10 @@ mod place;
 mod regex;
 mod regex_text;
 mod token;
+mod ways;
 
 pub use self::error::{RenderError, TemplateError};
+pub use self::ways::{Coverage, Example, Way, Ways};
 
 use self::context::Context;
 use self::error::{Fault, Shown};
@@ -111,26 +113,20 @@ impl Template {
             };
             parse::parse(source).and_then(|tree| compile::compile(&tree, params, context))
         };
-        let compiled = compiled.and_then(|compiled| match (&compiled.steps[..], is_metric_name) {
-            ([] | [Step::Text(_)], true) => {
-                let text = if let [Step::Text(text)] = &compiled.steps[..] {
-                    text
-                } else {
-                    ""
-                };
-                token::metric_name(text).map_err(|reason| {
-                    Fault::new(0, format!("{} is not one metric name: {reason}", Shown(text)))
+        let compiled = compiled.and_then(|compiled| {
+            if is_metric_name && let Some(text) = constant(&compiled.steps) {
+                token::metric_name(&text).map_err(|reason| {
+                    Fault::new(0, format!("{} is not one metric name: {reason}", Shown(&text)))
                 })?;
-                Ok(compiled)
             }
-            _ => Ok(compiled),
+            Ok(compiled)
         });
         let compiled = compiled.map_err(|fault| TemplateError::new(source, fault))?;
         let text_len = compiled
             .steps
             .iter()
             .map(|step| {
-                if let Step::Text(text) = step {
+                if let Step::Text { text, .. } = step {
                     text.len()
                 } else {
                     0
@@ -144,7 +140,7 @@ impl Template {
             fast: if is_metric_name {
                 None
             } else {
-                pieces(&compiled.steps)
+                pieces(&compiled.steps, params)
             },
             steps: compiled.steps,
             places: compiled.places,
@@ -193,7 +189,10 @@ impl Template {
     fn render_slow(&self, params: &Params) -> Result<String, RenderError> {
         exec::render(
             self,
-            self.params.iter().map(|spec| params.get(spec.name())).collect(),
+            self.params
+                .iter()
+                .map(|spec| params.entries(spec.name()))
+                .collect(),
         )
     }
 
@@ -203,7 +202,7 @@ impl Template {
         let mut len = self.text_len;
         for (piece, value) in pieces.iter().zip(&mut values) {
             if let Some((param, _)) = piece.value {
-                *value = params.get(self.params[param].name())?;
+                *value = params.single(self.params[param].name())?;
                 // Room for a group and some escapes; a value that needs more of them costs a second allocation.
                 len += value.len() + 8;
                 if value.len() > MAX_VALUE_LEN {
@@ -213,7 +212,7 @@ impl Template {
         }
         for (spec, used) in self.params.iter().zip(&self.used) {
             if !used && spec.is_required() {
-                params.get(spec.name())?;
+                params.single(spec.name())?;
             }
         }
         let mut out = String::with_capacity(len);
@@ -227,27 +226,39 @@ impl Template {
     }
 }
 
-/// The template as text and parameters, when it is nothing else.
-fn pieces(steps: &[Step]) -> Option<Box<[Piece]>> {
+/// The text of a template that is nothing else.
+fn constant(steps: &[Step]) -> Option<String> {
+    let text = |step: &Step| match step {
+        Step::Text { text, .. } => Some(text.clone()),
+        _ => None,
+    };
+    steps.iter().map(text).collect()
+}
+
+/// The template as text and parameters of one value, when it is nothing else.
+fn pieces(steps: &[Step], params: &[ParamSpec]) -> Option<Box<[Piece]>> {
     let mut pieces = Vec::new();
-    let mut text: Box<str> = "".into();
+    let mut text = String::new();
     for step in steps {
         match step {
-            // Compiling merged neighbouring texts.
-            Step::Text(next) => text = next.clone(),
+            // A comment in the template leaves two texts beside each other.
+            Step::Text { text: next, .. } => text.push_str(next),
             Step::Print {
                 value: Expr::Param(param),
                 place,
-            } => {
+            } if !params[*param].kind().is_list() => {
                 pieces.push(Piece {
-                    text: std::mem::take(&mut text),
+                    text: std::mem::take(&mut text).into(),
                     value: Some((*param, *place)),
                 });
             }
             _ => return None,
         }
     }
-    pieces.push(Piece { text, value: None });
+    pieces.push(Piece {
+        text: text.into(),
+        value: None,
+    });
     (pieces.len() <= MAX_FAST).then(|| pieces.into())
 }
 

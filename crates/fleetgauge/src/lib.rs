@@ -9,6 +9,7 @@ pub use fleetgauge_promql as promql;
 mod client;
 pub mod document;
 pub mod epp;
+pub mod file;
 pub mod pack;
 pub mod prometheus;
 pub mod scrape;

@@ -48,25 +48,39 @@ impl<'a> KeyRef<'a> {
     #[inline]
     pub(crate) fn new(query: &RegisteredQuery, params: &'a Params) -> Self {
         let specs = query.params();
-        let mut few = [None; FEW];
-        let mut many = Vec::new();
+        let few_suffice = specs.len() <= FEW && !specs.iter().any(|spec| spec.kind().is_list());
+        let (mut few, mut many) = ([None; FEW], Vec::new());
+        let mut query_id = query.id();
         let mut hasher =
             SeedableRandomState::with_seed(query.id(), SharedSeed::global_random()).build_hasher();
-        for (at, spec) in specs.iter().enumerate() {
-            let value = params.get(spec.name());
+        let mut add = |at: usize, value: Option<&'a str>| {
             hasher.write_u32(mark(value));
             hasher.write(value.unwrap_or_default().as_bytes());
             match few.get_mut(at) {
-                Some(place) if specs.len() <= FEW => *place = value,
+                Some(place) if few_suffice => *place = value,
                 _ => many.push(value),
             }
+        };
+        for (at, spec) in specs.iter().enumerate() {
+            match params.entries(spec.name()) {
+                values if spec.kind().is_list() => {
+                    values.iter().for_each(|(_, value)| add(at, Some(value)));
+                    // The end of the list: its values are never absent.
+                    add(at, None);
+                }
+                [] => add(at, None),
+                [(_, value)] => add(at, Some(value)),
+                // Cannot be rendered, so nothing is cached for it: no query has this number.
+                [..] => query_id = u64::MAX,
+            }
         }
+        let count = if few_suffice { specs.len() } else { many.len() };
         Self {
             hash: hasher.finish(),
-            query_id: query.id(),
+            query_id,
             few,
             many,
-            count: specs.len(),
+            count,
         }
     }
 
@@ -85,7 +99,11 @@ impl<'a> KeyRef<'a> {
 
     #[inline]
     fn values(&self) -> &[Option<&'a str>] {
-        self.few.get(..self.count).unwrap_or(&self.many)
+        if self.many.is_empty() {
+            &self.few[..self.count]
+        } else {
+            &self.many
+        }
     }
 }
 
@@ -113,7 +131,7 @@ impl Equivalent<CacheKey> for KeyRef<'_> {
             }
             rest = after;
         }
-        true
+        rest.is_empty()
     }
 }
 
@@ -210,6 +228,45 @@ mod tests {
         let key = KeyRef::new(&query, &params);
         assert!(key.equivalent(&key.to_owned()));
         assert!(!KeyRef::new(&query, &other).equivalent(&key.to_owned()));
+    }
+
+    #[test]
+    fn lists_are_part_of_the_key_value_by_value() {
+        use crate::params::{ParamKind, ParamSpec};
+        let list = QueryList::new();
+        let specs = ["a", "b"].map(|name| ParamSpec::optional(name, ParamKind::Texts));
+        let specs = specs
+            .into_iter()
+            .chain([ParamSpec::optional("c", ParamKind::Text)]);
+        list.must_register(specs.fold(QueryTemplate::promql("q", "up"), QueryTemplate::param));
+        let query = list.get("q").unwrap();
+        let key = |a: &[&str], b: &[&str], c: &[&str]| {
+            let params = Params::new()
+                .with_list("a", a)
+                .with_list("b", b)
+                .with_list("c", c);
+            let key = KeyRef::new(&query, &params);
+            assert!(key.equivalent(&key.to_owned()));
+            key.to_owned()
+        };
+        let keys = [
+            key(&[], &[], &[]),
+            key(&["x"], &[], &[]),
+            key(&[], &["x"], &[]),
+            key(&[], &[], &["x"]),
+            key(&["x", "y"], &[], &[]),
+            key(&["x"], &["y"], &[]),
+            key(&["x"], &[], &["y"]),
+            key(&["xy"], &[], &[]),
+            key(&["y", "x"], &[], &[]),
+            // Several values of what takes one: an entry of its own, never that of the first.
+            key(&[], &[], &["x", "y"]),
+        ];
+        for (i, one) in keys.iter().enumerate() {
+            for (j, other) in keys.iter().enumerate() {
+                assert_eq!(one == other, i == j, "{i} and {j}");
+            }
+        }
     }
 
     #[test]

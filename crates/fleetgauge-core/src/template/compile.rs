@@ -146,11 +146,10 @@ impl<'t, 's> Compiler<'t, 's> {
             match node {
                 Node::Text { at, text } => {
                     here.text(text, *at, &mut self.places)?;
-                    // A comment in the template leaves two texts beside each other.
-                    match steps.last_mut() {
-                        Some(Step::Text(before)) => *before = format!("{before}{text}").into(),
-                        _ => steps.push(Step::Text((*text).into())),
-                    }
+                    steps.push(Step::Text {
+                        at: *at,
+                        text: (*text).into(),
+                    });
                 }
                 Node::Action(pipe) if pipe.vars.is_empty() => {
                     let (value, origin) = self.pipe(pipe, dot)?;
@@ -397,9 +396,9 @@ impl<'t, 's> Compiler<'t, 's> {
             return Err(undefined(var.at, var.text));
         };
         if known.origin != origin {
-            if known.origin == Some(ParamKind::Regex) || origin == Some(ParamKind::Regex) {
-                let message = "a variable holds either a regular expression or something else, not both in turn: \
-                               write {{or .name \"default\"}} for a default";
+            if stays_apart(known.origin) || stays_apart(origin) {
+                let message = "a variable holds either a regular expression or list or something else, not both in \
+                               turn: write {{or .name \"default\"}} for a default";
                 return Err(Fault::new(var.at, message));
             }
             known.origin = Some(ParamKind::Text);
@@ -440,6 +439,11 @@ fn join(a: Option<Context>, b: Option<Context>, at: Offset, what: &str) -> Resul
         },
         (a, b) => Ok(a.or(b)),
     }
+}
+
+/// Whether values of this kind are written otherwise than texts are.
+fn stays_apart(origin: Origin) -> bool {
+    origin.is_some_and(|kind| kind == ParamKind::Regex || kind.is_list())
 }
 
 fn undefined(at: Offset, name: &str) -> Fault {

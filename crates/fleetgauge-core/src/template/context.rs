@@ -63,7 +63,9 @@ enum Expect {
     /// After the list: an operand after `sum by (pod)`, an operator after `sum(x) by (pod)`.
     AfterLabelList,
     Offset,
-    At,
+    At {
+        signed: bool,
+    },
     Duration,
     DurationEnd,
     Label,
@@ -104,7 +106,10 @@ impl Context {
         while !rest.is_empty() {
             let here = at + (text.len() - rest.len());
             let read = match &mut self.state {
-                State::MetricName => rest.len(),
+                State::Code(_) | State::MetricName if rest.starts_with("<<") => {
+                    return Err(Fault::new(here, of_prometheus_adapter(rest)));
+                }
+                State::MetricName => rest.find("<<").unwrap_or(rest.len()),
                 State::Comment(expect) => {
                     let end = rest.find(['\n', '\r']);
                     if end.is_some() {
@@ -151,10 +156,13 @@ impl Context {
                  {__name__=\"…\"}",
             ),
             State::Code(expect) => match expect {
-                Expect::Operand | Expect::LabelList | Expect::AfterLabelList => Ok(Fit::Operand),
+                Expect::Operand | Expect::AfterLabelList => Ok(Fit::Operand),
+                // `group_left b`: a number in parentheses would be read as a list of labels.
+                Expect::LabelList => Ok(Fit::MetricName),
                 Expect::Offset | Expect::Duration => Ok(Fit::Duration),
-                Expect::At => Ok(Fit::Timestamp),
-                Expect::Label | Expect::MatcherName => Ok(Fit::Label),
+                Expect::At { signed } => Ok(Fit::Timestamp { signed: !signed }),
+                Expect::Label => Ok(Fit::Labels),
+                Expect::MatcherName => Ok(Fit::Label),
                 Expect::MatcherValue { .. } => {
                     refuse("put quotes around the placeholder: a matcher compares with a string")
                 }
@@ -248,7 +256,7 @@ impl Context {
                 Expect::LabelList => "before a list of labels",
                 Expect::AfterLabelList => "after a list of labels",
                 Expect::Offset => "after offset",
-                Expect::At => "after @",
+                Expect::At { .. } => "after @",
                 Expect::Duration => "before a duration",
                 Expect::DurationEnd => "after a duration",
                 Expect::Label | Expect::MatcherName => "before a label name",
@@ -344,7 +352,7 @@ impl Context {
             b':' if inside == Some(Kind::Range) => (Expect::Duration, 1),
             b'@' => {
                 self.settle(places);
-                (Expect::At, 1)
+                (Expect::At { signed: false }, 1)
             }
             b'=' | b'!' | b'<' | b'>' if inside == Some(Kind::Matchers) => match (bytes[0], next) {
                 (b'=' | b'!', Some(b'~')) => (Expect::MatcherValue { regex: true }, 2),
@@ -355,7 +363,8 @@ impl Context {
             b'=' | b'!' if next == Some(b'=') => (Expect::Operand, 2),
             b'=' | b'!' | b'~' => return refuse("this is no operator of PromQL: == and != compare"),
             b'<' | b'>' => (Expect::Operand, if next == Some(b'=') { 2 } else { 1 }),
-            b'-' | b'+' if matches!(expect, Expect::Offset | Expect::At) => (expect, 1),
+            b'-' | b'+' if expect == Expect::Offset => (expect, 1),
+            b'-' | b'+' if matches!(expect, Expect::At { .. }) => (Expect::At { signed: true }, 1),
             b'+' | b'-' | b'*' | b'/' | b'%' | b'^' => (Expect::Operand, 1),
             byte if byte.is_ascii_digit() || (byte == b'.' && next.is_some_and(|b| b.is_ascii_digit())) => {
                 let read = number_len(bytes);
@@ -417,6 +426,25 @@ impl Context {
     }
 }
 
+/// `<<` begins nothing in PromQL: what to write for the templates of prometheus-adapter, which begin with it.
+fn of_prometheus_adapter(rest: &str) -> &'static str {
+    match rest[2..].trim_start() {
+        rest if rest.starts_with(".Series") => {
+            "`<<.Series>>` is of prometheus-adapter: write the metric's name here, or {{.metric}} of a declared \
+             parameter"
+        }
+        rest if rest.starts_with(".LabelMatchers") => {
+            "`<<.LabelMatchers>>` is of prometheus-adapter: write the matchers here, as in \
+             namespace=\"{{.namespace}}\""
+        }
+        rest if rest.starts_with(".GroupBy") => {
+            "`<<.GroupBy>>` is of prometheus-adapter: write the labels here, as in by (namespace, pod), or {{.by}} of a \
+             parameter of kind labels"
+        }
+        _ => "`<<` is of prometheus-adapter's templates: here a parameter is written {{.name}}",
+    }
+}
+
 /// The length of a number or duration.
 fn number_len(bytes: &[u8]) -> usize {
     let mut len = 1;
@@ -442,7 +470,7 @@ impl Expect {
             | Self::LabelList
             | Self::AfterLabelList
             | Self::Offset
-            | Self::At => Self::Operator,
+            | Self::At { .. } => Self::Operator,
             Self::Duration | Self::DurationEnd => Self::DurationEnd,
             Self::Label | Self::LabelEnd => Self::LabelEnd,
             Self::MatcherName | Self::MatcherOp => Self::MatcherOp,
@@ -453,6 +481,8 @@ impl Expect {
     fn join(self, other: Self) -> Option<Self> {
         match (self, other) {
             (a, b) if a == b => Some(a),
+            // `@ {{if .before}}-{{end}}{{.at}}`
+            (Self::At { .. }, Self::At { .. }) => Some(Self::At { signed: true }),
             // `sum {{if .by}}by (pod) {{end}}(up)`: no value may come next, as after `sum`.
             (Self::AfterLabelList, Self::Operator) | (Self::Operator, Self::AfterLabelList) => {
                 Some(Self::Operator)

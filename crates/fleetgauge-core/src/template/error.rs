@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::exec::MAX_STEPS;
 use super::{MAX_RENDERED_LEN, MAX_VALUE_LEN};
+use crate::params::ParamKind;
 
 /// Why a template did not compile, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +24,16 @@ pub enum RenderError {
     MissingParam {
         /// The parameter's name.
         param: String,
+    },
+    /// A parameter whose kind takes one value was given several.
+    #[error(
+        "parameter {param:?} has several values, and its kind {kind} takes one; texts and labels are lists"
+    )]
+    SeveralValues {
+        /// The parameter's name.
+        param: String,
+        /// Its kind.
+        kind: ParamKind,
     },
     /// A value cannot stand where the template puts it.
     #[error(
@@ -128,6 +139,7 @@ impl RenderError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::MissingParam { .. } => "missing_param",
+            Self::SeveralValues { .. } => "several_values",
             Self::Unplaceable { .. } => "unplaceable",
             Self::Exec { .. } => "exec",
             Self::NotAMetricName { .. } => "not_a_metric_name",

@@ -3,6 +3,7 @@
 //! Everything that a value cannot change was decided when the template was compiled. Work is counted, so that no
 //! template and no value can keep a caller waiting or fill its memory.
 
+use std::collections::HashSet;
 use std::ops::Deref;
 use std::rc::Rc;
 
@@ -17,7 +18,10 @@ pub(super) const MAX_STEPS: usize = 100_000;
 /// A compiled node.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    Text(Box<str>),
+    Text {
+        at: Offset,
+        text: Box<str>,
+    },
     Print {
         value: Expr,
         place: usize,
@@ -72,10 +76,15 @@ pub(super) enum Value<'v> {
     /// An optional parameter without a value.
     Absent(usize),
     Text(Text<'v>),
+    /// The values of a parameter whose kind is a list; at least one.
+    List(Values<'v>),
     Int(i64),
     Float(f64),
     Bool(bool),
 }
+
+/// The values that a caller gave for one parameter, each with the parameter's name.
+pub(super) type Values<'v> = &'v [(Box<str>, Box<str>)];
 
 #[derive(Clone, Debug)]
 pub(super) enum Text<'v> {
@@ -85,7 +94,7 @@ pub(super) enum Text<'v> {
 
 /// How a list of steps ended.
 #[derive(Clone, Copy, PartialEq)]
-enum Flow {
+pub(super) enum Flow {
     Next,
     Break,
     Continue,
@@ -93,29 +102,32 @@ enum Flow {
 
 struct Exec<'v> {
     template: &'v Template,
-    params: Vec<Option<&'v str>>,
+    params: Vec<Values<'v>>,
     dot: Value<'v>,
     variables: Vec<Value<'v>>,
     steps: usize,
     out: String,
 }
 
-/// Renders `template` with a value, or none, for each declared parameter.
-pub(super) fn render(template: &Template, params: Vec<Option<&str>>) -> Result<String, RenderError> {
-    for (spec, value) in template.params.iter().zip(&params) {
-        match value {
-            None if spec.is_required() => {
-                return Err(RenderError::MissingParam {
-                    param: spec.name().to_owned(),
-                });
-            }
-            Some(value) if value.len() > MAX_VALUE_LEN => {
-                return Err(RenderError::ValueTooLong {
-                    param: spec.name().to_owned(),
-                    len: value.len(),
+/// Renders `template` with the values, or none, of each declared parameter.
+pub(super) fn render(template: &Template, params: Vec<Values<'_>>) -> Result<String, RenderError> {
+    for (spec, values) in template.params.iter().zip(&params) {
+        let param = || spec.name().to_owned();
+        match values {
+            [] if spec.is_required() => return Err(RenderError::MissingParam { param: param() }),
+            [_, _, ..] if !spec.kind().is_list() => {
+                return Err(RenderError::SeveralValues {
+                    param: param(),
+                    kind: spec.kind(),
                 });
             }
             _ => {}
+        }
+        if let Some((_, long)) = values.iter().find(|(_, value)| value.len() > MAX_VALUE_LEN) {
+            return Err(RenderError::ValueTooLong {
+                param: param(),
+                len: long.len(),
+            });
         }
     }
     let nothing = Value::Bool(false);
@@ -143,7 +155,7 @@ impl<'v> Exec<'v> {
         for step in steps {
             self.work(1)?;
             let flow = match step {
-                Step::Text(text) => {
+                Step::Text { text, .. } => {
                     self.out.push_str(text);
                     self.check_length()?;
                     Flow::Next
@@ -238,8 +250,9 @@ impl<'v> Exec<'v> {
     fn eval(&mut self, expr: &'v Expr) -> Result<Value<'v>, RenderError> {
         Ok(match expr {
             Expr::Param(param) => match self.params[*param] {
-                Some(value) => Value::Text(Text::Borrowed(value)),
-                None => Value::Absent(*param),
+                [] => Value::Absent(*param),
+                values if self.template.params[*param].kind().is_list() => Value::List(values),
+                [(_, value), ..] => Value::Text(Text::Borrowed(value)),
             },
             Expr::Dot => self.dot.clone(),
             Expr::Variable(slot) => self.variables[*slot].clone(),
@@ -282,8 +295,10 @@ impl<'v> Exec<'v> {
 
     fn print(&mut self, expr: &'v Expr, place: &'v Place) -> Result<(), RenderError> {
         let value = self.eval(expr)?;
-        if let Value::Absent(param) = value {
-            return Err(self.missing(param));
+        match value {
+            Value::Absent(param) => return Err(self.missing(param)),
+            Value::List(values) => return self.print_list(values, place),
+            _ => {}
         }
         let text = display(&value).map_err(|message| self.fault(place.at(), message))?;
         if text.len() > MAX_VALUE_LEN {
@@ -295,6 +310,23 @@ impl<'v> Exec<'v> {
         self.work(text.len() / 64)?;
         let written = place.write(&text, &mut self.out);
         written.map_err(|reason| place.refusal(&text, reason, &self.template.source))?;
+        self.check_length()
+    }
+
+    /// Each value once, in the order in which they were first given.
+    fn print_list(&mut self, values: Values<'v>, place: &'v Place) -> Result<(), RenderError> {
+        let bytes: usize = values.iter().map(|(_, value)| value.len()).sum();
+        if bytes > MAX_RENDERED_LEN {
+            return Err(RenderError::TooLong);
+        }
+        self.work(values.len() + bytes / 64)?;
+        let mut seen = HashSet::with_capacity(values.len());
+        let distinct = values
+            .iter()
+            .map(|(_, value)| &**value)
+            .filter(|value| seen.insert(*value));
+        let written = place.write_all(distinct, &mut self.out);
+        written.map_err(|(value, reason)| place.refusal(value, reason, &self.template.source))?;
         self.check_length()
     }
 
@@ -339,6 +371,7 @@ impl Value<'_> {
         match self {
             Self::Absent(_) => false,
             Self::Text(text) => !text.is_empty(),
+            Self::List(values) => !values.is_empty(),
             Self::Int(value) => *value != 0,
             Self::Float(value) => *value != 0.0,
             Self::Bool(value) => *value,
@@ -349,6 +382,7 @@ impl Value<'_> {
         match self {
             Self::Absent(_) => "an absent parameter",
             Self::Text(_) => "a text",
+            Self::List(_) => "a list",
             Self::Int(_) => "a whole number",
             Self::Float(_) => "a fractional number",
             Self::Bool(_) => "a truth value",

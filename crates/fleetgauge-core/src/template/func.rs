@@ -116,6 +116,7 @@ impl Func {
             Self::Ge => Value::Bool(!less(&args[0], &args[1])?),
             Self::Len => match &args[0] {
                 Value::Text(text) => Value::Int(text.len() as i64),
+                Value::List(values) => Value::Int(values.len() as i64),
                 other => return Err(format!("len of {}", other.type_name())),
             },
             Self::Index => return index(args),
@@ -211,10 +212,13 @@ pub(super) fn display<'v>(value: &Value<'v>) -> Result<Text<'v>, String> {
         // Go writes 1e+06 where Rust writes 1000000.
         Value::Float(_) => Text::Owned(Rc::from(sprintf("%g", std::slice::from_ref(value))?)),
         Value::Absent(_) => return Err(ABSENT.to_owned()),
+        Value::List(_) => return Err(LIST.to_owned()),
     })
 }
 
 const ABSENT: &str = "an absent parameter has no text";
+// Compiling has refused what could come here.
+const LIST: &str = "a list has no text of its own";
 
 /// Go's `fmt.Sprint` (a space between two operands of which neither is a text) and `fmt.Sprintln`.
 fn print<'v>(func: Func, args: &[Value<'_>]) -> Result<Value<'v>, String> {
@@ -271,6 +275,7 @@ fn sprintf(format: &str, args: &[Value<'_>]) -> Result<String, String> {
             Value::Int(value) => gotmpl::Value::Int(*value),
             Value::Float(value) => gotmpl::Value::Float(*value),
             Value::Absent(_) => return Err(ABSENT.to_owned()),
+            Value::List(_) => return Err(LIST.to_owned()),
         };
         data.insert(Arc::from(format!("a{i}")), value);
     }
@@ -330,7 +335,7 @@ fn check_format(format: &str, args: &[Value<'_>]) -> Result<String, String> {
             Value::Int(_) => matches!(verb, 'd' | 'v' | 'x' | 'X' | 'o' | 'b' | 'U'),
             Value::Float(_) => matches!(verb, 'e' | 'E' | 'f' | 'F' | 'g' | 'G') || (verb == 'v' && !plus),
             Value::Bool(_) => matches!(verb, 't' | 'v'),
-            Value::Absent(_) => false,
+            Value::Absent(_) | Value::List(_) => false,
         };
         if !fits {
             return Err(format!("printf: %{verb} cannot format {}", arg.type_name()));

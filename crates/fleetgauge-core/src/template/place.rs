@@ -38,9 +38,15 @@ pub(super) enum Fit {
     /// A metric name or a number.
     Operand,
     MetricName,
+    /// The name of a matcher's label.
     Label,
+    /// One label name of a list, or several.
+    Labels,
     Duration,
-    Timestamp,
+    /// After `@`, where a sign may stand unless there is one already.
+    Timestamp {
+        signed: bool,
+    },
     /// A part of a metric name that is checked when it is whole.
     Part,
 }
@@ -90,11 +96,19 @@ impl Fit {
     fn describe(self, kind: ParamKind) -> &'static str {
         match (kind, self) {
             (ParamKind::MetricName, _) | (_, Self::MetricName) => "a metric name",
-            (ParamKind::LabelName, _) | (_, Self::Label) => "a label name",
+            (ParamKind::LabelNames, _) => "a list of label names",
+            (ParamKind::LabelName, _) | (_, Self::Label | Self::Labels) => "a label name",
             (ParamKind::Duration, _) | (_, Self::Duration) => "a duration",
-            (_, Self::Timestamp) => "a timestamp in seconds",
-            (ParamKind::Number, _) => "an unsigned number",
-            (_, Self::Operand) => "a metric name or an unsigned number",
+            (_, Self::Timestamp { .. }) => "a timestamp in seconds",
+            (ParamKind::Number, _) => "a number",
+            (_, Self::Operand) => "a metric name or a number",
+            (
+                ParamKind::Texts,
+                Self::Regex {
+                    quote: Quote::Raw, ..
+                },
+            ) => "a list of texts that are not empty, without backticks",
+            (ParamKind::Texts, _) => "a list of texts that are not empty",
             (
                 ParamKind::Regex,
                 Self::Regex {
@@ -123,6 +137,15 @@ impl Fit {
             ParamKind::LabelName => Some(token::label_name),
             ParamKind::Duration => Some(token::duration),
             ParamKind::Number => Some(token::number),
+            // An empty text would match all series that lack the label.
+            ParamKind::Texts => Some(|text| {
+                if text.is_empty() {
+                    Err("it is empty")
+                } else {
+                    Ok(())
+                }
+            }),
+            ParamKind::LabelNames => Some(token::label_name),
         };
         let in_code: Check = match (self, kind) {
             (Self::Part | Self::Exact(_), ParamKind::Regex) => {
@@ -130,14 +153,30 @@ impl Fit {
                             parameter as text"
                     .to_owned());
             }
+            (Self::Regex { .. } | Self::Comment, ParamKind::Texts) => return Ok(of_kind),
+            (_, ParamKind::Texts) => {
+                return Err(
+                    "a list of texts belongs in the string of =~ or !~, where it matches each of them"
+                        .to_owned(),
+                );
+            }
+            (Self::Exact(_) | Self::Regex { .. } | Self::Part, ParamKind::LabelNames) => {
+                return Err(
+                    "a list of label names belongs in by (…), without (…), on (…) and their kin".to_owned(),
+                );
+            }
             (Self::Exact(_) | Self::Regex { .. } | Self::Comment | Self::Part, _) => return Ok(of_kind),
             (Self::Operand, ParamKind::Text) => token::operand,
             (Self::Operand | Self::MetricName, ParamKind::MetricName)
             | (Self::MetricName, ParamKind::Text) => token::metric_name,
             (Self::Operand, ParamKind::Number) => token::number,
-            (Self::Label, ParamKind::Text | ParamKind::LabelName) => token::label_name,
+            (Self::Label | Self::Labels, ParamKind::Text | ParamKind::LabelName)
+            | (Self::Labels, ParamKind::LabelNames) => token::label_name,
             (Self::Duration, ParamKind::Text | ParamKind::Duration) => token::duration,
-            (Self::Timestamp, ParamKind::Text | ParamKind::Number) => token::timestamp,
+            (Self::Timestamp { signed: true }, ParamKind::Text | ParamKind::Number) => token::timestamp,
+            (Self::Timestamp { signed: false }, ParamKind::Text | ParamKind::Number) => {
+                token::unsigned_timestamp
+            }
             (fit, kind) => {
                 let fits = fit.describe(ParamKind::Text);
                 return Err(format!(
@@ -166,7 +205,7 @@ impl Places {
         self.next += 1;
         // What stands before a quoted text takes nothing from it: only a regex needs a group for that.
         let fit = match fit {
-            Fit::Regex { quote, .. } if kind != ParamKind::Regex => Fit::Regex { quote, group: false },
+            Fit::Regex { quote, .. } if !alternates(kind) => Fit::Regex { quote, group: false },
             fit => fit,
         };
         match (self.places.get_mut(id.0), fit) {
@@ -212,7 +251,7 @@ impl Places {
         let place = &mut self.places[id.0];
         if let Fit::Regex { group, .. } = &mut place.fit {
             // A quoted text only needs a group where a repetition would take its last character alone.
-            *group |= repeats || place.kind == ParamKind::Regex;
+            *group |= repeats || alternates(place.kind);
         }
     }
 
@@ -240,28 +279,59 @@ impl Place {
         &self.what
     }
 
+    /// Whether a value here may be a metric name as well as a number.
+    pub(super) fn is_any_operand(&self) -> bool {
+        self.fit == Fit::Operand && self.kind == ParamKind::Text
+    }
+
+    /// What can stand for any value here; a name is `name`.
+    pub(super) fn stand_in<'n>(&self, name: &'n str) -> &'n str {
+        match (self.fit, self.kind) {
+            (Fit::Duration, _) | (_, ParamKind::Duration) => "5m",
+            (Fit::Timestamp { .. }, _) | (_, ParamKind::Number) => "1",
+            _ => name,
+        }
+    }
+
     /// Writes a value as it must be written here; or why it cannot stand here.
     #[inline]
     pub(super) fn write(&self, value: &str, out: &mut String) -> Result<(), &'static str> {
+        self.write_all(std::iter::once(value), out)
+            .map_err(|(_, reason)| reason)
+    }
+
+    /// Writes the values of a list, of which each counts once; or which of them cannot stand here, and why.
+    #[inline]
+    pub(super) fn write_all<'v>(
+        &self,
+        values: impl Iterator<Item = &'v str>,
+        out: &mut String,
+    ) -> Result<(), (&'v str, &'static str)> {
+        let group = matches!(self.fit, Fit::Regex { group: true, .. });
+        out.push_str(if group { "(?:" } else { "" });
+        for (i, value) in values.enumerate() {
+            if i > 0 {
+                out.push_str(if matches!(self.fit, Fit::Regex { .. }) {
+                    "|"
+                } else {
+                    ", "
+                });
+            }
+            self.write_one(value, out).map_err(|reason| (value, reason))?;
+        }
+        out.push_str(if group { ")" } else { "" });
+        Ok(())
+    }
+
+    #[inline]
+    fn write_one(&self, value: &str, out: &mut String) -> Result<(), &'static str> {
         if let Some(check) = self.check {
             check(value)?;
         }
         match self.fit {
             Fit::Exact(quote) => write_string(value, quote, out),
-            Fit::Regex { quote, group } => {
-                if group {
-                    out.push_str("(?:");
-                }
-                if self.kind == ParamKind::Regex {
-                    write_string(value, quote, out)?;
-                } else {
-                    write_quoted_regex(value, quote, out)?;
-                }
-                if group {
-                    out.push(')');
-                }
-                Ok(())
-            }
+            Fit::Regex { quote, .. } if self.kind == ParamKind::Regex => write_string(value, quote, out),
+            Fit::Regex { quote, .. } => write_quoted_regex(value, quote, out),
             Fit::Comment => {
                 out.extend(
                     value
@@ -270,8 +340,21 @@ impl Place {
                 );
                 Ok(())
             }
+            // `2 ^ -3` and `-3 ^ 2` bind otherwise than a number does.
+            Fit::Operand => {
+                match token::signed(value) {
+                    (true, number) => out.extend(["(-", number, ")"]),
+                    (false, operand) => out.push_str(operand),
+                }
+                Ok(())
+            }
             // Checked above: one token.
-            Fit::Operand | Fit::MetricName | Fit::Label | Fit::Duration | Fit::Timestamp | Fit::Part => {
+            Fit::MetricName
+            | Fit::Label
+            | Fit::Labels
+            | Fit::Duration
+            | Fit::Timestamp { .. }
+            | Fit::Part => {
                 out.push_str(value);
                 Ok(())
             }
@@ -291,6 +374,11 @@ impl Place {
             reason,
         }
     }
+}
+
+/// Whether a value of this kind may be several alternatives of a regex.
+fn alternates(kind: ParamKind) -> bool {
+    matches!(kind, ParamKind::Regex | ParamKind::Texts)
 }
 
 /// The bytes that cannot stand for themselves. `0xEF` begins U+FFFD, which Prometheus's lexer takes for bad UTF-8
@@ -410,6 +498,16 @@ mod tests {
     fn code_and_comments() {
         check(ParamKind::Text, Fit::Comment, "a\nup\r#", Ok("a up #"));
         check(ParamKind::Text, Fit::Operand, "up", Ok("up"));
+        check(ParamKind::Number, Fit::Operand, "-.5", Ok("(-.5)"));
+        check(ParamKind::Text, Fit::Operand, "+Inf", Ok("Inf"));
+        check(ParamKind::Number, Fit::Exact(Quote::Double), "+Inf", Ok("+Inf"));
+        check(ParamKind::Number, Fit::Timestamp { signed: true }, "-5", Ok("-5"));
+        check(
+            ParamKind::Number,
+            Fit::Timestamp { signed: false },
+            "-5",
+            Err("a number has one sign"),
+        );
         check(ParamKind::Text, Fit::Duration, "5m", Ok("5m"));
         check(
             ParamKind::Text,

@@ -350,6 +350,204 @@ fn decision_2_text_in_a_matchers_regex_is_quoted_and_a_regex_stays_one_alternati
 }
 
 #[test]
+fn decision_2_a_signed_number_binds_as_an_unsigned_one_does() {
+    let negative = |source: &str, expected: &str| {
+        for param in ["q", "x"] {
+            check(
+                &source.replace("$", &format!("{{{{.{param}}}}}")),
+                &[(param, "-3")],
+                expected,
+            );
+        }
+    };
+    negative("x > $", "x > (-3)");
+    negative("2 ^ $", "2 ^ (-3)");
+    negative("$ ^ 2", "(-3) ^ 2");
+    negative("x - $", "x - (-3)");
+    negative("-$", "-(-3)");
+    negative("x >= bool $ or y", "x >= bool (-3) or y");
+    negative("clamp(x, $, 3)", "clamp(x, (-3), 3)");
+    negative("{{if true}}$ {{else}}1 {{end}}^ 2", "(-3) ^ 2");
+    negative("up @ $", "up @ -3");
+    negative("up{a=\"$\"} # $", "up{a=\"-3\"} # -3");
+    negative("up{a=~\"$\"}", "up{a=~\"-3\"}");
+    for (value, expected) in [
+        ("+3", "3"),
+        ("-0x1F", "(-0x1F)"),
+        ("-1e-3", "(-1e-3)"),
+        ("Inf", "Inf"),
+        ("+Inf", "Inf"),
+        ("-Inf", "(-Inf)"),
+        ("NaN", "NaN"),
+    ] {
+        check("x < {{.q}}", &[("q", value)], &format!("x < {expected}"));
+        check(
+            "up{le=\"{{.q}}\"}",
+            &[("q", value)],
+            &format!("up{{le=\"{value}\"}}"),
+        );
+    }
+    unplaceable("x < {{.q}}", "-NaN", "NaN has no sign");
+}
+
+/// A template whose parameters `pods` and `labels` are lists, and what it renders to.
+#[track_caller]
+fn list(source: &str, pods: &[&str], labels: &[&str], expected: &str) {
+    let specs = [
+        ParamSpec::optional("pods", ParamKind::Texts),
+        ParamSpec::optional("labels", ParamKind::LabelNames),
+        ParamSpec::optional("x", Text),
+        ParamSpec::optional("re", Regex),
+    ];
+    let params = Params::new().with_list("pods", pods).with_list("labels", labels);
+    let rendered = match Template::compile(source, &specs) {
+        Err(error) => format!("compile: {error}"),
+        Ok(template) => template
+            .render(&params)
+            .unwrap_or_else(|error| format!("render: {error}")),
+    };
+    if expected.starts_with("compile: ") || expected.starts_with("render: ") {
+        assert!(rendered.starts_with(expected), "{source}: {rendered}");
+    } else {
+        assert_eq!(rendered, expected, "{source}");
+    }
+}
+
+#[test]
+fn a_list_of_texts_matches_each_of_them_and_no_other() {
+    let texts = |source, pods: &[&str], expected| list(source, pods, &[], expected);
+    let matcher = r#"up{pod=~"{{.pods}}"}"#;
+    texts(matcher, &["a"], r#"up{pod=~"a"}"#);
+    texts(matcher, &["b", "a.1", "b", "a|c"], r#"up{pod=~"b|a\\.1|a\\|c"}"#);
+    texts("up{pod!~`x-{{.pods}}`}", &["a", ".*"], r"up{pod!~`x-(?:a|\.\*)`}");
+    texts(
+        r#"up{pod=~"{{.pods}}{2}"}"#,
+        &["ab", "c"],
+        r#"up{pod=~"(?:ab|c){2}"}"#,
+    );
+    texts(
+        r#"up{pod=~"{{with .pods}}{{.}}{{end}}"}"#,
+        &["a", "b"],
+        r#"up{pod=~"a|b"}"#,
+    );
+    texts(r#"up{{if .pods}}{pod=~"{{.pods}}"}{{end}}"#, &[], "up");
+    texts(r#"up{pod=~"{{or .pods "none"}}"}"#, &[], r#"up{pod=~"none"}"#);
+    texts("up{{if eq (len .pods) 2}} > 0{{end}}", &["a", "b"], "up > 0");
+    // No list is taken for "all".
+    texts(matcher, &[], "render: parameter \"pods\" is missing");
+    texts(
+        matcher,
+        &["a", ""],
+        "render: pods does not fit at line 1, column 12: it is empty",
+    );
+    for (source, message) in [
+        (
+            r#"up{pod="{{.pods}}"}"#,
+            "compile: line 1, column 11: a list of texts belongs in the string of =~",
+        ),
+        (
+            "{{.pods}}",
+            "compile: line 1, column 3: a list of texts belongs in",
+        ),
+        (
+            r#"up{a=~"{{print .pods}}"}"#,
+            "compile: line 1, column 10: print takes single values",
+        ),
+        (
+            r#"up{a=~"{{or .pods .re}}"}"#,
+            "compile: line 1, column 10: or chooses between",
+        ),
+        (
+            "{{if eq .pods \"a\"}}up{{else}}up{{end}}",
+            "compile: line 1, column 6: eq takes single values",
+        ),
+        (
+            "{{range .pods}}{{end}}up",
+            "render: line 1, column 1: range over a list",
+        ),
+    ] {
+        texts(source, &["a"], message);
+    }
+    let several = render("up{a=\"{{.x}}\"}", &[("x", "1")]);
+    assert_eq!(several, "up{a=\"1\"}");
+    let template = Template::compile("up{a=\"{{.x}}\"}", &specs()).unwrap();
+    assert_eq!(
+        template
+            .render(&Params::new().with_list("x", ["1", "2"]))
+            .unwrap_err()
+            .to_string(),
+        "parameter \"x\" has several values, and its kind text takes one; texts and labels are lists"
+    );
+}
+
+#[test]
+fn a_list_of_labels_stands_where_labels_are_listed() {
+    let labels = |source, labels: &[&str], expected| list(source, &[], labels, expected);
+    let two = ["pod", "namespace", "pod"];
+    labels("sum by ({{.labels}}) (up)", &two, "sum by (pod, namespace) (up)");
+    labels(
+        "sum without (a, {{.labels}}) (up)",
+        &two,
+        "sum without (a, pod, namespace) (up)",
+    );
+    labels(
+        "a * on ({{.labels}}) group_left ({{.labels}}) b",
+        &["pod"],
+        "a * on (pod) group_left (pod) b",
+    );
+    labels("sum{{if .labels}} by ({{.labels}}){{end}} (up)", &[], "sum (up)");
+    labels(
+        "sum by ({{.labels}}) (up)",
+        &[],
+        "render: parameter \"labels\" is missing",
+    );
+    for (given, message) in [
+        ("pod, le", "a label name in code has letters"),
+        ("", "it is empty"),
+        ("inf", "PromQL reads this word as a number"),
+    ] {
+        let expected = format!("render: labels does not fit at line 1, column 11: {message}");
+        list("sum by ({{.labels}}) (up)", &[], &["a", given], &expected);
+    }
+    for (source, message) in [
+        (
+            "up{ {{.labels}}=\"a\"}",
+            "compile: line 1, column 7: a parameter of kind labels cannot stand here",
+        ),
+        (
+            "up{a=\"{{.labels}}\"}",
+            "compile: line 1, column 9: a list of label names belongs in by",
+        ),
+        (
+            "{{.labels}}",
+            "compile: line 1, column 3: a parameter of kind labels cannot stand here",
+        ),
+    ] {
+        labels(source, &["a"], message);
+    }
+}
+
+#[test]
+fn templates_of_prometheus_adapter_are_recognised() {
+    for (source, place, message) in [
+        ("sum(<<.Series>>{}) by (pod)", "1:5", "write the metric's name"),
+        ("sum(up{<<.LabelMatchers>>})", "1:8", "write the matchers here"),
+        ("sum(up) by (<< .GroupBy >>)", "1:13", "write the labels here"),
+        ("up <<if .X>>", "1:4", "here a parameter is written {{.name}}"),
+    ] {
+        refused(source, place, message);
+    }
+    let error = Template::compile_metric_name("a_<<.Series>>", &[]).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("line 1, column 3: `<<.Series>>` is of"),
+        "{error}"
+    );
+    check("up{a=\"<<.Series>>\"}", &[], "up{a=\"<<.Series>>\"}");
+}
+
+#[test]
 fn decision_2_in_code_a_value_is_exactly_one_token_of_what_fits() {
     check("{{.x}}", &[("x", "up")], "up");
     check("{{.x}} > {{.y}}", &[("x", "up"), ("y", "0.5")], "up > 0.5");
@@ -376,7 +574,7 @@ fn decision_2_in_code_a_value_is_exactly_one_token_of_what_fits() {
         "up{pod=\"a\", on!=\"b\"}",
     );
     for value in [
-        "", "up or up", "up[5m]", "sum", "BY", "offset", "-1", "up{}", "a.b", "5m", "up#", "1e", "\"up\"",
+        "", "up or up", "up[5m]", "sum", "BY", "offset", "-up", "up{}", "a.b", "5m", "up#", "1e", "\"up\"",
         "é",
     ] {
         unplaceable("{{.x}}", value, "x does not fit at line 1, column 3");
@@ -388,7 +586,11 @@ fn decision_2_in_code_a_value_is_exactly_one_token_of_what_fits() {
     unplaceable("sum by ({{.x}}) (up)", "a,b", "a label name fits there");
     unplaceable("sum by ({{.x}}) (up)", "inf", "a label name fits there");
     unplaceable("up @ {{.x}}", "NaN", "a timestamp in seconds fits there");
-    unplaceable("2 ^ {{.q}}", "-1", "write it in the template");
+    unplaceable("2 ^ {{.q}}", "--1", "a number has one sign");
+    unplaceable("a * on (b) group_left {{.x}}", "-1", "a metric name fits there");
+    unplaceable("up @ -{{.x}}", "-5", "a number has one sign");
+    unplaceable("up @ {{if .y}}-{{end}}{{.x}}", "-5", "a number has one sign");
+    unplaceable("rate(a[{{.x}}])", "-5m", "a duration fits there");
     unplaceable("up{a=\"{{.q}}\"}", "abc", "it is not a number");
     for (source, place, message) in [
         ("vllm:{{.x}}_total", "1:8", "a part of a name or number"),
@@ -414,7 +616,7 @@ fn decision_2_in_code_a_value_is_exactly_one_token_of_what_fits() {
             "kind number cannot stand here: a metric name fits",
         ),
         ("up[{{.q}}]", "1:6", "a duration fits"),
-        ("up + {{.by}}", "1:8", "a metric name or an unsigned number fits"),
+        ("up + {{.by}}", "1:8", "a metric name or a number fits"),
         ("up)", "1:3", "closes nothing"),
         ("sum(up", "1:4", "not closed"),
         ("up{a=\"b}", "1:6", "this string is not closed"),

@@ -114,14 +114,29 @@ pub(super) fn duration(text: &str) -> Check {
     }
 }
 
-/// An unsigned number literal.
+/// The number behind a sign, and whether the sign is a minus; a plus says nothing.
+pub(super) fn signed(text: &str) -> (bool, &str) {
+    match text.as_bytes().first() {
+        Some(b'-') => (true, &text[1..]),
+        Some(b'+') => (false, &text[1..]),
+        _ => (false, text),
+    }
+}
+
+/// A number, with or without a sign.
 pub(super) fn number(text: &str) -> Check {
+    let (_, digits) = signed(text);
+    if digits.len() < text.len() && digits.eq_ignore_ascii_case("nan") {
+        return Err("NaN has no sign");
+    }
+    unsigned_number(digits)
+}
+
+fn unsigned_number(text: &str) -> Check {
     let digits = text.as_bytes();
     match digits {
         [] => return Err("it is empty"),
-        [b'+' | b'-', ..] => {
-            return Err("a sign would change how the operators around it bind: write it in the template");
-        }
+        [b'+' | b'-', ..] => return Err("a number has one sign"),
         [b'0', b'x' | b'X', hex @ ..] => {
             return match hex.len() {
                 1..=15 if hex.iter().all(u8::is_ascii_hexdigit) => Ok(()),
@@ -143,13 +158,19 @@ pub(super) fn number(text: &str) -> Check {
     match text.parse::<f64>() {
         Ok(number) if plain && allowed && number.is_finite() => Ok(()),
         Ok(_) if plain && allowed => Err("the number is too large: write Inf for infinity"),
-        _ => Err("it is not a number such as 0.99, 1e3 or Inf"),
+        _ => Err("it is not a number such as 0.99, -3, 1e3 or Inf"),
     }
 }
 
 /// What may follow `@`: a number of seconds that a timestamp can hold.
 pub(super) fn timestamp(text: &str) -> Check {
     number(text)?;
+    unsigned_timestamp(signed(text).1)
+}
+
+/// What may follow `@` and a sign.
+pub(super) fn unsigned_timestamp(text: &str) -> Check {
+    unsigned_number(text)?;
     if text.starts_with("0x") || text.starts_with("0X") {
         return Err("write a timestamp in decimal");
     }
@@ -227,18 +248,24 @@ mod tests {
         check(
             number,
             &[
-                "0", "1", "0.99", ".5", "5.", "1e3", "1E-3", "1e+3", "0x1F", "Inf", "inf", "NaN",
+                "0", "1", "0.99", ".5", "5.", "1e3", "1E-3", "1e+3", "0x1F", "Inf", "inf", "NaN", "-1", "+1",
+                "-.5", "-0x1F", "-Inf", "+inf", "-0",
             ],
             &[
-                "", "-1", "+1", "1e", "e1", ".", "1.2.3", "1_000", "017", "0x", "0xg", "1e999", "infinity",
-                "5m", "1 ", "٣",
+                "", "-", "+", "--1", "- 1", "-+1", "-NaN", "+nan", "-5m", "-017", "1e", "e1", ".", "1.2.3",
+                "1_000", "017", "0x", "0xg", "1e999", "infinity", "5m", "1 ", "٣",
             ],
         );
         check(
             timestamp,
-            &["0", "1609746000", "1609746000.5"],
-            &["Inf", "NaN", "1e30", "0x10", "-1", ""],
+            &["0", "1609746000", "1609746000.5", "-1", "+1"],
+            &["Inf", "-Inf", "NaN", "1e30", "-1e30", "0x10", "-0x10", ""],
         );
-        check(operand, &["up", "5"], &["", "up[5m]", "-5", "sum", "5m", "1 + 1"]);
+        check(unsigned_timestamp, &["0", "1.5"], &["-1", "+1", "Inf", ""]);
+        check(
+            operand,
+            &["up", "5", "-5"],
+            &["", "up[5m]", "-up", "sum", "5m", "1 + 1"],
+        );
     }
 }

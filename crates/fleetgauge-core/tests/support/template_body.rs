@@ -9,8 +9,10 @@ pub(crate) fn check(source: &str, values: [&str; 3]) {
         ParamSpec::required("x", ParamKind::Text),
         ParamSpec::optional("podFilter", ParamKind::Regex),
         ParamSpec::optional("n", ParamKind::Number),
+        ParamSpec::optional("l", ParamKind::Texts),
     ];
     let params = Params::from([("x", values[0]), ("podFilter", values[1]), ("n", values[2])]);
+    let params = params.with_list("l", values);
     for compile in [Template::compile, Template::compile_metric_name] {
         match compile(source, &specs) {
             Err(error) => {
@@ -22,6 +24,13 @@ pub(crate) fn check(source: &str, values: [&str; 3]) {
                 assert!(!error.message().is_empty());
             }
             Ok(template) => {
+                for way in template.ways(4).iter() {
+                    for example in way.examples() {
+                        let lines = source.matches('\n').count() + 1;
+                        let (line, column) = example.position(source, example.text().len());
+                        assert!((1..=lines).contains(&line) && column >= 1);
+                    }
+                }
                 for params in [&params, &Params::from([("x", values[0])]), &Params::new()] {
                     match template.render(params) {
                         Ok(rendered) => assert!(rendered.len() <= MAX_RENDERED_LEN),

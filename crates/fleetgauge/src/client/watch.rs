@@ -5,13 +5,14 @@
 //! status when it is about to be used misses nothing and costs a microsecond; it is done in place, as that
 //! is less than handing it to another thread.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use fleetgauge_core::time::{Clock, Moment};
+
+pub(crate) use crate::file::{FileError, read as read_file};
 
 /// No token, and no chain of certificates, is larger.
 const MAX_BYTES: u64 = 1 << 20;
@@ -46,36 +47,6 @@ pub(crate) struct Status {
     modified: Option<SystemTime>,
     length: u64,
     inode: u64,
-}
-
-/// Which file could not be used, and why.
-#[derive(Debug)]
-pub(crate) struct FileError {
-    pub(crate) path: PathBuf,
-    pub(crate) problem: String,
-    pub(crate) source: Option<io::Error>,
-}
-
-/// The bytes of a file that is regular and of bounded size.
-pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
-    let error = |problem: &str, source| FileError {
-        path: path.to_owned(),
-        problem: problem.to_owned(),
-        source,
-    };
-    // Asked before opening: opening a named pipe waits for its writer.
-    let metadata = fs::metadata(path).map_err(|e| error("cannot be read", Some(e)))?;
-    if !metadata.is_file() {
-        return Err(error("is no regular file", None));
-    }
-    let file = File::open(path).map_err(|e| error("cannot be read", Some(e)))?;
-    let mut bytes = Vec::new();
-    let read = file.take(limit + 1).read_to_end(&mut bytes);
-    read.map_err(|e| error("cannot be read", Some(e)))?;
-    if bytes.len() as u64 > limit {
-        return Err(error(&format!("is larger than {} MiB", limit >> 20), None));
-    }
-    Ok(bytes)
 }
 
 // === impl Watched ===
@@ -256,7 +227,7 @@ mod tests {
                 .unwrap();
             assert_eq!((error.path.as_path(), error.problem.as_str()), (path, expected));
         };
-        check(dir.path(), "is no regular file");
+        check(dir.path(), "is a directory");
         check(&dir.path().join("none"), "cannot be read");
         check(&big, "is larger than 1 MiB");
     }

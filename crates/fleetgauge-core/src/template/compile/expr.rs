@@ -5,7 +5,7 @@ use super::super::exec::Expr;
 use super::super::func::Func;
 use super::super::literal::Number;
 use super::super::parse::{Operand, Pipe, Term};
-use super::{Compiler, Dot, Origin, nothing_passed, undefined};
+use super::{Compiler, Dot, Origin, nothing_passed, stays_apart, undefined};
 use crate::params::{ParamKind, ParamSpec};
 
 impl<'t, 's> Compiler<'t, 's> {
@@ -80,18 +80,26 @@ impl<'t, 's> Compiler<'t, 's> {
             let message = format!("{} takes {wanted} argument(s), not {}", func.name(), args.len());
             return Err(Fault::new(at, message));
         }
+        let lists = args
+            .iter()
+            .any(|(_, origin)| origin.is_some_and(ParamKind::is_list));
+        if lists && !matches!(func, Func::And | Func::Or | Func::Not | Func::Len) {
+            let message = format!(
+                "{} takes single values: place the list itself, as {{{{.name}}}}",
+                func.name()
+            );
+            return Err(Fault::new(at, message));
+        }
         let mut origins = args.iter().filter_map(|(_, origin)| *origin);
         let origin = match func {
             Func::And | Func::Or | Func::Index if func != Func::Index || args.len() == 1 => {
                 let first = origins.next();
                 match origins.find(|other| Some(*other) != first) {
                     None => first,
-                    Some(other) if first != Some(ParamKind::Regex) && other != ParamKind::Regex => {
-                        Some(ParamKind::Text)
-                    }
+                    Some(other) if !stays_apart(first) && !stays_apart(Some(other)) => Some(ParamKind::Text),
                     Some(_) => {
                         let message = format!(
-                            "{} chooses between a regular expression and something else",
+                            "{} chooses between a regular expression or list and something else",
                             func.name()
                         );
                         return Err(Fault::new(at, message));
