@@ -9,6 +9,10 @@
 //! a workload exists that was never registered: its pods are taken for another's if they look like that
 //! other's, as the pods `llama-0-1` of a StatefulSet `llama-0` look like those of a LeaderWorkerSet `llama`.
 //!
+//! A server with several ranks is several endpoints to the endpoint picker, which names them after the pod:
+//! `llama-7d9c5b6f4-x2x9z-rank-3`. Such a name stands for the pod without the suffix, unless the names of a
+//! registered workload's pods look like that as they stand, as those of a StatefulSet `llama-rank` do.
+//!
 //! # Beside the Go original
 //! | seed | here |
 //! |---|---|

@@ -1,7 +1,8 @@
 //! The page of an endpoint picker.
 //!
-//! Source: the Gateway API inference extension, `pkg/epp/metrics`, with the older names
-//! (`inference_extension_`); the process' part from Go's own collectors.
+//! Source: llm-d's router 0.9, `pkg/epp/metrics`: it shows its queue, its dispatches and its pools under their new
+//! names (`llm_d_epp_`) and under those of the Gateway API inference extension (`inference_extension_`,
+//! `inference_pool_`). The process' part is from Go's own collectors.
 
 use crate::gateway::{Endpoint, Gateway};
 use crate::page::{Kind, Sink};
@@ -42,24 +43,34 @@ pub(crate) fn describe(sink: &mut impl Sink, gateway: &Gateway) {
         ready.iter().map(|e| value(e)).sum::<f64>() / (ready.len() as f64).max(1.0)
     };
     let name = [("name", gateway.pool.as_str())];
-    sink.gauge(
-        "inference_pool_average_kv_cache_utilization",
-        "The average kv cache utilization for an inference server pool.",
-        &name,
-        mean(&|e| e.kv_cache_ratio),
-    );
-    sink.gauge(
-        "inference_pool_average_queue_size",
-        "The average number of requests pending in the model server queue.",
-        &name,
-        mean(&|e| e.waiting as f64),
-    );
-    sink.gauge(
-        "inference_pool_ready_pods",
-        "The number of ready pods in the inference server pool.",
-        &name,
-        ready.len() as f64,
-    );
+    let pools = [
+        (
+            [
+                "llm_d_epp_average_kv_cache_utilization",
+                "inference_pool_average_kv_cache_utilization",
+            ],
+            "The average kv cache utilization for an inference server pool.",
+            mean(&|e| e.kv_cache_ratio),
+        ),
+        (
+            [
+                "llm_d_epp_average_queue_size",
+                "inference_pool_average_queue_size",
+            ],
+            "The average number of requests pending in the model server queue.",
+            mean(&|e| e.waiting as f64),
+        ),
+        (
+            ["llm_d_epp_ready_endpoints", "inference_pool_ready_pods"],
+            "The number of ready pods in the inference server pool.",
+            ready.len() as f64,
+        ),
+    ];
+    for (names, help, value) in pools {
+        for metric in names {
+            sink.gauge(metric, help, &name, value);
+        }
+    }
     sink.family(
         "inference_pool_per_pod_queue_size",
         Kind::Gauge,
@@ -73,30 +84,31 @@ pub(crate) fn describe(sink: &mut impl Sink, gateway: &Gateway) {
         );
     }
 
-    sink.family(
-        "inference_extension_scheduler_attempts",
-        Kind::Counter,
-        "Total number of scheduling attempts.",
-    );
-    for endpoint in &gateway.endpoints {
-        let mut port = itoa::Buffer::new();
-        let labels = [
-            ("namespace", gateway.namespace.as_str()),
-            ("pod_name", &endpoint.name),
-            ("port", port.format(endpoint.port)),
-            ("status", "success"),
+    for (attempts, endpoint_label) in [
+        ("llm_d_epp_scheduler_attempts", "endpoint_name"),
+        ("inference_extension_scheduler_attempts", "pod_name"),
+    ] {
+        sink.family(attempts, Kind::Counter, "Total number of scheduling attempts.");
+        for endpoint in &gateway.endpoints {
+            let mut port = itoa::Buffer::new();
+            let labels = [
+                (endpoint_label, endpoint.name.as_str()),
+                ("namespace", gateway.namespace.as_str()),
+                ("port", port.format(endpoint.port)),
+                ("status", "success"),
+                model[1],
+            ];
+            sink.counter(&labels, endpoint.dispatched, None);
+        }
+        let failure = [
+            (endpoint_label, ""),
+            ("namespace", ""),
+            ("port", ""),
+            ("status", "failure"),
             model[1],
         ];
-        sink.counter(&labels, endpoint.dispatched, None);
+        sink.counter(&failure, gateway.failed, None);
     }
-    let failure = [
-        ("namespace", ""),
-        ("pod_name", ""),
-        ("port", ""),
-        ("status", "failure"),
-        model[1],
-    ];
-    sink.counter(&failure, gateway.failed, None);
 
     let queue = [
         ("fairness_id", "default-flow"),
@@ -105,23 +117,34 @@ pub(crate) fn describe(sink: &mut impl Sink, gateway: &Gateway) {
         ("priority", "0"),
         model[1],
     ];
-    sink.gauge(
-        "inference_extension_flow_control_queue_size",
-        "The number of requests currently being managed by the EPP flow control layer.",
-        &queue,
-        gateway.held.len() as f64,
-    );
     let bytes: u64 = gateway
         .held
         .iter()
         .map(|request| 310 + 4 * u64::from(request.prompt))
         .sum();
-    sink.gauge(
-        "inference_extension_flow_control_queue_bytes",
-        "The size of requests currently being managed by the EPP flow control layer, in bytes.",
-        &queue,
-        bytes as f64,
-    );
+    let queues = [
+        (
+            [
+                "llm_d_epp_flow_control_queue_size",
+                "inference_extension_flow_control_queue_size",
+            ],
+            "The number of requests currently being managed by the EPP flow control layer.",
+            gateway.held.len() as f64,
+        ),
+        (
+            [
+                "llm_d_epp_flow_control_queue_bytes",
+                "inference_extension_flow_control_queue_bytes",
+            ],
+            "The size of requests currently being managed by the EPP flow control layer, in bytes.",
+            bytes as f64,
+        ),
+    ];
+    for (names, help, value) in queues {
+        for metric in names {
+            sink.gauge(metric, help, &queue, value);
+        }
+    }
     sink.family(
         "inference_extension_flow_control_request_queue_duration_seconds",
         Kind::Histogram,

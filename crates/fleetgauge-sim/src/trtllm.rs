@@ -99,6 +99,18 @@ pub(crate) fn describe(sink: &mut impl Sink, model: &str, engine: &Engine, creat
             created,
         );
     }
+    let tokens = [
+        ("trtllm_prompt_tokens", "Prompt tokens", tally.prompt_tokens),
+        (
+            "trtllm_generation_tokens",
+            "Generated tokens",
+            tally.generation_tokens,
+        ),
+    ];
+    for (name, help, count) in tokens {
+        sink.family(name, Kind::Counter, help);
+        sink.counter(&labels, count, created);
+    }
     let histograms = [
         (
             "trtllm_time_to_first_token_seconds",

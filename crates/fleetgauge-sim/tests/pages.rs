@@ -211,16 +211,25 @@ async fn every_engine_shows_the_names_that_queries_ask_for() {
     check(2, model, "trtllm_kv_cache_utilization trtllm_num_requests_waiting trtllm_num_requests_running
         trtllm_kv_cache_max_blocks trtllm_kv_cache_tokens_per_block trtllm_kv_cache_reused_blocks_total
         trtllm_kv_cache_missed_blocks_total trtllm_time_to_first_token_seconds_sum trtllm_time_per_output_token_seconds_sum
-        trtllm_e2e_request_latency_seconds_sum trtllm_request_queue_time_seconds_sum trtllm_request_success_total");
+        trtllm_e2e_request_latency_seconds_sum trtllm_request_queue_time_seconds_sum trtllm_request_success_total
+        trtllm_prompt_tokens_total trtllm_generation_tokens_total");
     check(
         3,
         "target_model_name=",
-        "inference_extension_flow_control_queue_size inference_extension_flow_control_queue_bytes",
+        "llm_d_epp_flow_control_queue_size llm_d_epp_flow_control_queue_bytes
+        inference_extension_flow_control_queue_size inference_extension_flow_control_queue_bytes",
     );
     check(
         3,
         "name=\"vllm\"",
-        "inference_pool_average_queue_size inference_pool_average_kv_cache_utilization inference_pool_ready_pods",
+        "llm_d_epp_average_queue_size llm_d_epp_average_kv_cache_utilization llm_d_epp_ready_endpoints
+        inference_pool_average_queue_size inference_pool_average_kv_cache_utilization inference_pool_ready_pods",
+    );
+    check(3, "endpoint_name=\"vllm-", "llm_d_epp_scheduler_attempts_total");
+    check(
+        3,
+        "pod_name=\"vllm-",
+        "inference_extension_scheduler_attempts_total",
     );
     for page in &pages {
         check_histograms(page);

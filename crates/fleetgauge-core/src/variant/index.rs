@@ -17,7 +17,8 @@ use super::naming::{self, Fit, Rule};
 
 /// The registered variants, and which pods are theirs.
 ///
-/// *Cost*: a look-up takes at most six hash look-ups, however many variants there are.
+/// *Cost*: a look-up takes at most six hash look-ups, however many variants there are; twelve for the name of
+/// a rank.
 #[derive(Clone, Default)]
 pub struct VariantIndex {
     variants: HashMap<VariantRef, Workload, RandomState>,
@@ -163,10 +164,18 @@ impl VariantIndex {
     /// Pods that are known to belong to a variant by more than their name are to be looked up here, first.
     pub(super) fn find(&self, pod: PodRef<'_>) -> Found<'_> {
         let namespace = pod.namespace().unwrap_or_default();
+        let found = self.find_named(namespace, pod.name());
+        // A pod of that very name comes before a rank: the name may be a pod's, whose workload ends in `-rank`.
+        let found = found.or_else(|| self.find_named(namespace, naming::pod_of_rank(pod.name())?));
+        found.unwrap_or_else(|| Found::Nothing(self.why_nothing(namespace)))
+    }
+
+    /// What fits the name as it stands.
+    fn find_named(&self, namespace: &str, pod: &str) -> Option<Found<'_>> {
         let mut found: Option<&Variants> = None;
         let mut more: Vec<VariantRef> = Vec::new();
         let mut hashed = ("", 0);
-        for fit in naming::fits(pod.name()) {
+        for fit in naming::fits(pod) {
             // Several rules may read the same name, and the rule is not part of the hash.
             if !std::ptr::eq(hashed.0, fit.name) {
                 hashed = (fit.name, self.hash(namespace, fit.name));
@@ -177,15 +186,14 @@ impl VariantIndex {
                 (Some(slot), Some(_)) => more.extend_from_slice(slot.variants.as_slice()),
             }
         }
-        match found {
-            None => Found::Nothing(self.why_nothing(namespace)),
-            Some(variants) if !more.is_empty() => {
+        Some(match found? {
+            variants if !more.is_empty() => {
                 more.extend_from_slice(variants.as_slice());
                 Found::Several(Candidates::new(more))
             }
-            Some(Variants::One(variant)) => Found::One(variant),
-            Some(Variants::Several(variants)) => Found::Several(variants.clone()),
-        }
+            Variants::One(variant) => Found::One(variant),
+            Variants::Several(variants) => Found::Several(variants.clone()),
+        })
     }
 
     fn slot(&self, hash: u64, namespace: &str, fit: Fit<'_>) -> Option<&Slot> {

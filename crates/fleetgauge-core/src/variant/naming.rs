@@ -32,6 +32,14 @@
 //!
 //! *Source*: LeaderWorkerSet, `pkg/controllers/leaderworkerset_controller.go` and `pod_controller.go`
 //! (<https://lws.sigs.k8s.io/docs/concepts/>).
+//!
+//! # Ranks: `{pod}-rank-{index}`
+//! The endpoint picker takes each port of a pod for an endpoint of its own, and names it after the pod with the
+//! index of the port, in decimal from 0. Its metrics have that name where one expects the pod's
+//! (`model_server_pod`, `endpoint_name`, `pod_name`). No controller names pods so, but a StatefulSet `llama-rank`
+//! has a pod `llama-rank-3`: what fits a name as it stands goes first.
+//!
+//! *Source*: Gateway API inference extension, `pkg/epp/datastore/datastore.go`; llm-d router, the same file.
 
 use super::name::{Workload, WorkloadKind};
 
@@ -138,6 +146,11 @@ fn ordinals(pod: &str) -> [Option<Fit<'_>>; 3] {
         fit(Rule::LeaderWorkerSet, set),
         worker_of.and_then(|(set, _)| fit(Rule::LeaderWorkerSet, set)),
     ]
+}
+
+/// The pod that `name` is a rank of, if it is the name of a rank.
+pub(super) fn pod_of_rank(name: &str) -> Option<&str> {
+    split_ordinal(name)?.0.strip_suffix("-rank")
 }
 
 /// The name before the last dash, and the ordinal behind it.
@@ -252,6 +265,27 @@ mod tests {
             "x-5678-24567",
             &[(D, "x"), (S, "x-5678"), (L, "x-5678"), (L, "x")],
         );
+    }
+
+    #[test]
+    fn ranks_by_their_suffix() {
+        for (name, expected) in [
+            ("x-rank-0", Some("x")),
+            ("x-0-rank-12", Some("x-0")),
+            ("x-rank-1-rank-2", Some("x-rank-1")),
+            ("-rank-0", Some("")),
+            ("x-rank-01", None),
+            ("x-rank-", None),
+            ("x-rank--1", None),
+            ("x-rank", None),
+            ("x-rank-0-", None),
+            ("x-Rank-0", None),
+            ("xrank-0", None),
+            ("rank-0", None),
+            ("x-rank-2147483648", None),
+        ] {
+            assert_eq!(pod_of_rank(name), expected, "{name}");
+        }
     }
 
     fn encode(digits: &str) -> String {

@@ -155,6 +155,44 @@ fn a_name_that_begins_another_does_not_take_its_pods() {
 }
 
 #[test]
+fn a_rank_belongs_to_its_pods_variant_unless_a_pod_has_that_very_name() {
+    let mapper = mapper(&[
+        ("a/d", "Deployment/llama"),
+        ("a/s", "StatefulSet/qwen"),
+        ("a/l", "LeaderWorkerSet/deepseek"),
+        ("a/twin-1", "Deployment/twin"),
+        ("a/twin-2", "Deployment/twin"),
+        // Its pods are named as the ranks of a pod `x-0` are.
+        ("a/x", "StatefulSet/x"),
+        ("a/x-rank", "StatefulSet/x-0-rank"),
+        ("b/x", "StatefulSet/x"),
+    ]);
+    check(&mapper, "llama-7d9c5b6f4-x2x9z-rank-0", "a/d");
+    check(&mapper, "a/llama-7d9c5b6f4-x2x9z-rank-12", "a/d");
+    check(&mapper, "qwen-0-rank-3", "a/s");
+    check(&mapper, "deepseek-3-7-rank-1", "a/l");
+    check(
+        &mapper,
+        "twin-7d9c5b6f4-x2x9z-rank-0",
+        "ambiguous: a/twin-1 or a/twin-2",
+    );
+    check(&mapper, "a/x-0-rank-1", "a/x-rank");
+    check(&mapper, "b/x-0-rank-1", "b/x");
+    check(&mapper, "x-0-rank-1", "a/x-rank");
+    // A rank of a pod that is named like a rank.
+    check(&mapper, "a/x-0-rank-1-rank-2", "a/x-rank");
+    check(&mapper, "a/qwen-0-rank-3-rank-1", NO_FIT);
+    check(&mapper, "llama-rank-0", NO_FIT);
+    check(&mapper, "llama-7d9c5b6f4-x2x9z-rank-00", NO_FIT);
+    check(&mapper, "-rank-0", NO_FIT);
+    check(
+        &mapper,
+        "c/qwen-0-rank-0",
+        "unmapped: no variant is registered in the pod's namespace",
+    );
+}
+
+#[test]
 fn registrations_are_refused_with_the_name_at_fault() {
     let mapper = mapper(&[("a/d", "Deployment/llama")]);
     let refused = |name: &str, namespace: &str, workload: &str| {

@@ -109,6 +109,30 @@ fn the_labels_that_name_the_pod_are_chosen() {
 }
 
 #[test]
+fn what_the_endpoint_picker_says_of_ranks_is_their_pods() {
+    let mapper = mapper(&[("a/s", "StatefulSet/qwen")]);
+    let named = |label, pod| [("namespace", "a"), ("pod", "epp-0"), (label, pod)];
+    let result = result(&[
+        (&named("model_server_pod", "qwen-0-rank-0"), 1.0),
+        (&named("endpoint_name", "qwen-0-rank-1"), 2.0),
+        (&named("pod_name", "qwen-1"), 3.0),
+        (&named("pod_name", "gemma-0-rank-1"), 4.0),
+    ]);
+    let labels = PodLabels::default().with_pod(["model_server_pod", "endpoint_name", "pod_name"]);
+    let join = mapper.join_by(&result, &labels);
+    let values = join.for_variant(&variant("a/s")).unwrap().iter().map(|v| v.value);
+    assert_eq!(values.collect::<Vec<_>>(), [1.0, 2.0, 3.0]);
+    let [unmapped] = join.unmapped() else {
+        panic!("{:?}", join.unmapped())
+    };
+    assert_eq!(
+        unmapped.pod.unwrap().to_string(),
+        "a/gemma-0-rank-1",
+        "named as the series names it"
+    );
+}
+
+#[test]
 fn a_join_of_no_data_has_no_variant() {
     let mapper = mapper(&[("a/d", "Deployment/llama")]);
     let result = result(&[]);

@@ -43,8 +43,33 @@ mod controllers {
         stateful_set_pod(name, group)
     }
 
+    pub(super) fn rank_of(pod: &str, index: i32) -> String {
+        format!("{pod}-rank-{index}")
+    }
+
     pub(super) fn worker_pod(name: &str, group: i32, worker: i32) -> String {
         stateful_set_pod(&leader_pod(name, group), worker)
+    }
+}
+
+/// The variants that a pod of this name can belong to: those that the controllers name so, or else those whose
+/// pod this is a rank of.
+fn expected(workloads: &[(VariantRef, Workload)], pod: &str) -> BTreeSet<VariantRef> {
+    let of = |pod: &str| {
+        let fits = workloads.iter().filter(|(_, workload)| can_be_of(workload, pod));
+        fits.map(|(variant, _)| variant.clone()).collect::<BTreeSet<_>>()
+    };
+    let direct = of(pod);
+    // Forwards again: each pod of which this can be a rank, written as the endpoint picker writes it.
+    let rank = pod.rsplit('-').next().and_then(|index| index.parse::<i32>().ok());
+    let ranks = pod.match_indices("-rank-").filter_map(|(at, _)| {
+        let whole = controllers::rank_of(&pod[..at], rank.filter(|rank| *rank >= 0)?);
+        (whole == pod).then(|| of(&pod[..at]))
+    });
+    if direct.is_empty() {
+        ranks.flatten().collect()
+    } else {
+        direct
     }
 }
 
@@ -108,6 +133,7 @@ fn names() -> impl Strategy<Value = String> {
         "24567",
         "bcdf",
         "7d9c5b6f4",
+        "rank",
     ]);
     let short = prop::collection::vec(part, 1..4).prop_map(|parts| parts.join("-"));
     let ends = prop::sample::select(vec!["", "-", "-7", "-bcdf", "-b-", ".c", "8"]);
@@ -177,23 +203,22 @@ proptest! {
         workloads in prop::collection::vec((any::<bool>(), workloads()), 1..8),
         whose in any::<prop::sample::Index>(),
         numbers in numbers(),
+        rank in prop_oneof![0..3, Just(24567), Just(i32::MAX)],
     ) {
         let (index, variants) = index_of(&workloads);
         let whose = whose.index(workloads.len());
         let pod = pod_of(&workloads[whose].1, numbers);
+        let rank = controllers::rank_of(&pod, rank);
         let own = &variants[whose];
-        for pod in [PodRef::new(&pod), PodRef::new(&pod).in_namespace(own.namespace())] {
-            let found = candidates(index.variant_for(pod));
-            prop_assert!(found.contains(own), "{pod}: {found:?} without {own}");
-            let expected: BTreeSet<_> = variants
-                .iter()
-                .zip(&workloads)
-                .filter(|(v, (_, workload))| {
-                    pod.namespace().is_none_or(|n| n == v.namespace()) && can_be_of(workload, pod.name())
-                })
-                .map(|(v, _)| v.clone())
-                .collect();
-            prop_assert_eq!(found, expected, "{}", pod);
+        let all: Vec<_> = variants.iter().cloned().zip(workloads.iter().map(|(_, w)| w.clone())).collect();
+        let of_namespace: Vec<_> = all.iter().filter(|(v, _)| v.namespace() == own.namespace()).cloned().collect();
+        for (namespace, workloads) in [("", &all), (own.namespace(), &of_namespace)] {
+            let found = |pod: &str| candidates(index.variant_for(PodRef::new(pod).in_namespace(namespace)));
+            prop_assert!(found(&pod).contains(own), "{pod}: {:?} without {own}", found(&pod));
+            prop_assert_eq!(found(&pod), expected(workloads, &pod), "{}", &pod);
+            let of_rank = found(&rank);
+            prop_assert!(!of_rank.is_empty(), "{rank} fits nothing");
+            prop_assert_eq!(of_rank, expected(workloads, &rank), "{}", &rank);
         }
     }
 
@@ -207,6 +232,7 @@ proptest! {
             "\\PC{50,70}",
             // Near what controllers append.
             "(-[0-2]{1,2}){1,3}",
+            "(-[0-2]{1,2}){0,2}(-rank-[0-2]{0,2}){0,3}",
             "(-[4-9b-dfé]{0,11}){0,2}-?[024-9a-dzÅ]{0,6}",
         ],
     ) {
@@ -214,13 +240,8 @@ proptest! {
         let pod = if behind_a_name { format!("{name}{text}") } else { text };
         let (index, variants) = index_of(&workloads);
         let found = candidates(index.variant_for(PodRef::new(&pod)));
-        let expected: BTreeSet<_> = variants
-            .iter()
-            .zip(&workloads)
-            .filter(|(_, (_, workload))| can_be_of(workload, &pod))
-            .map(|(v, _)| v.clone())
-            .collect();
-        prop_assert_eq!(found, expected);
+        let all: Vec<_> = variants.into_iter().zip(workloads.into_iter().map(|(_, w)| w)).collect();
+        prop_assert_eq!(found, expected(&all, &pod));
     }
 
     #[test]
@@ -262,6 +283,7 @@ proptest! {
             let name = match pod {
                 0 => String::new(),
                 1 => "stranger".to_owned(),
+                2 => controllers::rank_of(&pod_of(&workloads[whose.index(workloads.len())].1, *numbers), 1),
                 _ => pod_of(&workloads[whose.index(workloads.len())].1, *numbers),
             };
             let namespace = ["", "a", "b", "c"][usize::from(*namespace)];
