@@ -1,9 +1,14 @@
 //! How a command ends that did not succeed: what goes to stderr, and the exit status.
 
+use std::env;
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use clap::Parser as _;
+use fleetgauge_core::printable::Printable;
+
+use crate::cli::Cli;
 use crate::output;
 
 /// The command line asks for something that makes no sense, although it could be parsed.
@@ -32,6 +37,17 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     }
     output::note(&format!("error: {text}"));
     ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+}
+
+/// Prints what clap says where the command line can't be parsed, which is the help as well where that was asked for.
+pub(crate) fn not_parsed(error: &clap::Error) -> ExitCode {
+    // It quotes what was typed, which clap prints as it is: what it says of the escaped words is the same, but that.
+    let escaped = env::args_os().map(|arg| Printable(&arg.to_string_lossy()).to_string());
+    match Cli::try_parse_from(escaped) {
+        Err(error) => drop(error.print()),
+        Ok(_) => output::note(error.to_string().trim_end()),
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -250,7 +250,10 @@ async fn an_incomplete_answer_says_so_and_an_empty_one_is_not_no_data() {
     assert_eq!(some.warnings().collect::<Vec<_>>(), ["store 2 did not answer"]);
     let nothing = results["then_nothing"].as_ref().unwrap_err();
     assert_eq!(nothing.reason(), "incomplete");
-    assert!(nothing.to_string().contains("store 2 did not answer"), "{nothing}");
+    assert!(
+        nothing.to_string().contains("store 2 did not answer"),
+        "{nothing}"
+    );
     let kept = source.get("then_nothing", &none()).unwrap();
     assert_eq!(kept.result().values().next().unwrap().value, 3.0);
     assert_eq!(kept.last_error().unwrap().error.reason(), "incomplete");

@@ -2,6 +2,7 @@
 
 mod line;
 
+use fleetgauge_core::printable::Printable;
 use fleetgauge_core::sample::Number;
 
 use super::metric::Metric;
@@ -239,7 +240,7 @@ impl Layout {
                 Status::Error => Tone::Bad,
                 _ => Tone::Faint,
             };
-            line.push(cut(&printable(reason), end - self.name - GAP), tone);
+            line.push(cut(&Printable(reason).to_string(), end - self.name - GAP), tone);
             if common.is_none() {
                 self.cell(&mut line, Metric::AvgTtft, pod.cell(Metric::AvgTtft));
             }
@@ -286,7 +287,7 @@ impl Layout {
     fn note(&self, line: &mut Line, text: String, tone: Tone) {
         if !text.is_empty() {
             line.pad_to(self.age + GAP);
-            line.push(printable(&text), tone);
+            line.push(text, tone);
         }
     }
 }
@@ -363,13 +364,6 @@ fn number(metric: Metric, value: f64) -> String {
         Metric::AvgTtft if value < 1.0 => format!("{:.0} ms", 1000.0 * value),
         Metric::AvgTtft => format!("{value:.1} s"),
     }
-}
-
-/// A reason may come from a server: a terminal obeys control characters.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }
 
 #[cfg(test)]
