@@ -308,11 +308,19 @@ fn a_prometheus_ends_with_the_demo() {
 #[test]
 fn a_terminal_that_does_not_read_keeps_nothing_waiting() {
     for (args, signal, status) in [
-        (&["--pods", "3"][..], Signal::INT, INTERRUPTED),
-        (&["--pods", "3"], Signal::TERM, TERMINATED),
-        (&["--pods", "3", "--prometheus"], Signal::TERM, TERMINATED),
         (
-            &["--pods", "3000", "--serve-fleet-only"],
+            &["--pods", "50", "--interval", "200ms"][..],
+            Signal::INT,
+            INTERRUPTED,
+        ),
+        (&["--pods", "50", "--interval", "200ms"], Signal::TERM, TERMINATED),
+        (
+            &["--pods", "50", "--interval", "200ms", "--prometheus"],
+            Signal::TERM,
+            TERMINATED,
+        ),
+        (
+            &["--pods", "1000", "--serve-fleet-only"],
             Signal::INT,
             INTERRUPTED,
         ),
@@ -361,4 +369,70 @@ fn a_small_terminal_shows_values_and_a_larger_one_more() {
     read_until(&mut terminal, &mut shown, Some("running"));
     read_until(&mut terminal, &mut shown, Some("ends the demo"));
     drop(running);
+}
+
+/// What a newcomer pastes: the commands that a served fleet prints, then those of the README, of the documentation and
+/// of the help.
+#[test]
+fn the_commands_that_are_shown_answer_on_the_demo_fleet() {
+    let mut running = Running::start(demo(&["--serve-fleet-only"]).stdout(Stdio::piped()));
+    let mut lines = BufReader::new(running.0.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let table: Vec<_> = lines.by_ref().take_while(|line| line != "try:").collect();
+    let tried: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+    assert_eq!(tried.len(), 3, "{tried:?}");
+    let is_row = |line: &String| line.contains("chat") && line.contains("meta-llama/Llama-3.1-8B-Instruct");
+    assert!(table.iter().any(is_row), "{table:?}");
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let binary = Path::new(env!("CARGO_BIN_EXE_fleetgauge"));
+    let path = format!(
+        "{}:{}",
+        binary.parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let shell = |command: &str| {
+        let mut shell = Command::new("sh");
+        // The port of the documentation may be taken.
+        shell.args(["-c", &command.replace("localhost:9090", &address)]);
+        shell
+            .env_clear()
+            .env("PATH", &path)
+            .env("PROMETHEUS_BASE_URL", &address);
+        shell
+    };
+    let scraped = shell(&tried[0]).output().unwrap();
+    assert!(
+        text(&scraped.stdout).starts_with("metric "),
+        "{}",
+        text(&scraped.stderr)
+    );
+    let prometheus = format!("exec {} --web.listen-address={address}", tried[1].trim());
+    let _prometheus = Running::start(shell(&prometheus).stderr(Stdio::null()));
+
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+    let documents = [read("README.md"), read("docs/command-line.md")].concat();
+    let help = shell("fleetgauge query --help").output().unwrap();
+    let help = text(&help.stdout).replace("\\\n", "");
+    let queries: Vec<_> = documents
+        .lines()
+        .filter_map(|line| line.strip_prefix("$ "))
+        .chain(help.lines().map(str::trim))
+        .filter(|command| command.starts_with("fleetgauge query ") && !command.contains("OPTIONS"))
+        .chain([&*tried[2]])
+        .collect();
+    assert_eq!(queries.len(), 7, "{queries:#?}");
+    for query in queries {
+        // Prometheus gets to know its targets after five seconds, and two scrapes make a rate.
+        until(query, || {
+            let output = shell(query).output().unwrap();
+            let answer = text(&output.stdout);
+            let has_values = answer.contains("\"status\":\"value\"") || answer.lines().count() > 1;
+            output.status.success() && has_values
+        });
+    }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::future::Future;
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -281,30 +282,37 @@ impl<'a> Stage<'a> {
 
     /// What to try next, with the ports of this very fleet.
     fn hints(&self) -> Vec<String> {
-        let binary = binary();
         let pods = self.fleet.pods();
-        let mut hints = Vec::new();
-        if let Some(SimPod { url, .. }) = pods.first() {
-            hints.push(format!(
-                "{binary} scrape {url} --metric vllm:num_requests_waiting"
-            ));
-        }
-        if let (Collector::Prometheus(prometheus), Some(pod)) =
-            (&self.collector, pods.iter().find(|pod| !pod.model.is_empty()))
-        {
-            hints.push(format!(
-                "{binary} query inference/queue_length --prometheus {} -p namespace={} -p modelID={}",
-                prometheus.url(),
-                pod.namespace,
-                pod.model
-            ));
-        }
+        let query = match &self.collector {
+            Collector::Pods => None,
+            Collector::Prometheus(prometheus) => query_command(&pods, &prometheus.url()),
+        };
         let lead = |index| if index == 0 { "try: " } else { "     " };
-        let hints = hints.into_iter().enumerate();
+        let hints = scrape_command(&pods).into_iter().chain(query).enumerate();
         hints
             .map(|(index, hint)| format!("{}{hint}", lead(index)))
             .collect()
     }
+}
+
+/// What reads a pod of the fleet.
+fn scrape_command(pods: &[SimPod]) -> Option<String> {
+    let url = &pods.first()?.url;
+    Some(format!(
+        "{} scrape {url} --metric vllm:num_requests_waiting",
+        binary()
+    ))
+}
+
+/// What asks a Prometheus that scrapes the fleet.
+fn query_command(pods: &[SimPod], prometheus: &str) -> Option<String> {
+    let pod = pods.iter().find(|pod| !pod.model.is_empty())?;
+    Some(format!(
+        "{} query inference/queue_length --prometheus {prometheus} -p namespace={} -p modelID={}",
+        binary(),
+        pod.namespace,
+        pod.model
+    ))
 }
 
 // === the fleet alone ===
@@ -312,6 +320,11 @@ impl<'a> Stage<'a> {
 async fn serve(args: &Demo, fleet: &Fleet) -> anyhow::Result<()> {
     let directory = tempfile::Builder::new().prefix("fleetgauge-fleet-").tempdir()?;
     let file = directory.path().join("targets.json");
+    let config = directory.path().join("prometheus.yml");
+    // Found from the configuration's own directory.
+    let text = "scrape_configs:\n  - job_name: fleet\n    scrape_interval: 1s\n    \
+                file_sd_configs: [{files: [targets.json]}]\n";
+    std::fs::write(&config, text)?;
     let mut written = String::new();
     let mut printed = false;
     let mut ticks = tokio::time::interval(Duration::from_millis(500));
@@ -326,14 +339,14 @@ async fn serve(args: &Demo, fleet: &Fleet) -> anyhow::Result<()> {
         }
         if !printed {
             printed = true;
-            let path = file.to_string_lossy();
+            let (file, config) = (file.to_string_lossy(), config.to_string_lossy());
             match args.output {
                 DemoFormat::Table => {
-                    let text = served(&fleet.pods(), &path);
+                    let text = served(&fleet.pods(), &file, directory.path());
                     aside(move || output::print_line(&text)).await?;
                 }
                 DemoFormat::Json => {
-                    let line = json::to_line(&json::demo::Served::new(&fleet.pods(), &path))?;
+                    let line = json::to_line(&json::demo::Served::new(&fleet.pods(), &file, &config))?;
                     aside(move || output::print(&line)).await?;
                 }
             }
@@ -341,19 +354,26 @@ async fn serve(args: &Demo, fleet: &Fleet) -> anyhow::Result<()> {
     }
 }
 
-fn served(pods: &[SimPod], file: &str) -> String {
-    let mut table = output::table::new(&["namespace", "variant", "pod", "url"]);
+fn served(pods: &[SimPod], file: &str, directory: &Path) -> String {
+    let mut table = output::table::new(&["namespace", "variant", "model", "pod", "url"]);
     table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
     for pod in pods {
-        table.add_row([&pod.namespace, &pod.variant, &pod.name, &pod.url]);
+        let model = if pod.model.is_empty() { "-" } else { &pod.model };
+        table.add_row([&*pod.namespace, &pod.variant, model, &pod.name, &pod.url]);
     }
     let mut text = output::table::render(&mut table);
     let _ = write!(
         text,
-        "\nfor Prometheus, kept up to date when a pod gets another name:\n\n\
-         scrape_configs:\n  - job_name: fleet\n    scrape_interval: 1s\n    \
-         file_sd_configs: [{{files: [{file}]}}]\n\nCtrl-C ends the fleet"
+        "\nfor Prometheus's file_sd_configs, kept up to date when a pod gets another name: {file}\n\ntry:\n"
     );
+    let directory = directory.display();
+    let prometheus =
+        format!("prometheus --config.file={directory}/prometheus.yml --storage.tsdb.path={directory}/data");
+    let query = query_command(pods, "http://localhost:9090");
+    for command in scrape_command(pods).into_iter().chain([prometheus]).chain(query) {
+        let _ = writeln!(text, "  {command}");
+    }
+    text.push_str("\nCtrl-C ends the fleet");
     text
 }
 

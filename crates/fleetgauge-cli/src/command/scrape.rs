@@ -180,8 +180,13 @@ impl Scraped {
             self.warnings
                 .push(format!("{undescribed} more lines can't be read"));
         }
-        self.error = report.cut.map(|cut| cut.to_string());
-        if self.error.is_none() && report.samples == 0 && report.errors == 0 {
+        let lines = match report.errors {
+            0 => None,
+            1 => Some("not all of it: 1 line can't be read".to_owned()),
+            errors => Some(format!("not all of it: {errors} lines can't be read")),
+        };
+        self.error = report.cut.map(|cut| cut.to_string()).or(lines);
+        if self.error.is_none() && report.samples == 0 {
             self.warnings.push("exposes no samples".to_owned());
         }
     }
