@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use fleetgauge_core::params::ParamKind;
-use fleetgauge_core::time::{Timestamp, parse_duration};
+use fleetgauge_core::time::{Timestamp, parse_seconds};
 
 /// The metrics layer under autoscalers of LLM inference.
 #[derive(Debug, Parser)]
@@ -49,7 +49,7 @@ Examples:
   fleetgauge demo --pods 40
   fleetgauge demo --prometheus           a real Prometheus scrapes the pods and answers
   fleetgauge demo -o json | jq '.pods[] | select(.reason)'
-  fleetgauge demo --serve-fleet-only     the pods alone, to point one's own collector at")]
+  fleetgauge demo --serve-fleet-only     the pods alone, and what to type to collect and ask them")]
 pub(crate) struct Demo {
     /// How many pods, from 1 to 3000
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = pods)]
@@ -81,9 +81,9 @@ A URL without a scheme is http, and one without a path is /metrics: 10.0.0.7:800
 http://10.0.0.7:8000/metrics, :8000 the same on this machine, and http://pod:8000/stats is taken as it \
 is. An IPv6 address stands in brackets, [::1]:8000. A token goes to all URLs that are given.
 
-The targets are asked at once. A line that can't be read costs that line alone, and is told on stderr \
-with its number and column; a target that can't be read costs the exit status 1, and the others are \
-printed.
+The targets are asked at once. What can be read is printed. A line that can't be read, such as one that \
+the page was cut off in, is told on stderr with its number and column; it costs the exit status 1, as a \
+target does that can't be read.
 
 Examples:
   fleetgauge scrape http://127.0.0.1:8000/metrics
@@ -111,7 +111,7 @@ pub(crate) struct Scrape {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  fleetgauge render --template 'up{namespace=\"{{.namespace}}\"}' -p namespace=llm
+  fleetgauge render --template 'up{namespace=\"{{.namespace}}\"}' -p namespace=chat
   fleetgauge render --template 'up{pod=~\"{{.podFilter}}\"}' --regex podFilter='llama-.*'
   fleetgauge render --template 'rate(x[{{.window}}])' -p window=5m --param-kind window=duration")]
 pub(crate) struct Render {
@@ -138,9 +138,10 @@ PROMETHEUS_SERVER_NAME stand for the flags. COLLECTOR_V2=false switches collecti
 
 Examples:
   fleetgauge query inference/queue_length --prometheus http://localhost:9090 \\
-      -p namespace=llm -p modelID=llama-8b
-  fleetgauge query vllm/ttft_quantile -p q=0.99 -p namespace=llm -p modelID=llama-8b -o json
-  fleetgauge query --promql 'sum by (pod) (rate(requests_total[1m]))' -o csv
+      -p namespace=chat -p modelID=meta-llama/Llama-3.1-8B-Instruct
+  fleetgauge query vllm/ttft_quantile -p q=0.99 -p namespace=chat \\
+      -p modelID=meta-llama/Llama-3.1-8B-Instruct -o json
+  fleetgauge query --promql 'sum by (pod) (rate(vllm:request_success_total[1m]))' -o csv
   fleetgauge packs inference                            the queries there are")]
 pub(crate) struct Query {
     /// A query of a pack, as inference/queue_length, or of the configuration file
@@ -199,6 +200,11 @@ pub(crate) struct Packs {
 /// Evaluate PromQL without a server
 #[derive(Debug, Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  fleetgauge promql eval --file metrics.txt 'sum by (pod) (vllm:num_requests_waiting)'
+  fleetgauge promql test rules/*.test
+  fleetgauge help promql eval                           all about one of them")]
 pub(crate) struct Promql {
     #[command(subcommand)]
     pub(crate) command: PromqlCommand,
@@ -300,11 +306,12 @@ pub(crate) struct Completions {
 #[command(after_help = "\
 Examples:
   fleetgauge man | man -l -
-  fleetgauge man query | man -l -")]
+  fleetgauge man query | man -l -
+  fleetgauge man promql eval | man -l -")]
 pub(crate) struct Man {
-    /// The subcommand whose page is wanted; the program's own if absent
+    /// The subcommand whose page is wanted, as query or promql eval; the program's own if absent
     #[arg(value_name = "SUBCOMMAND")]
-    pub(crate) subcommand: Option<String>,
+    pub(crate) subcommand: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -321,7 +328,7 @@ pub(crate) struct ParamArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct SourceArgs {
-    /// Base URL of the Prometheus (or Thanos, Mimir, VictoriaMetrics), with its path prefix
+    /// Base URL of the Prometheus (or Thanos, Mimir, VictoriaMetrics), with its path prefix; http where it says no scheme
     #[arg(long, value_name = "URL")]
     pub(crate) prometheus: Option<String>,
     /// Configuration file; environment and flags go before what it says
@@ -438,30 +445,27 @@ fn param_kind(text: &str) -> Result<(String, ParamKind), String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let duration = parse_duration(text).ok().filter(|duration| !duration.is_zero());
-    duration.ok_or_else(|| "expected a duration such as 30s or 1m30s, more than zero".to_owned())
+    let duration = parse_seconds(text).ok().filter(|duration| !duration.is_zero());
+    duration.ok_or_else(|| EXPECTED_DURATION.to_owned())
 }
 
 fn scrape_interval(text: &str) -> Result<Duration, String> {
     let bounds = Duration::from_millis(100)..=Duration::from_secs(60);
-    let interval = parse_duration(text)
+    let interval = parse_seconds(text)
         .ok()
         .filter(|interval| bounds.contains(interval));
-    interval.ok_or_else(|| "expected a duration from 100ms to 1m, such as 1s".to_owned())
+    interval.ok_or_else(|| "expected a duration from 100ms to 1m, such as 1s or 0.5".to_owned())
 }
 
 fn step(text: &str) -> Result<Duration, String> {
-    // As the HTTP API of Prometheus takes it.
-    let seconds = text.parse().ok();
-    let step = seconds.map_or_else(
-        || parse_duration(text).ok(),
-        |seconds| Duration::try_from_secs_f64(seconds).ok(),
-    );
-    let step = step.filter(|step| *step >= Duration::from_millis(1));
-    step.ok_or_else(|| {
-        "expected a duration such as 30s or 1m30s, or a number of seconds, more than zero".to_owned()
-    })
+    let step = parse_seconds(text)
+        .ok()
+        .filter(|step| *step >= Duration::from_millis(1));
+    step.ok_or_else(|| EXPECTED_DURATION.to_owned())
 }
+
+const EXPECTED_DURATION: &str =
+    "expected a duration such as 30s or 1m30s, or a number of seconds, more than zero";
 
 fn tolerance(text: &str) -> Result<f64, String> {
     let tolerance = text.parse().ok().filter(|ratio| (0.0..1.0).contains(ratio));

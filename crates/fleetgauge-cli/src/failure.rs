@@ -1,9 +1,14 @@
 //! How a command ends that did not succeed: what goes to stderr, and the exit status.
 
+use std::env;
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use clap::Parser as _;
+use fleetgauge_core::printable::Printable;
+
+use crate::cli::Cli;
 use crate::output;
 
 /// The command line asks for something that makes no sense, although it could be parsed.
@@ -14,7 +19,15 @@ pub(crate) struct Usage(pub(crate) String);
 #[derive(Debug)]
 pub(crate) struct Reported;
 
-/// Prints `error: …` and gives the exit status: 1 where an answer could not be had, 2 for wrong usage.
+/// A signal ended the command. It has told what there was to tell.
+#[derive(Debug)]
+pub(crate) struct Interrupted {
+    /// Its number.
+    pub(crate) signal: u8,
+}
+
+/// Prints `error: …` and gives the exit status: 1 where an answer could not be had, 2 for wrong usage, and what
+/// shells give for a signal.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
         // Whoever read our output has seen enough, as `head` does.
@@ -22,6 +35,9 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     }
     if error.is::<Reported>() {
         return ExitCode::from(1);
+    }
+    if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
+        return ExitCode::from(interrupted.exit_status());
     }
     // A cause's text is often part of the text of what it caused.
     let mut text = error.to_string();
@@ -34,12 +50,40 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
 }
 
+/// Prints what clap says where the command line can't be parsed, which is the help as well where that was asked for.
+pub(crate) fn not_parsed(error: &clap::Error) -> ExitCode {
+    // It quotes what was typed, which clap prints as it is: what it says of the escaped words is the same, but that.
+    let escaped = env::args_os().map(|arg| Printable(&arg.to_string_lossy()).to_string());
+    match Cli::try_parse_from(escaped) {
+        Err(error) => drop(error.print()),
+        Ok(_) => output::note(error.to_string().trim_end()),
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let broken = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
     error
         .chain()
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(broken))
 }
+
+// === impl Interrupted ===
+
+impl Interrupted {
+    /// As shells have it: 130 for Ctrl-C, 143 for a process that was asked to end.
+    pub(crate) fn exit_status(&self) -> u8 {
+        self.signal.saturating_add(128)
+    }
+}
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ended by signal {}", self.signal)
+    }
+}
+
+impl std::error::Error for Interrupted {}
 
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

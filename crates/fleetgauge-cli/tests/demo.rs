@@ -2,19 +2,26 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::fs::{File, OpenOptions};
+#[path = "support/terminal.rs"]
+mod terminal;
+
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
+use terminal::Terminal;
 
 /// How long a loaded machine may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What shells give for SIGINT, and for SIGTERM.
+const INTERRUPTED: i32 = 130;
+const TERMINATED: i32 = 143;
 const LEAVE_ALTERNATE_SCREEN: &str = "\u{1b}[?1049l";
 
 fn demo(args: &[&str]) -> Command {
@@ -52,8 +59,30 @@ impl Drop for Running {
 }
 
 fn interrupt(running: &Running) {
-    let pid = Pid::from_raw(i32::try_from(running.0.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::INT).unwrap();
+    send(running.0.id(), Signal::INT);
+}
+
+fn send(process: u32, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(process).unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+/// The processes that a process has started.
+fn children(process: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap();
+    children
+        .split_whitespace()
+        .map(|id| id.parse().unwrap())
+        .collect()
+}
+
+/// Asks until it holds.
+fn until(event: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{event} did not come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn is_open(address: &SocketAddr) -> bool {
@@ -181,7 +210,7 @@ fn a_served_fleet_ends_with_its_ports_and_files() {
     assert_eq!(targets.as_array().unwrap().len(), 10);
 
     interrupt(&running);
-    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    assert_eq!(running.0.wait().unwrap().code(), Some(INTERRUPTED));
     assert!(!ports.iter().any(is_open));
     assert!(!Path::new(file).exists());
 }
@@ -194,13 +223,8 @@ fn interrupted_before_its_answer_it_says_so() {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped()),
     );
-    let children = format!("/proc/{0}/task/{0}/children", running.0.id());
-    let deadline = Instant::now() + PATIENCE;
     // Its handlers stand before it has children.
-    while std::fs::read_to_string(&children).unwrap().is_empty() {
-        assert!(Instant::now() < deadline);
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("a child", || !children(running.0.id()).is_empty());
     interrupt(&running);
     let mut error = String::new();
     running
@@ -210,7 +234,7 @@ fn interrupted_before_its_answer_it_says_so() {
         .unwrap()
         .read_to_string(&mut error)
         .unwrap();
-    assert_eq!(running.0.wait().unwrap().code(), Some(1));
+    assert_eq!(running.0.wait().unwrap().code(), Some(INTERRUPTED));
     assert_eq!(error, "error: interrupted before there was an answer\n");
 }
 
@@ -228,27 +252,28 @@ fn read_until(terminal: &mut File, shown: &mut String, wanted: Option<&str>) {
     }
 }
 
-fn check_terminal(args: &[&str], wanted: &str, ports: usize) {
-    // Closed in the child, which would otherwise keep its own terminal from hanging up.
-    let leader = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-    grantpt(&leader).unwrap();
-    unlockpt(&leader).unwrap();
-    let name = ptsname(&leader, Vec::new()).unwrap();
-    let follower = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(name.to_str().unwrap())
-        .unwrap();
+/// The demo on a terminal of this size.
+fn on_terminal(args: &[&str], size: (u16, u16)) -> (Running, Terminal) {
+    let terminal = Terminal::open();
+    terminal.resize(size.0, size.1);
     let mut command = demo(args);
     command
         .env("TERM", "xterm")
         .stdin(Stdio::null())
-        .stdout(follower.try_clone().unwrap())
-        .stderr(follower);
-    let mut running = Running::start(&mut command);
-    // The command holds the other side as well.
-    drop(command);
-    let mut terminal = File::from(leader);
+        .stdout(terminal.follower.try_clone().unwrap())
+        .stderr(terminal.follower.try_clone().unwrap());
+    (Running::start(&mut command), terminal)
+}
+
+fn check_terminal(args: &[&str], wanted: &str, ports: usize) {
+    let (
+        mut running,
+        Terminal {
+            leader: mut terminal,
+            follower,
+        },
+    ) = on_terminal(args, (0, 0));
+    drop(follower);
     // Its size is 0, so it is taken for one of 80 columns.
     let mut shown = String::new();
     read_until(&mut terminal, &mut shown, Some("no data yet"));
@@ -263,7 +288,7 @@ fn check_terminal(args: &[&str], wanted: &str, ports: usize) {
 
     interrupt(&running);
     read_until(&mut terminal, &mut shown, None);
-    assert_eq!(running.0.wait().unwrap().code(), Some(0), "{shown}");
+    assert_eq!(running.0.wait().unwrap().code(), Some(INTERRUPTED), "{shown}");
     assert!(shown.ends_with(LEAVE_ALTERNATE_SCREEN), "{shown}");
     assert!(!open.iter().any(is_open), "{open:?}");
 }
@@ -277,4 +302,137 @@ fn on_a_terminal_it_is_live_until_it_is_interrupted() {
 #[test]
 fn a_prometheus_ends_with_the_demo() {
     check_terminal(&["--pods", "3", "--prometheus"], "no data yet", 2);
+}
+
+/// A terminal that is not read takes what fits into its buffer, and then nothing.
+#[test]
+fn a_terminal_that_does_not_read_keeps_nothing_waiting() {
+    for (args, signal, status) in [
+        (
+            &["--pods", "50", "--interval", "200ms"][..],
+            Signal::INT,
+            INTERRUPTED,
+        ),
+        (&["--pods", "50", "--interval", "200ms"], Signal::TERM, TERMINATED),
+        (
+            &["--pods", "50", "--interval", "200ms", "--prometheus"],
+            Signal::TERM,
+            TERMINATED,
+        ),
+        (
+            &["--pods", "1000", "--serve-fleet-only"],
+            Signal::INT,
+            INTERRUPTED,
+        ),
+    ] {
+        let (mut running, Terminal { leader, follower }) = on_terminal(args, (200, 60));
+        until("a full terminal", || is_full(&follower));
+        let children = children(running.0.id());
+        send(running.0.id(), signal);
+        let ended = Instant::now();
+        assert_eq!(running.0.wait().unwrap().code(), Some(status), "{args:?}");
+        assert!(
+            ended.elapsed() < Duration::from_secs(10),
+            "{args:?}: {:?}",
+            ended.elapsed()
+        );
+        let is_gone = |id: &u32| !Path::new(&format!("/proc/{id}")).exists();
+        until("the end of the children", || children.iter().all(is_gone));
+        drop(leader);
+    }
+}
+
+/// Whether a terminal takes nothing more: its buffer is full, or whoever writes to it waits.
+fn is_full(follower: &File) -> bool {
+    // A write that is just under way looks the same.
+    (0..20).all(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        let mut asked = [PollFd::new(follower, PollFlags::OUT)];
+        poll(&mut asked, Some(&Timespec::default())).unwrap() == 0
+    })
+}
+
+#[test]
+fn a_small_terminal_shows_values_and_a_larger_one_more() {
+    let (
+        running,
+        Terminal {
+            leader: mut terminal,
+            follower: _follower,
+        },
+    ) = on_terminal(&["--pods", "10"], (20, 5));
+    let mut shown = String::new();
+    read_until(&mut terminal, &mut shown, Some(" %"));
+    assert!(shown.contains("KV cache") && shown.contains('…'), "{shown}");
+    assert!(!shown.contains("running"), "{shown}");
+    terminal::resize(&terminal, 120, 40);
+    read_until(&mut terminal, &mut shown, Some("running"));
+    read_until(&mut terminal, &mut shown, Some("ends the demo"));
+    drop(running);
+}
+
+/// What a newcomer pastes: the commands that a served fleet prints, then those of the README, of the documentation and
+/// of the help.
+#[test]
+fn the_commands_that_are_shown_answer_on_the_demo_fleet() {
+    let mut running = Running::start(demo(&["--serve-fleet-only"]).stdout(Stdio::piped()));
+    let mut lines = BufReader::new(running.0.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let table: Vec<_> = lines.by_ref().take_while(|line| line != "try:").collect();
+    let tried: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+    assert_eq!(tried.len(), 3, "{tried:?}");
+    let is_row = |line: &String| line.contains("chat") && line.contains("meta-llama/Llama-3.1-8B-Instruct");
+    assert!(table.iter().any(is_row), "{table:?}");
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let binary = Path::new(env!("CARGO_BIN_EXE_fleetgauge"));
+    let path = format!(
+        "{}:{}",
+        binary.parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let shell = |command: &str| {
+        let mut shell = Command::new("sh");
+        // The port of the documentation may be taken.
+        shell.args(["-c", &command.replace("localhost:9090", &address)]);
+        shell
+            .env_clear()
+            .env("PATH", &path)
+            .env("PROMETHEUS_BASE_URL", &address);
+        shell
+    };
+    let scraped = shell(&tried[0]).output().unwrap();
+    assert!(
+        text(&scraped.stdout).starts_with("metric "),
+        "{}",
+        text(&scraped.stderr)
+    );
+    let prometheus = format!("exec {} --web.listen-address={address}", tried[1].trim());
+    let _prometheus = Running::start(shell(&prometheus).stderr(Stdio::null()));
+
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+    let documents = [read("README.md"), read("docs/command-line.md")].concat();
+    let help = shell("fleetgauge query --help").output().unwrap();
+    let help = text(&help.stdout).replace("\\\n", "");
+    let queries: Vec<_> = documents
+        .lines()
+        .filter_map(|line| line.strip_prefix("$ "))
+        .chain(help.lines().map(str::trim))
+        .filter(|command| command.starts_with("fleetgauge query ") && !command.contains("OPTIONS"))
+        .chain([&*tried[2]])
+        .collect();
+    assert_eq!(queries.len(), 7, "{queries:#?}");
+    for query in queries {
+        // Prometheus gets to know its targets after five seconds, and two scrapes make a rate.
+        until(query, || {
+            let output = shell(query).output().unwrap();
+            let answer = text(&output.stdout);
+            let has_values = answer.contains("\"status\":\"value\"") || answer.lines().count() > 1;
+            output.status.success() && has_values
+        });
+    }
 }

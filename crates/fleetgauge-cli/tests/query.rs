@@ -40,6 +40,7 @@ fn the_json_is_what_the_contract_says() {
         "query": "up",
         "status": "value",
         "error": null,
+        "complete": true,
         "warnings": ["store \"b\" did not answer"],
         "values": [{"labels": {"pod": "a"}, "value": 3, "timestamp": 1763930000.5}],
         "infos": ["metric might not be a counter"],
@@ -187,6 +188,7 @@ fn what_goes_wrong_is_an_error_and_never_an_answer() {
         );
         let json: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!((&json["status"], &json["values"]), (&json!("error"), &json!([])));
+        assert_eq!(json["complete"], json!(false));
         assert!(json["error"].as_str().unwrap().contains(expected), "{json}");
     };
     check(Answer::hang(), "no answer within");
@@ -198,6 +200,45 @@ fn what_goes_wrong_is_an_error_and_never_an_answer() {
     check(Answer::error_in_200(), "rejected");
     check(Answer::html_page(), "malformed");
     check(Answer::truncated(ONE), "");
+}
+
+#[test]
+fn durations_and_urls_are_taken_alike_everywhere() {
+    let server = FaultyServer::start([Answer::json(ONE)]).unwrap();
+    let address = server.addr().to_string();
+    let port = format!(":{}", server.addr().port());
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("fleetgauge.yaml");
+    let check = |url: &str, timeout: &str| {
+        let yaml = format!("prometheus: {{url: '{url}', timeout: {timeout}, ttl: {timeout}}}");
+        fs::write(&config, yaml).unwrap();
+        let config = config.to_str().unwrap();
+        for (args, vars) in [
+            (&["--prometheus", url, "--timeout", timeout][..], &[][..]),
+            (&["--timeout", timeout], &[("PROMETHEUS_BASE_URL", url)]),
+            (&["--config", config], &[]),
+        ] {
+            let output = query(&[&["--promql", "up"], args].concat(), vars);
+            assert_eq!(
+                text(&output.stderr).lines().next(),
+                Some("warning: store \"b\" did not answer"),
+                "{args:?}"
+            );
+            assert_eq!(output.status.code(), Some(0), "{args:?}");
+            let request = server.requests().pop().unwrap();
+            assert!(
+                request.body_text().contains("timeout=5s") || request.body_text().contains("timeout=5"),
+                "{}",
+                request.body_text()
+            );
+        }
+    };
+    let url = server.url();
+    for url in [&*url, &*address, &*port] {
+        for timeout in ["5", "5.0", "5s", "5000ms"] {
+            check(url, timeout);
+        }
+    }
 }
 
 #[test]

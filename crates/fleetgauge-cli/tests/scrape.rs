@@ -74,6 +74,31 @@ fn a_target_that_is_not_there_does_not_cost_the_others() {
 }
 
 #[test]
+fn a_page_that_is_not_read_whole_says_so() {
+    let check = |page: &str, samples: usize, error: &str| {
+        let server = FaultyServer::start([Answer::text(page)]).unwrap();
+        let output = scrape(&[&server.url(), "--timeout", "5", "-o", "json"]);
+        assert_eq!(output.status.code(), Some(i32::from(!error.is_empty())), "{page}");
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let target = &json["targets"][0];
+        assert_eq!(target["samples"].as_array().unwrap().len(), samples, "{json}");
+        assert_eq!(target["error"].as_str().unwrap_or_default(), error, "{json}");
+        let stderr = text(&output.stderr);
+        assert!(
+            stderr.contains(error) && stderr.contains("line 2") != error.is_empty(),
+            "{stderr}"
+        );
+    };
+    check("a 1\nb 2\n", 2, "");
+    check("a 1\nb two\nc 3\n", 2, "not all of it: 1 line can't be read");
+    check(
+        "a 1\nb two\nc {\nd 3\n",
+        2,
+        "not all of it: 2 lines can't be read",
+    );
+}
+
+#[test]
 fn credentials_are_sent_and_not_shown() {
     let directory = tempfile::tempdir().unwrap();
     let token = directory.path().join("token");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::params::Params;
+use crate::printable::Printable;
 use crate::query::{QueryName, QueryType};
 use crate::result::Answer;
 
@@ -49,7 +50,7 @@ pub struct RenderedQuery {
 #[non_exhaustive]
 pub enum FetchError {
     /// No connection, or it broke.
-    #[error("unreachable: {detail}")]
+    #[error("unreachable: {}", Printable(.detail))]
     Unreachable {
         /// What was tried, and where.
         detail: String,
@@ -59,7 +60,7 @@ pub enum FetchError {
     },
     /// The backend, or its proof of who it is, or ours, was not accepted while encryption was set up. Asking
     /// again does not help: a certificate is to be changed.
-    #[error("no trusted connection: {detail}")]
+    #[error("no trusted connection: {}", Printable(.detail))]
     Tls {
         /// Where, and what is wrong with which certificate.
         detail: String,
@@ -74,7 +75,7 @@ pub enum FetchError {
         after: Duration,
     },
     /// The backend understood and refused: the query is wrong, or asks for too much.
-    #[error("rejected by the backend: {message}")]
+    #[error("rejected by the backend: {}", Printable(.message))]
     Rejected {
         /// The backend's classification, such as Prometheus's `bad_data` or `execution`.
         kind: String,
@@ -82,7 +83,7 @@ pub enum FetchError {
         message: String,
     },
     /// The backend does not accept who asks.
-    #[error("not authorised ({status}): {message}")]
+    #[error("not authorised ({status}): {}", Printable(.message))]
     Unauthorized {
         /// The HTTP status, 401 or 403.
         status: u16,
@@ -96,7 +97,7 @@ pub enum FetchError {
         retry_after: Option<Duration>,
     },
     /// The backend, or a proxy before it, cannot answer now.
-    #[error("backend unavailable ({status}): {message}")]
+    #[error("backend unavailable ({status}): {}", Printable(.message))]
     Unavailable {
         /// The HTTP status, such as 503.
         status: u16,
@@ -106,7 +107,7 @@ pub enum FetchError {
         retry_after: Option<Duration>,
     },
     /// Something answered, but not in the backend's language.
-    #[error("malformed answer: {detail}")]
+    #[error("malformed answer: {}", Printable(.detail))]
     Malformed {
         /// What was found instead, and where.
         detail: String,
@@ -115,14 +116,14 @@ pub enum FetchError {
         source: Option<SharedError>,
     },
     /// What there is to ask is not known: discovery has failed, or has not answered yet.
-    #[error("targets not known: {detail}")]
+    #[error("targets not known: {}", Printable(.detail))]
     Discovery {
         /// Which discovery, and why.
         detail: String,
     },
     /// There are no values, and something is missing that could have had some: whether there is data is not
     /// known, so this is not "no data".
-    #[error("no values, and not everything was asked: {detail}")]
+    #[error("no values, and not everything was asked: {}", Printable(.detail))]
     Incomplete {
         /// What is missing.
         detail: String,
@@ -136,7 +137,7 @@ pub enum FetchError {
         unit: &'static str,
     },
     /// The backend cannot answer this kind of query.
-    #[error("not supported by this source: {what}")]
+    #[error("not supported by this source: {}", Printable(.what))]
     Unsupported {
         /// The kind.
         what: String,

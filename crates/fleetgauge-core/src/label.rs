@@ -15,6 +15,8 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+use crate::printable::Quoted;
+
 /// The label that holds a series' metric name, `__name__`.
 ///
 /// Source: <https://prometheus.io/docs/concepts/data_model/>.
@@ -234,28 +236,33 @@ impl PartialEq for Labels<'_> {
 
 impl Eq for Labels<'_> {}
 
-/// As Prometheus prints a series: `name{a="b", c="d"}`.
+/// As Prometheus prints a series: `name{a="b", c="d"}`. Names that PromQL reads in quotes alone stand in quotes,
+/// `{"a.b", "c d"="e"}`, and what a terminal would obey is escaped.
 impl fmt::Display for Labels<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.metric_name();
-        f.write_str(name.unwrap_or_default())?;
-        let rest = self.iter().filter(|&(n, _)| n != METRIC_NAME);
-        if name.is_some() && self.len() == 1 {
+        let (before, quoted) = match name {
+            Some(name) if !is_plain(name, true) => ("", Some(name)),
+            name => (name.unwrap_or_default(), None),
+        };
+        f.write_str(before)?;
+        if !before.is_empty() && self.len() == 1 {
             return Ok(());
         }
         f.write_str("{")?;
-        for (i, (n, v)) in rest.enumerate() {
-            let separator = if i == 0 { "" } else { ", " };
-            write!(f, "{separator}{n}=\"")?;
-            for c in v.chars() {
-                match c {
-                    '\\' => f.write_str("\\\\")?,
-                    '"' => f.write_str("\\\"")?,
-                    '\n' => f.write_str("\\n")?,
-                    c => write!(f, "{c}")?,
-                }
+        let mut separator = "";
+        if let Some(name) = quoted {
+            write!(f, "{}", Quoted(name))?;
+            separator = ", ";
+        }
+        for (name, value) in self.iter().filter(|&(n, _)| n != METRIC_NAME) {
+            f.write_str(separator)?;
+            separator = ", ";
+            match is_plain(name, false) {
+                true => f.write_str(name)?,
+                false => write!(f, "{}", Quoted(name))?,
             }
-            f.write_str("\"")?;
+            write!(f, "={}", Quoted(value))?;
         }
         f.write_str("}")
     }
@@ -435,6 +442,14 @@ fn range_of(ends: &[u32], reference: u32) -> Range<usize> {
     start as usize..ends[at] as usize
 }
 
+/// Whether PromQL reads the name of a metric or of a label without quotes.
+///
+/// *Source*: <https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels>.
+pub fn is_plain(name: &str, is_metric: bool) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || is_metric && c == ':';
+    name.chars().all(fits) && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -509,6 +524,16 @@ mod tests {
             r#"up{a="b", c="d"}"#,
         );
         check(&[("a", "q\"b\\s\nn")], r#"{a="q\"b\\s\nn"}"#);
+        check(
+            &[("__name__", "a.b"), ("c-d", "e"), ("f", "g")],
+            r#"{"a.b", "c-d"="e", f="g"}"#,
+        );
+        // What a terminal would obey.
+        check(
+            &[("__name__", "x\u{9b}m"), ("q\u{1b}[31m", "\u{202e}\u{7}")],
+            r#"{"x\u009bm", "q\x1b[31m"="\u202e\x07"}"#,
+        );
+        check(&[("a\u{200b}", "b")], r#"{"a\u200b"="b"}"#);
     }
 
     proptest! {

@@ -7,12 +7,14 @@
 //! - how it is had and kept: [`backend`], [`cache`], [`source`], [`registry`]
 //! - where it is scraped: [`target`]
 //! - whose it is: [`variant`]
+//! - how text from elsewhere is printed: [`printable`]
 
 pub mod backend;
 pub mod cache;
 mod counter;
 pub mod label;
 pub mod params;
+pub mod printable;
 pub mod query;
 pub mod query_list;
 pub mod registry;

@@ -63,6 +63,8 @@ pub struct QueryTemplate {
     pub ttl: Option<Duration>,
     /// How long one refresh of the query may take; the source's default where `None`.
     pub timeout: Option<Duration>,
+    /// Whether a refresh of all queries leaves it out: it is run by its name alone.
+    pub only_by_name: bool,
 }
 
 // === impl QueryName ===
@@ -161,6 +163,12 @@ impl QueryTemplate {
     /// Says what the query tells.
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = description.into();
+        self
+    }
+
+    /// Leaves the query out of a refresh of all: it costs much, and few want its answer.
+    pub fn only_by_name(mut self) -> Self {
+        self.only_by_name = true;
         self
     }
 

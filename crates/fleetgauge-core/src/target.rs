@@ -9,6 +9,8 @@ mod discovery;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::printable::Printable;
+
 pub use discovery::{Discovered, DiscoveryError, StaticTargets, TargetDiscovery};
 
 /// What a discovery knows of one target: labels by name.
@@ -202,9 +204,9 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let label = |name: &str| self.labels.get(name).map(String::as_str);
         match (label("namespace"), label("pod")) {
-            (Some(namespace), Some(pod)) => write!(f, "{namespace}/{pod}"),
-            (None, Some(pod)) => f.write_str(pod),
-            _ => f.write_str(label("instance").unwrap_or(&self.address)),
+            (Some(namespace), Some(pod)) => write!(f, "{}/{}", Printable(namespace), Printable(pod)),
+            (None, Some(pod)) => write!(f, "{}", Printable(pod)),
+            _ => write!(f, "{}", Printable(label("instance").unwrap_or(&self.address))),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub use duration::{DurationError, parse_duration};
+pub use duration::{DurationError, parse_duration, parse_seconds};
 
 /// A point of wall time.
 ///

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use fleetgauge_core::printable::Printable;
+
 /// A warning or an info: what is probably wrong with a query or its data, or worth a look.
 ///
 /// Prints as Prometheus's API has it, with the place in the query: `PromQL warning: … (1:10)`.
@@ -53,7 +55,7 @@ impl Annotation {
 
 impl fmt::Display for Annotation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}:{})", self.message, self.line, self.column)
+        write!(f, "{} ({}:{})", Printable(&self.message), self.line, self.column)
     }
 }
 

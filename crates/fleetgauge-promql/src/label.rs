@@ -14,6 +14,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 pub(crate) use fleetgauge_core::label::METRIC_NAME;
+use fleetgauge_core::label::is_plain;
+use fleetgauge_core::printable::Quoted;
 
 pub(crate) use groups::{Groups, Members};
 pub(crate) use projection::Projection;
@@ -269,7 +271,7 @@ fn write_braced<'a>(
     f.write_str("{")?;
     let mut separator = "";
     if let Some(name) = metric_name {
-        write_quoted(f, name)?;
+        write!(f, "{}", Quoted(name))?;
         separator = ", ";
     }
     for (name, value) in labels {
@@ -278,31 +280,12 @@ fn write_braced<'a>(
         if is_plain(name, false) {
             f.write_str(name)?;
         } else {
-            write_quoted(f, name)?;
+            write!(f, "{}", Quoted(name))?;
         }
         f.write_str("=")?;
-        write_quoted(f, value)?;
+        write!(f, "{}", Quoted(value))?;
     }
     f.write_str("}")
-}
-
-fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    f.write_str("\"")?;
-    for c in text.chars() {
-        match c {
-            '\\' => f.write_str("\\\\")?,
-            '"' => f.write_str("\\\"")?,
-            '\n' => f.write_str("\\n")?,
-            c => write!(f, "{c}")?,
-        }
-    }
-    f.write_str("\"")
-}
-
-/// Whether PromQL reads a name without quotes.
-fn is_plain(name: &str, is_metric: bool) -> bool {
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || is_metric && c == ':';
-    name.chars().all(fits) && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -362,6 +345,8 @@ mod tests {
         assert_eq!(LabelSet::empty().to_string(), "{}");
         assert_eq!(set(&[("__name__", "x")]).to_string(), "x");
         assert_eq!(set(&[("a", "\"\\\n")]).to_string(), r#"{a="\"\\\n"}"#);
+        let hostile = set(&[("__name__", "\u{9b}m"), ("q\u{1b}[31m", "\u{202e}")]);
+        assert_eq!(hostile.to_string(), r#"{"\u009bm", "q\x1b[31m"="\u202e"}"#);
         let named = set(&[("__name__", "x"), ("a", "1")]);
         assert_eq!(named.braced().to_string(), r#"{__name__="x", a="1"}"#);
         let dotted = set(&[("__name__", "a:b"), ("c.d", "1"), ("e", "2")]);

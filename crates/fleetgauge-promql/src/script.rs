@@ -47,6 +47,8 @@ mod report;
 mod run;
 mod show;
 
+use fleetgauge_core::printable::Printable;
+
 use command::Command;
 pub use report::{Failure, Report};
 pub use run::Runner;
@@ -60,7 +62,7 @@ pub struct Script {
 
 /// A line that is no command.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{script}:{line}: {message}")]
+#[error("{}:{line}: {}", Printable(.script), Printable(.message))]
 #[non_exhaustive]
 pub struct ScriptError {
     /// The script's name, as it was given.

@@ -26,8 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     // They run at the same time, and share their parameters.
-    let spec =
-        RefreshSpec::queries(["kv_cache", "queue_depth", "running"]).params([("namespace", "default")]);
+    let spec = RefreshSpec::queries(["kv_cache", "queue_depth", "running"]).params([("namespace", "chat")]);
     for (name, outcome) in source.refresh(spec).await.iter() {
         match outcome {
             Ok(result) if result.is_no_data() => println!("{name}: no data"),

@@ -15,12 +15,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         )
         .params(["namespace"]),
     )?;
-    let params = Params::from([("namespace", "default")]);
+    let params = Params::from([("namespace", "chat")]);
     source
         .refresh(RefreshSpec::queries(["kv_cache"]).params(params.clone()))
         .await;
 
-    for pod in ["llama-0", "llama-1"] {
+    for pod in ["vllm-deepseek-0", "no-such-pod"] {
         let usage = source.get("kv_cache", &params).and_then(|cached| {
             cached
                 .result()

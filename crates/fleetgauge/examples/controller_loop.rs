@@ -16,9 +16,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     pack.register_into(source.query_list())?;
 
     let mapper = PodVaMapper::new();
-    mapper.register("llama-8b-autoscaler", "default", Workload::deployment("llama-8b"))?;
+    mapper.register("llama-8b", "chat", Workload::deployment("vllm-llama-8b"))?;
 
-    let params = Params::from([("namespace", "default"), ("modelID", "llama-8b")]);
+    let params = Params::from([
+        ("namespace", "chat"),
+        ("modelID", "meta-llama/Llama-3.1-8B-Instruct"),
+    ]);
     let names = [
         "inference/kv_cache_usage_instant",
         "inference/queue_length_instant",
@@ -65,7 +68,7 @@ fn decide(source: &dyn MetricsSource, mapper: &PodVaMapper, params: &Params) {
     for unmapped in join.unmapped() {
         println!("left out: {}: {}", unmapped.value.labels, unmapped.reason);
     }
-    if let Ok(variant) = VariantRef::new("default", "llama-8b-autoscaler")
+    if let Ok(variant) = VariantRef::new("chat", "llama-8b")
         && join.for_variant(&variant).is_none()
     {
         println!("{variant}: hold, no pod of it is known");

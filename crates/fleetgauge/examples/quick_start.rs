@@ -1,4 +1,5 @@
-//! From nothing to a cached number. Set `PROMETHEUS_BASE_URL`, and `NAMESPACE` where it is not `default`.
+//! From nothing to a cached number. Set `PROMETHEUS_BASE_URL`, and `NAMESPACE` where it is not the `chat` of
+//! `fleetgauge demo`.
 
 use fleetgauge::{
     MetricsSource, Params, PrometheusSource, PrometheusSourceConfig, QueryTemplate, RefreshSpec,
@@ -20,7 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     )?;
 
     // 3. Refresh: run it, keep the answer.
-    let namespace = std::env::var("NAMESPACE").unwrap_or_else(|_| "default".into());
+    let namespace = std::env::var("NAMESPACE").unwrap_or_else(|_| "chat".into());
     let params = Params::from([("namespace", namespace)]);
     let results = source
         .refresh(RefreshSpec::queries(["kv_cache_usage"]).params(params.clone()))

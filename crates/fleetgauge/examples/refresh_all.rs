@@ -9,8 +9,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     pack.register_into(source.query_list())?;
 
     let params = [
-        ("namespace", "default"),
-        ("modelID", "llama-8b"),
+        ("namespace", "chat"),
+        ("modelID", "meta-llama/Llama-3.1-8B-Instruct"),
         ("q", "0.95"),
         ("retentionPeriod", "1h"),
     ];

@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     )?;
 
     // At every turn.
-    let spec = RefreshSpec::queries(["queue_depth"]).params([("namespace", "default")]);
+    let spec = RefreshSpec::queries(["queue_depth"]).params([("namespace", "chat")]);
     let results = source.refresh(spec).await;
     match &results["queue_depth"] {
         Ok(result) if result.is_no_data() => println!("no data"),

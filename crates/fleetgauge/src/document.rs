@@ -17,6 +17,8 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
+use fleetgauge_core::printable::Printable;
+
 pub(crate) use fields::similar;
 pub use fields::{Fields, Reader};
 
@@ -33,7 +35,7 @@ pub struct Position {
 
 /// One mistake in a file: where it is, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{position}: {message}")]
+#[error("{}:{position}: {}", Printable(.file), Printable(.message))]
 #[non_exhaustive]
 pub struct Problem {
     /// The file, as the reader was told.

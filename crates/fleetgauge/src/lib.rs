@@ -1,8 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub use fleetgauge_core::{
-    backend, cache, label, params, query, query_list, registry, result, sample, source, target, template,
-    time, variant,
+    backend, cache, label, params, printable, query, query_list, registry, result, sample, source, target,
+    template, time, variant,
 };
 pub use fleetgauge_promql as promql;
 

@@ -41,7 +41,7 @@ pub use read::read_queries;
 ///
 /// ```
 /// use fleetgauge::pack::Pack;
-/// use fleetgauge_core::query_list::QueryList;
+/// use fleetgauge::QueryList;
 ///
 /// let queries = QueryList::new();
 /// Pack::builtin("vllm").unwrap().register_into(&queries)?;

@@ -34,10 +34,9 @@ pub use crate::client::{Auth, ConfigError, Secret, TlsConfig};
 /// Cheap to clone; clones are the same source.
 ///
 /// ```no_run
-/// use fleetgauge::prometheus::{PrometheusSource, PrometheusSourceConfig};
-/// use fleetgauge_core::params::Params;
-/// use fleetgauge_core::query::QueryTemplate;
-/// use fleetgauge_core::source::{MetricsSource, RefreshSpec};
+/// use fleetgauge::{
+///     MetricsSource, Params, PrometheusSource, PrometheusSourceConfig, QueryTemplate, RefreshSpec,
+/// };
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let source = PrometheusSource::new(PrometheusSourceConfig::new("http://localhost:9090"))?;

@@ -54,7 +54,8 @@ use self::backend::ALL_METRICS;
 use self::pool::Pool;
 use self::scraper::Common;
 
-/// The name of the query for every newest sample, which each source has from its start.
+/// The name of the query for every newest sample, which each source has from its start. It walks over all series,
+/// so a refresh of all queries leaves it out.
 pub const ALL_METRICS_QUERY: &str = "all_metrics";
 
 /// The metrics of pods: scraped at an interval and when a refresh asks for it, read from the cache.
@@ -140,7 +141,8 @@ impl ScrapeSource {
         let keeper = Arc::new(Keeper(Arc::clone(&pool)));
         let source = CachedSource::with_clock(ScrapeBackend::new(pool), source_config, clock);
         let all = QueryTemplate::promql(ALL_METRICS_QUERY, ALL_METRICS)
-            .description("every series' newest sample, with its age");
+            .description("every series' newest sample, with its age")
+            .only_by_name();
         source.query_list().must_register(all);
         Ok(Self { source, keeper })
     }

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fleetgauge_testkit::{OpenMetrics, Prometheus};
 
-/// Two pods of one Deployment in namespace `default`, the second with two data-parallel ranks, and a pod of a
+/// Two pods of one Deployment in namespace `chat`, the second with two data-parallel ranks, and a pod of a
 /// workload that nobody registered.
 fn fleet() -> Prometheus {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -15,15 +15,15 @@ fn fleet() -> Prometheus {
     let window = (now - 300, now + 120, 15);
     let mut fleet = OpenMetrics::new();
     let pods = [
-        ("llama-8b-7d9c5b6f4-x2x9z", "0", 0.25, 1.0),
-        ("llama-8b-7d9c5b6f4-kq7hd", "0", 0.5, 2.0),
-        ("llama-8b-7d9c5b6f4-kq7hd", "1", 0.75, 3.0),
+        ("vllm-llama-8b-7d9c5b6f4-x2x9z", "0", 0.25, 1.0),
+        ("vllm-llama-8b-7d9c5b6f4-kq7hd", "0", 0.5, 2.0),
+        ("vllm-llama-8b-7d9c5b6f4-kq7hd", "1", 0.75, 3.0),
         ("stray-0", "0", 0.125, 0.0),
     ];
     for (pod, engine, usage, waiting) in pods {
         let labels = [
-            ("namespace", "default"),
-            ("model_name", "llama-8b"),
+            ("namespace", "chat"),
+            ("model_name", "meta-llama/Llama-3.1-8B-Instruct"),
             ("pod", pod),
             ("engine", engine),
             ("job", "vllm"),
@@ -63,8 +63,8 @@ fn the_examples_do_what_they_say_against_a_live_prometheus() {
 
     let quick_start = run("quick_start", &url);
     let expected = [
-        "llama-8b-7d9c5b6f4-kq7hd: 75.0 %",
-        "llama-8b-7d9c5b6f4-x2x9z: 25.0 %",
+        "vllm-llama-8b-7d9c5b6f4-kq7hd: 75.0 %",
+        "vllm-llama-8b-7d9c5b6f4-x2x9z: 25.0 %",
         "stray-0: 12.5 %",
     ];
     assert_eq!(sorted(&quick_start), expected);
@@ -75,9 +75,9 @@ fn the_examples_do_what_they_say_against_a_live_prometheus() {
 
     let batch = run("batch_queries", &url);
     for line in [
-        r#"kv_cache: {pod="llama-8b-7d9c5b6f4-kq7hd"} => 0.75"#,
-        r#"queue_depth: {pod="llama-8b-7d9c5b6f4-kq7hd"} => 5"#,
-        r#"running: {pod="llama-8b-7d9c5b6f4-kq7hd"} => 8"#,
+        r#"kv_cache: {pod="vllm-llama-8b-7d9c5b6f4-kq7hd"} => 0.75"#,
+        r#"queue_depth: {pod="vllm-llama-8b-7d9c5b6f4-kq7hd"} => 5"#,
+        r#"running: {pod="vllm-llama-8b-7d9c5b6f4-kq7hd"} => 8"#,
     ] {
         assert!(batch.contains(line), "{line} in {batch}");
     }
@@ -87,7 +87,7 @@ fn the_examples_do_what_they_say_against_a_live_prometheus() {
     assert!(all.contains("inference/avg_ttft: 0 values"), "{all}");
 
     let cached = run("cached_access", &url);
-    assert!(cached.contains("llama-0: unknown"), "{cached}");
+    assert!(cached.contains("no-such-pod: unknown"), "{cached}");
     assert!(
         cached.contains("fullest over 1,000 reads: Some(0.75)"),
         "{cached}"
@@ -96,7 +96,7 @@ fn the_examples_do_what_they_say_against_a_live_prometheus() {
     let controller = run("controller_loop", &url);
     assert_eq!(
         controller
-            .matches("default/llama-8b-autoscaler: enough, KV cache 50 % full")
+            .matches("chat/llama-8b: enough, KV cache 50 % full")
             .count(),
         3,
         "{controller}"

@@ -65,6 +65,8 @@ async fn a_scrape_says_how_it_went() {
         );
     }
     assert_eq!(rows, [(1.0, 2.0, 2.0), (1.0, 1.0, 0.0), (0.0, 0.0, 0.0)]);
+    let of_all = source.refresh(RefreshSpec::all()).await;
+    assert!(of_all.get("a").is_some() && of_all.get("all_metrics").is_none());
     let all = source.refresh(RefreshSpec::queries(["all_metrics"])).await;
     let all = lines(all["all_metrics"].as_ref().unwrap());
     let names: Vec<_> = all.iter().map(|line| line.split('{').next().unwrap()).collect();

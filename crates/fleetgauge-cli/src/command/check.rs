@@ -22,7 +22,7 @@ pub(super) fn run(args: &Check) -> anyhow::Result<()> {
             }
         }
     }
-    output::print(report.as_bytes())?;
+    output::print_line(&report)?;
     if failed { Err(Reported.into()) } else { Ok(()) }
 }
 

@@ -3,12 +3,15 @@
 use std::fmt::Write as _;
 use std::future::Future;
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use fleetgauge_core::source::MetricsSource as _;
 use fleetgauge_sim::{Fault, Fleet, SimPod};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::cli::{Demo, DemoFormat};
@@ -19,6 +22,7 @@ use crate::demo::prometheus::Prometheus;
 use crate::demo::screen::{Screen, Size};
 use crate::demo::snapshot::Snapshot;
 use crate::demo::view::{self, LEGEND, Line, Paint, Room, Tone};
+use crate::failure::Interrupted;
 use crate::output::{self, json};
 
 /// How long a Prometheus may take until its targets have been scraped twice: it gets to know them after five
@@ -47,12 +51,17 @@ pub(super) fn run(args: &Demo) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         // From here on a signal ends the demo, and no longer the process.
-        let interrupted = interrupted()?;
+        let signal = signal()?;
         let fleet = Fleet::demo(usize::from(args.pods)).seed(args.seed);
         let fleet = Arc::new(fleet.start().await?);
         let result = tokio::select! {
             result = show(args, &fleet) => result,
-            () = interrupted => interruption(args),
+            Ok(signal) = signal => {
+                if !args.serve_fleet_only && !is_live(args) {
+                    output::note("error: interrupted before there was an answer");
+                }
+                Err(Interrupted { signal }.into())
+            }
         };
         // Where a discovery is just looking at it, dropping it ends it as well.
         if let Some(fleet) = Arc::into_inner(fleet) {
@@ -76,8 +85,14 @@ async fn show(args: &Demo, fleet: &Arc<Fleet>) -> anyhow::Result<()> {
     }
     let snapshot = stage.settled().await?;
     match args.output {
-        DemoFormat::Json => output::print(&json::to_line(&json::demo::Demo::new(&snapshot))?)?,
-        DemoFormat::Table => output::print_line(&stage.plain(&snapshot))?,
+        DemoFormat::Json => {
+            let line = json::to_line(&json::demo::Demo::new(&snapshot))?;
+            aside(move || output::print(&line)).await?;
+        }
+        DemoFormat::Table => {
+            let text = stage.plain(&snapshot);
+            aside(move || output::print_line(&text)).await?;
+        }
     }
     match snapshot.problem {
         Some(problem) => Err(anyhow!(problem)),
@@ -143,7 +158,7 @@ impl<'a> Stage<'a> {
 
     /// The table, live, until this is dropped.
     async fn play(&mut self) -> anyhow::Result<()> {
-        let mut screen = Screen::take().context("the terminal can't be drawn on")?;
+        let screen = Screen::take().context("the terminal can't be drawn on")?;
         let paint = match std::env::var_os("NO_COLOR") {
             Some(set) if !set.is_empty() => Paint::Weights,
             _ => Paint::Colors,
@@ -169,7 +184,7 @@ impl<'a> Stage<'a> {
                 .iter()
                 .map(|line| line.paint(paint, Some(size.columns)))
                 .collect();
-            screen.draw(&lines)?;
+            screen.draw(lines)?;
         }
     }
 
@@ -184,7 +199,16 @@ impl<'a> Stage<'a> {
         let mut lines = self.title(snapshot, size.columns);
         // Where the screen is low, what there is to see goes before what there is to say.
         let table = 1 + snapshot.variants.len() + snapshot.pods.len();
-        let below = view::fitting(below, size.rows.saturating_sub(lines.len() + table));
+        // The header, the variants, and how many pods there are besides.
+        let least = 2 + snapshot.variants.len();
+        if lines.len() + least > size.rows {
+            let problem = snapshot.problem.iter();
+            lines = problem.map(|problem| Line::new(problem, Tone::Bad)).collect();
+        }
+        let mut below = view::fitting(below, size.rows.saturating_sub(lines.len() + table));
+        if lines.len() + least + below.len() > size.rows {
+            below.clear();
+        }
         let room = Room {
             columns: Some(size.columns),
             rows: Some(size.rows.saturating_sub(lines.len() + below.len())),
@@ -258,30 +282,37 @@ impl<'a> Stage<'a> {
 
     /// What to try next, with the ports of this very fleet.
     fn hints(&self) -> Vec<String> {
-        let binary = binary();
         let pods = self.fleet.pods();
-        let mut hints = Vec::new();
-        if let Some(SimPod { url, .. }) = pods.first() {
-            hints.push(format!(
-                "{binary} scrape {url} --metric vllm:num_requests_waiting"
-            ));
-        }
-        if let (Collector::Prometheus(prometheus), Some(pod)) =
-            (&self.collector, pods.iter().find(|pod| !pod.model.is_empty()))
-        {
-            hints.push(format!(
-                "{binary} query inference/queue_length --prometheus {} -p namespace={} -p modelID={}",
-                prometheus.url(),
-                pod.namespace,
-                pod.model
-            ));
-        }
+        let query = match &self.collector {
+            Collector::Pods => None,
+            Collector::Prometheus(prometheus) => query_command(&pods, &prometheus.url()),
+        };
         let lead = |index| if index == 0 { "try: " } else { "     " };
-        let hints = hints.into_iter().enumerate();
+        let hints = scrape_command(&pods).into_iter().chain(query).enumerate();
         hints
             .map(|(index, hint)| format!("{}{hint}", lead(index)))
             .collect()
     }
+}
+
+/// What reads a pod of the fleet.
+fn scrape_command(pods: &[SimPod]) -> Option<String> {
+    let url = &pods.first()?.url;
+    Some(format!(
+        "{} scrape {url} --metric vllm:num_requests_waiting",
+        binary()
+    ))
+}
+
+/// What asks a Prometheus that scrapes the fleet.
+fn query_command(pods: &[SimPod], prometheus: &str) -> Option<String> {
+    let pod = pods.iter().find(|pod| !pod.model.is_empty())?;
+    Some(format!(
+        "{} query inference/queue_length --prometheus {prometheus} -p namespace={} -p modelID={}",
+        binary(),
+        pod.namespace,
+        pod.model
+    ))
 }
 
 // === the fleet alone ===
@@ -289,6 +320,11 @@ impl<'a> Stage<'a> {
 async fn serve(args: &Demo, fleet: &Fleet) -> anyhow::Result<()> {
     let directory = tempfile::Builder::new().prefix("fleetgauge-fleet-").tempdir()?;
     let file = directory.path().join("targets.json");
+    let config = directory.path().join("prometheus.yml");
+    // Found from the configuration's own directory.
+    let text = "scrape_configs:\n  - job_name: fleet\n    scrape_interval: 1s\n    \
+                file_sd_configs: [{files: [targets.json]}]\n";
+    std::fs::write(&config, text)?;
     let mut written = String::new();
     let mut printed = false;
     let mut ticks = tokio::time::interval(Duration::from_millis(500));
@@ -303,30 +339,41 @@ async fn serve(args: &Demo, fleet: &Fleet) -> anyhow::Result<()> {
         }
         if !printed {
             printed = true;
-            let path = file.to_string_lossy();
+            let (file, config) = (file.to_string_lossy(), config.to_string_lossy());
             match args.output {
-                DemoFormat::Table => output::print_line(&served(&fleet.pods(), &path))?,
+                DemoFormat::Table => {
+                    let text = served(&fleet.pods(), &file, directory.path());
+                    aside(move || output::print_line(&text)).await?;
+                }
                 DemoFormat::Json => {
-                    output::print(&json::to_line(&json::demo::Served::new(&fleet.pods(), &path))?)?
+                    let line = json::to_line(&json::demo::Served::new(&fleet.pods(), &file, &config))?;
+                    aside(move || output::print(&line)).await?;
                 }
             }
         }
     }
 }
 
-fn served(pods: &[SimPod], file: &str) -> String {
-    let mut table = output::table::new(&["namespace", "variant", "pod", "url"]);
+fn served(pods: &[SimPod], file: &str, directory: &Path) -> String {
+    let mut table = output::table::new(&["namespace", "variant", "model", "pod", "url"]);
     table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
     for pod in pods {
-        table.add_row([&pod.namespace, &pod.variant, &pod.name, &pod.url]);
+        let model = if pod.model.is_empty() { "-" } else { &pod.model };
+        table.add_row([&*pod.namespace, &pod.variant, model, &pod.name, &pod.url]);
     }
     let mut text = output::table::render(&mut table);
     let _ = write!(
         text,
-        "\nfor Prometheus, kept up to date when a pod gets another name:\n\n\
-         scrape_configs:\n  - job_name: fleet\n    scrape_interval: 1s\n    \
-         file_sd_configs: [{{files: [{file}]}}]\n\nCtrl-C ends the fleet"
+        "\nfor Prometheus's file_sd_configs, kept up to date when a pod gets another name: {file}\n\ntry:\n"
     );
+    let directory = directory.display();
+    let prometheus =
+        format!("prometheus --config.file={directory}/prometheus.yml --storage.tsdb.path={directory}/data");
+    let query = query_command(pods, "http://localhost:9090");
+    for command in scrape_command(pods).into_iter().chain([prometheus]).chain(query) {
+        let _ = writeln!(text, "  {command}");
+    }
+    text.push_str("\nCtrl-C ends the fleet");
     text
 }
 
@@ -356,37 +403,59 @@ fn allow_files(pods: u16) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits for Ctrl-C, or for whatever else asks the process to end. Signals count from the call on.
-fn interrupted() -> anyhow::Result<impl Future<Output = ()>> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut hangup = signal(SignalKind::hangup())?;
-        Ok(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
-            }
-        })
-    }
-    #[cfg(not(unix))]
-    Ok(async {
-        // Without the signal there is no such end.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
-        }
+/// How long the demo may take to end once a signal asks for it.
+const ENDING: Duration = Duration::from_secs(1);
+
+/// The number of the first signal that asks the process to end; Ctrl-C is one. Signals count from the call on.
+///
+/// Whatever then waits for something that does not come, as for a terminal that does not read, is not waited for.
+fn signal() -> anyhow::Result<oneshot::Receiver<u8>> {
+    let asked = asked_to_end()?;
+    let (tell, signal) = oneshot::channel();
+    tokio::spawn(async move {
+        let signal = asked.await;
+        // Not a task: the runtime may be ending already.
+        thread::spawn(move || {
+            thread::sleep(ENDING);
+            std::process::exit(Interrupted { signal }.exit_status().into());
+        });
+        let _ = tell.send(signal);
+    });
+    Ok(signal)
+}
+
+#[cfg(unix)]
+fn asked_to_end() -> anyhow::Result<impl Future<Output = u8>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        let kind = tokio::select! {
+            _ = interrupt.recv() => SignalKind::interrupt(),
+            _ = terminate.recv() => SignalKind::terminate(),
+            _ = hangup.recv() => SignalKind::hangup(),
+        };
+        u8::try_from(kind.as_raw_value()).unwrap_or_default()
     })
 }
 
-/// What is live or served has no other end.
-fn interruption(args: &Demo) -> anyhow::Result<()> {
-    if args.serve_fleet_only || is_live(args) {
-        return Ok(());
-    }
-    bail!("interrupted before there was an answer")
+#[cfg(not(unix))]
+fn asked_to_end() -> anyhow::Result<impl Future<Output = u8>> {
+    Ok(async {
+        // Without the signal there is no such end.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        2
+    })
+}
+
+/// Prints on a thread of its own: one that waits for its reader keeps nothing else waiting.
+async fn aside(print: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> anyhow::Result<()> {
+    let (tell, printed) = oneshot::channel();
+    thread::spawn(move || tell.send(print()));
+    printed.await?
 }
 
 /// What this program was called by, so that hints can be pasted.

@@ -9,15 +9,15 @@ use crate::output;
 pub(super) fn run(args: &Man) -> anyhow::Result<()> {
     let mut command = Cli::command();
     command.build();
-    let page = match &args.subcommand {
-        None => clap_mangen::Man::new(command),
-        Some(name) => {
-            let subcommand = command.find_subcommand(name).cloned();
-            let subcommand = subcommand.ok_or_else(|| Usage(format!("there is no subcommand {name:?}")))?;
-            clap_mangen::Man::new(subcommand).title(format!("fleetgauge-{name}"))
-        }
-    };
-    let page = page.source(concat!("fleetgauge ", env!("CARGO_PKG_VERSION")));
+    let mut title = "fleetgauge".to_owned();
+    for name in &args.subcommand {
+        let subcommand = command.find_subcommand(name).cloned();
+        command = subcommand.ok_or_else(|| Usage(format!("there is no subcommand {name:?}")))?;
+        title = format!("{title}-{}", command.get_name());
+    }
+    let page = clap_mangen::Man::new(command)
+        .title(title)
+        .source(concat!("fleetgauge ", env!("CARGO_PKG_VERSION")));
     let mut roff = Vec::new();
     page.render(&mut roff)?;
     output::print(&roff)

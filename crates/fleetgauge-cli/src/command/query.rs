@@ -3,6 +3,7 @@
 use anyhow::{anyhow, bail};
 use fleetgauge::pack::Pack;
 use fleetgauge_core::params::{ParamKind, Params};
+use fleetgauge_core::printable::Printable;
 use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::result::Answer;
 use fleetgauge_core::source::{MetricsSource, QueryError, RefreshSpec};
@@ -199,15 +200,15 @@ fn print(asked: &str, answered: &Answered, format: QueryFormat) -> anyhow::Resul
     let Answered { unit, promql, answer } = answered;
     if format != QueryFormat::Json {
         for warning in answer.warnings() {
-            output::note(&format!("warning: {warning}"));
+            output::note(&format!("warning: {}", Printable(warning)));
         }
         for info in answer.infos() {
-            output::note(&format!("info: {info}"));
+            output::note(&format!("info: {}", Printable(info)));
         }
     }
     match format {
         QueryFormat::Table => output::print_line(&table::answer(answer, unit)),
-        QueryFormat::Csv => output::print(&csv::answer(answer)?),
+        QueryFormat::Csv => output::print_data(&csv::answer(answer)?),
         QueryFormat::Json => {
             let mut entry = json::QueryAnswer::answered(asked, answer);
             entry.unit = unit;

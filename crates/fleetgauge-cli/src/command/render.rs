@@ -22,7 +22,7 @@ pub(super) fn run(args: Render) -> anyhow::Result<()> {
         }
         _ => anyhow!("{error}"),
     })?;
-    output::print_line(&rendered)
+    output::print_data(&format!("{rendered}\n"))
 }
 
 /// What the caller gave, by name.

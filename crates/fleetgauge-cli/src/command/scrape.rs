@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use fleetgauge::scrape::{Auth, PageFetcher, ScrapeConfig, TlsConfig};
 use fleetgauge_core::backend::FetchError;
+use fleetgauge_core::printable::{Printable, is_printable};
 use fleetgauge_promql::exposition::{Event, Format, Limits, Parser, Reason, Report, Wanted};
 use futures_util::future::join_all;
 
@@ -47,23 +48,23 @@ pub(super) fn run(args: &Scrape) -> anyhow::Result<()> {
     let scraped = runtime.block_on(join_all(places.iter().map(|place| scrape(place, args))));
     for target in &scraped {
         for warning in &target.warnings {
-            output::note(&format!("warning: {}: {warning}", target.url));
+            output::note(&format!("warning: {}", target.tell(warning)));
         }
     }
     match args.output {
         ScrapeFormat::Json => output::print(&json::to_line(&json::scrape::Targets::new(&scraped))?)?,
-        ScrapeFormat::Table => output::print(table::scraped(&scraped).as_bytes())?,
+        ScrapeFormat::Table => output::print_line(&table::scraped(&scraped))?,
     }
     let errors: Vec<_> = scraped
         .iter()
-        .filter_map(|target| Some((&target.url, target.error.as_ref()?)))
+        .filter_map(|target| Some(target.tell(target.error.as_ref()?)))
         .collect();
     match &*errors {
         [] => Ok(()),
-        [(url, error)] => Err(anyhow!("{url}: {error}")),
+        [error] => Err(anyhow!("{error}")),
         several => {
-            for (url, error) in several {
-                output::note(&format!("error: {url}: {error}"));
+            for error in several {
+                output::note(&format!("error: {error}"));
             }
             Err(Reported.into())
         }
@@ -125,6 +126,11 @@ fn config(place: &Place, access: &AccessArgs, timeout: Duration) -> ScrapeConfig
 // === impl Scraped ===
 
 impl Scraped {
+    /// What is to be said of the target, on one line.
+    fn tell(&self, what: &str) -> String {
+        format!("{}: {}", Printable(&self.url), Printable(what))
+    }
+
     /// Reads the whole page: what is wrong on lines that nobody asked for is told as well.
     fn read(&mut self, format: Format, body: &[u8], metrics: &[String]) {
         let wanted = (!metrics.is_empty()).then(|| Wanted::new(metrics.iter().map(String::as_str)));
@@ -181,8 +187,13 @@ impl Scraped {
             self.warnings
                 .push(format!("{undescribed} more lines can't be read"));
         }
-        self.error = report.cut.map(|cut| cut.to_string());
-        if self.error.is_none() && report.samples == 0 && report.errors == 0 {
+        let lines = match report.errors {
+            0 => None,
+            1 => Some("not all of it: 1 line can't be read".to_owned()),
+            errors => Some(format!("not all of it: {errors} lines can't be read")),
+        };
+        self.error = report.cut.map(|cut| cut.to_string()).or(lines);
+        if self.error.is_none() && report.samples == 0 {
             self.warnings.push("exposes no samples".to_owned());
         }
     }
@@ -194,7 +205,7 @@ fn kind(body: &[u8]) -> String {
     let text: String = text
         .trim()
         .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if is_printable(c) { c } else { ' ' })
         .take(80)
         .collect();
     let lower = text.to_ascii_lowercase();

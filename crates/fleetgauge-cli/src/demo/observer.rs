@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleetgauge_core::sample::Number;
+use fleetgauge_core::sample::{Number, Stamp};
 use fleetgauge_core::source::{MetricsSource, Outcome, RefreshResults, RefreshSpec};
 use fleetgauge_core::time::{Clock, Timestamp};
 use fleetgauge_core::variant::{Mapping, PodVaMapper, VariantRef, Workload, WorkloadKind};
@@ -63,8 +63,16 @@ struct Answers(Vec<Result<HashMap<PodKey, Found>, String>>);
 /// What an answer holds for a pod.
 #[derive(Clone, Copy)]
 enum Found {
-    One(f64),
+    One(Measured),
     Several(usize),
+}
+
+/// A number of an answer.
+#[derive(Clone, Copy)]
+struct Measured {
+    value: f64,
+    at: Timestamp,
+    stamp: Stamp,
 }
 
 // === impl Observer ===
@@ -180,6 +188,7 @@ impl Observer {
     ) -> PodView {
         let (variant, unmapped) = self.variant(&pod.namespace, &pod.name);
         let Scrapes { age, watched, error } = scrapes;
+        let now = self.clock.wall();
         let no_engine = matches!(pod.engine, EngineKind::Epp { .. });
         let failing = error.is_some();
         let wrong = match (error, age) {
@@ -201,7 +210,15 @@ impl Observer {
                 Some(Ok(Some(Found::Several(count)))) => {
                     Cell::error(format!("{count} series answer for this pod"))
                 }
-                Some(Ok(Some(Found::One(value)))) => measured(value, age, wrong.clone()),
+                Some(Ok(Some(Found::One(found)))) => {
+                    let age = found.age(age, now);
+                    let is_old = age.is_some_and(|age| age > 3 * self.interval);
+                    let why_old = || {
+                        age.filter(|_| is_old)
+                            .map(|age| format!("answered {:.1} s ago", age.as_secs_f64()))
+                    };
+                    measured(found.value, age, wrong.clone().or_else(why_old))
+                }
                 Some(Ok(None)) | None => match &wrong {
                     Some(wrong) if failing => Cell::error(wrong.clone()),
                     Some(wrong) => Cell::no_data(wrong.clone()),
@@ -311,6 +328,20 @@ fn why_nothing(metric: Metric, weight: Option<f64>, watched: Duration) -> String
     }
 }
 
+// === impl Measured ===
+
+impl Measured {
+    /// Since the sample was taken. Where the answer tells only when it was evaluated, the sample is at least as old as
+    /// that, and as the newest scrape of the pod: the answer may be from before it.
+    fn age(&self, since_scrape: Option<Duration>, now: Timestamp) -> Option<Duration> {
+        let age = now.saturating_since(self.at);
+        match self.stamp {
+            Stamp::Sampled => Some(age),
+            Stamp::Evaluated => since_scrape.map(|since| since.max(age)),
+        }
+    }
+}
+
 // === impl Answers ===
 
 impl Answers {
@@ -331,7 +362,7 @@ impl Answers {
 
     fn number(&self, index: usize, key: &PodKey) -> Option<f64> {
         match self.found(index, key) {
-            Ok(Some(Found::One(number))) => Some(number),
+            Ok(Some(Found::One(number))) => Some(number.value),
             _ => None,
         }
     }
@@ -352,7 +383,11 @@ fn by_pod(outcome: &Outcome) -> Result<HashMap<PodKey, Found>, String> {
                     Found::Several(count) => Found::Several(*count + 1),
                 }
             })
-            .or_insert(Found::One(value.value));
+            .or_insert(Found::One(Measured {
+                value: value.value,
+                at: value.timestamp,
+                stamp: value.stamp,
+            }));
     }
     Ok(pods)
 }

@@ -17,7 +17,7 @@ use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::source::{MetricsSource, RefreshSpec};
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_sim::Fleet;
-use futures_util::future::{BoxFuture, FutureExt as _};
+use futures_util::future::{self, BoxFuture, FutureExt as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -28,8 +28,10 @@ use super::target::{PodKey, TargetState, Targets, in_few_words};
 const PROGRAM: &str = "prometheus";
 const TARGETS: &str = "targets.json";
 const LOG: &str = "prometheus.log";
-/// How long it may take to start, and to answer about its targets.
+/// How long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an answer may take at least: then what is shown goes on, with what is missing.
+const ANSWER: Duration = Duration::from_secs(1);
 /// Another process may take the free port before Prometheus binds it.
 const PORT_ATTEMPTS: usize = 5;
 /// When the target of each pod was last scraped with success.
@@ -51,7 +53,7 @@ pub(crate) struct Prometheus {
 pub(crate) struct PrometheusTargets {
     source: Arc<PrometheusSource>,
     address: SocketAddr,
-    timeout: Duration,
+    interval: Duration,
 }
 
 // === impl Prometheus ===
@@ -118,7 +120,7 @@ impl Prometheus {
             if let Some(status) = self.child.try_wait()? {
                 bail!("{PROGRAM} ended with {status}: {}", last_line(&self.log()));
             }
-            if get(self.address, "/-/ready").await.is_ok() {
+            if get(self.address, "/-/ready", PATIENCE).await.is_ok() {
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -141,14 +143,15 @@ impl Prometheus {
         &self,
         interval: Duration,
     ) -> anyhow::Result<(Arc<PrometheusSource>, PrometheusTargets)> {
-        let source = Arc::new(PrometheusSource::new(PrometheusSourceConfig::new(self.url()))?);
+        let config = PrometheusSourceConfig::new(self.url()).with_query_timeout(answer_within(interval));
+        let source = Arc::new(PrometheusSource::new(config)?);
         // Over an expression `timestamp` gives the time of the evaluation, so `up` stands alone in it.
         let query = QueryTemplate::promql(SCRAPED_AT, "timestamp(up) and up == 1");
         source.query_list().register(query)?;
         let targets = PrometheusTargets {
             source: Arc::clone(&source),
             address: self.address,
-            timeout: interval,
+            interval,
         };
         Ok((source, targets))
     }
@@ -161,6 +164,11 @@ impl Prometheus {
             self.targets = targets;
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     fn log(&self) -> String {
@@ -221,19 +229,35 @@ fn last_line(log: &str) -> &str {
 
 impl Targets for PrometheusTargets {
     fn states(&self) -> BoxFuture<'_, Result<HashMap<PodKey, TargetState>, String>> {
-        async { self.ask().await.map_err(|error| format!("{error:#}")) }.boxed()
+        async {
+            let states = self.ask().await;
+            states.map_err(|error| {
+                format!(
+                    "the Prometheus at {} does not tell its targets: {error:#}",
+                    self.address
+                )
+            })
+        }
+        .boxed()
     }
 }
 
 impl PrometheusTargets {
     async fn ask(&self) -> anyhow::Result<HashMap<PodKey, TargetState>> {
         let spec = RefreshSpec::queries([SCRAPED_AT]).params(Params::new());
-        let results = self.source.refresh(spec).await;
-        let scraped = results[SCRAPED_AT].as_ref().map_err(|error| anyhow!("{error}"))?;
-        let body = get(self.address, "/api/v1/targets?state=active")
-            .await
-            .context("Prometheus does not tell its targets")?;
-        let answer: Value = serde_json::from_slice(&body)?;
+        let targets = get(
+            self.address,
+            "/api/v1/targets?state=active",
+            answer_within(self.interval),
+        );
+        let (results, targets) = future::join(self.source.refresh(spec), targets).await;
+        let scraped = results[SCRAPED_AT]
+            .as_ref()
+            .map_err(|error| match error.fetch_error() {
+                Some(error) => anyhow!("{error}"),
+                None => anyhow!("{error}"),
+            })?;
+        let answer: Value = serde_json::from_slice(&targets?)?;
         let mut states: HashMap<PodKey, TargetState> = HashMap::new();
         for target in answer["data"]["activeTargets"].as_array().into_iter().flatten() {
             let label = |name: &str| target["labels"][name].as_str().unwrap_or_default().to_owned();
@@ -242,7 +266,7 @@ impl PrometheusTargets {
                 scraped_at: None,
                 error: error.map(|error| match error.contains("context deadline exceeded") {
                     // It does not say after how long.
-                    true => format!("timeout after {:?}", self.timeout),
+                    true => format!("timeout after {:?}", self.interval),
                     false => in_few_words(error),
                 }),
             };
@@ -259,9 +283,14 @@ impl PrometheusTargets {
     }
 }
 
+/// How long the answer to a query may take where the pods are scraped every `interval`.
+fn answer_within(interval: Duration) -> Duration {
+    interval.max(ANSWER)
+}
+
 /// The body of a plain answer with status 200. HTTP/1.0, so that nothing comes in chunks and the body ends
 /// with the connection.
-async fn get(address: SocketAddr, path: &str) -> anyhow::Result<Vec<u8>> {
+async fn get(address: SocketAddr, path: &str, within: Duration) -> anyhow::Result<Vec<u8>> {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
         let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
@@ -270,7 +299,8 @@ async fn get(address: SocketAddr, path: &str) -> anyhow::Result<Vec<u8>> {
         stream.read_to_end(&mut answer).await?;
         anyhow::Ok(answer)
     };
-    let answer = tokio::time::timeout(PATIENCE, exchange).await??;
+    let answer = tokio::time::timeout(within, exchange).await;
+    let answer = answer.map_err(|_| anyhow!("no answer within {within:?}"))??;
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
     let (head, body) = answer.split_at(end.context("no HTTP")? + 4);
     let status = String::from_utf8_lossy(head);

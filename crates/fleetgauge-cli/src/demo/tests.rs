@@ -226,3 +226,68 @@ async fn pods_scraped_by_prometheus_show_what_is_wrong_and_no_made_up_zero() {
     })
     .await;
 }
+
+/// A Prometheus that stands still answers nothing, and what it answered before grows old.
+#[tokio::test(flavor = "multi_thread")]
+#[cfg(unix)]
+async fn a_prometheus_that_stands_still_or_ends_leaves_no_fresh_value() {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let fleet = fleet().await;
+    let prometheus = Prometheus::start(&fleet, INTERVAL).await.unwrap();
+    let (source, targets) = prometheus.source(INTERVAL).unwrap();
+    metric::register(source.query_list()).unwrap();
+    let mut watch = Watch {
+        observer: Observer::new(source, Box::new(targets), &fleet.pods(), INTERVAL).unwrap(),
+        fleet: &fleet,
+        tell: Box::new(|| ()),
+    };
+    let whole = |snapshot: &Snapshot| {
+        let is_value = |pod: &PodView| pod.cells.iter().all(|cell| cell.status == Status::Value);
+        snapshot.problem.is_none() && snapshot.pods.iter().all(is_value)
+    };
+    until(&mut watch, "a first value of each pod", |_| (), whole).await;
+    let send = |signal| kill_process(Pid::from_raw(prometheus.id().cast_signed()).unwrap(), signal).unwrap();
+    let says = |why: &'static str| {
+        move |snapshot: &Snapshot| {
+            snapshot
+                .problem
+                .as_ref()
+                .is_some_and(|problem| problem.contains(why))
+        }
+    };
+
+    send(Signal::STOP);
+    let first = until(&mut watch, "its silence", |_| (), says("no answer within 1s")).await;
+    let check = |snapshot: &Snapshot| {
+        let passed = snapshot.at.saturating_since(first.at);
+        for (pod, before) in snapshot.pods.iter().zip(&first.pods) {
+            let (age, before) = (pod.age.unwrap(), before.age.unwrap());
+            // The clock is read once for the pods, and once for the snapshot.
+            let slack = Duration::from_millis(100);
+            assert!(
+                age + slack >= before + passed,
+                "{age:?} after {before:?} and {passed:?}"
+            );
+            let is_told = |cell: &Cell| cell.fresh().is_none() && cell.reason.is_some();
+            assert!(pod.cells.iter().all(is_told), "{pod:#?}");
+        }
+        let total = snapshot.variants[0].total(Metric::RunningRequests);
+        assert!(total.value.is_none() && total.reason.is_some(), "{total:?}");
+    };
+    let is_old = |snapshot: &Snapshot| snapshot.at.saturating_since(first.at) > 10 * INTERVAL;
+    let snapshot = until(&mut watch, "ten intervals", check, is_old).await;
+    for pod in &snapshot.pods {
+        assert!(
+            pod.reason
+                .as_ref()
+                .is_some_and(|reason| reason.contains("not scraped for")),
+            "{pod:#?}"
+        );
+    }
+
+    send(Signal::CONT);
+    until(&mut watch, "values again", |_| (), whole).await;
+    send(Signal::KILL);
+    until(&mut watch, "its end", |_| (), says("refused")).await;
+}

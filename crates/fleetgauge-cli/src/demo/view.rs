@@ -2,6 +2,7 @@
 
 mod line;
 
+use fleetgauge_core::printable::Printable;
 use fleetgauge_core::sample::Number;
 
 use super::metric::Metric;
@@ -24,23 +25,48 @@ pub(crate) struct Room {
     pub(crate) rows: Option<usize>,
 }
 
+/// A column of numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Column {
+    Of(Metric),
+    Age,
+}
+
 /// Where the columns end.
 struct Layout {
     /// Of the names.
     name: usize,
     bar: bool,
-    kv: usize,
-    running: usize,
-    waiting: usize,
-    ttft: usize,
-    age: usize,
+    /// Of the numbers: those that there is room for, from left to right.
+    columns: Vec<(Column, usize)>,
 }
+
+/// The columns of numbers, from left to right, each with its title.
+const COLUMNS: [(Column, &str); 5] = [
+    (Column::Of(Metric::KvCacheUsage), "KV cache"),
+    (Column::Of(Metric::RunningRequests), "running"),
+    (Column::Of(Metric::QueueLength), "waiting"),
+    (Column::Of(Metric::AvgTtft), "TTFT"),
+    (Column::Age, "age"),
+];
+
+/// The same, those first that are shown where there is not room for all: what a variant is scaled by, and how old
+/// that is.
+const BY_IMPORTANCE: [Column; 5] = [
+    Column::Of(Metric::KvCacheUsage),
+    Column::Of(Metric::QueueLength),
+    Column::Age,
+    Column::Of(Metric::RunningRequests),
+    Column::Of(Metric::AvgTtft),
+];
 
 const BAR: usize = 10;
 const GAP: usize = 2;
 const NUMBER: usize = 7;
-/// What a name is cut to where room is scarce.
+/// What a name is cut to where room is scarce, before there are fewer columns.
 const SHORT_NAME: usize = 22;
+/// What a name is cut to where there are fewer columns.
+const SHORTEST_NAME: usize = 11;
 /// What is kept free for remarks while there is room.
 const NOTE: usize = 16;
 
@@ -50,13 +76,15 @@ pub(crate) fn table(snapshot: &Snapshot, room: Room) -> Vec<Line> {
     let mut lines = vec![layout.header()];
     // Header, variants, and what tells of those that are left out.
     let fixed = 1 + snapshot.variants.len();
-    let budget = match room.rows {
-        Some(rows) if rows < fixed + snapshot.pods.len() => rows.saturating_sub(fixed + 1),
-        _ => usize::MAX,
+    let (variants, budget) = match room.rows {
+        Some(rows) if rows < fixed + snapshot.pods.len() => {
+            (rows.saturating_sub(2).max(1), rows.saturating_sub(fixed + 1))
+        }
+        _ => (usize::MAX, usize::MAX),
     };
     let shown = shown(&snapshot.pods, budget);
     let rows = || snapshot.pods.iter().zip(&shown);
-    for variant in &snapshot.variants {
+    for variant in snapshot.variants.iter().take(variants) {
         lines.push(layout.variant(variant));
         let own = rows().filter(|(pod, shown)| **shown && pod.variant.as_ref() == Some(&variant.variant));
         lines.extend(own.map(|(pod, _)| layout.pod(pod)));
@@ -83,8 +111,14 @@ pub(crate) fn table(snapshot: &Snapshot, room: Room) -> Vec<Line> {
         .collect();
     if !hidden.is_empty() {
         let wrong = hidden.iter().filter(|(pod, _)| is_wrong(pod)).count();
-        let (count, s) = (hidden.len(), if hidden.len() == 1 { "" } else { "s" });
-        let text = format!("  … {count} more pod{s}, {wrong} of them with something missing");
+        let more =
+            |count: usize, noun: &str| format!("{count} more {noun}{}", if count == 1 { "" } else { "s" });
+        let variants = match snapshot.variants.len().saturating_sub(variants) {
+            0 => String::new(),
+            count => format!("{}, ", more(count, "variant")),
+        };
+        let pods = more(hidden.len(), "pod");
+        let text = format!("  … {variants}{pods}, {wrong} of them with something missing");
         lines.push(Line::new(text, Tone::Faint));
     }
     lines
@@ -150,55 +184,61 @@ impl Layout {
             .iter()
             .map(|variant| width(variant.variant.as_str()));
         let name = pods.chain(variants).max().unwrap_or(0).max(13);
-        let numbers = |kv: usize| 5 * GAP + kv + 4 * NUMBER;
-        let with_bar = BAR + 1 + NUMBER;
         let Some(columns) = columns else {
-            return Self::of(name, true);
+            return Self::of(name, true, COLUMNS.len());
         };
-        if name + numbers(with_bar) + GAP + NOTE <= columns {
-            return Self::of(name, true);
+        let numbers = |count: usize| count * (GAP + NUMBER);
+        let all = numbers(COLUMNS.len());
+        if name + BAR + 1 + all + GAP + NOTE <= columns {
+            return Self::of(name, true, COLUMNS.len());
         }
-        let left = columns.saturating_sub(numbers(NUMBER) + GAP + NOTE);
-        Self::of(left.clamp(SHORT_NAME.min(name), name), false)
+        let least = SHORT_NAME.min(name);
+        if least + all <= columns {
+            let left = columns.saturating_sub(all + GAP + NOTE);
+            return Self::of(left.clamp(least, name), false, COLUMNS.len());
+        }
+        let fits = |count: &usize| SHORTEST_NAME + numbers(*count) <= columns;
+        let count = (1..COLUMNS.len()).rev().find(fits).unwrap_or(1);
+        let left = columns.saturating_sub(numbers(count));
+        Self::of(left.min(name), false, count)
     }
 
-    fn of(name: usize, bar: bool) -> Self {
-        let kv = name + GAP + if bar { BAR + 1 } else { 0 } + NUMBER;
-        let running = kv + GAP + NUMBER;
-        let waiting = running + GAP + NUMBER;
-        let ttft = waiting + GAP + NUMBER;
+    /// With the `count` most important columns.
+    fn of(name: usize, bar: bool, count: usize) -> Self {
+        let mut end = name + if bar { BAR + 1 } else { 0 };
+        let shown = COLUMNS.iter().map(|(column, _)| *column);
+        let shown = shown.filter(|column| BY_IMPORTANCE[..count].contains(column));
+        let columns = shown.map(|column| {
+            end += GAP + NUMBER;
+            (column, end)
+        });
         Self {
             name,
             bar,
-            kv,
-            running,
-            waiting,
-            ttft,
-            age: ttft + GAP + NUMBER,
+            columns: columns.collect(),
         }
     }
 
     fn header(&self) -> Line {
-        let mut line = Line::new("variant / pod", Tone::Faint);
-        for (title, column) in [
-            ("KV cache", self.kv),
-            ("running", self.running),
-            ("waiting", self.waiting),
-            ("TTFT", self.ttft),
-            ("age", self.age),
-        ] {
-            line.push_right(title, Tone::Faint, column);
+        let mut line = Line::new(cut("variant / pod", self.name), Tone::Faint);
+        for (column, title) in COLUMNS {
+            if let Some(end) = self.end(column) {
+                line.push_right(title, Tone::Faint, end);
+            }
         }
         line
     }
 
-    fn column(&self, metric: Metric) -> usize {
-        match metric {
-            Metric::KvCacheUsage => self.kv,
-            Metric::RunningRequests => self.running,
-            Metric::QueueLength => self.waiting,
-            Metric::AvgTtft => self.ttft,
-        }
+    /// Where a column ends, if it is shown.
+    fn end(&self, column: Column) -> Option<usize> {
+        let shown = self.columns.iter().find(|(shown, _)| *shown == column);
+        shown.map(|(_, end)| *end)
+    }
+
+    /// Where the last of the columns of these metrics ends.
+    fn last_end(&self, metrics: &[Metric]) -> usize {
+        let ends = metrics.iter().filter_map(|metric| self.end(Column::Of(*metric)));
+        ends.max().unwrap_or(self.name + GAP)
     }
 
     fn variant(&self, variant: &VariantView) -> Line {
@@ -211,7 +251,11 @@ impl Layout {
                 .map(|total| (total.value, total.reason.as_deref())),
         ) {
             line.pad_to(self.name + GAP);
-            line.push(cut(reason, self.ttft - self.name - GAP), Tone::Faint);
+            let end = self.last_end(&Metric::ALL);
+            line.push(
+                cut(&Printable(reason).to_string(), end - self.name - GAP),
+                Tone::Faint,
+            );
             return line;
         }
         for (metric, total) in Metric::ALL.into_iter().zip(&variant.totals) {
@@ -219,27 +263,31 @@ impl Layout {
                 Some(value) => (number(metric, value), Tone::Strong),
                 None => ("no data".to_owned(), Tone::Faint),
             };
-            line.push_right(text, tone, self.column(metric));
+            if let Some(end) = self.end(Column::Of(metric)) {
+                line.push_right(text, tone, end);
+            }
         }
         self.note(&mut line, variant_note(variant), Tone::Warning);
         line
     }
 
     fn pod(&self, pod: &PodView) -> Line {
-        let mut line = Line::new(format!("  {}", cut_middle(&pod.pod, self.name - 2)), Tone::Plain);
+        let name = cut_middle(&pod.pod, self.name.saturating_sub(2));
+        let mut line = Line::new(format!("  {name}"), Tone::Plain);
         let common = in_common(pod.cells.iter().map(|cell| (cell.value, cell.reason.as_deref())));
         // Of a dead pod the rate over the last minute is still there: it does not hide the reason.
         let gauges = pod.cells[..3].iter();
         let common_gauges = in_common(gauges.map(|cell| (cell.value, cell.reason.as_deref())));
         let mut remarks = Vec::new();
         if let Some(reason) = common.or(common_gauges) {
-            let end = if common.is_some() { self.ttft } else { self.waiting };
+            let metrics = &Metric::ALL[..if common.is_some() { 4 } else { 3 }];
+            let end = self.last_end(metrics);
             line.pad_to(self.name + GAP);
             let tone = match pod.cells[0].status {
                 Status::Error => Tone::Bad,
                 _ => Tone::Faint,
             };
-            line.push(cut(&printable(reason), end - self.name - GAP), tone);
+            line.push(cut(&Printable(reason).to_string(), end - self.name - GAP), tone);
             if common.is_none() {
                 self.cell(&mut line, Metric::AvgTtft, pod.cell(Metric::AvgTtft));
             }
@@ -260,13 +308,17 @@ impl Layout {
             Some(age) => (format!("{:.1} s", age.as_secs_f64()), age_tone(pod)),
             None => ("never".to_owned(), Tone::Faint),
         };
-        line.push_right(age, tone, self.age);
+        if let Some(end) = self.end(Column::Age) {
+            line.push_right(age, tone, end);
+        }
         self.note(&mut line, remarks.join("; "), Tone::Warning);
         line
     }
 
     fn cell(&self, line: &mut Line, metric: Metric, cell: &Cell) {
-        let column = self.column(metric);
+        let Some(end) = self.end(Column::Of(metric)) else {
+            return;
+        };
         let (text, tone) = match (cell.status, cell.value) {
             (Status::Value, Some(value)) => {
                 if metric == Metric::KvCacheUsage && self.bar {
@@ -280,13 +332,14 @@ impl Layout {
             (Status::Error, _) => ("error".to_owned(), Tone::Bad),
             _ => ("no data".to_owned(), Tone::Faint),
         };
-        line.push_right(text, tone, column);
+        line.push_right(text, tone, end);
     }
 
     fn note(&self, line: &mut Line, text: String, tone: Tone) {
         if !text.is_empty() {
-            line.pad_to(self.age + GAP);
-            line.push(printable(&text), tone);
+            let end = self.columns.last().map_or(self.name, |(_, end)| *end);
+            line.pad_to(end + GAP);
+            line.push(text, tone);
         }
     }
 }
@@ -365,13 +418,6 @@ fn number(metric: Metric, value: f64) -> String {
     }
 }
 
-/// A reason may come from a server: a terminal obeys control characters.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -421,25 +467,34 @@ mod tests {
         );
     }
 
-    #[test]
-    fn pods_with_something_to_tell_are_shown_first() {
-        let pod = |name: &str, reason: Option<&str>| PodView {
+    /// A pod that has its values, or none of them.
+    fn view(name: &str, reason: Option<&str>) -> PodView {
+        let value = Cell {
+            status: Status::Value,
+            value: Some(0.5),
+            age: None,
+            reason: None,
+        };
+        PodView {
             namespace: "chat".into(),
             pod: name.into(),
             variant: "chat/llama".parse().ok(),
             reason: reason.map(str::to_owned),
             age: None,
-            cells: Metric::ALL.map(|_| Cell {
-                status: Status::Value,
-                value: Some(0.5),
-                age: None,
-                reason: None,
-            }),
+            cells: Metric::ALL.map(|_| reason.map_or_else(|| value.clone(), Cell::error)),
             weight: Some(1.0),
             state: PodState::Listed,
             settled: true,
-        };
-        let pods = vec![pod("a", None), pod("b", None), pod("c", Some("timeout after 1s"))];
+        }
+    }
+
+    #[test]
+    fn pods_with_something_to_tell_are_shown_first() {
+        let pods = vec![
+            view("a", None),
+            view("b", None),
+            view("c", Some("timeout after 1s")),
+        ];
         let snapshot = Snapshot {
             at: Default::default(),
             variants: vec![VariantView::new("chat/llama".parse().unwrap(), &pods)],
@@ -475,6 +530,67 @@ mod tests {
                 head[0],
                 head[1],
                 "… 3 more pods, 1 of them with something missing",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_table_fits_its_room_and_shows_values_first() {
+        let pods: Vec<_> = (0..4)
+            .map(|index| {
+                view(
+                    &format!("vllm-llama-8b-c59bb99b9-{index}"),
+                    (index == 3).then_some("timeout after 1s"),
+                )
+            })
+            .collect();
+        let variant = |name: &str| VariantView::new(name.parse().unwrap(), &pods);
+        let snapshot = Snapshot {
+            at: Default::default(),
+            variants: vec![variant("chat/llama"), variant("chat/other")],
+            pods,
+            problem: None,
+        };
+        let painted = |columns: usize, rows: usize| -> Vec<String> {
+            let room = Room {
+                columns: Some(columns),
+                rows: Some(rows),
+            };
+            let lines = table(&snapshot, room);
+            lines
+                .iter()
+                .map(|line| line.paint(Paint::None, Some(columns)))
+                .collect()
+        };
+        for (columns, rows) in (1..130).flat_map(|columns| (1..12).map(move |rows| (columns, rows))) {
+            let lines = painted(columns, rows);
+            assert!(lines.len() <= rows.max(3), "{columns}x{rows}: {lines:#?}");
+            assert!(
+                lines.iter().all(|line| width(line) <= columns),
+                "{columns}x{rows}: {lines:#?}"
+            );
+            assert!(
+                columns < 20 || lines[1].contains("50 %"),
+                "{columns}x{rows}: {lines:#?}"
+            );
+        }
+        let check = |size: (usize, usize), expected: &[&str]| assert_eq!(painted(size.0, size.1), expected);
+        check(
+            (20, 5),
+            &[
+                "variant / … KV cache",
+                "chat/llama      50 %",
+                "  vllm…b9-3  timeou…",
+                "chat/other   no pods",
+                "  … 3 more pods, 0 …",
+            ],
+        );
+        check(
+            (29, 3),
+            &[
+                "variant / … KV cache  waiting",
+                "chat/llama      50 %      1.5",
+                "  … 1 more variant, 4 more p…",
             ],
         );
     }

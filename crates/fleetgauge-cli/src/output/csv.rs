@@ -5,13 +5,14 @@ use fleetgauge_core::sample::Number;
 
 use super::table::label_names;
 
-/// The labels, `value` and `timestamp` (seconds since the epoch). Without data there is the header alone.
-pub(crate) fn answer(answer: &Answer) -> anyhow::Result<Vec<u8>> {
+/// The labels, `value` and `timestamp` (seconds since the epoch). Without data there is the header alone. Labels are
+/// exact, and in quotes where they hold a quote, a comma or a line break.
+pub(crate) fn answer(answer: &Answer) -> anyhow::Result<String> {
     let mut csv = csv::Writer::from_writer(Vec::new());
     if let Some(text) = answer.text() {
         csv.write_record(["value"])?;
         csv.write_record([text])?;
-        return Ok(csv.into_inner()?);
+        return Ok(String::from_utf8(csv.into_inner()?)?);
     }
     let names = label_names(answer);
     csv.write_record(names.iter().copied().chain(["value", "timestamp"]))?;
@@ -20,5 +21,5 @@ pub(crate) fn answer(answer: &Answer) -> anyhow::Result<Vec<u8>> {
         let labels = names.iter().map(|name| series.label(name));
         csv.write_record(labels.chain([&*value, &*timestamp]))?;
     }
-    Ok(csv.into_inner()?)
+    Ok(String::from_utf8(csv.into_inner()?)?)
 }

@@ -18,6 +18,8 @@ pub(crate) struct QueryAnswer<'a> {
     /// `value`, `no_data` or `error`.
     pub(crate) status: &'static str,
     pub(crate) error: Option<String>,
+    /// Whether nothing is known to be missing from the answer.
+    pub(crate) complete: bool,
     pub(crate) warnings: Vec<&'a str>,
     pub(crate) values: Vec<Value<'a>>,
     /// Remarks of the server on the query itself.
@@ -95,6 +97,7 @@ impl<'a> QueryAnswer<'a> {
             query,
             status: if answer.is_no_data() { "no_data" } else { "value" },
             error: None,
+            complete: answer.is_complete(),
             warnings: answer.warnings().collect(),
             values: values.collect(),
             infos: answer.infos().collect(),
@@ -106,17 +109,10 @@ impl<'a> QueryAnswer<'a> {
 
     pub(crate) fn failed(query: &'a str, error: String) -> Self {
         Self {
+            query,
             status: "error",
             error: Some(error),
-            ..Self::empty(query)
-        }
-    }
-
-    fn empty(query: &'a str) -> Self {
-        Self {
-            query,
-            status: "no_data",
-            error: None,
+            complete: false,
             warnings: Vec::new(),
             values: Vec::new(),
             infos: Vec::new(),

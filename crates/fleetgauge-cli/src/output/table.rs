@@ -1,10 +1,10 @@
 //! Tables without lines: columns that people read, and that `awk` can take apart.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::slice;
 
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Row, Table, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Row, Table, presets};
+use fleetgauge_core::printable::Printable;
 use fleetgauge_core::result::Answer;
 use fleetgauge_core::sample::Number;
 use fleetgauge_promql::label::LabelSet;
@@ -13,17 +13,13 @@ use fleetgauge_promql::window::Sample;
 
 use crate::command::scrape::{SampleLine, Scraped};
 
-/// A table with a header. On a terminal the header is bold, and long cells are wrapped to the window.
+/// A table with a header. On a terminal long cells are wrapped to the window.
 pub(crate) fn new(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(
-        header
-            .iter()
-            .map(|title| Cell::new(title).add_attribute(Attribute::Bold)),
-    );
+    table.set_header(header.iter().map(|title| text(title)));
     table
 }
 
@@ -42,7 +38,7 @@ pub(crate) fn render(table: &mut Table) -> String {
 /// An answer: a column for each label, the value last.
 pub(crate) fn answer(answer: &Answer, unit: &str) -> String {
     if let Some(text) = answer.text() {
-        return format!("{text}\n");
+        return format!("{}\n", Printable(text));
     }
     if answer.is_no_data() {
         return "no data\n".to_owned();
@@ -58,7 +54,7 @@ pub(crate) fn answer(answer: &Answer, unit: &str) -> String {
     // Wrapping would break names that people copy.
     table.set_content_arrangement(ContentArrangement::Disabled);
     for series in answer.values() {
-        let mut row = Row::from(names.iter().map(|name| printable(series.label(name))));
+        let mut row = Row::from(names.iter().map(|name| text(series.label(name))));
         row.add_cell(Cell::new(Number(series.value)));
         table.add_row(row);
     }
@@ -75,7 +71,7 @@ pub(crate) fn scraped(targets: &[Scraped]) -> String {
         }
         if targets.len() > 1 {
             let gap = if text.is_empty() { "" } else { "\n" };
-            text.push_str(&format!("{gap}{}\n", target.url));
+            text.push_str(&format!("{gap}{}\n", Printable(&target.url)));
         }
         text.push_str(&samples(&target.samples));
     }
@@ -95,13 +91,15 @@ fn samples(samples: &[SampleLine]) -> String {
     let mut table = new(header);
     table.set_content_arrangement(ContentArrangement::Disabled);
     for sample in samples {
-        let mut row = Row::from([printable(&sample.name), Number(sample.value).to_string().into()]);
+        let mut row = Row::from([text(&sample.name), Cell::new(Number(sample.value))]);
         if dated {
             let timestamp = sample.timestamp.map(|timestamp| timestamp.to_string());
             row.add_cell(Cell::new(timestamp.unwrap_or_default()));
         }
         let labels = sample.labels.iter();
-        let labels: Vec<_> = labels.map(|(name, value)| format!("{name}={value:?}")).collect();
+        let labels: Vec<_> = labels
+            .map(|(name, value)| format!("{}={value:?}", Printable(name)))
+            .collect();
         row.add_cell(Cell::new(labels.join(",")));
         table.add_row(row);
     }
@@ -115,7 +113,7 @@ pub(crate) fn value(value: &Value) -> String {
     let is_matrix = matches!(value, Value::Matrix(_));
     let series: Vec<(&LabelSet, &[Sample])> = match value {
         Value::Scalar(sample) => return format!("{}\n", Number(sample.value)),
-        Value::Text { text, .. } => return format!("{text}\n"),
+        Value::Text { text, .. } => return format!("{}\n", Printable(text)),
         Value::Vector(all) => all
             .iter()
             .map(|one| (&one.labels, slice::from_ref(&one.sample)))
@@ -136,7 +134,7 @@ pub(crate) fn value(value: &Value) -> String {
         for sample in samples {
             let cells = names
                 .iter()
-                .map(|name| printable(labels.get(name).unwrap_or_default()));
+                .map(|name| text(labels.get(name).unwrap_or_default()));
             let mut row = Row::from(cells);
             if is_matrix {
                 row.add_cell(Cell::new(sample.timestamp));
@@ -151,19 +149,9 @@ pub(crate) fn value(value: &Value) -> String {
     render(&mut table)
 }
 
-/// The text with control characters escaped: a label may hold anything, a row is one line, and a terminal obeys.
-fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let escape = |c: char| {
-        if c.is_control() {
-            c.escape_default().to_string()
-        } else {
-            c.to_string()
-        }
-    };
-    Cow::Owned(text.chars().map(escape).collect())
+/// A cell of text that may come from elsewhere: a row is one line, and a terminal obeys some characters.
+pub(crate) fn text(text: &str) -> Cell {
+    Cell::new(Printable(text))
 }
 
 /// Aligns a column of numbers.

@@ -215,6 +215,7 @@ impl<B: Backend> CachedSource<B> {
     fn queries_of(&self, mut names: Vec<String>) -> Vec<(Arc<str>, Result<RegisteredQuery, QueryError>)> {
         if names.is_empty() {
             let all = self.0.queries.all().into_iter();
+            let all = all.filter(|query| !query.template().only_by_name);
             return all.map(|query| (query.name().shared(), Ok(query))).collect();
         }
         names.sort_unstable();

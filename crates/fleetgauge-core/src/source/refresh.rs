@@ -21,7 +21,8 @@ use crate::result::MetricResult;
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct RefreshSpec {
-    /// Names of the queries to run. Empty: all that are registered.
+    /// Names of the queries to run. Empty: all that are registered, but those that are run
+    /// [only by name](crate::query::QueryTemplate::only_by_name).
     pub queries: Vec<String>,
     /// The parameters of the batch. Each query takes those that it declares.
     pub params: Params,
@@ -50,7 +51,8 @@ pub struct RefreshResults(Vec<(Arc<str>, Outcome)>);
 // === impl RefreshSpec ===
 
 impl RefreshSpec {
-    /// All registered queries.
+    /// All registered queries, but those that are run
+    /// [only by name](crate::query::QueryTemplate::only_by_name).
     pub fn all() -> Self {
         Self::default()
     }

@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
 
 use super::{ADDRESS, TargetLabels};
+use crate::printable::Printable;
 
 /// Says which targets there are.
 ///
@@ -42,19 +43,19 @@ pub struct Discovered {
 #[non_exhaustive]
 pub enum DiscoveryError {
     /// What it asks could not be reached, or did not answer.
-    #[error("{detail}")]
+    #[error("{}", Printable(.detail))]
     Unreachable {
         /// What, and why.
         detail: String,
     },
     /// A file could not be read.
-    #[error("{detail}")]
+    #[error("{}", Printable(.detail))]
     File {
         /// Which, and why.
         detail: String,
     },
     /// What it was told makes no sense.
-    #[error("{detail}")]
+    #[error("{}", Printable(.detail))]
     Malformed {
         /// What, and where.
         detail: String,

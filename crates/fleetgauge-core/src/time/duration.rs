@@ -85,9 +85,55 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     Ok(Duration::from_millis(millis))
 }
 
+/// Reads a duration as a setting gives it: as [`parse_duration`] does, or a number alone, of seconds, as the HTTP API of
+/// Prometheus takes both.
+///
+/// *Errors*: [`DurationError`]
+///
+/// *Source*: <https://prometheus.io/docs/prometheus/latest/querying/api/#format-overview>.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use fleetgauge_core::time::parse_seconds;
+///
+/// assert_eq!(parse_seconds("1m30s"), Ok(Duration::from_secs(90)));
+/// assert_eq!(parse_seconds("2.5"), Ok(Duration::from_millis(2_500)));
+/// ```
+pub fn parse_seconds(text: &str) -> Result<Duration, DurationError> {
+    let Ok(seconds) = text.parse::<f64>() else {
+        return parse_duration(text);
+    };
+    if !(0.0..).contains(&seconds) {
+        return Err(DurationError::Form);
+    }
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|duration| duration.as_millis() <= u128::from(MAX_MILLIS))
+        .ok_or(DurationError::TooLong)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_may_be_a_number_of_seconds() {
+        let check = |text: &str, millis: u64| {
+            assert_eq!(parse_seconds(text), Ok(Duration::from_millis(millis)), "{text}");
+        };
+        check("30s", 30_000);
+        check("30", 30_000);
+        check("0.25", 250);
+        check("0", 0);
+        check("1e2", 100_000);
+        for text in ["", "s", "-1", "NaN", "-inf", "1.5s", "1 s", "five"] {
+            assert_eq!(parse_seconds(text), Err(DurationError::Form), "{text:?}");
+        }
+        for text in ["inf", "1e300", "1e10", "293y"] {
+            assert_eq!(parse_seconds(text), Err(DurationError::TooLong), "{text:?}");
+        }
+    }
 
     #[test]
     fn durations_are_those_of_prometheus() {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use fleetgauge_core::printable::Printable;
+
 use crate::parse::ParseError;
 
 /// A query without an answer.
@@ -27,7 +29,7 @@ pub enum EvalError {
         limit: Duration,
     },
     /// It cannot be computed over the series there are.
-    #[error("{message}")]
+    #[error("{}", Printable(.message))]
     Execution {
         /// Why, in the words of Prometheus.
         message: String,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use fleetgauge_core::printable::Printable;
+
 /// A query that cannot be evaluated.
 ///
 /// Prints as in Prometheus, `1:5: parse error: …`, with the line and the column.
@@ -57,7 +59,8 @@ impl ParseError {
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: parse error: {}", self.line, self.column, self.message)
+        let message = Printable(&self.message);
+        write!(f, "{}:{}: parse error: {message}", self.line, self.column)
     }
 }
 

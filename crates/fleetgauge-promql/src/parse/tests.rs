@@ -132,7 +132,7 @@ fn selectors_are_read() {
         r#"a{b!="c",d=~'e|f',g!~`h\d`}"#,
         r#"{__name__="a",b!="c",d=~"e|f",g!~"h\\d"}"#,
     );
-    check(r#"{"a.b", "c d"="e"}"#, r#"{__name__="a.b",c d="e"}"#);
+    check(r#"{"a.b", "c d"="e"}"#, r#"{__name__="a.b","c d"="e"}"#);
     check(r#"{__name__=~"a.+"}"#, r#"{__name__=~"a.+"}"#);
     // Keywords are names where no keyword can stand.
     check("sum", r#"{__name__="sum"}"#);

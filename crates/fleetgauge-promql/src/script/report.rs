@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use fleetgauge_core::printable::Printable;
+
 /// What came of a script, counted in evaluations.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -45,7 +47,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (passed, failed) = (self.passed, self.failures.len());
-        write!(f, "{}: {passed} passed, {failed} failed", self.script)?;
+        write!(f, "{}: {passed} passed, {failed} failed", Printable(&self.script))?;
         for failure in &self.failures {
             write!(f, "\n{failure}")?;
         }
@@ -56,14 +58,15 @@ impl fmt::Display for Report {
 /// The place and the command, then what is wrong, what was expected and what came.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.script, self.line, self.command)?;
+        let (script, command) = (Printable(&self.script), Printable(&self.command));
+        write!(f, "{script}:{}: {command}", self.line)?;
         for difference in &self.differences {
-            write!(f, "\n  {difference}")?;
+            write!(f, "\n  {}", Printable(difference))?;
         }
         for (title, lines) in [("expected", &self.expected), ("got", &self.got)] {
             write!(f, "\n  {title}:")?;
             for line in lines {
-                write!(f, "\n    {line}")?;
+                write!(f, "\n    {}", Printable(line))?;
             }
             if lines.is_empty() {
                 write!(f, " nothing")?;

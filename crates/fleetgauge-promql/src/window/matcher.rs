@@ -4,6 +4,8 @@ mod dialect;
 
 use std::fmt;
 
+use fleetgauge_core::label::is_plain;
+use fleetgauge_core::printable::Quoted;
 use regex::{Regex, RegexBuilder};
 
 use crate::label::LabelSet;
@@ -132,7 +134,11 @@ impl fmt::Display for Matcher {
             MatchOp::Regex => "=~",
             MatchOp::NotRegex => "!~",
         };
-        write!(f, "{}{op}{:?}", self.name, self.value)
+        match is_plain(&self.name, false) {
+            true => f.write_str(&self.name)?,
+            false => write!(f, "{}", Quoted(&self.name))?,
+        }
+        write!(f, "{op}{}", Quoted(&self.value))
     }
 }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use fleetgauge_core::printable::Printable;
+
 use super::secret::Secret;
 use super::watch::FileError;
 
@@ -71,7 +73,7 @@ pub struct TlsConfig {
 #[non_exhaustive]
 pub enum ConfigError {
     /// A value is not usable.
-    #[error("{field}: {problem}")]
+    #[error("{}: {}", Printable(.field), Printable(.problem))]
     Invalid {
         /// Which value, such as `url`.
         field: String,
@@ -79,7 +81,7 @@ pub enum ConfigError {
         problem: String,
     },
     /// A file is not usable.
-    #[error("{field}: {} {problem}", path.display())]
+    #[error("{}: {} {}", Printable(.field), Printable(&path.to_string_lossy()), Printable(.problem))]
     File {
         /// Which value names the file, such as `tls.ca_file`.
         field: String,

@@ -6,6 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use fleetgauge_core::backend::FetchError;
+use fleetgauge_core::printable::is_printable;
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 
@@ -69,28 +70,22 @@ pub(crate) fn redacted<'a>(mut error: FetchError, secrets: impl Iterator<Item = 
     error
 }
 
-/// `text` as it may be shown: at most 300 characters, without control characters.
+/// `text` as it may be shown: at most 300 characters, without what a terminal obeys.
 pub(crate) fn excerpt(text: &str) -> String {
     excerpt_of(text, 300)
 }
 
 /// As [`excerpt`], of at most `limit` characters.
 pub(crate) fn excerpt_of(text: &str, limit: usize) -> String {
-    let shown = |c: char| !c.is_control() && !is_invisible(c);
     let mut chars = text.trim().chars();
     let mut shortened: String = (&mut chars)
         .take(limit)
-        .map(|c| if shown(c) { c } else { ' ' })
+        .map(|c| if is_printable(c) { c } else { ' ' })
         .collect();
     if chars.next().is_some() {
         shortened.push('…');
     }
     shortened
-}
-
-/// Characters that reorder or hide the text around them.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleetgauge_core::time::parse_duration;
+use fleetgauge_core::time::parse_seconds;
 
 use super::{Kind, Meaning, Node, Position, Problem, Problems};
 
@@ -13,7 +13,7 @@ use super::{Kind, Meaning, Node, Position, Problem, Problems};
 /// ```
 /// use fleetgauge::document::Document;
 ///
-/// let document = Document::parse("fleet.yaml", "name: llama\nttl: 30\ntimout: 5s\n")?;
+/// let document = Document::parse("fleet.yaml", "name: llama\nttl: soon\ntimout: 5s\n")?;
 /// let mut reader = document.reader();
 /// if let Some(mut fields) = reader.fields(document.root(), "a fleet") {
 ///     let name = fields.require("name", &mut reader);
@@ -26,7 +26,7 @@ use super::{Kind, Meaning, Node, Position, Problem, Problems};
 /// }
 /// assert_eq!(
 ///     reader.finish().unwrap_err().to_string(),
-///     "fleet.yaml:2:6: expected a duration such as 30s or 1m30s, found the number 30; a unit is missing\n\
+///     "fleet.yaml:2:6: expected a duration such as 30s or 1m30s, or a number of seconds, found the text \"soon\"\n\
 ///      fleet.yaml:3:1: unknown field \"timout\" in a fleet; did you mean \"timeout\"?"
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -129,25 +129,14 @@ impl Reader {
         }
     }
 
-    /// The duration that `node` must be, as `30s`.
+    /// The duration that `node` must be, as `30s` or a number of seconds.
     pub fn duration(&mut self, node: &Node) -> Option<Duration> {
-        const WANTED: &str = "a duration such as 30s or 1m30s";
+        const WANTED: &str = "a duration such as 30s or 1m30s, or a number of seconds";
         let Kind::Scalar(scalar) = &node.kind else {
             return self.expected(node, WANTED);
         };
-        let duration = parse_duration(&scalar.text).ok();
-        if duration.is_none() {
-            let hint = if scalar.meaning() == Meaning::Number {
-                "; a unit is missing"
-            } else {
-                ""
-            };
-            self.problem(
-                node.position,
-                format!("expected {WANTED}, found {}{hint}", Found(node)),
-            );
-        }
-        duration
+        let duration = parse_seconds(&scalar.text).ok();
+        duration.or_else(|| self.expected(node, WANTED))
     }
 
     /// The duration of more than zero that `node` must be.

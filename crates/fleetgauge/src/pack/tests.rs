@@ -75,8 +75,8 @@ fn mistakes_have_a_place_and_a_remedy() {
     );
     check("name: a\ntemplate: [up]", "5:15: expected a text, found a list");
     check(
-        "name: a\ntemplate: up\nttl: 30",
-        "6:10: expected a duration such as 30s or 1m30s, found the number 30; a unit is missing",
+        "name: a\ntemplate: up\nttl: soon",
+        "6:10: expected a duration such as 30s or 1m30s, or a number of seconds, found the text \"soon\"",
     );
     check(
         "name: a\ntype: sql\ntemplate: up",

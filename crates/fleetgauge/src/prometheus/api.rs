@@ -46,7 +46,7 @@ const PARTIAL: &str =
 /// ]}}"#;
 /// let answer = fleetgauge::prometheus::decode_answer(body)?;
 /// assert_eq!(answer.values().next().unwrap().value, 3.0);
-/// # Ok::<(), fleetgauge_core::backend::FetchError>(())
+/// # Ok::<(), fleetgauge::backend::FetchError>(())
 /// ```
 pub fn decode_answer(body: &[u8]) -> Result<Answer, FetchError> {
     let text = std::str::from_utf8(body).map_err(|error| FetchError::Malformed {

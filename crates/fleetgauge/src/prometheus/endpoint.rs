@@ -1,5 +1,7 @@
 //! Where the API is: the base URL as configured.
 
+use std::borrow::Cow;
+
 use http::Uri;
 use http::uri::{PathAndQuery, Scheme};
 use percent_encoding::percent_decode_str;
@@ -32,7 +34,8 @@ pub(super) fn shown_url(url: &str) -> String {
 // === impl Base ===
 
 impl Base {
-    /// Reads `http(s)://[user[:password]@]host[:port][/prefix]`.
+    /// Reads `[http(s)://][user[:password]@][host][:port][/prefix]`: without a scheme it is http, and without a host
+    /// before the port this machine.
     pub(super) fn parse(url: &str) -> Result<Self, ConfigError> {
         let url = url.trim();
         let fault = |problem: &str| ConfigError::Invalid {
@@ -51,7 +54,12 @@ impl Base {
         if url.contains('#') {
             return Err(fault("a base URL has no fragment (#…)"));
         }
-        let uri: Uri = url
+        let whole = match (url.contains("://"), url.starts_with(':')) {
+            (true, _) => Cow::Borrowed(url),
+            (false, true) => Cow::Owned(format!("http://localhost{url}")),
+            (false, false) => Cow::Owned(format!("http://{url}")),
+        };
+        let uri: Uri = whole
             .parse()
             .map_err(|e: http::uri::InvalidUri| fault(&format!("not a URL ({e})")))?;
         if uri.query().is_some() {
@@ -61,7 +69,7 @@ impl Base {
         }
         let parts = uri.into_parts();
         let scheme = parts.scheme.filter(|s| *s == Scheme::HTTP || *s == Scheme::HTTPS);
-        let scheme = scheme.ok_or_else(|| fault("the URL must start with http:// or https://"))?;
+        let scheme = scheme.ok_or_else(|| fault("the scheme of the URL must be http or https"))?;
         let authority = parts.authority.ok_or_else(|| fault("the URL names no host"))?;
         let path = parts.path_and_query.as_ref().map_or("", |path| path.path());
         let prefix = path.trim_end_matches('/');
@@ -141,9 +149,9 @@ mod tests {
             assert!(!error.contains("hunter2"), "{error}");
         };
         check("", "such as http://");
-        check("prometheus:9090", "must start with http://");
-        check("/prometheus", "must start with http://");
-        check("ftp://prom", "must start with http://");
+        check("/prometheus", "not a URL");
+        check("ftp://prom", "must be http or https");
+        check("a:hunter2@prom:x", "port");
         check("http://", "not a URL");
         check("http://prom:0", "port");
         check("http://prom:99999", "port");

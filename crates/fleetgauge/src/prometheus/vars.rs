@@ -173,7 +173,7 @@ mod tests {
         };
         let url = (URL, "http://prom");
         check(&[], &[URL, "missing", "http://prometheus"]);
-        check(&[(URL, "prom:9090")], &[URL, "must start with http://"]);
+        check(&[(URL, "ftp://prom:9090")], &[URL, "must be http or https"]);
         check(&[url, (INSECURE, "yes")], &[INSECURE, "\"yes\"", "\"true\""]);
         check(&[url, (CERT, "/c")], &[KEY, "missing", CERT]);
         check(&[url, (KEY, "/k")], &[CERT, "missing", KEY]);

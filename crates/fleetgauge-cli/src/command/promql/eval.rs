@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, anyhow, bail};
+use fleetgauge_core::printable::Printable;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError, Evaluation};
 use fleetgauge_promql::exposition::{Cut, Event, Format, Limits, Parser, Report};
@@ -59,7 +60,8 @@ pub(super) fn run(args: &PromqlEval) -> anyhow::Result<()> {
 
 /// Reads a file. Bad lines cost themselves alone, save that a histogram needs all of its buckets, and are told.
 fn read(path: &Path) -> anyhow::Result<Page> {
-    let name = path.display();
+    let name = path.to_string_lossy();
+    let name = Printable(&name);
     let body = fs::read(path).with_context(|| format!("{name} cannot be read"))?;
     let limits = Limits::default()
         .with_body_bytes(usize::MAX)

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use anyhow::bail;
+use fleetgauge_core::printable::Printable;
 use fleetgauge_promql::engine::{Engine, EngineConfig};
 use fleetgauge_promql::script::{Runner, Script};
 
@@ -21,7 +22,7 @@ pub(super) fn run(args: &PromqlTest) -> anyhow::Result<()> {
         let name = path.display().to_string();
         let mut line = String::new();
         let script = fs::read_to_string(path)
-            .map_err(|error| format!("{name}: cannot be read: {error}"))
+            .map_err(|error| format!("{}: cannot be read: {error}", Printable(&name)))
             .and_then(|text| Script::parse(&name, &text).map_err(|error| error.to_string()));
         match script {
             Ok(script) => {
@@ -38,7 +39,7 @@ pub(super) fn run(args: &PromqlTest) -> anyhow::Result<()> {
             }
         }
         // At once: a long list of scripts should show how far it is.
-        output::print(line.as_bytes())?;
+        output::print_line(&line)?;
     }
     output::print_line(&format!("{passed} passed, {failed} failed"))?;
     let of_all = args.scripts.len();

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crossterm::style::{Attribute, Color, ResetColor, SetAttribute, SetForegroundColor};
+use fleetgauge_core::printable::Printable;
 
 /// A line of the table.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,8 +39,10 @@ impl Line {
         line
     }
 
+    /// Adds `text`; of it, and so of every line, what a terminal would obey is escaped: a reason may come from a
+    /// server.
     pub(crate) fn push(&mut self, text: impl Into<String>, tone: Tone) {
-        self.0.push((text.into(), tone));
+        self.0.push((Printable(&text.into()).to_string(), tone));
     }
 
     /// Adds blanks until the line is this wide.

@@ -62,6 +62,8 @@ struct TotalCell<'a> {
 pub(crate) struct Served<'a> {
     /// For Prometheus's `file_sd_configs`; kept up to date.
     targets_file: &'a str,
+    /// Of a Prometheus that scrapes them.
+    prometheus_config: &'a str,
     pods: Vec<ServedPod<'a>>,
 }
 
@@ -70,6 +72,8 @@ struct ServedPod<'a> {
     namespace: &'a str,
     pod: &'a str,
     variant: &'a str,
+    /// What queries call `modelID`; null where the pod serves none.
+    model: Option<&'a str>,
     url: &'a str,
 }
 
@@ -139,15 +143,17 @@ impl<'a> TotalCell<'a> {
 }
 
 impl<'a> Served<'a> {
-    pub(crate) fn new(pods: &'a [SimPod], targets_file: &'a str) -> Self {
+    pub(crate) fn new(pods: &'a [SimPod], targets_file: &'a str, prometheus_config: &'a str) -> Self {
         let pods = pods.iter().map(|pod| ServedPod {
             namespace: &pod.namespace,
             pod: &pod.name,
             variant: &pod.variant,
+            model: Some(&*pod.model).filter(|model| !model.is_empty()),
             url: &pod.url,
         });
         Self {
             targets_file,
+            prometheus_config,
             pods: pods.collect(),
         }
     }
