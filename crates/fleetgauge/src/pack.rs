@@ -57,11 +57,17 @@ pub struct Pack {
 }
 
 /// The built-in packs: name and text.
-const BUILTIN: [(&str, &str); 5] = [
+const BUILTIN: [(&str, &str); 11] = [
     ("inference", include_str!("../packs/inference.yaml")),
     ("vllm", include_str!("../packs/vllm.yaml")),
     ("sglang", include_str!("../packs/sglang.yaml")),
     ("trtllm", include_str!("../packs/trtllm.yaml")),
+    ("ray", include_str!("../packs/ray.yaml")),
+    ("triton", include_str!("../packs/triton.yaml")),
+    ("tgi", include_str!("../packs/tgi.yaml")),
+    ("llamacpp", include_str!("../packs/llamacpp.yaml")),
+    ("dynamo", include_str!("../packs/dynamo.yaml")),
+    ("dcgm", include_str!("../packs/dcgm.yaml")),
     ("epp", include_str!("../packs/epp.yaml")),
 ];
 
@@ -86,7 +92,7 @@ impl Pack {
         Ok(pack)
     }
 
-    /// The built-in pack `name`: `inference`, `vllm`, `sglang`, `trtllm` or `epp`.
+    /// The built-in pack `name`, one of [`builtin_names`](Self::builtin_names).
     ///
     /// # Panics
     /// Never: the built-in packs are read by a test.

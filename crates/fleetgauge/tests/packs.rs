@@ -1,7 +1,8 @@
-//! The packs against a real Prometheus, which holds the fleet of `packs/fleet.series`, and against the embedded
-//! evaluator over the same samples: every answer that is asserted here is that of both.
+//! The packs against a real Prometheus, which holds the fleet of `packs/fleet.series` and of the pages of `packs/pages`,
+//! and against the embedded evaluator over the same samples: every answer that is asserted here is that of both.
 //!
-//! `packs/expected.txt` has the answer of every query that answers by pod; the others are here.
+//! Two jobs scrape each server, which must not show. `packs/expected.txt` has the answer of every query that answers by
+//! server; the others are here.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use fleetgauge_core::params::Params;
 use fleetgauge_core::query_list::QueryList;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::Engine;
+use fleetgauge_promql::exposition::{Event, Format, MetricType, Parser};
 use fleetgauge_promql::parse::Expression;
 use fleetgauge_promql::value::Value;
 use fleetgauge_promql::window::{Window, WindowConfig};
@@ -21,56 +23,348 @@ const START: u32 = 1_700_000_000;
 const STEP: u32 = 15;
 const SAMPLES: u32 = 81;
 
+/// The servers whose answers `expected.txt` has, in the order of their addresses.
+const SERVERS: [&str; 11] = [
+    "vllm-0",
+    "vllm-idle",
+    "vllm-old",
+    "",
+    "sglang-0",
+    "trtllm-0",
+    "llamacpp-0",
+    "tgi-0",
+    "triton-0",
+    "dynamo-0",
+    "ray-0",
+];
+
+/// Pages as servers show them: file, text, the labels that the scrape configuration gives to the target, and whether it
+/// honours those of the page.
+const PAGES: [Page; 7] = [
+    // The model's name is given by the configuration, where the page has none.
+    (
+        include_str!("packs/pages/llamacpp.prom"),
+        &[
+            ("pod", "llamacpp-0"),
+            ("instance", "10.0.0.7:8000"),
+            ("model_name", "llama"),
+        ],
+        false,
+    ),
+    (
+        include_str!("packs/pages/tgi.prom"),
+        &[
+            ("pod", "tgi-0"),
+            ("instance", "10.0.0.8:8000"),
+            ("model_name", "llama"),
+        ],
+        false,
+    ),
+    (
+        include_str!("packs/pages/triton.prom"),
+        &[("pod", "triton-0"), ("instance", "10.0.0.9:8000")],
+        false,
+    ),
+    (
+        include_str!("packs/pages/dynamo.prom"),
+        &[("pod", "dynamo-0"), ("instance", "10.0.0.10:8000")],
+        false,
+    ),
+    (
+        include_str!("packs/pages/ray.prom"),
+        &[("pod", "ray-0"), ("instance", "10.0.0.11:8000")],
+        false,
+    ),
+    (
+        include_str!("packs/pages/dcgm.prom"),
+        &[
+            ("namespace", "gpu"),
+            ("pod", "dcgm-exporter-a"),
+            ("instance", "10.0.0.12:9400"),
+        ],
+        false,
+    ),
+    (
+        include_str!("packs/pages/dcgm-honored.prom"),
+        &[
+            ("namespace", "gpu"),
+            ("pod", "dcgm-exporter-b"),
+            ("instance", "10.0.0.13:9400"),
+        ],
+        true,
+    ),
+];
+
+/// What two jobs add to the series of one target: those of a PodMonitor, and those of a ServiceMonitor.
+const JOBS: [&[(&str, &str)]; 2] = [
+    &[("job", "llm/pods"), ("container", "server"), ("endpoint", "http")],
+    &[("job", "servers"), ("service", "servers")],
+];
+
+/// Metrics that were renamed: the name, one that came before, and the label that was renamed with it. Both stand for the
+/// names that begin so.
+const RENAMED: [Rename; 24] = [
+    ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", None),
+    ("vllm:prefix_cache_", "vllm:gpu_prefix_cache_", None),
+    (
+        "vllm:inter_token_latency_seconds",
+        "vllm:time_per_output_token_seconds",
+        None,
+    ),
+    (
+        "ray_vllm_kv_cache_usage_perc",
+        "ray_vllm_gpu_cache_usage_perc",
+        None,
+    ),
+    (
+        "ray_vllm_kv_cache_usage_perc",
+        "ray_vllm:gpu_cache_usage_perc",
+        None,
+    ),
+    ("ray_vllm_prefix_cache_", "ray_vllm_gpu_prefix_cache_", None),
+    ("ray_vllm_prefix_cache_", "ray_vllm:gpu_prefix_cache_", None),
+    (
+        "ray_vllm_inter_token_latency_seconds",
+        "ray_vllm_time_per_output_token_seconds",
+        None,
+    ),
+    (
+        "ray_vllm_inter_token_latency_seconds",
+        "ray_vllm:time_per_output_token_seconds",
+        None,
+    ),
+    ("ray_vllm_", "ray_vllm:", None),
+    (
+        "sglang:inter_token_latency_seconds",
+        "sglang:time_per_output_token_seconds",
+        None,
+    ),
+    ("trtllm_request_", "trtllm:request_", None),
+    (
+        "trtllm_e2e_request_latency_seconds",
+        "trtllm:e2e_request_latency_seconds",
+        None,
+    ),
+    ("trtllm_time_", "trtllm:time_", None),
+    (
+        "dynamo_frontend_inflight_requests",
+        "dynamo_frontend_inflight_requests_total",
+        None,
+    ),
+    (
+        "dynamo_frontend_inflight_requests",
+        "nv_llm_http_service_inflight_requests",
+        None,
+    ),
+    ("dynamo_frontend_request", "nv_llm_http_service_request", None),
+    (
+        "dynamo_frontend_time_to_first_token_seconds",
+        "nv_llm_http_service_time_to_first_token_seconds",
+        None,
+    ),
+    (
+        "dynamo_frontend_inter_token_latency_seconds",
+        "nv_llm_http_service_inter_token_latency_seconds",
+        None,
+    ),
+    (
+        "dynamo_frontend_output_sequence_tokens",
+        "nv_llm_http_service_output_sequence_tokens",
+        None,
+    ),
+    (
+        "llm_d_epp_flow_control_queue_",
+        "inference_extension_flow_control_queue_",
+        None,
+    ),
+    (
+        "llm_d_epp_scheduler_attempts_total",
+        "inference_extension_scheduler_attempts_total",
+        Some(("endpoint_name", "pod_name")),
+    ),
+    ("llm_d_epp_average_", "inference_pool_average_", None),
+    ("llm_d_epp_ready_endpoints", "inference_pool_ready_pods", None),
+];
+
+type Rename = (&'static str, &'static str, Option<(&'static str, &'static str)>);
+
+type Page = (&'static str, &'static [(&'static str, &'static str)], bool);
+
 /// Labels (sorted, as PromQL writes them) and value.
 type Vector = BTreeMap<String, f64>;
 
+/// A series: its samples begin at `start` and grow by `growth`.
+#[derive(Clone, Debug, PartialEq)]
+struct Series {
+    name: String,
+    labels: BTreeMap<String, String>,
+    start: f64,
+    growth: f64,
+}
+
+/// The fleet in memory, and who answers the packs' queries from it.
 struct Fleet {
-    prometheus: Prometheus,
     window: Window,
     engine: Engine,
     queries: QueryList,
 }
 
+// === impl Series ===
+
+impl Series {
+    /// A line of `fleet.series`.
+    fn read(line: &str) -> Self {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = series.strip_suffix('}').unwrap().split_once('{').unwrap();
+        let labels = labels.split(',').map(|l| l.split_once('=').unwrap());
+        let labels = labels.map(|(k, v)| (k.to_owned(), v.trim_matches('"').to_owned()));
+        let (start, growth) = value.split_once('+').unwrap_or((value, "0"));
+        Self {
+            name: name.to_owned(),
+            labels: labels.collect(),
+            start: start.parse().unwrap(),
+            growth: growth.parse().unwrap(),
+        }
+    }
+
+    /// The series of a page, as a job keeps them. What counts has grown from 0 to what the page shows; the rest stands.
+    fn of_page((text, target, honor): &Page, job: &[(&str, &str)]) -> Vec<Self> {
+        let mut target: BTreeMap<_, _> = target.iter().chain(job).copied().collect();
+        target.entry("namespace").or_insert("llm");
+        let mut parser = Parser::new();
+        let mut page = parser.page(Format::Text, text.as_bytes());
+        let mut all = Vec::new();
+        while let Some(event) = page.next() {
+            let Event::Sample(sample) = event else { continue };
+            let counts = matches!(
+                sample.metric_type(),
+                Some(MetricType::Counter | MetricType::Histogram)
+            );
+            let mut labels: BTreeMap<String, String> = BTreeMap::new();
+            for (name, value) in sample.kept(page.labels().unwrap()) {
+                if value.is_empty() {
+                    continue;
+                }
+                let is_taken = target.contains_key(&*name) && !honor;
+                let name = if is_taken {
+                    format!("exported_{name}")
+                } else {
+                    name.into_owned()
+                };
+                labels.insert(name, value.into_owned());
+            }
+            for (name, value) in &target {
+                labels.entry((*name).to_owned()).or_insert((*value).to_owned());
+            }
+            all.push(Self {
+                name: sample.name().to_owned(),
+                labels,
+                start: if counts { 0.0 } else { sample.value },
+                growth: if counts {
+                    sample.value / f64::from(SAMPLES - 1)
+                } else {
+                    0.0
+                },
+            });
+        }
+        assert_eq!(page.finish().errors, 0);
+        all
+    }
+
+    fn samples(&self) -> Vec<(f64, f64)> {
+        let sample = |i| {
+            (
+                f64::from(START + i * STEP),
+                self.start + f64::from(i) * self.growth,
+            )
+        };
+        (0..SAMPLES).map(sample).collect()
+    }
+
+    /// The same under a name that it had before.
+    fn renamed(&self, (new, old, label): Rename) -> Option<Self> {
+        let mut series = self.clone();
+        series.name = format!("{old}{}", self.name.strip_prefix(new)?);
+        if let Some((new, old)) = label
+            && let Some(value) = series.labels.remove(new)
+        {
+            series.labels.insert(old.to_owned(), value);
+        }
+        Some(series)
+    }
+}
+
+/// The whole fleet, as the jobs scrape it.
+fn series(jobs: &[&[(&str, &str)]]) -> Vec<Series> {
+    let mut all = Vec::new();
+    for job in jobs {
+        for line in lines(include_str!("packs/fleet.series")) {
+            let mut series = Series::read(line);
+            let job = job
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            series.labels.extend(job);
+            all.push(series);
+        }
+        all.extend(PAGES.iter().flat_map(|page| Series::of_page(page, job)));
+    }
+    all
+}
+
+// === impl Fleet ===
+
 impl Fleet {
-    fn start() -> Self {
-        let mut data = OpenMetrics::new();
+    fn new(all: &[Series]) -> Self {
         let mut config = WindowConfig::default();
         config.retention = Duration::from_secs(u64::from(SAMPLES * STEP));
         let window = Window::new(config);
         let mut target = window.appender([("", ""); 0]);
-        for line in lines(include_str!("packs/fleet.series")) {
-            let (series, value) = line.rsplit_once(' ').unwrap();
-            let (name, labels) = series.strip_suffix('}').unwrap().split_once('{').unwrap();
-            let labels: Vec<_> = labels.split(',').map(|l| l.split_once('=').unwrap()).collect();
-            let labels: Vec<_> = labels.iter().map(|(k, v)| (*k, v.trim_matches('"'))).collect();
-            let (start, growth) = value.split_once('+').unwrap_or((value, "0"));
-            let (start, growth): (f64, f64) = (start.parse().unwrap(), growth.parse().unwrap());
-            let samples: Vec<_> = (0..SAMPLES)
-                .map(|i| (f64::from(START + i * STEP), start + f64::from(i) * growth))
-                .collect();
-            for &(time, value) in &samples {
+        for series in all {
+            let key = format!("{}{:?}", series.name, series.labels);
+            for (time, value) in series.samples() {
                 let mut page = target.scrape(Timestamp::from_secs_f64(time));
                 let time = Some(Timestamp::from_secs_f64(time));
-                let exposed = page.append(line, value, time, |exposed| {
-                    exposed.label("__name__", name);
-                    labels.iter().for_each(|(name, value)| exposed.label(name, value));
+                let exposed = page.append(&key, value, time, |exposed| {
+                    exposed.label("__name__", &series.name);
+                    let labels = series.labels.iter();
+                    labels.for_each(|(name, value)| exposed.label(name, value));
                 });
                 exposed.unwrap();
                 assert_eq!(page.commit().appended, 1);
             }
-            data = data.series(name, &labels, &samples);
         }
         let queries = QueryList::new();
         for pack in Pack::builtins() {
             pack.register_into(&queries).unwrap();
         }
-        let prometheus = Prometheus::builder().data(&data).start().unwrap();
         Self {
-            prometheus,
             window,
             engine: Engine::default(),
             queries,
         }
+    }
+
+    /// A Prometheus that holds the same.
+    fn prometheus(all: &[Series]) -> Prometheus {
+        let data = all.iter().fold(OpenMetrics::new(), |data, series| {
+            let labels: Vec<_> = series
+                .labels
+                .iter()
+                .map(|(k, v)| (k.as_str(), v.as_str()))
+                .collect();
+            data.series(&series.name, &labels, &series.samples())
+        });
+        Prometheus::builder().data(&data).start().unwrap()
+    }
+
+    /// The answer to every query of every pack.
+    fn answers(&self, params: &Params) -> BTreeMap<String, Vector> {
+        let queries = self.queries.list().into_iter();
+        let answer = |query: String| {
+            let promql = self.queries.render(&query, params).unwrap();
+            (query, self.evaluate(&promql))
+        };
+        queries.map(answer).collect()
     }
 
     fn evaluate(&self, promql: &str) -> Vector {
@@ -92,10 +386,11 @@ impl Fleet {
             .collect()
     }
 
-    fn ask(&self, query: &str, params: &Params) -> Vector {
+    /// The answer of Prometheus, which is that of the evaluator.
+    fn ask(&self, prometheus: &Prometheus, query: &str, params: &Params) -> Vector {
         let promql = self.queries.render(query, params).unwrap();
         let end = f64::from(START + (SAMPLES - 1) * STEP);
-        let result = self.prometheus.query(&promql, Some(end));
+        let result = prometheus.query(&promql, Some(end));
         let result = result.unwrap_or_else(|error| panic!("{query}: {error}\n{promql}"));
         let series = result.as_array().unwrap().iter().map(|series| {
             let labels: BTreeMap<_, _> = series["metric"].as_object().unwrap().iter().collect();
@@ -139,11 +434,10 @@ fn assert_same(query: &str, found: &Vector, expected: &Vector) {
     assert!(same, "{query}\n found    {found:#?}\n expected {expected:#?}");
 }
 
-/// What `expected.txt` says of each query, with the labels that the pods have in `fleet.series`.
+/// What `expected.txt` says of each query, with the labels that the servers have.
 fn expected() -> BTreeMap<&'static str, Vector> {
-    let pods = ["vllm-0", "vllm-idle", "vllm-old", "", "sglang-0", "trtllm-0"];
     let labels = |pod: &str| {
-        let at = pods.iter().position(|known| *known == pod).unwrap() + 1;
+        let at = SERVERS.iter().position(|known| *known == pod).unwrap() + 1;
         format!("instance=\"10.0.0.{at}:8000\", namespace=\"llm\", pod=\"{pod}\"")
     };
     let read = |line: &'static str| {
@@ -170,7 +464,14 @@ fn others() -> Vec<(&'static str, Vec<(&'static str, f64)>)> {
         ("namespace=\"llm\", pod_name=\"sglang-0\", port=\"30000\"", 0.1),
         ("namespace=\"llm\", pod_name=\"vllm-0\", port=\"8000\"", 0.6),
     ];
+    let ray = |worker: &str| {
+        let config = "block_size=\"16\", engine=\"0\", instance=\"10.0.0.11:8000\", namespace=\"llm\"";
+        &*format!("WorkerId=\"{worker}\", {config}, num_gpu_blocks=\"2048\", pod=\"ray-0\"").leak()
+    };
+    let vllm_pod = "namespace=\"llm\", pod=\"vllm-0\"";
+    let sglang_pod = "namespace=\"llm\", pod=\"sglang-0\"";
     let pool = "name=\"llama-pool\", namespace=\"llm\"";
+    let gemma = "name=\"gemma-pool\", namespace=\"llm\"";
     let qwen = "name=\"qwen-pool\", namespace=\"llm\"";
     vec![
         ("vllm/cache_config_info", vec![(config, 1.0), (config_1, 1.0)]),
@@ -178,20 +479,50 @@ fn others() -> Vec<(&'static str, Vec<(&'static str, f64)>)> {
         ("sglang/model_request_count", vec![(model, 80.0)]),
         ("trtllm/model_request_count", vec![(model, 60.0)]),
         // One model on three engines is one model.
-        ("inference/model_request_count", vec![(model, 220.0)]),
+        ("inference/model_request_count", vec![(model, 760.0)]),
+        ("ray/model_request_count", vec![(model, 90.0)]),
+        ("tgi/model_request_count", vec![(model, 300.0)]),
+        (
+            "triton/model_request_count",
+            vec![("model=\"llama\", namespace=\"llm\"", 150.0)],
+        ),
+        (
+            "dynamo/model_request_count",
+            vec![("model=\"llama\", namespace=\"llm\"", 150.0)],
+        ),
+        (
+            "ray/cache_config_info",
+            vec![(ray("5e6f"), 1.0), (ray("9c0d"), 1.0)],
+        ),
+        ("dcgm/gpu_utilization", vec![(vllm_pod, 0.7)]),
+        ("dcgm/gpu_engine_active", vec![(vllm_pod, 0.8), (sglang_pod, 0.4)]),
+        (
+            "dcgm/gpu_memory_usage",
+            vec![(vllm_pod, 0.75), (sglang_pod, 0.75)],
+        ),
+        (
+            "dcgm/gpu_memory_used",
+            vec![(vllm_pod, 104_857_600_000.0), (sglang_pod, 41_943_040_000.0)],
+        ),
+        ("dcgm/gpu_power", vec![(vllm_pod, 550.5), (sglang_pod, 240.0)]),
+        ("dcgm/gpu_count", vec![(vllm_pod, 2.0), (sglang_pod, 2.0)]),
         // The two replicas add up; the two names that each series has do not.
         ("epp/scheduler_queue_size", vec![("", 7.0)]),
         ("epp/scheduler_queue_bytes", vec![("", 7000.0)]),
         ("epp/scheduler_dispatch_rate", dispatched.to_vec()),
         ("epp/pool_average_queue_size", vec![(pool, 2.5)]),
         ("epp/pool_average_kv_cache_usage", vec![(pool, 0.5)]),
-        ("epp/pool_ready_pods", vec![(pool, 5.0), (qwen, 1.0)]),
+        (
+            "epp/pool_ready_pods",
+            vec![(gemma, 2.0), (pool, 5.0), (qwen, 1.0)],
+        ),
     ]
 }
 
 #[test]
 fn every_query_folds_ranks_as_it_should() {
-    let fleet = Fleet::start();
+    let series = series(&JOBS);
+    let (fleet, prometheus) = (Fleet::new(&series), Fleet::prometheus(&series));
     let mut all = expected();
     for (query, values) in others() {
         let values = values
@@ -209,7 +540,14 @@ fn every_query_folds_ranks_as_it_should() {
         .collect();
     for union in &unions {
         let short = union.strip_prefix("inference/").unwrap();
-        let engines = ["vllm", "sglang", "trtllm", "epp"].map(|engine| format!("{engine}/{short}"));
+        let engines = [
+            "vllm", "sglang", "trtllm", "ray", "triton", "tgi", "llamacpp", "epp",
+        ];
+        let engines = engines.iter().filter(|engine| {
+            // It has one meaning, capacity in tokens: vLLM's is in labels.
+            short != "cache_config_info" || !["vllm", "ray"].contains(engine)
+        });
+        let engines: Vec<_> = engines.map(|engine| format!("{engine}/{short}")).collect();
         let together = engines.iter().filter_map(|name| all.get(&**name)).flatten();
         let together = together.map(|(labels, value)| (labels.clone(), *value)).collect();
         all.entry(union).or_insert(together);
@@ -223,16 +561,16 @@ fn every_query_folds_ranks_as_it_should() {
     );
     for (query, expected) in &all {
         assert!(!expected.is_empty(), "{query} shows nothing");
-        assert_same(query, &fleet.ask(query, &params()), expected);
+        assert_same(query, &fleet.ask(&prometheus, query, &params()), expected);
     }
 
-    one_query_many_parameters(&fleet);
+    one_query_many_parameters(&fleet, &prometheus);
 }
 
 /// Part of the one test that starts a server.
-fn one_query_many_parameters(fleet: &Fleet) {
+fn one_query_many_parameters(fleet: &Fleet, prometheus: &Prometheus) {
     let check = |query: &str, params: Params, expected: &[f64]| {
-        let found: Vec<_> = fleet.ask(query, &params).into_values().collect();
+        let found: Vec<_> = fleet.ask(prometheus, query, &params).into_values().collect();
         assert_eq!(found.len(), expected.len(), "{query} {params:?}: {found:?}");
         let close = found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9);
         assert!(close, "{query} {params:?}: {found:?}");
@@ -279,12 +617,126 @@ fn one_query_many_parameters(fleet: &Fleet) {
         params().with("modelID", "nobody"),
         &[],
     );
+    // Without a target model, on a replica of either version.
+    check(
+        "epp/scheduler_dispatch_rate",
+        params().with("modelID", "qwen"),
+        &[0.2, 0.4],
+    );
     check("epp/pool_ready_pods", params().with("pool", "qwen-pool"), &[1.0]);
+    // Servers that do not name their model answer for the one that the configuration names, or for any.
+    check("tgi/queue_length", params().with("modelID", "qwen"), &[]);
+    check("tgi/queue_length", Params::from([("namespace", "llm")]), &[4.0]);
+    check(
+        "llamacpp/queue_length",
+        Params::from([("namespace", "llm")]),
+        &[2.0],
+    );
+    check("dcgm/gpu_count", params().with("podFilter", "vllm-.*"), &[2.0]);
     check(
         "vllm/model_request_count",
         params().with("retentionPeriod", "10m"),
         &[160.0],
     );
+}
+
+#[test]
+fn a_server_that_two_jobs_scrape_counts_once() {
+    let twice = Fleet::new(&series(&JOBS)).answers(&params());
+    for job in JOBS {
+        for (query, expected) in Fleet::new(&series(&[job])).answers(&params()) {
+            assert_same(&query, &twice[&query], &expected);
+        }
+    }
+    // Two replicas of a Prometheus, whose answers were not made one.
+    let replicas: [&[(&str, &str)]; 2] = [
+        &[("prometheus", "monitoring/k8s"), ("prometheus_replica", "k8s-0")],
+        &[("prometheus", "monitoring/k8s"), ("prometheus_replica", "k8s-1")],
+    ];
+    for (query, found) in Fleet::new(&series(&replicas)).answers(&params()) {
+        assert_same(&query, &found, &twice[&query]);
+    }
+}
+
+#[test]
+fn two_ports_of_a_pod_are_two_servers() {
+    let line = |port: u16, value| {
+        let labels = format!("namespace=\"llm\",pod=\"p\",instance=\"10.0.0.1:{port}\",model_name=\"llama\"");
+        Series::read(&format!("vllm:num_requests_waiting{{{labels}}} {value}"))
+    };
+    let fleet = Fleet::new(&[line(8000, 3), line(8001, 4)]);
+    let answers = fleet.answers(&params());
+    let values: Vec<_> = answers["vllm/queue_length"].values().collect();
+    assert_eq!(values, [&3.0, &4.0]);
+}
+
+#[test]
+fn a_renamed_metric_gives_the_same_answer_under_each_name_and_under_both() {
+    let all = series(&[&[]]);
+    let expected = Fleet::new(&all).answers(&params());
+    let queries = Fleet::new(&[]).queries;
+    let promqls: Vec<_> = expected
+        .keys()
+        .map(|query| queries.render(query, &params()).unwrap())
+        .collect();
+    for rename in RENAMED {
+        let (new, old, _) = rename;
+        // The queries that ask for the metric, and what they ask for besides.
+        let affected: Vec<_> = promqls.iter().filter(|promql| promql.contains(new)).collect();
+        let base = all
+            .iter()
+            .filter(|s| affected.iter().any(|promql| promql.contains(&s.name)));
+        let base: Vec<_> = base.cloned().collect();
+        let renamed: Vec<_> = base
+            .iter()
+            .filter_map(|s| Some((s, s.renamed(rename)?)))
+            .collect();
+        assert!(
+            !renamed.is_empty() && !affected.is_empty(),
+            "nothing is named {new}"
+        );
+        let check = |world: &str, replace: &dyn Fn(&Series) -> Vec<Series>| {
+            // Where a server had the older name already, the same series comes out.
+            let series = base
+                .iter()
+                .flat_map(replace)
+                .map(|s| ((s.name.clone(), s.labels.clone()), s));
+            let series: Vec<_> = series.collect::<BTreeMap<_, _>>().into_values().collect();
+            let fleet = Fleet::new(&series);
+            for (query, promql) in expected.keys().zip(&promqls).filter(|(_, p)| p.contains(new)) {
+                assert_same(
+                    &format!("{query}, {world}"),
+                    &fleet.evaluate(promql),
+                    &expected[query],
+                );
+            }
+        };
+        let to_old = |s: &Series| s.renamed(rename).unwrap_or_else(|| s.clone());
+        check(&format!("{old} alone"), &|s| vec![to_old(s)]);
+        check(&format!("{new} and {old}"), &|s| vec![s.clone(), to_old(s)]);
+        // In a rolling update, every other server is new.
+        let servers: BTreeSet<_> = renamed.iter().map(|(s, _)| &s.labels["instance"]).collect();
+        let old_ones: Vec<_> = servers.into_iter().step_by(2).collect();
+        check(
+            &format!("{old} on {old_ones:?}"),
+            &|s| match old_ones.contains(&&s.labels["instance"]) {
+                true => vec![to_old(s)],
+                false => vec![s.clone()],
+            },
+        );
+    }
+}
+
+#[test]
+fn every_pack_says_what_it_works_with() {
+    for pack in Pack::builtins() {
+        let description = pack.description();
+        assert!(
+            description.contains("Works with "),
+            "{}: {description}",
+            pack.name()
+        );
+    }
 }
 
 #[test]

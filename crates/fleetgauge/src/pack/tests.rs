@@ -117,7 +117,7 @@ fn mistakes_have_a_place_and_a_remedy() {
     );
     check(
         "name: a\nany_of: [acme/queue_length]",
-        "5:14: any_of knows the packs inference, vllm, sglang, trtllm, epp, not \"acme\"",
+        "5:14: any_of knows the packs inference, vllm, sglang, trtllm, ray, triton, tgi, llamacpp, dynamo, dcgm, epp, not \"acme\"",
     );
     check(
         "name: a\nany_of: [vllm/queue_length]\nparams: [x]",
@@ -239,11 +239,9 @@ queries:
         .join("\n");
     let pack = Pack::parse("p", &good).unwrap();
     let union = pack.query("z").unwrap();
-    assert!(
-        union
-            .template
-            .starts_with("x{n=\"{{.n}}\"}\nor\ny{n=\"{{.n}}\"} / {{.m}}\nor\nsum(llm_d_epp_")
-    );
+    assert!(union.template.starts_with(
+        "x{n=\"{{.n}}\"}\nor\ny{n=\"{{.n}}\"} / {{.m}}\nor\nsum(\n  max by (namespace, pod, instance) ("
+    ));
     let params = union.params.iter().map(|p| (p.name(), p.is_required()));
     assert_eq!(
         params.collect::<Vec<_>>(),
@@ -268,10 +266,13 @@ fn the_built_in_packs_stand_and_tell_meaning_and_unit() {
 /// The names that callers rely on, whatever engine they run.
 #[test]
 fn every_pack_has_the_common_names_that_its_engine_can_answer() {
+    let gauges = "queue_length queue_length_instant running_requests";
+    let kv = "kv_cache_usage kv_cache_usage_instant";
     let common = "kv_cache_usage kv_cache_usage_instant queue_length queue_length_instant running_requests \
         cache_config_info avg_ttft avg_itl avg_e2e_latency avg_queue_time prefix_cache_hit_rate \
         ttft_quantile itl_quantile request_rate model_request_count";
-    let tokens = "avg_input_tokens avg_output_tokens generation_token_rate prompt_token_rate";
+    let lengths = "avg_input_tokens avg_output_tokens";
+    let tokens = "generation_token_rate prompt_token_rate";
     let scheduler = "scheduler_queue_size scheduler_queue_bytes scheduler_dispatch_rate";
     let stages = "preemption_rate avg_inference_time avg_prefill_time avg_decode_time";
     let pools = "pool_average_queue_size pool_average_kv_cache_usage pool_ready_pods";
@@ -283,9 +284,31 @@ fn every_pack_has_the_common_names_that_its_engine_can_answer() {
         found.sort_unstable();
         assert_eq!(found, expected, "{}", pack.name());
     };
-    check("vllm", &[common, tokens, stages]);
-    check("sglang", &[common, tokens]);
-    check("trtllm", &[common]);
+    check("vllm", &[common, lengths, tokens, stages]);
+    check("ray", &[common, lengths, tokens, stages]);
+    check("sglang", &[common, lengths, tokens]);
+    check("trtllm", &[common, tokens]);
+    let requests = "avg_e2e_latency request_rate model_request_count";
+    check(
+        "triton",
+        &[
+            gauges,
+            kv,
+            requests,
+            "cache_config_info avg_ttft avg_queue_time ttft_quantile",
+        ],
+    );
+    let times = "avg_queue_time avg_inference_time avg_time_per_token";
+    check("tgi", &[gauges, requests, lengths, tokens, times]);
+    check("llamacpp", &[gauges, kv, tokens, "avg_itl"]);
+    let latencies = "avg_ttft avg_itl ttft_quantile itl_quantile";
+    let cache = "cache_config_info prefix_cache_hit_rate";
+    check("dynamo", &[gauges, requests, lengths, tokens, latencies, cache]);
+    let gpu = "gpu_utilization gpu_engine_active gpu_memory_usage gpu_memory_used gpu_power gpu_count";
+    check("dcgm", &[gpu]);
     check("epp", &[scheduler, pools]);
-    check("inference", &[common, tokens, scheduler, "preemption_rate"]);
+    check(
+        "inference",
+        &[common, lengths, tokens, scheduler, "preemption_rate"],
+    );
 }
