@@ -11,15 +11,15 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
 
+use anyhow::Context as _;
 use fleetgauge_core::printable::{Printable, is_printable};
 
 /// Writes to stdout as it is: for JSON, which escapes control characters itself, and for texts of this program's own.
 /// A pipe that was closed at its other end is an error like any other, and no panic.
 pub(crate) fn print(bytes: &[u8]) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(bytes)?;
-    stdout.flush()?;
-    Ok(())
+    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    written.context("the output can't be written")
 }
 
 /// Writes a text for people to stdout, and a line break if it has none at its end; of an empty one nothing. What a

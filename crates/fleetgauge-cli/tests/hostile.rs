@@ -105,10 +105,10 @@ fn hostile() -> Hostile {
         let path = request.target.split('?').next().unwrap_or_default().to_owned();
         match &*path {
             "/metrics" => Answer::text(&page),
-            "/markup" => Answer::text(&format!("{HOSTILE}\n")),
+            "/markup" => Answer::text(format!("{HOSTILE}\n")),
             "/refuses/api/v1/query" => Answer::respond(422, &[("Content-Type", "application/json")], &error),
             "/odd/api/v1/query" => Answer::text(HOSTILE),
-            "/text/api/v1/query" => Answer::json(&format!(
+            "/text/api/v1/query" => Answer::json(format!(
                 r#"{{"status":"success","data":{{"resultType":"string","result":[1763930000,{text}]}}}}"#
             )),
             _ => Answer::json(&json),
@@ -214,9 +214,9 @@ fn data_for_programs_is_exact() {
     );
     let in_json = serde_json::to_string(HOSTILE).unwrap();
     check(&query("json"), &format!("\"b\":{in_json}"));
-    let param = format!("p=a\u{202e}b");
+    let param = "p=a\u{202e}b";
     check(
-        &["render", "--template", "up{a=\"{{.p}}\"}", "-p", &param],
+        &["render", "--template", "up{a=\"{{.p}}\"}", "-p", param],
         "up{a=\"a\u{202e}b\"}\n",
     );
 }

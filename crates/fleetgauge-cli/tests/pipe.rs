@@ -54,3 +54,22 @@ fn a_closed_stderr_does_not_change_the_exit_status() {
         .unwrap();
     assert_eq!(status.code(), Some(1));
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn output_that_cannot_be_written_is_an_error() {
+    for args in [&["packs"][..], &["demo", "--pods", "1", "-o", "json"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = fleetgauge(args)
+            .stdout(full)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            error.starts_with("error: the output can't be written: No space left"),
+            "{error}"
+        );
+    }
+}

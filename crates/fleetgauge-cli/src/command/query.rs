@@ -120,9 +120,16 @@ fn find(args: &Query, config: &Config) -> anyhow::Result<QueryTemplate> {
     };
     // A name without its pack is the likeliest mistake.
     let behind_slash = names().find(|known| known.split_once('/').is_some_and(|(_, short)| short == name));
-    match behind_slash.or_else(|| similar(name, names())) {
+    let pack = name.split_once('/').map_or("", |(pack, _)| pack);
+    let of_pack = names().filter(|known| known.split_once('/').is_some_and(|(known, _)| known == pack));
+    let meant = behind_slash
+        .or_else(|| similar(name, of_pack))
+        .or_else(|| similar(name, names()));
+    match meant {
         Some(similar) => bail!("there is no query {name:?}; did you mean {similar:?}?"),
-        None => bail!("there is no query {name:?}; `fleetgauge packs` lists the packs"),
+        None => bail!(
+            "there is no query {name:?}; `fleetgauge packs` lists the packs, and --promql takes an expression"
+        ),
     }
 }
 

@@ -5,10 +5,11 @@ use std::fmt;
 use super::exec::MAX_STEPS;
 use super::{MAX_RENDERED_LEN, MAX_VALUE_LEN};
 use crate::params::ParamKind;
+use crate::printable::Printable;
 
 /// Why a template did not compile, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}, column {column}: {message}")]
+#[error("line {line}, column {column}: {}", Printable(.message))]
 pub struct TemplateError {
     line: usize,
     column: usize,
@@ -54,7 +55,7 @@ pub enum RenderError {
         reason: &'static str,
     },
     /// A function of the template cannot work on what it was given.
-    #[error("line {line}, column {column}: {message}")]
+    #[error("line {line}, column {column}: {}", Printable(.message))]
     Exec {
         /// Line of the call, from 1.
         line: usize,
