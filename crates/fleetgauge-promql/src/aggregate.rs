@@ -14,6 +14,8 @@ use crate::label::{Groups, LabelSet, Members, Projection};
 use crate::parse::{AggregateOp, Grouping};
 use crate::value::{Operand, Vector, is_absent};
 
+use choose::Choice;
+
 /// The series of a vector in groups.
 struct Grouped {
     vector: Vector,
@@ -31,37 +33,62 @@ pub(crate) fn evaluate(
     budget: &mut Budget,
     notes: &mut Annotations,
 ) -> Result<Vector, EvalError> {
-    let scalar = match &param {
-        Some(Operand::Scalar(values)) => &values[..],
-        _ => &[],
-    };
-    if let (AggregateOp::CountValues, Some(Operand::Text(label))) = (op, &param) {
-        return count_values::evaluate(label, grouping, &vector, budget);
-    }
-    let grouped = Grouped::new(grouping, vector);
-    let vector = &grouped.vector;
+    // Each operator is named, so that a new one is not taken for another.
     match op {
-        AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio => {
-            budget.take_result(vector.len(), vector.width())?;
-            choose::evaluate(op, scalar, &grouped, notes)
+        AggregateOp::Sum => fold::<fold::SumOf>(grouping, vector, budget),
+        AggregateOp::Avg => fold::<fold::MeanOf>(grouping, vector, budget),
+        AggregateOp::Min => fold::<fold::Min>(grouping, vector, budget),
+        AggregateOp::Max => fold::<fold::Max>(grouping, vector, budget),
+        AggregateOp::Count => fold::<fold::Count>(grouping, vector, budget),
+        AggregateOp::Group => fold::<fold::One>(grouping, vector, budget),
+        AggregateOp::Stddev => fold::<fold::Deviation>(grouping, vector, budget),
+        AggregateOp::Stdvar => fold::<fold::Variance>(grouping, vector, budget),
+        AggregateOp::Quantile => {
+            let q = number(param)?;
+            Grouped::new(grouping, vector, budget)?.quantile(&q, budget, notes)
         }
-        _ => {
-            budget.take_result(grouped.labels.len(), vector.width())?;
-            let mut result = match op {
-                AggregateOp::Sum => grouped.fold::<fold::SumOf>(),
-                AggregateOp::Avg => grouped.fold::<fold::MeanOf>(),
-                AggregateOp::Min => grouped.fold::<fold::Min>(),
-                AggregateOp::Max => grouped.fold::<fold::Max>(),
-                AggregateOp::Group => grouped.fold::<fold::One>(),
-                AggregateOp::Stddev => grouped.fold::<fold::Deviation>(),
-                AggregateOp::Stdvar => grouped.fold::<fold::Variance>(),
-                AggregateOp::Quantile => grouped.quantile(scalar, notes),
-                _ => grouped.fold::<fold::Count>(),
-            };
-            result.retain_present();
-            Ok(result)
-        }
+        AggregateOp::CountValues => match param {
+            Some(Operand::Text(label)) => count_values::evaluate(&label, grouping, &vector, budget),
+            _ => Err(mismatch()),
+        },
+        AggregateOp::Topk => choose(Choice::Largest, param, grouping, vector, budget, notes),
+        AggregateOp::Bottomk => choose(Choice::Smallest, param, grouping, vector, budget, notes),
+        AggregateOp::Limitk => choose(Choice::First, param, grouping, vector, budget, notes),
+        AggregateOp::LimitRatio => choose(Choice::Share, param, grouping, vector, budget, notes),
     }
+}
+
+fn fold<F: fold::Fold>(
+    grouping: &Grouping,
+    vector: Vector,
+    budget: &mut Budget,
+) -> Result<Vector, EvalError> {
+    Grouped::new(grouping, vector, budget)?.fold::<F>(budget)
+}
+
+fn choose(
+    choice: Choice,
+    param: Option<Operand>,
+    grouping: &Grouping,
+    vector: Vector,
+    budget: &mut Budget,
+    notes: &mut Annotations,
+) -> Result<Vector, EvalError> {
+    let params = number(param)?;
+    let grouped = Grouped::new(grouping, vector, budget)?;
+    choose::evaluate(choice, &params, &grouped, budget, notes)
+}
+
+fn number(param: Option<Operand>) -> Result<Vec<f64>, EvalError> {
+    match param {
+        Some(Operand::Scalar(values)) => Ok(values),
+        _ => Err(mismatch()),
+    }
+}
+
+/// The parser checks types, so no query leads here.
+fn mismatch() -> EvalError {
+    EvalError::execution("the parameter of an aggregation is not of the type that was checked")
 }
 
 /// The largest and the smallest of the parameters of all steps, if they are beyond what these may be; NaN alone if
@@ -85,14 +112,20 @@ fn projection(grouping: &Grouping) -> Projection {
 // === impl Grouped ===
 
 impl Grouped {
-    fn new(grouping: &Grouping, vector: Vector) -> Self {
+    fn new(grouping: &Grouping, vector: Vector, budget: &mut Budget) -> Result<Self, EvalError> {
         let mut groups = Groups::new(projection(grouping));
-        let group_of = vector.labels.iter().map(|labels| groups.add(labels)).collect();
-        Self {
+        // The group of each series, and the lists of members.
+        budget.take_list::<[usize; 2]>(vector.len())?;
+        let mut group_of = Vec::with_capacity(vector.len());
+        for labels in &vector.labels {
+            group_of.push(groups.add(labels, budget)?);
+        }
+        let labels = (0..groups.len()).map(|group| groups.labels(group, budget));
+        Ok(Self {
+            labels: labels.collect::<Result<_, _>>()?,
             vector,
             group_of,
-            labels: (0..groups.len()).map(|group| groups.labels(group)).collect(),
-        }
+        })
     }
 
     /// The series of each group, in their order.
@@ -100,14 +133,17 @@ impl Grouped {
         Members::new(self.labels.len(), self.group_of.iter().copied().enumerate())
     }
 
-    fn fold<F: fold::Fold>(&self) -> Vector {
+    fn fold<F: fold::Fold>(&self, budget: &mut Budget) -> Result<Vector, EvalError> {
         let width = self.vector.width();
+        budget.take_result(self.labels.len(), width)?;
+        budget.take_list::<Option<F>>(width)?;
         let mut result = Vector::with_capacity(width, self.labels.len());
         // One group after the other, so that the states of all of them are never there at once.
         let mut cells: Vec<Option<F>> = vec![None; width];
         for (members, labels) in self.members().iter().zip(&self.labels) {
             cells.fill(None);
             for &i in members {
+                budget.spend(width)?;
                 for (cell, &value) in cells.iter_mut().zip(self.vector.row(i)) {
                     if is_absent(value) {
                         continue;
@@ -125,17 +161,22 @@ impl Grouped {
                 }
             }
         }
-        result
+        result.retain_present();
+        Ok(result)
     }
 
-    fn quantile(&self, q: &[f64], notes: &mut Annotations) -> Vector {
+    fn quantile(&self, q: &[f64], budget: &mut Budget, notes: &mut Annotations) -> Result<Vector, EvalError> {
         // Of all steps at once, and whether there is a series or not.
         beyond(q, 0.0, 1.0).for_each(|q| warn_of_quantile(q, 0, notes));
+        budget.take_result(self.labels.len(), self.vector.width())?;
+        budget.take_list::<f64>(self.vector.len())?;
         let mut result = Vector::with_capacity(self.vector.width(), self.labels.len());
-        let mut values = Vec::new();
+        let mut values = Vec::with_capacity(self.vector.len());
         for (members, labels) in self.members().iter().zip(&self.labels) {
             let row = result.push_absent(labels.clone());
             for (step, (place, &q)) in row.iter_mut().zip(q).enumerate() {
+                // Each is looked at several times.
+                budget.spend(members.len().saturating_mul(4))?;
                 let at_step = members.iter().map(|&i| self.vector.row(i)[step]);
                 values.clear();
                 values.extend(at_step.filter(|&value| !is_absent(value)));
@@ -144,6 +185,7 @@ impl Grouped {
                 }
             }
         }
-        result
+        result.retain_present();
+        Ok(result)
     }
 }

@@ -27,13 +27,14 @@ pub(crate) fn evaluate(
 ) -> Result<Operand, EvalError> {
     match (left, right) {
         (Operand::Scalar(left), Operand::Scalar(right)) => {
-            Ok(Operand::Scalar(scalars(binary.op, left, &right)))
+            budget.spend(left.len().saturating_mul(OPERATION_WORK))?;
+            scalars(binary.op, left, &right).map(Operand::Scalar)
         }
         (Operand::Vector(vector), Operand::Scalar(scalar)) => {
-            with_scalar(binary, vector, &scalar, ScalarIs::Right).map(Operand::Vector)
+            with_scalar(binary, vector, &scalar, ScalarIs::Right, budget).map(Operand::Vector)
         }
         (Operand::Scalar(scalar), Operand::Vector(vector)) => {
-            with_scalar(binary, vector, &scalar, ScalarIs::Left).map(Operand::Vector)
+            with_scalar(binary, vector, &scalar, ScalarIs::Left, budget).map(Operand::Vector)
         }
         (Operand::Vector(left), Operand::Vector(right)) => {
             let result = if binary.op.is_set() {
@@ -47,8 +48,11 @@ pub(crate) fn evaluate(
     }
 }
 
-fn scalars(op: BinaryOp, mut left: Vec<f64>, right: &[f64]) -> Vec<f64> {
-    let operation = Operation::new(op);
+/// The work of an operation between two numbers, of which powers take longest.
+const OPERATION_WORK: usize = 4;
+
+fn scalars(op: BinaryOp, mut left: Vec<f64>, right: &[f64]) -> Result<Vec<f64>, EvalError> {
+    let operation = Operation::new(op)?;
     for (left, &right) in left.iter_mut().zip(right) {
         *left = match operation {
             Operation::Arithmetic(compute) => compute(*left, right),
@@ -56,7 +60,7 @@ fn scalars(op: BinaryOp, mut left: Vec<f64>, right: &[f64]) -> Vec<f64> {
             Operation::Comparison(holds) => f64::from(u8::from(holds(*left, right))),
         };
     }
-    left
+    Ok(left)
 }
 
 fn with_scalar(
@@ -64,10 +68,12 @@ fn with_scalar(
     mut vector: Vector,
     scalar: &[f64],
     side: ScalarIs,
+    budget: &mut Budget,
 ) -> Result<Vector, EvalError> {
-    let operation = Operation::new(binary.op);
+    let operation = Operation::new(binary.op)?;
     let is_filter = matches!(operation, Operation::Comparison(_)) && !binary.returns_bool;
     for row in vector.values_mut().chunks_exact_mut(scalar.len().max(1)) {
+        budget.spend(row.len().saturating_mul(OPERATION_WORK))?;
         for (value, &scalar) in row.iter_mut().zip(scalar) {
             if is_absent(*value) {
                 continue;
@@ -89,8 +95,8 @@ fn with_scalar(
     }
     if is_filter {
         vector.retain_present();
-    } else if drop_names(&mut vector) {
-        vector.merge_duplicates()?;
+    } else if drop_names(&mut vector, budget)? {
+        vector.merge_duplicates(budget)?;
     }
     Ok(vector)
 }

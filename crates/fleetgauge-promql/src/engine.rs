@@ -56,7 +56,7 @@ pub use crate::annotation::Annotation;
 pub use config::EngineConfig;
 pub use error::{Bound, EvalError};
 
-pub(crate) use budget::Budget;
+pub(crate) use budget::{Budget, REGEX_WORK, SERIES_WORK};
 pub(crate) use evaluator::drop_names;
 
 use cache::ParsedQueries;
@@ -143,11 +143,12 @@ impl Engine {
         let mut evaluator = self.evaluator(data, &steps);
         let value = match evaluator.evaluate(expression.root(), &steps)? {
             Operand::Scalar(values) => {
+                evaluator.budget.take_vector(1, steps.count)?;
                 let mut vector = Vector::new(steps.count);
                 vector.push(Default::default(), &values);
-                matrix(&vector, &steps)
+                evaluator.matrix(&vector, &steps)?
             }
-            Operand::Vector(vector) => matrix(&vector, &steps),
+            Operand::Vector(vector) => evaluator.matrix(&vector, &steps)?,
             Operand::Text(_) => return Err(EvalError::execution("a string has no steps")),
         };
         Ok(evaluator.finish(query, Value::Matrix(value)))
@@ -220,6 +221,7 @@ impl Evaluator<'_> {
                 text: text.to_string(),
             },
             Operand::Vector(vector) => {
+                self.budget.take_list::<VectorSample>(vector.len())?;
                 let present = vector.rows().filter(|(_, row)| !is_absent(row[0]));
                 let mut samples: Vec<_> = present
                     .map(|(labels, row)| VectorSample {
@@ -228,7 +230,8 @@ impl Evaluator<'_> {
                     })
                     .collect();
                 if !root.is_ordered() {
-                    samples.sort_by(|a, b| a.labels.cmp(&b.labels));
+                    self.budget
+                        .sort_by(&mut samples, |a, b| a.labels.cmp(&b.labels))?;
                 }
                 Value::Vector(samples)
             }
@@ -238,14 +241,17 @@ impl Evaluator<'_> {
     fn range_vector(&mut self, root: &Expr, steps: &Steps) -> Result<Vec<MatrixSeries>, EvalError> {
         let ranges = self.ranges(root, steps)?;
         let mut buffer = Buffer::default();
+        self.budget.take_list::<MatrixSeries>(ranges.len())?;
         let mut matrix = Vec::with_capacity(ranges.len());
         for i in 0..ranges.len() {
+            self.budget.spend(SERIES_WORK)?;
             ranges.read(i, &mut buffer, &mut self.budget)?;
             let Some(window) = ranges.windows(&buffer).next() else {
                 continue;
             };
             let (from, to) = window.samples;
             if from < to {
+                self.budget.take_list::<Sample>(to - from)?;
                 let samples = buffer.times[from..to].iter().zip(&buffer.values[from..to]);
                 matrix.push(MatrixSeries {
                     labels: ranges.labels(i).clone(),
@@ -253,7 +259,29 @@ impl Evaluator<'_> {
                 });
             }
         }
-        matrix.sort_by(|a, b| a.labels.cmp(&b.labels));
+        self.budget.sort_by(&mut matrix, |a, b| a.labels.cmp(&b.labels))?;
+        Ok(matrix)
+    }
+
+    fn matrix(&mut self, vector: &Vector, steps: &Steps) -> Result<Vec<MatrixSeries>, EvalError> {
+        self.budget.take_list::<MatrixSeries>(vector.len())?;
+        let mut matrix = Vec::with_capacity(vector.len());
+        for (labels, row) in vector.rows() {
+            self.budget.spend(steps.count)?;
+            let count = row.iter().filter(|value| !is_absent(**value)).count();
+            if count == 0 {
+                continue;
+            }
+            self.budget.take_list::<Sample>(count)?;
+            let mut samples = Vec::with_capacity(count);
+            let present = steps.iter().zip(row).filter(|(_, value)| !is_absent(**value));
+            samples.extend(present.map(|(time, &value)| sample_at(time, value)));
+            matrix.push(MatrixSeries {
+                labels: labels.clone(),
+                samples,
+            });
+        }
+        self.budget.sort_by(&mut matrix, |a, b| a.labels.cmp(&b.labels))?;
         Ok(matrix)
     }
 
@@ -267,24 +295,6 @@ impl Evaluator<'_> {
             samples: self.budget.used(),
         }
     }
-}
-
-fn matrix(vector: &Vector, steps: &Steps) -> Vec<MatrixSeries> {
-    let mut matrix: Vec<_> = vector
-        .rows()
-        .map(|(labels, row)| MatrixSeries {
-            labels: labels.clone(),
-            samples: steps
-                .iter()
-                .zip(row)
-                .filter(|(_, value)| !is_absent(**value))
-                .map(|(time, &value)| sample_at(time, value))
-                .collect(),
-        })
-        .filter(|series| !series.samples.is_empty())
-        .collect();
-    matrix.sort_by(|a, b| a.labels.cmp(&b.labels));
-    matrix
 }
 
 fn sample_at(time: i64, value: f64) -> Sample {

@@ -141,14 +141,16 @@ pub(crate) fn call(name: &str, args: Vec<Operand>, ctx: &mut CallContext<'_>) ->
         function: name,
         rest: args.into_iter(),
     };
-    let (steps, notes) = (ctx.steps, &mut *ctx.notes);
+    let (steps, budget, notes) = (ctx.steps, &mut *ctx.budget, &mut *ctx.notes);
+    // What a function of no argument, or one that is not written, takes.
+    budget.take_scalar(steps.count)?;
     let always = |value: f64| vec![value; steps.count];
     if let Some(function) = elementwise::function(name) {
-        return elementwise::apply(function, args.vector()?).map(Operand::Vector);
+        return elementwise::apply(function, args.vector()?, budget).map(Operand::Vector);
     }
     if let Some(function) = calendar::function(name) {
         let vector = args.is_left().then(|| args.vector()).transpose()?;
-        return calendar::apply(function, vector, steps).map(Operand::Vector);
+        return calendar::apply(function, vector, steps, budget).map(Operand::Vector);
     }
     if let Some(function) = scalar::function_of_two(name) {
         return Ok(Operand::Scalar(scalar::of_two(
@@ -160,7 +162,7 @@ pub(crate) fn call(name: &str, args: Vec<Operand>, ctx: &mut CallContext<'_>) ->
     Ok(Operand::Vector(match name {
         "time" => return Ok(Operand::Scalar(scalar::time(steps))),
         "pi" => return Ok(Operand::Scalar(scalar::pi(steps))),
-        "scalar" => return Ok(Operand::Scalar(scalar::scalar(&args.vector()?))),
+        "scalar" => return scalar::scalar(&args.vector()?, budget).map(Operand::Scalar),
         "vector" => scalar::vector(&args.scalar()?),
         "round" => {
             let vector = args.vector()?;
@@ -169,40 +171,45 @@ pub(crate) fn call(name: &str, args: Vec<Operand>, ctx: &mut CallContext<'_>) ->
             } else {
                 always(1.0)
             };
-            elementwise::round(vector, &to_nearest)?
+            elementwise::round(vector, &to_nearest, budget)?
         }
-        "clamp" => elementwise::clamp(args.vector()?, &args.scalar()?, &args.scalar()?)?,
-        "clamp_min" => elementwise::clamp(args.vector()?, &args.scalar()?, &always(f64::INFINITY))?,
-        "clamp_max" => elementwise::clamp(args.vector()?, &always(f64::NEG_INFINITY), &args.scalar()?)?,
+        "clamp" => elementwise::clamp(args.vector()?, &args.scalar()?, &args.scalar()?, budget)?,
+        "clamp_min" => elementwise::clamp(args.vector()?, &args.scalar()?, &always(f64::INFINITY), budget)?,
+        "clamp_max" => elementwise::clamp(
+            args.vector()?,
+            &always(f64::NEG_INFINITY),
+            &args.scalar()?,
+            budget,
+        )?,
         "histogram_fraction" => {
             let [lower, upper] = [args.scalar()?, args.scalar()?];
-            histogram::fraction(&lower, &upper, &args.vector()?, notes)?
+            histogram::fraction(&lower, &upper, &args.vector()?, budget, notes)?
         }
-        "histogram_quantile" => histogram::quantile(&args.scalar()?, &args.vector()?, notes)?,
+        "histogram_quantile" => histogram::quantile(&args.scalar()?, &args.vector()?, budget, notes)?,
         "histogram_quantiles" => {
             let (vector, label) = (args.vector()?, args.text()?);
             let mut qs = Vec::new();
             while args.is_left() {
                 qs.push(args.scalar()?);
             }
-            histogram::quantiles(&vector, &label, &qs, ctx.budget, notes)?
+            histogram::quantiles(&vector, &label, &qs, budget, notes)?
         }
         "label_replace" => {
             let vector = args.vector()?;
             let [destination, replacement] = [args.text()?, args.text()?];
             let [source, pattern] = [args.text()?, args.text()?];
-            relabel::label_replace(vector, &destination, &replacement, &source, &pattern)?
+            relabel::label_replace(vector, &destination, &replacement, &source, &pattern, budget)?
         }
         "label_join" => {
             let (vector, destination, separator) = (args.vector()?, args.text()?, args.text()?);
-            relabel::label_join(vector, &destination, &separator, &args.texts()?)?
+            relabel::label_join(vector, &destination, &separator, &args.texts()?, budget)?
         }
         // The order of a range query's answer is that of its labels.
         "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" if steps.count != 1 => args.vector()?,
-        "sort" => sort::by_value(&args.vector()?, false),
-        "sort_desc" => sort::by_value(&args.vector()?, true),
-        "sort_by_label" => sort::by_label(&args.vector()?, &args.texts()?, false),
-        "sort_by_label_desc" => sort::by_label(&args.vector()?, &args.texts()?, true),
+        "sort" => sort::by_value(&args.vector()?, false, budget)?,
+        "sort_desc" => sort::by_value(&args.vector()?, true, budget)?,
+        "sort_by_label" => sort::by_label(&args.vector()?, &args.texts()?, false, budget)?,
+        "sort_by_label_desc" => sort::by_label(&args.vector()?, &args.texts()?, true, budget)?,
         _ => return Err(EvalError::execution(format!("unknown function {name}"))),
     }))
 }

@@ -40,6 +40,18 @@ pub struct LabelSet {
     start: u32,
 }
 
+/// What an `Arc` takes beside what it holds: two counters, and what an allocator rounds up to.
+const ARC_BYTES: usize = 24;
+
+/// How many bytes a list of so many texts takes, without the texts.
+fn list_bytes(len: usize) -> usize {
+    ARC_BYTES + len * size_of::<Arc<str>>()
+}
+
+pub(crate) fn text_bytes(text: &str) -> usize {
+    ARC_BYTES + text.len()
+}
+
 /// Looks one label up in many sets: where it is, is the same in those that share their names.
 #[derive(Debug)]
 pub(crate) struct Lookup<'a> {
@@ -156,6 +168,19 @@ impl LabelSet {
             values.insert(at, Arc::from(value));
         }
         Self::from_shared(names.into(), values.into())
+    }
+
+    /// How many bytes [`with`](Self::with) makes at most.
+    pub(crate) fn bytes_with(&self, name: &str, value: &str) -> usize {
+        2 * list_bytes(self.len() + 1) + text_bytes(name) + text_bytes(value)
+    }
+
+    /// How many bytes a set takes that shares nothing with others, at most.
+    pub(crate) fn bytes(&self) -> usize {
+        let texts = self
+            .iter()
+            .map(|(name, value)| text_bytes(name) + text_bytes(value));
+        2 * list_bytes(self.len()) + texts.sum::<usize>()
     }
 
     /// As Prometheus prints labels in its error messages: the name among them, as `__name__`.

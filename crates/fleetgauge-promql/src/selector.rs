@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fleetgauge_core::time::Timestamp;
 
-use crate::engine::{Budget, EvalError};
+use crate::engine::{Budget, EvalError, SERIES_WORK};
 use crate::label::LabelSet;
 use crate::missing::{Missing, Read};
 use crate::parse::{At, Selector, Shift};
@@ -60,6 +60,8 @@ enum Source {
 pub(crate) struct Buffer {
     pub(crate) times: Vec<i64>,
     pub(crate) values: Vec<f64>,
+    /// How many samples a budget was asked for.
+    taken: usize,
 }
 
 /// What an instant selector gives of the sample it finds.
@@ -89,6 +91,7 @@ impl Reader<'_> {
         let (first, last) = times.bounds();
         let from = after(first.saturating_sub(lookback));
         let series = self.select(selector, from, last, steps.count == 1);
+        budget.take_list::<Arc<dyn SeriesSamples>>(series.len())?;
         budget.take_result(series.len(), steps.count)?;
 
         let mut result = Vector::with_capacity(steps.count, series.len());
@@ -98,6 +101,7 @@ impl Reader<'_> {
         };
         if steps.count <= LOOKED_UP_STEPS {
             for one in &series {
+                budget.spend(SERIES_WORK)?;
                 if let Some(sample) = one.at(Timestamp::from_millis(first), self.lookback) {
                     let value = pick(sample.timestamp.as_millis(), sample.value);
                     result.push(one.labels().clone(), &[value]);
@@ -111,6 +115,8 @@ impl Reader<'_> {
             let range = (Timestamp::from_millis(from), Timestamp::from_millis(last));
             one.read(range.0, range.1, &mut samples.times, &mut samples.values);
             budget.take_samples(samples.times.len())?;
+            samples.take_growth(budget)?;
+            budget.spend(SERIES_WORK + steps.count)?;
             let row = result.push_absent(one.labels().clone());
             let (mut next, mut found) = (0, false);
             for (place, time) in row.iter_mut().zip(times.iter()) {
@@ -144,6 +150,7 @@ impl Reader<'_> {
         let times = self.times(selector.shift, steps);
         let (first, last) = times.bounds();
         let series = self.select(selector, after(first.saturating_sub(range)), last, false);
+        budget.take_list::<Arc<dyn SeriesSamples>>(series.len())?;
         budget.take_result(series.len(), 1)?;
         Ok(Ranges {
             source: Source::Series(series),
@@ -264,15 +271,18 @@ impl Ranges {
                 let (from, to) = (Timestamp::from_millis(from), Timestamp::from_millis(last));
                 series[i].read(from, to, &mut into.times, &mut into.values);
                 budget.take_samples(into.times.len())?;
+                into.take_growth(budget)?;
                 into.drop_stale();
             }
             Source::Rows(rows, inner) => {
+                budget.spend(SERIES_WORK + inner.count)?;
                 for (at, &value) in inner.iter().zip(rows.row(i)) {
                     if !is_absent(value) {
                         into.times.push(at);
                         into.values.push(value);
                     }
                 }
+                into.take_growth(budget)?;
             }
         }
         Ok(())
@@ -313,6 +323,15 @@ impl Buffer {
     fn clear(&mut self) {
         self.times.clear();
         self.values.clear();
+    }
+
+    /// Counts what the buffer has grown by. How many samples a series has is known only when it was read, so this
+    /// is after the fact, of one series.
+    fn take_growth(&mut self, budget: &mut Budget) -> Result<(), EvalError> {
+        let grown = self.times.capacity().saturating_sub(self.taken);
+        self.taken += grown;
+        // Time and value, and the copy of the values that a quantile sorts.
+        budget.take_list::<[f64; 3]>(grown)
     }
 
     fn drop_stale(&mut self) {

@@ -10,7 +10,7 @@ use fleetgauge_core::time::Timestamp;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use crate::engine::EvalError;
+use crate::engine::{Budget, EvalError, SERIES_WORK};
 use crate::label::LabelSet;
 use crate::window::{STALE_MARKER, Sample};
 
@@ -212,21 +212,24 @@ impl Vector {
     /// Makes one series of those with the same labels, as long as no step has samples of two.
     ///
     /// *Errors*: Prometheus's, if one has.
-    pub(crate) fn merge_duplicates(&mut self) -> Result<(), EvalError> {
-        self.merge(true)
+    pub(crate) fn merge_duplicates(&mut self, budget: &mut Budget) -> Result<(), EvalError> {
+        self.merge(true, budget)
     }
 
     /// As [`merge_duplicates`](Self::merge_duplicates), but two series with the same labels are an error
     /// also if they never meet: so Prometheus does for functions over ranges, and for the unary minus.
-    pub(crate) fn refuse_duplicates(&mut self) -> Result<(), EvalError> {
-        self.merge(false)
+    pub(crate) fn refuse_duplicates(&mut self, budget: &mut Budget) -> Result<(), EvalError> {
+        self.merge(false, budget)
     }
 
-    fn merge(&mut self, may_merge: bool) -> Result<(), EvalError> {
+    fn merge(&mut self, may_merge: bool, budget: &mut Budget) -> Result<(), EvalError> {
+        // Twice, as a hash table has room to spare; and the pairs.
+        budget.take_list::<[usize; 6]>(self.len())?;
         let mut first: HashMap<&LabelSet, usize, RandomState> =
             HashMap::with_capacity_and_hasher(self.len(), RandomState::default());
         let mut pairs = Vec::new();
         for (i, labels) in self.labels.iter().enumerate() {
+            budget.spend(SERIES_WORK)?;
             let known = *first.entry(labels).or_insert(i);
             if known != i {
                 pairs.push((known, i));
@@ -237,6 +240,7 @@ impl Vector {
             return Ok(());
         }
         for &(into, from) in &pairs {
+            budget.spend(self.width)?;
             for step in 0..self.width {
                 let value = self.row(from)[step];
                 if is_absent(value) {
@@ -260,6 +264,11 @@ impl Vector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::EngineConfig;
+
+    fn budget() -> Budget {
+        Budget::new(&EngineConfig::default())
+    }
 
     fn vector(rows: &[(&str, [f64; 2])]) -> Vector {
         let mut vector = Vector::new(2);
@@ -277,7 +286,7 @@ mod tests {
             ("x", [ABSENT, 2.0]),
             ("z", [ABSENT; 2]),
         ]);
-        rows.merge_duplicates().expect("never at one step");
+        rows.merge_duplicates(&mut budget()).expect("never at one step");
         let rows: Vec<_> = rows.rows().map(|(l, r)| (l.to_string(), r.to_vec())).collect();
         assert_eq!(
             rows,
@@ -291,14 +300,17 @@ mod tests {
     #[test]
     fn series_that_meet_are_an_error() {
         let mut rows = vector(&[("x", [1.0, ABSENT]), ("x", [2.0, ABSENT])]);
-        let error = rows.merge_duplicates().expect_err("two at one step").to_string();
+        let error = rows
+            .merge_duplicates(&mut budget())
+            .expect_err("two at one step")
+            .to_string();
         assert_eq!(error, "vector cannot contain metrics with the same labelset");
         let mut rows = vector(&[("x", [1.0, ABSENT]), ("x", [ABSENT, 2.0])]);
-        assert!(rows.refuse_duplicates().is_err());
+        assert!(rows.refuse_duplicates(&mut budget()).is_err());
         // A NaN is a sample.
         assert!(
             vector(&[("x", [f64::NAN, 0.0]), ("x", [1.0, ABSENT])])
-                .merge_duplicates()
+                .merge_duplicates(&mut budget())
                 .is_err()
         );
     }

@@ -4,73 +4,123 @@
 use std::cmp::Ordering;
 
 use crate::annotation::Annotations;
-use crate::engine::EvalError;
-use crate::parse::AggregateOp;
+use crate::engine::{Budget, EvalError, SERIES_WORK};
 use crate::print::GoFloat;
 use crate::value::{Vector, is_absent};
 
 use super::{Grouped, sample_hash};
 
+/// What is chosen of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// `topk`
+    Largest,
+    /// `bottomk`
+    Smallest,
+    /// `limitk`
+    First,
+    /// `limit_ratio`
+    Share,
+}
+
+/// Which series `topk` and `bottomk` take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Best {
+    Largest,
+    Smallest,
+}
+
+/// The work of an entry that goes through the heap and is sorted.
+const HEAP_WORK: usize = 10;
+
 /// `params` is how many or which share to choose, at each step.
 pub(super) fn evaluate(
-    op: AggregateOp,
+    choice: Choice,
     params: &[f64],
     grouped: &Grouped,
+    budget: &mut Budget,
     notes: &mut Annotations,
 ) -> Result<Vector, EvalError> {
     let vector = &grouped.vector;
     let width = vector.width();
-    check(op, params)?;
-    if op == AggregateOp::LimitRatio {
-        return Ok(by_ratio(params, vector, notes));
+    budget.take_result(vector.len(), width)?;
+    match choice {
+        Choice::Share => {
+            check_ratios(params)?;
+            by_ratio(params, vector, budget, notes)
+        }
+        Choice::Largest => by_count(Some(Best::Largest), params, grouped, budget),
+        Choice::Smallest => by_count(Some(Best::Smallest), params, grouped, budget),
+        Choice::First => by_count(None, params, grouped, budget),
     }
+}
+
+/// At each step as many series of each group as `counts` says: the best, or those that come first.
+fn by_count(
+    best: Option<Best>,
+    counts: &[f64],
+    grouped: &Grouped,
+    budget: &mut Budget,
+) -> Result<Vector, EvalError> {
+    check_counts(counts)?;
+    let vector = &grouped.vector;
+    let width = vector.width();
     let mut chosen = Vector::with_capacity(width, vector.len());
     for labels in &vector.labels {
         chosen.push_absent(labels.clone());
     }
+    // The heap, and the order of an instant query with its rows in that order.
+    budget.take_list::<[usize; 3]>(vector.len())?;
+    let is_instant = width == 1;
+    if is_instant {
+        budget.take_vector(vector.len(), width)?;
+    }
     let mut order = Vec::new();
-    let mut heap = Heap::new(op == AggregateOp::Bottomk);
+    let mut heap = Heap::new(best == Some(Best::Smallest));
     for members in grouped.members().iter() {
-        for (step, &param) in params.iter().enumerate() {
+        for (step, &count) in counts.iter().enumerate() {
+            budget.spend(members.len().saturating_mul(HEAP_WORK))?;
             // Below one nothing is chosen; beyond all of them, all are.
-            let count = if param < 1.0 {
+            let count = if count < 1.0 {
                 0
             } else {
-                members.len().min(param as usize)
+                members.len().min(count as usize)
             };
             let present = members
                 .iter()
                 .map(|&i| (vector.row(i)[step], i))
                 .filter(|(value, _)| !is_absent(*value));
             heap.entries.clear();
-            match op {
-                AggregateOp::Limitk => heap.entries.extend(present.take(count)),
-                _ => present.for_each(|entry| heap.offer(entry, count)),
-            }
-            if width == 1 && op != AggregateOp::Limitk {
-                heap.sort_best_first();
+            match best {
+                None => heap.entries.extend(present.take(count)),
+                Some(_) => {
+                    present.for_each(|entry| heap.offer(entry, count));
+                    if is_instant {
+                        heap.sort_best_first();
+                    }
+                }
             }
             for &(value, i) in &heap.entries {
                 chosen.row_mut(i)[step] = value;
-                order.push(i);
+            }
+            if is_instant {
+                order.extend(heap.entries.iter().map(|&(_, i)| i));
             }
         }
     }
-    if width == 1 {
+    if is_instant {
         return Ok(chosen.reordered(&order));
     }
     chosen.retain_present();
     Ok(chosen)
 }
 
-fn check(op: AggregateOp, params: &[f64]) -> Result<(), EvalError> {
-    for &param in params {
-        let why = match op {
-            AggregateOp::LimitRatio if param.is_nan() => "Ratio value is NaN".to_owned(),
-            AggregateOp::LimitRatio => continue,
-            _ if param.is_nan() => "Parameter value is NaN".to_owned(),
-            _ if param >= i64::MAX as f64 => format!("Scalar value {} overflows int64", GoFloat(param)),
-            _ if param <= i64::MIN as f64 => format!("Scalar value {} underflows int64", GoFloat(param)),
+fn check_counts(counts: &[f64]) -> Result<(), EvalError> {
+    for &count in counts {
+        let why = match count {
+            _ if count.is_nan() => "Parameter value is NaN".to_owned(),
+            _ if count >= i64::MAX as f64 => format!("Scalar value {} overflows int64", GoFloat(count)),
+            _ if count <= i64::MIN as f64 => format!("Scalar value {} underflows int64", GoFloat(count)),
             _ => continue,
         };
         return Err(EvalError::execution(why));
@@ -78,9 +128,21 @@ fn check(op: AggregateOp, params: &[f64]) -> Result<(), EvalError> {
     Ok(())
 }
 
+fn check_ratios(ratios: &[f64]) -> Result<(), EvalError> {
+    match ratios.iter().any(|ratio| ratio.is_nan()) {
+        true => Err(EvalError::execution("Ratio value is NaN")),
+        false => Ok(()),
+    }
+}
+
 /// Each series has its place between 0 and 1, by its labels: a ratio takes those below it, a negative one the
 /// others, so that `r` and `r - 1` together take each series once.
-fn by_ratio(ratios: &[f64], vector: &Vector, notes: &mut Annotations) -> Vector {
+fn by_ratio(
+    ratios: &[f64],
+    vector: &Vector,
+    budget: &mut Budget,
+    notes: &mut Annotations,
+) -> Result<Vector, EvalError> {
     let mut chosen = Vector::with_capacity(vector.width(), vector.len());
     for ratio in super::beyond(ratios, -1.0, 1.0) {
         notes.warn(format_args!(
@@ -90,6 +152,7 @@ fn by_ratio(ratios: &[f64], vector: &Vector, notes: &mut Annotations) -> Vector 
         ));
     }
     for (labels, row) in vector.rows() {
+        budget.spend(SERIES_WORK + vector.width())?;
         let place = sample_hash::hash(labels) as f64 / u64::MAX as f64;
         let chosen_row = chosen.push_absent(labels.clone());
         for ((to, &value), &ratio) in chosen_row.iter_mut().zip(row).zip(ratios) {
@@ -105,7 +168,7 @@ fn by_ratio(ratios: &[f64], vector: &Vector, notes: &mut Annotations) -> Vector 
         }
     }
     chosen.retain_present();
-    chosen
+    Ok(chosen)
 }
 
 /// The best entries so far, the worst of them first: a binary heap that moves its entries as Go's does, so that

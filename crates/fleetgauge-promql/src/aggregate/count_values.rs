@@ -5,7 +5,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use crate::engine::{Budget, EvalError};
+use crate::engine::{Budget, EvalError, SERIES_WORK};
 use crate::label::Groups;
 use crate::parse::Grouping;
 use crate::value::{Vector, is_absent};
@@ -28,21 +28,29 @@ pub(super) fn evaluate(
     }
     let mut groups = Groups::new(projection(&grouping));
     let mut result = Vector::new(vector.width());
+    // Of one series at a time: which group its values are of.
+    budget.take_list::<[usize; 4]>(vector.width())?;
     for (labels, row) in vector.rows() {
+        budget.spend(SERIES_WORK + vector.width())?;
         let mut known: HashMap<u64, usize, RandomState> = HashMap::default();
         for (step, &value) in row.iter().enumerate().filter(|(_, value)| !is_absent(**value)) {
             let group = match known.get(&value.to_bits()) {
                 Some(group) => *group,
                 None => {
-                    let group = groups.add(&labels.with(label, &text(value)));
+                    let text = text(value);
+                    let labelled = labels.with(label, &text);
+                    let group = groups.add(&labelled, budget)?;
+                    // What is known already is not kept.
+                    if group == result.len() {
+                        budget.take_bytes(labels.bytes_with(label, &text))?;
+                    }
                     known.insert(value.to_bits(), group);
                     group
                 }
             };
             if group == result.len() {
-                budget.take_result(group + 1, 0)?;
-                budget.take_samples(result.width())?;
-                result.push_absent(groups.labels(group));
+                budget.take_row(group, result.width())?;
+                result.push_absent(groups.labels(group, budget)?);
             }
             let count = &mut result.row_mut(group)[step];
             *count = if is_absent(*count) { 1.0 } else { *count + 1.0 };

@@ -7,7 +7,7 @@ use fleetgauge_core::label::METRIC_NAME;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use crate::engine::{Budget, EvalError};
+use crate::engine::{Budget, EvalError, SERIES_WORK};
 use crate::label::{Groups, LabelSet, Members, Projection};
 use crate::parse::{Binary, Group, Matching};
 use crate::value::{ABSENT, Vector, is_absent};
@@ -45,31 +45,36 @@ pub(super) fn evaluate(
     }
 
     let mut groups = Groups::new(projection(matching));
-    let ones: Vec<_> = one.labels.iter().map(|labels| groups.add(labels)).collect();
+    // The group of each series, and the members of each group.
+    budget.take_list::<[usize; 5]>(many.len() + one.len())?;
+    let ones = one.labels.iter().map(|labels| groups.add(labels, budget));
+    let ones: Vec<_> = ones.collect::<Result<_, _>>()?;
     let ones = Members::new(groups.len(), ones.into_iter().enumerate());
-    let manys = many.labels.iter().map(|labels| groups.find(labels));
-    let manys: Vec<_> = manys
-        .enumerate()
-        .filter_map(|(i, group)| Some((i, group?)))
-        .collect();
-    let manys = Members::new(groups.len(), manys.into_iter());
-    for (group, ones) in ones.iter().enumerate().filter(|(_, ones)| ones.len() > 1) {
-        sides.refuse_duplicates(ones, || groups.labels(group))?;
+    let mut group_of_many = Vec::with_capacity(many.len());
+    for (i, labels) in many.labels.iter().enumerate() {
+        group_of_many.extend(groups.find(labels, budget)?.map(|group| (i, group)));
     }
+    let manys = Members::new(groups.len(), group_of_many.into_iter());
+    sides.refuse_duplicates(&ones, &mut groups, budget)?;
 
+    budget.take_vector(many.len(), width)?;
     let mut result = Vector::with_capacity(width, many.len());
     // By the series of the result, which group it is of.
     let mut group_of = Vec::with_capacity(many.len());
     let mut labelling = Labelling::new(binary);
-    let operation = Operation::new(binary.op);
+    let operation = Operation::new(binary.op)?;
     let mut taken = vec![false; width];
     for (group, (manys, ones)) in manys.iter().zip(ones.iter()).enumerate() {
         taken.fill(false);
         let is_shared = manys.len() > 1 && matching.group == Group::Neither;
         for &i in manys {
             for &j in ones {
-                budget.take_result(result.len() + 1, 0)?;
+                budget.check_series(result.len() + 1)?;
                 budget.take_samples(width)?;
+                // Beyond what was taken for one series each.
+                if result.len() >= many.len() {
+                    budget.take_vector(1, width)?;
+                }
                 let row = result.push_absent(LabelSet::empty());
                 let (many, one) = (sides.many.row(i), sides.one.row(j));
                 let (left, right) = if swapped { (one, many) } else { (many, one) };
@@ -87,7 +92,7 @@ pub(super) fn evaluate(
                         }
                     }
                 }
-                let labels = labelling.apply(&sides.many.labels[i], &sides.one.labels[j]);
+                let labels = labelling.apply(&sides.many.labels[i], &sides.one.labels[j], budget)?;
                 if let Some(place) = result.labels.last_mut() {
                     *place = labels;
                 }
@@ -100,7 +105,7 @@ pub(super) fn evaluate(
     let is_by_name = matching.labels.iter().any(|label| **label == *METRIC_NAME);
     let is_one_each = || group_of.windows(2).all(|pair| pair[0] != pair[1]);
     if matching.group != Group::Neither || is_by_name || !is_one_each() {
-        merge(&mut result, &group_of, matching.group)?;
+        merge(&mut result, &group_of, matching.group, budget)?;
     }
     Ok(result)
 }
@@ -126,16 +131,25 @@ fn compute(operation: Operation, returns_bool: bool, left: &[f64], right: &[f64]
 }
 
 /// Makes one series of those of the result that have the same labels.
-fn merge(result: &mut Vector, group_of: &[usize], grouping: Group) -> Result<(), EvalError> {
+fn merge(
+    result: &mut Vector,
+    group_of: &[usize],
+    grouping: Group,
+    budget: &mut Budget,
+) -> Result<(), EvalError> {
+    // Twice, as a hash table has room to spare.
+    budget.take_list::<[(LabelSet, usize); 2]>(result.len())?;
     let mut first: HashMap<LabelSet, usize, RandomState> =
         HashMap::with_capacity_and_hasher(result.len(), RandomState::default());
     let mut merged = false;
     for i in 0..result.len() {
+        budget.spend(SERIES_WORK)?;
         let known = *first.entry(result.labels[i].clone()).or_insert(i);
         if known == i {
             continue;
         }
         merged = true;
+        budget.spend(result.width())?;
         for step in 0..result.width() {
             let value = std::mem::replace(&mut result.row_mut(i)[step], ABSENT);
             if is_absent(value) {
@@ -163,30 +177,52 @@ fn merge(result: &mut Vector, group_of: &[usize], grouping: Group) -> Result<(),
 impl Sides<'_> {
     /// Refuses series of the `one` side that are in one group and have samples at the same step, unless the
     /// other side is empty then.
-    fn refuse_duplicates(&self, rows: &[usize], labels: impl FnOnce() -> LabelSet) -> Result<(), EvalError> {
-        let mut holder: Vec<Option<usize>> = vec![None; self.one.width()];
-        for &row in rows {
-            for (step, &value) in self.one.row(row).iter().enumerate() {
-                if is_absent(value) {
-                    continue;
+    fn refuse_duplicates(
+        &self,
+        ones: &Members,
+        groups: &mut Groups,
+        budget: &mut Budget,
+    ) -> Result<(), EvalError> {
+        let width = self.one.width();
+        if ones.iter().all(|ones| ones.len() <= 1) {
+            return Ok(());
+        }
+        budget.take_list::<[usize; 3]>(width)?;
+        let mut is_asked = vec![false; width];
+        for (_, row) in self.many.rows() {
+            budget.spend(width)?;
+            for (is_asked, &value) in is_asked.iter_mut().zip(row) {
+                *is_asked |= !is_absent(value);
+            }
+        }
+        let mut holder: Vec<Option<usize>> = vec![None; width];
+        for (group, rows) in ones.iter().enumerate().filter(|(_, rows)| rows.len() > 1) {
+            holder.fill(None);
+            for &row in rows {
+                budget.spend(width)?;
+                for (step, &value) in self.one.row(row).iter().enumerate() {
+                    if is_absent(value) || !is_asked[step] {
+                        continue;
+                    }
+                    if let Some(other) = holder[step].replace(row) {
+                        return Err(self.duplicates([row, other], &groups.labels(group, budget)?));
+                    }
                 }
-                let Some(other) = holder[step].replace(row) else {
-                    continue;
-                };
-                if self.many.rows().all(|(_, row)| is_absent(row[step])) {
-                    continue;
-                }
-                let side = if self.swapped { "left" } else { "right" };
-                return Err(EvalError::execution(format!(
-                    "found duplicate series for the match group {} on the {side} hand-side of the operation: \
-                     [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
-                    labels().braced(),
-                    self.one.labels[row].braced(),
-                    self.one.labels[other].braced(),
-                )));
             }
         }
         Ok(())
+    }
+
+    #[cold]
+    fn duplicates(&self, [row, other]: [usize; 2], group: &LabelSet) -> EvalError {
+        let side = if self.swapped { "left" } else { "right" };
+        EvalError::execution(format!(
+            "found duplicate series for the match group {} on the {side} hand-side of the operation: \
+             [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
+            group.braced(),
+            self.one.labels[row].braced(),
+            self.one.labels[other].braced(),
+        ))
     }
 }
 
@@ -219,10 +255,14 @@ impl<'a> Labelling<'a> {
         }
     }
 
-    fn apply(&mut self, many: &LabelSet, one: &LabelSet) -> LabelSet {
-        let labels = self.of_many.apply(many);
-        self.include.iter().fold(labels, |labels, name| {
-            labels.with(name, one.get(name).unwrap_or_default())
-        })
+    fn apply(&mut self, many: &LabelSet, one: &LabelSet, budget: &mut Budget) -> Result<LabelSet, EvalError> {
+        let mut labels = self.of_many.apply(many);
+        budget.spend_series(self.of_many.made())?;
+        for name in self.include {
+            let value = one.get(name).unwrap_or_default();
+            budget.spend_series(labels.bytes_with(name, value))?;
+            labels = labels.with(name, value);
+        }
+        Ok(labels)
     }
 }

@@ -1,5 +1,6 @@
 //! What an operator does with two numbers.
 
+use crate::engine::EvalError;
 use crate::parse::BinaryOp;
 
 #[derive(Clone, Copy, Debug)]
@@ -11,9 +12,9 @@ pub(super) enum Operation {
 // === impl Operation ===
 
 impl Operation {
-    /// Set operators do nothing with numbers; for them it is the left one.
-    pub(super) fn new(op: BinaryOp) -> Self {
-        match op {
+    /// *Errors*: of set operators, which do nothing with numbers; the parser refuses them where they would have to.
+    pub(super) fn new(op: BinaryOp) -> Result<Self, EvalError> {
+        Ok(match op {
             BinaryOp::Add => Self::Arithmetic(|a, b| a + b),
             BinaryOp::Sub => Self::Arithmetic(|a, b| a - b),
             BinaryOp::Mul => Self::Arithmetic(|a, b| a * b),
@@ -28,7 +29,10 @@ impl Operation {
             BinaryOp::LessEqual => Self::Comparison(|a, b| a <= b),
             BinaryOp::Greater => Self::Comparison(|a, b| a > b),
             BinaryOp::GreaterEqual => Self::Comparison(|a, b| a >= b),
-            BinaryOp::And | BinaryOp::Or | BinaryOp::Unless => Self::Arithmetic(|a, _| a),
-        }
+            BinaryOp::And | BinaryOp::Or | BinaryOp::Unless => {
+                let why = format!("set operator {} computes no numbers", op.as_str());
+                return Err(EvalError::execution(why));
+            }
+        })
     }
 }

@@ -17,19 +17,19 @@ pub(super) fn evaluate(
     let mut groups = Groups::new(projection(matching));
     if op == BinaryOp::Or {
         let present = Presence::of(&left, &mut groups, budget)?;
-        present.mask(&mut right, &mut groups, false);
+        present.mask(&mut right, &mut groups, false, budget)?;
         budget.take_result(left.len() + right.len(), left.width())?;
         for (labels, row) in right.rows() {
             left.push(labels.clone(), row);
         }
         // With one step, the right side has nothing that the left one has.
         if left.width() > 1 {
-            left.merge_duplicates()?;
+            left.merge_duplicates(budget)?;
         }
         return Ok(left);
     }
     let present = Presence::of(&right, &mut groups, budget)?;
-    present.mask(&mut left, &mut groups, op == BinaryOp::And);
+    present.mask(&mut left, &mut groups, op == BinaryOp::And, budget)?;
     Ok(left)
 }
 
@@ -47,9 +47,12 @@ impl Presence {
         let width = vector.width();
         let mut steps = Vec::new();
         for (labels, row) in vector.rows() {
-            let group = groups.add(labels);
+            let group = groups.add(labels, budget)?;
+            budget.spend(width)?;
             if group * width == steps.len() {
                 budget.take_samples(width)?;
+                // A list that grows has room to spare.
+                budget.take_list::<[bool; 2]>(width)?;
                 steps.resize(steps.len() + width, false);
             }
             for (present, &value) in steps[group * width..].iter_mut().zip(row) {
@@ -60,9 +63,16 @@ impl Presence {
     }
 
     /// Keeps the samples of `vector` where its group is present, or where it is not.
-    fn mask(&self, vector: &mut Vector, groups: &mut Groups, keep_present: bool) {
+    fn mask(
+        &self,
+        vector: &mut Vector,
+        groups: &mut Groups,
+        keep_present: bool,
+        budget: &mut Budget,
+    ) -> Result<(), EvalError> {
         for i in 0..vector.len() {
-            match groups.find(&vector.labels[i]) {
+            budget.spend(vector.width())?;
+            match groups.find(&vector.labels[i], budget)? {
                 None if keep_present => vector.row_mut(i).fill(ABSENT),
                 None => {}
                 Some(group) => {
@@ -76,5 +86,6 @@ impl Presence {
             }
         }
         vector.retain_present();
+        Ok(())
     }
 }

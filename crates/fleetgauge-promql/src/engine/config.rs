@@ -16,6 +16,10 @@ pub struct EngineConfig {
     pub max_samples: usize,
     /// How many series a query may select, and each of its operations may make. Default: 500,000.
     pub max_series: usize,
+    /// How many bytes a query may take for all that it makes on the way to its answer: vectors, labels, samples that
+    /// it reads, and what it sorts and groups by. The labels and samples that the data holds are not among them. A
+    /// little less or more may be taken than is counted, as an allocator rounds. Default: 1 GiB.
+    pub max_bytes: usize,
     /// How many steps a range query may have between its start and end. Default: 11,000, as in Prometheus.
     pub max_steps: usize,
     /// How long a query may take. Default: 10 seconds.
@@ -53,6 +57,12 @@ impl EngineConfig {
         self
     }
 
+    /// With another [`max_bytes`](Self::max_bytes).
+    pub fn with_max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
     /// With another [`max_steps`](Self::max_steps).
     pub fn with_max_steps(mut self, steps: usize) -> Self {
         self.max_steps = steps;
@@ -79,6 +89,7 @@ impl Default for EngineConfig {
             subquery_step: Duration::from_secs(60),
             max_samples: 50_000_000,
             max_series: 500_000,
+            max_bytes: 1 << 30,
             max_steps: 11_000,
             timeout: Duration::from_secs(10),
             parsed_queries: 256,

@@ -44,6 +44,8 @@ pub enum Bound {
     Samples,
     /// [`EngineConfig::max_series`](super::EngineConfig::max_series)
     Series,
+    /// [`EngineConfig::max_bytes`](super::EngineConfig::max_bytes)
+    Bytes,
     /// [`EngineConfig::max_steps`](super::EngineConfig::max_steps)
     Steps,
 }
@@ -75,6 +77,7 @@ impl Bound {
         match self {
             Self::Samples => "samples",
             Self::Series => "series",
+            Self::Bytes => "bytes",
             Self::Steps => "steps",
         }
     }

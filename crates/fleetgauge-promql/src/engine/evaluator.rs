@@ -11,7 +11,7 @@ use crate::value::{ABSENT, Operand, Steps, Vector, is_absent};
 use crate::window::Matcher;
 
 use super::range;
-use super::{Budget, EngineConfig, EvalError};
+use super::{Budget, EngineConfig, EvalError, SERIES_WORK};
 
 /// One evaluation under way.
 pub(super) struct Evaluator<'a> {
@@ -28,7 +28,10 @@ impl Evaluator<'_> {
     /// Evaluates what is no range vector.
     pub(super) fn evaluate(&mut self, expr: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
         match expr {
-            Expr::Number(value) => Ok(Operand::Scalar(vec![*value; steps.count])),
+            Expr::Number(value) => {
+                self.budget.take_scalar(steps.count)?;
+                Ok(Operand::Scalar(vec![*value; steps.count]))
+            }
             Expr::Text(text) => Ok(Operand::Text(text.clone())),
             Expr::Selector(selector) => {
                 let budget = &mut self.budget;
@@ -84,15 +87,17 @@ impl Evaluator<'_> {
     fn negate(&mut self, inner: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
         match self.evaluate(inner, steps)? {
             Operand::Scalar(mut values) => {
+                self.budget.spend(values.len())?;
                 values.iter_mut().for_each(|value| *value = -*value);
                 Ok(Operand::Scalar(values))
             }
             Operand::Vector(mut vector) => {
+                self.budget.spend(vector.len() * vector.width())?;
                 for value in vector.values_mut().iter_mut().filter(|value| !is_absent(**value)) {
                     *value = -*value;
                 }
-                if drop_names(&mut vector) {
-                    vector.refuse_duplicates()?;
+                if drop_names(&mut vector, &mut self.budget)? {
+                    vector.refuse_duplicates(&mut self.budget)?;
                 }
                 Ok(Operand::Vector(vector))
             }
@@ -108,6 +113,7 @@ impl Evaluator<'_> {
         match self.evaluate(inner, &Steps::instant(steps.start))? {
             Operand::Scalar(values) => {
                 let value = values.first().copied().unwrap_or(f64::NAN);
+                self.budget.take_scalar(steps.count)?;
                 Ok(Operand::Scalar(vec![value; steps.count]))
             }
             Operand::Vector(vector) => {
@@ -199,23 +205,27 @@ impl Evaluator<'_> {
 
     fn absent(&mut self, arg: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
         let vector = self.vector(arg, steps)?;
-        Ok(Operand::Vector(absent::absent(&vector, labels_of_absent(arg))))
+        let absent = absent::absent(&vector, labels_of_absent(arg), &mut self.budget)?;
+        Ok(Operand::Vector(absent))
     }
 
     fn absent_over_time(&mut self, arg: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
         let ranges = self.ranges(arg, steps)?;
+        self.budget.take_vector(1, steps.count)?;
         let mut present = Vector::new(steps.count);
         let row = present.push_absent(LabelSet::empty());
         let mut samples = Buffer::default();
         for i in 0..ranges.len() {
             ranges.read(i, &mut samples, &mut self.budget)?;
+            self.budget.spend(SERIES_WORK + steps.count)?;
             for (present, window) in row.iter_mut().zip(ranges.windows(&samples)) {
                 if window.samples.0 < window.samples.1 {
                     *present = 1.0;
                 }
             }
         }
-        Ok(Operand::Vector(absent::absent(&present, labels_of_absent(arg))))
+        let absent = absent::absent(&present, labels_of_absent(arg), &mut self.budget)?;
+        Ok(Operand::Vector(absent))
     }
 
     /// Adds the labels of info series, which are those that there are at the step, whatever the argument's
@@ -227,7 +237,7 @@ impl Evaluator<'_> {
         steps: &Steps,
     ) -> Result<Operand, EvalError> {
         let base = self.vector(arg, steps)?;
-        let wanted = info::Wanted::new(&base, matchers);
+        let wanted = info::Wanted::new(&base, matchers, &mut self.budget)?;
         let mut found = Vector::new(steps.count);
         if let Some(matchers) = wanted.selects() {
             let selector = Selector {
@@ -250,8 +260,10 @@ impl Evaluator<'_> {
             }
             _ => {
                 let mut vector = self.vector(arg, steps)?;
+                self.budget.take_scalar(steps.count)?;
                 let times: Vec<f64> = steps.iter().map(|at| at as f64 / 1000.0).collect();
                 for row in vector.values_mut().chunks_exact_mut(times.len()) {
+                    self.budget.spend(times.len())?;
                     for (value, time) in row.iter_mut().zip(&times) {
                         *value = if is_absent(*value) { ABSENT } else { *time };
                     }
@@ -259,8 +271,8 @@ impl Evaluator<'_> {
                 vector
             }
         };
-        if drop_names(&mut vector) {
-            vector.merge_duplicates()?;
+        if drop_names(&mut vector, &mut self.budget)? {
+            vector.merge_duplicates(&mut self.budget)?;
         }
         Ok(Operand::Vector(vector))
     }
@@ -272,18 +284,19 @@ fn mismatch() -> EvalError {
 }
 
 /// Takes the metric names away. `false` if that cannot have made two label sets equal.
-pub(crate) fn drop_names(vector: &mut Vector) -> bool {
+pub(crate) fn drop_names(vector: &mut Vector, budget: &mut Budget) -> Result<bool, EvalError> {
     let mut name = Projection::keep(&[METRIC_NAME.into()]);
     let mut without = Projection::without_name();
     let Some(first) = vector.labels.first().cloned() else {
-        return false;
+        return Ok(false);
     };
     let mut differ = false;
     for labels in &mut vector.labels {
         differ = differ || !name.agrees(&first, labels);
         *labels = without.apply(labels);
+        budget.spend_series(name.made() + without.made())?;
     }
-    differ
+    Ok(differ)
 }
 
 /// What the selector says outright of what is not there; nothing if it is no selector.

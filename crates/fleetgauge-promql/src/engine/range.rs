@@ -6,7 +6,7 @@ use crate::label::{LabelSet, METRIC_NAME, Projection};
 use crate::selector::{Buffer, Ranges};
 use crate::value::{Steps, Vector};
 
-use super::{Budget, EvalError};
+use super::{Budget, EvalError, SERIES_WORK};
 
 /// `params` are the function's scalar arguments, each with a number a step.
 pub(super) fn evaluate(
@@ -18,6 +18,9 @@ pub(super) fn evaluate(
     notes: &mut Annotations,
 ) -> Result<Vector, EvalError> {
     budget.take_result(ranges.len(), steps.count)?;
+    if !params.is_empty() {
+        budget.take_bytes(steps.count.saturating_mul(params.len() * 8 + 48))?;
+    }
     let params_at: Vec<Vec<f64>> = match params {
         [] => Vec::new(),
         _ => (0..steps.count)
@@ -33,6 +36,7 @@ pub(super) fn evaluate(
     let mut samples = Buffer::default();
     for i in 0..ranges.len() {
         ranges.read(i, &mut samples, budget)?;
+        budget.spend(SERIES_WORK + steps.count)?;
         if samples.times.is_empty() {
             continue;
         }
@@ -88,10 +92,11 @@ pub(super) fn evaluate(
             names_differ |= name.as_ref().is_some_and(|first| !own_name.agrees(first, labels));
             name.get_or_insert_with(|| labels.clone());
             *labels = without_name.apply(labels);
+            budget.take_bytes(own_name.made() + without_name.made())?;
         }
     }
     if names_differ {
-        result.refuse_duplicates()?;
+        result.refuse_duplicates(budget)?;
     }
     Ok(result)
 }

@@ -17,6 +17,12 @@ pub(super) enum Comment<'a> {
     Other,
 }
 
+enum Keyword {
+    Type,
+    Help,
+    Unit,
+}
+
 /// Reads the comment whose `#` is at `at`.
 pub(super) fn read<'a>(
     line: &'a str,
@@ -33,9 +39,14 @@ pub(super) fn read<'a>(
         return Ok(Comment::Eof);
     }
     let name_start = skip_blanks(bytes, word_end);
-    let is_metadata = matches!(word, "TYPE" | "HELP") || (is_open_metrics && word == "UNIT");
+    let keyword = match word {
+        "TYPE" => Keyword::Type,
+        "HELP" => Keyword::Help,
+        "UNIT" if is_open_metrics => Keyword::Unit,
+        _ => return Ok(Comment::Other),
+    };
     // As in Prometheus, these words alone are a comment like any other, and so is `#TYPE`.
-    if !is_metadata || word_start == at + 1 || name_start == word_end {
+    if word_start == at + 1 || name_start == word_end {
         return Ok(Comment::Other);
     }
 
@@ -62,8 +73,8 @@ pub(super) fn read<'a>(
 
     // The one blank that ends the name is not part of the text.
     let text = line.get(name_end + 1..).unwrap_or_default();
-    Ok(Comment::Metadata(match word {
-        "HELP" => Event::Help {
+    Ok(Comment::Metadata(match keyword {
+        Keyword::Help => Event::Help {
             family,
             text: match memchr(b'\\', text.as_bytes()) {
                 None => Cow::Borrowed(text),
@@ -71,12 +82,12 @@ pub(super) fn read<'a>(
                 Some(_) => Cow::Owned(unescape(text, is_open_metrics)),
             },
         },
-        "TYPE" => Event::Type {
+        Keyword::Type => Event::Type {
             family,
             metric_type: MetricType::from_name(text.trim_ascii())
                 .ok_or_else(|| Reason::UnknownType.at(skip_blanks(bytes, name_end)))?,
         },
-        _ => Event::Unit {
+        Keyword::Unit => Event::Unit {
             family,
             unit: text.trim_ascii(),
         },

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use fleetgauge_core::label::METRIC_NAME;
 
+use crate::engine::{Budget, EvalError};
 use crate::label::LabelSet;
 use crate::value::{ABSENT, Vector, is_absent};
 use crate::window::{MatchOp, Matcher};
@@ -29,11 +30,13 @@ pub(crate) fn labels(matchers: &[Matcher]) -> LabelSet {
 }
 
 /// 1 at each step where `vector` has no sample.
-pub(crate) fn absent(vector: &Vector, labels: LabelSet) -> Vector {
+pub(crate) fn absent(vector: &Vector, labels: LabelSet, budget: &mut Budget) -> Result<Vector, EvalError> {
+    budget.take_vector(1, vector.width())?;
     let mut result = Vector::new(vector.width());
     let row = result.push_absent(labels);
     row.fill(1.0);
     for (_, values) in vector.rows() {
+        budget.spend(values.len())?;
         for (place, &value) in row.iter_mut().zip(values) {
             if !is_absent(value) {
                 *place = ABSENT;
@@ -41,19 +44,20 @@ pub(crate) fn absent(vector: &Vector, labels: LabelSet) -> Vector {
         }
     }
     result.retain_present();
-    result
+    Ok(result)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{rows, vector};
+    use super::super::tests::{budget, rows, vector};
     use super::*;
 
     #[test]
     fn one_where_there_is_nothing() {
         let labels = LabelSet::from_pairs([("job", "a")]);
         let check = |input: &Vector, expected: &[&str]| {
-            assert_eq!(rows(&absent(input, labels.clone())), expected);
+            let absent = absent(input, labels.clone(), &mut budget()).expect("small");
+            assert_eq!(rows(&absent), expected);
         };
         check(&Vector::new(2), &[r#"{job="a"} 1 1"#]);
         check(

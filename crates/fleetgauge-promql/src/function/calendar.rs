@@ -1,7 +1,7 @@
 //! What a time is in the calendar, in UTC: `hour`, `day_of_week`, `days_in_month` and the like.
 
 use super::elementwise;
-use crate::engine::EvalError;
+use crate::engine::{Budget, EvalError};
 use crate::label::LabelSet;
 use crate::value::{Steps, Vector};
 
@@ -45,9 +45,10 @@ pub(super) fn apply(
     function: fn(f64) -> f64,
     vector: Option<Vector>,
     steps: &Steps,
+    budget: &mut Budget,
 ) -> Result<Vector, EvalError> {
     if let Some(vector) = vector {
-        return elementwise::apply_with_step(vector, |value, _| Some(function(value)));
+        return elementwise::apply_with_step(vector, budget, |value, _| Some(function(value)));
     }
     let mut now = Vector::new(steps.count);
     let row = now.push_absent(LabelSet::empty());

@@ -3,7 +3,7 @@
 //! All steps of all series are computed in place, and "no sample" stays what it is.
 
 use super::maths;
-use crate::engine::{EvalError, drop_names};
+use crate::engine::{Budget, EvalError, drop_names};
 use crate::value::{ABSENT, Vector, is_absent};
 
 /// The function of one number called `name`.
@@ -47,17 +47,32 @@ pub(super) fn function(name: &str) -> Option<fn(&mut [f64])> {
 }
 
 /// Applies a function of one number.
-pub(super) fn apply(function: fn(&mut [f64]), mut vector: Vector) -> Result<Vector, EvalError> {
-    function(vector.values_mut());
-    without_names(vector)
+pub(super) fn apply(
+    function: fn(&mut [f64]),
+    mut vector: Vector,
+    budget: &mut Budget,
+) -> Result<Vector, EvalError> {
+    for values in vector.values_mut().chunks_mut(COMPUTED_AT_ONCE) {
+        budget.spend(values.len().saturating_mul(FUNCTION_WORK))?;
+        function(values);
+    }
+    without_names(vector, budget)
 }
+
+/// Between two looks at the budget.
+const COMPUTED_AT_ONCE: usize = 1 << 14;
+
+/// The work of a function of one number, of which the hyperbolic ones take longest.
+const FUNCTION_WORK: usize = 4;
 
 /// Applies a function of a number and its step; `None` leaves no sample.
 pub(super) fn apply_with_step(
     mut vector: Vector,
+    budget: &mut Budget,
     function: impl Fn(f64, usize) -> Option<f64>,
 ) -> Result<Vector, EvalError> {
     for series in 0..vector.len() {
+        budget.spend(vector.width().saturating_mul(FUNCTION_WORK))?;
         for (step, value) in vector.row_mut(series).iter_mut().enumerate() {
             if !is_absent(*value) {
                 *value = function(*value, step).unwrap_or(ABSENT);
@@ -65,12 +80,12 @@ pub(super) fn apply_with_step(
         }
     }
     vector.retain_present();
-    without_names(vector)
+    without_names(vector, budget)
 }
 
 /// `round(vector, to_nearest)`: halves go up.
-pub(super) fn round(vector: Vector, to_nearest: &[f64]) -> Result<Vector, EvalError> {
-    apply_with_step(vector, |value, step| {
+pub(super) fn round(vector: Vector, to_nearest: &[f64], budget: &mut Budget) -> Result<Vector, EvalError> {
+    apply_with_step(vector, budget, |value, step| {
         // By the inverse, which is exact for 0.1 and the like more often.
         let inverse = 1.0 / to_nearest[step];
         Some((value * inverse + 0.5).floor() / inverse)
@@ -78,8 +93,13 @@ pub(super) fn round(vector: Vector, to_nearest: &[f64]) -> Result<Vector, EvalEr
 }
 
 /// `clamp(vector, min, max)`: nothing at the steps where the limits exclude everything.
-pub(super) fn clamp(vector: Vector, min: &[f64], max: &[f64]) -> Result<Vector, EvalError> {
-    apply_with_step(vector, |value, step| {
+pub(super) fn clamp(
+    vector: Vector,
+    min: &[f64],
+    max: &[f64],
+    budget: &mut Budget,
+) -> Result<Vector, EvalError> {
+    apply_with_step(vector, budget, |value, step| {
         let (min, max) = (min[step], max[step]);
         let is_empty = max < min;
         (!is_empty).then(|| maths::max(min, maths::min(max, value)))
@@ -87,16 +107,16 @@ pub(super) fn clamp(vector: Vector, min: &[f64], max: &[f64]) -> Result<Vector, 
 }
 
 /// What a function computes is another metric, so the names go.
-fn without_names(mut vector: Vector) -> Result<Vector, EvalError> {
-    if drop_names(&mut vector) {
-        vector.merge_duplicates()?;
+fn without_names(mut vector: Vector, budget: &mut Budget) -> Result<Vector, EvalError> {
+    if drop_names(&mut vector, budget)? {
+        vector.merge_duplicates(budget)?;
     }
     Ok(vector)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{evaluate, rows, vector};
+    use super::super::tests::{budget, evaluate, rows, vector};
     use super::*;
     use crate::value::Operand;
     use proptest::prelude::*;
@@ -168,9 +188,9 @@ mod tests {
     #[test]
     fn series_that_become_one_must_not_meet() {
         let input = |second: &[f64]| vector(&[(r#"x{a="1"}"#, &[1.0, ABSENT]), (r#"y{a="1"}"#, second)]);
-        let merged = without_names(input(&[ABSENT, 2.0])).expect("never at one step");
+        let merged = without_names(input(&[ABSENT, 2.0]), &mut budget()).expect("never at one step");
         assert_eq!(rows(&merged), [r#"{a="1"} 1 2"#]);
-        let error = without_names(input(&[3.0, ABSENT])).expect_err("two at one step");
+        let error = without_names(input(&[3.0, ABSENT]), &mut budget()).expect_err("two at one step");
         assert_eq!(
             error.to_string(),
             "vector cannot contain metrics with the same labelset"
@@ -180,7 +200,8 @@ mod tests {
     #[test]
     fn halves_are_rounded_up() {
         let check = |value: f64, to_nearest: f64, expected: &str| {
-            let rounded = round(vector(&[("x", &[value])]), &[to_nearest]).expect("one series");
+            let rounded =
+                round(vector(&[("x", &[value])]), &[to_nearest], &mut budget()).expect("one series");
             assert_eq!(
                 rows(&rounded),
                 [format!("{{}} {expected}")],
@@ -202,26 +223,37 @@ mod tests {
     #[test]
     fn limits_may_change_from_step_to_step() {
         let input = || vector(&[("x", &[5.0, 5.0, NAN, ABSENT, 5.0]), ("y{a=\"1\"}", &[-1.0; 5])]);
-        let clamped = clamp(input(), &[0.0, 0.0, 0.0, 0.0, 9.0], &[3.0, 9.0, 9.0, 9.0, 0.0]).expect("two");
+        let clamped = clamp(
+            input(),
+            &[0.0, 0.0, 0.0, 0.0, 9.0],
+            &[3.0, 9.0, 9.0, 9.0, 0.0],
+            &mut budget(),
+        )
+        .expect("two");
         assert_eq!(rows(&clamped), ["{} 3 5 NaN _ _", r#"{a="1"} 0 0 0 0 _"#]);
-        let nan = clamp(input(), &[NAN; 5], &[INF; 5]).expect("two");
+        let nan = clamp(input(), &[NAN; 5], &[INF; 5], &mut budget()).expect("two");
         assert_eq!(
             rows(&nan),
             ["{} NaN NaN NaN _ NaN", r#"{a="1"} NaN NaN NaN NaN NaN"#]
         );
-        assert_eq!(clamp(input(), &[1.0; 5], &[0.0; 5]).expect("none").len(), 0);
+        assert_eq!(
+            clamp(input(), &[1.0; 5], &[0.0; 5], &mut budget())
+                .expect("none")
+                .len(),
+            0
+        );
     }
 
     proptest! {
         #[test]
         fn rounding_moves_by_half_a_unit_at_most(value in -1e6..1e6, to_nearest in 0.001..1e3) {
-            let rounded = round(vector(&[("x", &[value])]), &[to_nearest]).unwrap();
+            let rounded = round(vector(&[("x", &[value])]), &[to_nearest], &mut budget()).unwrap();
             prop_assert!((rounded.row(0)[0] - value).abs() <= to_nearest * (0.5 + 1e-6));
         }
 
         #[test]
         fn what_is_clamped_is_within(value in prop::num::f64::NORMAL, a in -1e9..1e9, width in 0.0..1e9) {
-            let clamped = clamp(vector(&[("x", &[value])]), &[a], &[a + width]).unwrap();
+            let clamped = clamp(vector(&[("x", &[value])]), &[a], &[a + width], &mut budget()).unwrap();
             prop_assert!((a..=a + width).contains(&clamped.row(0)[0]));
         }
     }

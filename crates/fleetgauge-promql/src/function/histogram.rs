@@ -15,6 +15,9 @@ use crate::label::{LabelSet, Projection};
 use crate::print::OpenMetricsFloat;
 use crate::value::{ABSENT, Vector, is_absent};
 
+/// The work of a bucket that is sorted among others.
+const SORTED_WORK: usize = 10;
+
 /// The label with a bucket's upper bound.
 const BUCKET_LABEL: &str = "le";
 
@@ -27,19 +30,39 @@ struct Histogram {
     buckets: Vec<(f64, usize)>,
 }
 
+// === impl Histogram ===
+
+impl Histogram {
+    /// Of all steps: each looks at each bucket some times.
+    fn work(&self, vector: &Vector) -> usize {
+        self.buckets
+            .len()
+            .saturating_mul(vector.width())
+            .saturating_mul(4)
+    }
+}
+
 /// `histogram_quantile(q, vector)`: a row for each histogram, with a value at each step where it has buckets.
-pub(super) fn quantile(qs: &[f64], vector: &Vector, notes: &mut Annotations) -> Result<Vector, EvalError> {
+pub(super) fn quantile(
+    qs: &[f64],
+    vector: &Vector,
+    budget: &mut Budget,
+    notes: &mut Annotations,
+) -> Result<Vector, EvalError> {
     qs.iter().for_each(|&q| warn_of_quantile(q, 0, notes));
-    let histograms = group(vector, 1, notes);
+    let histograms = group(vector, 1, budget, notes)?;
+    budget.take_vector(histograms.len(), vector.width())?;
     let mut result = Vector::with_capacity(vector.width(), histograms.len());
     let mut nameless = Projection::without_name();
     for histogram in &histograms {
         let row = result.push_absent(nameless.apply(&histogram.labels));
+        budget.spend_series(nameless.made())?;
+        budget.spend(histogram.work(vector))?;
         if quantile_row(histogram, vector, |step| Some(qs[step]), row) {
             remark_forced(histogram.labels.metric_name(), 1, notes);
         }
     }
-    finish(result)
+    finish(result, budget)
 }
 
 /// `histogram_quantiles(vector, label, q, …)`: for each histogram a row for each quantile, which is in `label`.
@@ -56,19 +79,25 @@ pub(super) fn quantiles(
     for (arg, qs) in (2..).zip(qs) {
         qs.iter().for_each(|&q| warn_of_quantile(q, arg, notes));
     }
-    let histograms = group(vector, 0, notes);
+    let histograms = group(vector, 0, budget, notes)?;
     let mut result = Vector::new(vector.width());
     let mut nameless = Projection::without_name();
     for qs in qs {
         // Mostly one; a quantile that changes from step to step is another series at each.
+        // Two lists of texts of up to 24 bytes.
+        budget.take_list::<[[u8; 24]; 4]>(qs.len())?;
         let mut texts: Vec<String> = qs.iter().map(|&q| OpenMetricsFloat(q).to_string()).collect();
         let of_step = texts.clone();
         texts.sort_unstable();
         texts.dedup();
         for text in texts {
-            budget.take_samples(histograms.len().saturating_mul(vector.width()))?;
+            budget.check_series(result.len() + histograms.len())?;
+            budget.take_result(histograms.len(), vector.width())?;
             for histogram in &histograms {
-                let labels = nameless.apply(&histogram.labels).with(label, &text);
+                let labels = nameless.apply(&histogram.labels);
+                budget.spend_series(nameless.made() + labels.bytes_with(label, &text))?;
+                budget.spend(histogram.work(vector))?;
+                let labels = labels.with(label, &text);
                 let q_at = |step: usize| (of_step[step] == text).then_some(qs[step]);
                 if quantile_row(histogram, vector, q_at, result.push_absent(labels)) {
                     remark_forced(histogram.labels.metric_name(), 0, notes);
@@ -76,8 +105,7 @@ pub(super) fn quantiles(
             }
         }
     }
-    budget.take_result(result.len(), 0)?;
-    finish(result)
+    finish(result, budget)
 }
 
 /// `histogram_fraction(lower, upper, vector)`: a row for each histogram.
@@ -85,18 +113,22 @@ pub(super) fn fraction(
     lower: &[f64],
     upper: &[f64],
     vector: &Vector,
+    budget: &mut Budget,
     notes: &mut Annotations,
 ) -> Result<Vector, EvalError> {
-    let histograms = group(vector, 2, notes);
+    let histograms = group(vector, 2, budget, notes)?;
+    budget.take_vector(histograms.len(), vector.width())?;
     let mut result = Vector::with_capacity(vector.width(), histograms.len());
     let mut nameless = Projection::without_name();
     for histogram in &histograms {
         let row = result.push_absent(nameless.apply(&histogram.labels));
+        budget.spend_series(nameless.made())?;
+        budget.spend(histogram.work(vector))?;
         fill(histogram, vector, row, |step, buckets| {
             Some(bucket::fraction(lower[step], upper[step], buckets))
         });
     }
-    finish(result)
+    finish(result, budget)
 }
 
 /// The quantiles `q_at` the steps where there is one. Says whether buckets had to be repaired.
@@ -135,15 +167,22 @@ fn fill(
     }
 }
 
-fn finish(mut result: Vector) -> Result<Vector, EvalError> {
+fn finish(mut result: Vector, budget: &mut Budget) -> Result<Vector, EvalError> {
     result.retain_present();
-    result.merge_duplicates()?;
+    result.merge_duplicates(budget)?;
     Ok(result)
 }
 
 /// The series of the argument `arg` by their labels without `le`; the metric name counts, so that two metrics are
 /// not mixed.
-fn group(vector: &Vector, arg: usize, notes: &mut Annotations) -> Vec<Histogram> {
+fn group(
+    vector: &Vector,
+    arg: usize,
+    budget: &mut Budget,
+    notes: &mut Annotations,
+) -> Result<Vec<Histogram>, EvalError> {
+    // Of each bucket the bound and the row, in a list that grows, and once more while it is looked at at a step.
+    budget.take_list::<[(f64, usize); 3]>(vector.len())?;
     let mut others = Projection::drop_exactly(&[Arc::from(BUCKET_LABEL)]);
     let mut known: HashTable<(u64, usize)> = HashTable::new();
     let mut histograms: Vec<Histogram> = Vec::new();
@@ -154,10 +193,12 @@ fn group(vector: &Vector, arg: usize, notes: &mut Annotations) -> Vec<Histogram>
             continue;
         };
         let hash = others.hash(labels);
+        budget.spend_series(others.made())?;
         let is_same = |&(h, at): &(u64, usize)| h == hash && others.agrees(&histograms[at].labels, labels);
         let at = match known.find(hash, is_same) {
             Some(&(_, at)) => at,
             None => {
+                budget.take_list::<[Histogram; 2]>(1)?;
                 known.insert_unique(hash, (hash, histograms.len()), |&(h, _)| h);
                 histograms.push(Histogram {
                     labels: others.apply(labels),
@@ -169,12 +210,13 @@ fn group(vector: &Vector, arg: usize, notes: &mut Annotations) -> Vec<Histogram>
         histograms[at].buckets.push((upper_bound, series));
     }
     for histogram in &mut histograms {
+        budget.spend(histogram.buckets.len().saturating_mul(SORTED_WORK))?;
         // NaN last, where it makes the histogram incomplete.
         histogram
             .buckets
             .sort_by(|(a, _), (b, _)| a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan())));
     }
-    histograms
+    Ok(histograms)
 }
 
 fn warn_of_bound(bound: &str, metric: &str, arg: usize, notes: &mut Annotations) {
@@ -198,7 +240,7 @@ fn for_metric(text: String, metric: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{rows, vector};
+    use super::super::tests::{budget, rows, vector};
     use super::*;
 
     const NAN: f64 = f64::NAN;
@@ -221,7 +263,7 @@ mod tests {
     #[test]
     fn series_are_grouped_by_all_labels_but_le() {
         let mut notes = Annotations::default();
-        let result = quantile(&[0.75, 0.5], &twenty(), &mut notes).expect("two histograms");
+        let result = quantile(&[0.75, 0.5], &twenty(), &mut budget(), &mut notes).expect("two histograms");
         assert_eq!(rows(&result), [r#"{pod="a"} 1.5 0.5"#, r#"{pod="b"} 0.75 _"#]);
         assert_eq!(texts(notes), (vec![], vec![]));
     }
@@ -229,7 +271,7 @@ mod tests {
     #[test]
     fn the_quantile_is_that_of_each_step() {
         let mut notes = Annotations::default();
-        let result = quantile(&[-1.0, NAN], &twenty(), &mut notes).expect("two histograms");
+        let result = quantile(&[-1.0, NAN], &twenty(), &mut budget(), &mut notes).expect("two histograms");
         assert_eq!(rows(&result), [r#"{pod="a"} -Inf NaN"#, r#"{pod="b"} -Inf _"#]);
         let expected = ["-1", "NaN"]
             .map(|q| format!("PromQL warning: quantile value should be between 0 and 1, got {q}"));
@@ -246,7 +288,7 @@ mod tests {
             (r#"{pod="a"}"#, &[10.0]),
         ]);
         assert_eq!(
-            rows(&quantile(&[0.5], &input, &mut notes).expect("one histogram")),
+            rows(&quantile(&[0.5], &input, &mut budget(), &mut notes).expect("one histogram")),
             ["{} 0.5"]
         );
         assert_eq!(
@@ -268,7 +310,7 @@ mod tests {
             (r#"x_bucket{le="+Inf"}"#, &[20.0]),
         ]);
         assert_eq!(
-            rows(&quantile(&[0.25], &input, &mut notes).expect("one histogram")),
+            rows(&quantile(&[0.25], &input, &mut budget(), &mut notes).expect("one histogram")),
             ["{} 0.5"]
         );
         assert_eq!(
@@ -291,7 +333,14 @@ mod tests {
                 (r#"y_bucket{le="+Inf"}"#, second),
             ])
         };
-        let quantile = |second: &[f64]| quantile(&[0.5, 0.5], &input(second), &mut Annotations::default());
+        let quantile = |second: &[f64]| {
+            quantile(
+                &[0.5, 0.5],
+                &input(second),
+                &mut budget(),
+                &mut Annotations::default(),
+            )
+        };
         assert_eq!(
             rows(&quantile(&[ABSENT, 10.0]).expect("never at one step")),
             ["{} 0.5 1"]

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::engine::{Budget, EvalError};
-use crate::label::{Groups, LabelSet, METRIC_NAME, Projection};
+use crate::engine::{Budget, EvalError, REGEX_WORK, SERIES_WORK};
+use crate::label::{Groups, LabelSet, METRIC_NAME, Projection, text_bytes};
 use crate::value::{Vector, is_absent};
 use crate::window::Matcher;
 
@@ -43,26 +43,36 @@ struct InfoSeries<'a> {
 
 impl<'a> Wanted<'a> {
     /// `matchers` are those of the second argument, if there is one.
-    pub(crate) fn new(base: &'a Vector, matchers: Option<&'a [Matcher]>) -> Self {
+    pub(crate) fn new(
+        base: &'a Vector,
+        matchers: Option<&'a [Matcher]>,
+        budget: &mut Budget,
+    ) -> Result<Self, EvalError> {
+        // A flag, and the entries of two sets, a series.
+        budget.take_list::<[usize; 12]>(base.len())?;
         let given = matchers.unwrap_or_default().iter();
         let (of_name, of_data): (Vec<_>, Vec<_>) = given.partition(|m| m.name() == METRIC_NAME);
         let is_info = |labels: &LabelSet| match matchers {
             None => labels.metric_name() == TARGET_INFO,
             Some(_) => of_name.iter().any(|m| m.matches_value(labels.metric_name())),
         };
-        let is_info: Vec<_> = base.labels.iter().map(is_info).collect();
+        let is_info = base.labels.iter().map(|labels| {
+            budget.spend(SERIES_WORK + labels.metric_name().len() * REGEX_WORK)?;
+            Ok(is_info(labels))
+        });
+        let is_info: Vec<_> = is_info.collect::<Result<_, EvalError>>()?;
         let mut identities: [BTreeSet<&str>; 2] = Default::default();
         for (labels, _) in base.labels.iter().zip(&is_info).filter(|(_, is_info)| !**is_info) {
             for (values, name) in identities.iter_mut().zip(IDENTIFYING) {
                 values.extend(labels.get(name));
             }
         }
-        Self {
+        Ok(Self {
             of_name,
             of_data,
             is_info,
             identities,
-        }
+        })
     }
 
     /// The matchers of the info series; none if no series can have any.
@@ -107,32 +117,33 @@ impl<'a> Wanted<'a> {
 // === impl InfoSeries ===
 
 impl<'a> InfoSeries<'a> {
-    fn new(found: &'a Vector, wanted: &Wanted<'_>) -> Self {
+    fn new(found: &'a Vector, wanted: &Wanted<'_>, budget: &mut Budget) -> Result<Self, EvalError> {
+        // The rows of each group, and the names.
+        budget.take_list::<[usize; 12]>(found.len())?;
         let key = [METRIC_NAME, IDENTIFYING[0], IDENTIFYING[1]].map(Arc::from);
         let mut groups = Groups::new(Projection::keep(&key));
         let (mut rows, mut names) = (Vec::new(), BTreeSet::new());
         for (row, labels) in found.labels.iter().enumerate() {
             if wanted.can_be_of(labels) {
-                let group = groups.add(labels);
+                let group = groups.add(labels, budget)?;
                 rows.resize_with(groups.len(), Vec::new);
                 rows[group].push(row);
                 names.insert(labels.metric_name());
             }
         }
-        Self {
+        Ok(Self {
             found,
             groups,
             rows,
             names,
-        }
+        })
     }
 
     /// The groups that belong to a series, at most one for each metric name.
-    fn of(&mut self, labels: &LabelSet) -> Vec<usize> {
+    fn of(&mut self, labels: &LabelSet, budget: &mut Budget) -> Result<Vec<usize>, EvalError> {
         let names = self.names.iter();
-        names
-            .filter_map(|name| self.groups.find(&labels.with(METRIC_NAME, name)))
-            .collect()
+        let groups = names.map(|name| self.groups.find(&labels.with(METRIC_NAME, name), budget));
+        groups.filter_map(Result::transpose).collect()
     }
 
     /// The row of a group whose sample is the newest at a step.
@@ -146,6 +157,7 @@ impl<'a> InfoSeries<'a> {
     fn check(&self, base: &Vector, budget: &mut Budget) -> Result<(), EvalError> {
         let mut is_asked = vec![false; base.width()];
         for (_, row) in base.rows() {
+            budget.spend(row.len())?;
             for (is_asked, value) in is_asked.iter_mut().zip(row) {
                 *is_asked |= !is_absent(*value);
             }
@@ -180,29 +192,35 @@ pub(crate) fn join(
     wanted: &Wanted<'_>,
     budget: &mut Budget,
 ) -> Result<Vector, EvalError> {
-    let mut info = InfoSeries::new(found, wanted);
+    let mut info = InfoSeries::new(found, wanted, budget)?;
     info.check(base, budget)?;
-    let mut result = Vector::with_capacity(base.width(), base.len());
+    let mut result = Vector::new(base.width());
+    // Of one series at a time: which info series it has, at each step.
+    budget.take_bytes(base.width().saturating_mul(64 + 16 * info.names.len()))?;
     for (i, (labels, row)) in base.rows().enumerate() {
         budget.take_samples(base.width())?;
+        budget.spend(SERIES_WORK)?;
         if wanted.is_info[i] {
+            budget.take_vector(1, base.width())?;
             result.push(labels.clone(), row);
             continue;
         }
-        let groups = info.of(labels);
+        let groups = info.of(labels, budget)?;
+        let looked_at: usize = groups.iter().map(|&group| info.rows[group].len()).sum();
         // The info series may be others at other steps, and the result with them.
         let mut rows: BTreeMap<Vec<Option<usize>>, Option<usize>> = BTreeMap::new();
         for (step, &value) in row.iter().enumerate().filter(|(_, value)| !is_absent(**value)) {
+            budget.spend(looked_at)?;
             let newest: Vec<_> = groups.iter().map(|&group| info.newest(group, step)).collect();
             let known = rows.get(&newest).copied();
             let at = match known {
                 Some(at) => at,
                 None => {
                     let infos = newest.iter().flatten().map(|&row| &found.labels[row]);
-                    let at = match with_labels_of(labels, infos, wanted)? {
+                    let at = match with_labels_of(labels, infos, wanted, budget)? {
                         None => None,
                         Some(labels) => {
-                            budget.take_samples(base.width())?;
+                            budget.take_row(result.len(), base.width())?;
                             result.push_absent(labels);
                             Some(result.len() - 1)
                         }
@@ -216,8 +234,8 @@ pub(crate) fn join(
             }
         }
     }
-    budget.take_result(result.len(), 0)?;
-    result.merge_duplicates()?;
+    budget.check_series(result.len())?;
+    result.merge_duplicates(budget)?;
     Ok(result)
 }
 
@@ -227,6 +245,7 @@ fn with_labels_of<'a>(
     labels: &LabelSet,
     infos: impl Iterator<Item = &'a LabelSet>,
     wanted: &Wanted<'_>,
+    budget: &mut Budget,
 ) -> Result<Option<LabelSet>, EvalError> {
     let mut added: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, value) in infos.flat_map(LabelSet::iter) {
@@ -240,5 +259,7 @@ fn with_labels_of<'a>(
     if added.is_empty() {
         return Ok((!wanted.drops_bare()).then(|| labels.clone()));
     }
+    let texts = added.iter().flat_map(|(name, value)| [*name, *value]);
+    budget.spend_series(labels.bytes() + texts.map(text_bytes).sum::<usize>())?;
     Ok(Some(LabelSet::from_pairs(labels.iter().chain(added))))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::expand::Template;
-use crate::engine::EvalError;
+use crate::engine::{Budget, EvalError, REGEX_WORK, SERIES_WORK};
 use crate::value::Vector;
 use crate::window::compile_regex;
 
@@ -15,6 +15,7 @@ pub(super) fn label_replace(
     replacement: &str,
     source: &str,
     pattern: &str,
+    budget: &mut Budget,
 ) -> Result<Vector, EvalError> {
     let Ok(regex) = compile_regex(pattern) else {
         return Err(EvalError::execution(format!(
@@ -25,14 +26,16 @@ pub(super) fn label_replace(
     let template = Template::new(replacement, &regex);
     for labels in &mut vector.labels {
         let value = labels.get(source).unwrap_or_default();
+        budget.spend(SERIES_WORK + value.len() * REGEX_WORK)?;
         let replaced = regex
             .captures(value)
             .map(|captures| concatenated(template.texts(&captures), "label_replace"));
         if let Some(replaced) = replaced.transpose()? {
+            budget.take_bytes(labels.bytes_with(destination, &replaced))?;
             *labels = labels.with(destination, &replaced);
         }
     }
-    vector.refuse_duplicates()?;
+    vector.refuse_duplicates(budget)?;
     Ok(vector)
 }
 
@@ -42,6 +45,7 @@ pub(super) fn label_join(
     destination: &str,
     separator: &str,
     sources: &[Arc<str>],
+    budget: &mut Budget,
 ) -> Result<Vector, EvalError> {
     for source in sources {
         check_name(source, "source", "label_join")?;
@@ -53,9 +57,10 @@ pub(super) fn label_join(
             [separator, labels.get(source).unwrap_or_default()]
         });
         let joined = concatenated(values, "label_join")?;
+        budget.spend_series(labels.bytes_with(destination, &joined) + sources.len())?;
         *labels = labels.with(destination, &joined);
     }
-    vector.refuse_duplicates()?;
+    vector.refuse_duplicates(budget)?;
     Ok(vector)
 }
 
@@ -88,7 +93,7 @@ fn check_name(name: &str, role: &str, function: &str) -> Result<(), EvalError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{rows, vector};
+    use super::super::tests::{budget, rows, vector};
     use super::*;
     use crate::value::ABSENT;
 
@@ -96,7 +101,8 @@ mod tests {
     fn labels_are_replaced_where_the_pattern_fits() {
         let check = |destination: &str, replacement: &str, source: &str, pattern: &str, expected: &str| {
             let input = vector(&[(r#"x{pod="vllm-17",zone="a"}"#, &[1.0])]);
-            let replaced = label_replace(input, destination, replacement, source, pattern).expect("valid");
+            let replaced = label_replace(input, destination, replacement, source, pattern, &mut budget())
+                .expect("valid");
             assert_eq!(
                 rows(&replaced),
                 [format!("{expected} 1")],
@@ -158,7 +164,7 @@ mod tests {
     #[test]
     fn a_point_is_any_character() {
         let input = vector(&[("x{a=\"1\n2\"}", &[1.0])]);
-        let replaced = label_replace(input, "b", "$1", "a", "1.(2)").expect("valid");
+        let replaced = label_replace(input, "b", "$1", "a", "1.(2)", &mut budget()).expect("valid");
         assert_eq!(rows(&replaced), [r#"x{a="1\n2", b="2"} 1"#]);
     }
 
@@ -167,12 +173,12 @@ mod tests {
     fn a_label_does_not_grow_without_end() {
         let half = "a".repeat(MAX_VALUE_BYTES / 2);
         let input = || vector(&[(&*format!(r#"x{{a="{half}",b="1"}}"#), &[1.0])]);
-        assert!(label_replace(input(), "c", "$1$1", "a", "(.*)").is_ok());
-        let error = label_replace(input(), "c", "$1$1.", "a", "(.*)").expect_err("too long");
+        assert!(label_replace(input(), "c", "$1$1", "a", "(.*)", &mut budget()).is_ok());
+        let error = label_replace(input(), "c", "$1$1.", "a", "(.*)", &mut budget()).expect_err("too long");
         assert!(error.to_string().contains("more than 16384 bytes"), "{error}");
         let sources = |names: &[&str]| names.iter().map(|&name| name.into()).collect::<Vec<_>>();
-        assert!(label_join(input(), "c", "", &sources(&["a", "a"])).is_ok());
-        assert!(label_join(input(), "c", "", &sources(&["a", "b", "a"])).is_err());
+        assert!(label_join(input(), "c", "", &sources(&["a", "a"]), &mut budget()).is_ok());
+        assert!(label_join(input(), "c", "", &sources(&["a", "b", "a"]), &mut budget()).is_err());
     }
 
     #[test]
@@ -187,25 +193,31 @@ mod tests {
             ])
         };
         check(
-            label_replace(input(), "a", "", "pod", "("),
+            label_replace(input(), "a", "", "pod", "(", &mut budget()),
             "invalid regular expression in label_replace(): (",
         );
         check(
-            label_replace(input(), "", "", "pod", ""),
+            label_replace(input(), "", "", "pod", "", &mut budget()),
             "invalid destination label name in label_replace(): ",
         );
         check(
-            label_join(input(), "a", "", &["pod".into(), "".into()]),
+            label_join(input(), "a", "", &["pod".into(), "".into()], &mut budget()),
             "invalid source label name in label_join(): ",
         );
         check(
-            label_join(input(), "", "", &[]),
+            label_join(input(), "", "", &[], &mut budget()),
             "invalid destination label name in label_join(): ",
         );
         // Though they never meet.
         let same = "vector cannot contain metrics with the same labelset";
-        check(label_replace(input(), "pod", "c", "pod", ".*"), same);
-        check(label_join(input(), "pod", "", &["zone".into()]), same);
+        check(
+            label_replace(input(), "pod", "c", "pod", ".*", &mut budget()),
+            same,
+        );
+        check(
+            label_join(input(), "pod", "", &["zone".into()], &mut budget()),
+            same,
+        );
     }
 
     #[test]
@@ -213,7 +225,7 @@ mod tests {
         let check = |sources: &[&str], expected: &str| {
             let input = vector(&[(r#"x{a="1",b="2",c="3"}"#, &[1.0])]);
             let sources: Vec<_> = sources.iter().copied().map(Arc::from).collect();
-            let joined = label_join(input, "c", "-", &sources).expect("valid");
+            let joined = label_join(input, "c", "-", &sources, &mut budget()).expect("valid");
             assert_eq!(rows(&joined), [format!("{expected} 1")], "{sources:?}");
         };
         check(&["a", "b"], r#"x{a="1", b="2", c="1-2"}"#);

@@ -4,20 +4,23 @@
 use std::f64::consts::PI;
 
 use super::maths;
+use crate::engine::{Budget, EvalError};
 use crate::label::LabelSet;
 use crate::value::{Steps, Vector, is_absent};
 
 /// `scalar(vector)`: the number of its only series at each step, and NaN if there is none or more.
-pub(super) fn scalar(vector: &Vector) -> Vec<f64> {
+pub(super) fn scalar(vector: &Vector, budget: &mut Budget) -> Result<Vec<f64>, EvalError> {
+    budget.take_list::<Option<f64>>(vector.width())?;
     let mut found = vec![None; vector.width()];
     for (_, values) in vector.rows() {
+        budget.spend(values.len())?;
         for (place, &value) in found.iter_mut().zip(values) {
             if !is_absent(value) {
                 *place = Some(place.map_or(value, |_| f64::NAN));
             }
         }
     }
-    found.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect()
+    Ok(found.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect())
 }
 
 /// `vector(scalar)`: one series without labels.
@@ -56,7 +59,7 @@ pub(super) fn function_of_two(name: &str) -> Option<fn(f64, f64) -> f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{rows, vector as rows_of};
+    use super::super::tests::{budget, rows, vector as rows_of};
     use super::*;
     use crate::value::ABSENT;
 
@@ -71,7 +74,10 @@ mod tests {
     fn a_scalar_is_the_only_series() {
         let check = |vector: Vector, expected: [f64; 3]| {
             // By their texts, so that NaN is equal to NaN.
-            assert_eq!(format!("{:?}", scalar(&vector)), format!("{expected:?}"));
+            assert_eq!(
+                format!("{:?}", scalar(&vector, &mut budget()).expect("small")),
+                format!("{expected:?}")
+            );
         };
         check(Vector::new(3), [f64::NAN; 3]);
         check(

@@ -5,12 +5,13 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use crate::engine::{Budget, EvalError};
 use crate::label::LabelSet;
 use crate::value::Vector;
 
 /// By value; NaN last in either direction.
-pub(super) fn by_value(vector: &Vector, descending: bool) -> Vector {
-    ordered(vector, |a, b| {
+pub(super) fn by_value(vector: &Vector, descending: bool, budget: &mut Budget) -> Result<Vector, EvalError> {
+    ordered(vector, budget, |a, b| {
         let (a, b) = (vector.row(a)[0], vector.row(b)[0]);
         let order = a
             .partial_cmp(&b)
@@ -20,22 +21,35 @@ pub(super) fn by_value(vector: &Vector, descending: bool) -> Vector {
 }
 
 /// By the labels `names`, one after the other, then by all: numbers in texts by their size.
-pub(super) fn by_label(vector: &Vector, names: &[Arc<str>], descending: bool) -> Vector {
-    ordered(vector, |a, b| {
+pub(super) fn by_label(
+    vector: &Vector,
+    names: &[Arc<str>],
+    descending: bool,
+    budget: &mut Budget,
+) -> Result<Vector, EvalError> {
+    ordered(vector, budget, |a, b| {
         let order = compare_labels(&vector.labels[a], &vector.labels[b], names);
         if descending { order.reverse() } else { order }
     })
 }
 
-fn ordered(vector: &Vector, compare: impl Fn(usize, usize) -> Ordering) -> Vector {
+fn ordered(
+    vector: &Vector,
+    budget: &mut Budget,
+    compare: impl Fn(usize, usize) -> Ordering,
+) -> Result<Vector, EvalError> {
+    budget.take_list::<usize>(vector.len())?;
+    budget.take_vector(vector.len(), vector.width())?;
     let mut order: Vec<usize> = (0..vector.len()).collect();
-    order.sort_by(|&a, &b| compare(a, b));
-    vector.reordered(&order)
+    budget.sort_by(&mut order, |&a, &b| compare(a, b))?;
+    Ok(vector.reordered(&order))
 }
 
 fn compare_labels(a: &LabelSet, b: &LabelSet, names: &[Arc<str>]) -> Ordering {
-    let value = |labels: &LabelSet, name: &str| labels.get(name).unwrap_or_default().to_owned();
-    let by_name = names.iter().map(|name| natural(&value(a, name), &value(b, name)));
+    let by_name = names.iter().map(|name| {
+        let [a, b] = [a, b].map(|labels| labels.get(name).unwrap_or_default());
+        natural(a, b)
+    });
     by_name
         .fold(Ordering::Equal, Ordering::then)
         .then_with(|| a.cmp(b))
@@ -83,7 +97,7 @@ fn chunk(text: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{rows, vector};
+    use super::super::tests::{budget, rows, vector};
     use super::*;
     use proptest::prelude::*;
 
@@ -97,11 +111,11 @@ mod tests {
             ("e", &[2.0]),
         ]);
         assert_eq!(
-            rows(&by_value(&input, false)),
+            rows(&by_value(&input, false, &mut budget()).expect("small")),
             ["d -1", "b 2", "e 2", "c +Inf", "a NaN"]
         );
         assert_eq!(
-            rows(&by_value(&input, true)),
+            rows(&by_value(&input, true, &mut budget()).expect("small")),
             ["c +Inf", "b 2", "e 2", "d -1", "a NaN"]
         );
     }
@@ -117,19 +131,19 @@ mod tests {
         let values = |vector: Vector| (0..4).map(|i| vector.row(i)[0]).collect::<Vec<_>>();
         let names = |names: &[&str]| names.iter().copied().map(Arc::from).collect::<Vec<_>>();
         assert_eq!(
-            values(by_label(&input, &names(&["pod"]), false)),
+            values(by_label(&input, &names(&["pod"]), false, &mut budget()).expect("small")),
             [4.0, 2.0, 3.0, 1.0]
         );
         assert_eq!(
-            values(by_label(&input, &names(&["pod"]), true)),
+            values(by_label(&input, &names(&["pod"]), true, &mut budget()).expect("small")),
             [1.0, 3.0, 2.0, 4.0]
         );
         assert_eq!(
-            values(by_label(&input, &names(&["zone", "pod"]), false)),
+            values(by_label(&input, &names(&["zone", "pod"]), false, &mut budget()).expect("small")),
             [2.0, 3.0, 1.0, 4.0]
         );
         assert_eq!(
-            values(by_label(&input, &names(&["none"]), false)),
+            values(by_label(&input, &names(&["none"]), false, &mut budget()).expect("small")),
             [1.0, 2.0, 3.0, 4.0]
         );
     }

@@ -56,11 +56,15 @@ pub(super) fn rows(vector: &Vector) -> Vec<String> {
     vector.rows().map(row).collect()
 }
 
+pub(super) fn budget() -> Budget {
+    Budget::new(&EngineConfig::default())
+}
+
 fn try_evaluate(name: &str, args: Vec<Operand>, steps: &Steps) -> Result<Operand, EvalError> {
     let mut notes = Annotations::default();
     let mut ctx = CallContext {
         steps,
-        budget: &mut Budget::new(&EngineConfig::default()),
+        budget: &mut budget(),
         notes: &mut notes,
     };
     call(name, args, &mut ctx)

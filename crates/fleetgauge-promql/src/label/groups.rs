@@ -3,6 +3,7 @@
 use hashbrown::HashTable;
 
 use super::{LabelSet, Projection};
+use crate::engine::{Budget, EvalError};
 
 /// The groups that a [`Projection`] makes, numbered from 0 as they are met.
 #[derive(Debug)]
@@ -37,26 +38,36 @@ impl Groups {
     }
 
     /// The group of a series; a new one if there is none yet.
-    pub(crate) fn add(&mut self, labels: &LabelSet) -> usize {
+    pub(crate) fn add(&mut self, labels: &LabelSet, budget: &mut Budget) -> Result<usize, EvalError> {
         let hash = self.projection.hash(labels);
+        budget.spend_series(self.projection.made())?;
         if let Some(known) = self.get(hash, labels) {
-            return known;
+            return Ok(known);
         }
+        // Twice, as lists and tables that grow have room to spare.
+        budget.take_bytes(2 * (size_of::<LabelSet>() + size_of::<(u64, usize)>()))?;
         let new = self.first.len();
         self.first.push(labels.clone());
         self.table.insert_unique(hash, (hash, new), |(hash, _)| *hash);
-        new
+        Ok(new)
     }
 
     /// The group of a series, if there is one.
-    pub(crate) fn find(&mut self, labels: &LabelSet) -> Option<usize> {
+    pub(crate) fn find(
+        &mut self,
+        labels: &LabelSet,
+        budget: &mut Budget,
+    ) -> Result<Option<usize>, EvalError> {
         let hash = self.projection.hash(labels);
-        self.get(hash, labels)
+        budget.spend_series(self.projection.made())?;
+        Ok(self.get(hash, labels))
     }
 
     /// The labels in which the series of a group agree.
-    pub(crate) fn labels(&mut self, group: usize) -> LabelSet {
-        self.projection.apply(&self.first[group])
+    pub(crate) fn labels(&mut self, group: usize, budget: &mut Budget) -> Result<LabelSet, EvalError> {
+        let labels = self.projection.apply(&self.first[group]);
+        budget.spend_series(self.projection.made())?;
+        Ok(labels)
     }
 
     fn get(&mut self, hash: u64, labels: &LabelSet) -> Option<usize> {

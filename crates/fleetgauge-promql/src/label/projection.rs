@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use fleetgauge_core::label::METRIC_NAME;
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
-use super::LabelSet;
+use super::{LabelSet, list_bytes};
 
 /// Some of the labels of each series, by their names.
 #[derive(Debug)]
@@ -17,9 +18,13 @@ pub(crate) struct Projection {
     listed: Vec<Arc<str>>,
     keeps_listed: bool,
     shapes: Vec<Shape>,
+    /// Where a shape is, by the hash of all names of its sets.
+    known: HashTable<(u64, usize)>,
     /// The shape that was met last; mostly it is the next one, too.
     last: usize,
     hasher: RandomState,
+    /// How many bytes were made for labels since it was asked.
+    made: usize,
 }
 
 #[derive(Debug)]
@@ -28,9 +33,14 @@ struct Shape {
     of: LabelSet,
     places: Vec<u32>,
     names: Arc<[Arc<str>]>,
+    /// Of these names.
+    hash: u64,
     /// How many are left out, if those are the first ones.
     skipped: Option<u32>,
 }
+
+/// So many shapes are looked through before names are hashed.
+const FEW_SHAPES: usize = 8;
 
 // === impl Projection ===
 
@@ -62,9 +72,17 @@ impl Projection {
             listed,
             keeps_listed,
             shapes: Vec::new(),
+            known: HashTable::new(),
             last: 0,
             hasher: RandomState::default(),
+            made: 0,
         }
+    }
+
+    /// How many bytes were made for labels since the last call, for whoever bounds them.
+    #[inline]
+    pub(crate) fn made(&mut self) -> usize {
+        std::mem::take(&mut self.made)
     }
 
     /// The labels that are meant, as a set.
@@ -73,17 +91,22 @@ impl Projection {
         if let Some(count) = shape.skipped {
             return labels.skip(count);
         }
+        let names = Arc::clone(&shape.names);
         let values = shape.places.iter();
         let values = values.map(|&at| Arc::clone(&labels.values()[at as usize]));
-        LabelSet::from_shared(Arc::clone(&shape.names), values.collect())
+        let values: Arc<[_]> = values.collect();
+        self.made += list_bytes(values.len());
+        LabelSet::from_shared(names, values)
     }
 
     /// A hash of the labels that are meant: equal for sets that agree in them.
     pub(crate) fn hash(&mut self, labels: &LabelSet) -> u64 {
         let mut state = self.hasher.build_hasher();
-        // The names add little: whoever meets this hash compares them.
-        for (_, value) in self.pairs(labels) {
-            value.hash(&mut state);
+        let shape = self.shape(labels);
+        // Without it, sets of the same values under many names would all be compared with each other.
+        state.write_u64(shape.hash);
+        for &at in &shape.places {
+            labels.values()[at as usize].hash(&mut state);
         }
         state.finish()
     }
@@ -108,12 +131,6 @@ impl Projection {
         pairs(in_a, a) == pairs(in_b, b)
     }
 
-    fn pairs<'s>(&'s mut self, labels: &'s LabelSet) -> impl Iterator<Item = (&'s str, &'s str)> {
-        let shape = self.shape(labels);
-        let places = shape.places.iter().zip(&*shape.names);
-        places.map(|(&at, name)| (&**name, &*labels.values()[at as usize]))
-    }
-
     fn shape(&mut self, labels: &LabelSet) -> &Shape {
         let at = self.shape_at(labels);
         &self.shapes[at]
@@ -124,17 +141,28 @@ impl Projection {
         if self.shapes.get(self.last).is_some_and(is_of) {
             return self.last;
         }
-        // Lists that are equal but not the same are rare and would be many: each series of `label_replace`
-        // could have one of its own.
-        let known = self
-            .shapes
-            .iter()
-            .position(|shape| is_of(shape) || shape.of.names() == labels.names());
-        self.last = known.unwrap_or_else(|| {
-            self.shapes.push(self.new_shape(labels));
-            self.shapes.len() - 1
-        });
+        // Mostly there are few.
+        let few = &self.shapes[..self.shapes.len().min(FEW_SHAPES)];
+        self.last = match few.iter().position(is_of) {
+            Some(at) => at,
+            None => self.equal_shape_at(labels),
+        };
         self.last
+    }
+
+    /// Lists that are equal but not the same are rare and would be many: each series of `label_replace` could have
+    /// one of its own.
+    fn equal_shape_at(&mut self, labels: &LabelSet) -> usize {
+        let hash = self.hasher.hash_one(labels.names());
+        let is_same = |&(h, at): &(u64, usize)| h == hash && self.shapes[at].of.names() == labels.names();
+        if let Some(&(_, at)) = self.known.find(hash, is_same) {
+            return at;
+        }
+        let (new, at) = (self.new_shape(labels), self.shapes.len());
+        self.made += size_of::<Shape>() + list_bytes(new.places.len()) + new.places.len() * size_of::<u32>();
+        self.shapes.push(new);
+        self.known.insert_unique(hash, (hash, at), |&(h, _)| h);
+        at
     }
 
     fn new_shape(&self, labels: &LabelSet) -> Shape {
@@ -145,7 +173,7 @@ impl Projection {
             .filter(|(_, n)| is_meant(n))
             .map(|(at, _)| at)
             .collect();
-        let kept = places.iter().map(|&at| Arc::clone(&names[at as usize])).collect();
+        let kept: Arc<[_]> = places.iter().map(|&at| Arc::clone(&names[at as usize])).collect();
         let skipped = (names.len() - places.len()) as u32;
         Shape {
             of: labels.clone(),
@@ -155,6 +183,7 @@ impl Projection {
                 .eq(skipped..names.len() as u32)
                 .then_some(skipped),
             places,
+            hash: self.hasher.hash_one(&kept),
             names: kept,
         }
     }
@@ -195,6 +224,7 @@ mod tests {
         assert!(on.agrees(&x, &y) && on.hash(&x) == on.hash(&y));
         assert!(!on.agrees(&x, &z));
         assert!(!on.agrees(&x, &none));
+        assert!(on.made() > 0 && on.made() == 0);
         assert!(on.agrees(&none, &LabelSet::empty()));
     }
 }

@@ -195,7 +195,7 @@ impl Expr {
             Self::Aggregate(aggregate) => matches!(aggregate.op, AggregateOp::Topk | AggregateOp::Bottomk),
             Self::Binary(binary) => binary.left.is_ordered() || binary.right.is_ordered(),
             Self::Negate(inner) | Self::Once(inner) => inner.is_ordered(),
-            _ => false,
+            Self::Number(_) | Self::Text(_) | Self::Selector(_) | Self::Range(_) | Self::Subquery(_) => false,
         }
     }
 
@@ -241,7 +241,14 @@ impl AggregateOp {
                 Some(ValueType::Scalar)
             }
             Self::CountValues => Some(ValueType::Text),
-            _ => None,
+            Self::Sum
+            | Self::Avg
+            | Self::Min
+            | Self::Max
+            | Self::Count
+            | Self::Group
+            | Self::Stddev
+            | Self::Stdvar => None,
         }
     }
 }
@@ -301,10 +308,15 @@ impl BinaryOp {
         match self {
             Self::Or => 1,
             Self::And | Self::Unless => 2,
+            Self::Equal
+            | Self::NotEqual
+            | Self::Less
+            | Self::LessEqual
+            | Self::Greater
+            | Self::GreaterEqual => 3,
             Self::Add | Self::Sub => 4,
             Self::Mul | Self::Div | Self::Mod | Self::Atan2 => 5,
             Self::Pow => 6,
-            _ => 3,
         }
     }
 }
