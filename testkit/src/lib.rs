@@ -15,6 +15,7 @@ pub mod http;
 pub mod openmetrics;
 mod process;
 pub mod prometheus;
+pub mod proxy;
 pub mod tls;
 pub mod victoria_metrics;
 

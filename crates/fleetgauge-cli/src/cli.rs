@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use fleetgauge::scrape::ScrapeProtocol;
 use fleetgauge_core::params::ParamKind;
 use fleetgauge_core::time::{Timestamp, parse_seconds};
 
@@ -102,6 +103,10 @@ pub(crate) struct Scrape {
     /// How long each target may take
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub(crate) timeout: Duration,
+    /// Read a page whose content type names no exposition as PrometheusText0.0.4, PrometheusText1.0.0,
+    /// OpenMetricsText0.0.1 or OpenMetricsText1.0.0
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) fallback_scrape_protocol: Option<ScrapeProtocol>,
     // Last: its help heading holds for all that follows.
     #[command(flatten, next_help_heading = "Access")]
     pub(crate) access: AccessArgs,
@@ -368,6 +373,9 @@ pub(crate) struct AccessArgs {
     /// Accept any certificate: whoever is on the way can read and forge
     #[arg(long)]
     pub(crate) insecure_skip_verify: bool,
+    /// Go through this HTTP proxy, or through none [default: by HTTP_PROXY, HTTPS_PROXY and NO_PROXY]
+    #[arg(long, value_name = "URL|none")]
+    pub(crate) proxy: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -19,6 +19,8 @@
 //!   ttl: 30s
 //!   max_stale: 0s
 //!   max_concurrency: 16
+//!   method: auto            # POST, and GET where that is refused
+//!   proxy: environment      # or a URL, or none
 //! packs: [acme.yaml]        # beside the built-in ones; relative to this file
 //! queries:                  # as in a pack, under their names alone
 //!   - {name: up, template: up}
@@ -32,11 +34,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fleetgauge::pack::Pack;
+use fleetgauge::prometheus::{ConfigError, ProxyConfig, QueryMethod};
 use fleetgauge_core::query::QueryTemplate;
 
 pub(crate) use environment::Environment;
 pub(crate) use file::{check, read};
-pub(crate) use source::prometheus_source;
+pub(crate) use source::{prometheus_source, proxy};
 
 /// What a configuration file says.
 #[derive(Default)]
@@ -63,6 +66,9 @@ pub(crate) struct PrometheusSection {
     ttl: Option<Duration>,
     max_stale: Option<Duration>,
     max_concurrency: Option<u64>,
+    method: Option<QueryMethod>,
+    /// `None`: that of the environment.
+    proxy: Option<ProxyConfig>,
 }
 
 /// Who asks.
@@ -84,4 +90,15 @@ enum AuthSection {
 pub(crate) enum Checked {
     Config(Box<Config>),
     Pack(Pack),
+}
+
+/// The proxy that `text` names, a URL or `none`; `None` leaves it to the environment.
+///
+/// *Errors*: what is wrong with the URL, without the password in it.
+pub(crate) fn named_proxy(text: &str) -> Result<Option<ProxyConfig>, ConfigError> {
+    match text {
+        "environment" => Ok(None),
+        "none" => Ok(Some(ProxyConfig::none())),
+        url => ProxyConfig::url(url).map(Some),
+    }
 }

@@ -285,3 +285,98 @@ fn secrets_are_not_shown() {
         text(&output.stderr)
     );
 }
+
+/// The scripted server stands for the proxy, which is told the whole URL; that of the Prometheus does not exist.
+#[test]
+fn a_proxy_is_taken_from_the_flag_else_the_file_else_the_environment() {
+    const PROM: &str = "http://prom.test:9090";
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("fleetgauge.yaml");
+    let check = |flag: Option<&str>, in_file: Option<&str>, in_environment: Option<&str>, reached: bool| {
+        let proxy = FaultyServer::start([Answer::json(ONE)]).unwrap();
+        let named = |what: &str| what.replace("PROXY", &proxy.addr().to_string());
+        let in_file = in_file.map_or_else(String::new, |value| format!("  proxy: {}\n", named(value)));
+        fs::write(&file, format!("prometheus:\n  url: {PROM}\n{in_file}")).unwrap();
+        let flag = flag.map(named);
+        let vars: Vec<_> = in_environment
+            .map(|value| ("HTTP_PROXY", named(value)))
+            .into_iter()
+            .collect();
+        let vars: Vec<_> = vars.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut args = vec![
+            "--promql",
+            "up",
+            "--timeout",
+            "2s",
+            "--config",
+            file.to_str().unwrap(),
+        ];
+        args.extend(flag.iter().flat_map(|flag| ["--proxy", flag]));
+        let output = query(&args, &vars);
+        let targets: Vec<_> = proxy
+            .requests()
+            .into_iter()
+            .map(|request| request.target)
+            .collect();
+        let expected = format!("{PROM}/api/v1/query");
+        let expected: &[String] = if reached { &[expected] } else { &[] };
+        assert_eq!(targets, expected, "{args:?} {vars:?} {}", text(&output.stderr));
+        assert_eq!(output.status.success(), reached);
+    };
+    check(None, None, Some("http://PROXY"), true);
+    check(None, None, None, false);
+    check(Some("PROXY"), Some("none"), Some("http://nobody.test"), true);
+    check(None, Some("PROXY"), Some("socks5://nobody.test"), true);
+    check(None, Some("none"), Some("http://PROXY"), false);
+    check(Some("none"), Some("PROXY"), Some("http://PROXY"), false);
+    check(Some("environment"), Some("none"), Some("http://PROXY"), true);
+    check(None, Some("environment"), Some("http://PROXY"), true);
+}
+
+#[test]
+fn a_bad_proxy_is_told_without_its_password() {
+    let check = |args: &[&str], vars: &[(&str, &str)], status: i32, expected: &str| {
+        let mut all = vec!["--promql", "up", "--prometheus", "http://prom.test"];
+        all.extend(args);
+        let output = query(&all, vars);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{error}");
+        assert!(error.contains(expected) && !error.contains("hunter2"), "{error}");
+    };
+    let socks = "socks5://me:hunter2@proxy";
+    check(
+        &["--proxy", socks],
+        &[],
+        2,
+        "--proxy: a proxy is spoken to by http:// alone",
+    );
+    check(
+        &[],
+        &[("HTTP_PROXY", socks)],
+        1,
+        "HTTP_PROXY: a proxy is spoken to by http:// alone",
+    );
+}
+
+#[test]
+fn the_method_of_the_file_is_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("fleetgauge.yaml");
+    for (method, expected) in [("GET", "GET"), ("post", "POST"), ("auto", "POST")] {
+        let server = FaultyServer::start([Answer::json(ONE)]).unwrap();
+        let config = format!("prometheus: {{url: {:?}, method: {method}}}\n", server.url());
+        fs::write(&file, config).unwrap();
+        let output = query(&["--promql", "up", "--config", file.to_str().unwrap()], &[]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_eq!(server.requests()[0].method, expected);
+    }
+    fs::write(
+        &file,
+        "prometheus: {url: http://prom.test, method: PUT, proxy: https://p}\n",
+    )
+    .unwrap();
+    let output = query(&["--promql", "up", "--config", file.to_str().unwrap()], &[]);
+    let error = text(&output.stderr);
+    assert!(error.contains(":1:45: \"PUT\" is no method"), "{error}");
+    assert!(error.contains("a proxy is spoken to by http:// alone"), "{error}");
+}

@@ -42,8 +42,9 @@ fn what_goes_wrong_is_an_error_and_never_a_sample() {
     check(Answer::status(500), "500");
     check(Answer::status(401), "401");
     check(Answer::status(404), "404");
-    check(Answer::html_page(), "found \"<!doctype html>");
-    check(Answer::json("{}"), "found \"{}\" (application/json)");
+    check(Answer::html_page(), "found HTML: \"<!doctype html>");
+    check(Answer::json("[]"), "exposes its metrics at /prometheus/metrics");
+    check(Answer::json("{}"), "found JSON: \"{}\" (application/json)");
     check(Answer::text("{\"a\": 1}\n"), "found JSON: ");
     check(Answer::text("\u{1b}[2J?\n"), "found something else: ");
     check(Answer::malformed_http(), "127.0.0.1:");
@@ -160,4 +161,21 @@ fn parameters_of_the_url_are_sent_as_they_are_meant() {
     let output = scrape(&[&format!("{}/probe?module=a%20b", server.url())]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert_eq!(server.requests().pop().unwrap().target, "/probe?module=a+b");
+}
+
+#[test]
+fn a_fallback_protocol_reads_what_its_content_type_does_not_name() {
+    let server = FaultyServer::start([Answer::json("ovms_requests_success 3\n")]).unwrap();
+    let url = format!("{}/metrics", server.url());
+    let refused = scrape(&[&url]);
+    assert_eq!(refused.status.code(), Some(1));
+    let read = scrape(&[&url, "--fallback-scrape-protocol", "PrometheusText0.0.4"]);
+    let table = String::from_utf8_lossy(&read.stdout).into_owned();
+    assert!(
+        read.status.success() && table.contains("ovms_requests_success      3"),
+        "{table}"
+    );
+    let unknown = scrape(&[&url, "--fallback-scrape-protocol", "PrometheusProto"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("OpenMetricsText1.0.0"));
 }

@@ -11,9 +11,11 @@ pub(crate) mod connector;
 pub(crate) mod credentials;
 pub(crate) mod endpoint;
 pub(crate) mod failure;
+pub(crate) mod proxy;
 mod secret;
 pub(crate) mod tls;
 pub(crate) mod watch;
 
 pub use config::{Auth, ConfigError, TlsConfig};
+pub use proxy::ProxyConfig;
 pub use secret::Secret;

@@ -26,8 +26,8 @@ use std::sync::Arc;
 
 pub use self::api::decode_answer;
 pub use self::backend::PrometheusBackend;
-pub use self::config::PrometheusSourceConfig;
-pub use crate::client::{Auth, ConfigError, Secret, TlsConfig};
+pub use self::config::{PrometheusSourceConfig, QueryMethod, UnknownQueryMethod};
+pub use crate::client::{Auth, ConfigError, ProxyConfig, Secret, TlsConfig};
 
 /// The metrics of a Prometheus server: queries registered, refreshed over HTTP, read from the cache.
 ///

@@ -23,6 +23,7 @@ mod member;
 mod page;
 mod pool;
 mod promql;
+mod protocol;
 mod schedule;
 mod scraper;
 mod status;
@@ -47,8 +48,9 @@ pub use self::backend::ScrapeBackend;
 pub use self::config::ScrapeConfig;
 pub use self::discovery::{DnsDiscovery, FileDiscovery};
 pub use self::fetch::{FetchedPage, PageFetcher};
+pub use self::protocol::{ScrapeProtocol, UnknownScrapeProtocol};
 pub use self::status::{ScrapeFailure, ScrapeStats, TargetHealth, TargetStatus};
-pub use crate::client::{Auth, ConfigError, Secret, TlsConfig};
+pub use crate::client::{Auth, ConfigError, ProxyConfig, Secret, TlsConfig};
 
 use self::backend::ALL_METRICS;
 use self::pool::Pool;

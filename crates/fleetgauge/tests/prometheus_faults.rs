@@ -205,6 +205,11 @@ async fn rows() -> Vec<Row> {
             PATIENT,
         ),
         (
+            "compressed answer that does not say so",
+            Answer::json(body).gzipped().without_header("Content-Encoding"),
+            PATIENT,
+        ),
+        (
             "compression not asked for",
             Answer::json(body).header("Content-Encoding", "br"),
             PATIENT,
@@ -213,6 +218,14 @@ async fn rows() -> Vec<Row> {
         (
             "redirect to another host",
             Answer::redirect(307, "https://login.example/?back=/"),
+            PATIENT,
+        ),
+        (
+            "redirect with a user in the URL",
+            Answer::choose(|request| {
+                let host = request.header("host").unwrap_or_default();
+                Answer::redirect(302, &format!("http://admin:hunter2@{host}/api/v1/query"))
+            }),
             PATIENT,
         ),
         ("redirect to nowhere", Answer::redirect(302, ""), PATIENT),

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use fleetgauge::prometheus::{Auth, PrometheusBackend, PrometheusSource, PrometheusSourceConfig};
+use fleetgauge::prometheus::{
+    Auth, PrometheusBackend, PrometheusSource, PrometheusSourceConfig, QueryMethod,
+};
 use fleetgauge_core::backend::{Backend, FetchError, RenderedQuery};
 use fleetgauge_core::query::{QueryTemplate, QueryType};
 use fleetgauge_core::result::Answer as Values;
@@ -72,7 +74,7 @@ async fn a_query_is_posted_as_a_form() {
 
 #[tokio::test]
 async fn get_takes_over_where_post_is_refused_and_is_remembered() {
-    for refusal in [405, 501] {
+    for refusal in [403, 405, 501] {
         let by_method = move |request: &Request| match &*request.method {
             "POST" => Answer::status(refusal),
             _ => good(),
@@ -95,8 +97,40 @@ async fn get_takes_over_where_post_is_refused_and_is_remembered() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_is_not_of_post_is_told_and_not_remembered() {
+    let (server, config) = serve(Answer::status(403));
+    let backend = PrometheusBackend::new(&config).unwrap();
+    for _ in 0..2 {
+        assert_eq!(
+            backend.fetch(&query("up")).await.unwrap_err().reason(),
+            "unauthorized"
+        );
+    }
+    let methods: Vec<_> = server.requests().iter().map(|r| r.method.clone()).collect();
+    assert_eq!(methods, ["POST", "GET", "POST", "GET"]);
+}
+
+#[tokio::test]
+async fn the_method_can_be_told() {
+    for (method, expected) in [(QueryMethod::Get, "GET"), (QueryMethod::Post, "POST")] {
+        let (server, config) = serve(Answer::status(405));
+        fetch(config.with_method(method)).await.unwrap_err();
+        let methods: Vec<_> = server.requests().iter().map(|r| r.method.clone()).collect();
+        assert_eq!(methods, [expected]);
+    }
+    assert_eq!("get".parse(), Ok(QueryMethod::Get));
+    assert_eq!("POST".parse(), Ok(QueryMethod::Post));
+    assert_eq!("auto".parse(), Ok(QueryMethod::Auto));
+    let error = "PUT".parse::<QueryMethod>().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "\"PUT\" is no method of queries; use POST, GET or auto"
+    );
+}
+
+#[tokio::test]
 async fn another_refusal_than_of_post_is_not_asked_again() {
-    for status in [403, 404, 500] {
+    for status in [401, 404, 500] {
         let (server, config) = serve(Answer::status(status));
         fetch(config).await.unwrap_err();
         assert_eq!(server.counters().requests, 1, "{status}");

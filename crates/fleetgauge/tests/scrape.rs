@@ -40,6 +40,47 @@ async fn pages_are_scraped_and_answered_from() {
 }
 
 #[tokio::test]
+async fn honoured_labels_are_those_that_the_target_exposes() {
+    let page = "a{instance=\"own\",x=\"1\"} 1\na{job=\"\",x=\"2\"} 2\na{x=\"3\"} 3\n";
+    let server = FaultyServer::start([Answer::text(page)]).unwrap();
+    let source = start(config().with_honor_labels(true), at(&server));
+    let expected = [
+        r#"a{instance="i", job="test", x="3"} 3"#,
+        r#"a{instance="i", x="2"} 2"#,
+        r#"a{instance="own", job="test", x="1"} 1"#,
+    ];
+    assert_eq!(values(&source, "a").await, expected);
+    assert_eq!(values(&source, "up").await, [r#"up{instance="i", job="test"} 1"#]);
+}
+
+#[tokio::test]
+async fn another_content_type_is_read_where_a_fallback_says_how() {
+    let json = ("Content-Type", "application/json");
+    let check =
+        async |headers: &[(&str, &str)], page: &str, fallback: Option<&str>, expected: Option<&str>| {
+            let server = FaultyServer::start([Answer::respond(200, headers, page)]).unwrap();
+            let config = match fallback {
+                Some(protocol) => config().with_fallback_scrape_protocol(protocol.parse().unwrap()),
+                None => config(),
+            };
+            let found = refresh(&start(config, at(&server)), "a").await;
+            let found = found.map(|result| lines(&result)[0].clone()).ok();
+            let expected = expected.map(|value| format!(r#"a{{instance="i", job="test"}} {value}"#));
+            assert_eq!(found, expected, "{headers:?} {page:?} {fallback:?}");
+        };
+    check(&[json], "a 1\n", None, None).await;
+    check(&[json], "a 1\n", Some("PrometheusText0.0.4"), Some("1")).await;
+    // OpenMetrics wants its end.
+    check(&[json], "a 1\n", Some("OpenMetricsText1.0.0"), None).await;
+    check(&[json], "a 1\n# EOF\n", Some("OpenMetricsText1.0.0"), Some("1")).await;
+    check(&[], "a 1\n", None, Some("1")).await;
+    check(&[], "a 1\n", Some("OpenMetricsText0.0.1"), None).await;
+    // What the target says of a page is believed.
+    let text = ("Content-Type", "text/plain");
+    check(&[text], "a 1\n", Some("OpenMetricsText1.0.0"), Some("1")).await;
+}
+
+#[tokio::test]
 async fn a_scrape_says_how_it_went() {
     let pages = [
         Answer::text("a 1\nb 2\n"),

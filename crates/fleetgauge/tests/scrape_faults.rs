@@ -116,7 +116,16 @@ async fn rows() -> String {
         Answer::text("a 1\n").content_type("application/x-protobuf"),
     )
     .await;
-    rows += &answered("page of garbage", text("<html>\n\u{0}\u{1} {{{\n".repeat(50))).await;
+    rows += &answered(
+        "HTML that calls itself text",
+        text("<html>\n\u{0}\u{1} {{{\n".repeat(50)),
+    )
+    .await;
+    rows += &answered("JSON, as at `/metrics` of trtllm-serve", Answer::json("[]")).await;
+    rows += &answered("JSON that calls itself text", text("{\"a\": [1]}\n".into())).await;
+    let gzip = Answer::text("a 1\n").gzipped().without_header("Content-Encoding");
+    rows += &answered("compressed page that does not say so", gzip).await;
+    rows += &answered("page of garbage", text("?\n\u{0}\u{1} {{{\n".repeat(50))).await;
     rows += &answered("page without a sample", text("# nothing yet\n".into())).await;
     rows += &answered("one bad line of three", text("a 1\nb{x=\"1} 2\nc 3\n".into())).await;
     rows += &answered("page that has `up` itself", text("a 1\nup 5\n".into())).await;

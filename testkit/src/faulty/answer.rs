@@ -267,6 +267,17 @@ impl Answer {
         self.header("Content-Type", media)
     }
 
+    /// Takes a header away; no effect on an answer that is no response.
+    #[must_use]
+    pub fn without_header(mut self, without: &str) -> Self {
+        if let Act::Respond(response) = &mut self.act {
+            response
+                .headers
+                .retain(|(name, _)| !name.eq_ignore_ascii_case(without));
+        }
+        self
+    }
+
     /// Adds `Retry-After` in seconds.
     #[must_use]
     pub fn retry_after_seconds(self, seconds: u64) -> Self {

@@ -2,16 +2,15 @@
 
 mod url;
 
-use std::time::Duration;
-
 use anyhow::anyhow;
-use fleetgauge::scrape::{Auth, PageFetcher, ScrapeConfig, TlsConfig};
+use fleetgauge::scrape::{Auth, PageFetcher, ProxyConfig, ScrapeConfig, TlsConfig};
 use fleetgauge_core::backend::FetchError;
 use fleetgauge_core::printable::{Printable, is_printable};
 use fleetgauge_promql::exposition::{Event, Format, Limits, Parser, Reason, Report, Wanted};
 use futures_util::future::join_all;
 
-use crate::cli::{AccessArgs, Scrape, ScrapeFormat};
+use crate::cli::{Scrape, ScrapeFormat};
+use crate::config::{self, Environment};
 use crate::failure::{Reported, Usage};
 use crate::output::{self, json, table};
 use url::Place;
@@ -45,7 +44,8 @@ pub(super) fn run(args: &Scrape) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let scraped = runtime.block_on(join_all(places.iter().map(|place| scrape(place, args))));
+    let proxy = config::proxy(args.access.proxy.as_deref(), None, &Environment::of_process())?;
+    let scraped = runtime.block_on(join_all(places.iter().map(|place| scrape(place, args, &proxy))));
     for target in &scraped {
         for warning in &target.warnings {
             output::note(&format!("warning: {}", target.tell(warning)));
@@ -71,23 +71,23 @@ pub(super) fn run(args: &Scrape) -> anyhow::Result<()> {
     }
 }
 
-async fn scrape(place: &Place, args: &Scrape) -> Scraped {
+async fn scrape(place: &Place, args: &Scrape, proxy: &ProxyConfig) -> Scraped {
     let mut scraped = Scraped {
         url: place.to_string(),
         error: None,
         samples: Vec::new(),
         warnings: Vec::new(),
     };
-    match fetch(place, args).await {
+    let config = settings(place, args).with_proxy(proxy.clone());
+    match fetch(place, config).await {
         Ok((format, body)) => scraped.read(format, &body, &args.metrics),
         Err(error) => scraped.error = Some(error),
     }
     scraped
 }
 
-async fn fetch(place: &Place, args: &Scrape) -> Result<(Format, Vec<u8>), String> {
-    let fetcher =
-        PageFetcher::new(config(place, &args.access, args.timeout)).map_err(|error| chain(&error))?;
+async fn fetch(place: &Place, config: ScrapeConfig) -> Result<(Format, Vec<u8>), String> {
+    let fetcher = PageFetcher::new(config).map_err(|error| chain(&error))?;
     let page = fetcher.fetch(&place.target).await;
     page.map(|page| (page.format, page.body))
         .map_err(|error| match error {
@@ -98,7 +98,8 @@ async fn fetch(place: &Place, args: &Scrape) -> Result<(Format, Vec<u8>), String
         })
 }
 
-fn config(place: &Place, access: &AccessArgs, timeout: Duration) -> ScrapeConfig {
+fn settings(place: &Place, args: &Scrape) -> ScrapeConfig {
+    let access = &args.access;
     let tls = {
         let mut tls = TlsConfig::default();
         tls.ca_file.clone_from(&access.ca_file);
@@ -114,13 +115,17 @@ fn config(place: &Place, access: &AccessArgs, timeout: Duration) -> ScrapeConfig
         },
         None => place.auth.clone(),
     };
-    ScrapeConfig::default()
-        .with_interval(timeout)
-        .with_timeout(timeout)
+    let config = ScrapeConfig::default()
+        .with_interval(args.timeout)
+        .with_timeout(args.timeout)
         .with_scheme(place.target.scheme())
         .with_gzip(true)
         .with_auth(auth)
-        .with_tls(tls)
+        .with_tls(tls);
+    match args.fallback_scrape_protocol {
+        Some(protocol) => config.with_fallback_scrape_protocol(protocol),
+        None => config,
+    }
 }
 
 // === impl Scraped ===
@@ -177,7 +182,10 @@ impl Scraped {
                 .iter()
                 .any(|error| is_good_line(&error.reason));
         if !is_exposition {
-            self.error = Some(format!("expected an exposition, found {}", kind(body)));
+            self.error = Some(format!(
+                "expected an exposition, found something else: {:?}",
+                start(body)
+            ));
             return;
         }
         self.warnings
@@ -199,26 +207,13 @@ impl Scraped {
     }
 }
 
-/// What a page is that is no exposition.
-fn kind(body: &[u8]) -> String {
+/// How a page begins that is no exposition. HTML and JSON are told of when it is fetched.
+fn start(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(400)]);
-    let text: String = text
-        .trim()
-        .chars()
-        .map(|c| if is_printable(c) { c } else { ' ' })
+    let text = text.trim().chars();
+    text.map(|c| if is_printable(c) { c } else { ' ' })
         .take(80)
-        .collect();
-    let lower = text.to_ascii_lowercase();
-    let kind = if lower.starts_with("<!doctype html") || lower.starts_with("<html") {
-        "HTML"
-    } else if text.starts_with('<') {
-        "markup"
-    } else if text.starts_with(['{', '[']) {
-        "JSON"
-    } else {
-        "something else"
-    };
-    format!("{kind}: {text:?}")
+        .collect()
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -1,14 +1,16 @@
 //! Reading configuration files and packs, with every problem at its place.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use fleetgauge::document::{Document, Node, Position, Problem, Problems, Reader};
 use fleetgauge::pack::{Pack, read_queries};
-use fleetgauge::prometheus::PrometheusSourceConfig;
+use fleetgauge::prometheus::{ConfigError, PrometheusSourceConfig, ProxyConfig};
 
-use super::{AuthSection, Checked, Config, PrometheusSection};
+use super::{AuthSection, Checked, Config, PrometheusSection, named_proxy};
 
 /// Reads a configuration file and the packs that it names.
 ///
@@ -143,18 +145,45 @@ fn read_prometheus(node: &Node, directory: &Path, reader: &mut Reader) -> Promet
     section.ttl = fields.take("ttl").and_then(|node| reader.positive_duration(node));
     section.max_stale = fields.take("max_stale").and_then(|node| reader.duration(node));
     section.max_concurrency = fields.take("max_concurrency").and_then(|node| reader.count(node));
+    section.method = fields.take("method").and_then(|node| read_parsed(node, reader));
+    section.proxy = fields.take("proxy").and_then(|node| read_proxy(node, reader));
     fields.finish(reader);
     section
+}
+
+fn read_parsed<T: FromStr<Err: Display>>(node: &Node, reader: &mut Reader) -> Option<T> {
+    match reader.text(node)?.parse() {
+        Ok(value) => Some(value),
+        Err(error) => {
+            reader.problem(node.position(), error.to_string());
+            None
+        }
+    }
+}
+
+fn read_proxy(node: &Node, reader: &mut Reader) -> Option<ProxyConfig> {
+    match named_proxy(reader.text(node)?) {
+        Ok(proxy) => proxy,
+        Err(error) => {
+            reader.problem(node.position(), problem_of(&error));
+            None
+        }
+    }
+}
+
+/// What is wrong, without the name of the setting: the place in the file says more.
+fn problem_of(error: &ConfigError) -> String {
+    match error {
+        ConfigError::Invalid { problem, .. } => problem.clone(),
+        other => other.to_string(),
+    }
 }
 
 fn read_url(node: &Node, reader: &mut Reader) -> Option<String> {
     let url = reader.text(node)?;
     let vars = [("PROMETHEUS_BASE_URL".to_owned(), url.to_owned())];
     if let Err(error) = PrometheusSourceConfig::from_vars(vars) {
-        // The error names the variable; the place in the file says more.
-        let message = error.to_string();
-        let problem = message.split_once(": ").map_or(&*message, |(_, problem)| problem);
-        reader.problem(node.position(), problem);
+        reader.problem(node.position(), problem_of(&error));
         return None;
     }
     Some(url.to_owned())

@@ -1,8 +1,8 @@
 //! The Prometheus that is meant: what the file says, under the environment, under the flags.
 
-use fleetgauge::prometheus::{Auth, PrometheusSourceConfig};
+use fleetgauge::prometheus::{Auth, PrometheusSourceConfig, ProxyConfig};
 
-use super::{AuthSection, Config, Environment, PrometheusSection};
+use super::{AuthSection, Config, Environment, PrometheusSection, named_proxy};
 use crate::cli::SourceArgs;
 use crate::failure::Usage;
 use crate::output;
@@ -28,6 +28,8 @@ pub(crate) fn prometheus_source(
     }
     overlay_environment(&mut source, environment, args.prometheus.as_deref())?;
     overlay_flags(&mut source, args)?;
+    let section = config.prometheus.proxy.as_ref();
+    source.proxy = proxy(args.access.proxy.as_deref(), section, environment)?;
     if source.url.is_empty() {
         let message = "no Prometheus is named; use --prometheus URL, the variable PROMETHEUS_BASE_URL, or \
                        prometheus.url in the file of --config";
@@ -85,7 +87,26 @@ fn from_file(section: &PrometheusSection) -> PrometheusSourceConfig {
         .max_concurrency
         .and_then(|count| usize::try_from(count).ok());
     source.max_concurrency = concurrency.unwrap_or(source.max_concurrency);
+    source.method = section.method.unwrap_or_default();
     source
+}
+
+/// The proxy of the flag, else of the file, else of the environment: what is set for this server goes before what
+/// is set for all programs.
+pub(crate) fn proxy(
+    flag: Option<&str>,
+    section: Option<&ProxyConfig>,
+    environment: &Environment,
+) -> anyhow::Result<ProxyConfig> {
+    let named = flag.map(named_proxy).transpose();
+    let named = named.map_err(|error| Usage(error.to_string().replacen("proxy", "--proxy", 1)))?;
+    match named
+        .flatten()
+        .or_else(|| section.cloned().filter(|_| flag.is_none()))
+    {
+        Some(proxy) => Ok(proxy),
+        None => Ok(ProxyConfig::from_vars(environment.vars())?),
+    }
 }
 
 fn overlay_environment(
@@ -98,9 +119,10 @@ fn overlay_environment(
     let stand_in = own_url
         .is_none()
         .then(|| (URL.to_owned(), "http://localhost".to_owned()));
-    let vars = environment
-        .vars()
-        .filter(|(name, _)| name != URL || own_url.is_some());
+    // The proxies are read apart: a broken one does no harm where another is named.
+    let vars = environment.vars().filter(|(name, _)| {
+        (name != URL || own_url.is_some()) && !name.to_ascii_uppercase().ends_with("_PROXY")
+    });
     let mut from = PrometheusSourceConfig::from_vars(vars.chain(stand_in))?;
     if own_url.is_some() {
         source.url = from.url.clone();

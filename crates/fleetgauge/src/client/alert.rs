@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use http::Uri;
+use http::uri::Scheme;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tower_service::Service;
+
+use super::proxy::ProxyConfig;
 
 /// For how long an alert explains the end of a connection.
 const RECENT: Duration = Duration::from_secs(1);
@@ -29,12 +32,16 @@ pub(crate) struct Alerts(Arc<Mutex<Option<(Instant, rustls::Error)>>>);
 pub(crate) struct Noting<C> {
     pub(crate) connector: C,
     pub(crate) alerts: Alerts,
+    /// What `connector` goes by.
+    pub(crate) proxy: ProxyConfig,
 }
 
 /// A connection that notes its errors.
 pub(crate) struct NotingStream<S> {
     stream: MaybeHttpsStream<S>,
     alerts: Alerts,
+    /// It leads to a proxy that is to hand on requests, and no tunnel through it.
+    is_proxied: bool,
 }
 
 // === impl Alerts ===
@@ -75,11 +82,16 @@ where
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        let is_proxied = uri.scheme() == Some(&Scheme::HTTP) && self.proxy.through(&uri).is_some();
         let connecting = self.connector.call(uri);
         let alerts = self.alerts.clone();
         Box::pin(async move {
             let stream = connecting.await?;
-            Ok(NotingStream { stream, alerts })
+            Ok(NotingStream {
+                stream,
+                alerts,
+                is_proxied,
+            })
         })
     }
 }
@@ -133,6 +145,6 @@ impl<S: Read + Write + Unpin> Write for NotingStream<S> {
 
 impl<S: Read + Write + Connection + Unpin> Connection for NotingStream<S> {
     fn connected(&self) -> Connected {
-        self.stream.connected()
+        self.stream.connected().proxy(self.is_proxied)
     }
 }

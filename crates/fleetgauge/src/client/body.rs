@@ -19,6 +19,11 @@ const ERROR_BYTES: usize = 16 << 10;
 /// Of what is announced, this much is made room for at once; the rest when it comes.
 const TRUSTED_BYTES: usize = 4 << 20;
 
+/// How gzip begins, with the one method of compression that there is.
+///
+/// Source: <https://www.rfc-editor.org/rfc/rfc1952#section-2.3.1>.
+const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
+
 /// How long the body of an error is waited for.
 const ERROR_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -104,7 +109,13 @@ impl BodySink {
     /// *Errors*: as [`read`].
     pub(crate) fn finish(self) -> Result<Vec<u8>, FetchError> {
         let limit = self.sink.bounded().limit;
+        let is_plain = matches!(self.sink, Sink::Plain(_));
         match self.sink.finish() {
+            // Neither JSON nor an exposition begins so.
+            Ok(bounded) if is_plain && bounded.bytes.starts_with(&GZIP_MAGIC) => Err(FetchError::Malformed {
+                detail: "the body is gzip, but no header Content-Encoding says so".into(),
+                source: None,
+            }),
             Ok(bounded) => Ok(bounded.bytes),
             Err((true, _)) => Err(too_large(limit)),
             Err((false, error)) => Err(garbled(error)),

@@ -13,6 +13,7 @@ use rustls::{AlertDescription, CertificateError};
 use super::alert::Alerts;
 use super::endpoint::Origin;
 use super::failure::excerpt;
+use super::proxy::ProxyConfig;
 
 /// A connection that a failure is told of.
 #[derive(Clone, Copy)]
@@ -20,6 +21,7 @@ pub(crate) struct Connection<'a> {
     pub(crate) origin: &'a Origin,
     pub(crate) shows_certificate: bool,
     pub(crate) alerts: Option<&'a Alerts>,
+    pub(crate) proxy: &'a ProxyConfig,
 }
 
 enum Cause {
@@ -36,7 +38,13 @@ impl Connection<'_> {
     pub(crate) fn failed(self, error: impl Error + Send + Sync + 'static) -> FetchError {
         let cause = self.cause(&error);
         let source: Option<fleetgauge_core::backend::SharedError> = Some(Arc::new(error));
-        let at = |what: String| format!("{}: {what}", self.origin);
+        let at = |what: String| match self.origin.through(self.proxy) {
+            None => format!("{}: {what}", self.origin),
+            Some(through) => {
+                let proxy = through.uri.authority().map_or("", |proxy| proxy.as_str());
+                format!("{} through the proxy {proxy}: {what}", self.origin)
+            }
+        };
         match cause {
             Cause::Tls(what) => FetchError::Tls {
                 detail: at(what),

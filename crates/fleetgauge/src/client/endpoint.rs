@@ -10,6 +10,9 @@ use std::fmt;
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
+use super::failure::excerpt;
+use super::proxy::{ProxyConfig, Through};
+
 /// Scheme, host and port: whom a request goes to.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Origin {
@@ -24,6 +27,19 @@ pub(crate) struct Origin {
 pub(crate) struct Endpoint {
     pub(crate) origin: Origin,
     pub(crate) path: PathAndQuery,
+}
+
+/// `url` without what may be secret in it.
+pub(crate) fn shown_url(url: &str) -> String {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    // To the last `@`, wherever it stands: an unencoded password may hold any character.
+    let shown = match url.rfind('@') {
+        Some(at) if at >= start => format!("{}<secret>{}", &url[..start], &url[at..]),
+        _ => url.to_owned(),
+    };
+    let end = shown.find(['?', '#']).unwrap_or(shown.len());
+    let dots = if end < shown.len() { "?…" } else { "" };
+    excerpt(&format!("{}{dots}", &shown[..end]))
 }
 
 // === impl Endpoint ===
@@ -68,11 +84,18 @@ impl Endpoint {
             return Err(unusable());
         };
         let origin = Origin::new(scheme, &authority).map_err(|_| unusable())?;
-        if authority.as_str().contains('@') || !self.origin.may_lead_to(&origin) {
+        if !self.origin.may_lead_to(&origin) {
             return Err(format!(
                 "redirected to {}://{origin}, which is another host than {}://{}; nothing was sent there. If \
                  that is the right server, set the URL to it",
                 origin.scheme, self.origin.scheme, self.origin,
+            ));
+        }
+        if authority.as_str().contains('@') {
+            return Err(format!(
+                "redirected to {}://{origin} with a user in the URL; nothing was sent there. Who asks is for the \
+                 configuration to say, not for the server",
+                origin.scheme,
             ));
         }
         Ok(Endpoint {
@@ -126,6 +149,11 @@ impl Origin {
             (true, 443) | (false, 80) => self.host.clone(),
             _ => self.to_string(),
         }
+    }
+
+    /// The proxy on the way there.
+    pub(crate) fn through(&self, proxy: &ProxyConfig) -> Option<Through> {
+        proxy.through(&self.url().parse().ok()?)
     }
 
     fn may_lead_to(&self, other: &Origin) -> bool {

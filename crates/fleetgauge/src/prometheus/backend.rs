@@ -17,7 +17,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::api::decode_answer;
-use super::config::PrometheusSourceConfig;
+use super::config::{PrometheusSourceConfig, QueryMethod};
 use super::endpoint::Base;
 use super::failure::{refused, wrong_content_type};
 use super::request::{OWN_PARAMS, form};
@@ -49,10 +49,9 @@ const OWN_HEADERS: [HeaderName; 9] = [
 
 /// A [`Backend`] that asks a Prometheus, or whatever speaks its API: Thanos, Mimir, VictoriaMetrics.
 ///
-/// It asks by POST, so that a long query fits, and by GET once the server has refused POST with 405 or 501.
-/// A redirect is followed with the same method and form, up to five times, and only on the same host (or
-/// from `http` to `https` there): nothing is ever sent to another one. Proxies in the environment are not
-/// used.
+/// It asks by the [`QueryMethod`] of its configuration. A redirect is followed with the same method and form, up
+/// to five times, and only on the same host (or from `http` to `https` there): nothing is ever sent to another
+/// one, but through the proxy that is configured. Proxies in the environment are not used by themselves.
 pub struct PrometheusBackend {
     endpoint: Endpoint,
     transport: Transport,
@@ -60,6 +59,7 @@ pub struct PrometheusBackend {
     headers: HeaderMap,
     query_params: Vec<(String, Secret)>,
     max_answer_bytes: usize,
+    method: QueryMethod,
     /// The server takes no POST.
     get_only: AtomicBool,
 }
@@ -103,7 +103,8 @@ impl PrometheusBackend {
             headers: headers(config, *auth != Auth::None)?,
             query_params: config.query_params.clone(),
             max_answer_bytes: config.max_answer_bytes,
-            get_only: AtomicBool::new(false),
+            method: config.method,
+            get_only: AtomicBool::new(config.method == QueryMethod::Get),
             endpoint,
         };
         if config.tls.insecure_skip_verify {
@@ -156,7 +157,7 @@ impl PrometheusBackend {
                     body::read_error(response).await;
                     endpoint = Cow::Owned(next);
                 }
-                405 | 501 if !get => {
+                403 | 405 | 501 if !get && self.method == QueryMethod::Auto => {
                     get = true;
                     body::read_error(response).await;
                 }
@@ -179,7 +180,7 @@ impl PrometheusBackend {
         let query = get.then(|| String::from_utf8_lossy(form));
         let unsendable = |error: http::Error| FetchError::Rejected {
             kind: "too_long".into(),
-            message: format!("the query does not fit into a URL ({error}), and the server takes no POST"),
+            message: format!("the query does not fit into a URL ({error}), and is not to be sent by POST"),
         };
         let body = if get { Bytes::new() } else { form.clone() };
         let mut request = Request::new(Full::new(body));
@@ -222,7 +223,8 @@ impl PrometheusBackend {
         let params = self.query_params.iter().map(|(_, value)| value.expose());
         let headers = self.headers.values().filter(|value| value.is_sensitive());
         let headers = headers.filter_map(|value| value.to_str().ok());
-        redacted(error, auth.chain(params).chain(headers))
+        let proxy = self.transport.proxy().secrets();
+        redacted(error, auth.chain(params).chain(headers).chain(proxy))
     }
 }
 

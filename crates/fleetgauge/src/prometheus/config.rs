@@ -7,13 +7,16 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use fleetgauge_core::source::{CachedSourceConfig, RetryPolicy};
 
 use super::PrometheusSource;
-use super::endpoint::{Base, shown_url};
-use crate::client::{Auth, ConfigError, Secret, TlsConfig};
+use super::endpoint::Base;
+use crate::client::endpoint::shown_url;
+use crate::client::failure::excerpt;
+use crate::client::{Auth, ConfigError, ProxyConfig, Secret, TlsConfig};
 
 /// How a [`PrometheusSource`] works.
 ///
@@ -58,6 +61,48 @@ pub struct PrometheusSourceConfig {
     pub query_params: Vec<(String, Secret)>,
     /// Whom to trust, and what to show.
     pub tls: TlsConfig,
+    /// The HTTP method of queries. Default: by POST, and by GET where the server refuses that.
+    pub method: QueryMethod,
+    /// Through which HTTP proxy the server is reached. Default: none.
+    pub proxy: ProxyConfig,
+}
+
+/// The HTTP method of queries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QueryMethod {
+    /// By POST, so that a long query fits; where that is refused with 403, 405 or 501 once more by GET, and from
+    /// then on by GET alone if that worked. A gateway that lets only reading through forbids POST.
+    #[default]
+    Auto,
+    /// By POST alone.
+    Post,
+    /// By GET alone. A query that is too long for a URL fails.
+    Get,
+}
+
+/// What names no [`QueryMethod`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is no method of queries; use POST, GET or auto")]
+#[non_exhaustive]
+pub struct UnknownQueryMethod {
+    /// What was given.
+    pub given: String,
+}
+
+// === impl QueryMethod ===
+
+impl FromStr for QueryMethod {
+    type Err = UnknownQueryMethod;
+
+    fn from_str(text: &str) -> Result<Self, UnknownQueryMethod> {
+        match text.to_ascii_lowercase().as_str() {
+            "auto" => Ok(Self::Auto),
+            "post" => Ok(Self::Post),
+            "get" => Ok(Self::Get),
+            _ => Err(UnknownQueryMethod { given: excerpt(text) }),
+        }
+    }
 }
 
 // === impl PrometheusSourceConfig ===
@@ -79,6 +124,8 @@ impl Default for PrometheusSourceConfig {
             headers: Vec::new(),
             query_params: Vec::new(),
             tls: TlsConfig::default(),
+            method: QueryMethod::Auto,
+            proxy: ProxyConfig::none(),
         }
     }
 }
@@ -203,6 +250,18 @@ impl PrometheusSourceConfig {
         self
     }
 
+    /// Sets the HTTP method of queries.
+    pub fn with_method(mut self, method: QueryMethod) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// Sets through which HTTP proxy the server is reached.
+    pub fn with_proxy(mut self, proxy: ProxyConfig) -> Self {
+        self.proxy = proxy;
+        self
+    }
+
     /// Trusts the certificate authorities in a file, instead of those of the operating system.
     pub fn with_ca_file(mut self, ca_file: impl Into<PathBuf>) -> Self {
         self.tls.ca_file = Some(ca_file.into());
@@ -265,6 +324,8 @@ impl fmt::Debug for PrometheusSourceConfig {
             .field("headers", &self.headers)
             .field("query_params", &self.query_params)
             .field("tls", &self.tls)
+            .field("method", &self.method)
+            .field("proxy", &self.proxy)
             .finish()
     }
 }

@@ -6,8 +6,7 @@ use http::Uri;
 use http::uri::{PathAndQuery, Scheme};
 use percent_encoding::percent_decode_str;
 
-use crate::client::endpoint::{Endpoint, Origin};
-use crate::client::failure::excerpt;
+use crate::client::endpoint::{Endpoint, Origin, shown_url};
 use crate::client::{ConfigError, Secret};
 
 const API_PATH: &str = "/api/v1/query";
@@ -16,19 +15,6 @@ const API_PATH: &str = "/api/v1/query";
 pub(super) struct Base {
     pub(super) endpoint: Endpoint,
     pub(super) user: Option<(String, Secret)>,
-}
-
-/// `url` without what may be secret in it.
-pub(super) fn shown_url(url: &str) -> String {
-    let start = url.find("://").map_or(0, |at| at + 3);
-    // To the last `@`, wherever it stands: an unencoded password may hold any character.
-    let shown = match url.rfind('@') {
-        Some(at) if at >= start => format!("{}<secret>{}", &url[..start], &url[at..]),
-        _ => url.to_owned(),
-    };
-    let end = shown.find(['?', '#']).unwrap_or(shown.len());
-    let dots = if end < shown.len() { "?…" } else { "" };
-    excerpt(&format!("{}{dots}", &shown[..end]))
 }
 
 // === impl Base ===

@@ -45,6 +45,7 @@ pub(super) fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], path
                 404 if api.is_none() => {
                     format!("no Prometheus API at {path} (404); is the path prefix of the URL right?")
                 }
+                407 => format!("the proxy wants other credentials (407): {message}"),
                 _ => message,
             },
             kind: match api.and_then(|error| error.kind) {

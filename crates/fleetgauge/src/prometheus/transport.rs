@@ -5,20 +5,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use fleetgauge_core::backend::FetchError;
 use fleetgauge_core::time::Clock;
+use http::header::PROXY_AUTHORIZATION;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::config::PrometheusSourceConfig;
-use crate::client::ConfigError;
 use crate::client::alert::{Alerts, Noting};
 use crate::client::cause::Connection;
-use crate::client::connector::{Connector, Versions};
+use crate::client::connector::{Connector, Dialer, Versions};
 use crate::client::endpoint::Origin;
+use crate::client::{ConfigError, ProxyConfig};
 
 /// How long a connection that nobody uses is kept: longer than the usual interval between two refreshes,
 /// shorter than the time after which load balancers drop connections.
@@ -26,9 +26,10 @@ const IDLE: Duration = Duration::from_secs(90);
 
 /// The pool of connections. It holds as many as queries run at once.
 pub(super) struct Transport {
-    client: Client<Noting<HttpsConnector<HttpConnector>>, Full<Bytes>>,
+    client: Client<Noting<HttpsConnector<Dialer>>, Full<Bytes>>,
     alerts: Alerts,
     shows_certificate: bool,
+    proxy: ProxyConfig,
 }
 
 // === impl Transport ===
@@ -41,7 +42,14 @@ impl Transport {
         clock: &Clock,
     ) -> Result<Self, ConfigError> {
         let (is_https, timeout) = (origin.is_https(), config.connect_timeout);
-        let connector = Connector::new(&config.tls, is_https, Versions::All, timeout, clock)?;
+        let connector = Connector::new(
+            &config.tls,
+            &config.proxy,
+            is_https,
+            Versions::All,
+            timeout,
+            clock,
+        )?;
         let shows_certificate = connector.shows_certificate;
         let alerts = Alerts::default();
         let client = Client::builder(TokioExecutor::new())
@@ -58,6 +66,7 @@ impl Transport {
             client,
             alerts,
             shows_certificate,
+            proxy: connector.proxy,
         })
     }
 
@@ -67,9 +76,15 @@ impl Transport {
     /// answers does not speak HTTP.
     pub(super) async fn send(
         &self,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
         origin: &Origin,
     ) -> Result<Response<Incoming>, FetchError> {
+        // A tunnel is asked for with the same header by the connector.
+        if !origin.is_https()
+            && let Some(auth) = origin.through(&self.proxy).and_then(|through| through.auth)
+        {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, auth);
+        }
         let response = self.client.request(request).await;
         response.map_err(|error| {
             if error.is_connect() {
@@ -86,12 +101,17 @@ impl Transport {
         })
     }
 
+    pub(super) fn proxy(&self) -> &ProxyConfig {
+        &self.proxy
+    }
+
     /// What is known of the connection that a failure is to be told of.
     pub(super) fn connection<'a>(&'a self, origin: &'a Origin) -> Connection<'a> {
         Connection {
             origin,
             alerts: origin.is_https().then_some(&self.alerts),
             shows_certificate: self.shows_certificate,
+            proxy: &self.proxy,
         }
     }
 }

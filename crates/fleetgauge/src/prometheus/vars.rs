@@ -8,7 +8,7 @@ use super::config::PrometheusSourceConfig;
 use super::endpoint::Base;
 use crate::client::credentials::bearer;
 use crate::client::tls::server_name;
-use crate::client::{Auth, ConfigError};
+use crate::client::{Auth, ConfigError, ProxyConfig};
 
 impl PrometheusSourceConfig {
     /// The configuration in these variables; all others, and empty ones, are ignored.
@@ -22,6 +22,7 @@ impl PrometheusSourceConfig {
     /// | `PROMETHEUS_CLIENT_CERT_PATH` | `client_cert_file` |
     /// | `PROMETHEUS_CLIENT_KEY_PATH` | `client_key_file` |
     /// | `PROMETHEUS_SERVER_NAME` | `server_name` |
+    /// | `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY` | [`proxy`](Self::proxy), by [`ProxyConfig::from_vars`] |
     ///
     /// *Errors*: [`ConfigError`], which names the variable. Files are read when the source is made.
     ///
@@ -35,6 +36,8 @@ impl PrometheusSourceConfig {
     /// ```
     pub fn from_vars(vars: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let mut config = Self::default();
+        let vars: Vec<_> = vars.into_iter().collect();
+        config.proxy = ProxyConfig::from_vars(vars.iter().cloned())?;
         let tls = &mut config.tls;
         for (name, value) in vars {
             if value.is_empty() {
@@ -135,6 +138,7 @@ mod tests {
             ("PROMETHEUS_CLIENT_CERT_PATH", "/cert"),
             ("PROMETHEUS_CLIENT_KEY_PATH", "/key"),
             ("PROMETHEUS_SERVER_NAME", "name"),
+            ("HTTPS_PROXY", "http://u:hunter2@proxy:3128"),
             ("PATH", "/bin"),
         ])
         .unwrap();
@@ -147,9 +151,11 @@ mod tests {
             "client_key_file: Some(\"/key\")",
             "server_name: Some(\"name\")",
             "insecure_skip_verify: true",
+            "https: Some(\"http://proxy:3128\")",
         ] {
             assert!(shown.contains(expected), "{expected} in {shown}");
         }
+        assert!(!shown.contains("hunter2"), "{shown}");
     }
 
     #[test]

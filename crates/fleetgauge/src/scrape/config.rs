@@ -7,7 +7,8 @@ use fleetgauge_core::target::{Scheme, TargetDefaults};
 use fleetgauge_promql::exposition::{Limits, Wanted};
 use fleetgauge_promql::window::WindowConfig;
 
-use crate::client::{Auth, ConfigError, TlsConfig};
+use super::protocol::ScrapeProtocol;
+use crate::client::{Auth, ConfigError, ProxyConfig, TlsConfig};
 
 /// How a [`ScrapeSource`](super::ScrapeSource) works.
 ///
@@ -43,6 +44,11 @@ pub struct ScrapeConfig {
     pub auth: Auth,
     /// Whom to trust, and what to show.
     pub tls: TlsConfig,
+    /// Through which HTTP proxy targets are reached. Default: none.
+    pub proxy: ProxyConfig,
+    /// How a page is read whose content type is missing or names no exposition. Default: where it is missing, as
+    /// text; any other is refused, as by Prometheus 3.
+    pub fallback_scrape_protocol: Option<ScrapeProtocol>,
     /// Whether compressed pages are asked for. Default: no. Within a cluster the network is cheap, and the
     /// processor that would compress the page is the inference server's. Pages that come compressed
     /// nevertheless are read.
@@ -82,6 +88,8 @@ impl Default for ScrapeConfig {
             defaults: TargetDefaults::default(),
             auth: Auth::None,
             tls: TlsConfig::default(),
+            proxy: ProxyConfig::none(),
+            fallback_scrape_protocol: None,
             gzip: false,
             wanted: None,
             limits: Limits::default().with_body_bytes(16 << 20),
@@ -168,6 +176,27 @@ impl ScrapeConfig {
     #[must_use]
     pub fn with_tls(mut self, tls: TlsConfig) -> Self {
         self.tls = tls;
+        self
+    }
+
+    /// Sets through which HTTP proxy targets are reached.
+    #[must_use]
+    pub fn with_proxy(mut self, proxy: ProxyConfig) -> Self {
+        self.proxy = proxy;
+        self
+    }
+
+    /// Sets how a page is read whose content type is missing or names no exposition.
+    #[must_use]
+    pub fn with_fallback_scrape_protocol(mut self, protocol: ScrapeProtocol) -> Self {
+        self.fallback_scrape_protocol = Some(protocol);
+        self
+    }
+
+    /// Sets whether exposed labels win over those of the target: [`WindowConfig::honor_labels`].
+    #[must_use]
+    pub fn with_honor_labels(mut self, honor_labels: bool) -> Self {
+        self.window.honor_labels = honor_labels;
         self
     }
 

@@ -14,7 +14,8 @@ use crate::client::ConfigError;
 
 /// Fetches pages as a [`ScrapeSource`](super::ScrapeSource) does, and keeps nothing of them.
 ///
-/// Of its configuration only what concerns a single scrape has a meaning here: timeout, credentials, TLS,
+/// Of its configuration only what concerns a single scrape has a meaning here: timeout, credentials, TLS, proxy,
+/// fallback format,
 /// compression and the size of a page.
 ///
 /// ```no_run

@@ -12,7 +12,9 @@ use fleetgauge_core::backend::FetchError;
 use fleetgauge_core::target::{Scheme, Target};
 use fleetgauge_core::time::Clock;
 use fleetgauge_promql::exposition::Format;
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HOST, LOCATION, USER_AGENT};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HOST, LOCATION, PROXY_AUTHORIZATION, USER_AGENT,
+};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Empty};
@@ -27,6 +29,7 @@ use super::config::ScrapeConfig;
 use super::connecting::Connecting;
 use super::page::Benches;
 use super::status::{Counts, add};
+use crate::client::ConfigError;
 use crate::client::alert::{Alerts, NotingStream};
 use crate::client::body::{self, BodySink};
 use crate::client::cause;
@@ -34,7 +37,6 @@ use crate::client::connector::{Connector, Versions};
 use crate::client::credentials::Credentials;
 use crate::client::endpoint::{Endpoint, Origin};
 use crate::client::failure::{content_type, excerpt, found, redacted, retry_after};
-use crate::client::{Auth, ConfigError};
 
 /// How often one scrape may be redirected.
 const MAX_REDIRECTS: usize = 5;
@@ -87,7 +89,14 @@ impl Common {
         config.check()?;
         let needs_tls = config.defaults.scheme == Scheme::Https;
         let timeout = config.timeout();
-        let connector = Connector::new(&config.tls, needs_tls, Versions::Http1, timeout, &clock)?;
+        let connector = Connector::new(
+            &config.tls,
+            &config.proxy,
+            needs_tls,
+            Versions::Http1,
+            timeout,
+            &clock,
+        )?;
         if config.tls.insecure_skip_verify {
             tracing::warn!(
                 "certificates are not verified (insecure_skip_verify): anyone in between can read and forge pages"
@@ -122,14 +131,12 @@ impl Common {
 
     /// `error` without what was sent in confidence.
     fn redact(&self, error: FetchError) -> FetchError {
-        if self.config.auth == Auth::None {
-            return error;
-        }
         let auth = self.credentials.header();
         let auth = auth
             .iter()
             .filter_map(|header| header.to_str().ok()?.split_once(' '));
-        redacted(error, auth.map(|(_, credentials)| credentials))
+        let auth = auth.map(|(_, credentials)| credentials);
+        redacted(error, auth.chain(self.config.proxy.secrets()))
     }
 }
 
@@ -297,8 +304,18 @@ impl Scraper {
             message: error.to_string(),
         };
         let mut request = Request::new(Empty::new());
-        *request.uri_mut() = http::Uri::from(endpoint.path.clone());
         *request.headers_mut() = self.common.headers.clone();
+        let through = endpoint.origin.through(&self.common.config.proxy);
+        *request.uri_mut() = match through.filter(|_| !endpoint.origin.is_https()) {
+            None => http::Uri::from(endpoint.path.clone()),
+            // A proxy is told the whole URL; a tunnel leads to the target itself.
+            Some(proxy) => {
+                if let Some(auth) = proxy.auth {
+                    request.headers_mut().insert(PROXY_AUTHORIZATION, auth);
+                }
+                endpoint.uri(None).map_err(unsendable)?
+            }
+        };
         let host = HeaderValue::from_str(&endpoint.origin.authority()).map_err(|e| unsendable(e.into()))?;
         request.headers_mut().insert(HOST, host);
         if let Some(auth) = auth {
@@ -313,14 +330,17 @@ impl Scraper {
         open: &mut Open,
         buffer: Vec<u8>,
     ) -> Result<(Format, Vec<u8>), FetchError> {
-        let media = content_type(response.headers()).unwrap_or_default();
-        let Ok(format) = Format::from_content_type(media) else {
-            let headers = response.headers().clone();
-            let body = open.driver.run(body::read_error(response)).await;
-            return Err(FetchError::Malformed {
-                detail: format!("expected an exposition, found {}", found(&headers, &body)),
-                source: None,
-            });
+        let headers = response.headers().clone();
+        let fallback = self.common.config.fallback_scrape_protocol;
+        let named = content_type(&headers).map(Format::from_content_type);
+        let format = match (named, fallback) {
+            (Some(Ok(format)), _) => format,
+            (_, Some(protocol)) => protocol.format(),
+            (None, None) => Format::default(),
+            (Some(Err(_)), None) => {
+                let body = open.driver.run(body::read_error(response)).await;
+                return Err(not_exposition(&headers, &body));
+            }
         };
         let connection = self.failing(&open.origin);
         let announced =
@@ -337,7 +357,10 @@ impl Scraper {
             }
         }
         let body = sink.finish()?;
-        Ok((format, body))
+        match document(&body) {
+            None => Ok((format, body)),
+            Some(_) => Err(not_exposition(&headers, &body)),
+        }
     }
 
     /// What is known of the connection that a failure is to be told of.
@@ -345,6 +368,7 @@ impl Scraper {
         cause::Connection {
             origin,
             alerts: origin.is_https().then_some(&self.alerts),
+            proxy: &self.common.config.proxy,
             shows_certificate: self.common.connector.shows_certificate,
         }
     }
@@ -419,6 +443,49 @@ fn redirected(message: String) -> FetchError {
     }
 }
 
+/// What is no exposition, whatever its content type says.
+#[derive(Clone, Copy)]
+enum Document {
+    Html,
+    Json,
+}
+
+/// What a whole page is, where that is something else than an exposition. A line that looks so is none, and costs
+/// itself.
+fn document(page: &[u8]) -> Option<Document> {
+    let start = page.trim_ascii_start();
+    let begins = |with: &[u8]| {
+        start
+            .get(..with.len())
+            .is_some_and(|s| s.eq_ignore_ascii_case(with))
+    };
+    if begins(b"<!doctype html") || begins(b"<html") {
+        return Some(Document::Html);
+    }
+    // A line of an exposition may begin with a brace as well.
+    let is_json =
+        matches!(start, [b'[' | b'{', ..]) && serde_json::from_slice::<serde::de::IgnoredAny>(page).is_ok();
+    is_json.then_some(Document::Json)
+}
+
+fn not_exposition(headers: &HeaderMap, body: &[u8]) -> FetchError {
+    let (kind, hint) = match document(body) {
+        Some(Document::Json) => (
+            "JSON: ",
+            "; is the path right? trtllm-serve exposes its metrics at /prometheus/metrics",
+        ),
+        Some(Document::Html) => ("HTML: ", "; is the path right, and does it want a login?"),
+        None => ("", ""),
+    };
+    FetchError::Malformed {
+        detail: format!(
+            "expected an exposition, found {kind}{}{hint}",
+            found(headers, body)
+        ),
+        source: None,
+    }
+}
+
 /// What a status other than 200 means.
 fn refused(status: u16, headers: &HeaderMap, body: &[u8], path: &str) -> FetchError {
     let message = found(headers, body);
@@ -435,6 +502,7 @@ fn refused(status: u16, headers: &HeaderMap, body: &[u8], path: &str) -> FetchEr
             kind: format!("http_{status}"),
             message: match status {
                 404 => format!("no metrics at {} (404); is the path right?", excerpt(path)),
+                407 => format!("the proxy wants other credentials (407): {message}"),
                 _ => format!("status {status}: {message}"),
             },
         },

@@ -1,0 +1,98 @@
+//! The formats of a page by the names that Prometheus's configuration has for them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use fleetgauge_promql::exposition::Format;
+
+use crate::client::failure::excerpt;
+
+/// A format of a page, as Prometheus's `scrape_protocols` and `fallback_scrape_protocol` name it.
+///
+/// *Source*: <https://prometheus.io/docs/prometheus/latest/configuration/configuration/#scrape_config>.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ScrapeProtocol {
+    /// `PrometheusText0.0.4`.
+    PrometheusText004,
+    /// `PrometheusText1.0.0`.
+    PrometheusText100,
+    /// `OpenMetricsText0.0.1`.
+    OpenMetricsText001,
+    /// `OpenMetricsText1.0.0`.
+    OpenMetricsText100,
+}
+
+/// What names no [`ScrapeProtocol`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{given:?} is no format that is read; there are PrometheusText0.0.4, PrometheusText1.0.0, \
+     OpenMetricsText0.0.1 and OpenMetricsText1.0.0"
+)]
+#[non_exhaustive]
+pub struct UnknownScrapeProtocol {
+    /// What was given.
+    pub given: String,
+}
+
+// === impl ScrapeProtocol ===
+
+impl ScrapeProtocol {
+    const ALL: [Self; 4] = [
+        Self::PrometheusText004,
+        Self::PrometheusText100,
+        Self::OpenMetricsText001,
+        Self::OpenMetricsText100,
+    ];
+
+    /// How such a page is read.
+    pub fn format(self) -> Format {
+        match self {
+            Self::PrometheusText004 | Self::PrometheusText100 => Format::Text,
+            Self::OpenMetricsText001 | Self::OpenMetricsText100 => Format::OpenMetrics,
+        }
+    }
+}
+
+impl fmt::Display for ScrapeProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PrometheusText004 => "PrometheusText0.0.4",
+            Self::PrometheusText100 => "PrometheusText1.0.0",
+            Self::OpenMetricsText001 => "OpenMetricsText0.0.1",
+            Self::OpenMetricsText100 => "OpenMetricsText1.0.0",
+        })
+    }
+}
+
+impl FromStr for ScrapeProtocol {
+    type Err = UnknownScrapeProtocol;
+
+    fn from_str(text: &str) -> Result<Self, UnknownScrapeProtocol> {
+        let known = Self::ALL.into_iter().find(|known| known.to_string() == text);
+        known.ok_or_else(|| UnknownScrapeProtocol { given: excerpt(text) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_prometheus() {
+        let check = |name: &str, expected: Option<Format>| {
+            let protocol: Option<ScrapeProtocol> = name.parse().ok();
+            assert_eq!(protocol.map(ScrapeProtocol::format), expected, "{name}");
+            if let Some(protocol) = protocol {
+                assert_eq!(protocol.to_string(), name);
+            }
+        };
+        check("PrometheusText0.0.4", Some(Format::Text));
+        check("PrometheusText1.0.0", Some(Format::Text));
+        check("OpenMetricsText0.0.1", Some(Format::OpenMetrics));
+        check("OpenMetricsText1.0.0", Some(Format::OpenMetrics));
+        check("PrometheusProto", None);
+        check("prometheustext0.0.4", None);
+        check("", None);
+    }
+}
