@@ -63,9 +63,9 @@ fn the_examples_do_what_they_say_against_a_live_prometheus() {
 
     let quick_start = run("quick_start", &url);
     let expected = [
+        "stray-0: 12.5 %",
         "vllm-llama-8b-7d9c5b6f4-kq7hd: 75.0 %",
         "vllm-llama-8b-7d9c5b6f4-x2x9z: 25.0 %",
-        "stray-0: 12.5 %",
     ];
     assert_eq!(sorted(&quick_start), expected);
 
