@@ -213,7 +213,11 @@ impl fmt::Display for Target {
 
 fn with_port(address: &str, scheme: Scheme) -> Result<String, TargetError> {
     let bad = || TargetError::Address {
-        address: shortened(address),
+        // What stands before an `@` may be a password.
+        address: match address.rsplit_once('@') {
+            Some((_, host)) => shortened(&format!("<secret>@{host}")),
+            None => shortened(address),
+        },
     };
     let is_host = |host: &str| match host.strip_prefix('[') {
         Some(v6) => v6
@@ -359,6 +363,10 @@ mod tests {
         ] {
             check(&[("__address__", bad)], "is no address");
         }
+        check(
+            &[("__address__", "user:hunter2@pod:1")],
+            "\"<secret>@pod:1\" is no address",
+        );
         check(&[("__address__", "a"), ("__scheme__", "ftp")], "is no scheme");
         check(
             &[("__address__", "a"), ("__metrics_path__", "/a b")],

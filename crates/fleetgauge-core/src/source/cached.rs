@@ -421,6 +421,9 @@ fn start(flight: impl Future<Output = ()> + Send + 'static, deadline: Option<Ins
     }
 }
 
+/// An error names no more of what is missing.
+const SHOWN_WARNINGS: usize = 5;
+
 /// `answer`, unless it is empty because of what is missing from it: that is not "no data", and must not take
 /// the place of a value.
 ///
@@ -429,9 +432,17 @@ fn known(answer: Answer) -> Result<Answer, FetchError> {
     if !answer.is_no_data() || answer.is_complete() {
         return Ok(answer);
     }
-    let warnings: Vec<_> = answer.warnings().collect();
+    let all = answer.warnings().len();
+    let mut shown: Vec<_> = answer
+        .warnings()
+        .take(SHOWN_WARNINGS)
+        .map(str::to_owned)
+        .collect();
+    if all > shown.len() {
+        shown.push(format!("and {} more", all - shown.len()));
+    }
     Err(FetchError::Incomplete {
-        detail: warnings.join("; "),
+        detail: shown.join("; "),
     })
 }
 

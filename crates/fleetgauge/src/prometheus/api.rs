@@ -261,7 +261,7 @@ impl<'de> Visitor<'de> for Envelope<'_> {
                     once(&mut reader.error, text, "error")?;
                 }
                 "warnings" => map.next_value_seed(Notes(|note: &str| warn(&mut reader.answer, note)))?,
-                "infos" => map.next_value_seed(Notes(|note: &str| reader.answer.info(note)))?,
+                "infos" => map.next_value_seed(Notes(|note: &str| reader.answer.info(&excerpt(note))))?,
                 "isPartial" => {
                     let partial: Option<bool> = map.next_value()?;
                     once(&mut reader.partial, partial.unwrap_or(false), "isPartial")?;
@@ -365,10 +365,11 @@ impl<'de> Visitor<'de> for Data<'_> {
 /// as well. All other warnings are of parts that did not answer: stores of Thanos, ingesters of Cortex, remote
 /// storage of Prometheus.
 fn warn(answer: &mut AnswerBuilder, warning: &str) {
+    let shown = excerpt(warning);
     if warning.starts_with("PromQL warning:") || warning.starts_with("PromQL info:") {
-        answer.warning(warning);
+        answer.warning(&shown);
     } else {
-        answer.missing(warning);
+        answer.missing(&shown);
     }
 }
 

@@ -66,10 +66,10 @@ fn a_string_is_a_text_and_no_value() {
 
 #[test]
 fn warnings_and_infos_are_kept() {
-    let body = r#"{"status":"success","warnings":["a","b\t"],"infos":["c"],
+    let body = r#"{"status":"success","warnings":["a","b\u001b[2J"],"infos":["c"],
         "data":{"resultType":"vector","result":[]}}"#;
     let answer = decode_answer(body.as_bytes()).unwrap();
-    assert_eq!(answer.warnings().collect::<Vec<_>>(), ["a", "b\t"]);
+    assert_eq!(answer.warnings().collect::<Vec<_>>(), ["a", "b [2J"]);
     assert_eq!(answer.infos().collect::<Vec<_>>(), ["c"]);
     assert!(answer.is_empty());
     let none = r#"{"status":"success","warnings":null,"data":{"resultType":"vector","result":[]}}"#;
