@@ -31,6 +31,7 @@ mod source;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use fleetgauge::document::Problem;
 use fleetgauge::pack::Pack;
 use fleetgauge_core::query::QueryTemplate;
 
@@ -45,6 +46,8 @@ pub(crate) struct Config {
     /// The packs of the file, without the built-in ones.
     pub(crate) packs: Vec<Pack>,
     pub(crate) queries: Vec<QueryTemplate>,
+    /// What may be meant, in the file and in its packs.
+    pub(crate) warnings: Vec<Problem>,
 }
 
 /// Its section `prometheus`; what is absent is left to the environment, the flags and the defaults.
@@ -80,8 +83,18 @@ enum AuthSection {
     BearerFile(PathBuf),
 }
 
-/// A file that is in order.
+/// A file that is in order, but for warnings.
 pub(crate) enum Checked {
     Config(Box<Config>),
     Pack(Pack),
+}
+
+impl Checked {
+    /// What may be meant.
+    pub(crate) fn warnings(&self) -> &[Problem] {
+        match self {
+            Self::Config(config) => &config.warnings,
+            Self::Pack(pack) => pack.warnings(),
+        }
+    }
 }

@@ -7,10 +7,12 @@
 //! - how it is had and kept: [`backend`], [`cache`], [`source`], [`registry`]
 //! - where it is scraped: [`target`]
 //! - whose it is: [`variant`]
+//! - how messages name what others wrote: [`excerpt`], [`similar`]
 
 pub mod backend;
 pub mod cache;
 mod counter;
+pub mod excerpt;
 pub mod label;
 pub mod params;
 pub mod query;
@@ -18,6 +20,7 @@ pub mod query_list;
 pub mod registry;
 pub mod result;
 pub mod sample;
+pub mod similar;
 pub mod source;
 pub mod target;
 pub mod template;

@@ -17,7 +17,6 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-pub(crate) use fields::similar;
 pub use fields::{Fields, Reader};
 
 /// A place in a file.
@@ -33,7 +32,7 @@ pub struct Position {
 
 /// One mistake in a file: where it is, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{position}: {message}")]
+#[error("{file}:{position}: {}{message}", if *.is_warning { "warning: " } else { "" })]
 #[non_exhaustive]
 pub struct Problem {
     /// The file, as the reader was told.
@@ -42,6 +41,8 @@ pub struct Problem {
     pub position: Position,
     /// What is wrong, and what would be right.
     pub message: String,
+    /// Whether it may be meant, and does not keep the file from being used.
+    pub is_warning: bool,
 }
 
 /// All mistakes found in one file, in the order of their places; never empty.
@@ -109,6 +110,7 @@ impl Problem {
             file: file.into(),
             position,
             message: message.into(),
+            is_warning: false,
         }
     }
 }
@@ -154,11 +156,7 @@ impl Document {
                 text: text.into(),
                 root,
             }),
-            Err((position, message)) => Err(Problem {
-                file,
-                position,
-                message,
-            }),
+            Err((position, message)) => Err(Problem::new(file, position, message)),
         }
     }
 

@@ -1,10 +1,9 @@
 //! `fleetgauge promql eval`: an expression over the samples of an exposition.
 
-use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{anyhow, bail};
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError, Evaluation};
 use fleetgauge_promql::exposition::{Event, Format, Limits, Parser};
@@ -15,6 +14,7 @@ use fleetgauge_promql::window::Sample;
 use crate::cli::{PromqlEval, PromqlFormat};
 use crate::command::render;
 use crate::failure::Usage;
+use crate::input;
 use crate::output::{self, api, json, table};
 
 /// What a file says: samples, and those that say no time.
@@ -23,6 +23,8 @@ struct Page {
     undated: Vec<(LabelSet, f64)>,
 }
 
+/// A page of this length takes some times as much memory.
+const MAX_BYTES: u64 = 1 << 30;
 /// As long as the file itself: whoever names it wants it read.
 const MAX_SAMPLES: usize = 100_000_000;
 
@@ -56,7 +58,7 @@ pub(super) fn run(args: &PromqlEval) -> anyhow::Result<()> {
 /// Reads a file. Bad lines cost themselves alone, as everywhere, and are told.
 fn read(path: &Path) -> anyhow::Result<Page> {
     let name = path.display();
-    let body = fs::read(path).with_context(|| format!("{name} cannot be read"))?;
+    let body = input::read(path, MAX_BYTES)?;
     let limits = Limits::default()
         .with_body_bytes(usize::MAX)
         .with_samples(MAX_SAMPLES);

@@ -1,11 +1,12 @@
 //! Pipelines and operands: what they refer to, and the kind of the parameter that their value comes from.
 
-use super::super::error::{Fault, Offset, Shown};
+use super::super::error::{Fault, Offset};
 use super::super::exec::Expr;
 use super::super::func::Func;
 use super::super::literal::Number;
 use super::super::parse::{Operand, Pipe, Term};
 use super::{Compiler, Dot, Origin, nothing_passed, stays_apart, undefined};
+use crate::excerpt::Excerpt;
 use crate::params::{ParamKind, ParamSpec};
 
 impl<'t, 's> Compiler<'t, 's> {
@@ -184,7 +185,7 @@ impl<'t, 's> Compiler<'t, 's> {
             let hint = crate::template::did_you_mean(name, self.specs.iter().map(ParamSpec::name));
             return Err(Fault::new(
                 at,
-                format!("parameter {} is not declared{hint}: declare it", Shown(name)),
+                format!("parameter {} is not declared{hint}: declare it", Excerpt(name)),
             ));
         };
         self.used[param] = true;
