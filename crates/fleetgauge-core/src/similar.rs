@@ -58,9 +58,6 @@ mod tests {
         ] {
             assert_eq!(similar(name, names.into_iter()), expected, "{name}");
         }
-        assert_eq!(
-            similar(&"vllm/queue_length".repeat(1_000_000), names.into_iter()),
-            None
-        );
+        assert_eq!(similar(&"x".repeat(10_000_000), names.into_iter()), None);
     }
 }
