@@ -118,14 +118,15 @@ pub(crate) struct Scrape {
 Examples:
   fleetgauge render --template 'up{namespace=\"{{.namespace}}\"}' -p namespace=chat
   fleetgauge render --template 'up{pod=~\"{{.podFilter}}\"}' --regex podFilter='llama-.*'
-  fleetgauge render --template 'rate(x[{{.window}}])' -p window=5m --param-kind window=duration")]
+  fleetgauge render --template 'rate(x[{{.window}}])' -p window=5m --param-kind window=duration
+  fleetgauge render --template 'up{pod=~\"{{.pods}}\"}' -p pods=a-0 -p pods=b-0 --param-kind pods=texts")]
 pub(crate) struct Render {
     /// The template, in Go's text/template language
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) template: String,
     #[command(flatten)]
     pub(crate) params: ParamArgs,
-    /// What a parameter is: text, regex, metric, label, duration or number
+    /// What a parameter is: text, regex, metric, label, duration, number, texts or labels (lists)
     #[arg(long = "param-kind", value_name = "NAME=KIND", value_parser = param_kind)]
     pub(crate) kinds: Vec<(String, ParamKind)>,
 }
@@ -172,15 +173,16 @@ pub(crate) struct Query {
 /// Validate configuration files and query packs
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each problem is one line, file:line:column: message. The exit status is 1 if there is any.
+Each problem is one line, file:line:column: message. The exit status is 1 if there is any. A line with
+`warning:` before its message is about what may be meant, such as MetricsQL or a file that is not here.
 
 Examples:
   fleetgauge check fleetgauge.yaml packs/*.yaml")]
 pub(crate) struct Check {
-    /// Files to read; a file with a field `name` is a pack, any other a configuration
+    /// Files to read, - for standard input; one with a field `name` is a pack, any other a configuration
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
-    /// Say nothing about files that are in order
+    /// Say nothing about files that are in order; warnings are told
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }
@@ -246,7 +248,7 @@ pub(crate) struct PromqlEval {
     /// The PromQL expression
     #[arg(value_name = "EXPR", allow_hyphen_values = true)]
     pub(crate) expr: String,
-    /// The exposition to evaluate over
+    /// The exposition to evaluate over; - for standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// When to evaluate [default: the file's newest timestamp; now if it has none]
@@ -287,7 +289,7 @@ Examples:
   fleetgauge promql test rules/*.test
   fleetgauge promql test --tolerance 0 exact.test")]
 pub(crate) struct PromqlTest {
-    /// The scripts to run
+    /// The scripts to run; - for standard input
     #[arg(value_name = "SCRIPT", required = true)]
     pub(crate) scripts: Vec<PathBuf>,
     /// How far a number may be from the expected one, relative to both [default: 1e-6, as in Prometheus]
@@ -321,12 +323,22 @@ pub(crate) struct Man {
 
 #[derive(Debug, Args)]
 pub(crate) struct ParamArgs {
-    /// Set a parameter
+    /// Set a parameter; once for each value of a list
     #[arg(short, long = "param", value_name = "NAME=VALUE", value_parser = key_value)]
     pub(crate) params: Vec<(String, String)>,
     /// Set a parameter that is a regular expression
     #[arg(long, value_name = "NAME=REGEX", value_parser = key_value)]
     pub(crate) regex: Vec<(String, String)>,
+}
+
+impl ParamArgs {
+    /// The names that were given.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.params
+            .iter()
+            .chain(&self.regex)
+            .map(|(name, _)| name.as_str())
+    }
 }
 
 /// Where the metrics are, and how to be let in.

@@ -33,6 +33,7 @@ mod source;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use fleetgauge::document::Problem;
 use fleetgauge::pack::Pack;
 use fleetgauge::prometheus::{ConfigError, ProxyConfig, QueryMethod};
 use fleetgauge_core::query::QueryTemplate;
@@ -48,6 +49,8 @@ pub(crate) struct Config {
     /// The packs of the file, without the built-in ones.
     pub(crate) packs: Vec<Pack>,
     pub(crate) queries: Vec<QueryTemplate>,
+    /// What may be meant, in the file and in its packs.
+    pub(crate) warnings: Vec<Problem>,
 }
 
 /// Its section `prometheus`; what is absent is left to the environment, the flags and the defaults.
@@ -86,7 +89,7 @@ enum AuthSection {
     BearerFile(PathBuf),
 }
 
-/// A file that is in order.
+/// A file that is in order, but for warnings.
 pub(crate) enum Checked {
     Config(Box<Config>),
     Pack(Pack),
@@ -100,5 +103,15 @@ pub(crate) fn named_proxy(text: &str) -> Result<Option<ProxyConfig>, ConfigError
         "environment" => Ok(None),
         "none" => Ok(Some(ProxyConfig::none())),
         url => ProxyConfig::url(url).map(Some),
+    }
+}
+
+impl Checked {
+    /// What may be meant.
+    pub(crate) fn warnings(&self) -> &[Problem] {
+        match self {
+            Self::Config(config) => &config.warnings,
+            Self::Pack(pack) => pack.warnings(),
+        }
     }
 }

@@ -9,6 +9,7 @@ mod command;
 mod config;
 mod demo;
 mod failure;
+mod input;
 mod output;
 
 use std::process::ExitCode;

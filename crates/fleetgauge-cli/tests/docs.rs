@@ -23,9 +23,20 @@ fn the_documented_configuration_and_pack_are_in_order() {
         .current_dir(directory.path())
         .output()
         .unwrap();
-    let expected = "acme.yaml: ok, pack acme with 2 queries\n\
-                    fleetgauge.yaml: ok, configuration with 1 pack and 1 query\n";
-    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+    // The files that a configuration names are not here, which is all there is to say of it.
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let (warnings, others): (Vec<_>, Vec<_>) = stdout.lines().partition(|line| line.contains(": warning: "));
+    assert!(
+        warnings
+            .iter()
+            .all(|line| line.contains(" cannot be read: No such file")),
+        "{stdout}"
+    );
+    let expected = [
+        "acme.yaml: ok, pack acme with 2 queries",
+        "fleetgauge.yaml: ok, configuration with 1 pack and 1 query",
+    ];
+    assert_eq!(others, expected);
 }
 
 /// In a `console` block, `cat` shows a file that the commands below it read; `promql` commands print what stands

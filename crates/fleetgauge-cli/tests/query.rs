@@ -40,7 +40,7 @@ fn the_json_is_what_the_contract_says() {
         "query": "up",
         "status": "value",
         "error": null,
-        "complete": true,
+        "complete": false,
         "warnings": ["store \"b\" did not answer"],
         "values": [{"labels": {"pod": "a"}, "value": 3, "timestamp": 1763930000.5}],
         "infos": ["metric might not be a counter"],

@@ -7,7 +7,7 @@
 //! - how it is had and kept: [`backend`], [`cache`], [`source`], [`registry`]
 //! - where it is scraped: [`target`]
 //! - whose it is: [`variant`]
-//! - how text from elsewhere is printed: [`printable`]
+//! - how messages name what others wrote: [`printable`], [`similar`]
 
 pub mod backend;
 pub mod cache;
@@ -20,6 +20,7 @@ pub mod query_list;
 pub mod registry;
 pub mod result;
 pub mod sample;
+pub mod similar;
 pub mod source;
 pub mod target;
 pub mod template;

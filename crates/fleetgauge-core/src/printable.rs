@@ -27,6 +27,21 @@ pub struct Printable<'a>(pub &'a str);
 #[derive(Clone, Copy, Debug)]
 pub struct Quoted<'a>(pub &'a str);
 
+/// Prints the beginning of a text, [quoted](Quoted): what a message may echo of what somebody wrote, however long it
+/// is.
+///
+/// ```
+/// use fleetgauge_core::printable::Excerpt;
+///
+/// assert_eq!(Excerpt("a\u{1b}[31m").to_string(), r#""a\x1b[31m""#);
+/// assert!(Excerpt(&"a".repeat(1_000_000)).to_string().ends_with("aaa\"… (1000000 bytes)"));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Excerpt<'a>(pub &'a str);
+
+/// How much an excerpt shows. *Unit*: characters.
+const EXCERPT: usize = 48;
+
 /// Whether a terminal shows a character as itself: it is no control character, and does not reorder, hide or part the
 /// text around it.
 ///
@@ -73,6 +88,15 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(EXCERPT) {
+            None => Quoted(self.0).fmt(f),
+            Some((end, _)) => write!(f, "{}… ({} bytes)", Quoted(&self.0[..end]), self.0.len()),
+        }
+    }
+}
+
 /// Writes what is plain as it is, a piece at a time, and the rest by `escape`.
 fn pieces(
     f: &mut fmt::Formatter<'_>,
@@ -115,6 +139,16 @@ mod tests {
             let text = format!("a{c}b");
             check(&text, &format!("a\\u{{{code:x}}}b"), &format!("a\\u{code:04x}b"));
         }
+    }
+
+    #[test]
+    fn an_excerpt_of_a_long_text_is_cut() {
+        assert_eq!(Excerpt("a\"\n").to_string(), r#""a\"\n""#);
+        let shown = Excerpt(&"日".repeat(1000)).to_string();
+        assert!(
+            shown.ends_with("\"… (3000 bytes)") && shown.chars().count() < 80,
+            "{shown}"
+        );
     }
 
     #[test]

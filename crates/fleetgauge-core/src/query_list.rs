@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::params::{ParamSpec, Params};
 use crate::query::{QueryName, QueryNameError, QueryTemplate, QueryType};
-use crate::template::{RenderError, Template, TemplateError};
+use crate::similar::similar;
+use crate::template::{RenderError, Template, TemplateError, Ways};
 
 /// The registered queries of a source.
 ///
@@ -237,11 +238,8 @@ impl QueryList {
     /// *Errors*: [`QueryRenderError::UnknownQuery`], with the most similar name.
     pub fn find(&self, name: &str) -> Result<RegisteredQuery, QueryRenderError> {
         self.get(name).ok_or_else(|| {
-            let similar = self
-                .list()
-                .into_iter()
-                .max_by(|a, b| similarity(a, name).total_cmp(&similarity(b, name)));
-            let similar = similar.filter(|candidate| similarity(candidate, name) > 0.7);
+            let names = self.list();
+            let similar = similar(name, names.iter().map(String::as_str)).map(str::to_owned);
             QueryRenderError::UnknownQuery {
                 query: name.chars().take(200).collect(),
                 similar,
@@ -290,6 +288,11 @@ impl RegisteredQuery {
         })
     }
 
+    /// The ways through the template's conditions: at most `max` of them, or each branch once.
+    pub fn ways(&self, max: usize) -> Ways {
+        self.0.compiled.ways(max)
+    }
+
     pub(crate) fn id(&self) -> u64 {
         self.0.id
     }
@@ -324,11 +327,6 @@ impl fmt::Display for DidYouMean<'_> {
             None => Ok(()),
         }
     }
-}
-
-/// Prefers names that share most of their bytes in order; 1 for equal names.
-fn similarity(candidate: &str, wanted: &str) -> f64 {
-    strsim::jaro_winkler(candidate, wanted)
 }
 
 #[cfg(test)]

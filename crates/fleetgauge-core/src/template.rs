@@ -30,10 +30,12 @@ pub use self::error::{RenderError, TemplateError};
 pub use self::ways::{Coverage, Example, Way, Ways};
 
 use self::context::Context;
-use self::error::{Fault, Shown};
+use self::error::Fault;
 use self::exec::{Expr, Step};
 use self::place::Place;
 use crate::params::{ParamSpec, Params};
+use crate::printable::Excerpt;
+use crate::similar::similar;
 
 /// The longest template, in bytes.
 pub const MAX_SOURCE_LEN: usize = 64 * 1024;
@@ -116,7 +118,7 @@ impl Template {
         let compiled = compiled.and_then(|compiled| {
             if is_metric_name && let Some(text) = constant(&compiled.steps) {
                 token::metric_name(&text).map_err(|reason| {
-                    Fault::new(0, format!("{} is not one metric name: {reason}", Shown(&text)))
+                    Fault::new(0, format!("{} is not one metric name: {reason}", Excerpt(&text)))
                 })?;
             }
             Ok(compiled)
@@ -264,21 +266,16 @@ fn pieces(steps: &[Step], params: &[ParamSpec]) -> Option<Box<[Piece]>> {
 
 fn not_a_metric_name(rendered: &str, reason: &'static str) -> RenderError {
     RenderError::NotAMetricName {
-        rendered: Shown(rendered).to_string(),
+        rendered: Excerpt(rendered).to_string(),
         reason,
     }
 }
 
-/// `, did you mean "…"?` when one of the known names is near.
-fn did_you_mean<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
-    let name = name.get(..name.len().min(64)).unwrap_or_default();
-    known
-        .map(|known| (strsim::jaro_winkler(name, known), known))
-        .filter(|(likeness, _)| *likeness >= 0.8)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map_or_else(String::new, |(_, known)| {
-            format!(" (did you mean {}?)", Shown(known))
-        })
+/// `(did you mean "…"?)` when one of the known names is near.
+fn did_you_mean<'n>(name: &str, known: impl Iterator<Item = &'n str> + Clone) -> String {
+    similar(name, known).map_or_else(String::new, |known| {
+        format!(" (did you mean {}?)", Excerpt(known))
+    })
 }
 
 #[cfg(test)]

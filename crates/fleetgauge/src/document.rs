@@ -19,7 +19,6 @@ use std::sync::Arc;
 
 use fleetgauge_core::printable::Printable;
 
-pub(crate) use fields::similar;
 pub use fields::{Fields, Reader};
 
 /// A place in a file.
@@ -35,7 +34,7 @@ pub struct Position {
 
 /// One mistake in a file: where it is, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}:{position}: {}", Printable(.file), Printable(.message))]
+#[error("{}:{position}: {}{}", Printable(.file), if *.is_warning { "warning: " } else { "" }, Printable(.message))]
 #[non_exhaustive]
 pub struct Problem {
     /// The file, as the reader was told.
@@ -44,6 +43,8 @@ pub struct Problem {
     pub position: Position,
     /// What is wrong, and what would be right.
     pub message: String,
+    /// Whether it may be meant, and does not keep the file from being used.
+    pub is_warning: bool,
 }
 
 /// All mistakes found in one file, in the order of their places; never empty.
@@ -111,6 +112,7 @@ impl Problem {
             file: file.into(),
             position,
             message: message.into(),
+            is_warning: false,
         }
     }
 }
@@ -156,11 +158,7 @@ impl Document {
                 text: text.into(),
                 root,
             }),
-            Err((position, message)) => Err(Problem {
-                file,
-                position,
-                message,
-            }),
+            Err((position, message)) => Err(Problem::new(file, position, message)),
         }
     }
 

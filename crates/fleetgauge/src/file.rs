@@ -7,6 +7,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use fleetgauge_core::printable::Printable;
+
 /// Why a file could not be used. Prints as `path problem: cause`, without anything of its contents.
 #[derive(Debug)]
 pub struct FileError {
@@ -98,7 +100,8 @@ impl FileError {
 
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.path.display(), self.problem())
+        let path = self.path.to_string_lossy();
+        write!(f, "{} {}", Printable(&path), self.problem())
     }
 }
 

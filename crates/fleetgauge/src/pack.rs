@@ -21,19 +21,21 @@
 //!     any_of: [queue_length, vllm/queue_length]
 //! ```
 //!
-//! Parameters are declared with a kind (`text`, `regex`, `metric`, `label`, `duration`, `number`) or by name
-//! alone, which makes them required and of the kind that their name has by default. `any_of` joins the
+//! Parameters are declared with a kind (`text`, `regex`, `metric`, `label`, `duration`, `number`, and the lists
+//! `texts` and `labels`) or by name alone, which makes them required and of the kind that their name has by default. `any_of` joins the
 //! templates of queries of the same file and of built-in packs with PromQL's `or`.
 //!
 //! A pack is checked as a whole when it is read: every mistake in it is reported, with its place.
 
+mod metricsql;
+mod promql;
 mod read;
 mod union;
 
 use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::query_list::{QueryList, RegisterError};
 
-use crate::document::{Document, Problems};
+use crate::document::{Document, Problem, Problems};
 
 pub use read::read_queries;
 
@@ -54,6 +56,7 @@ pub struct Pack {
     name: String,
     description: String,
     queries: Vec<QueryTemplate>,
+    warnings: Vec<Problem>,
 }
 
 /// The built-in packs: name and text.
@@ -77,7 +80,7 @@ impl Pack {
     /// Reads a pack; `source_name` is what problems are reported under, usually the file's path.
     ///
     /// *Errors*: every problem found: broken YAML, unknown or repeated fields, wrong types, bad names, bad
-    /// templates, duplicates.
+    /// templates, what is not PromQL on some way through a template's conditions, duplicates.
     pub fn parse(source_name: &str, text: &str) -> Result<Self, Problems> {
         Self::from_document(&Document::parse(source_name, text)?)
     }
@@ -87,7 +90,8 @@ impl Pack {
     /// *Errors*: as [`parse`](Self::parse).
     pub fn from_document(document: &Document) -> Result<Self, Problems> {
         let mut reader = document.reader();
-        let pack = read::read_pack(document.root(), &mut reader);
+        let mut pack = read::read_pack(document.root(), &mut reader);
+        pack.warnings = reader.warnings();
         reader.finish()?;
         Ok(pack)
     }
@@ -135,6 +139,11 @@ impl Pack {
     /// The queries, in the file's order, under their full names `pack/query`.
     pub fn queries(&self) -> &[QueryTemplate] {
         &self.queries
+    }
+
+    /// What may be meant, but not every server takes: MetricsQL, and what Fleetgauge's own evaluator refuses.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
     }
 
     /// The query `name`, given with or without the pack's own name before it.

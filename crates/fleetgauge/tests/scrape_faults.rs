@@ -137,7 +137,17 @@ async fn rows() -> String {
     .await;
     let open_metrics = Answer::text("a 1\n").content_type("application/openmetrics-text; version=1.0.0");
     rows += &answered("OpenMetrics that ends without `# EOF`", open_metrics).await;
-    rows += &answered("page that ends within a line", text("a 42\nb 4".into())).await;
+    rows += &answered(
+        "page without its last line feed, of a known length",
+        text("a 42\nb 4".into()),
+    )
+    .await;
+    let until_closed = Answer::raw("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\na 42\nb 4");
+    rows += &answered(
+        "page without its last line feed, of no known length",
+        until_closed,
+    )
+    .await;
     let old = "a 1 1000\n";
     rows += &answered("samples that the target dates decades back", text(old.into())).await;
     rows += &answered("redirects in a circle", Answer::redirect_loop()).await;

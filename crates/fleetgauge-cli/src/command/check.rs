@@ -1,4 +1,4 @@
-//! `fleetgauge check`: every problem of configuration files and packs, a line each.
+//! `fleetgauge check`: every problem and warning of configuration files and packs, a line each.
 
 use std::fmt::{self, Write as _};
 
@@ -12,8 +12,14 @@ pub(super) fn run(args: &Check) -> anyhow::Result<()> {
     let mut failed = false;
     for file in &args.files {
         match config::check(file) {
-            Ok(_) if args.quiet => {}
-            Ok(checked) => writeln!(report, "{}: ok, {}", file.display(), Summary(&checked))?,
+            Ok(checked) => {
+                for warning in checked.warnings() {
+                    writeln!(report, "{warning}")?;
+                }
+                if !args.quiet {
+                    writeln!(report, "{}: ok, {}", file.display(), Summary(&checked))?;
+                }
+            }
             Err(problems) => {
                 failed = true;
                 for problem in problems {

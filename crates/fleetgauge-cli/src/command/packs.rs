@@ -6,6 +6,7 @@ use anyhow::{anyhow, bail};
 use fleetgauge::pack::Pack;
 use fleetgauge_core::params::{ParamKind, ParamSpec};
 use fleetgauge_core::query::QueryTemplate;
+use fleetgauge_core::similar::similar;
 
 use crate::cli::{Packs, PacksFormat};
 use crate::failure::Usage;
@@ -141,11 +142,4 @@ fn find_query<'p>(pack: &'p Pack, name: &str) -> anyhow::Result<&'p QueryTemplat
             ),
         }
     })
-}
-
-/// The candidate that `name` was likely meant to be.
-pub(super) fn similar<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
-    let scored = candidates.map(|candidate| (strsim::jaro_winkler(name, candidate), candidate));
-    let best = scored.max_by(|(a, _), (b, _)| a.total_cmp(b));
-    best.and_then(|(score, candidate)| (score > 0.8).then_some(candidate))
 }

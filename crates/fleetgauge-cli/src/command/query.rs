@@ -2,13 +2,14 @@
 
 use anyhow::{anyhow, bail};
 use fleetgauge::pack::Pack;
-use fleetgauge_core::params::{ParamKind, Params};
-use fleetgauge_core::printable::Printable;
+use fleetgauge_core::params::{ParamKind, ParamSpec, Params};
+use fleetgauge_core::printable::{Excerpt, Printable};
 use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::result::Answer;
+use fleetgauge_core::similar::similar;
 use fleetgauge_core::source::{MetricsSource, QueryError, RefreshSpec};
+use fleetgauge_core::template::Template;
 
-use super::packs::similar;
 use super::render;
 use crate::cli::{ParamArgs, Query, QueryFormat};
 use crate::config::{self, Config, Environment};
@@ -95,6 +96,10 @@ fn find(args: &Query, config: &Config) -> anyhow::Result<QueryTemplate> {
         let text = args.promql.as_deref().unwrap_or_default();
         let mut query = QueryTemplate::promql(TYPED, text);
         query.params = render::declare(text, &args.params, &[])?;
+        // What does not compile is told when it is registered.
+        if let Ok(template) = Template::compile(text, &query.params) {
+            render::warn_of_unused(&template, &args.params);
+        }
         return Ok(query);
     };
     if let Some(query) = config.queries.iter().find(|query| query.name == *name) {
@@ -120,15 +125,11 @@ fn find(args: &Query, config: &Config) -> anyhow::Result<QueryTemplate> {
     };
     // A name without its pack is the likeliest mistake.
     let behind_slash = names().find(|known| known.split_once('/').is_some_and(|(_, short)| short == name));
-    let pack = name.split_once('/').map_or("", |(pack, _)| pack);
-    let of_pack = names().filter(|known| known.split_once('/').is_some_and(|(known, _)| known == pack));
-    let meant = behind_slash
-        .or_else(|| similar(name, of_pack))
-        .or_else(|| similar(name, names()));
-    match meant {
-        Some(similar) => bail!("there is no query {name:?}; did you mean {similar:?}?"),
+    match behind_slash.or_else(|| similar(name, names())) {
+        Some(similar) => bail!("there is no query {}; did you mean {similar:?}?", Excerpt(name)),
         None => bail!(
-            "there is no query {name:?}; `fleetgauge packs` lists the packs, and --promql takes an expression"
+            "there is no query {}; `fleetgauge packs` lists the packs, and --promql takes an expression",
+            Excerpt(name)
         ),
     }
 }
@@ -140,22 +141,20 @@ fn check_params(query: &QueryTemplate, args: &ParamArgs, params: &Params) -> any
         .iter()
         .filter(|param| param.is_required() && params.get(param.name()).is_none())
         .collect();
-    for (name, _) in args.params.iter().chain(&args.regex) {
+    for name in args.names() {
         let Some(param) = query.params.iter().find(|param| param.name() == name) else {
             // A script may give the same parameters to all its queries, so this is no error.
-            let unset = query
-                .params
-                .iter()
-                .map(|param| param.name())
-                .filter(|known| params.get(known).is_none());
-            if let Some(similar) = similar(name, unset) {
-                let query = &query.name;
-                output::note(&format!(
-                    "warning: {query} has no parameter {name:?}; did you mean {similar:?}?"
-                ));
-            }
+            let unset = query.params.iter().map(ParamSpec::name);
+            render::warn_unused(
+                &query.name,
+                name,
+                unset.filter(|known| params.get(known).is_none()),
+            );
             continue;
         };
+        if params.values(name).len() > 1 && !param.kind().is_list() {
+            return Err(render::several(name).context(format!("query {}", query.name)));
+        }
         if args.regex.iter().any(|(regex, _)| regex == name) && param.kind() != ParamKind::Regex {
             let (query, kind) = (&query.name, param.kind());
             bail!(Usage(format!(

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use anyhow::anyhow;
 use fleetgauge_core::params::{ParamKind, ParamSpec, Params};
+use fleetgauge_core::printable::Excerpt;
+use fleetgauge_core::similar::similar;
 use fleetgauge_core::template::{RenderError, Template};
 
 use crate::cli::{ParamArgs, Render};
@@ -14,24 +16,48 @@ pub(super) fn run(args: Render) -> anyhow::Result<()> {
     let specs = declare(&args.template, &args.params, &args.kinds)?;
     let template = Template::compile(&args.template, &specs)
         .map_err(|error| pointing(&args.template, error.line(), error.column(), error.message()))?;
+    warn_of_unused(&template, &args.params);
     let rendered = template.render(&values(&args.params));
     let rendered = rendered.map_err(|error| match &error {
         RenderError::MissingParam { param } => missing(param),
         RenderError::Unplaceable { line, column, .. } | RenderError::Exec { line, column, .. } => {
             pointing(&args.template, *line, *column, &error.to_string())
         }
+        RenderError::SeveralValues { param, .. } => several(param),
         _ => anyhow!("{error}"),
     })?;
     output::print_data(&format!("{rendered}\n"))
 }
 
-/// What the caller gave, by name.
+/// What the caller gave, by name; a name that was given again is a list.
 pub(super) fn values(args: &ParamArgs) -> Params {
     let mut params = Params::new();
     for (name, value) in args.params.iter().chain(&args.regex) {
-        params.insert(name, value);
+        params.push(name, value);
     }
     params
+}
+
+/// Says which parameters were given and are not used. Other templates of a script may use them, so this is no error.
+pub(super) fn warn_of_unused(template: &Template, args: &ParamArgs) {
+    for spec in template.unused_params() {
+        if args.names().any(|name| name == spec.name()) {
+            let known = template.params().iter().map(ParamSpec::name);
+            warn_unused("the template", spec.name(), known);
+        }
+    }
+}
+
+/// Says that a parameter was given for nothing, and which of the `known` was likely meant.
+pub(super) fn warn_unused<'k>(what: &str, name: &str, known: impl Iterator<Item = &'k str> + Clone) {
+    let others = known.filter(|other| *other != name);
+    let hint = similar(name, others)
+        .map(|similar| format!("; did you mean {similar:?}?"))
+        .unwrap_or_default();
+    let name = Excerpt(name);
+    output::note(&format!(
+        "warning: {what} does not use the parameter {name}{hint}"
+    ));
 }
 
 /// The parameters of a template that was typed: those that have a value, and as optional ones those that the
@@ -102,6 +128,13 @@ fn placeholders(template: &str) -> impl Iterator<Item = &str> {
             (!name.is_empty() && !name.starts_with(|c: char| c.is_numeric())).then_some(name)
         })
     })
+}
+
+pub(super) fn several(param: &str) -> anyhow::Error {
+    let param = Excerpt(param);
+    anyhow!(
+        "parameter {param} is given several times, and takes one value; only kinds texts and labels are lists"
+    )
 }
 
 pub(super) fn missing(param: &str) -> anyhow::Error {

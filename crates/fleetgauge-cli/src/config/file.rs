@@ -2,15 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use fleetgauge::document::{Document, Node, Position, Problem, Problems, Reader};
+use fleetgauge::file;
 use fleetgauge::pack::{Pack, read_queries};
 use fleetgauge::prometheus::{ConfigError, PrometheusSourceConfig, ProxyConfig};
 
 use super::{AuthSection, Checked, Config, PrometheusSection, named_proxy};
+use crate::input;
+
+/// No configuration and no pack is longer.
+const MAX_BYTES: u64 = 4 << 20;
+/// No token and no certificate, as the client reads them.
+const MAX_SECRET_BYTES: u64 = 1 << 20;
 
 /// Reads a configuration file and the packs that it names.
 ///
@@ -38,9 +44,10 @@ pub(crate) fn check(file: &Path) -> Result<Checked, Vec<Problem>> {
 
 fn open(file: &Path) -> Result<Document, Vec<Problem>> {
     let name = file.display().to_string();
-    let unreadable = |message: String| vec![Problem::new(&*name, Position { line: 1, column: 1 }, message)];
-    let bytes = fs::read(file).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
-    let text = String::from_utf8(bytes).map_err(|error| unreadable(format!("is not UTF-8 text: {error}")))?;
+    let text = input::read_text(file, MAX_BYTES).map_err(|error| {
+        let start = Position { line: 1, column: 1 };
+        vec![Problem::new(&*name, start, error.problem().to_string())]
+    })?;
     Document::parse(&name, &text).map_err(|problem| vec![problem])
 }
 
@@ -64,9 +71,13 @@ fn read_config(document: &Document, directory: &Path) -> Result<Config, Vec<Prob
         }
         fields.finish(&mut reader);
     }
-    let mut problems = reader.finish().map_or_else(list, |()| Vec::new());
+    let mut problems = reader.warnings();
+    if let Err(found) = reader.finish() {
+        problems = list(found);
+    }
     problems.extend(of_packs);
-    if problems.is_empty() {
+    if problems.iter().all(|problem| problem.is_warning) {
+        config.warnings = problems;
         Ok(config)
     } else {
         Err(problems)
@@ -79,19 +90,34 @@ fn read_packs(node: &Node, directory: &Path, reader: &mut Reader, problems: &mut
     for node in reader.list(node, "a list of pack files") {
         let Some(file) = reader.text(node) else { continue };
         let file = directory.join(file);
-        let bytes = match fs::read_to_string(&file) {
-            Ok(bytes) => bytes,
+        let name = file.display().to_string();
+        let text = match file::read(&file, MAX_BYTES).and_then(|bytes| file::text(&file, bytes)) {
+            Ok(text) => text,
             Err(error) => {
-                reader.problem(
-                    node.position(),
-                    format!("{} cannot be read: {error}", file.display()),
-                );
+                reader.problem(node.position(), error.to_string());
                 continue;
             }
         };
-        match Pack::parse(&file.display().to_string(), &bytes) {
+        let document = match Document::parse(&name, &text) {
+            Ok(document) => document,
+            Err(problem) => {
+                problems.push(problem);
+                continue;
+            }
+        };
+        // Whoever may write a configuration may name any file in it, and must not learn what it holds.
+        if !["name", "queries"]
+            .iter()
+            .any(|field| document.root().has_field(field))
+        {
+            let message = format!("{name} is not a pack: it has neither a name nor queries");
+            reader.problem(node.position(), message);
+            continue;
+        }
+        match Pack::from_document(&document) {
             Err(found) => problems.extend(list(found)),
             Ok(pack) => {
+                problems.extend(pack.warnings().iter().cloned());
                 if !names.insert(pack.name().to_owned()) {
                     let message = format!(
                         "there is a pack {:?} already; packs need names of their own",
@@ -132,7 +158,7 @@ fn read_prometheus(node: &Node, directory: &Path, reader: &mut Reader) -> Promet
         .and_then(|node| read_basic_auth(node, directory, reader))
         .or_else(|| {
             token
-                .and_then(|node| reader.text(node))
+                .and_then(|node| reader.secret(node))
                 .map(|token| AuthSection::Bearer(token.to_owned()))
         })
         .or_else(|| read_path(token_file, directory, reader).map(AuthSection::BearerFile));
@@ -180,7 +206,8 @@ fn problem_of(error: &ConfigError) -> String {
 }
 
 fn read_url(node: &Node, reader: &mut Reader) -> Option<String> {
-    let url = reader.text(node)?;
+    // User and password may stand in it.
+    let url = reader.secret(node)?;
     let vars = [("PROMETHEUS_BASE_URL".to_owned(), url.to_owned())];
     if let Err(error) = PrometheusSourceConfig::from_vars(vars) {
         reader.problem(node.position(), problem_of(&error));
@@ -191,8 +218,9 @@ fn read_url(node: &Node, reader: &mut Reader) -> Option<String> {
 
 fn read_pairs(node: &Node, reader: &mut Reader) -> Vec<(String, String)> {
     let pairs = reader.pairs(node, "names and values").unwrap_or_default();
-    let read =
-        |(_, name, value): &(&Node, &str, &Node)| Some((str::to_owned(name), reader.text(value)?.to_owned()));
+    let read = |(_, name, value): &(&Node, &str, &Node)| {
+        Some((str::to_owned(name), reader.secret(value)?.to_owned()))
+    };
     pairs.iter().filter_map(read).collect()
 }
 
@@ -207,7 +235,7 @@ fn read_basic_auth(node: &Node, directory: &Path, reader: &mut Reader) -> Option
     let username = username?.to_owned();
     match (password, password_file) {
         (Some(password), None) => {
-            let password = reader.text(password)?.to_owned();
+            let password = reader.secret(password)?.to_owned();
             Some(AuthSection::Basic { username, password })
         }
         (None, Some(_)) => {
@@ -251,8 +279,13 @@ fn read_tls(node: &Node, directory: &Path, section: &mut PrometheusSection, read
     fields.finish(reader);
 }
 
-/// A path, from the directory of the file that it stands in.
+/// A path, from the directory of the file that it stands in; a warning if it cannot be used here.
 fn read_path(node: Option<&Node>, directory: &Path, reader: &mut Reader) -> Option<PathBuf> {
-    let path = reader.text(node?)?;
-    Some(directory.join(path))
+    let node = node?;
+    let path = directory.join(reader.text(node)?);
+    // It may be there where the configuration is used.
+    if let Err(error) = file::read(&path, MAX_SECRET_BYTES) {
+        reader.warning(node.position(), error.to_string());
+    }
+    Some(path)
 }

@@ -3,11 +3,12 @@
 mod expr;
 
 use super::context::Context;
-use super::error::{Fault, Offset, Shown};
+use super::error::{Fault, Offset};
 use super::exec::{Branch as ExecBranch, Expr, Step};
 use super::parse::{Branch, Define, MAX_DEPTH, Node, Operand, Pipe, Term, Tree};
 use super::place::{Place, Places};
 use crate::params::{ParamKind, ParamSpec};
+use crate::printable::Excerpt;
 
 /// How many nodes a template may have once `{{template}}` is replaced by what it names.
 const MAX_NODES: usize = 20_000;
@@ -64,7 +65,7 @@ pub(super) fn compile(tree: &Tree<'_>, specs: &[ParamSpec], context: Context) ->
         if specs[..i].iter().any(|earlier| earlier.name() == spec.name()) {
             return Err(Fault::new(
                 0,
-                format!("parameter {} is declared twice", Shown(spec.name())),
+                format!("parameter {} is declared twice", Excerpt(spec.name())),
             ));
         }
     }
@@ -97,7 +98,7 @@ pub(super) fn compile(tree: &Tree<'_>, specs: &[ParamSpec], context: Context) ->
     {
         return Err(Fault::new(
             define.at,
-            format!("template {} is never called", Shown(&define.name)),
+            format!("template {} is never called", Excerpt(&define.name)),
         ));
     }
     Ok(Compiled {
@@ -319,11 +320,11 @@ impl<'t, 's> Compiler<'t, 's> {
             let hint = super::did_you_mean(name, defines.iter().map(|define| &*define.name));
             return Err(Fault::new(
                 at,
-                format!("template {} is not defined{hint}", Shown(name)),
+                format!("template {} is not defined{hint}", Excerpt(name)),
             ));
         };
         if self.calls.contains(&name) {
-            return Err(Fault::new(at, format!("template {} calls itself", Shown(name))));
+            return Err(Fault::new(at, format!("template {} calls itself", Excerpt(name))));
         }
         if self.calls.len() == MAX_DEPTH / 4 {
             return Err(Fault::new(

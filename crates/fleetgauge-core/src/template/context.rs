@@ -47,6 +47,8 @@ enum Kind {
     Paren,
     /// `by (…)` and its kin: a list of labels.
     Labels,
+    /// `WITH (…)` of VictoriaMetrics: a list of definitions.
+    With,
     /// `[…]`
     Range,
     /// `{…}`
@@ -60,6 +62,8 @@ enum Expect {
     Operator,
     /// After `by`, `on`, `group_left` …: a list of labels, or an operand.
     LabelList,
+    /// After `WITH`.
+    With,
     /// After the list: an operand after `sum by (pod)`, an operator after `sum(x) by (pod)`.
     AfterLabelList,
     Offset,
@@ -169,7 +173,7 @@ impl Context {
                 Expect::MatcherOp | Expect::MatcherEnd => refuse(
                     "a value cannot stand here: between braces it can be a label's name or stand in a string",
                 ),
-                Expect::Operator | Expect::DurationEnd | Expect::LabelEnd => refuse(
+                Expect::Operator | Expect::With | Expect::DurationEnd | Expect::LabelEnd => refuse(
                     "a value cannot stand here: an operator or a bracket is due, and a value is neither",
                 ),
             },
@@ -254,6 +258,7 @@ impl Context {
                 Expect::Operand => "before an operand",
                 Expect::Operator => "after an operand",
                 Expect::LabelList => "before a list of labels",
+                Expect::With => "after WITH",
                 Expect::AfterLabelList => "after a list of labels",
                 Expect::Offset => "after offset",
                 Expect::At { .. } => "after @",
@@ -316,6 +321,7 @@ impl Context {
             open @ (b'(' | b'[' | b'{') => {
                 let kind = match open {
                     b'(' if expect == Expect::LabelList => Kind::Labels,
+                    b'(' if expect == Expect::With => Kind::With,
                     b'(' => Kind::Paren,
                     b'[' => Kind::Range,
                     _ => Kind::Matchers,
@@ -331,7 +337,7 @@ impl Context {
             close @ (b')' | b']' | b'}') => {
                 let fits = matches!(
                     (inside, close),
-                    (Some(Kind::Paren | Kind::Labels), b')')
+                    (Some(Kind::Paren | Kind::Labels | Kind::With), b')')
                         | (Some(Kind::Range), b']')
                         | (Some(Kind::Matchers), b'}')
                 );
@@ -340,10 +346,10 @@ impl Context {
                 }
                 self.brackets.pop();
                 (
-                    if inside == Some(Kind::Labels) {
-                        Expect::AfterLabelList
-                    } else {
-                        Expect::Operator
+                    match inside {
+                        Some(Kind::Labels) => Expect::AfterLabelList,
+                        Some(Kind::With) => Expect::Operand,
+                        _ => Expect::Operator,
                     },
                     1,
                 )
@@ -361,6 +367,7 @@ impl Context {
                 _ => return refuse("between braces, =, !=, =~ and !~ compare"),
             },
             b'=' | b'!' if next == Some(b'=') => (Expect::Operand, 2),
+            b'=' if inside == Some(Kind::With) => (Expect::Operand, 1),
             b'=' | b'!' | b'~' => return refuse("this is no operator of PromQL: == and != compare"),
             b'<' | b'>' => (Expect::Operand, if next == Some(b'=') { 2 } else { 1 }),
             b'-' | b'+' if expect == Expect::Offset => (expect, 1),
@@ -403,6 +410,9 @@ impl Context {
                 Expect::Offset
             }
             (_, "bool" | "and" | "or" | "unless" | "atan2") => Expect::Operand,
+            // Of VictoriaMetrics.
+            (_, "with") => Expect::With,
+            (_, "default" | "if" | "ifnot") if expect == Expect::Operator => Expect::Operand,
             _ => expect.after_token(),
         }
     }
@@ -468,6 +478,7 @@ impl Expect {
             Self::Operand
             | Self::Operator
             | Self::LabelList
+            | Self::With
             | Self::AfterLabelList
             | Self::Offset
             | Self::At { .. } => Self::Operator,
@@ -506,7 +517,7 @@ impl Kind {
     /// What comes first between these brackets, and after each comma.
     fn first(self) -> Expect {
         match self {
-            Self::Paren => Expect::Operand,
+            Self::Paren | Self::With => Expect::Operand,
             Self::Labels => Expect::Label,
             Self::Range => Expect::Duration,
             Self::Matchers => Expect::MatcherName,

@@ -1,7 +1,5 @@
 //! Why a template is refused, and why a value is.
 
-use std::fmt;
-
 use super::exec::MAX_STEPS;
 use super::{MAX_RENDERED_LEN, MAX_VALUE_LEN};
 use crate::params::ParamKind;
@@ -98,9 +96,6 @@ pub(super) struct Fault {
     pub(super) message: String,
 }
 
-/// A value in an error message: quoted, escaped and cut to a length that a log line stands.
-pub(super) struct Shown<'a>(pub(super) &'a str);
-
 // === impl TemplateError ===
 
 impl TemplateError {
@@ -160,18 +155,6 @@ impl Fault {
     }
 }
 
-// === impl Shown ===
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MOST: usize = 48;
-        match self.0.char_indices().nth(MOST) {
-            None => write!(f, "{:?}", self.0),
-            Some((end, _)) => write!(f, "{:?}… ({} bytes)", &self.0[..end], self.0.len()),
-        }
-    }
-}
-
 /// Line and column, both from 1, the column in characters.
 pub(super) fn position(source: &str, at: Offset) -> (usize, usize) {
     let mut at = at.min(source.len());
@@ -201,15 +184,5 @@ mod tests {
         ] {
             assert_eq!(position(source, at), expected, "{source:?} at {at}");
         }
-    }
-
-    #[test]
-    fn long_values_are_shortened() {
-        assert_eq!(Shown("a\"\n").to_string(), r#""a\"\n""#);
-        let shown = Shown(&"日".repeat(1000)).to_string();
-        assert!(
-            shown.ends_with("… (3000 bytes)") && shown.chars().count() < 80,
-            "{shown}"
-        );
     }
 }

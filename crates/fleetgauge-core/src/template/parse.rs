@@ -6,10 +6,11 @@
 //!
 //! *Source*: <https://pkg.go.dev/text/template>.
 
-use super::error::{Fault, Offset, Shown};
+use super::error::{Fault, Offset};
 use super::func::Func;
 use super::lex::{Token, TokenKind, lex};
 use super::literal::{self, Number};
+use crate::printable::Excerpt;
 
 /// How deep blocks and parentheses may nest; what reads a tree recurses that far.
 pub(super) const MAX_DEPTH: usize = 50;
@@ -166,7 +167,7 @@ impl<'s> Parser<'s> {
         let what = match token.kind {
             TokenKind::Close => "the end of the action".to_owned(),
             TokenKind::Space => "a space".to_owned(),
-            _ => Shown(token.text).to_string(),
+            _ => Excerpt(token.text).to_string(),
         };
         Err(Fault::new(token.at, format!("unexpected {what} in {where_}")))
     }
@@ -344,7 +345,7 @@ impl<'s> Parser<'s> {
         if self.defines.iter().any(|define| define.name == name) {
             return Err(Fault::new(
                 at,
-                format!("template {} is defined twice", Shown(&name)),
+                format!("template {} is defined twice", Excerpt(&name)),
             ));
         }
         // Reserves the name, so that nothing inside can take it.

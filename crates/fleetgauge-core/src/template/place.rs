@@ -3,9 +3,10 @@
 //! Everything that is decided about a place (what fits, which quotes, whether a group is needed) is decided once,
 //! when the template is compiled; here is only the work that is left for each value.
 
-use super::error::{Fault, Offset, RenderError, Shown, position};
+use super::error::{Fault, Offset, RenderError, position};
 use super::{regex, token};
 use crate::params::ParamKind;
+use crate::printable::Excerpt;
 
 /// Why a text is not what must stand at a place.
 type Check = fn(&str) -> Result<(), &'static str>;
@@ -367,7 +368,7 @@ impl Place {
         let (line, column) = position(source, self.at);
         RenderError::Unplaceable {
             param: self.what.to_string(),
-            value: Shown(value).to_string(),
+            value: Excerpt(value).to_string(),
             line,
             column,
             fits: self.fit.describe(self.kind),

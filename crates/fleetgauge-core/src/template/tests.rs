@@ -528,6 +528,16 @@ fn a_list_of_labels_stands_where_labels_are_listed() {
 }
 
 #[test]
+fn what_victoriametrics_adds_keeps_the_places_of_values() {
+    check(
+        "WITH (t = {{.q}}, f(q) = sum(q)) f({{.name}}) default {{.q}} if {{.name}}",
+        &[("name", "up"), ("q", "-1")],
+        "WITH (t = (-1), f(q) = sum(q)) f(up) default (-1) if up",
+    );
+    refused("sum(a = b)", "1:7", "this is no operator of PromQL");
+}
+
+#[test]
 fn templates_of_prometheus_adapter_are_recognised() {
     for (source, place, message) in [
         ("sum(<<.Series>>{}) by (pod)", "1:5", "write the metric's name"),

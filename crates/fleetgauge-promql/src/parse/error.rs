@@ -57,6 +57,18 @@ impl ParseError {
     }
 }
 
+impl ParseError {
+    /// Whether the query may be right all the same, and Prometheus may take it: what is refused here by name, and
+    /// what is beyond a limit of this parser.
+    pub fn is_own_refusal(&self) -> bool {
+        let message = &*self.message;
+        let by_name = message.starts_with("function ") || message.starts_with("the modifier `");
+        let of_durations = message.contains(": expressions of durations are not supported");
+        let limit = ["query is ", "query has more than "];
+        by_name || of_durations || limit.iter().any(|start| message.starts_with(start))
+    }
+}
+
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = Printable(&self.message);
@@ -80,6 +92,36 @@ fn shortened(message: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_refused_here_alone_is_told_apart() {
+        let check = |query: &str, expected: bool| {
+            let error = crate::parse::Expression::parse(query).unwrap_err();
+            assert_eq!(error.is_own_refusal(), expected, "{error}");
+        };
+        let refused = crate::parse::signature::Signature::refused();
+        for name in refused.map(|function| function.name) {
+            check(&format!("{name}(a)"), true);
+        }
+        check("a + fill (1) b", true);
+        check("rate(a[5m] smoothed)", true);
+        check("a[5m + 1m]", true);
+        check("a offset (1m)", true);
+        check(&"(".repeat(1000), true);
+        check(&"a + ".repeat(3000), true);
+        check(&"a".repeat(300_000), true);
+        for query in [
+            "functio(a)",
+            "sum(",
+            "a b",
+            "rate(a)",
+            "a[5 m]",
+            "a{b=~\"(\"}",
+            "\"function \" a",
+        ] {
+            check(query, false);
+        }
+    }
 
     #[test]
     fn a_message_keeps_its_ends() {

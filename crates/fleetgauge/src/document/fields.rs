@@ -1,9 +1,13 @@
 //! Taking from a document what is expected, and noting what is not.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleetgauge_core::printable::Excerpt;
+use fleetgauge_core::similar::similar;
 use fleetgauge_core::time::parse_seconds;
 
 use super::{Kind, Meaning, Node, Position, Problem, Problems};
@@ -35,8 +39,14 @@ use super::{Kind, Meaning, Node, Position, Problem, Problems};
 pub struct Reader {
     file: Arc<str>,
     text: Arc<str>,
+    /// The first [`MAX_PROBLEMS`] of them, and as many warnings.
     problems: Vec<Problem>,
+    problem_count: usize,
+    warning_count: usize,
 }
+
+/// How many problems, and how many warnings, of one file are told.
+const MAX_PROBLEMS: usize = 1000;
 
 /// The fields of a mapping, of which each is to be asked for by name.
 #[derive(Debug)]
@@ -48,7 +58,11 @@ pub struct Fields<'n> {
 }
 
 /// Says what a node is, in a sentence.
-struct Found<'n>(&'n Node);
+struct Found<'n> {
+    node: &'n Node,
+    /// Not what it holds, which may be secret.
+    kind_only: bool,
+}
 
 // === impl Reader ===
 
@@ -58,48 +72,93 @@ impl Reader {
             file,
             text,
             problems: Vec::new(),
+            problem_count: 0,
+            warning_count: 0,
         }
     }
 
     /// Notes a problem at a place.
     pub fn problem(&mut self, position: Position, message: impl Into<String>) {
-        let file = Arc::clone(&self.file);
-        self.problems.push(Problem {
-            file,
-            position,
-            message: message.into(),
-        });
+        self.problem_count += 1;
+        if self.problem_count <= MAX_PROBLEMS {
+            let problem = Problem::new(Arc::clone(&self.file), position, message);
+            self.problems.push(problem);
+        }
     }
 
     /// Notes a problem at `line` and `column` of the text that `node` is. Where the way in which the text is
     /// written does not keep places, it is noted at the text's start and names line and column.
     pub fn problem_within(&mut self, node: &Node, line: usize, column: usize, message: impl fmt::Display) {
-        match node.position_within(&self.text, line, column) {
-            Some(position) => self.problem(position, message.to_string()),
-            None => {
-                self.problem(
-                    node.position,
-                    format!("{message} (line {line}, column {column} of this text)"),
-                );
-            }
+        let (position, message) = self.within(node, line, column, message);
+        self.problem(position, message);
+    }
+
+    /// As [`problem_within`](Self::problem_within), for what may be meant: it does not keep the file from being used.
+    pub fn warning_within(&mut self, node: &Node, line: usize, column: usize, message: impl fmt::Display) {
+        let (position, message) = self.within(node, line, column, message);
+        self.warning(position, message);
+    }
+
+    /// Notes at a place what may be meant.
+    pub fn warning(&mut self, position: Position, message: impl Into<String>) {
+        self.warning_count += 1;
+        if self.warning_count <= MAX_PROBLEMS {
+            let problem = Problem::new(Arc::clone(&self.file), position, message);
+            self.problems.push(Problem {
+                is_warning: true,
+                ..problem
+            });
+        }
+    }
+
+    /// The warnings so far, in the order of places.
+    pub fn warnings(&self) -> Vec<Problem> {
+        let mut warnings = self.problems.clone();
+        warnings.retain(|problem| problem.is_warning);
+        sort(&mut warnings);
+        warnings
+    }
+
+    fn within(
+        &self,
+        node: &Node,
+        line: usize,
+        column: usize,
+        message: impl fmt::Display,
+    ) -> (Position, String) {
+        // To find a place reads the file: not for what is not told.
+        let is_told = self.problem_count.max(self.warning_count) < MAX_PROBLEMS;
+        match is_told
+            .then(|| node.position_within(&self.text, line, column))
+            .flatten()
+        {
+            Some(position) => (position, message.to_string()),
+            None => (
+                node.position,
+                format!("{message} (line {line}, column {column} of this text)"),
+            ),
         }
     }
 
     /// How many problems have been noted.
     pub fn problem_count(&self) -> usize {
-        self.problems.len()
+        self.problem_count
     }
 
     /// The problems, if there are any.
     ///
-    /// *Errors*: what was noted, in the order of places.
+    /// *Errors*: what was noted, warnings included, in the order of places.
     pub fn finish(mut self) -> Result<(), Problems> {
-        if self.problems.is_empty() {
+        if self.problem_count == 0 {
             return Ok(());
         }
-        self.problems.sort_by_key(|problem| problem.position);
-        // A node with an anchor is read once for each alias, and its problems are the same.
-        self.problems.dedup();
+        sort(&mut self.problems);
+        if let (Some(last), true) = (self.problems.last(), self.problem_count > MAX_PROBLEMS) {
+            let more = self.problem_count - MAX_PROBLEMS;
+            let message = format!("{more} more problems are not told");
+            self.problems
+                .push(Problem::new(Arc::clone(&self.file), last.position, message));
+        }
         Err(Problems(self.problems))
     }
 
@@ -112,10 +171,25 @@ impl Reader {
             Meaning::Text => Some(&scalar.text),
             Meaning::Null => self.expected(node, "a text"),
             Meaning::Bool(_) | Meaning::Number => {
-                let text = &scalar.text;
-                let found = Found(node);
-                let message = format!("expected a text, found {found}; quote it to make it one: \"{text}\"");
+                let (text, found) = (Excerpt(&scalar.text), Found::new(node));
+                let message = format!("expected a text, found {found}; quote it to make it one: {text}");
                 self.problem(node.position, message);
+                None
+            }
+        }
+    }
+
+    /// The text that `node` must be, which no problem may show: a password, say.
+    pub fn secret<'n>(&mut self, node: &'n Node) -> Option<&'n str> {
+        match &node.kind {
+            Kind::Scalar(scalar) if scalar.meaning() == Meaning::Text => Some(&scalar.text),
+            _ => {
+                let found = Found::kind_of(node);
+                let hint = match &node.kind {
+                    Kind::Scalar(scalar) if scalar.meaning() != Meaning::Null => "; quote it to make it one",
+                    _ => "",
+                };
+                self.problem(node.position, format!("expected a text, found {found}{hint}"));
                 None
             }
         }
@@ -136,7 +210,13 @@ impl Reader {
             return self.expected(node, WANTED);
         };
         let duration = parse_seconds(&scalar.text).ok();
-        duration.or_else(|| self.expected(node, WANTED))
+        if duration.is_none() {
+            self.problem(
+                node.position,
+                format!("expected {WANTED}, found {}", Found::new(node)),
+            );
+        }
+        duration
     }
 
     /// The duration of more than zero that `node` must be.
@@ -178,7 +258,7 @@ impl Reader {
             Kind::List(items) => items,
             Kind::Scalar(scalar) if scalar.meaning() == Meaning::Null => &[],
             _ => {
-                self.expected::<()>(node, what);
+                self.expected_parts::<()>(node, what);
                 &[]
             }
         }
@@ -198,37 +278,56 @@ impl Reader {
     /// The pairs of text and node of the mapping that `node` must be, whose keys are the user's own.
     pub fn pairs<'n>(&mut self, node: &'n Node, what: &str) -> Option<Vec<(&'n Node, &'n str, &'n Node)>> {
         let Kind::Map { entries, .. } = &node.kind else {
-            return self.expected(node, &format!("{what}: a mapping of fields"));
+            return self.expected_parts(node, &format!("{what}: a mapping of fields"));
         };
         let mut pairs: Vec<(&Node, &str, &Node)> = Vec::with_capacity(entries.len());
+        let mut lines = HashMap::with_capacity(entries.len());
         for (key, value) in entries {
             let Some(name) = self.text(key) else { continue };
-            match pairs.iter().find(|(_, earlier, _)| *earlier == name) {
-                Some((earlier, ..)) => {
-                    let line = earlier.position.line;
-                    self.problem(
-                        key.position,
-                        format!("field {name:?} is here twice; first on line {line}"),
+            match lines.entry(name) {
+                Entry::Occupied(line) => {
+                    let message = format!(
+                        "field {} is here twice; first on line {}",
+                        Excerpt(name),
+                        line.get()
                     );
+                    self.problem(key.position, message);
                 }
-                None => pairs.push((key, name, value)),
+                Entry::Vacant(place) => {
+                    place.insert(key.position.line);
+                    pairs.push((key, name, value));
+                }
             }
         }
         Some(pairs)
     }
 
     fn expected<T>(&mut self, node: &Node, wanted: &str) -> Option<T> {
+        self.unexpected(Found::new(node), wanted)
+    }
+
+    /// For a list or mapping. What stands there instead may be anything, as a line of another file, and is not shown.
+    fn expected_parts<T>(&mut self, node: &Node, wanted: &str) -> Option<T> {
+        self.unexpected(Found::kind_of(node), wanted)
+    }
+
+    fn unexpected<T>(&mut self, found: Found<'_>, wanted: &str) -> Option<T> {
+        let node = found.node;
         let braces = if node.is_braces() {
             "; {{ begins a mapping in YAML, so quote the value: '{{…}}'"
         } else {
             ""
         };
-        self.problem(
-            node.position,
-            format!("expected {wanted}, found {}{braces}", Found(node)),
-        );
+        self.problem(node.position, format!("expected {wanted}, found {found}{braces}"));
         None
     }
+}
+
+/// In the order of places.
+fn sort(problems: &mut Vec<Problem>) {
+    problems.sort_by_key(|problem| problem.position);
+    // A node with an anchor is read once for each alias, and its problems are the same.
+    problems.dedup();
 }
 
 // === impl Fields ===
@@ -265,19 +364,10 @@ impl<'n> Fields<'n> {
                 Some(similar) => format!("did you mean {similar:?}?"),
                 None => format!("it may have {}", self.known.join(", ")),
             };
-            reader.problem(
-                key.position,
-                format!("unknown field {name:?} in {what}; {remedy}"),
-            );
+            let name = Excerpt(name);
+            reader.problem(key.position, format!("unknown field {name} in {what}; {remedy}"));
         }
     }
-}
-
-/// The candidate that `name` was likely meant to be.
-pub(crate) fn similar<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
-    let scored = candidates.map(|candidate| (strsim::jaro_winkler(name, candidate), candidate));
-    let best = scored.max_by(|(a, _), (b, _)| a.total_cmp(b));
-    best.and_then(|(score, candidate)| (score > 0.8).then_some(candidate))
 }
 
 // === impl Node ===
@@ -295,20 +385,41 @@ impl Node {
     }
 }
 
+// === impl Found ===
+
+impl<'n> Found<'n> {
+    fn new(node: &'n Node) -> Self {
+        Self {
+            node,
+            kind_only: false,
+        }
+    }
+
+    fn kind_of(node: &'n Node) -> Self {
+        Self {
+            node,
+            kind_only: true,
+        }
+    }
+}
+
 impl fmt::Display for Found<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.kind {
-            Kind::List(_) => f.write_str("a list"),
-            Kind::Map { .. } => f.write_str("a mapping"),
-            Kind::Scalar(scalar) => {
-                let text: String = scalar.text.chars().take(60).collect();
-                match scalar.meaning() {
-                    Meaning::Null => f.write_str("nothing"),
-                    Meaning::Bool(_) => write!(f, "the truth value {text}"),
-                    Meaning::Number => write!(f, "the number {text}"),
-                    Meaning::Text => write!(f, "the text {text:?}"),
-                }
-            }
+        let Kind::Scalar(scalar) = &self.node.kind else {
+            return f.write_str(match self.node.kind {
+                Kind::List(_) => "a list",
+                _ => "a mapping",
+            });
+        };
+        let text: String = scalar.text.chars().take(60).collect();
+        match (scalar.meaning(), self.kind_only) {
+            (Meaning::Null, _) => f.write_str("nothing"),
+            (Meaning::Bool(_), true) => f.write_str("a truth value"),
+            (Meaning::Bool(_), false) => write!(f, "the truth value {text}"),
+            (Meaning::Number, true) => f.write_str("a number"),
+            (Meaning::Number, false) => write!(f, "the number {text}"),
+            (Meaning::Text, true) => f.write_str("a text"),
+            (Meaning::Text, false) => write!(f, "the text {}", Excerpt(&scalar.text)),
         }
     }
 }

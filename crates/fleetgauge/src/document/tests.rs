@@ -123,3 +123,76 @@ fn all_problems_are_found_in_one_reading() {
     ];
     assert_eq!(reader.finish().unwrap_err().to_string(), expected.join("\n"));
 }
+
+#[test]
+fn what_may_be_secret_is_not_shown() {
+    for yaml in ["12345678", "true", "[hunter2]", "{hunter2: 1}", "0x31323334", "~"] {
+        let document = Document::parse("f", yaml).unwrap();
+        let mut reader = document.reader();
+        assert_eq!(reader.secret(document.root()), None);
+        let problem = reader.finish().unwrap_err().to_string();
+        assert!(problem.starts_with("f:1:1: expected a text, found "), "{problem}");
+        assert!(
+            !["1234", "true", "hunter2", "3132"]
+                .iter()
+                .any(|secret| problem.contains(secret)),
+            "{problem}"
+        );
+    }
+    // Where a list or a mapping is due, anything may stand, as in a file that is none of ours.
+    let document = Document::parse("f", "root:x:0:0:hunter2").unwrap();
+    let mut reader = document.reader();
+    reader.fields(document.root(), "a pack");
+    reader.list(document.root(), "a list");
+    let problems = reader.finish().unwrap_err().to_string();
+    let expected =
+        "f:1:1: expected a pack: a mapping of fields, found a text\nf:1:1: expected a list, found a text";
+    assert_eq!(problems, expected);
+}
+
+#[test]
+fn whatever_is_echoed_is_short() {
+    let long = "1".repeat(1 << 20);
+    for yaml in [
+        format!("name: {long}"),
+        format!("name: \"{long}\""),
+        format!("? n{long}\n: 1"),
+        format!("name: a{long}"),
+    ] {
+        let document = Document::parse("f", &yaml).unwrap();
+        let mut reader = document.reader();
+        if let Some(mut fields) = reader.fields(document.root(), "a test") {
+            let name = fields.take("name");
+            name.map(|name| {
+                (
+                    reader.duration(name),
+                    reader.text(name),
+                    reader.bool(name),
+                    reader.count(name),
+                )
+            });
+            fields.finish(&mut reader);
+        }
+        let problems = reader.finish().unwrap_err();
+        assert!(
+            problems.iter().all(|problem| problem.message.len() < 300),
+            "{}",
+            problems.iter().len()
+        );
+    }
+}
+
+#[test]
+fn many_problems_take_bounded_time_and_room() {
+    let yaml = (0..100_000).map(|i| format!("f{i}: 1\n")).collect::<String>();
+    let document = Document::parse("f", &yaml).unwrap();
+    let mut reader = document.reader();
+    if let Some(fields) = reader.fields(document.root(), "a test") {
+        fields.finish(&mut reader);
+    }
+    assert_eq!(reader.problem_count(), 100_000);
+    let problems = reader.finish().unwrap_err();
+    assert_eq!(problems.iter().len(), 1001);
+    let last = problems.iter().last().unwrap();
+    assert_eq!(last.message, "99000 more problems are not told");
+}

@@ -3,12 +3,16 @@
 use std::collections::HashMap;
 
 use fleetgauge_core::params::{ParamKind, ParamSpec};
+use fleetgauge_core::printable::Excerpt;
 use fleetgauge_core::query::{QueryTemplate, QueryType};
 use fleetgauge_core::query_list::{QueryList, RegisterError};
 
-use super::Pack;
 use super::union::{Known, Union};
+use super::{Pack, promql};
 use crate::document::{Fields, Node, Position, Reader};
+
+/// How many parameters a query may have.
+const MAX_PARAMS: usize = 100;
 
 /// What the queries before one have left.
 #[derive(Default)]
@@ -25,6 +29,7 @@ pub(super) fn read_pack(node: &Node, reader: &mut Reader) -> Pack {
         name: String::new(),
         description: String::new(),
         queries: Vec::new(),
+        warnings: Vec::new(),
     };
     let Some(mut fields) = reader.fields(node, "a pack") else {
         return pack;
@@ -132,8 +137,13 @@ fn check(query: &QueryTemplate, node: &Node, checked: &QueryList, reader: &mut R
     // A name that was refused must not hide what is wrong with the template, nor be reported twice.
     let mut query = query.clone();
     query.name = format!("q{}", checked.len());
+    let name = query.name.clone();
     match checked.register(query) {
-        Ok(()) => {}
+        Ok(()) => {
+            if let Some(query) = checked.get(&name) {
+                promql::check(&query, node, reader);
+            }
+        }
         Err(RegisterError::Template { error, .. }) => {
             reader.problem_within(node, error.line(), error.column(), error.message());
         }
@@ -146,7 +156,10 @@ fn read_type(node: &Node, reader: &mut Reader) -> Option<QueryType> {
         "promql" => Some(QueryType::PromQl),
         "metric" => Some(QueryType::MetricName),
         other => {
-            let message = format!("unknown query type {other:?}; promql and metric are known");
+            let message = format!(
+                "unknown query type {}; promql and metric are known",
+                Excerpt(other)
+            );
             reader.problem(node.position(), message);
             None
         }
@@ -157,14 +170,22 @@ fn read_type(node: &Node, reader: &mut Reader) -> Option<QueryType> {
 fn read_params(node: &Node, reader: &mut Reader) -> Option<Vec<ParamSpec>> {
     let before = reader.problem_count();
     let mut params: Vec<ParamSpec> = Vec::new();
-    for node in reader.list(node, "a list of parameters") {
+    let nodes = reader.list(node, "a list of parameters");
+    if nodes.len() > MAX_PARAMS {
+        reader.problem(
+            node.position(),
+            format!("a query has at most {MAX_PARAMS} parameters"),
+        );
+        return None;
+    }
+    for node in nodes {
         let Some((position, param)) = read_param(node, reader) else {
             continue;
         };
         if params.iter().any(|earlier| earlier.name() == param.name()) {
             reader.problem(
                 position,
-                format!("parameter {:?} is declared twice", param.name()),
+                format!("parameter {} is declared twice", Excerpt(param.name())),
             );
         }
         params.push(param);
@@ -211,8 +232,10 @@ fn read_param_name(node: &Node, reader: &mut Reader) -> Option<String> {
     if first && name.chars().all(|c| c.is_alphanumeric() || c == '_') {
         return Some(name.to_owned());
     }
-    let message =
-        format!("{name:?} is no parameter name: it takes letters, digits and _, and no digit first");
+    let message = format!(
+        "{} is no parameter name: it takes letters, digits and _, and no digit first",
+        Excerpt(name)
+    );
     reader.problem(node.position(), message);
     None
 }
@@ -224,7 +247,10 @@ fn read_name(node: &Node, reader: &mut Reader) -> Option<String> {
     if (1..=90).contains(&name.len()) && name.bytes().all(allowed) {
         return Some(name.to_owned());
     }
-    let message = format!("{name:?} is no name: it takes 1 to 90 of A-Z a-z 0-9 _ - . :");
+    let message = format!(
+        "{} is no name: it takes 1 to 90 of A-Z a-z 0-9 _ - . :",
+        Excerpt(name)
+    );
     reader.problem(node.position(), message);
     None
 }

@@ -84,7 +84,7 @@ fn mistakes_have_a_place_and_a_remedy() {
     );
     check(
         "name: a\ntemplate: up\nparams: namespace",
-        "6:13: expected a list of parameters, found the text \"namespace\"",
+        "6:13: expected a list of parameters, found a text",
     );
     check(
         "name: a\ntemplate: up\nparams: [a-b]",
@@ -157,6 +157,111 @@ fn bad_templates_are_placed_in_the_file() {
     check(
         "name: a\nparams: [{name: b, kind: nonsense}]\ntemplate: '{{.b}}'",
         "5:30: unknown parameter kind",
+    );
+}
+
+#[test]
+fn what_is_not_promql_on_some_way_is_placed_in_the_file() {
+    let check = |query: &str, expected: &[&str]| {
+        let told = match one(query) {
+            Ok(pack) => pack
+                .warnings()
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("\n"),
+            Err(problems) => problems.to_string(),
+        };
+        let lines: Vec<_> = told.lines().collect();
+        assert_eq!(lines.len(), expected.len(), "{query}: {told}");
+        for (line, expected) in lines.iter().zip(expected) {
+            assert!(line.starts_with(&format!("p.yaml:{expected}")), "{query}: {line}");
+        }
+    };
+    let template = |template: &str, expected: &[&str]| {
+        let params = "params: [{name: x, required: false}, {name: q, kind: number}, {name: m, kind: metric}, \
+                      {name: w, kind: duration}, {name: pods, kind: texts}, {name: by, kind: labels}, podFilter]";
+        check(&format!("name: a\n{params}\ntemplate: '{template}'"), expected);
+    };
+    template("sum by pod (up)", &["6:23: not PromQL: "]);
+    template(
+        "rates(up[5m])",
+        &["6:16: not PromQL: unknown function with name \"rates\""],
+    );
+    template("up{a=\"n\" b=\"p\"}", &["6:25: not PromQL: "]);
+    template(
+        "histogram_quantile(0.9)",
+        &["6:16: not PromQL: expected 2 argument(s)"],
+    );
+    template("sum(up) sum(up)", &["6:24: not PromQL: "]);
+    template("increase(up[5 m])", &["6:30: not PromQL: "]);
+    template("up{a=~\"b(c\"}", &["6:22: not PromQL: "]);
+    template("up{{if .x}} + {{else}} + sum({{end}}up", &["6:18: the two ways"]);
+    // One of the ways alone; the same mistake of several ways once.
+    template(
+        "up{{if .x}}{a=\"{{.x}}\" b=\"c\"}{{end}}",
+        &["6:39: not PromQL: "],
+    );
+    template(
+        "{{if .x}}1{{else}}2{{end}} + rates(up[{{.w}}])",
+        &["6:45: not PromQL: "],
+    );
+    template("{{if .x}}sum{{else}}rates{{end}}(up)", &["6:36: not PromQL: "]);
+    template(
+        "quantile({{.m}}, up)",
+        &["6:27: not PromQL: expected type scalar"],
+    );
+    for good in [
+        "topk({{.q}}, sum by ({{.by}}) (rate({{.m}}{a=~\"{{.pods}}|{{.podFilter}}\"}[{{.w}}])))",
+        "clamp_max(up, {{.x}}) > {{.x}}",
+        "{{.x}}{} * on ({{.by}}) group_left (pod) up",
+        "label_replace(up, \"{{.x}}\", \"$1\", \"pod\", \"(.*)\") + up offset {{.w}}",
+        "{{if .x}}sum{{else}}count_values{{end}} ({{if .x}}{{else}}\"v\", {{end}}up)",
+        "rate(up[{{printf \"%sm\" \"5\"}}]) @ {{.q}}",
+    ] {
+        template(good, &[]);
+    }
+    // What may be meant is no problem.
+    template("rate(up)", &["6:21: warning: expected type range vector"]);
+    template(
+        "median_over_time(up[{{.w}}]) default {{.q}}",
+        &["6:16: warning: unknown function"],
+    );
+    template(
+        "WITH (x = up) x",
+        &["6:16: warning: unknown function with name \"WITH\""],
+    );
+    template(
+        "histogram_count(up)",
+        &["6:16: warning: function \"histogram_count\" is for native"],
+    );
+    // Beyond the bound each branch is read.
+    let branches: String = (0..40)
+        .map(|i| format!("{{{{if eq (len .x) {i}}}}} + 1{{{{end}}}}"))
+        .collect();
+    template(
+        &format!("up{branches}"),
+        &["6:15: warning: the template has more than 64 ways"],
+    );
+    let wrong = format!(
+        "up{}{{{{if eq (len .x) 99}}}} + rates(up){{{{end}}}}",
+        branches.replace(".x", ".q")
+    );
+    template(&wrong, &["6:15: warning: the template has more", "6:"]);
+    // A block keeps its places, also those behind a condition.
+    check(
+        "name: a\nparams: [x]\ntemplate: |\n  sum(\n    up{{if .x}}{a=\"{{.x}}\"}{{end}}\n    rates(up))",
+        &["9:9: not PromQL: "],
+    );
+    // A union is read as well: what stands alone may not join.
+    let union = Pack::parse(
+        "p",
+        "{name: a, queries: [{name: b, template: '1'}, {name: c, template: up}, {name: d, any_of: [b, c]}]}",
+    );
+    let problem = union.unwrap_err().to_string();
+    assert!(
+        problem.contains("set operator \"or\" not allowed in binary scalar expression"),
+        "{problem}"
     );
 }
 

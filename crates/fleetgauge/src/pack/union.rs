@@ -7,10 +7,12 @@
 use std::fmt;
 
 use fleetgauge_core::params::ParamSpec;
+use fleetgauge_core::printable::Excerpt;
 use fleetgauge_core::query::{QueryTemplate, QueryType};
+use fleetgauge_core::similar::similar;
 
 use super::{Pack, short_name};
-use crate::document::{Node, Reader, similar};
+use crate::document::{Node, Reader};
 
 /// The queries that a union may name.
 #[derive(Default)]
@@ -57,11 +59,18 @@ impl Known {
             let names = self.queries.iter().map(short_name);
             let similar = DidYouMean(similar(name, names));
             let found = self.queries.iter().find(|query| short_name(query) == name);
-            return found.ok_or_else(|| format!("there is no query {name:?} above this one{similar}"));
+            return found
+                .ok_or_else(|| format!("there is no query {} above this one{similar}", Excerpt(name)));
         };
         let pack = self.pack(pack)?;
         let similar = DidYouMean(similar(short, pack.queries().iter().map(short_name)));
-        let missing = || format!("there is no query {short:?} in the pack {}{similar}", pack.name());
+        let missing = || {
+            format!(
+                "there is no query {} in the pack {}{similar}",
+                Excerpt(short),
+                pack.name()
+            )
+        };
         pack.query(short).ok_or_else(missing)
     }
 
@@ -72,8 +81,9 @@ impl Known {
         if !Pack::builtin_names().any(|known| known == name) {
             let known: Vec<_> = Pack::builtin_names().collect();
             return Err(format!(
-                "any_of knows the packs {}, not {name:?}",
-                known.join(", ")
+                "any_of knows the packs {}, not {}",
+                known.join(", "),
+                Excerpt(name)
             ));
         }
         self.builtin.extend(Pack::builtin(name));

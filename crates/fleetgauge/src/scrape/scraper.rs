@@ -13,7 +13,8 @@ use fleetgauge_core::target::{Scheme, Target};
 use fleetgauge_core::time::Clock;
 use fleetgauge_promql::exposition::Format;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HOST, LOCATION, PROXY_AUTHORIZATION, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, LOCATION,
+    PROXY_AUTHORIZATION, TRANSFER_ENCODING, USER_AGENT,
 };
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
@@ -159,6 +160,11 @@ fn headers(config: &ScrapeConfig) -> HeaderMap {
         );
     }
     headers
+}
+
+/// Whether the server said where its page ends. Else a connection that breaks looks like the end.
+fn is_framed(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING)
 }
 
 // === impl Scraper ===
@@ -356,7 +362,11 @@ impl Scraper {
                 share = Some(open.driver.run(self.common.share(announced)).await?);
             }
         }
-        let body = sink.finish()?;
+        let mut body = sink.finish()?;
+        if is_framed(&headers) && body.last().is_some_and(|&last| last != b'\n') {
+            // Nothing is cut off, though the format demands a line feed: taken as Prometheus takes it.
+            body.push(b'\n');
+        }
         match document(&body) {
             None => Ok((format, body)),
             Some(_) => Err(not_exposition(&headers, &body)),

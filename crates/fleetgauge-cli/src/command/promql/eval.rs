@@ -1,11 +1,10 @@
 //! `fleetgauge promql eval`: an expression over the samples of an exposition.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{anyhow, bail};
 use fleetgauge_core::printable::Printable;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError, Evaluation};
@@ -17,6 +16,7 @@ use fleetgauge_promql::window::Sample;
 use crate::cli::{PromqlEval, PromqlFormat};
 use crate::command::render;
 use crate::failure::Usage;
+use crate::input;
 use crate::output::{self, api, json, table};
 
 /// What a file says: samples, and those that say no time.
@@ -27,6 +27,8 @@ struct Page {
     warnings: Vec<String>,
 }
 
+/// A page of this length takes some times as much memory.
+const MAX_BYTES: u64 = 1 << 30;
 /// As long as the file itself: whoever names it wants it read.
 const MAX_SAMPLES: usize = 100_000_000;
 
@@ -62,7 +64,7 @@ pub(super) fn run(args: &PromqlEval) -> anyhow::Result<()> {
 fn read(path: &Path) -> anyhow::Result<Page> {
     let name = path.to_string_lossy();
     let name = Printable(&name);
-    let body = fs::read(path).with_context(|| format!("{name} cannot be read"))?;
+    let body = input::read(path, MAX_BYTES)?;
     let limits = Limits::default()
         .with_body_bytes(usize::MAX)
         .with_samples(MAX_SAMPLES);

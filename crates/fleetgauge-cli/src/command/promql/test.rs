@@ -1,7 +1,6 @@
 //! `fleetgauge promql test`: test scripts, and how many of their evaluations are as expected.
 
 use std::fmt::Write as _;
-use std::fs;
 
 use anyhow::bail;
 use fleetgauge_core::printable::Printable;
@@ -10,7 +9,11 @@ use fleetgauge_promql::script::{Runner, Script};
 
 use crate::cli::PromqlTest;
 use crate::failure::Reported;
+use crate::input;
 use crate::output;
+
+/// No script is longer.
+const MAX_BYTES: u64 = 64 << 20;
 
 pub(super) fn run(args: &PromqlTest) -> anyhow::Result<()> {
     let mut runner = Runner::new(Engine::new(EngineConfig::default()));
@@ -21,8 +24,8 @@ pub(super) fn run(args: &PromqlTest) -> anyhow::Result<()> {
     for path in &args.scripts {
         let name = path.display().to_string();
         let mut line = String::new();
-        let script = fs::read_to_string(path)
-            .map_err(|error| format!("{}: cannot be read: {error}", Printable(&name)))
+        let script = input::read_text(path, MAX_BYTES)
+            .map_err(|error| format!("{}: {}", Printable(&name), error.problem()))
             .and_then(|text| Script::parse(&name, &text).map_err(|error| error.to_string()));
         match script {
             Ok(script) => {

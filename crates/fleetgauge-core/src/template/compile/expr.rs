@@ -1,12 +1,13 @@
 //! Pipelines and operands: what they refer to, and the kind of the parameter that their value comes from.
 
-use super::super::error::{Fault, Offset, Shown};
+use super::super::error::{Fault, Offset};
 use super::super::exec::Expr;
 use super::super::func::Func;
 use super::super::literal::Number;
 use super::super::parse::{Operand, Pipe, Term};
 use super::{Compiler, Dot, Origin, nothing_passed, stays_apart, undefined};
 use crate::params::{ParamKind, ParamSpec};
+use crate::printable::Excerpt;
 
 impl<'t, 's> Compiler<'t, 's> {
     pub(super) fn pipe(&mut self, pipe: &'t Pipe<'s>, dot: Dot) -> Result<(Expr, Origin), Fault> {
@@ -184,7 +185,7 @@ impl<'t, 's> Compiler<'t, 's> {
             let hint = crate::template::did_you_mean(name, self.specs.iter().map(ParamSpec::name));
             return Err(Fault::new(
                 at,
-                format!("parameter {} is not declared{hint}: declare it", Shown(name)),
+                format!("parameter {} is not declared{hint}: declare it", Excerpt(name)),
             ));
         };
         self.used[param] = true;

@@ -1,0 +1,68 @@
+//! Whether a query's template is PromQL, on each way through its conditions.
+
+use std::collections::BTreeSet;
+
+use fleetgauge_core::query::QueryType;
+use fleetgauge_core::query_list::RegisteredQuery;
+use fleetgauge_core::template::{Coverage, Example, Way};
+use fleetgauge_promql::parse::{Expression, ParseError};
+
+use super::metricsql;
+use crate::document::{Node, Reader};
+
+/// How many ways through a template are read at most; of more, each branch is.
+const MAX_WAYS: usize = 64;
+/// How many mistakes of one template are told.
+const MAX_MISTAKES: usize = 10;
+
+/// Notes what is wrong with the query whose template is `node`.
+pub(super) fn check(query: &RegisteredQuery, node: &Node, reader: &mut Reader) {
+    let template = query.template();
+    if template.query_type != QueryType::PromQl {
+        return;
+    }
+    let ways = query.ways(MAX_WAYS);
+    let mut told = BTreeSet::new();
+    for (example, error) in ways.iter().filter_map(mistake) {
+        let (line, column) = example.position(&template.template, error.offset());
+        let hint = if error.is_own_refusal() {
+            Some("Fleetgauge cannot evaluate this itself; a server may".to_owned())
+        } else {
+            metricsql::explain(example.text(), &error)
+        };
+        // Several ways have the same mistake.
+        if told.len() == MAX_MISTAKES || !told.insert((line, column, error.message().to_owned())) {
+            continue;
+        }
+        match hint {
+            Some(hint) => reader.warning_within(node, line, column, format!("{}: {hint}", error.message())),
+            None => reader.problem_within(node, line, column, format!("not PromQL: {}", error.message())),
+        }
+    }
+    let unread = match ways.coverage() {
+        Coverage::Whole => return,
+        Coverage::Branches => "each branch was read, but not every combination",
+        Coverage::Part => "not even each branch was read",
+    };
+    reader.warning(
+        node.position(),
+        format!("the template has more than {MAX_WAYS} ways through its conditions: {unread}"),
+    );
+}
+
+/// What is wrong with a way: where none of its examples is PromQL, with the one that comes farthest.
+fn mistake(way: &Way) -> Option<(Example<'_>, ParseError)> {
+    let mut farthest: Option<(Example<'_>, ParseError)> = None;
+    for example in way.examples() {
+        let Err(error) = Expression::parse(example.text()) else {
+            return None;
+        };
+        if farthest
+            .as_ref()
+            .is_none_or(|(_, known)| known.offset() < error.offset())
+        {
+            farthest = Some((example, error));
+        }
+    }
+    farthest
+}
