@@ -217,7 +217,7 @@ fn what_is_not_promql_on_some_way_is_placed_in_the_file() {
         "{{.x}}{} * on ({{.by}}) group_left (pod) up",
         "label_replace(up, \"{{.x}}\", \"$1\", \"pod\", \"(.*)\") + up offset {{.w}}",
         "{{if .x}}sum{{else}}count_values{{end}} ({{if .x}}{{else}}\"v\", {{end}}up)",
-        "rate(up[{{printf \"%sm\" \"5\"}}]) @ {{.q}}",
+        "rate(up[{{printf \"%sm\" \"5\"}}] @ {{.q}})",
     ] {
         template(good, &[]);
     }
