@@ -61,22 +61,25 @@ const OWN: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// The metrics of the pools behind, which have one prefix in all versions.
-const POOL: [(&str, &str, &str); 3] = [
-    (
-        "inference_pool_average_queue_size",
-        "requests",
-        "mean of the requests that wait in the pool's model servers",
-    ),
+/// The metrics of the pools behind, newer names first.
+const POOL: [(&str, &str, &str); 6] = [
+    ("llm_d_epp_average_queue_size", "requests", POOL_QUEUE_SIZE),
+    ("llm_d_epp_average_kv_cache_utilization", "ratio", POOL_KV_CACHE),
+    ("llm_d_epp_ready_endpoints", "pods", POOL_READY),
+    ("inference_pool_average_queue_size", "requests", POOL_QUEUE_SIZE),
     (
         "inference_pool_average_kv_cache_utilization",
         "ratio",
-        "mean KV cache utilisation of the pool's model servers",
+        POOL_KV_CACHE,
     ),
-    ("inference_pool_ready_pods", "pods", "ready pods of the pool"),
+    ("inference_pool_ready_pods", "pods", POOL_READY),
 ];
 
-/// The names of all metrics that are kept, under both prefixes.
+const POOL_QUEUE_SIZE: &str = "mean of the requests that wait in the pool's model servers";
+const POOL_KV_CACHE: &str = "mean KV cache utilisation of the pool's model servers";
+const POOL_READY: &str = "ready pods of the pool";
+
+/// The names of all metrics that are kept, newer and older ones.
 pub fn metric_names() -> Vec<String> {
     templates()
         .into_iter()
@@ -117,4 +120,34 @@ fn templates() -> Vec<QueryTemplate> {
             .description(description)
     };
     own.chain(pool).map(template).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::Pack;
+
+    #[test]
+    fn what_the_pack_asks_for_is_kept() {
+        let pack = Pack::builtin("epp").unwrap();
+        let is_own = |word: &&str| {
+            PREFIXES
+                .iter()
+                .chain(&["inference_pool_"])
+                .any(|p| word.starts_with(p))
+        };
+        let mut asked: Vec<_> = (pack.queries().iter())
+            .flat_map(|query| {
+                query
+                    .template
+                    .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            })
+            .filter(is_own)
+            .collect();
+        asked.sort_unstable();
+        asked.dedup();
+        let mut kept = metric_names();
+        kept.sort_unstable();
+        assert_eq!(asked, kept);
+    }
 }
