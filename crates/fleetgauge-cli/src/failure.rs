@@ -19,15 +19,7 @@ pub(crate) struct Usage(pub(crate) String);
 #[derive(Debug)]
 pub(crate) struct Reported;
 
-/// A signal ended the command. It has told what there was to tell.
-#[derive(Debug)]
-pub(crate) struct Interrupted {
-    /// Its number.
-    pub(crate) signal: u8,
-}
-
-/// Prints `error: …` and gives the exit status: 1 where an answer could not be had, 2 for wrong usage, and what
-/// shells give for a signal.
+/// Prints `error: …` and gives the exit status: 1 where an answer could not be had, 2 for wrong usage.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
         // Whoever read our output has seen enough, as `head` does.
@@ -35,9 +27,6 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     }
     if error.is::<Reported>() {
         return ExitCode::from(1);
-    }
-    if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
-        return ExitCode::from(interrupted.exit_status());
     }
     // A cause's text is often part of the text of what it caused.
     let mut text = error.to_string();
@@ -67,23 +56,6 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .chain()
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(broken))
 }
-
-// === impl Interrupted ===
-
-impl Interrupted {
-    /// As shells have it: 130 for Ctrl-C, 143 for a process that was asked to end.
-    pub(crate) fn exit_status(&self) -> u8 {
-        self.signal.saturating_add(128)
-    }
-}
-
-impl fmt::Display for Interrupted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ended by signal {}", self.signal)
-    }
-}
-
-impl std::error::Error for Interrupted {}
 
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

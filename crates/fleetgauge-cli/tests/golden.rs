@@ -177,7 +177,10 @@ fn what_is_printed_of_targets() {
         "/plain-html" => Answer::text("<html>\n<body>Sign in</body>\n</html>\n"),
         "/api/v1/query" => Answer::json(r#"{"status":"success"}"#),
         "/empty" => Answer::text(""),
-        "/unfinished" => Answer::text("waiting{pod=\"x\"} 42\nwaiting{pod=\"y\"} 4"),
+        // Only the end of the connection says that this is all.
+        "/unfinished" => Answer::raw(
+            "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nwaiting{pod=\"x\"} 42\nwaiting{pod=\"y\"} 4",
+        ),
         "/cut" => Answer::respond(
             200,
             &[("Content-Type", "application/openmetrics-text; version=1.0.0")],

@@ -1,5 +1,6 @@
 //! What does one read of a cached value cost, and does a second reading thread get as much done as the
-//! first?
+//! first? Two threads are asked twice: where both read the same keys in the same order, and so meet at the
+//! reference count of each value, and where each has keys of its own.
 //!
 //! The alternative in the same run is the usual way: a joined string key into a map behind a read-write
 //! lock.
@@ -7,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -65,6 +67,23 @@ fn get_2_params_of_1k_entries(bencher: Bencher<'_, '_>) {
     let (source, keys) = warm_source();
     bencher.counter(ItemsCount::new(ENTRIES)).bench(|| {
         for (name, params) in &keys {
+            black_box(source.get(black_box(name), black_box(params)).unwrap());
+        }
+    });
+}
+
+/// As many reads, of keys that no other thread reads.
+#[divan::bench(threads = [1, 2])]
+fn get_2_params_of_own_keys(bencher: Bencher<'_, '_>) {
+    thread_local! {
+        static SHARE: usize = NEXT_SHARE.fetch_add(1, Ordering::Relaxed);
+    }
+    static NEXT_SHARE: AtomicUsize = AtomicUsize::new(0);
+    let (source, keys) = warm_source();
+    let (even, odd) = keys.split_at(ENTRIES / 2);
+    bencher.counter(ItemsCount::new(ENTRIES)).bench(|| {
+        let own = SHARE.with(|share| if share % 2 == 0 { even } else { odd });
+        for (name, params) in own.iter().chain(own) {
             black_box(source.get(black_box(name), black_box(params)).unwrap());
         }
     });

@@ -6,6 +6,8 @@
 //! Medians; then each one's resident memory, ours before the answers of Prometheus are read. The answers are compared,
 //! too: a fast wrong number is no figure.
 //!
+//! `FLEETGAUGE_PROMETHEUS_3` and `FLEETGAUGE_PROMTOOL_3` name another Prometheus than the one that is installed.
+//!
 //! The aim is a third of Prometheus's time on each query, with at most its memory. Takes some minutes, most of
 //! them `promtool`'s. `PODS=100 cargo bench --bench promql_packs` is quicker.
 
@@ -66,7 +68,14 @@ fn main() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("data.om");
     write_open_metrics(&file, pods, &shapes).expect("the data is written");
-    let prometheus = match Prometheus::builder().open_metrics_file(&file).start() {
+    let mut builder = Prometheus::builder().open_metrics_file(&file);
+    if let Some(program) = std::env::var_os("FLEETGAUGE_PROMETHEUS_3") {
+        builder = builder.program(program);
+    }
+    if let Some(promtool) = std::env::var_os("FLEETGAUGE_PROMTOOL_3") {
+        builder = builder.promtool(promtool);
+    }
+    let prometheus = match builder.start() {
         Ok(prometheus) => prometheus,
         Err(error) => return println!("no Prometheus to measure with: {error}"),
     };

@@ -655,7 +655,8 @@ async fn the_preset_reads_an_endpoint_picker() {
     );
     // Nothing else is kept: no Go runtime, no histogram of the picker's.
     let names = fleetgauge::epp::metric_names();
-    let results = source.refresh(RefreshSpec::queries(["all_metrics"])).await;
+    let young = RefreshSpec::queries(["all_metrics"]).max_age(NEVER);
+    let results = source.refresh(young).await;
     let all = results["all_metrics"].as_ref().unwrap();
     let known = |name: &str| name == "up" || name.starts_with("scrape_") || names.iter().any(|n| n == name);
     assert!(

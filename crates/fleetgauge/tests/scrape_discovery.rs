@@ -131,7 +131,7 @@ async fn a_file_that_was_never_read_is_an_error() {
         ),
         (
             "[1]",
-            "targets.json:1:2: expected a group of targets: a mapping of fields, found the number 1",
+            "targets.json:1:2: expected a group of targets: a mapping of fields, found a number",
         ),
         (
             "[{}]  ",
@@ -150,7 +150,7 @@ async fn a_file_that_was_never_read_is_an_error() {
         check(expected).await;
     }
     fs::write(&path, [0xff, 0xfe, 0, 0, 0]).unwrap();
-    check("targets.json does not hold UTF-8 text").await;
+    check("targets.json is not UTF-8 text").await;
     write(&path, "[]");
     assert_eq!(look(&discovery, dir.path()).await, (Vec::new(), String::new()));
     // Big, and a bomb of aliases.

@@ -22,7 +22,6 @@ use crate::demo::prometheus::Prometheus;
 use crate::demo::screen::{Screen, Size};
 use crate::demo::snapshot::Snapshot;
 use crate::demo::view::{self, LEGEND, Line, Paint, Room, Tone};
-use crate::failure::Interrupted;
 use crate::output::{self, json};
 
 /// How long a Prometheus may take until its targets have been scraped twice: it gets to know them after five
@@ -51,17 +50,12 @@ pub(super) fn run(args: &Demo) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         // From here on a signal ends the demo, and no longer the process.
-        let signal = signal()?;
+        let signal = signal(args)?;
         let fleet = Fleet::demo(usize::from(args.pods)).seed(args.seed);
         let fleet = Arc::new(fleet.start().await?);
         let result = tokio::select! {
             result = show(args, &fleet) => result,
-            Ok(signal) = signal => {
-                if !args.serve_fleet_only && !is_live(args) {
-                    output::note("error: interrupted before there was an answer");
-                }
-                Err(Interrupted { signal }.into())
-            }
+            _ = signal => ended(args),
         };
         // Where a discovery is just looking at it, dropping it ends it as well.
         if let Some(fleet) = Arc::into_inner(fleet) {
@@ -69,6 +63,17 @@ pub(super) fn run(args: &Demo) -> anyhow::Result<()> {
         }
         result
     })
+}
+
+/// What runs until a signal ends it has done what it was asked for; the rest was to have an answer.
+///
+/// *Errors*: there is none.
+fn ended(args: &Demo) -> anyhow::Result<()> {
+    if args.serve_fleet_only || is_live(args) {
+        Ok(())
+    } else {
+        bail!("interrupted before there was an answer")
+    }
 }
 
 async fn show(args: &Demo, fleet: &Arc<Fleet>) -> anyhow::Result<()> {
@@ -406,48 +411,47 @@ fn allow_files(pods: u16) -> anyhow::Result<()> {
 /// How long the demo may take to end once a signal asks for it.
 const ENDING: Duration = Duration::from_secs(1);
 
-/// The number of the first signal that asks the process to end; Ctrl-C is one. Signals count from the call on.
+/// Waits for the first signal that asks the process to end; Ctrl-C is one. Signals count from the call on.
 ///
 /// Whatever then waits for something that does not come, as for a terminal that does not read, is not waited for.
-fn signal() -> anyhow::Result<oneshot::Receiver<u8>> {
+fn signal(args: &Demo) -> anyhow::Result<oneshot::Receiver<()>> {
     let asked = asked_to_end()?;
+    let status = i32::from(ended(args).is_err());
     let (tell, signal) = oneshot::channel();
     tokio::spawn(async move {
-        let signal = asked.await;
+        asked.await;
         // Not a task: the runtime may be ending already.
         thread::spawn(move || {
             thread::sleep(ENDING);
-            std::process::exit(Interrupted { signal }.exit_status().into());
+            std::process::exit(status);
         });
-        let _ = tell.send(signal);
+        let _ = tell.send(());
     });
     Ok(signal)
 }
 
 #[cfg(unix)]
-fn asked_to_end() -> anyhow::Result<impl Future<Output = u8>> {
+fn asked_to_end() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {
-        let kind = tokio::select! {
-            _ = interrupt.recv() => SignalKind::interrupt(),
-            _ = terminate.recv() => SignalKind::terminate(),
-            _ = hangup.recv() => SignalKind::hangup(),
-        };
-        u8::try_from(kind.as_raw_value()).unwrap_or_default()
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
     })
 }
 
 #[cfg(not(unix))]
-fn asked_to_end() -> anyhow::Result<impl Future<Output = u8>> {
+fn asked_to_end() -> anyhow::Result<impl Future<Output = ()>> {
     Ok(async {
         // Without the signal there is no such end.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
-        2
     })
 }
 
