@@ -150,7 +150,7 @@ async fn a_file_that_was_never_read_is_an_error() {
         check(expected).await;
     }
     fs::write(&path, [0xff, 0xfe, 0, 0, 0]).unwrap();
-    check("targets.json is not UTF-8 text").await;
+    check("targets.json does not hold UTF-8 text").await;
     write(&path, "[]");
     assert_eq!(look(&discovery, dir.path()).await, (Vec::new(), String::new()));
     // Big, and a bomb of aliases.
