@@ -148,10 +148,11 @@ fn ours(pods: usize, fleet: &FleetProcess) {
         row(pods, "fleetgauge", began, cpu, this, scrapes() - first);
         let stats = source.window().stats();
         println!(
-            "        {} series, {:.0} MiB by the window's count; the pods took {:.2} cores",
+            "        {} series, {:.0} MiB by the window's count; the pods took {:.2} cores; failed since the start: {:?}",
             stats.series,
             stats.bytes as f64 / f64::from(1 << 20),
-            fleet_cpu.as_secs_f64() / began.elapsed().as_secs_f64()
+            fleet_cpu.as_secs_f64() / began.elapsed().as_secs_f64(),
+            source.scrape_stats().failures,
         );
         source.shutdown().await;
     });
