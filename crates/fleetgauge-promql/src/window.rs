@@ -122,6 +122,11 @@ impl Window {
         }))
     }
 
+    /// What it was made with.
+    pub fn config(&self) -> &WindowConfig {
+        &self.0.usage.config
+    }
+
     /// The way in for one target, whose labels are added to all of its series and win over exposed ones.
     ///
     /// What a scraper reports itself (`up` and the like) goes through an appender of its own: those series

@@ -204,6 +204,24 @@ async fn a_target_that_fails_is_missing_from_its_own_answers_alone() {
     assert_eq!(answer(&source, "count(up == 0)").await, Ok(1.0));
 }
 
+#[tokio::test]
+async fn where_exposed_labels_win_a_target_may_be_missing_from_any_answer() {
+    let bad = FaultyServer::start([Answer::status(500)]).unwrap();
+    let good = FaultyServer::start([Answer::text("a{zone=\"x\"} 1\nb{ 2\n")]).unwrap();
+    let targets = [(&good, "good"), (&bad, "bad")];
+    let targets = targets
+        .iter()
+        .fold(StaticTargets::default(), |targets, (server, zone)| {
+            targets.with_target([
+                ("__address__", server.addr().to_string().as_str()),
+                ("zone", zone),
+            ])
+        });
+    let source = start(config().with_honor_labels(true), targets);
+    says(&source, "sum(a{zone=\"x\"})", "backend unavailable (500)").await;
+    says(&source, "sum(b{zone=\"x\"})", "bad lines").await;
+}
+
 /// A page so large that it is read on a thread of its own, where the target goes while it is read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_that_goes_while_a_large_page_is_read_takes_its_series_along() {

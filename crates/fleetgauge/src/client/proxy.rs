@@ -188,6 +188,9 @@ impl Proxy {
             true => url.to_owned(),
             false => format!("http://{url}"),
         };
+        if whole.matches('@').count() > 1 {
+            return Err(invalid("an @ in a user or password is written %40"));
+        }
         let uri: Uri = whole
             .parse()
             .map_err(|_| invalid("not a URL such as http://proxy:3128"))?;
@@ -314,7 +317,8 @@ mod tests {
         check("socks5://u:hunter2@proxy", "by http:// alone");
         check("https://proxy", "by http:// alone");
         check("http://u:hunter2@proxy:x", "port");
-        check("http://u:hunter2@@", "not a URL");
+        check("http://u:hunter2@@", "is written %40");
+        check("http://u:hun@hunter2@proxy:3128", "is written %40");
         check("http://", "such as http://proxy:3128");
     }
 

@@ -359,6 +359,14 @@ impl<'n> Fields<'n> {
                 continue;
             }
             let what = self.what;
+            // `password:hunter2` is a key without a value: what follows the colon was meant to be one.
+            if let Some((name, _)) = name.split_once(':') {
+                let name = Excerpt(name);
+                let problem =
+                    format!("unknown field in {what}: a blank is missing after the colon of {name}");
+                reader.problem(key.position, problem);
+                continue;
+            }
             let similar = similar(name, self.known.iter().copied());
             let remedy = match similar {
                 Some(similar) => format!("did you mean {similar:?}?"),

@@ -138,7 +138,8 @@ impl PrometheusBackend {
             let request = self.request(&endpoint, get, form, auth)?;
             let response = self.transport.send(request, &endpoint.origin).await?;
             match response.status().as_u16() {
-                200..=299 => {
+                // Of the others, 206 is a part of an answer, and 204 none.
+                200 => {
                     if get {
                         self.get_only.store(true, Ordering::Relaxed);
                     }

@@ -26,6 +26,9 @@ const LARGE_BYTES: usize = 1 << 20;
 pub(super) struct Member {
     pub(super) target: Target,
     clock: Clock,
+    /// When other targets went, if that was just before. One may have had the same labels, and its series have markers
+    /// of that very millisecond.
+    gone_before: Option<Timestamp>,
     state: Mutex<State>,
     /// Wakes the loop: somebody wants a scrape.
     wanted: Notify,
@@ -116,9 +119,10 @@ impl Need {
 // === impl Member ===
 
 impl Member {
-    pub(super) fn new(target: Target, clock: Clock) -> Arc<Self> {
+    pub(super) fn new(target: Target, clock: Clock, gone_before: Option<Timestamp>) -> Arc<Self> {
         Arc::new(Self {
             target,
+            gone_before,
             clock,
             state: Mutex::default(),
             wanted: Notify::new(),
@@ -314,10 +318,10 @@ impl ScrapeLoop {
         }
     }
 
-    /// `at`, or just after the page before, if that is not older: two scrapes of one millisecond, or a wall
-    /// clock that was set back a little. The window would refuse the page.
+    /// `at`, or just after the page or the targets before, if that is not older: two scrapes of one
+    /// millisecond, or a wall clock that was set back a little. The window would refuse the page.
     fn after_last(&self, at: Timestamp) -> Timestamp {
-        let Some(last) = self.member.last_at() else {
+        let Some(last) = self.member.last_at().or(self.member.gone_before) else {
             return at;
         };
         let back = last.saturating_since(at);

@@ -265,9 +265,11 @@ impl Pool {
                 .collect()
         };
         // Their series go before others of the same labels come: a pod that is back at another address.
+        let has_stopped = !stopped.is_empty();
         for task in stopped {
             let _ = task.await;
         }
+        let gone_before = has_stopped.then(|| self.clock().wall());
         let mut running = self.running();
         if running.is_closed {
             return;
@@ -280,7 +282,7 @@ impl Pool {
                 members.push(Arc::clone(&one.member));
                 continue;
             }
-            let member = Member::new(target.clone(), self.clock().clone());
+            let member = Member::new(target.clone(), self.clock().clone(), gone_before);
             match ScrapeLoop::new(Arc::clone(&member), Arc::clone(&self.common), &self.window) {
                 Ok(one) => {
                     let (stop, stopped) = oneshot::channel();

@@ -103,8 +103,11 @@ impl Queryable for View {
     fn missing(&self, read: Read<'_>, into: &mut Missing) {
         self.window.missing(read, into);
         let is_reported = read.metric().is_some_and(|metric| REPORTED.contains(&metric));
+        // Where exposed labels win, series may have any others than their target's.
+        let keeps_labels = !self.window.config().honor_labels;
         for gap in &self.gaps {
-            let labels = gap.labels.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+            let labels = gap.labels.iter().filter(|_| keeps_labels);
+            let labels = labels.map(|(n, v)| (n.as_str(), v.as_str()));
             if !(is_reported && gap.is_reported) && read.may_select(None, labels) {
                 into.add(&gap.reason);
             }

@@ -57,7 +57,16 @@ pub(super) fn run(args: &PromqlEval) -> anyhow::Result<()> {
         _ => engine.instant(&store, &args.expr, at),
     };
     let answer = answer.map_err(|error| unparsed(args, &error))?;
-    print(&answer, warnings, args.output)
+    let is_whole = warnings.is_empty();
+    print(&answer, warnings, args.output)?;
+    if !is_whole {
+        let name = args.file.to_string_lossy();
+        bail!(
+            "{}: not all of it can be read, so the answer may lack samples",
+            Printable(&name)
+        );
+    }
+    Ok(())
 }
 
 /// Reads a file. Bad lines cost themselves alone, save that a histogram needs all of its buckets, and are told.
