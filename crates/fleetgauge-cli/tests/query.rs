@@ -376,3 +376,20 @@ fn the_method_of_the_file_is_used() {
     assert!(error.contains(":1:45: \"PUT\" is no method"), "{error}");
     assert!(error.contains("a proxy is spoken to by http:// alone"), "{error}");
 }
+
+#[test]
+fn very_many_label_names_cost_no_more_than_their_number() {
+    let labels: Vec<_> = (0..100_000).map(|i| format!(r#""l{i}":"x""#)).collect();
+    let body = format!(
+        r#"{{"status":"success","data":{{"resultType":"vector","result":[{{"metric":{{{}}},"value":[1,"7"]}}]}}}}"#,
+        labels.join(",")
+    );
+    let server = FaultyServer::start([Answer::json(&body)]).unwrap();
+    for format in ["table", "csv", "json"] {
+        let args = ["--promql", "up", "--prometheus", &server.url(), "-o", format];
+        let output = query(&args, &[]);
+        assert!(output.status.success(), "{format}: {}", text(&output.stderr));
+        let shown = text(&output.stdout);
+        assert!(shown.contains("l99999") && shown.contains('7'), "{format}");
+    }
+}

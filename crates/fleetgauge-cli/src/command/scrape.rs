@@ -131,9 +131,10 @@ fn settings(place: &Place, args: &Scrape) -> ScrapeConfig {
 // === impl Scraped ===
 
 impl Scraped {
-    /// What is to be said of the target, on one line.
+    /// What is to be said of the target, on one line. Parameters of its URL may be secrets.
     fn tell(&self, what: &str) -> String {
-        format!("{}: {}", Printable(&self.url), Printable(what))
+        let url = self.url.split('?').next().unwrap_or_default();
+        format!("{}: {}", Printable(url), Printable(what))
     }
 
     /// Reads the whole page: what is wrong on lines that nobody asked for is told as well.

@@ -1,5 +1,7 @@
 //! An answer as CSV (RFC 4180): a header, then a line for each series.
 
+use std::collections::HashMap;
+
 use fleetgauge_core::result::Answer;
 use fleetgauge_core::sample::Number;
 
@@ -18,7 +20,11 @@ pub(crate) fn answer(answer: &Answer) -> anyhow::Result<String> {
     csv.write_record(names.iter().copied().chain(["value", "timestamp"]))?;
     for series in answer.values() {
         let (value, timestamp) = (Number(series.value).to_string(), series.timestamp.to_string());
-        let labels = names.iter().map(|name| series.label(name));
+        // Looked up, since there may be very many names.
+        let labels: HashMap<_, _> = series.labels.iter().collect();
+        let labels = names
+            .iter()
+            .map(|name| labels.get(name).copied().unwrap_or_default());
         csv.write_record(labels.chain([&*value, &*timestamp]))?;
     }
     Ok(String::from_utf8(csv.into_inner()?)?)

@@ -1,6 +1,6 @@
 //! Tables without lines: columns that people read, and that `awk` can take apart.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::slice;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Row, Table, presets};
@@ -43,23 +43,70 @@ pub(crate) fn answer(answer: &Answer, unit: &str) -> String {
     if answer.is_no_data() {
         return "no data\n".to_owned();
     }
-    let names = label_names(answer);
+    let columns = Columns::of(label_names(answer));
     let value = if unit.is_empty() {
         "value".to_owned()
     } else {
         format!("value ({unit})")
     };
-    let header: Vec<_> = names.iter().copied().chain([&*value]).collect();
+    let header: Vec<_> = columns.titles().iter().copied().chain([&*value]).collect();
     let mut table = new(&header);
     // Wrapping would break names that people copy.
     table.set_content_arrangement(ContentArrangement::Disabled);
     for series in answer.values() {
-        let mut row = Row::from(names.iter().map(|name| text(series.label(name))));
+        let mut row = Row::from(columns.cells(series.labels.iter()));
         row.add_cell(Cell::new(Number(series.value)));
         table.add_row(row);
     }
-    align_right(&mut table, names.len());
+    align_right(&mut table, header.len() - 1);
     render(&mut table)
+}
+
+/// How labels are laid out.
+enum Columns<'a> {
+    /// Each in a column of its own.
+    Each(Vec<&'a str>),
+    /// All in one: nobody reads hundreds of columns, and laying them out takes for ever.
+    One,
+}
+
+/// So many columns of labels there are at most.
+const MAX_COLUMNS: usize = 50;
+
+impl<'a> Columns<'a> {
+    fn of(names: Vec<&'a str>) -> Self {
+        if names.len() > MAX_COLUMNS {
+            Self::One
+        } else {
+            Self::Each(names)
+        }
+    }
+
+    fn titles(&self) -> &[&'a str] {
+        match self {
+            Self::Each(names) => names,
+            Self::One => &["labels"],
+        }
+    }
+
+    fn cells<'l>(&self, labels: impl Iterator<Item = (&'l str, &'l str)>) -> Vec<Cell> {
+        match self {
+            Self::Each(names) => {
+                let labels: HashMap<_, _> = labels.collect();
+                let value = |name: &&str| text(labels.get(name).copied().unwrap_or_default());
+                names.iter().map(value).collect()
+            }
+            Self::One => vec![Cell::new(in_one(labels))],
+        }
+    }
+}
+
+/// Labels in one cell.
+fn in_one<'l>(labels: impl Iterator<Item = (&'l str, &'l str)>) -> String {
+    let labels: Vec<_> = labels
+        .map(|(name, value)| format!("{}={value:?}", Printable(name)))
+        .collect();
+    labels.join(",")
 }
 
 /// What targets expose: a table each, under its URL where there are several. Labels come last: they are long.
@@ -96,11 +143,8 @@ fn samples(samples: &[SampleLine]) -> String {
             let timestamp = sample.timestamp.map(|timestamp| timestamp.to_string());
             row.add_cell(Cell::new(timestamp.unwrap_or_default()));
         }
-        let labels = sample.labels.iter();
-        let labels: Vec<_> = labels
-            .map(|(name, value)| format!("{}={value:?}", Printable(name)))
-            .collect();
-        row.add_cell(Cell::new(labels.join(",")));
+        let labels = sample.labels.iter().map(|(name, value)| (&**name, &**value));
+        row.add_cell(Cell::new(in_one(labels)));
         table.add_row(row);
     }
     align_right(&mut table, 1);
@@ -125,17 +169,20 @@ pub(crate) fn value(value: &Value) -> String {
     if series.is_empty() {
         return "no data\n".to_owned();
     }
-    let names = sorted_names(series.iter().flat_map(|(labels, _)| labels.iter()));
+    let columns = Columns::of(sorted_names(series.iter().flat_map(|(labels, _)| labels.iter())));
     let time = is_matrix.then_some("time");
-    let header: Vec<_> = names.iter().copied().chain(time).chain(["value"]).collect();
+    let header: Vec<_> = columns
+        .titles()
+        .iter()
+        .copied()
+        .chain(time)
+        .chain(["value"])
+        .collect();
     let mut table = new(&header);
     table.set_content_arrangement(ContentArrangement::Disabled);
     for (labels, samples) in series {
         for sample in samples {
-            let cells = names
-                .iter()
-                .map(|name| text(labels.get(name).unwrap_or_default()));
-            let mut row = Row::from(cells);
+            let mut row = Row::from(columns.cells(labels.iter()));
             if is_matrix {
                 row.add_cell(Cell::new(sample.timestamp));
             }
@@ -143,7 +190,7 @@ pub(crate) fn value(value: &Value) -> String {
             table.add_row(row);
         }
     }
-    for column in names.len()..header.len() {
+    for column in columns.titles().len()..header.len() {
         align_right(&mut table, column);
     }
     render(&mut table)
