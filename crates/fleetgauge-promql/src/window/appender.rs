@@ -9,6 +9,7 @@
 //! refuses series, those that are exposed no longer make room. Which these are is known only when the page has
 //! been read, so it is then read again ([`ScrapeBatch::make_room`]).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -286,7 +287,13 @@ impl ScrapeBatch<'_> {
         if is_all && appender.former.is_empty() && usage.unexposed() == 0 {
             return false;
         }
-        self.report.went_stale += appender.mark_missing(self.at, |place, _| !on_page[place]);
+        // A series may be on the page under another text than before: the same labels in another order.
+        let on_page_as_well: HashSet<_> = (appender.cache.series().zip(&on_page))
+            .filter_map(|(series, &is)| is.then_some(Arc::as_ptr(series)))
+            .collect();
+        self.report.went_stale += appender.mark_missing(self.at, |place, entry| {
+            !on_page[place] && !on_page_as_well.contains(&Arc::as_ptr(&entry.series))
+        });
         appender.forget(|place, _| on_page[place]);
         appender.make_room(self.over_limit);
         appender.pending.clear();

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::member::{Lagging, Member, Need};
 use super::pool::Pool;
 use super::promql;
-use super::view::{Gap, Late, View};
+use super::view::{Late, View};
 
 /// The text of the query for the newest samples of all series.
 pub(super) const ALL_METRICS: &str = r#"{__name__=~".+"}"#;
@@ -98,11 +98,10 @@ impl ScrapeBackend {
     }
 
     /// The window, and all that is known to be missing from it.
-    fn view(&self, late: &[(Arc<Member>, Lagging)]) -> View {
-        let mut gaps = self.pool.gaps();
-        gaps.extend(late.iter().map(|(member, lagging)| Gap::lagging(member, lagging)));
+    fn view(&self, targets: Vec<(Arc<Member>, bool)>) -> View {
         let config = &self.pool.common().config;
-        View::new(self.pool.window().clone(), config.wanted.clone(), gaps)
+        let (window, wanted) = (self.pool.window().clone(), config.wanted.clone());
+        View::new(window, wanted, self.pool.gaps(), targets)
     }
 }
 
@@ -124,7 +123,8 @@ impl Backend for ScrapeBackend {
         let late: Vec<_> = (targets.iter())
             .filter_map(|(member, in_time)| Some((Arc::clone(member), member.lagging(*in_time)?)))
             .collect();
-        let view = self.view(&late);
+        let count = targets.len();
+        let view = self.view(targets);
         let answer = match selector {
             Some(selector) => {
                 let lookback = self.pool.common().config.lookback_delta;
@@ -134,7 +134,7 @@ impl Backend for ScrapeBackend {
             }
             None => promql::evaluate(&self.engine, view, &query.text, at).await?,
         };
-        self.finish(answer, targets.len(), &late)
+        self.finish(answer, count, &late)
     }
 }
 

@@ -68,6 +68,8 @@ pub(super) struct Lagging {
     pub(super) age: Option<Duration>,
     /// Whether anything is known of it, be it that it is down.
     pub(super) is_reported: bool,
+    /// Whether it went just now, and what comes in its place is not known yet.
+    pub(super) is_gone: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -165,13 +167,14 @@ impl Member {
     /// What is wrong with its newest values, `in_time` being whether the scrape that was asked for has ended.
     pub(super) fn lagging(&self, in_time: bool) -> Option<Lagging> {
         let state = self.lock();
-        let is_lagging = state.error.is_some() || !in_time || state.last.is_none();
+        let is_lagging = state.error.is_some() || !in_time || state.last.is_none() || state.is_gone;
         is_lagging.then(|| Lagging {
             error: state.error.clone(),
             age: state
                 .last_success
                 .map(|(_, moment)| self.clock.now().saturating_since(moment)),
-            is_reported: state.last.is_some(),
+            is_reported: state.last.is_some() && !state.is_gone,
+            is_gone: state.is_gone,
         })
     }
 
@@ -267,8 +270,9 @@ impl ScrapeLoop {
         {
             self.panicked();
         }
-        lock(&self.writer).mark_gone(member.clock.wall());
+        // Said first: who finds its series gone is to know why.
         member.leave();
+        lock(&self.writer).mark_gone(member.clock.wall());
     }
 
     async fn run_until_panic(&mut self, stop: &mut oneshot::Receiver<()>) {

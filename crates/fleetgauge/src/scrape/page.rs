@@ -140,9 +140,14 @@ impl PageWriter {
             scrape.samples as f64,
             scrape.series_added as f64,
         ];
-        for (name, value) in REPORTED.into_iter().zip(values) {
-            // Refused where the window is full, which the window counts and the page says.
-            let _ = batch.append(name, value, None, |labels| labels.label("__name__", name));
+        loop {
+            for (name, value) in REPORTED.into_iter().zip(values) {
+                // Refused where the window is full, which the window counts and tells.
+                let _ = batch.append(name, value, None, |labels| labels.label("__name__", name));
+            }
+            if !batch.make_room() {
+                break;
+            }
         }
         batch.commit();
     }

@@ -19,6 +19,8 @@ pub(super) struct View {
     /// The metrics that are kept, if not all.
     wanted: Option<Wanted>,
     gaps: Vec<Gap>,
+    /// The targets, and whether each has been scraped in time.
+    targets: Vec<(Arc<Member>, bool)>,
 }
 
 /// Something that samples are missing of.
@@ -26,8 +28,6 @@ pub(super) struct View {
 pub(super) struct Gap {
     /// The labels that all of its series have. What is not known of them, they do not say.
     labels: Arc<TargetLabels>,
-    /// Whether it is known how its scrapes went: `up` and the like are not missing.
-    is_reported: bool,
     reason: String,
 }
 
@@ -41,24 +41,11 @@ impl Gap {
 
     /// A target of which these labels are known, and that is not scraped.
     pub(super) fn of_labels(labels: Arc<TargetLabels>, reason: String) -> Self {
-        Self {
-            labels,
-            is_reported: false,
-            reason,
-        }
+        Self { labels, reason }
     }
 
     pub(super) fn reason(&self) -> &str {
         &self.reason
-    }
-
-    /// A target whose values are not those of now.
-    pub(super) fn lagging(member: &Member, lagging: &Lagging) -> Self {
-        Self {
-            labels: Arc::new(member.target.labels().clone()),
-            is_reported: lagging.is_reported,
-            reason: Late { member, lagging }.to_string(),
-        }
     }
 }
 
@@ -72,6 +59,9 @@ impl fmt::Display for Late<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let target = &self.member.target;
         write!(f, "target {target} ({}): ", target.url())?;
+        if self.lagging.is_gone {
+            return f.write_str("it went just now, and what comes in its place is not known yet");
+        }
         match &self.lagging.error {
             Some(error) => write!(f, "{error}")?,
             None => f.write_str("not scraped in time")?,
@@ -86,8 +76,18 @@ impl fmt::Display for Late<'_> {
 // === impl View ===
 
 impl View {
-    pub(super) fn new(window: Window, wanted: Option<Wanted>, gaps: Vec<Gap>) -> Self {
-        Self { window, wanted, gaps }
+    pub(super) fn new(
+        window: Window,
+        wanted: Option<Wanted>,
+        gaps: Vec<Gap>,
+        targets: Vec<(Arc<Member>, bool)>,
+    ) -> Self {
+        Self {
+            window,
+            wanted,
+            gaps,
+            targets,
+        }
     }
 
     pub(super) fn window(&self) -> &Window {
@@ -105,11 +105,21 @@ impl Queryable for View {
         let is_reported = read.metric().is_some_and(|metric| REPORTED.contains(&metric));
         // Where exposed labels win, series may have any others than their target's.
         let keeps_labels = !self.window.config().honor_labels;
-        for gap in &self.gaps {
-            let labels = gap.labels.iter().filter(|_| keeps_labels);
-            let labels = labels.map(|(n, v)| (n.as_str(), v.as_str()));
-            if !(is_reported && gap.is_reported) && read.may_select(None, labels) {
-                into.add(&gap.reason);
+        let may_select = |labels: &TargetLabels| {
+            let labels = labels.iter().filter(|_| keeps_labels);
+            read.may_select(None, labels.map(|(n, v)| (n.as_str(), v.as_str())))
+        };
+        for gap in self.gaps.iter().filter(|gap| may_select(&gap.labels)) {
+            into.add(&gap.reason);
+        }
+        // As they are now, after all has been read: one may have gone meanwhile.
+        for (member, in_time) in &self.targets {
+            if let Some(lagging) = member.lagging(*in_time)
+                && !(is_reported && lagging.is_reported)
+                && may_select(member.target.labels())
+            {
+                let lagging = &lagging;
+                into.add(Late { member, lagging });
             }
         }
         if let (Some(wanted), Some(metric), false) = (&self.wanted, read.metric(), is_reported)

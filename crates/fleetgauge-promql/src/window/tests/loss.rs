@@ -229,3 +229,18 @@ fn many_losses_are_bounded_and_still_told() {
     }
     assert!(reasons(&window, &[], -1.0, 0.0, false).len() <= 12);
 }
+
+#[test]
+fn a_series_whose_labels_change_their_order_at_a_full_limit_stays() {
+    let window = Window::new(WindowConfig::default().with_max_series(100, 2));
+    let mut target = window.appender([("pod", "p")]);
+    let orders = ["a{x=\"1\",y=\"2\"}", "a{y=\"2\",x=\"1\"}"];
+    for second in 0..4 {
+        let time = at(f64::from(second));
+        let page = [(orders[second as usize % 2], 1.0), ("b", 1.0), ("c", 1.0)];
+        // One is refused, so that room is looked for.
+        assert_eq!(scrape(&mut target, time, &page).refused, 1);
+        assert_eq!(window.latest("a", time, minutes(5)).len(), 1, "{second}");
+        assert_eq!(newest(&window, "a", f64::from(second)), [""; 0]);
+    }
+}
