@@ -313,7 +313,8 @@ impl Usage {
 
     /// Adds why samples are missing from what is read: they were there, and are gone.
     pub(super) fn missing(&self, read: Read<'_>, into: &mut Missing) {
-        let from = read.from.as_millis();
+        // What is dropped is older than the newest sample of its series, which stays.
+        let from = if read.newest { read.to } else { read.from }.as_millis();
         if from <= self.dropped_until.load(Ordering::Relaxed) {
             let limit = self.config.max_bytes;
             into.add(format_args!(

@@ -317,7 +317,7 @@ impl Pool {
         let slots = self.slots();
         let config = &self.common.config;
         let mut wanted = Wanted::default();
-        let mut urls: HashMap<TargetLabels, String> = HashMap::new();
+        let mut known: HashMap<TargetLabels, Target> = HashMap::new();
         for labels in slots.iter().flat_map(|slot| &slot.targets) {
             let target = match Target::from_labels(labels, &config.defaults) {
                 Ok(target) => target,
@@ -327,10 +327,11 @@ impl Pool {
                 }
             };
             // Two targets of the same labels would write the same series in turns, with each other's values.
-            if let Some(url) = urls.get(target.labels()) {
+            if let Some(first) = known.get(target.labels()) {
                 wanted.duplicate += 1;
-                let other = target.url();
-                if *url != other {
+                // The same target may be found twice. Parameters are not part of a URL that is shown.
+                if *first != target {
+                    let (url, other) = (first.url(), target.url());
                     let why = format!("{other} has the same labels as {url}, which is scraped instead");
                     wanted.leave_out(target.labels(), why);
                 }
@@ -344,7 +345,7 @@ impl Pool {
                 );
                 continue;
             }
-            urls.insert(target.labels().clone(), target.url());
+            known.insert(target.labels().clone(), target.clone());
             wanted.targets.push(target);
         }
         wanted

@@ -204,6 +204,7 @@ fn what_memory_or_retention_cut_short_is_told_by_what_reaches_back_to_it() {
         ["older samples were dropped to stay within 12000 bytes (max_bytes)"]
     );
     assert_eq!(reasons(&window, &of("a"), 790.0, 799.0, false), [""; 0]);
+    assert_eq!(newest(&window, "a", 799.0), [""; 0]);
 
     let window = Window::new(WindowConfig::default().with_retention(minutes(1)));
     let mut target = window.appender([("pod", "p")]);
