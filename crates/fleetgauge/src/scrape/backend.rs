@@ -78,7 +78,7 @@ impl ScrapeBackend {
     /// The answer, or why the lack of one says nothing.
     fn finish(
         &self,
-        mut answer: AnswerBuilder,
+        answer: Answer,
         targets: usize,
         late: &[(Arc<Member>, Lagging)],
     ) -> Result<Answer, FetchError> {
@@ -89,12 +89,12 @@ impl ScrapeBackend {
                 });
             }
             let names = self.pool.discovery_names().join(", ");
-            answer.warning(&format!("there are no targets: none was found by {names}"));
+            return Ok(answer.with_warning(&format!("there are no targets: none was found by {names}")));
         } else if answer.is_empty() && late.len() == targets {
             // Targets without values are no data only if somebody says so.
             return Err(all_fail(late));
         }
-        Ok(answer.build())
+        Ok(answer)
     }
 
     /// The window, and all that is known to be missing from it.
@@ -163,7 +163,7 @@ impl Selector {
         }
     }
 
-    fn newest(&self, view: &View, at: Timestamp, lookback: Duration) -> Result<AnswerBuilder, FetchError> {
+    fn newest(&self, view: &View, at: Timestamp, lookback: Duration) -> Result<Answer, FetchError> {
         let millis = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
         let from = Timestamp::from_millis(at.as_millis().saturating_sub(millis));
         let mut answer = AnswerBuilder::new(Stamp::Sampled);
@@ -201,7 +201,7 @@ impl Selector {
         }
         view.missing(Read::newest(&matchers, from, at), &mut missing);
         missing.reasons().for_each(|reason| answer.missing(&reason));
-        Ok(answer)
+        Ok(answer.build())
     }
 }
 
