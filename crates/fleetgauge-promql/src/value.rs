@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 
 use crate::engine::{Budget, EvalError, SERIES_WORK};
 use crate::label::LabelSet;
-use crate::window::STALE_MARKER;
+use crate::sample::STALE_MARKER;
 
 /// "No sample at this step". The bits of the staleness marker, which no sample has that is a value.
 pub(crate) const ABSENT: f64 = f64::from_bits(STALE_MARKER);

@@ -5,10 +5,11 @@ use fleetgauge_core::time::Clock;
 
 use super::*;
 use crate::label::LabelSet;
+use crate::matcher::Matcher;
 use crate::parse::Expr;
 use crate::queryable::Selection;
+use crate::sample::{STALE_MARKER, Sample};
 use crate::store::MemoryStore;
-use crate::window::{Matcher, STALE_MARKER, Sample};
 
 mod bounds;
 mod names;

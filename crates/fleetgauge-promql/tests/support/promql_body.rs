@@ -7,8 +7,8 @@ use fleetgauge_core::result::{Answer, AnswerKind};
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError};
 use fleetgauge_promql::label::LabelSet;
+use fleetgauge_promql::sample::Sample;
 use fleetgauge_promql::store::MemoryStore;
-use fleetgauge_promql::window::Sample;
 
 /// What soup is made of: a byte is a word.
 pub(crate) const TOKENS: &[&str] = &[

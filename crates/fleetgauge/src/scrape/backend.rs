@@ -11,9 +11,11 @@ use fleetgauge_core::result::{Answer, AnswerBuilder};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::Engine;
+use fleetgauge_promql::matcher::Matcher;
 use fleetgauge_promql::missing::{Missing, Read};
 use fleetgauge_promql::queryable::Queryable;
-use fleetgauge_promql::window::{Matcher, Sample, Series};
+use fleetgauge_promql::sample::Sample;
+use fleetgauge_promql::window::Series;
 use tokio::time::Instant;
 
 use super::member::{Lagging, Member, Need};

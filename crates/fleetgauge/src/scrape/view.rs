@@ -6,9 +6,10 @@ use std::sync::Arc;
 use fleetgauge_core::target::TargetLabels;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::exposition::Wanted;
+use fleetgauge_promql::matcher::Matcher;
 use fleetgauge_promql::missing::{Missing, Read};
 use fleetgauge_promql::queryable::{Queryable, Selection};
-use fleetgauge_promql::window::{Matcher, Window};
+use fleetgauge_promql::window::Window;
 
 use super::member::{Lagging, Member};
 use super::page::REPORTED;

@@ -11,8 +11,8 @@ use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError};
 use fleetgauge_promql::exposition::{Cut, Event, Format, Limits, Parser, Report};
 use fleetgauge_promql::label::LabelSet;
+use fleetgauge_promql::sample::Sample;
 use fleetgauge_promql::store::MemoryStore;
-use fleetgauge_promql::window::Sample;
 
 use crate::cli::{PromqlEval, PromqlFormat};
 use crate::command::render;
