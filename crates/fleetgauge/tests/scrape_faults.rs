@@ -36,7 +36,7 @@ async fn row(fault: &str, config: ScrapeConfig, targets: StaticTargets, address:
     let up = values(&source, "up").await;
     let target = &source.targets()[0];
     let (reason, says) = match (&target.last_error, &target.problem) {
-        (Some(error), _) => (format!("`{}`", error.reason), error.message.clone()),
+        (Some(error), _) => (format!("`{}`", error.reason()), error.to_string()),
         (None, Some(problem)) => ("".to_owned(), problem.clone()),
         (None, None) => ("".to_owned(), "".to_owned()),
     };

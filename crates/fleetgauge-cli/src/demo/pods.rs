@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use fleetgauge::scrape::{ConfigError, ScrapeConfig, ScrapeSource, TargetStatus};
-use fleetgauge_core::target::{Discovered, DiscoveryError, TargetDiscovery, TargetLabels};
+use fleetgauge_core::target::{self, SnapshotStream, TargetDiscovery, TargetLabels};
 use fleetgauge_sim::Fleet;
 use futures_util::future::{self, BoxFuture, FutureExt as _};
 
@@ -32,22 +32,20 @@ impl TargetDiscovery for FleetPods {
         "simulated fleet"
     }
 
-    fn targets(&self) -> BoxFuture<'_, Result<Discovered, DiscoveryError>> {
-        let pods = self.0.upgrade().map(|fleet| fleet.pods()).unwrap_or_default();
-        let targets = pods.into_iter().map(|pod| {
-            let labels = [
-                ("__address__", pod.address.to_string()),
-                ("namespace", pod.namespace),
-                ("pod", pod.name),
-                ("job", pod.variant),
-            ];
-            TargetLabels::from(labels.map(|(name, value)| (name.to_owned(), value)))
-        });
-        future::ready(Ok(Discovered::new(targets.collect()))).boxed()
-    }
-
-    fn interval(&self) -> Duration {
-        Duration::from_millis(100)
+    fn watch(self: Arc<Self>) -> SnapshotStream {
+        target::polled(Duration::from_millis(100), move || {
+            let pods = self.0.upgrade().map(|fleet| fleet.pods()).unwrap_or_default();
+            let targets = pods.into_iter().map(|pod| {
+                let labels = [
+                    ("__address__", pod.address.to_string()),
+                    ("namespace", pod.namespace),
+                    ("pod", pod.name),
+                    ("job", pod.variant),
+                ];
+                TargetLabels::from(labels.map(|(name, value)| (name.to_owned(), value)))
+            });
+            future::ready(Ok(targets.collect()))
+        })
     }
 }
 
@@ -68,7 +66,9 @@ fn state(target: TargetStatus) -> (PodKey, TargetState) {
     let label = |name: &str| target.labels.get(name).cloned().unwrap_or_default();
     let state = TargetState {
         scraped_at: target.last_success,
-        error: target.last_error.map(|failure| in_few_words(&failure.message)),
+        error: target
+            .last_error
+            .map(|failure| in_few_words(&failure.to_string())),
     };
     ((label("namespace"), label("pod")), state)
 }
