@@ -51,7 +51,7 @@ pub use self::discovery::{DnsDiscovery, FileDiscovery};
 pub use self::fetch::{FetchedPage, PageFetcher};
 pub use self::protocol::{ScrapeProtocol, UnknownScrapeProtocol};
 pub use self::status::{ScrapeStats, TargetFailure, TargetHealth, TargetStatus};
-pub use crate::client::{Auth, ConfigError, ProxyConfig, Secret, TlsConfig};
+pub use crate::client::{Auth, ConfigError, ConnectionError, ProxyConfig, Secret, TlsConfig};
 
 use self::backend::ALL_METRICS;
 use self::pool::Pool;
