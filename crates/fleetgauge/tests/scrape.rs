@@ -12,8 +12,7 @@ use fleetgauge::{MetricsSource, Params, RefreshSpec};
 use fleetgauge_promql::window::Window;
 use fleetgauge_testkit::{Answer, FaultyServer, Gate};
 
-#[path = "support/scrape.rs"]
-mod support;
+use crate::support::scrape as support;
 
 use support::*;
 

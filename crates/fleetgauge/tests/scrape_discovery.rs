@@ -10,8 +10,6 @@ use fleetgauge::scrape::{DnsDiscovery, FileDiscovery};
 use fleetgauge::target::{Discovered, Snapshot, TargetDiscovery};
 use futures_util::StreamExt;
 
-#[path = "support/scrape.rs"]
-mod support;
 
 /// The targets as `address label=value …`, without what tells where they were found.
 fn shown(found: &Discovered) -> Vec<String> {

@@ -17,8 +17,7 @@ use fleetgauge_promql::window::WindowConfig;
 use fleetgauge_testkit::tls::Server;
 use fleetgauge_testkit::{Answer, Certificates, FaultyServer, Gate, Refused};
 
-#[path = "support/scrape.rs"]
-mod support;
+use crate::support::scrape as support;
 
 use support::*;
 

@@ -12,8 +12,7 @@ use fleetgauge_promql::window::WindowConfig;
 use fleetgauge_testkit::{Answer, FaultyServer};
 use futures_util::{StreamExt, stream};
 
-#[path = "support/scrape.rs"]
-mod support;
+use crate::support::scrape as support;
 
 use support::{Pushed, Told, at, config, known, until};
 
