@@ -10,7 +10,6 @@ use fleetgauge::scrape::{DnsDiscovery, FileDiscovery};
 use fleetgauge::target::{Discovered, Snapshot, TargetDiscovery};
 use futures_util::StreamExt;
 
-
 /// The targets as `address label=value …`, without what tells where they were found.
 fn shown(found: &Discovered) -> Vec<String> {
     let shown = |labels: &Arc<fleetgauge::target::TargetLabels>| {

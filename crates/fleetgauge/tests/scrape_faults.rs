@@ -2,7 +2,7 @@
 //! the faults of some targets cost the others.
 //!
 //! Every row is produced here and compared with the document. To write its table anew:
-//! `FLEETGAUGE_WRITE_DOCS=1 cargo test -p fleetgauge --test scrape_faults`.
+//! `FLEETGAUGE_WRITE_DOCS=1 cargo test -p fleetgauge --test it scrape_faults`.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
