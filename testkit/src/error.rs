@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::http::Response;
+use crate::response::Response;
 
 /// What went wrong in the test kit.
 #[derive(Debug, thiserror::Error)]

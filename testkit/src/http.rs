@@ -8,28 +8,11 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use crate::response::Response;
 use crate::{Error, Result};
 
 /// No answer of a loopback server takes longer, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// An answer: status, head and body.
-#[derive(Clone, Debug)]
-pub struct Response {
-    /// The status code.
-    pub status: u16,
-    /// Status line and headers as they came.
-    pub head: String,
-    /// The body.
-    pub body: Vec<u8>,
-}
-
-impl Response {
-    /// The body as text, with replacement characters where it is none.
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-}
 
 /// Asks `addr` for `path_and_query` with GET.
 ///

@@ -16,6 +16,7 @@ pub mod openmetrics;
 mod process;
 pub mod prometheus;
 pub mod proxy;
+mod response;
 pub mod tls;
 pub mod victoria_metrics;
 
@@ -23,5 +24,6 @@ pub use error::{Error, Result};
 pub use faulty::{Answer, FaultyServer, Gate, Refused};
 pub use openmetrics::OpenMetrics;
 pub use prometheus::Prometheus;
+pub use response::Response;
 pub use tls::Certificates;
 pub use victoria_metrics::VictoriaMetrics;

@@ -90,7 +90,17 @@ pub struct MetricResult {
 impl Answer {
     /// The answer without any value, as to a question that no series fits.
     pub fn no_data() -> Self {
-        AnswerBuilder::new(Stamp::Evaluated).build()
+        Self {
+            kind: AnswerKind::Vector,
+            labels: LabelSets::default(),
+            values: Box::default(),
+            times: Times::Same(Timestamp::default()),
+            stamp: Stamp::Evaluated,
+            is_complete: true,
+            text: None,
+            warnings: Box::default(),
+            infos: Box::default(),
+        }
     }
 
     /// Whether there is something in it.

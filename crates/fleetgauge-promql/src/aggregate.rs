@@ -3,6 +3,7 @@
 mod choose;
 mod count_values;
 mod fold;
+mod group;
 mod sample_hash;
 #[cfg(test)]
 mod tests;
@@ -10,20 +11,11 @@ mod tests;
 use crate::annotation::Annotations;
 use crate::engine::{Budget, EvalError};
 use crate::function::{quantile, warn_of_quantile};
-use crate::label::{Groups, LabelSet, Members, Projection};
 use crate::parse::{AggregateOp, Grouping};
 use crate::value::{Operand, Vector, is_absent};
 
 use choose::Choice;
-
-/// The series of a vector in groups.
-struct Grouped {
-    vector: Vector,
-    /// Of each series.
-    group_of: Vec<usize>,
-    /// Of each group.
-    labels: Vec<LabelSet>,
-}
+use group::{Grouped, beyond};
 
 pub(crate) fn evaluate(
     op: AggregateOp,
@@ -91,48 +83,9 @@ fn mismatch() -> EvalError {
     EvalError::execution("the parameter of an aggregation is not of the type that was checked")
 }
 
-/// The largest and the smallest of the parameters of all steps, if they are beyond what these may be; NaN alone if
-/// there is one.
-fn beyond(params: &[f64], least: f64, most: f64) -> impl Iterator<Item = f64> {
-    let nan = params.iter().copied().find(|param| param.is_nan());
-    let numbers = || params.iter().copied().filter(|_| nan.is_none());
-    let largest = numbers().reduce(f64::max).filter(|largest| *largest > most);
-    let smallest = numbers().reduce(f64::min).filter(|smallest| *smallest < least);
-    nan.into_iter().chain(largest).chain(smallest)
-}
-
-/// How the series of a vector are grouped.
-fn projection(grouping: &Grouping) -> Projection {
-    match grouping.without {
-        true => Projection::drop(&grouping.labels),
-        false => Projection::keep(&grouping.labels),
-    }
-}
-
 // === impl Grouped ===
 
 impl Grouped {
-    fn new(grouping: &Grouping, vector: Vector, budget: &mut Budget) -> Result<Self, EvalError> {
-        let mut groups = Groups::new(projection(grouping));
-        // The group of each series, and the lists of members.
-        budget.take_list::<[usize; 2]>(vector.len())?;
-        let mut group_of = Vec::with_capacity(vector.len());
-        for labels in &vector.labels {
-            group_of.push(groups.add(labels, budget)?);
-        }
-        let labels = (0..groups.len()).map(|group| groups.labels(group, budget));
-        Ok(Self {
-            labels: labels.collect::<Result<_, _>>()?,
-            vector,
-            group_of,
-        })
-    }
-
-    /// The series of each group, in their order.
-    fn members(&self) -> Members {
-        Members::new(self.labels.len(), self.group_of.iter().copied().enumerate())
-    }
-
     fn fold<F: fold::Fold>(&self, budget: &mut Budget) -> Result<Vector, EvalError> {
         let width = self.vector.width();
         budget.take_result(self.labels.len(), width)?;

@@ -6,7 +6,7 @@ mod set;
 #[cfg(test)]
 mod tests;
 
-use crate::engine::{Budget, EvalError, drop_names};
+use crate::engine::{Budget, EvalError};
 use crate::parse::{Binary, BinaryOp};
 use crate::value::{ABSENT, Operand, Vector, is_absent};
 
@@ -95,7 +95,7 @@ fn with_scalar(
     }
     if is_filter {
         vector.retain_present();
-    } else if drop_names(&mut vector, budget)? {
+    } else if vector.drop_names(budget)? {
         vector.merge_duplicates(budget)?;
     }
     Ok(vector)

@@ -58,7 +58,6 @@ pub use config::EngineConfig;
 pub use error::{Bound, EvalError};
 
 pub(crate) use budget::{Budget, REGEX_WORK, SERIES_WORK};
-pub(crate) use evaluator::drop_names;
 
 use cache::ParsedQueries;
 use evaluator::Evaluator;

@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::engine::{Budget, EvalError, SERIES_WORK};
-use crate::label::LabelSet;
+use crate::label::{LabelSet, METRIC_NAME, Projection};
 use crate::sample::STALE_MARKER;
 
 /// "No sample at this step". The bits of the staleness marker, which no sample has that is a value.
@@ -169,6 +169,22 @@ impl Vector {
             new.push(self.labels[i].clone(), self.row(i));
         }
         new
+    }
+
+    /// Takes the metric names away. `false` if that cannot have made two label sets equal.
+    pub(crate) fn drop_names(&mut self, budget: &mut Budget) -> Result<bool, EvalError> {
+        let mut name = Projection::keep(&[METRIC_NAME.into()]);
+        let mut without = Projection::without_name();
+        let Some(first) = self.labels.first().cloned() else {
+            return Ok(false);
+        };
+        let mut differ = false;
+        for labels in &mut self.labels {
+            differ = differ || !name.agrees(&first, labels);
+            *labels = without.apply(labels);
+            budget.spend_series(name.made() + without.made())?;
+        }
+        Ok(differ)
     }
 
     /// Makes one series of those with the same labels, as long as no step has samples of two.

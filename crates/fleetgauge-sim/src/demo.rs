@@ -8,9 +8,17 @@ use crate::load::{Lengths, Load, Shape};
 use crate::scheduler::Limits;
 use crate::variant::{EngineKind, Variant, WorkloadKind};
 
+impl Fleet {
+    /// A fleet worth looking at: `pods` pods in four variants and two namespaces. Of five or more, one misbehaves
+    /// by script. It is not started yet, so that seed, speed and clock can be set.
+    pub fn demo(pods: usize) -> FleetBuilder {
+        fleet(pods)
+    }
+}
+
 /// Four variants in two namespaces, as many pods as asked for: with fewer than four, as many variants as
 /// there are pods.
-pub(crate) fn fleet(pods: usize) -> FleetBuilder {
+fn fleet(pods: usize) -> FleetBuilder {
     let seconds = Duration::from_secs;
     let picker = usize::from(pods >= 4);
     let two_rank = if pods >= 2 { (pods / 5).max(1) } else { 0 };

@@ -117,17 +117,6 @@ struct Clockwork {
 // === impl Fleet ===
 
 impl Fleet {
-    /// An empty fleet to begin with.
-    pub fn builder() -> FleetBuilder {
-        FleetBuilder::default()
-    }
-
-    /// A fleet worth looking at: `pods` pods in four variants and two namespaces. Of five or more, one misbehaves
-    /// by script. It is not started yet, so that seed, speed and clock can be set.
-    pub fn demo(pods: usize) -> FleetBuilder {
-        crate::demo::fleet(pods)
-    }
-
     /// All pods, as they are now, by variant and replica.
     pub fn pods(&self) -> Vec<SimPod> {
         let members = self.shared.members.iter().enumerate();

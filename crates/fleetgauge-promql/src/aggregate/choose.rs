@@ -8,7 +8,8 @@ use crate::engine::{Budget, EvalError, SERIES_WORK};
 use crate::print::GoFloat;
 use crate::value::{Vector, is_absent};
 
-use super::{Grouped, sample_hash};
+use super::group::{Grouped, beyond};
+use super::sample_hash;
 
 /// What is chosen of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +145,7 @@ fn by_ratio(
     notes: &mut Annotations,
 ) -> Result<Vector, EvalError> {
     let mut chosen = Vector::with_capacity(vector.width(), vector.len());
-    for ratio in super::beyond(ratios, -1.0, 1.0) {
+    for ratio in beyond(ratios, -1.0, 1.0) {
         notes.warn(format_args!(
             "ratio value should be between -1 and 1, got {}, capping to {}",
             GoFloat(ratio),

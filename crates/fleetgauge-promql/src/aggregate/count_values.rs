@@ -10,7 +10,7 @@ use crate::label::Groups;
 use crate::parse::Grouping;
 use crate::value::{Vector, is_absent};
 
-use super::projection;
+use super::group::projection;
 
 pub(super) fn evaluate(
     label: &Arc<str>,

@@ -4,7 +4,7 @@ use crate::aggregate;
 use crate::annotation::Annotations;
 use crate::binary;
 use crate::function::{self, CallContext, absent, info};
-use crate::label::{LabelSet, METRIC_NAME, Projection};
+use crate::label::LabelSet;
 use crate::matcher::Matcher;
 use crate::parse::{Aggregate, Binary, Call, Expr, Selector, Shift, Subquery, ValueType};
 use crate::selector::{Buffer, Give, Ranges, Reader};
@@ -96,7 +96,7 @@ impl<'a> Evaluator<'a> {
                 for value in vector.values_mut().iter_mut().filter(|value| !is_absent(**value)) {
                     *value = -*value;
                 }
-                if drop_names(&mut vector, &mut self.budget)? {
+                if vector.drop_names(&mut self.budget)? {
                     vector.refuse_duplicates(&mut self.budget)?;
                 }
                 Ok(Operand::Vector(vector))
@@ -271,7 +271,7 @@ impl<'a> Evaluator<'a> {
                 vector
             }
         };
-        if drop_names(&mut vector, &mut self.budget)? {
+        if vector.drop_names(&mut self.budget)? {
             vector.merge_duplicates(&mut self.budget)?;
         }
         Ok(Operand::Vector(vector))
@@ -281,22 +281,6 @@ impl<'a> Evaluator<'a> {
 /// The parser checks types, so no query leads here.
 fn mismatch() -> EvalError {
     EvalError::execution("an operand is not of the type that was checked")
-}
-
-/// Takes the metric names away. `false` if that cannot have made two label sets equal.
-pub(crate) fn drop_names(vector: &mut Vector, budget: &mut Budget) -> Result<bool, EvalError> {
-    let mut name = Projection::keep(&[METRIC_NAME.into()]);
-    let mut without = Projection::without_name();
-    let Some(first) = vector.labels.first().cloned() else {
-        return Ok(false);
-    };
-    let mut differ = false;
-    for labels in &mut vector.labels {
-        differ = differ || !name.agrees(&first, labels);
-        *labels = without.apply(labels);
-        budget.spend_series(name.made() + without.made())?;
-    }
-    Ok(differ)
 }
 
 /// What the selector says outright of what is not there; nothing if it is no selector.

@@ -3,7 +3,7 @@
 //! All steps of all series are computed in place, and "no sample" stays what it is.
 
 use super::maths;
-use crate::engine::{Budget, EvalError, drop_names};
+use crate::engine::{Budget, EvalError};
 use crate::value::{ABSENT, Vector, is_absent};
 
 /// The function of one number called `name`.
@@ -108,7 +108,7 @@ pub(super) fn clamp(
 
 /// What a function computes is another metric, so the names go.
 fn without_names(mut vector: Vector, budget: &mut Budget) -> Result<Vector, EvalError> {
-    if drop_names(&mut vector, budget)? {
+    if vector.drop_names(budget)? {
         vector.merge_duplicates(budget)?;
     }
     Ok(vector)

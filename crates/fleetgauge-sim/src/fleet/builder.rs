@@ -89,6 +89,13 @@ impl Default for FleetBuilder {
     }
 }
 
+impl Fleet {
+    /// An empty fleet to begin with.
+    pub fn builder() -> FleetBuilder {
+        FleetBuilder::default()
+    }
+}
+
 impl FleetBuilder {
     /// The highest speed that can be asked for.
     pub const MAX_SPEED: f64 = 10_000.0;

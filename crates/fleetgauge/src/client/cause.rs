@@ -55,7 +55,7 @@ enum Cause {
 impl Connection<'_> {
     pub(crate) fn failed(self, error: impl Error + Send + Sync + 'static) -> FetchError {
         let cause = self.cause(&error);
-        let place = match self.origin.through(self.proxy) {
+        let place = match self.proxy.to_origin(self.origin) {
             None => self.origin.to_string(),
             Some(through) => {
                 let proxy = through.uri.authority().map_or("", |proxy| proxy.as_str());

@@ -11,7 +11,6 @@ use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
 use super::failure::excerpt;
-use super::proxy::{ProxyConfig, Through};
 
 /// Scheme, host and port: whom a request goes to.
 #[derive(Clone, PartialEq, Eq)]
@@ -149,11 +148,6 @@ impl Origin {
             (true, 443) | (false, 80) => self.host.clone(),
             _ => self.to_string(),
         }
-    }
-
-    /// The proxy on the way there.
-    pub(crate) fn through(&self, proxy: &ProxyConfig) -> Option<Through> {
-        proxy.through(&self.url().parse().ok()?)
     }
 
     fn may_lead_to(&self, other: &Origin) -> bool {

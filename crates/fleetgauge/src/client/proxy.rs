@@ -130,6 +130,11 @@ impl ProxyConfig {
         self
     }
 
+    /// The proxy on the way to `origin`, if there is one.
+    pub(crate) fn to_origin(&self, origin: &Origin) -> Option<Through> {
+        self.through(&origin.url().parse().ok()?)
+    }
+
     /// The proxy on the way to `destination`.
     pub(crate) fn through(&self, destination: &Uri) -> Option<Through> {
         let is_https = destination.scheme() == Some(&Scheme::HTTPS);

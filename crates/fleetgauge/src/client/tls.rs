@@ -3,6 +3,7 @@
 //! The cryptography (ring) is handed to each configuration: a library that installed a default for the whole
 //! process would decide for everything else in it.
 
+mod certificate;
 mod trust;
 
 use std::path::{Path, PathBuf};
@@ -13,10 +14,11 @@ use fleetgauge_core::time::Clock;
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 
+use self::certificate::certificates;
 use self::trust::{Anyone, Authorities};
 use super::config::{ConfigError, TlsConfig};
 use super::watch::{FileError, Watched};
@@ -95,17 +97,6 @@ fn platform_roots(needed: bool) -> Result<RootCertStore, ConfigError> {
         return Err(invalid("tls.ca_file", problem));
     }
     Ok(roots)
-}
-
-fn certificates(contents: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(contents).collect();
-    match certificates {
-        Ok(certificates) if certificates.is_empty() => {
-            Err("holds no PEM certificate (-----BEGIN CERTIFICATE-----)".into())
-        }
-        Ok(certificates) => Ok(certificates),
-        Err(error) => Err(format!("is no valid PEM ({error})")),
-    }
 }
 
 /// Our own certificate and key, read again when they change.

@@ -81,7 +81,7 @@ impl Transport {
     ) -> Result<Response<Incoming>, FetchError> {
         // A tunnel is asked for with the same header by the connector.
         if !origin.is_https()
-            && let Some(auth) = origin.through(&self.proxy).and_then(|through| through.auth)
+            && let Some(auth) = self.proxy.to_origin(origin).and_then(|through| through.auth)
         {
             request.headers_mut().insert(PROXY_AUTHORIZATION, auth);
         }

@@ -311,7 +311,7 @@ impl Scraper {
         };
         let mut request = Request::new(Empty::new());
         *request.headers_mut() = self.common.headers.clone();
-        let through = endpoint.origin.through(&self.common.config.proxy);
+        let through = self.common.config.proxy.to_origin(&endpoint.origin);
         *request.uri_mut() = match through.filter(|_| !endpoint.origin.is_https()) {
             None => http::Uri::from(endpoint.path.clone()),
             // A proxy is told the whole URL; a tunnel leads to the target itself.

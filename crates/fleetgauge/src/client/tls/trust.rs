@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::super::watch::{FileError, Watched};
-use super::certificates;
+use super::certificate::certificates;
 
 /// Takes certificates by the authorities in a file, which is read again when it changes.
 pub(super) struct Authorities(Watched<Arc<WebPkiServerVerifier>>);
