@@ -12,7 +12,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::backend::FetchError;
-use crate::cache::{CachedValue, Lookup, PreparedQuery};
+use crate::cache::{CachedRef, CachedValue, Lookup, PreparedQuery};
 use crate::params::Params;
 use crate::query::QueryName;
 use crate::query_list::{QueryList, QueryRenderError};
@@ -53,7 +53,7 @@ pub trait MetricsSource: Send + Sync {
     /// The cached value of `query` with `params`. Never touches the network, never waits for a refresh.
     ///
     /// `None` says that there is no value, which is not zero; [`lookup`](Self::lookup) says why.
-    fn get(&self, query: &str, params: &Params) -> Option<Arc<CachedValue>>;
+    fn get(&self, query: &str, params: &Params) -> Option<CachedRef>;
 
     /// The cached value of `query` with `params`, or why there is none.
     fn lookup(&self, query: &str, params: &Params) -> Lookup;
@@ -65,7 +65,7 @@ pub trait MetricsSource: Send + Sync {
         &'a self,
         query: &'a str,
         params: &'a Params,
-    ) -> BoxFuture<'a, Result<Arc<CachedValue>, QueryError>>;
+    ) -> BoxFuture<'a, Result<CachedValue, QueryError>>;
 
     /// A handle for reading one query with one set of parameters in a loop.
     ///

@@ -1,12 +1,12 @@
 //! The pipeline against backends that count, wait and fail on command.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fleetgauge_core::backend::{Backend, FetchError, RenderedQuery};
-use fleetgauge_core::cache::Lookup;
+use fleetgauge_core::cache::{Failure, Lookup};
 use fleetgauge_core::params::Params;
 use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::result::{Answer, AnswerBuilder};
@@ -15,7 +15,7 @@ use fleetgauge_core::source::{
     CachedSource, CachedSourceConfig, FixedBackend, FixedSource, MetricsSource, RefreshSpec,
 };
 use fleetgauge_core::time::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 /// A backend whose fetches wait until the test lets them through.
 #[derive(Clone, Default)]
@@ -583,7 +583,7 @@ async fn a_dropped_caller_neither_poisons_nor_duplicates_a_flight() {
 }
 
 #[tokio::test]
-async fn an_abandoned_flight_still_lands_in_the_cache() {
+async fn an_abandoned_flight_still_fills_the_cache() {
     let (gate, source) = gated(CachedSourceConfig::default());
     drop(source.refresh(q()));
     assert_eq!(gate.calls(), 0, "nothing is sent before the first poll");
@@ -706,7 +706,7 @@ async fn preparing_checks_the_question_at_once() {
 }
 
 #[tokio::test]
-async fn a_flight_whose_answer_may_be_too_old_is_not_boarded() {
+async fn a_flight_whose_answer_may_be_too_old_is_not_joined() {
     let gate = Gate::default();
     let source = CachedSource::new(gate.clone(), CachedSourceConfig::default());
     source.query_list().must_register(QueryTemplate::promql("q", "q"));
@@ -746,6 +746,118 @@ async fn a_flight_whose_answer_may_be_too_old_is_not_boarded() {
         assert!(caller.await.unwrap());
     }
     assert_eq!(source.stats().in_flight, 0);
+}
+
+/// A backend whose fetches end one by one, as the test says, in any order.
+#[derive(Clone, Default)]
+struct Scripted(Arc<Mutex<Vec<Option<Ends>>>>);
+
+type Ends = oneshot::Sender<Result<Answer, FetchError>>;
+
+impl Scripted {
+    fn end(&self, call: usize, outcome: Result<Answer, FetchError>) {
+        let ends = self.0.lock().unwrap()[call].take();
+        ends.unwrap().send(outcome).unwrap();
+    }
+
+    async fn until_calls(&self, count: usize) {
+        while self.0.lock().unwrap().len() < count {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Backend for Scripted {
+    async fn fetch(&self, _: &RenderedQuery) -> Result<Answer, FetchError> {
+        let (ends, outcome) = oneshot::channel();
+        self.0.lock().unwrap().push(Some(ends));
+        outcome.await.unwrap()
+    }
+}
+
+fn rejected(message: &str) -> FetchError {
+    FetchError::Rejected {
+        kind: "bad_data".into(),
+        message: message.into(),
+    }
+}
+
+/// The number that is read, and what failed beside it or in its place.
+fn read(source: &dyn MetricsSource) -> (Option<f64>, Option<String>) {
+    let message = |failure: &Failure| match failure.error.fetch_error() {
+        Some(FetchError::Rejected { message, .. }) => message.clone(),
+        other => panic!("{other:?}"),
+    };
+    match source.lookup("q", &none()) {
+        Lookup::Value(value) => (
+            Some(value.result().values().next().unwrap().value),
+            value.last_error().map(message),
+        ),
+        Lookup::Failed(failure) => (None, Some(message(&failure))),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Two fetches of one query, the second sent after the first, which end in either order.
+#[tokio::test]
+async fn what_was_sent_later_stays_whichever_ends_later() {
+    type End = Result<f64, &'static str>;
+    let check = async |ends: [End; 2], expected: (Option<f64>, Option<&str>)| {
+        for order in [[0, 1], [1, 0]] {
+            let backend = Scripted::default();
+            let source = CachedSource::new(backend.clone(), CachedSourceConfig::default());
+            source.query_list().must_register(QueryTemplate::promql("q", "q"));
+            let mut callers = Vec::new();
+            // The stricter one does not share the flight of the other.
+            for (calls, max_age) in [(1, 10), (2, 5)] {
+                let source = source.clone();
+                let spec = q().max_age(Duration::from_secs(max_age));
+                callers.push(tokio::spawn(async move { source.refresh(spec).await }));
+                backend.until_calls(calls).await;
+            }
+            let mut outcomes: Vec<_> = callers.into_iter().map(Some).collect();
+            for call in order {
+                backend.end(call, ends[call].map(one).map_err(rejected));
+                let results = outcomes[call].take().unwrap().await.unwrap();
+                // Who waited for a flight has its outcome, whether it is kept or not.
+                let outcome = results["q"].as_ref();
+                let value = outcome.ok().map(|result| result.values().next().unwrap().value);
+                assert_eq!(value, ends[call].ok(), "{ends:?} {order:?} {call}");
+            }
+            let (value, failure) = read(&source);
+            assert_eq!((value, failure.as_deref()), expected, "{ends:?} {order:?}");
+        }
+    };
+    check([Ok(1.0), Ok(2.0)], (Some(2.0), None)).await;
+    check([Err("first"), Ok(2.0)], (Some(2.0), None)).await;
+    check([Ok(1.0), Err("second")], (Some(1.0), Some("second"))).await;
+    check([Err("first"), Err("second")], (None, Some("second"))).await;
+}
+
+/// The first try is older than the other flight, the second, which answers, is newer.
+#[tokio::test]
+async fn of_a_query_that_was_tried_again_the_try_that_answered_counts() {
+    let backend = Scripted::default();
+    let mut config = CachedSourceConfig::default();
+    config.retry.min_delay = Duration::from_nanos(1);
+    let source = CachedSource::new(backend.clone(), config);
+    source.query_list().must_register(QueryTemplate::promql("q", "q"));
+    let ask = |max_age| {
+        let source = source.clone();
+        let spec = q().max_age(Duration::from_secs(max_age));
+        tokio::spawn(async move { source.refresh(spec).await.is_complete() })
+    };
+    let retried = ask(10);
+    backend.until_calls(1).await;
+    let other = ask(5);
+    backend.until_calls(2).await;
+    backend.end(0, Err(unavailable(None)));
+    backend.until_calls(3).await;
+    backend.end(2, Ok(one(3.0)));
+    assert!(retried.await.unwrap());
+    backend.end(1, Ok(one(2.0)));
+    assert!(other.await.unwrap());
+    assert_eq!(read(&source), (Some(3.0), None));
 }
 
 #[tokio::test]

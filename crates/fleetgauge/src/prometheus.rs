@@ -15,14 +15,13 @@ mod request;
 mod transport;
 mod vars;
 
-use fleetgauge_core::cache::{CachedValue, Lookup, PreparedQuery};
+use fleetgauge_core::cache::{CachedRef, CachedValue, Lookup, PreparedQuery};
 use fleetgauge_core::params::Params;
 use fleetgauge_core::query_list::QueryList;
 use fleetgauge_core::source::{
     CachedSource, MetricsSource, QueryError, RefreshResults, RefreshSpec, SourceStats,
 };
 use futures_util::future::BoxFuture;
-use std::sync::Arc;
 
 pub use self::api::decode_answer;
 pub use self::backend::PrometheusBackend;
@@ -87,7 +86,7 @@ impl MetricsSource for PrometheusSource {
         self.0.refresh(spec)
     }
 
-    fn get(&self, query: &str, params: &Params) -> Option<Arc<CachedValue>> {
+    fn get(&self, query: &str, params: &Params) -> Option<CachedRef> {
         self.0.get(query, params)
     }
 
@@ -99,7 +98,7 @@ impl MetricsSource for PrometheusSource {
         &'a self,
         query: &'a str,
         params: &'a Params,
-    ) -> BoxFuture<'a, Result<Arc<CachedValue>, QueryError>> {
+    ) -> BoxFuture<'a, Result<CachedValue, QueryError>> {
         self.0.get_or_refresh(query, params)
     }
 

@@ -32,7 +32,7 @@ mod view;
 use std::fmt;
 use std::sync::Arc;
 
-use fleetgauge_core::cache::{CachedValue, Lookup, PreparedQuery};
+use fleetgauge_core::cache::{CachedRef, CachedValue, Lookup, PreparedQuery};
 use fleetgauge_core::params::Params;
 use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::query_list::QueryList;
@@ -206,7 +206,7 @@ impl MetricsSource for ScrapeSource {
         self.source.refresh(spec)
     }
 
-    fn get(&self, query: &str, params: &Params) -> Option<Arc<CachedValue>> {
+    fn get(&self, query: &str, params: &Params) -> Option<CachedRef> {
         self.source.get(query, params)
     }
 
@@ -218,7 +218,7 @@ impl MetricsSource for ScrapeSource {
         &'a self,
         query: &'a str,
         params: &'a Params,
-    ) -> BoxFuture<'a, Result<Arc<CachedValue>, QueryError>> {
+    ) -> BoxFuture<'a, Result<CachedValue, QueryError>> {
         self.source.get_or_refresh(query, params)
     }
 

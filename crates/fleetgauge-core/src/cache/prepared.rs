@@ -4,9 +4,10 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 
-use super::{Cache, CachedValue, Lookup, Slot};
+use super::slot::{Slot, State};
+use super::{Cache, CachedValue, Lookup};
 use crate::params::Params;
 use crate::query_list::RegisteredQuery;
 
@@ -19,24 +20,24 @@ pub struct PreparedQuery {
     query: RegisteredQuery,
     params: Params,
     slot: Arc<Slot>,
-    /// Remembers the value last seen, and asks the slot only whether it is still the one.
-    value: arc_swap::cache::Cache<SlotValue, Option<Arc<CachedValue>>>,
+    /// Remembers the state last seen, and asks the slot only whether it is still the one.
+    state: arc_swap::cache::Cache<SlotState, Arc<State>>,
 }
 
 #[derive(Clone)]
-struct SlotValue(Arc<Slot>);
+struct SlotState(Arc<Slot>);
 
 // === impl PreparedQuery ===
 
 impl PreparedQuery {
     pub(super) fn new(cache: Cache, query: RegisteredQuery, params: Params, slot: Arc<Slot>) -> Self {
-        let value = arc_swap::cache::Cache::new(SlotValue(Arc::clone(&slot)));
+        let state = arc_swap::cache::Cache::new(SlotState(Arc::clone(&slot)));
         Self {
             cache,
             query,
             params,
             slot,
-            value,
+            state,
         }
     }
 
@@ -55,14 +56,8 @@ impl PreparedQuery {
         let inner = &*self.cache.0;
         let now = inner.clock.now();
         self.slot.touch(now);
-        let value = self.value.load().as_deref();
-        match value {
-            Some(value) if inner.count_hit(value, now) => Some(value),
-            _ => {
-                inner.misses.increment();
-                None
-            }
-        }
+        let state = self.state.load();
+        inner.is_hit(state, now).then(|| state.value())?
     }
 
     /// What there is, or why there is nothing.
@@ -80,12 +75,12 @@ impl fmt::Debug for PreparedQuery {
     }
 }
 
-// === impl SlotValue ===
+// === impl SlotState ===
 
-impl Deref for SlotValue {
-    type Target = ArcSwapOption<CachedValue>;
+impl Deref for SlotState {
+    type Target = ArcSwap<State>;
 
     fn deref(&self) -> &Self::Target {
-        &self.0.value
+        self.0.pointer()
     }
 }

@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant as StdInstant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::FutureExt;
@@ -14,11 +14,11 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::flight::{Boarding, Flight, Flights, Freshness, Landed, Pilot};
+use super::flight::{Flight, FlightOutcome, Flights, Freshness, Joined, Leader};
 use super::stats::Counts;
 use super::{MetricsSource, QueryError, RefreshResults, RefreshSpec, SourceStats};
 use crate::backend::{Backend, FetchError, RenderedQuery};
-use crate::cache::{Cache, CacheConfig, CachedValue, KeyRef, Lookup, PreparedQuery};
+use crate::cache::{Cache, CacheConfig, CachedRef, CachedValue, KeyRef, Lookup, PreparedQuery};
 use crate::params::Params;
 use crate::query_list::{QueryList, RegisteredQuery};
 use crate::result::{Answer, MetricResult};
@@ -153,8 +153,8 @@ impl<B: Backend> CachedSource<B> {
     /// The flight that brings `query`, started unless it is under way.
     ///
     /// Who only `wants_fresh` is content with a value that was cached a moment ago: between the caller's
-    /// look at the cache and its boarding, another flight may have landed.
-    fn fly(
+    /// look at the cache and its joining, another flight may have ended.
+    fn join(
         &self,
         query: &RegisteredQuery,
         params: &Arc<Params>,
@@ -164,23 +164,23 @@ impl<B: Backend> CachedSource<B> {
     ) -> Result<Arc<Flight>, QueryError> {
         let counts = &self.0.counts;
         counts.queries.fetch_add(1, Ordering::Relaxed);
-        // Rendered before boarding: a question that is wrong has no flight.
+        // Rendered before joining: a question that is wrong has no flight.
         let text = query
             .render(params)
             .inspect_err(|error| counts.failure(&error.clone().into()))?;
         let key = KeyRef::new(query, params);
         let aborted = {
             let (inner, query, params) = (Arc::clone(&self.0), query.clone(), Arc::clone(params));
-            move || inner.failed(&query, &params, FetchError::Aborted)
+            move |sent| inner.failed(&query, &params, FetchError::Aborted, sent)
         };
-        match self.0.flights.board(key, freshness, aborted) {
-            Boarding::Passenger(flight) => {
+        match self.0.flights.join(key, freshness, aborted) {
+            Joined::Follower(flight) => {
                 counts.flights_shared.fetch_add(1, Ordering::Relaxed);
                 Ok(flight)
             }
-            Boarding::Pilot(pilot, flight) => {
+            Joined::Leader(leader, flight) => {
                 if wants_fresh && let Some(value) = self.fresh(query, params) {
-                    pilot.land(Ok(value));
+                    leader.end(Ok(value));
                     return Ok(flight);
                 }
                 counts.flights.fetch_add(1, Ordering::Relaxed);
@@ -190,7 +190,7 @@ impl<B: Backend> CachedSource<B> {
                     .with_params(Arc::clone(params))
                     .with_asked_at(freshness.asked_at);
                 rendered.max_age = freshness.max_age;
-                start(Arc::clone(&self.0).run(pilot, query.clone(), rendered), deadline);
+                start(Arc::clone(&self.0).run(leader, query.clone(), rendered), deadline);
                 Ok(flight)
             }
         }
@@ -200,11 +200,9 @@ impl<B: Backend> CachedSource<B> {
         Ok(self.0.queries.find(query)?)
     }
 
-    fn fresh(&self, query: &RegisteredQuery, params: &Params) -> Option<Arc<CachedValue>> {
-        self.0
-            .cache
-            .get(query, params)
-            .filter(|value| !value.is_expired())
+    fn fresh(&self, query: &RegisteredQuery, params: &Params) -> Option<CachedValue> {
+        let value = self.0.cache.get(query, params)?;
+        (!value.is_expired()).then(|| value.keep())
     }
 
     fn sweep_in_background(&self) {
@@ -239,7 +237,7 @@ impl<B: Backend> CachedSource<B> {
             .map(|(name, query)| {
                 let query = query.inspect_err(|error| counts.failure(error));
                 let flight = query
-                    .and_then(|query| Ok((self.fly(&query, &params, freshness, false, deadline)?, query)));
+                    .and_then(|query| Ok((self.join(&query, &params, freshness, false, deadline)?, query)));
                 (name, flight)
             })
             .collect();
@@ -257,14 +255,14 @@ impl<B: Backend> CachedSource<B> {
         results.into_iter().collect()
     }
 
-    async fn get_or_refresh_now(&self, name: &str, params: &Params) -> Result<Arc<CachedValue>, QueryError> {
+    async fn get_or_refresh_now(&self, name: &str, params: &Params) -> Result<CachedValue, QueryError> {
         let query = self.find(name)?;
         if let Some(value) = self.fresh(&query, params) {
             return Ok(value);
         }
         self.sweep_in_background();
         let params = Arc::new(params.clone());
-        self.fly(&query, &params, Freshness::now(None), true, None)?
+        self.join(&query, &params, Freshness::now(None), true, None)?
             .wait()
             .await
     }
@@ -279,7 +277,7 @@ impl<B: Backend> MetricsSource for CachedSource<B> {
         self.refresh_now(spec).boxed()
     }
 
-    fn get(&self, query: &str, params: &Params) -> Option<Arc<CachedValue>> {
+    fn get(&self, query: &str, params: &Params) -> Option<CachedRef> {
         self.0
             .queries
             .with(query, |query| self.0.cache.get(query, params))?
@@ -299,7 +297,7 @@ impl<B: Backend> MetricsSource for CachedSource<B> {
         &'a self,
         query: &'a str,
         params: &'a Params,
-    ) -> BoxFuture<'a, Result<Arc<CachedValue>, QueryError>> {
+    ) -> BoxFuture<'a, Result<CachedValue, QueryError>> {
         self.get_or_refresh_now(query, params).boxed()
     }
 
@@ -336,32 +334,40 @@ impl<B: Backend + fmt::Debug> fmt::Debug for CachedSource<B> {
 // === impl Inner ===
 
 impl<B: Backend> Inner<B> {
-    /// Flies one query to its landing: asks the backend, and caches what became of it.
+    /// Asks the backend, and caches what became of it.
     async fn run(
         self: Arc<Self>,
-        pilot: Pilot<impl Fn() -> Landed>,
+        mut leader: Leader<impl Fn(StdInstant) -> FlightOutcome>,
         query: RegisteredQuery,
         mut rendered: RenderedQuery,
     ) {
-        let fetched = self.fetch(&mut rendered).await;
-        let landed = match fetched {
+        let fetched = self.fetch(&mut rendered, &mut leader.sent).await;
+        let outcome = match fetched {
             Ok(answer) => {
                 if answer.is_no_data() {
                     self.counts.no_data.fetch_add(1, Ordering::Relaxed);
                 }
                 let result = MetricResult::new(query.name().clone(), self.clock.wall(), answer);
-                Ok(self.cache.store(&query, &rendered.params, result))
+                Ok(self
+                    .cache
+                    .store_sent(&query, &rendered.params, result, leader.sent))
             }
-            Err(error) => self.failed(&query, &rendered.params, error),
+            Err(error) => self.failed(&query, &rendered.params, error, leader.sent),
         };
-        pilot.land(landed);
+        leader.end(outcome);
     }
 
     /// A flight that failed: counted, and recorded beside the last value.
-    fn failed(&self, query: &RegisteredQuery, params: &Params, error: FetchError) -> Landed {
+    fn failed(
+        &self,
+        query: &RegisteredQuery,
+        params: &Params,
+        error: FetchError,
+        sent: StdInstant,
+    ) -> FlightOutcome {
         let error = QueryError::fetch(query.name(), error);
         self.counts.failure(&error);
-        self.cache.record_failure(query, params, error.clone());
+        self.cache.record_failure_sent(query, params, error.clone(), sent);
         Err(error)
     }
 
@@ -371,8 +377,8 @@ impl<B: Backend> Inner<B> {
         self.permits.acquire().await.map_err(|_| FetchError::Aborted)
     }
 
-    /// Asks the backend, again if need be, within the query's timeout.
-    async fn fetch(&self, query: &mut RenderedQuery) -> Result<Answer, FetchError> {
+    /// Asks the backend, again if need be, within the query's timeout. `sent` is when the latest try was sent.
+    async fn fetch(&self, query: &mut RenderedQuery, sent: &mut StdInstant) -> Result<Answer, FetchError> {
         let mut permit = self.permit().await?;
         let after = query.timeout;
         let deadline = after_now(after);
@@ -380,6 +386,7 @@ impl<B: Backend> Inner<B> {
             let mut delays = self.config.retry.delays();
             loop {
                 query.timeout = whole_millis(deadline.saturating_duration_since(Instant::now()));
+                *sent = StdInstant::now();
                 let error = match self.backend.fetch(query).await {
                     Err(error) if error.is_retryable() => error,
                     done => return done.and_then(known),
@@ -411,7 +418,7 @@ impl<B: Backend> Inner<B> {
 /// Runs `flight` in the background, unless it ends at once, as with a backend that needs no network. After
 /// `deadline` it is not begun here, since who asks is to wait no longer.
 fn start(flight: impl Future<Output = ()> + Send + 'static, deadline: Option<Instant>) {
-    // A backend that panics spoils its own flight, not the caller's batch; the pilot lands it as aborted.
+    // A backend that panics spoils its own flight, not the caller's batch; its leader ends it as aborted.
     let mut flight = Box::pin(AssertUnwindSafe(flight).catch_unwind().map(drop));
     let in_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
     // What this poll would have woken is woken again by the first poll of the task.
@@ -459,15 +466,19 @@ fn whole_millis(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
-async fn wait(flight: &Flight, query: &RegisteredQuery, deadline: Option<(Instant, Duration)>) -> Landed {
+async fn wait(
+    flight: &Flight,
+    query: &RegisteredQuery,
+    deadline: Option<(Instant, Duration)>,
+) -> FlightOutcome {
     let Some((deadline, after)) = deadline else {
         return flight.wait().await;
     };
-    let landed = if Instant::now() < deadline {
+    let outcome = if Instant::now() < deadline {
         tokio::time::timeout_at(deadline, flight.wait()).await.ok()
     } else {
         // Not by a timer: it would let other tasks go first.
         flight.wait().now_or_never()
     };
-    landed.unwrap_or_else(|| Err(QueryError::fetch(query.name(), FetchError::Timeout { after })))
+    outcome.unwrap_or_else(|| Err(QueryError::fetch(query.name(), FetchError::Timeout { after })))
 }

@@ -5,7 +5,7 @@ use futures_util::future::{self, BoxFuture};
 use std::sync::Arc;
 
 use super::{MetricsSource, QueryError, RefreshResults, RefreshSpec, SourceStats};
-use crate::cache::{CachedValue, Lookup, PreparedQuery};
+use crate::cache::{CachedRef, CachedValue, Lookup, PreparedQuery};
 use crate::params::Params;
 use crate::query_list::QueryList;
 
@@ -49,7 +49,7 @@ impl MetricsSource for NoOpSource {
         future::ready(results).boxed()
     }
 
-    fn get(&self, _query: &str, _params: &Params) -> Option<Arc<CachedValue>> {
+    fn get(&self, _query: &str, _params: &Params) -> Option<CachedRef> {
         None
     }
 
@@ -61,7 +61,7 @@ impl MetricsSource for NoOpSource {
         &'a self,
         query: &'a str,
         _params: &'a Params,
-    ) -> BoxFuture<'a, Result<Arc<CachedValue>, QueryError>> {
+    ) -> BoxFuture<'a, Result<CachedValue, QueryError>> {
         future::ready(Err(no_source(query))).boxed()
     }
 
