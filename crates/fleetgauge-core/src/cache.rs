@@ -9,6 +9,7 @@ mod prepared;
 mod slot;
 mod value;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -140,6 +141,7 @@ impl Cache {
         match self.read(&KeyRef::new(query, params)) {
             Some(Ok(value)) => Lookup::Value(value),
             Some(Err((state, now))) => state.absence(now),
+            None if query.is_replaced() => Lookup::Replaced,
             None => Lookup::NeverRefreshed,
         }
     }
@@ -162,8 +164,8 @@ impl Cache {
     ) -> CachedValue {
         let ttl = query.template().ttl.unwrap_or(self.0.config.default_ttl);
         let value = CachedValue::new(result, sent, ttl, self.0.config.max_stale, &self.0.clock);
-        let key = KeyRef::new(query, params);
-        self.0.update(key, |state| state.with_answer(value.clone()));
+        self.0
+            .update(query, params, |state| state.with_answer(value.clone()));
         value
     }
 
@@ -183,8 +185,7 @@ impl Cache {
     ) {
         let at = self.0.clock.wall();
         let failure = Failure { error, at, sent };
-        let key = KeyRef::new(query, params);
-        self.0.update(key, |state| state.with_failure(failure));
+        self.0.update(query, params, |state| state.with_failure(failure));
     }
 
     /// A handle for reading `query` with `params` over and over: the key is looked up once, here. The
@@ -193,13 +194,38 @@ impl Cache {
     /// `None` where the cache is full of places that are held so.
     pub fn prepare(&self, query: &RegisteredQuery, params: &Params) -> Option<PreparedQuery> {
         let writing = self.0.write();
-        let slot = self.0.slot(KeyRef::new(query, params), &writing)?;
+        let slot = if query.is_replaced() {
+            Arc::new(Slot::replaced())
+        } else {
+            self.0.slot(KeyRef::new(query, params), &writing)?
+        };
         Some(PreparedQuery::new(
             self.clone(),
             query.clone(),
             params.clone(),
             slot,
         ))
+    }
+
+    /// Removes all that is kept of `queries`, which were replaced or removed in their list. Who has prepared one
+    /// of them is told by [`Lookup::Replaced`], and no longer holds a place.
+    ///
+    /// A [`CachedSource`](crate::source::CachedSource) does so itself.
+    pub fn forget(&self, queries: &[RegisteredQuery]) {
+        let gone: HashSet<_> = queries.iter().map(RegisteredQuery::id).collect();
+        let _writing = self.0.write();
+        self.0.slots.pin().retain(|key, slot| {
+            let stays = !gone.contains(&key.query_id());
+            if !stays {
+                slot.set_replaced();
+            }
+            stays
+        });
+    }
+
+    pub(crate) fn downgrade(&self) -> impl Fn() -> Option<Cache> + Send + Sync + use<> {
+        let inner = Arc::downgrade(&self.0);
+        move || inner.upgrade().map(Cache)
     }
 
     /// Removes values that are expired beyond `max_stale`, and then, when nobody has asked for a key for as
@@ -314,11 +340,14 @@ impl Inner {
         }
     }
 
-    /// Replaces what is known of `key` by what `change` makes of it, if it makes anything of it and the key has
-    /// a place.
-    fn update(&self, key: KeyRef<'_>, change: impl FnOnce(&State) -> Option<State>) {
+    /// Replaces what is known of a key by what `change` makes of it, if it makes anything of it and the key has
+    /// a place. Those of replaced queries have none.
+    fn update(&self, query: &RegisteredQuery, params: &Params, change: impl FnOnce(&State) -> Option<State>) {
         let writing = self.write();
-        if let Some(slot) = self.slot(key, &writing) {
+        if query.is_replaced() {
+            return;
+        }
+        if let Some(slot) = self.slot(KeyRef::new(query, params), &writing) {
             slot.touch(self.clock.now());
             slot.update(change);
         }

@@ -861,6 +861,55 @@ async fn of_a_query_that_was_tried_again_the_try_that_answered_counts() {
 }
 
 #[tokio::test]
+async fn a_query_that_is_replaced_loses_values_flights_and_places_and_an_equal_one_keeps_them() {
+    let query = |text: &str| QueryTemplate::promql("q", text);
+    let backend = Scripted::default();
+    let mut config = CachedSourceConfig::default();
+    config.cache.max_entries = 1;
+    let source = CachedSource::new(backend.clone(), config);
+    let ask = || {
+        let source = source.clone();
+        tokio::spawn(async move { source.refresh(q()).await["q"].is_ok() })
+    };
+    source.query_list().must_register(query("old"));
+    let mut prepared = source.prepare("q", &none()).unwrap();
+    let first = ask();
+    backend.until_calls(1).await;
+    backend.end(0, Ok(one(1.0)));
+    assert!(first.await.unwrap());
+    assert!(!source.query_list().replace(query("old")).unwrap());
+    assert!(prepared.get().is_some());
+    assert_eq!(read(&source), (Some(1.0), None));
+
+    let under_way = ask();
+    backend.until_calls(2).await;
+    assert!(source.query_list().replace(query("new")).unwrap());
+    assert!(source.get("q", &none()).is_none());
+    assert!(prepared.get().is_none());
+    assert!(matches!(prepared.lookup(), Lookup::Replaced));
+    assert_eq!(source.stats().cache.entries, 0);
+    let mut anew = source.prepare("q", &none()).expect("the place is free");
+    backend.end(1, Ok(one(2.0)));
+    assert!(under_way.await.unwrap(), "who waited has the outcome");
+    assert!(anew.get().is_none());
+    assert!(matches!(source.lookup("q", &none()), Lookup::NeverRefreshed));
+
+    let fresh = ask();
+    backend.until_calls(3).await;
+    backend.end(2, Err(rejected("third")));
+    assert!(!fresh.await.unwrap());
+    assert_eq!(read(&source), (None, Some("third".into())));
+    let failing = ask();
+    backend.until_calls(4).await;
+    assert!(source.query_list().remove("q"));
+    backend.end(3, Err(rejected("fourth")));
+    assert!(!failing.await.unwrap());
+    assert!(matches!(source.lookup("q", &none()), Lookup::Invalid(_)));
+    assert!(matches!(anew.lookup(), Lookup::Replaced));
+    assert_eq!(source.stats().cache.entries, 0);
+}
+
+#[tokio::test]
 async fn a_backend_is_told_when_it_was_asked_and_for_what_age() {
     let fixed = FixedBackend::new().values("q", [([("pod", "a")], 1.0)]);
     let source = fixed.clone().into_source();

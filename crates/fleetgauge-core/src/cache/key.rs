@@ -137,6 +137,12 @@ impl Equivalent<CacheKey> for KeyRef<'_> {
 
 // === impl CacheKey ===
 
+impl CacheKey {
+    pub(crate) fn query_id(&self) -> u64 {
+        self.query_id
+    }
+}
+
 impl Hash for CacheKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.hash);

@@ -13,7 +13,9 @@ use crate::query_list::RegisteredQuery;
 
 /// A query with its parameters bound: reads its value without looking up anything.
 ///
-/// Clone it for each thread; every clone keeps the place in the cache from being evicted.
+/// Clone it for each thread; every clone keeps the place in the cache from being evicted. When the query is
+/// replaced or removed in its list, the place goes: there is no value any more, and [`lookup`](Self::lookup)
+/// says [`Replaced`](Lookup::Replaced).
 #[derive(Clone)]
 pub struct PreparedQuery {
     cache: Cache,
@@ -51,7 +53,7 @@ impl PreparedQuery {
         &self.params
     }
 
-    /// The value, unless it expired more than the cache's `max_stale` ago.
+    /// The value, unless it expired more than the cache's `max_stale` ago, or the query was replaced.
     pub fn get(&mut self) -> Option<&CachedValue> {
         let inner = &*self.cache.0;
         let now = inner.clock.now();

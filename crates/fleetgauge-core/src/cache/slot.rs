@@ -26,6 +26,8 @@ pub(super) enum State {
         last: Option<(Moment, Instant)>,
         last_error: Option<Failure>,
     },
+    /// The query was replaced or removed; the place is none any more.
+    Replaced,
 }
 
 /// What was known of a key when it was read. Nothing that readers share is written for it.
@@ -40,6 +42,19 @@ impl Slot {
             state: ArcSwap::from_pointee(State::Absent { last, last_error }),
             last_read: AtomicU64::new(now.whole_seconds()),
         }
+    }
+
+    /// A place that is none, for a query that was replaced before it was prepared.
+    pub(super) fn replaced() -> Self {
+        Self {
+            state: ArcSwap::from_pointee(State::Replaced),
+            last_read: AtomicU64::new(0),
+        }
+    }
+
+    /// Drops what there is: the query was replaced.
+    pub(super) fn set_replaced(&self) {
+        self.state.store(Arc::new(State::Replaced));
     }
 
     /// Remembers that the slot was read. Writes only once a second, so that readers of one key do not fight
@@ -81,7 +96,7 @@ impl State {
     pub(super) fn value(&self) -> Option<&CachedValue> {
         match self {
             State::Value(value) => Some(value),
-            State::Absent { .. } => None,
+            State::Absent { .. } | State::Replaced => None,
         }
     }
 
@@ -113,6 +128,7 @@ impl State {
                 last: *last,
                 last_error,
             },
+            State::Replaced => return None,
         })
     }
 
@@ -131,6 +147,7 @@ impl State {
         let (cached, last_error) = match self {
             State::Value(value) => (Some(value.cached()), value.last_error()),
             State::Absent { last, last_error } => (last.map(|(cached, _)| cached), last_error.as_ref()),
+            State::Replaced => return Lookup::Replaced,
         };
         match (cached, last_error) {
             (Some(cached), last_error) => Lookup::Expired {
@@ -147,6 +164,7 @@ impl State {
         match self {
             State::Value(value) => (Some(value.sent()), value.last_error()),
             State::Absent { last, last_error } => (last.map(|(_, sent)| sent), last_error.as_ref()),
+            State::Replaced => (None, None),
         }
     }
 }

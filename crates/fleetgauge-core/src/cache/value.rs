@@ -96,6 +96,8 @@ pub enum Lookup {
     /// The query was never refreshed with these parameters, or so long ago that it is forgotten, or its
     /// value was evicted.
     NeverRefreshed,
+    /// The query was replaced or removed since it was prepared or looked up in its list: prepare it anew.
+    Replaced,
     /// The question itself is wrong: no such query.
     Invalid(QueryError),
 }
@@ -205,7 +207,7 @@ impl Deref for CachedRef {
     fn deref(&self) -> &CachedValue {
         match &**self.0 {
             State::Value(value) => value,
-            State::Absent { .. } => unreachable!("made of states that have a value"),
+            State::Absent { .. } | State::Replaced => unreachable!("made of states that have a value"),
         }
     }
 }

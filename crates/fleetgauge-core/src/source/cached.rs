@@ -128,10 +128,18 @@ impl<B: Backend> CachedSource<B> {
 
     /// A source whose values age by `clock`. Timeouts and waits between tries run by Tokio's clock.
     pub fn with_clock(backend: B, config: CachedSourceConfig, clock: Clock) -> Self {
+        let queries = QueryList::new();
+        let cache = Cache::new(config.cache.clone(), clock.clone());
+        let weak = cache.downgrade();
+        queries.on_replaced(move |gone| {
+            if let Some(cache) = weak() {
+                cache.forget(gone);
+            }
+        });
         Self(Arc::new(Inner {
             backend,
-            queries: QueryList::new(),
-            cache: Cache::new(config.cache.clone(), clock.clone()),
+            queries,
+            cache,
             flights: Arc::default(),
             permits: Semaphore::new(config.max_concurrency.max(1)),
             counts: Counts::default(),
