@@ -1,18 +1,27 @@
 //! What a backend answered, and what became of it for one query.
 
-use crate::label::{LabelError, LabelSets, LabelSetsBuilder, Labels};
+mod builder;
+mod times;
+
+use crate::label::{LabelSets, Labels};
 use crate::query::QueryName;
-use crate::sample::{MetricValue, Stamp};
+use crate::sample::{MetricValue, Point, Stamp};
 use crate::time::Timestamp;
 
-/// A backend's answer to one rendered query: values, or the knowledge that there are none.
+use times::Times;
+
+pub use builder::AnswerBuilder;
+
+/// The answer to a query, or the knowledge that there is none: of a backend, of an evaluation, in the cache.
 ///
-/// *Shape*: by columns; [`values`](Self::values) shows it by series.
+/// *Shape*: by columns. [`values`](Self::values) shows them value by value, [`series`](Self::series) by series.
 #[derive(Clone, Debug)]
 pub struct Answer {
+    kind: AnswerKind,
     labels: LabelSets,
+    /// Series after series.
     values: Box<[f64]>,
-    timestamps: Timestamps,
+    times: Times,
     stamp: Stamp,
     is_complete: bool,
     text: Option<Box<str>>,
@@ -20,11 +29,31 @@ pub struct Answer {
     infos: Box<[Box<str>]>,
 }
 
-/// Timestamps of an answer: an instant query gives all its values the same one.
-#[derive(Clone, Debug)]
-enum Timestamps {
-    Same(Timestamp),
-    Each(Box<[Timestamp]>),
+/// What an answer is, as Prometheus names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AnswerKind {
+    /// One value a series.
+    #[default]
+    Vector,
+    /// Values of each series at several times, oldest first.
+    Matrix,
+    /// One number, of a series without labels.
+    Scalar,
+    /// A text, and no value.
+    String,
+}
+
+/// One series of an answer.
+///
+/// *Shape*: a view into its [`Answer`].
+#[derive(Clone, Copy, Debug)]
+pub struct Series<'a> {
+    answer: &'a Answer,
+    index: usize,
+    /// Which of the answer's values are its own.
+    first: usize,
+    end: usize,
 }
 
 /// Whether an answer holds values.
@@ -56,34 +85,6 @@ pub struct MetricResult {
     answer: Answer,
 }
 
-/// Builds an [`Answer`], series by series.
-///
-/// ```
-/// use fleetgauge_core::result::AnswerBuilder;
-/// use fleetgauge_core::sample::Stamp;
-/// use fleetgauge_core::time::Timestamp;
-///
-/// let now = Timestamp::from_secs_f64(1763930000.5);
-/// let mut answer = AnswerBuilder::new(Stamp::Evaluated);
-/// answer.series([("pod", "a")], 3.0, now)?;
-/// answer.series([("pod", "b")], f64::NAN, now)?;
-/// let answer = answer.build();
-/// assert_eq!(answer.values().next().unwrap().label("pod"), "a");
-/// assert!(answer.values().nth(1).unwrap().is_undefined());
-/// # Ok::<(), fleetgauge_core::label::LabelError>(())
-/// ```
-#[derive(Debug)]
-pub struct AnswerBuilder {
-    labels: LabelSetsBuilder,
-    values: Vec<f64>,
-    timestamps: Vec<Timestamp>,
-    stamp: Stamp,
-    is_complete: bool,
-    text: Option<Box<str>>,
-    warnings: Vec<Box<str>>,
-    infos: Vec<Box<str>>,
-}
-
 // === impl Answer ===
 
 impl Answer {
@@ -106,6 +107,11 @@ impl Answer {
         self.status() == AnswerStatus::NoData
     }
 
+    /// What it is.
+    pub fn kind(&self) -> AnswerKind {
+        self.kind
+    }
+
     /// How many values there are.
     pub fn len(&self) -> usize {
         self.values.len()
@@ -116,15 +122,46 @@ impl Answer {
         self.values.is_empty()
     }
 
-    /// The values, in the backend's order.
-    pub fn values(&self) -> impl ExactSizeIterator<Item = MetricValue<'_>> {
-        let columns = self.labels.iter().zip(&self.values).enumerate();
-        columns.map(|(i, (labels, &value))| MetricValue {
+    /// The values, in the backend's order; those of a matrix series after series.
+    pub fn values(&self) -> impl Iterator<Item = MetricValue<'_>> {
+        let is_matrix = self.kind == AnswerKind::Matrix;
+        // One value a series needs no walk over the points of each.
+        let one_each = (!is_matrix).then(|| {
+            let columns = self.labels.iter().zip(&self.values).enumerate();
+            columns.map(|(i, (labels, &value))| (labels, value, self.times.of_one(i)))
+        });
+        let many = is_matrix.then(|| {
+            self.series().flat_map(|series| {
+                let points = series.points();
+                points.map(move |point| (series.labels(), point.value, point.timestamp))
+            })
+        });
+        let all = one_each.into_iter().flatten().chain(many.into_iter().flatten());
+        all.map(|(labels, value, timestamp)| MetricValue {
             labels,
             value,
-            timestamp: self.timestamps.get(i),
+            timestamp,
             stamp: self.stamp,
         })
+    }
+
+    /// The series, in the backend's order; of a scalar one without labels.
+    pub fn series(&self) -> impl ExactSizeIterator<Item = Series<'_>> {
+        let mut first = 0;
+        (0..self.labels.len()).map(move |index| {
+            let end = self.times.end(index);
+            Series {
+                answer: self,
+                index,
+                first: std::mem::replace(&mut first, end),
+                end,
+            }
+        })
+    }
+
+    /// What the timestamps mean.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
     }
 
     /// The labels of a series that has the same ones as a series before it, if there is such a pair. In
@@ -159,22 +196,37 @@ impl Answer {
     ///
     /// *Unit*: bytes.
     pub fn heap_bytes(&self) -> usize {
-        let timestamps = match &self.timestamps {
-            Timestamps::Same(_) => 0,
-            Timestamps::Each(each) => size_of_val(&**each),
-        };
         let texts = self.warnings.iter().chain(&self.infos).chain(&self.text);
         let texts: usize = texts.map(|t| t.len() + size_of::<Box<str>>()).sum();
-        self.labels.heap_bytes() + size_of_val(&*self.values) + timestamps + texts
+        self.labels.heap_bytes() + size_of_val(&*self.values) + self.times.heap_bytes() + texts
     }
 }
 
-impl Timestamps {
-    fn get(&self, index: usize) -> Timestamp {
-        match self {
-            Timestamps::Same(same) => *same,
-            Timestamps::Each(each) => each[index],
-        }
+// === impl Series ===
+
+impl<'a> Series<'a> {
+    /// What identifies it.
+    pub fn labels(&self) -> Labels<'a> {
+        self.answer.labels.at(self.index)
+    }
+
+    /// How many points it has; at least one.
+    pub fn len(&self) -> usize {
+        self.end - self.first
+    }
+
+    /// Whether it has no point, which no series of an answer is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Its points, oldest first.
+    pub fn points(&self) -> impl Iterator<Item = Point> + use<'a> {
+        let times = self.answer.times.of(self.index, self.first..self.end);
+        let values = &self.answer.values[self.first..self.end];
+        times
+            .zip(values)
+            .map(|(timestamp, &value)| Point { timestamp, value })
     }
 }
 
@@ -231,123 +283,13 @@ impl MetricResult {
     }
 
     /// The values, in the backend's order.
-    pub fn values(&self) -> impl ExactSizeIterator<Item = MetricValue<'_>> {
+    pub fn values(&self) -> impl Iterator<Item = MetricValue<'_>> {
         self.answer.values()
     }
 
     /// What the backend warned of.
     pub fn warnings(&self) -> impl ExactSizeIterator<Item = &str> {
         self.answer.warnings()
-    }
-}
-
-// === impl AnswerBuilder ===
-
-impl AnswerBuilder {
-    /// An answer whose timestamps mean what `stamp` says.
-    pub fn new(stamp: Stamp) -> Self {
-        Self {
-            labels: LabelSetsBuilder::default(),
-            values: Vec::new(),
-            timestamps: Vec::new(),
-            stamp,
-            is_complete: true,
-            text: None,
-            warnings: Vec::new(),
-            infos: Vec::new(),
-        }
-    }
-
-    /// Adds a series.
-    ///
-    /// *Errors*: [`LabelError`], and then the series is not kept; the ones before it are.
-    pub fn series<'a>(
-        &mut self,
-        labels: impl IntoIterator<Item = (&'a str, &'a str)>,
-        value: f64,
-        timestamp: Timestamp,
-    ) -> Result<(), LabelError> {
-        labels
-            .into_iter()
-            .for_each(|(name, value)| self.label(name, value));
-        self.end_series(value, timestamp)
-    }
-
-    /// Adds a label to the series that the next [`end_series`](Self::end_series) ends, for those who read
-    /// labels from a stream.
-    pub fn label(&mut self, name: &str, value: &str) {
-        self.labels.label(name, value);
-    }
-
-    /// Ends the series whose labels were added.
-    ///
-    /// *Errors*: [`LabelError`], and then the series is not kept; the ones before it are.
-    pub fn end_series(&mut self, value: f64, timestamp: Timestamp) -> Result<(), LabelError> {
-        self.labels.end_series()?;
-        if self.values.is_empty() {
-            self.values.reserve(16);
-            self.timestamps.reserve(16);
-        }
-        self.values.push(value);
-        self.timestamps.push(timestamp);
-        Ok(())
-    }
-
-    /// What the timestamps added mean, where that is known only late.
-    pub fn set_stamp(&mut self, stamp: Stamp) {
-        self.stamp = stamp;
-    }
-
-    /// Sets the text of a string answer.
-    pub fn text(&mut self, text: &str) {
-        self.text = Some(text.into());
-    }
-
-    /// Adds a warning of the backend on the query itself, by which nothing is missing from the answer.
-    pub fn warning(&mut self, warning: &str) {
-        self.warnings.push(warning.into());
-    }
-
-    /// Adds a warning that something is missing which could have changed the answer, and makes the answer
-    /// incomplete.
-    pub fn missing(&mut self, warning: &str) {
-        self.is_complete = false;
-        self.warning(warning);
-    }
-
-    /// Adds a remark of the backend.
-    pub fn info(&mut self, info: &str) {
-        self.infos.push(info.into());
-    }
-
-    /// How many series have been added.
-    pub fn len(&self) -> usize {
-        self.values.len()
-    }
-
-    /// Whether no series has been added yet.
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
-    /// The finished answer, without spare capacity.
-    pub fn build(self) -> Answer {
-        let first = self.timestamps.first().copied().unwrap_or_default();
-        let same = self.timestamps.iter().all(|&t| t == first);
-        Answer {
-            labels: self.labels.build(),
-            values: self.values.into_boxed_slice(),
-            timestamps: if same {
-                Timestamps::Same(first)
-            } else {
-                Timestamps::Each(self.timestamps.into_boxed_slice())
-            },
-            stamp: self.stamp,
-            is_complete: self.is_complete,
-            text: self.text,
-            warnings: self.warnings.into_boxed_slice(),
-            infos: self.infos.into_boxed_slice(),
-        }
     }
 }
 
@@ -367,7 +309,6 @@ mod tests {
     fn what_is_missing_is_a_warning_and_makes_the_answer_incomplete() {
         let mut answer = AnswerBuilder::new(Stamp::Evaluated);
         answer.warning("not a counter");
-        assert!(answer.is_complete);
         answer.missing("store 2 did not answer");
         let answer = answer.build();
         assert!(!answer.is_complete());
@@ -389,6 +330,66 @@ mod tests {
             .map(|v| v.sampled_at().unwrap().as_millis())
             .collect();
         assert_eq!(stamps, [1, 2, 2]);
+    }
+
+    /// A matrix is kept on a grid where that is smaller, else with the times of each series.
+    #[test]
+    fn a_matrix_reads_back_as_it_was_given() {
+        let check = |series: &[&[(i64, f64)]]| {
+            let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+            for (i, points) in series.iter().enumerate() {
+                answer.label("i", &i.to_string());
+                for &(millis, value) in *points {
+                    answer.point(value, Timestamp::from_millis(millis));
+                }
+                answer.end_points().unwrap();
+            }
+            let answer = answer.build();
+            assert_eq!(answer.kind(), AnswerKind::Matrix);
+            let read: Vec<(String, Vec<_>)> = answer
+                .series()
+                .map(|series| {
+                    let points = series.points();
+                    let points = points.map(|p| (p.timestamp.as_millis(), p.value.to_bits()));
+                    (series.labels().to_string(), points.collect())
+                })
+                .collect();
+            let given: Vec<(String, Vec<_>)> = (series.iter().enumerate())
+                .map(|(i, points)| {
+                    (
+                        format!("{{i=\"{i}\"}}"),
+                        points.iter().map(|&(at, v)| (at, v.to_bits())).collect(),
+                    )
+                })
+                .collect();
+            assert_eq!(read, given);
+            assert_eq!(answer.values().count(), answer.len());
+            answer.heap_bytes() - answer.labels.heap_bytes() - 8 * answer.len()
+        };
+        let row: Vec<_> = (0..60).map(|i| (i * 15_000, i as f64)).collect();
+        let gaps: Vec<_> = row.iter().copied().filter(|(at, _)| at % 45_000 != 0).collect();
+        let jitter: Vec<_> = row.iter().map(|&(at, value)| (at * 7 + at % 11, value)).collect();
+        // All points of the grid, then some of them: a bit each; then times of their own.
+        assert_eq!(check(&[&row, &row]), 0);
+        assert!(check(&[&row, &gaps, &row[7..8], &row]) < 3 * 60);
+        assert!(check(&[&row, &jitter]) > 8 * 100);
+        check(&[&row[3..4]]);
+        check(&[&[(i64::MIN, 1.0), (i64::MAX, 2.0)], &[(0, f64::NAN)]]);
+        check(&[&[(5, 1.0)], &[(4, 1.0), (6, 2.0)]]);
+    }
+
+    #[test]
+    fn a_scalar_is_one_value_without_labels() {
+        let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+        answer.scalar(f64::NAN, Timestamp::from_millis(5));
+        let answer = answer.build();
+        assert_eq!(
+            (answer.kind(), answer.status()),
+            (AnswerKind::Scalar, AnswerStatus::Values)
+        );
+        let value = answer.values().next().unwrap();
+        assert!(value.labels.is_empty() && value.is_undefined());
+        assert_eq!(answer.series().len(), 1);
     }
 
     #[test]

@@ -37,6 +37,16 @@ pub struct MetricValue<'a> {
     pub stamp: Stamp,
 }
 
+/// A number at a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Point {
+    /// When it holds.
+    pub timestamp: Timestamp,
+    /// The number.
+    pub value: f64,
+}
+
 /// What the timestamp of a value means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stamp {

@@ -90,6 +90,13 @@ pub struct Evaluation {
     pub samples: usize,
 }
 
+/// How long it is tried again where series come and go: a large page is written in a few milliseconds. Queries
+/// that take longer are tried so often.
+const SETTLING: Duration = Duration::from_millis(20);
+const MIN_TRIES: usize = 3;
+/// Also where the clock stands still.
+const MAX_TRIES: usize = 1_000;
+
 // === impl Engine ===
 
 impl Engine {
@@ -112,9 +119,9 @@ impl Engine {
     pub fn instant(&self, data: &dyn Queryable, query: &str, at: Timestamp) -> Result<Evaluation, EvalError> {
         let expression = self.parse(query)?;
         let steps = Steps::instant(at.as_millis());
-        let mut evaluator = self.evaluator(data, &steps);
-        let value = evaluator.instant(expression.root(), &steps)?;
-        Ok(evaluator.finish(query, value))
+        self.settled(data, query, &steps, |evaluator| {
+            evaluator.instant(expression.root(), &steps)
+        })
     }
 
     /// Evaluates a query from `start` to `end`, both included, every `step`.
@@ -140,18 +147,32 @@ impl Engine {
             return Err(EvalError::execution(why));
         }
         let steps = self.steps(start, end, step)?;
-        let mut evaluator = self.evaluator(data, &steps);
-        let value = match evaluator.evaluate(expression.root(), &steps)? {
-            Operand::Scalar(values) => {
-                evaluator.budget.take_vector(1, steps.count)?;
-                let mut vector = Vector::new(steps.count);
-                vector.push(Default::default(), &values);
-                evaluator.matrix(&vector, &steps)?
+        self.settled(data, query, &steps, |evaluator| {
+            evaluator.range(expression.root(), &steps)
+        })
+    }
+
+    /// Evaluates anew for as long as series came or went meanwhile, so that no answer has a half of the new ones of
+    /// a target, or the old and the new ones. Where that does not end, the answer says so.
+    fn settled(
+        &self,
+        data: &dyn Queryable,
+        query: &str,
+        steps: &Steps,
+        evaluate: impl Fn(&mut Evaluator<'_>) -> Result<Value, EvalError>,
+    ) -> Result<Evaluation, EvalError> {
+        let begun = Budget::new(&self.0.config);
+        let mut tries = 0;
+        loop {
+            let mut evaluator = self.evaluator(data, steps, begun.clone());
+            let value = evaluate(&mut evaluator)?;
+            tries += 1;
+            let is_over = tries >= MAX_TRIES || tries >= MIN_TRIES && begun.elapsed() >= SETTLING;
+            if is_over || !evaluator.reader.has_changed() {
+                return Ok(evaluator.finish(query, value));
             }
-            Operand::Vector(vector) => evaluator.matrix(&vector, &steps)?,
-            Operand::Text(_) => return Err(EvalError::execution("a string has no steps")),
-        };
-        Ok(evaluator.finish(query, Value::Matrix(value)))
+            std::thread::yield_now();
+        }
     }
 
     fn steps(&self, start: Timestamp, end: Timestamp, step: Duration) -> Result<Steps, EvalError> {
@@ -183,7 +204,7 @@ impl Engine {
         }
     }
 
-    fn evaluator<'a>(&'a self, data: &'a dyn Queryable, steps: &Steps) -> Evaluator<'a> {
+    fn evaluator<'a>(&'a self, data: &'a dyn Queryable, steps: &Steps, budget: Budget) -> Evaluator<'a> {
         let config = &self.0.config;
         Evaluator {
             reader: Reader {
@@ -193,7 +214,7 @@ impl Engine {
                 reads: Vec::new(),
             },
             config,
-            budget: Budget::new(config),
+            budget,
             notes: Annotations::default(),
         }
     }
@@ -238,6 +259,20 @@ impl Evaluator<'_> {
         })
     }
 
+    fn range(&mut self, root: &Expr, steps: &Steps) -> Result<Value, EvalError> {
+        let vector = match self.evaluate(root, steps)? {
+            Operand::Scalar(values) => {
+                self.budget.take_vector(1, steps.count)?;
+                let mut vector = Vector::new(steps.count);
+                vector.push(Default::default(), &values);
+                vector
+            }
+            Operand::Vector(vector) => vector,
+            Operand::Text(_) => return Err(EvalError::execution("a string has no steps")),
+        };
+        self.matrix(&vector, steps).map(Value::Matrix)
+    }
+
     fn range_vector(&mut self, root: &Expr, steps: &Steps) -> Result<Vec<MatrixSeries>, EvalError> {
         let ranges = self.ranges(root, steps)?;
         let mut buffer = Buffer::default();
@@ -252,9 +287,9 @@ impl Evaluator<'_> {
             let (from, to) = window.samples;
             if from < to {
                 self.budget.take_list::<Sample>(to - from)?;
-                let samples = buffer.times[from..to].iter().zip(&buffer.values[from..to]);
+                let samples = buffer.times()[from..to].iter().zip(&buffer.values()[from..to]);
                 matrix.push(MatrixSeries {
-                    labels: ranges.labels(i).clone(),
+                    labels: ranges.labels(i),
                     samples: samples.map(|(&time, &value)| sample_at(time, value)).collect(),
                 });
             }

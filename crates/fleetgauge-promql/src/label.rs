@@ -14,8 +14,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 pub(crate) use fleetgauge_core::label::METRIC_NAME;
-use fleetgauge_core::label::is_plain;
-use fleetgauge_core::printable::Quoted;
+use fleetgauge_core::label::{write_braced, write_series};
 
 pub(crate) use groups::{Groups, Members};
 pub(crate) use projection::Projection;
@@ -232,22 +231,10 @@ impl Default for LabelSet {
     }
 }
 
-/// As Prometheus prints a series: `name{a="b", c="d"}`; `{}` if there is no label at all. What is no plain name
-/// is quoted: `{"a.name", "a.label"="b"}`.
+/// As [`write_series`].
 impl fmt::Display for LabelSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.metric_name();
-        let rest = self.iter().filter(|&(n, _)| n != METRIC_NAME);
-        if !name.is_empty() && !is_plain(name, true) {
-            return write_braced(f, Some(name), rest);
-        }
-        f.write_str(name)?;
-        let is_alone = !name.is_empty() && self.len() == 1;
-        if is_alone {
-            Ok(())
-        } else {
-            write_braced(f, None, rest)
-        }
+        write_series(f, self.iter())
     }
 }
 
@@ -285,32 +272,6 @@ impl fmt::Display for Braced<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_braced(f, None, self.0.iter())
     }
-}
-
-/// A metric name that cannot stand before the braces, and the labels.
-fn write_braced<'a>(
-    f: &mut fmt::Formatter<'_>,
-    metric_name: Option<&str>,
-    labels: impl Iterator<Item = (&'a str, &'a str)>,
-) -> fmt::Result {
-    f.write_str("{")?;
-    let mut separator = "";
-    if let Some(name) = metric_name {
-        write!(f, "{}", Quoted(name))?;
-        separator = ", ";
-    }
-    for (name, value) in labels {
-        f.write_str(separator)?;
-        separator = ", ";
-        if is_plain(name, false) {
-            f.write_str(name)?;
-        } else {
-            write!(f, "{}", Quoted(name))?;
-        }
-        f.write_str("=")?;
-        write!(f, "{}", Quoted(value))?;
-    }
-    f.write_str("}")
 }
 
 #[cfg(test)]

@@ -45,6 +45,12 @@ impl Missing {
         }
     }
 
+    /// Adds that series came or went while they were read: half of the new ones of a target may have been seen, or
+    /// the old and the new ones.
+    pub fn add_changed(&mut self) {
+        self.add("series came or went while they were read, again and again: some may be missing, or counted twice");
+    }
+
     /// Whether nothing is known to be missing.
     pub fn is_empty(&self) -> bool {
         self.seen.is_empty()

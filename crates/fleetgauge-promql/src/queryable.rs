@@ -1,13 +1,13 @@
 //! Where an evaluation reads its samples: a [`Window`], or anything else that holds series.
 
-use std::sync::Arc;
+use std::ops::Range;
 use std::time::Duration;
 
 use fleetgauge_core::time::Timestamp;
 
 use crate::label::LabelSet;
 use crate::missing::{Missing, Read};
-use crate::window::{Matcher, Sample, Series, Window};
+use crate::window::{Matcher, STALE_MARKER, Sample, Selected, Window};
 
 /// Holds series that PromQL can be evaluated over.
 pub trait Queryable: Send + Sync {
@@ -15,33 +15,123 @@ pub trait Queryable: Send + Sync {
     ///
     /// *Shape*: sorted by labels, each label set once, so that what is computed over them does not depend on
     /// how they are stored. A series without samples there may be among them.
-    fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Vec<Arc<dyn SeriesSamples>>;
+    fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Box<dyn Selection + '_>;
 
     /// Adds why samples may be missing from what is read: they were refused, could not be read, or were
     /// dropped. Holders that know of nothing add nothing.
     fn missing(&self, _read: Read<'_>, _into: &mut Missing) {}
 }
 
-/// One series of a [`Queryable`].
-pub trait SeriesSamples: Send + Sync {
-    /// What identifies the series.
-    fn labels(&self) -> &LabelSet;
+/// The series that [`Queryable::select`] found.
+pub trait Selection {
+    /// How many there are.
+    fn len(&self) -> usize;
 
-    /// Appends the samples from `from` to `to`, both included, to `times` (in milliseconds) and `values`.
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What identifies the series at `index`.
+    fn labels(&self, index: usize) -> LabelSet;
+
+    /// Appends the samples of the series at `index` from `from` to `to`, both included.
     ///
-    /// *Shape*: oldest first, staleness markers included; as many times as values.
-    fn read(&self, from: Timestamp, to: Timestamp, times: &mut Vec<i64>, values: &mut Vec<f64>);
+    /// *Shape*: oldest first, staleness markers included.
+    fn read(&self, index: usize, from: Timestamp, to: Timestamp, into: &mut Samples);
 
-    /// The newest sample at `at` that is younger than `lookback`; none if the series went stale before.
-    fn at(&self, at: Timestamp, lookback: Duration) -> Option<Sample>;
+    /// Appends for each series of `indices` its newest sample at `at` that is younger than `lookback`; none if
+    /// the series went stale before.
+    fn newest(
+        &self,
+        indices: Range<usize>,
+        at: Timestamp,
+        lookback: Duration,
+        into: &mut Vec<Option<Sample>>,
+    );
+
+    /// Whether series came or went since they were selected, or were just coming or going: what was read of them
+    /// may lack some, and have both the old and the new ones of a target.
+    fn has_changed(&self) -> bool {
+        false
+    }
+}
+
+/// Samples of one series, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Samples {
+    times: Vec<i64>,
+    values: Vec<f64>,
+}
+
+// === impl Samples ===
+
+impl Samples {
+    /// Adds a sample; `time` is in milliseconds since the Unix epoch, and later than those before it.
+    #[inline]
+    pub fn push(&mut self, time: i64, value: f64) {
+        self.times.push(time);
+        self.values.push(value);
+    }
+
+    /// Makes room for so many more.
+    pub fn reserve(&mut self, count: usize) {
+        self.times.reserve(count);
+        self.values.reserve(count);
+    }
+
+    /// When they were taken.
+    ///
+    /// *Unit*: milliseconds since the Unix epoch.
+    pub fn times(&self) -> &[i64] {
+        &self.times
+    }
+
+    /// Their values, as many as times.
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
+    /// Takes all of them away; the room for them stays.
+    pub fn clear(&mut self) {
+        self.times.clear();
+        self.values.clear();
+    }
+
+    /// For how many samples there is room without asking for memory.
+    pub(crate) fn capacity(&self) -> usize {
+        self.times.capacity()
+    }
+
+    /// Drops the staleness markers.
+    pub(crate) fn drop_stale(&mut self) {
+        let is_stale = |value: &f64| value.to_bits() == STALE_MARKER;
+        // Mostly there is none.
+        if !self.values.iter().any(is_stale) {
+            return;
+        }
+        let mut values = self.values.iter();
+        self.times
+            .retain(|_| values.next().is_some_and(|value| !is_stale(value)));
+        self.values.retain(|value| !is_stale(value));
+    }
 }
 
 // === impl Window ===
 
 impl Queryable for Window {
-    fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Vec<Arc<dyn SeriesSamples>> {
-        let series = Window::select(self, matchers, from, to);
-        series.into_iter().map(|s| s as Arc<dyn SeriesSamples>).collect()
+    fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Box<dyn Selection + '_> {
+        Box::new(Window::select(self, matchers, from, to))
     }
 
     fn missing(&self, read: Read<'_>, into: &mut Missing) {
@@ -49,16 +139,30 @@ impl Queryable for Window {
     }
 }
 
-impl SeriesSamples for Series {
-    fn labels(&self) -> &LabelSet {
-        Series::labels(self)
+impl Selection for Selected {
+    fn len(&self) -> usize {
+        <[_]>::len(self)
     }
 
-    fn read(&self, from: Timestamp, to: Timestamp, times: &mut Vec<i64>, values: &mut Vec<f64>) {
-        Series::read(self, from, to, times, values);
+    fn labels(&self, index: usize) -> LabelSet {
+        self[index].labels().clone()
     }
 
-    fn at(&self, at: Timestamp, lookback: Duration) -> Option<Sample> {
-        Series::at(self, at, lookback)
+    fn read(&self, index: usize, from: Timestamp, to: Timestamp, into: &mut Samples) {
+        self[index].read(from, to, into);
+    }
+
+    fn newest(
+        &self,
+        indices: Range<usize>,
+        at: Timestamp,
+        lookback: Duration,
+        into: &mut Vec<Option<Sample>>,
+    ) {
+        into.extend(self[indices].iter().map(|series| series.at(at, lookback)));
+    }
+
+    fn has_changed(&self) -> bool {
+        Selected::has_changed(self)
     }
 }

@@ -3,7 +3,7 @@
 //! The samples of a series are decoded once for all steps, into buffers that the next series uses again; two
 //! indices then slide along with the steps.
 
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Duration;
 
 use fleetgauge_core::time::Timestamp;
@@ -12,8 +12,8 @@ use crate::engine::{Budget, EvalError, SERIES_WORK};
 use crate::label::LabelSet;
 use crate::missing::{Missing, Read};
 use crate::parse::{At, Selector, Shift};
-use crate::queryable::{Queryable, SeriesSamples};
-use crate::value::{ABSENT, Steps, Vector, is_absent};
+use crate::queryable::{Queryable, Samples, Selection};
+use crate::value::{Steps, Vector, is_absent};
 use crate::window::Matcher;
 
 /// What a selector is evaluated with.
@@ -23,14 +23,15 @@ pub(crate) struct Reader<'a> {
     /// The first and the last step of the whole query, for `@ start()` and `@ end()`.
     pub(crate) query: (i64, i64),
     /// What was read so far.
-    pub(crate) reads: Vec<Done>,
+    pub(crate) reads: Vec<Done<'a>>,
 }
 
 /// A read that was done.
-pub(crate) struct Done {
+pub(crate) struct Done<'a> {
     matchers: Vec<Matcher>,
     range: (Timestamp, Timestamp),
     newest: bool,
+    series: Rc<dyn Selection + 'a>,
 }
 
 /// The times at which a selector looks, one a step.
@@ -43,23 +44,22 @@ pub(crate) struct Times {
 }
 
 /// The series of a range vector.
-pub(crate) struct Ranges {
-    source: Source,
+pub(crate) struct Ranges<'a> {
+    source: Source<'a>,
     times: Times,
     range: i64,
 }
 
-enum Source {
-    Series(Vec<Arc<dyn SeriesSamples>>),
+enum Source<'a> {
+    Series(Rc<dyn Selection + 'a>),
     /// Of a subquery, with its steps.
     Rows(Vector, Steps),
 }
 
-/// The samples of one series, without staleness markers.
+/// The samples of one series.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
-    pub(crate) times: Vec<i64>,
-    pub(crate) values: Vec<f64>,
+    samples: Samples,
     /// How many samples a budget was asked for.
     taken: usize,
 }
@@ -74,10 +74,12 @@ pub(crate) enum Give {
 
 /// A sample of each series is looked up for so few steps; for more, all are read.
 const LOOKED_UP_STEPS: usize = 1;
+/// Of so many series at once, which takes a fraction of a millisecond.
+const LOOKED_UP_AT_ONCE: usize = 512;
 
 // === impl Reader ===
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     /// The newest sample of each series at each step.
     pub(crate) fn instant(
         &mut self,
@@ -91,7 +93,7 @@ impl Reader<'_> {
         let (first, last) = times.bounds();
         let from = after(first.saturating_sub(lookback));
         let series = self.select(selector, from, last, steps.count == 1);
-        budget.take_list::<Arc<dyn SeriesSamples>>(series.len())?;
+        budget.take_list::<usize>(series.len())?;
         budget.take_result(series.len(), steps.count)?;
 
         let mut result = Vector::with_capacity(steps.count, series.len());
@@ -100,33 +102,37 @@ impl Reader<'_> {
             Give::Timestamp => time as f64 / 1000.0,
         };
         if steps.count <= LOOKED_UP_STEPS {
-            for one in &series {
-                budget.spend(SERIES_WORK)?;
-                if let Some(sample) = one.at(Timestamp::from_millis(first), self.lookback) {
-                    let value = pick(sample.timestamp.as_millis(), sample.value);
-                    result.push(one.labels().clone(), &[value]);
+            let (at, mut newest) = (Timestamp::from_millis(first), Vec::new());
+            for begin in (0..series.len()).step_by(LOOKED_UP_AT_ONCE) {
+                let end = series.len().min(begin + LOOKED_UP_AT_ONCE);
+                budget.spend((end - begin) * SERIES_WORK)?;
+                newest.clear();
+                series.newest(begin..end, at, self.lookback, &mut newest);
+                for (i, sample) in (begin..end).zip(&newest) {
+                    if let Some(sample) = sample {
+                        let value = pick(sample.timestamp.as_millis(), sample.value);
+                        result.push(series.labels(i), &[value]);
+                    }
                 }
             }
             return Ok(result);
         }
-        let mut samples = Buffer::default();
-        for one in &series {
-            samples.clear();
-            let range = (Timestamp::from_millis(from), Timestamp::from_millis(last));
-            one.read(range.0, range.1, &mut samples.times, &mut samples.values);
-            budget.take_samples(samples.times.len())?;
-            samples.take_growth(budget)?;
+        let mut buffer = Buffer::default();
+        let range = (Timestamp::from_millis(from), Timestamp::from_millis(last));
+        for i in 0..series.len() {
+            buffer.read(&*series, i, range, budget)?;
+            let samples = (buffer.times(), buffer.values());
             budget.spend(SERIES_WORK + steps.count)?;
-            let row = result.push_absent(one.labels().clone());
+            let row = result.push_absent(series.labels(i));
             let (mut next, mut found) = (0, false);
             for (place, time) in row.iter_mut().zip(times.iter()) {
-                while samples.times.get(next).is_some_and(|&t| t <= time) {
+                while samples.0.get(next).is_some_and(|&t| t <= time) {
                     next += 1;
                 }
                 let Some(newest) = next.checked_sub(1) else {
                     continue;
                 };
-                let (at, value) = (samples.times[newest], samples.values[newest]);
+                let (at, value) = (samples.0[newest], samples.1[newest]);
                 if at > time.saturating_sub(lookback) && !is_absent(value) {
                     *place = pick(at, value);
                     found = true;
@@ -146,11 +152,11 @@ impl Reader<'_> {
         range: i64,
         steps: &Steps,
         budget: &mut Budget,
-    ) -> Result<Ranges, EvalError> {
+    ) -> Result<Ranges<'a>, EvalError> {
         let times = self.times(selector.shift, steps);
         let (first, last) = times.bounds();
         let series = self.select(selector, after(first.saturating_sub(range)), last, false);
-        budget.take_list::<Arc<dyn SeriesSamples>>(series.len())?;
+        budget.take_list::<usize>(series.len())?;
         budget.take_result(series.len(), 1)?;
         Ok(Ranges {
             source: Source::Series(series),
@@ -171,7 +177,15 @@ impl Reader<'_> {
             };
             self.data.missing(read, &mut missing);
         }
+        if self.has_changed() {
+            missing.add_changed();
+        }
         missing
+    }
+
+    /// Whether series came or went while they were read.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.reads.iter().any(|done| done.series.has_changed())
     }
 
     /// The times at which a selector or a subquery with `shift` looks.
@@ -188,20 +202,16 @@ impl Reader<'_> {
         }
     }
 
-    fn select(
-        &mut self,
-        selector: &Selector,
-        from: i64,
-        to: i64,
-        newest: bool,
-    ) -> Vec<Arc<dyn SeriesSamples>> {
+    fn select(&mut self, selector: &Selector, from: i64, to: i64, newest: bool) -> Rc<dyn Selection + 'a> {
         let (from, to) = (Timestamp::from_millis(from), Timestamp::from_millis(to));
+        let series: Rc<dyn Selection + 'a> = self.data.select(&selector.matchers, from, to).into();
         self.reads.push(Done {
             matchers: selector.matchers.clone(),
             range: (from, to),
             newest,
+            series: Rc::clone(&series),
         });
-        self.data.select(&selector.matchers, from, to)
+        series
     }
 }
 
@@ -237,7 +247,7 @@ impl Times {
 
 // === impl Ranges ===
 
-impl Ranges {
+impl Ranges<'_> {
     /// Those of a subquery whose inner expression gave `rows`.
     pub(crate) fn of_rows(rows: Vector, inner: Steps, times: Times, range: i64) -> Self {
         Self {
@@ -254,32 +264,29 @@ impl Ranges {
         }
     }
 
-    pub(crate) fn labels(&self, i: usize) -> &LabelSet {
+    pub(crate) fn labels(&self, i: usize) -> LabelSet {
         match &self.source {
-            Source::Series(series) => series[i].labels(),
-            Source::Rows(rows, _) => &rows.labels[i],
+            Source::Series(series) => series.labels(i),
+            Source::Rows(rows, _) => rows.labels[i].clone(),
         }
     }
 
     /// Reads the samples of the series `i` in all ranges.
     pub(crate) fn read(&self, i: usize, into: &mut Buffer, budget: &mut Budget) -> Result<(), EvalError> {
-        into.clear();
         let (first, last) = self.times.bounds();
         let from = after(first.saturating_sub(self.range));
         match &self.source {
             Source::Series(series) => {
-                let (from, to) = (Timestamp::from_millis(from), Timestamp::from_millis(last));
-                series[i].read(from, to, &mut into.times, &mut into.values);
-                budget.take_samples(into.times.len())?;
-                into.take_growth(budget)?;
-                into.drop_stale();
+                let range = (Timestamp::from_millis(from), Timestamp::from_millis(last));
+                into.read(&**series, i, range, budget)?;
+                into.samples.drop_stale();
             }
             Source::Rows(rows, inner) => {
+                into.samples.clear();
                 budget.spend(SERIES_WORK + inner.count)?;
                 for (at, &value) in inner.iter().zip(rows.row(i)) {
                     if !is_absent(value) {
-                        into.times.push(at);
-                        into.values.push(value);
+                        into.samples.push(at, value);
                     }
                 }
                 into.take_growth(budget)?;
@@ -291,12 +298,13 @@ impl Ranges {
     /// For each step, where its range begins and ends and which of the samples of `of` are in it.
     pub(crate) fn windows<'b>(&'b self, of: &'b Buffer) -> impl Iterator<Item = Window> + 'b {
         let (mut from, mut to) = (0, 0);
+        let samples = of.times();
         self.times.iter().map(move |end| {
             let start = end.saturating_sub(self.range);
-            while of.times.get(to).is_some_and(|&t| t <= end) {
+            while samples.get(to).is_some_and(|&t| t <= end) {
                 to += 1;
             }
-            while from < to && of.times[from] <= start {
+            while from < to && samples[from] <= start {
                 from += 1;
             }
             Window {
@@ -320,28 +328,34 @@ pub(crate) struct Window {
 // === impl Buffer ===
 
 impl Buffer {
-    fn clear(&mut self) {
-        self.times.clear();
-        self.values.clear();
+    pub(crate) fn times(&self) -> &[i64] {
+        self.samples.times()
+    }
+
+    pub(crate) fn values(&self) -> &[f64] {
+        self.samples.values()
+    }
+
+    /// The samples of a series, staleness markers included, in place of those before.
+    fn read(
+        &mut self,
+        series: &dyn Selection,
+        i: usize,
+        (from, to): (Timestamp, Timestamp),
+        budget: &mut Budget,
+    ) -> Result<(), EvalError> {
+        self.samples.clear();
+        series.read(i, from, to, &mut self.samples);
+        budget.take_samples(self.samples.len())?;
+        self.take_growth(budget)
     }
 
     /// Counts what the buffer has grown by. How many samples a series has is known only when it was read, so this
     /// is after the fact, of one series.
     fn take_growth(&mut self, budget: &mut Budget) -> Result<(), EvalError> {
-        let grown = self.times.capacity().saturating_sub(self.taken);
+        let grown = self.samples.capacity().saturating_sub(self.taken);
         self.taken += grown;
         // Time and value, and the copy of the values that a quantile sorts.
         budget.take_list::<[f64; 3]>(grown)
-    }
-
-    fn drop_stale(&mut self) {
-        // Mostly there is none.
-        if !self.values.iter().any(|&value| is_absent(value)) {
-            return;
-        }
-        let mut values = self.values.iter();
-        self.times
-            .retain(|_| !is_absent(*values.next().unwrap_or(&ABSENT)));
-        self.values.retain(|&value| !is_absent(value));
     }
 }

@@ -4,13 +4,13 @@
 //! Nothing is compressed, bounded or evicted here: whoever fills a store knows how much that is.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::ops::Range;
 use std::time::Duration;
 
 use fleetgauge_core::time::Timestamp;
 
 use crate::label::LabelSet;
-use crate::queryable::{Queryable, SeriesSamples};
+use crate::queryable::{Queryable, Samples, Selection};
 use crate::window::{Matcher, STALE_MARKER, Sample};
 
 /// Series in memory, of any age and as many as fit.
@@ -33,7 +33,7 @@ use crate::window::{Matcher, STALE_MARKER, Sample};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    series: BTreeMap<LabelSet, Arc<MemorySeries>>,
+    series: BTreeMap<LabelSet, MemorySeries>,
 }
 
 /// A series has another value at the same time already.
@@ -54,7 +54,6 @@ pub struct ConflictError {
 /// Oldest first, each time once.
 #[derive(Clone, Debug, Default)]
 struct MemorySeries {
-    labels: LabelSet,
     times: Vec<i64>,
     values: Vec<f64>,
 }
@@ -71,12 +70,7 @@ impl MemoryStore {
     ///
     /// *Errors*: [`ConflictError`] if the series has another value at that time.
     pub fn append(&mut self, labels: &LabelSet, sample: Sample) -> Result<(), ConflictError> {
-        let series = self.series.entry(labels.clone()).or_insert_with(|| {
-            Arc::new(MemorySeries {
-                labels: labels.clone(),
-                ..MemorySeries::default()
-            })
-        });
+        let series = self.series.entry(labels.clone()).or_default();
         let at = sample.timestamp.as_millis();
         // Mostly they come in order.
         let place = match series.times.last() {
@@ -95,7 +89,6 @@ impl MemoryStore {
                 new: sample.value,
             });
         }
-        let series = Arc::make_mut(series);
         series.times.insert(place, at);
         series.values.insert(place, sample.value);
         Ok(())
@@ -126,38 +119,49 @@ impl MemoryStore {
 }
 
 impl Queryable for MemoryStore {
-    fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Vec<Arc<dyn SeriesSamples>> {
-        let fits = |series: &&Arc<MemorySeries>| {
-            matchers.iter().all(|matcher| matcher.matches(&series.labels))
-                && !series.range(from, to).is_empty()
+    fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Box<dyn Selection + '_> {
+        let fits = |(labels, series): &(&LabelSet, &MemorySeries)| {
+            matchers.iter().all(|matcher| matcher.matches(labels)) && !series.range(from, to).is_empty()
         };
-        self.series
-            .values()
-            .filter(fits)
-            .map(|series| Arc::clone(series) as Arc<dyn SeriesSamples>)
-            .collect()
+        Box::new(self.series.iter().filter(fits).collect::<Vec<_>>())
+    }
+}
+
+impl Selection for Vec<(&LabelSet, &MemorySeries)> {
+    fn len(&self) -> usize {
+        Vec::len(self)
+    }
+
+    fn labels(&self, index: usize) -> LabelSet {
+        self[index].0.clone()
+    }
+
+    fn read(&self, index: usize, from: Timestamp, to: Timestamp, into: &mut Samples) {
+        let (_, series) = self[index];
+        let range = series.range(from, to);
+        into.reserve(range.len());
+        let samples = series.times[range.clone()].iter().zip(&series.values[range]);
+        samples.for_each(|(&time, &value)| into.push(time, value));
+    }
+
+    fn newest(
+        &self,
+        indices: Range<usize>,
+        at: Timestamp,
+        lookback: Duration,
+        into: &mut Vec<Option<Sample>>,
+    ) {
+        into.extend(self[indices].iter().map(|(_, series)| series.at(at, lookback)));
     }
 }
 
 // === impl MemorySeries ===
 
 impl MemorySeries {
-    fn range(&self, from: Timestamp, to: Timestamp) -> std::ops::Range<usize> {
+    fn range(&self, from: Timestamp, to: Timestamp) -> Range<usize> {
         let start = self.times.partition_point(|time| *time < from.as_millis());
         let end = self.times.partition_point(|time| *time <= to.as_millis());
         start..end.max(start)
-    }
-}
-
-impl SeriesSamples for MemorySeries {
-    fn labels(&self) -> &LabelSet {
-        &self.labels
-    }
-
-    fn read(&self, from: Timestamp, to: Timestamp, times: &mut Vec<i64>, values: &mut Vec<f64>) {
-        let range = self.range(from, to);
-        times.extend_from_slice(&self.times[range.clone()]);
-        values.extend_from_slice(&self.values[range]);
     }
 
     fn at(&self, at: Timestamp, lookback: Duration) -> Option<Sample> {
@@ -196,11 +200,10 @@ mod tests {
         assert_eq!(error.to_string(), "a has two values at 0.02: 20 and 1");
         let read = |from, to| {
             let (from, to) = (Timestamp::from_millis(from), Timestamp::from_millis(to));
-            let (mut times, mut values) = (Vec::new(), Vec::new());
-            for series in store.select(&[], from, to) {
-                series.read(from, to, &mut times, &mut values);
-            }
-            times
+            let selected = store.select(&[], from, to);
+            let mut samples = Samples::default();
+            (0..selected.len()).for_each(|i| selected.read(i, from, to, &mut samples));
+            samples.times().to_vec()
         };
         assert_eq!(read(10, 20), [10, 20]);
         assert_eq!(read(11, 19), [] as [i64; 0]);
@@ -215,8 +218,17 @@ mod tests {
         store
             .append(&labels, sample(40, f64::from_bits(STALE_MARKER)))
             .expect("no conflict");
-        let series = &store.select(&[], Timestamp::from_millis(0), Timestamp::from_millis(100))[0];
-        let at = |at| series.at(Timestamp::from_millis(at), Duration::from_millis(20));
+        let selected = store.select(&[], Timestamp::from_millis(0), Timestamp::from_millis(100));
+        let at = |at| {
+            let mut newest = Vec::new();
+            selected.newest(
+                0..1,
+                Timestamp::from_millis(at),
+                Duration::from_millis(20),
+                &mut newest,
+            );
+            newest[0]
+        };
         assert_eq!(at(9), None);
         assert_eq!(at(10).map(|sample| sample.value), Some(1.0));
         assert!(at(29).is_some());

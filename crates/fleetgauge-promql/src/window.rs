@@ -69,6 +69,7 @@ mod symbols;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -87,7 +88,7 @@ pub use series::Series;
 
 pub(crate) use matcher::compile as compile_regex;
 
-use index::Index;
+use index::{Index, Seen};
 use limit::Usage;
 use loss::{LossLog, LossLogs};
 
@@ -105,6 +106,24 @@ struct Inner {
     /// Of series that made room for those of other targets.
     made_room: OnceLock<Arc<LossLog>>,
 }
+
+/// The series that [`Window::select`] found. They stay readable, also when the window lets them go.
+#[derive(Debug)]
+pub struct Selected {
+    series: Vec<Arc<Series>>,
+    seen: Seen,
+}
+
+/// The series that [`Window::latest`] found, each with its newest sample.
+#[derive(Debug, Default)]
+pub struct Latest {
+    samples: Vec<(Arc<Series>, Sample)>,
+    has_changed: bool,
+}
+
+/// So often the newest samples of a metric are read at most: as long as the largest page takes to be written, and
+/// some milliseconds more.
+const MAX_LATEST_READS: usize = 1_000;
 
 /// How far in the future of its scrape a sample may be dated, as in Prometheus.
 const MAX_AHEAD_MS: i64 = 10 * 60 * 1000;
@@ -144,20 +163,31 @@ impl Window {
     /// the series has not gone stale.
     ///
     /// *Shape*: one pair a series, in no particular order.
-    pub fn latest(&self, name: &str, at: Timestamp, lookback: Duration) -> Vec<(Arc<Series>, Sample)> {
-        let Some(metric) = self.0.index.find_metric(name) else {
-            return Vec::new();
-        };
-        let series = metric.series();
+    pub fn latest(&self, name: &str, at: Timestamp, lookback: Duration) -> Latest {
+        let mut latest = Latest::default();
         let newest = |s: &Arc<Series>| s.at(at, lookback).map(|sample| (Arc::clone(s), sample));
-        series.iter().filter_map(newest).collect()
+        for _ in 0..MAX_LATEST_READS {
+            let Some(metric) = self.0.index.find_metric(name) else {
+                return latest;
+            };
+            let mut seen = Seen::default();
+            seen.add(&metric);
+            latest.samples.clear();
+            latest.samples.extend(metric.series().iter().filter_map(newest));
+            latest.has_changed = seen.has_changed();
+            if !latest.has_changed {
+                return latest;
+            }
+            std::thread::yield_now();
+        }
+        latest
     }
 
     /// The series that fit all `matchers` and have samples from `from` to `to`, both included.
     ///
     /// *Shape*: sorted by labels. A series whose only samples are outside, before and after, may be among them;
     /// reading it then gives none.
-    pub fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Vec<Arc<Series>> {
+    pub fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Selected {
         let (by_name, others): (Vec<_>, Vec<_>) = matchers.iter().partition(|m| m.name() == METRIC_NAME);
         let (from, to) = (from.as_millis(), to.as_millis());
         // Every series has a name, so one that must be empty selects nothing.
@@ -166,7 +196,7 @@ impl Window {
             Some(name) => self.0.index.find_metric(name.value()).into_iter().collect(),
             None => self.0.index.metrics(),
         };
-        let mut selected = Vec::new();
+        let (mut selected, mut seen) = (Vec::new(), Seen::default());
         let mut conditions: Vec<_> = others.iter().map(|m| (m, Lookup::new(m.name()))).collect();
         let mut met = 0;
         for metric in metrics {
@@ -174,6 +204,7 @@ impl Window {
                 continue;
             }
             met += 1;
+            seen.add(&metric);
             for series in metric.sorted().iter() {
                 let labels = series.labels();
                 let mut conditions = conditions.iter_mut();
@@ -188,7 +219,10 @@ impl Window {
         if met > 1 {
             selected.sort_unstable_by(|a, b| a.labels().cmp(b.labels()));
         }
-        selected
+        Selected {
+            series: selected,
+            seen,
+        }
     }
 
     /// Adds why samples may be missing from what is read: they were refused or could not be read, or were there
@@ -217,5 +251,39 @@ impl Window {
     /// What is held, and what was refused so far.
     pub fn stats(&self) -> WindowStats {
         self.0.usage.stats()
+    }
+}
+
+// === impl Selected, Latest ===
+
+/// The series, sorted by labels.
+impl Deref for Selected {
+    type Target = [Arc<Series>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.series
+    }
+}
+
+impl Selected {
+    /// Whether series came or went since they were selected, or were just coming or going: the samples of one page
+    /// are written one by one, and a reader may have seen a part of them.
+    pub fn has_changed(&self) -> bool {
+        self.seen.has_changed()
+    }
+}
+
+impl Deref for Latest {
+    type Target = [(Arc<Series>, Sample)];
+
+    fn deref(&self) -> &Self::Target {
+        &self.samples
+    }
+}
+
+impl Latest {
+    /// Whether series came or went while they were read, although they were read again and again.
+    pub fn has_changed(&self) -> bool {
+        self.has_changed
     }
 }

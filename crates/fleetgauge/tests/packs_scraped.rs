@@ -270,7 +270,7 @@ fn differences(ours: &Vector, theirs: &Vector, tolerance: f64) -> Vec<String> {
 fn exported(source: &ScrapeSource, answers: &[Answer], now: Timestamp) -> (Prometheus, BTreeSet<Timestamp>) {
     let begin = Timestamp::default();
     let (mut data, mut times) = (OpenMetrics::new(), BTreeSet::new());
-    for series in source.window().select(&[], begin, now) {
+    for series in source.window().select(&[], begin, now).iter() {
         let labels = series.labels();
         let name = labels.metric_name();
         if !answers.iter().any(|answer| answer.promql.contains(name)) {

@@ -13,7 +13,7 @@ use fleetgauge_core::time::{Clock, Moment};
 use super::{Bound, EngineConfig, EvalError};
 use crate::label::LabelSet;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Budget {
     max_samples: usize,
     max_series: usize,
@@ -54,6 +54,11 @@ impl Budget {
             clock: config.clock.clone(),
             unclocked: 0,
         }
+    }
+
+    /// How long ago the query was begun.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.clock.now().saturating_since(self.began)
     }
 
     /// How many samples were looked at and computed.

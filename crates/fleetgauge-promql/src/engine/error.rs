@@ -73,7 +73,8 @@ impl EvalError {
 // === impl Bound ===
 
 impl Bound {
-    fn as_str(self) -> &'static str {
+    /// What it counts, as a word for messages and for the label of a metric.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Samples => "samples",
             Self::Series => "series",

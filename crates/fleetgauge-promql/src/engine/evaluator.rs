@@ -24,7 +24,7 @@ pub(super) struct Evaluator<'a> {
 // === impl Evaluator ===
 
 // Each kind of expression is a function of its own, so that the stack of a deep query stays small.
-impl Evaluator<'_> {
+impl<'a> Evaluator<'a> {
     /// Evaluates what is no range vector.
     pub(super) fn evaluate(&mut self, expr: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
         match expr {
@@ -48,7 +48,7 @@ impl Evaluator<'_> {
     }
 
     /// The series of a range vector.
-    pub(super) fn ranges(&mut self, expr: &Expr, steps: &Steps) -> Result<Ranges, EvalError> {
+    pub(super) fn ranges(&mut self, expr: &Expr, steps: &Steps) -> Result<Ranges<'a>, EvalError> {
         match expr.unwrapped() {
             Expr::Range(range) => {
                 let budget = &mut self.budget;
@@ -130,7 +130,7 @@ impl Evaluator<'_> {
 
     /// The inner expression is evaluated once, at all steps that any of the outer steps looks back on. They
     /// lie at multiples of the subquery's own step, whatever the query's.
-    fn subquery(&mut self, subquery: &Subquery, steps: &Steps) -> Result<Ranges, EvalError> {
+    fn subquery(&mut self, subquery: &Subquery, steps: &Steps) -> Result<Ranges<'a>, EvalError> {
         let default = i64::try_from(self.config.subquery_step.as_millis()).unwrap_or(i64::MAX);
         let step = subquery.step.unwrap_or(default).max(1);
         let times = self.reader.times(subquery.shift, steps);

@@ -11,7 +11,7 @@ use super::{Budget, EvalError, SERIES_WORK};
 /// `params` are the function's scalar arguments, each with a number a step.
 pub(super) fn evaluate(
     spec: &RangeSpec,
-    ranges: &Ranges,
+    ranges: &Ranges<'_>,
     params: &[Vec<f64>],
     steps: &Steps,
     budget: &mut Budget,
@@ -33,11 +33,12 @@ pub(super) fn evaluate(
     let mut name: Option<LabelSet> = None;
     let mut own_name = Projection::keep(&[METRIC_NAME.into()]);
     let mut without_name = Projection::without_name();
-    let mut samples = Buffer::default();
+    let mut buffer = Buffer::default();
     for i in 0..ranges.len() {
-        ranges.read(i, &mut samples, budget)?;
+        ranges.read(i, &mut buffer, budget)?;
         budget.spend(SERIES_WORK + steps.count)?;
-        if samples.times.is_empty() {
+        let (times, values) = (buffer.times(), buffer.values());
+        if times.is_empty() {
             continue;
         }
         let labels = ranges.labels(i);
@@ -45,20 +46,20 @@ pub(super) fn evaluate(
         let (mut found, mut work) = (false, 0);
         // The last sample so far that is lower than the one before it, and how far was looked.
         let (mut last_fall, mut looked) = (0, 1);
-        for (step, window) in ranges.windows(&samples).enumerate() {
+        for (step, window) in ranges.windows(&buffer).enumerate() {
             let (from, to) = window.samples;
             if from == to {
                 continue;
             }
             while looked < to {
-                if samples.values[looked] < samples.values[looked - 1] {
+                if values[looked] < values[looked - 1] {
                     last_fall = looked;
                 }
                 looked += 1;
             }
             let input = RangeInput {
-                times: &samples.times[from..to],
-                values: &samples.values[from..to],
+                times: &times[from..to],
+                values: &values[from..to],
                 falls: last_fall > from,
                 start: window.start,
                 end: window.end,

@@ -5,7 +5,8 @@ use fleetgauge_core::time::Clock;
 use super::*;
 use crate::label::LabelSet;
 use crate::parse::Expr;
-use crate::queryable::SeriesSamples;
+use crate::queryable::Selection;
+use crate::store::MemoryStore;
 use crate::window::{Matcher, STALE_MARKER};
 
 mod bounds;
@@ -15,14 +16,9 @@ mod times;
 
 /// Series with a sample a minute from time 0 on, written `name{labels} 1 2 _ stale 4`.
 pub(crate) struct Store {
-    series: Vec<Arc<TestSeries>>,
+    series: MemoryStore,
     /// How often it was asked.
     selects: AtomicUsize,
-}
-
-struct TestSeries {
-    labels: LabelSet,
-    samples: Vec<(i64, f64)>,
 }
 
 pub(crate) const MINUTE: i64 = 60_000;
@@ -31,15 +27,12 @@ pub(crate) const MINUTE: i64 = 60_000;
 
 impl Store {
     pub(crate) fn new(lines: &str) -> Self {
-        let mut series: Vec<_> = lines
-            .lines()
-            .map(str::trim)
-            .filter(|l| !l.is_empty())
-            .map(series)
-            .collect();
-        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        let mut series = MemoryStore::new();
+        for line in lines.lines().map(str::trim).filter(|l| !l.is_empty()) {
+            append(&mut series, line);
+        }
         Self {
-            series: series.into_iter().map(Arc::new).collect(),
+            series,
             selects: AtomicUsize::new(0),
         }
     }
@@ -82,7 +75,7 @@ impl Store {
     }
 }
 
-fn series(line: &str) -> TestSeries {
+fn append(store: &mut MemoryStore, line: &str) {
     let end = line
         .find('}')
         .map_or_else(|| line.find(' ').expect("values"), |at| at + 1);
@@ -91,20 +84,14 @@ fn series(line: &str) -> TestSeries {
         panic!("{line} is no series");
     };
     let labels = LabelSet::from_pairs(selector.matchers.iter().map(|m| (m.name(), m.value())));
-    let samples = line[end..]
-        .split_whitespace()
-        .enumerate()
-        .filter_map(|(i, value)| {
-            let value = match value {
-                "_" => return None,
-                "stale" => f64::from_bits(STALE_MARKER),
-                number => number.parse().expect("a number"),
-            };
-            Some((i as i64 * MINUTE, value))
-        });
-    TestSeries {
-        labels,
-        samples: samples.collect(),
+    for (i, value) in line[end..].split_whitespace().enumerate() {
+        let value = match value {
+            "_" => continue,
+            "stale" => f64::from_bits(STALE_MARKER),
+            number => number.parse().expect("a number"),
+        };
+        let sample = sample_at(i as i64 * MINUTE, value);
+        store.append(&labels, sample).expect("one value a minute");
     }
 }
 
@@ -130,34 +117,8 @@ fn shown(answer: Result<Value, EvalError>) -> String {
 }
 
 impl Queryable for Store {
-    fn select(&self, matchers: &[Matcher], _: Timestamp, _: Timestamp) -> Vec<Arc<dyn SeriesSamples>> {
+    fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Box<dyn Selection + '_> {
         self.selects.fetch_add(1, Ordering::Relaxed);
-        let fits = |s: &&Arc<TestSeries>| matchers.iter().all(|m| m.matches(&s.labels));
-        self.series
-            .iter()
-            .filter(fits)
-            .map(|s| Arc::clone(s) as Arc<dyn SeriesSamples>)
-            .collect()
-    }
-}
-
-impl SeriesSamples for TestSeries {
-    fn labels(&self) -> &LabelSet {
-        &self.labels
-    }
-
-    fn read(&self, from: Timestamp, to: Timestamp, times: &mut Vec<i64>, values: &mut Vec<f64>) {
-        let range = from.as_millis()..=to.as_millis();
-        for &(time, value) in self.samples.iter().filter(|(time, _)| range.contains(time)) {
-            times.push(time);
-            values.push(value);
-        }
-    }
-
-    fn at(&self, at: Timestamp, lookback: Duration) -> Option<Sample> {
-        let newest = self.samples.iter().rfind(|(time, _)| *time <= at.as_millis())?;
-        let from = at.as_millis() - lookback.as_millis() as i64;
-        let fresh = newest.0 > from && newest.1.to_bits() != STALE_MARKER;
-        fresh.then(|| sample_at(newest.0, newest.1))
+        self.series.select(matchers, from, to)
     }
 }

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fleetgauge_core::time::Timestamp;
 
 use super::exposed::ExposedLabels;
+use super::index::Change;
 use super::limit::{AppendError, Usage};
 use super::loss::{Loss, LossLog, LossLogs, Losses};
 use super::scrape_cache::{Entry, ScrapeCache};
@@ -57,6 +58,8 @@ pub struct ScrapeBatch<'a> {
     /// Samples refused by a limit.
     over_limit: usize,
     made_room: bool,
+    /// What readers are told while it lasts.
+    change: Change,
 }
 
 /// What became of the samples of one page.
@@ -129,6 +132,7 @@ impl Appender {
             losses: Losses::default(),
             over_limit: 0,
             made_room: false,
+            change: Change::default(),
             appender: self,
         }
     }
@@ -139,6 +143,8 @@ impl Appender {
         if let Some(log) = &self.log {
             log.advance(millis(at));
         }
+        let mut change = Change::default();
+        self.begin(&mut change, |_, entry| entry.present);
         self.mark_missing(millis(at), |_, _| true)
     }
 
@@ -150,6 +156,14 @@ impl Appender {
     #[cfg(test)]
     pub(super) fn known_texts(&self) -> usize {
         self.cache.len()
+    }
+
+    /// Begins a change of the series of which `changes` says so, by their place on the page before.
+    fn begin(&self, change: &mut Change, changes: impl Fn(usize, &Entry) -> bool) {
+        let entries = self.cache.entries().enumerate();
+        let changing = entries.filter(|&(place, entry)| changes(place, entry));
+        let names = changing.map(|(_, entry)| entry.series.labels().metric_name());
+        change.begin(names, &self.window.index);
     }
 
     /// Marks the series of the page before as stale of which `is_missing` says so, by their place.
@@ -291,9 +305,11 @@ impl ScrapeBatch<'_> {
         let on_page_as_well: HashSet<_> = (appender.cache.series().zip(&on_page))
             .filter_map(|(series, &is)| is.then_some(Arc::as_ptr(series)))
             .collect();
-        self.report.went_stale += appender.mark_missing(self.at, |place, entry| {
+        let is_missing = |place: usize, entry: &Entry| {
             !on_page[place] && !on_page_as_well.contains(&Arc::as_ptr(&entry.series))
-        });
+        };
+        appender.begin(&mut self.change, is_missing);
+        self.report.went_stale += appender.mark_missing(self.at, is_missing);
         appender.forget(|place, _| on_page[place]);
         appender.make_room(self.over_limit);
         appender.pending.clear();
@@ -313,19 +329,27 @@ impl ScrapeBatch<'_> {
             appender,
             at,
             mut report,
+            mut change,
             ..
         } = self;
         appender.scrape = appender.scrape.checked_add(1).unwrap_or(1);
         appender.uncommitted = false;
         let scrape = appender.scrape;
-        let mut seen = 0;
+        let (mut seen, mut returning) = (0, 0);
+        for sample in &appender.pending {
+            let entry = appender.cache.entry_mut(sample.entry);
+            seen += usize::from(entry.seen != scrape);
+            returning += usize::from(!entry.present);
+            entry.seen = scrape;
+        }
+        if returning > 0 || seen < appender.cache.len() {
+            appender.begin(&mut change, |_, entry| entry.present != (entry.seen == scrape));
+        }
         let mut losses = Losses::default();
         for i in 0..appender.pending.len() {
             let sample = appender.pending[i];
             let entry = appender.cache.entry_mut(sample.entry);
             report.series_added += usize::from(!entry.present);
-            seen += usize::from(entry.seen != scrape);
-            entry.seen = scrape;
             entry.present = true;
             entry.tracked = !sample.own_time;
             let loss = match appender.write(sample, at) {

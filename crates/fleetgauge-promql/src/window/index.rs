@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -31,6 +31,10 @@ pub(super) struct Index {
 pub(super) struct Metric {
     name: Arc<str>,
     blocks: ArcSwap<Blocks>,
+    /// How many times a target began to change which series it has of this metric, and how many times it had
+    /// done so.
+    changes_begun: AtomicU64,
+    changes_ended: AtomicU64,
     /// What the last reader sorted; of no use any more once `blocks` has others.
     sorted: ArcSwapOption<Sorted>,
 }
@@ -41,6 +45,15 @@ pub(super) struct Sorted {
     of: Arc<Blocks>,
     series: Vec<Arc<Series>>,
 }
+
+/// Series of some metrics are coming or going: until this is dropped, what a reader sees of them is a part. A
+/// metric may be there twice.
+#[derive(Debug, Default)]
+pub(super) struct Change(Vec<Arc<Metric>>);
+
+/// Metrics as a reader met them, to ask later whether their series have changed.
+#[derive(Debug, Default)]
+pub(super) struct Seen(Vec<(Arc<Metric>, u64)>);
 
 type Blocks = Vec<Arc<Block>>;
 type Block = Box<[OnceLock<Arc<Series>>]>;
@@ -196,6 +209,8 @@ impl Index {
         let metric = Arc::new(Metric {
             name: Arc::clone(&name),
             blocks: ArcSwap::default(),
+            changes_begun: AtomicU64::new(0),
+            changes_ended: AtomicU64::new(0),
             sorted: ArcSwapOption::empty(),
         });
         usage.take(METRIC_BYTES + name.len());
@@ -267,6 +282,16 @@ impl Metric {
         sorted
     }
 
+    fn begin_change(&self) {
+        self.changes_begun.fetch_add(1, Ordering::Relaxed);
+        // A reader that sees what is written from here on sees that it was begun.
+        fence(Ordering::Release);
+    }
+
+    fn end_change(&self) {
+        self.changes_ended.fetch_add(1, Ordering::Release);
+    }
+
     /// Under the index's lock, as the others that change it.
     fn push(&self, series: Arc<Series>) {
         let blocks = self.blocks.load();
@@ -298,6 +323,47 @@ impl Metric {
         self.blocks.store(Arc::new(vec![Arc::new(block)]));
         self.sorted.store(None);
         left
+    }
+}
+
+// === impl Change, Seen ===
+
+impl Change {
+    /// Begins a change of the series of these metrics, each of which may be named many times.
+    pub(super) fn begin<'a>(&mut self, names: impl Iterator<Item = &'a str>, index: &Index) {
+        let mut last = "";
+        for name in names {
+            // A page has the series of a metric one after the other.
+            if std::mem::replace(&mut last, name) == name {
+                continue;
+            }
+            if let Some(metric) = index.find_metric(name) {
+                metric.begin_change();
+                self.0.push(metric);
+            }
+        }
+    }
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|metric| metric.end_change());
+    }
+}
+
+impl Seen {
+    /// Remembers `metric`, before its series are looked at.
+    pub(super) fn add(&mut self, metric: &Arc<Metric>) {
+        let ended = metric.changes_ended.load(Ordering::Acquire);
+        self.0.push((Arc::clone(metric), ended));
+    }
+
+    /// Whether one of their series came or went meanwhile, or was just about to.
+    pub(super) fn has_changed(&self) -> bool {
+        // After all that was read.
+        fence(Ordering::Acquire);
+        let begun = |metric: &Metric| metric.changes_begun.load(Ordering::Relaxed);
+        self.0.iter().any(|(metric, ended)| begun(metric) != *ended)
     }
 }
 

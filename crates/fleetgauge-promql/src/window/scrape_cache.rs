@@ -89,6 +89,10 @@ impl ScrapeCache {
         self.entries.iter().map(|entry| &entry.series)
     }
 
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
     pub(super) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
         self.entries.iter_mut()
     }

@@ -11,6 +11,7 @@ use arc_swap::ArcSwapOption;
 use fleetgauge_core::time::Timestamp;
 
 use crate::label::LabelSet;
+use crate::queryable::Samples;
 
 use super::chunk::{self, Chunk, Encoder};
 use super::limit::Usage;
@@ -103,16 +104,16 @@ impl Series {
     /// *Shape*: oldest first, staleness markers included. What is appended meanwhile may or may not be among them,
     /// but never a sample without those before it.
     pub fn samples(&self, from: Timestamp, to: Timestamp) -> Vec<Sample> {
-        let (mut times, mut values) = (Vec::new(), Vec::new());
-        self.read(from, to, &mut times, &mut values);
-        let samples = times.into_iter().zip(values);
+        let mut samples = Samples::default();
+        self.read(from, to, &mut samples);
+        let samples = samples.times().iter().zip(samples.values());
         samples
-            .map(|(time, value)| Sample::new((time, value.to_bits())))
+            .map(|(&time, value)| Sample::new((time, value.to_bits())))
             .collect()
     }
 
-    /// As [`samples`](Self::samples), appended to `times` (in milliseconds) and `values`.
-    pub fn read(&self, from: Timestamp, to: Timestamp, times: &mut Vec<i64>, values: &mut Vec<f64>) {
+    /// As [`samples`](Self::samples), appended to `into`.
+    pub fn read(&self, from: Timestamp, to: Timestamp, into: &mut Samples) {
         let (from, to) = (from.as_millis(), to.as_millis());
         let chunks = self.chunks.load();
         let Some(chunks) = chunks.as_ref() else { return };
@@ -121,15 +122,13 @@ impl Series {
                 return;
             }
             let samples = chunk.decoder();
-            times.reserve(samples.len());
-            values.reserve(samples.len());
+            into.reserve(samples.len());
             for (time, value) in samples {
                 if time > to {
                     return;
                 }
                 if time >= from {
-                    times.push(time);
-                    values.push(f64::from_bits(value));
+                    into.push(time, f64::from_bits(value));
                 }
             }
         }

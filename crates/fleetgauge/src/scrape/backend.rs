@@ -13,7 +13,7 @@ use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::Engine;
 use fleetgauge_promql::missing::{Missing, Read};
 use fleetgauge_promql::queryable::Queryable;
-use fleetgauge_promql::window::{Matcher, Series};
+use fleetgauge_promql::window::{Matcher, Sample, Series};
 use tokio::time::Instant;
 
 use super::member::{Lagging, Member, Need};
@@ -166,27 +166,39 @@ impl Selector {
     fn newest(&self, view: &View, at: Timestamp, lookback: Duration) -> Result<AnswerBuilder, FetchError> {
         let millis = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
         let from = Timestamp::from_millis(at.as_millis().saturating_sub(millis));
-        let (found, matchers) = match self {
-            Self::Metric(name) => {
-                let matcher = Matcher::equal(METRIC_NAME, name);
-                (view.window().latest(name, at, lookback), vec![matcher])
-            }
-            Self::All => {
-                let series = view.window().select(&[], from, at).into_iter();
-                let newest = |series: Arc<Series>| Some((Arc::clone(&series), series.at(at, lookback)?));
-                (series.filter_map(newest).collect(), Vec::new())
-            }
-        };
         let mut answer = AnswerBuilder::new(Stamp::Sampled);
-        for (series, sample) in found {
+        let mut add = |series: &Series, sample: Sample| {
             let added = answer.series(series.labels().iter(), sample.value, sample.timestamp);
             added.map_err(|error| FetchError::Malformed {
                 detail: error.to_string(),
                 source: Some(Arc::new(error)),
-            })?;
-        }
+            })
+        };
+        let mut matchers = Vec::new();
+        let has_changed = match self {
+            Self::Metric(name) => {
+                matchers.push(Matcher::equal(METRIC_NAME, name));
+                let latest = view.window().latest(name, at, lookback);
+                latest
+                    .iter()
+                    .try_for_each(|(series, sample)| add(series, *sample))?;
+                latest.has_changed()
+            }
+            Self::All => {
+                let selected = view.window().select(&[], from, at);
+                for series in selected.iter() {
+                    if let Some(sample) = series.at(at, lookback) {
+                        add(series, sample)?;
+                    }
+                }
+                selected.has_changed()
+            }
+        };
         // Asked last: who has seen anything of a page is told what it lacks.
         let mut missing = Missing::default();
+        if has_changed {
+            missing.add_changed();
+        }
         view.missing(Read::newest(&matchers, from, at), &mut missing);
         missing.reasons().for_each(|reason| answer.missing(&reason));
         Ok(answer)

@@ -8,7 +8,7 @@ use fleetgauge_core::label::LabelError;
 use fleetgauge_core::result::AnswerBuilder;
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
-use fleetgauge_promql::engine::{Bound, Engine, EngineConfig, EvalError, Evaluation};
+use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError, Evaluation};
 use fleetgauge_promql::value::Value;
 
 use super::view::View;
@@ -84,11 +84,7 @@ fn refused(error: EvalError) -> FetchError {
     match error {
         EvalError::Bound { bound, limit } => FetchError::TooLarge {
             limit: limit as u64,
-            unit: match bound {
-                Bound::Samples => "samples",
-                Bound::Series => "series",
-                _ => "steps",
-            },
+            unit: bound.as_str(),
         },
         EvalError::Timeout { limit } => FetchError::Timeout { after: limit },
         EvalError::Parse(_) => rejected("bad_data", &error),
@@ -100,5 +96,20 @@ fn rejected(kind: &str, error: &EvalError) -> FetchError {
     FetchError::Rejected {
         kind: kind.to_owned(),
         message: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleetgauge_promql::engine::Bound;
+
+    use super::*;
+
+    #[test]
+    fn a_bound_is_told_in_what_it_counts() {
+        for bound in [Bound::Samples, Bound::Series, Bound::Bytes, Bound::Steps] {
+            let error = refused(EvalError::Bound { bound, limit: 7 }).to_string();
+            assert_eq!(error, format!("answer too large: more than 7 {bound}"));
+        }
     }
 }

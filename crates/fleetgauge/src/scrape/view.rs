@@ -7,7 +7,7 @@ use fleetgauge_core::target::TargetLabels;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::exposition::Wanted;
 use fleetgauge_promql::missing::{Missing, Read};
-use fleetgauge_promql::queryable::{Queryable, SeriesSamples};
+use fleetgauge_promql::queryable::{Queryable, Selection};
 use fleetgauge_promql::window::{Matcher, Window};
 
 use super::member::{Lagging, Member};
@@ -96,7 +96,7 @@ impl View {
 }
 
 impl Queryable for View {
-    fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Vec<Arc<dyn SeriesSamples>> {
+    fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Box<dyn Selection + '_> {
         Queryable::select(&self.window, matchers, from, to)
     }
 

@@ -75,7 +75,7 @@ fn each_bound_is_named() {
 struct Slow(Store, fleetgauge_core::time::ManualClock);
 
 impl Queryable for Slow {
-    fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Vec<Arc<dyn SeriesSamples>> {
+    fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Box<dyn Selection + '_> {
         self.1.advance(Duration::from_secs(3));
         self.0.select(matchers, from, to)
     }

@@ -43,15 +43,16 @@ fn held(window: &Window, from: i64, to: i64) -> Model {
             .map(|s| (s.timestamp.as_millis(), s.value.to_bits()))
             .collect()
     };
-    let all = window.select(&[], from, to).into_iter();
-    all.map(|s| {
-        (
-            s.labels().iter().map(|(n, v)| format!("{n}={v};")).collect(),
-            samples(&s),
-        )
-    })
-    .filter(|(_, samples): &(_, Vec<_>)| !samples.is_empty())
-    .collect()
+    let all = window.select(&[], from, to);
+    all.iter()
+        .map(|s| {
+            (
+                s.labels().iter().map(|(n, v)| format!("{n}={v};")).collect(),
+                samples(s),
+            )
+        })
+        .filter(|(_, samples): &(_, Vec<_>)| !samples.is_empty())
+        .collect()
 }
 
 proptest! {
@@ -141,14 +142,14 @@ proptest! {
         scrape(&mut target, at(0.0), &page);
         let ops = [MatchOp::Equal, MatchOp::NotEqual, MatchOp::Regex, MatchOp::NotRegex];
         let matchers: Vec<_> = matchers.iter().map(|(n, op, v)| Matcher::new(n, ops[*op], v).unwrap()).collect();
-        let names = |series: Vec<Arc<Series>>| {
+        let names = |series: &[Arc<Series>]| {
             let mut names: Vec<_> = series.iter().map(|s| s.labels().to_string()).collect();
             names.sort();
             names
         };
-        let mut all = window.select(&[], at(0.0), at(0.0));
+        let mut all = window.select(&[], at(0.0), at(0.0)).to_vec();
         prop_assert_eq!(all.len(), series.len());
         all.retain(|s| matchers.iter().all(|m| m.matches(s.labels())));
-        prop_assert_eq!(names(window.select(&matchers, at(0.0), at(0.0))), names(all));
+        prop_assert_eq!(names(&window.select(&matchers, at(0.0), at(0.0))), names(&all));
     }
 }

@@ -1,9 +1,11 @@
 //! Readers beside writers: what they see was written, in order, and nothing stops them.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::thread;
 
 use super::*;
+use crate::engine::Engine;
+use crate::value::Value;
 
 /// Says that a writer ended, also if it failed: else its readers would not end.
 struct Ended<'a>(&'a AtomicBool);
@@ -49,7 +51,8 @@ fn readers_see_a_prefix_of_what_is_written() {
                 let (start, end) = (Timestamp::from_millis(0), Timestamp::from_millis(i64::MAX));
                 let mut last = 0;
                 while !done.load(Ordering::Acquire) {
-                    let Some((series, newest)) = window.latest("a", end, Duration::MAX).pop() else {
+                    let latest = window.latest("a", end, Duration::MAX);
+                    let Some((series, newest)) = latest.first() else {
                         continue;
                     };
                     let newest_millis = newest.timestamp.as_millis();
@@ -76,6 +79,58 @@ fn readers_see_a_prefix_of_what_is_written() {
     });
 }
 
+/// A target whose series are all others at each scrape: no reader sees a part of a page, or two pages, without
+/// being told.
+#[test]
+fn a_page_is_seen_as_a_whole_or_the_answer_says_so() {
+    const SERIES: usize = 50;
+    let window = Window::new(WindowConfig::default());
+    let done = AtomicBool::new(false);
+    let clock = AtomicI64::new(1);
+    let mut target = window.appender([("pod", "p")]);
+    let mut write = |generation: i64| {
+        let texts: Vec<_> = (0..SERIES)
+            .map(|i| format!("a{{i=\"{i}\",generation=\"{generation}\"}}"))
+            .collect();
+        let page: Vec<_> = texts.iter().map(|text| (text.as_str(), 1.0)).collect();
+        scrape(&mut target, Timestamp::from_millis(generation), &page);
+        clock.store(generation, Ordering::Release);
+    };
+    write(1);
+    let (seen, told) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let engine = Engine::default();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _ended = Ended(&done);
+            (2..2_000).for_each(&mut write);
+        });
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Acquire) {
+                    // A page may be dated before it is written.
+                    let now = Timestamp::from_millis(clock.load(Ordering::Acquire) + 1);
+                    let latest = window.latest("a", now, minutes(5));
+                    assert!(latest.len() == SERIES || latest.has_changed(), "{}", latest.len());
+                    let answer = engine.instant(&window, "sum(a)", now).unwrap();
+                    if answer.missing.is_empty() {
+                        seen.fetch_add(1, Ordering::Relaxed);
+                        let Value::Vector(sum) = &answer.value else {
+                            panic!("{:?}", answer.value);
+                        };
+                        let values: Vec<_> = sum.iter().map(|one| one.sample.value).collect();
+                        assert_eq!(values, [SERIES as f64]);
+                    } else {
+                        told.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    // Most are evaluated again until they are whole.
+    let (seen, told) = (seen.into_inner(), told.into_inner());
+    assert!(seen > told, "{seen} whole, {told} told to be in part");
+}
+
 /// Writers are stopped where they hold their locks: that of the index, as while a series is added, and that of the
 /// series, as while a sample is appended.
 #[test]
@@ -83,14 +138,14 @@ fn readers_do_not_wait_for_a_writer_that_is_stopped() {
     let window = Window::new(WindowConfig::default());
     let mut target = window.appender([("pod", "p")]);
     scrape(&mut target, at(0.0), &[("a", 1.0)]);
-    let series = window.select(&[], at(0.0), at(1.0)).remove(0);
+    let series = window.select(&[], at(0.0), at(1.0))[0].clone();
     let _adding = window.0.index.hold_for_test();
     let _appending = series.hold_for_test();
     let (read, done) = std::sync::mpsc::channel();
     let reader = window.clone();
     // Not in a scope, which would wait for a reader that waits.
     thread::spawn(move || {
-        let newest = reader.latest("a", at(1.0), minutes(5)).pop().unwrap().1;
+        let newest = reader.latest("a", at(1.0), minutes(5))[0].1;
         let selected = reader.select(&[], at(0.0), at(1.0));
         let samples = selected[0].samples(at(0.0), at(1.0)).len();
         let mut missing = Missing::default();

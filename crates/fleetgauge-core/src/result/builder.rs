@@ -1,0 +1,206 @@
+//! Builds an answer, series by series.
+
+use crate::label::{LabelError, LabelSetsBuilder};
+use crate::sample::Stamp;
+use crate::time::Timestamp;
+
+use super::times::Times;
+use super::{Answer, AnswerKind};
+
+/// Builds an [`Answer`], series by series.
+///
+/// ```
+/// use fleetgauge_core::result::AnswerBuilder;
+/// use fleetgauge_core::sample::Stamp;
+/// use fleetgauge_core::time::Timestamp;
+///
+/// let now = Timestamp::from_secs_f64(1763930000.5);
+/// let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+/// answer.series([("pod", "a")], 3.0, now)?;
+/// answer.series([("pod", "b")], f64::NAN, now)?;
+/// let answer = answer.build();
+/// assert_eq!(answer.values().next().unwrap().label("pod"), "a");
+/// assert!(answer.values().nth(1).unwrap().is_undefined());
+/// # Ok::<(), fleetgauge_core::label::LabelError>(())
+/// ```
+///
+/// A matrix has several points a series:
+///
+/// ```
+/// # use fleetgauge_core::result::{AnswerBuilder, AnswerKind};
+/// # use fleetgauge_core::sample::Stamp;
+/// # use fleetgauge_core::time::Timestamp;
+/// let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+/// answer.label("pod", "a");
+/// answer.point(3.0, Timestamp::from_millis(0));
+/// answer.point(4.0, Timestamp::from_millis(15_000));
+/// answer.end_points()?;
+/// let answer = answer.build();
+/// assert_eq!(answer.kind(), AnswerKind::Matrix);
+/// assert_eq!(answer.series().next().unwrap().points().last().unwrap().value, 4.0);
+/// # Ok::<(), fleetgauge_core::label::LabelError>(())
+/// ```
+#[derive(Debug)]
+pub struct AnswerBuilder {
+    kind: AnswerKind,
+    labels: LabelSetsBuilder,
+    values: Vec<f64>,
+    times: Vec<Timestamp>,
+    /// Of a matrix: where the points of each series end.
+    ends: Vec<usize>,
+    stamp: Stamp,
+    is_complete: bool,
+    text: Option<Box<str>>,
+    warnings: Vec<Box<str>>,
+    infos: Vec<Box<str>>,
+}
+
+impl AnswerBuilder {
+    /// An answer without series; `stamp` says what their timestamps mean.
+    pub fn new(stamp: Stamp) -> Self {
+        Self {
+            kind: AnswerKind::Vector,
+            labels: LabelSetsBuilder::default(),
+            values: Vec::new(),
+            times: Vec::new(),
+            ends: Vec::new(),
+            stamp,
+            is_complete: true,
+            text: None,
+            warnings: Vec::new(),
+            infos: Vec::new(),
+        }
+    }
+
+    /// Adds a series with its value.
+    ///
+    /// *Errors*: [`LabelError`], and then the series is not added.
+    pub fn series<'a>(
+        &mut self,
+        labels: impl IntoIterator<Item = (&'a str, &'a str)>,
+        value: f64,
+        timestamp: Timestamp,
+    ) -> Result<(), LabelError> {
+        labels
+            .into_iter()
+            .for_each(|(name, value)| self.label(name, value));
+        self.end_series(value, timestamp)
+    }
+
+    /// Adds a label to the series being built, for decoders that meet labels one by one.
+    pub fn label(&mut self, name: &str, value: &str) {
+        self.labels.label(name, value);
+    }
+
+    /// Ends the series being built, with its value.
+    ///
+    /// *Errors*: [`LabelError`], and then the series is not added.
+    pub fn end_series(&mut self, value: f64, timestamp: Timestamp) -> Result<(), LabelError> {
+        self.labels.end_series()?;
+        if self.values.is_empty() {
+            self.values.reserve(16);
+            self.times.reserve(16);
+        }
+        self.values.push(value);
+        self.times.push(timestamp);
+        Ok(())
+    }
+
+    /// Makes it a matrix, which it is also without any series.
+    pub fn matrix(&mut self) {
+        self.kind = AnswerKind::Matrix;
+    }
+
+    /// Adds a point to the series being built, which is one of a matrix. They come oldest first.
+    pub fn point(&mut self, value: f64, timestamp: Timestamp) {
+        self.values.push(value);
+        self.times.push(timestamp);
+    }
+
+    /// Ends the series being built, with the points that were added.
+    ///
+    /// *Errors*: [`LabelError`], and then the series is not added.
+    pub fn end_points(&mut self) -> Result<(), LabelError> {
+        self.matrix();
+        let ended = self.labels.end_series();
+        match ended {
+            Ok(()) => self.ends.push(self.values.len()),
+            Err(_) => self.drop_points(),
+        }
+        ended
+    }
+
+    /// Takes the points of the series being built away again.
+    fn drop_points(&mut self) {
+        let kept = self.ends.last().copied().unwrap_or_default();
+        self.values.truncate(kept);
+        self.times.truncate(kept);
+    }
+
+    /// Makes it a scalar.
+    pub fn scalar(&mut self, value: f64, timestamp: Timestamp) {
+        self.kind = AnswerKind::Scalar;
+        // Without labels there is nothing to go wrong.
+        let _ = self.series([], value, timestamp);
+    }
+
+    /// Makes it a string.
+    pub fn text(&mut self, text: &str) {
+        self.kind = AnswerKind::String;
+        self.text = Some(text.into());
+    }
+
+    /// Changes what the timestamps mean, where that is known only after the answer was begun.
+    pub fn set_stamp(&mut self, stamp: Stamp) {
+        self.stamp = stamp;
+    }
+
+    /// Adds a remark on the query that nothing is missing because of.
+    pub fn warning(&mut self, warning: &str) {
+        self.warnings.push(warning.into());
+    }
+
+    /// Adds a warning that something is missing that could have changed the answer, which is incomplete then.
+    pub fn missing(&mut self, warning: &str) {
+        self.is_complete = false;
+        self.warning(warning);
+    }
+
+    /// Adds a remark of the backend that is not a problem.
+    pub fn info(&mut self, info: &str) {
+        self.infos.push(info.into());
+    }
+
+    /// How many values there are so far.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is no value so far.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The finished answer.
+    pub fn build(mut self) -> Answer {
+        let times = match self.kind {
+            AnswerKind::Matrix => {
+                // Of a series that was begun and not ended.
+                self.drop_points();
+                Times::of_matrix(self.times, self.ends)
+            }
+            _ => Times::one_each(self.times),
+        };
+        Answer {
+            kind: self.kind,
+            labels: self.labels.build(),
+            values: self.values.into_boxed_slice(),
+            times,
+            stamp: self.stamp,
+            is_complete: self.is_complete,
+            text: self.text,
+            warnings: self.warnings.into_boxed_slice(),
+            infos: self.infos.into_boxed_slice(),
+        }
+    }
+}
