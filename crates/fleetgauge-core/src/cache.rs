@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::counter::Counter;
 use crate::params::Params;
+use crate::query::Shape;
 use crate::query_list::RegisteredQuery;
 use crate::result::MetricResult;
 use crate::source::QueryError;
@@ -133,12 +134,17 @@ impl Cache {
 
     /// The value of `query` with `params`, unless it expired more than `max_stale` ago.
     pub fn get(&self, query: &RegisteredQuery, params: &Params) -> Option<CachedRef> {
-        self.read(&KeyRef::new(query, params))?.ok()
+        self.read(&KeyRef::new(query, params, Shape::Instant))?.ok()
     }
 
     /// What there is of `query` with `params`, or why there is nothing.
     pub fn lookup(&self, query: &RegisteredQuery, params: &Params) -> Lookup {
-        match self.read(&KeyRef::new(query, params)) {
+        self.lookup_shape(query, params, Shape::Instant)
+    }
+
+    /// What there is of `query` with `params` in this shape, or why there is nothing.
+    pub fn lookup_shape(&self, query: &RegisteredQuery, params: &Params, shape: Shape) -> Lookup {
+        match self.read(&KeyRef::new(query, params, shape)) {
             Some(Ok(value)) => Lookup::Value(value),
             Some(Err((state, now))) => state.absence(now),
             None if query.is_replaced() => Lookup::Replaced,
@@ -148,10 +154,10 @@ impl Cache {
 
     /// Keeps `result` as the value of its key, in place of the one before, as what was asked for just now.
     pub fn store(&self, query: &RegisteredQuery, params: &Params, result: MetricResult) -> CachedValue {
-        self.store_sent(query, params, result, Instant::now())
+        self.store_sent(query, params, Shape::Instant, result, Instant::now())
     }
 
-    /// Keeps `result`, which was asked for at `sent`, as the value of its key, unless the key has the answer
+    /// Keeps `result`, which was asked for at `sent` in this shape, as the value of its key, unless the key has the answer
     /// to what was sent later.
     ///
     /// Returns the value, whether it is kept or not.
@@ -159,19 +165,26 @@ impl Cache {
         &self,
         query: &RegisteredQuery,
         params: &Params,
+        shape: Shape,
         result: MetricResult,
         sent: Instant,
     ) -> CachedValue {
-        let ttl = query.template().ttl.unwrap_or(self.0.config.default_ttl);
-        let value = CachedValue::new(result, sent, ttl, self.0.config.max_stale, &self.0.clock);
+        let value = self.value(query, result, sent);
         self.0
-            .update(query, params, |state| state.with_answer(value.clone()));
+            .update(query, params, shape, |state| state.with_answer(value.clone()));
         value
+    }
+
+    /// `result` as a value of `query`, which is not kept.
+    pub(crate) fn value(&self, query: &RegisteredQuery, result: MetricResult, sent: Instant) -> CachedValue {
+        let Inner { config, clock, .. } = &*self.0;
+        let ttl = query.template().ttl.unwrap_or(config.default_ttl);
+        CachedValue::new(result, sent, ttl, config.max_stale, clock)
     }
 
     /// Records that a refresh which was sent just now failed, beside the last good value.
     pub fn record_failure(&self, query: &RegisteredQuery, params: &Params, error: QueryError) {
-        self.record_failure_sent(query, params, error, Instant::now());
+        self.record_failure_sent(query, params, Shape::Instant, error, Instant::now());
     }
 
     /// Records that a refresh which was sent at `sent` failed, beside the last good value, unless the key has
@@ -180,12 +193,14 @@ impl Cache {
         &self,
         query: &RegisteredQuery,
         params: &Params,
+        shape: Shape,
         error: QueryError,
         sent: Instant,
     ) {
         let at = self.0.clock.wall();
         let failure = Failure { error, at, sent };
-        self.0.update(query, params, |state| state.with_failure(failure));
+        self.0
+            .update(query, params, shape, |state| state.with_failure(failure));
     }
 
     /// A handle for reading `query` with `params` over and over: the key is looked up once, here. The
@@ -197,7 +212,8 @@ impl Cache {
         let slot = if query.is_replaced() {
             Arc::new(Slot::replaced())
         } else {
-            self.0.slot(KeyRef::new(query, params), &writing)?
+            self.0
+                .slot(KeyRef::new(query, params, Shape::Instant), &writing)?
         };
         Some(PreparedQuery::new(
             self.clone(),
@@ -342,12 +358,18 @@ impl Inner {
 
     /// Replaces what is known of a key by what `change` makes of it, if it makes anything of it and the key has
     /// a place. Those of replaced queries have none.
-    fn update(&self, query: &RegisteredQuery, params: &Params, change: impl FnOnce(&State) -> Option<State>) {
+    fn update(
+        &self,
+        query: &RegisteredQuery,
+        params: &Params,
+        shape: Shape,
+        change: impl FnOnce(&State) -> Option<State>,
+    ) {
         let writing = self.write();
         if query.is_replaced() {
             return;
         }
-        if let Some(slot) = self.slot(KeyRef::new(query, params), &writing) {
+        if let Some(slot) = self.slot(KeyRef::new(query, params, shape), &writing) {
             slot.touch(self.clock.now());
             slot.update(change);
         }

@@ -125,6 +125,7 @@ struct Registered {
     name: QueryName,
     template: QueryTemplate,
     compiled: Template,
+    takes_lists: bool,
     /// Whether another query has its name now, or none.
     replaced: AtomicBool,
 }
@@ -231,6 +232,7 @@ impl QueryList {
         Ok(RegisteredQuery(Arc::new(Registered {
             id: self.0.next_id.fetch_add(1, Ordering::Relaxed),
             name,
+            takes_lists: template.params.iter().any(|param| param.kind().is_list()),
             template,
             compiled,
             replaced: AtomicBool::new(false),
@@ -412,6 +414,11 @@ impl RegisteredQuery {
     /// Whether another query has taken its name since, or none has it any more.
     pub fn is_replaced(&self) -> bool {
         self.0.replaced.load(Ordering::Acquire)
+    }
+
+    /// Whether a parameter may have several values.
+    pub(crate) fn takes_lists(&self) -> bool {
+        self.0.takes_lists
     }
 
     pub(crate) fn id(&self) -> u64 {

@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use crate::backend::FetchError;
 use crate::cache::{CachedRef, CachedValue, Lookup, PreparedQuery};
 use crate::params::Params;
-use crate::query::QueryName;
+use crate::query::{QueryName, Shape};
 use crate::query_list::{QueryList, QueryRenderError};
 
 pub use cached::{CachedSource, CachedSourceConfig, RetryPolicy};
@@ -56,7 +56,13 @@ pub trait MetricsSource: Send + Sync {
     fn get(&self, query: &str, params: &Params) -> Option<CachedRef>;
 
     /// The cached value of `query` with `params`, or why there is none.
-    fn lookup(&self, query: &str, params: &Params) -> Lookup;
+    fn lookup(&self, query: &str, params: &Params) -> Lookup {
+        self.lookup_shape(query, params, Shape::Instant)
+    }
+
+    /// The cached value of `query` with `params` in this shape, as [`RefreshSpec::range`] asks for it, or why
+    /// there is none.
+    fn lookup_shape(&self, query: &str, params: &Params, shape: Shape) -> Lookup;
 
     /// The cached value of `query` with `params` where it holds; otherwise the query is refreshed first.
     ///

@@ -14,21 +14,23 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::flight::{Flight, FlightOutcome, Flights, Freshness, Joined, Leader};
+use super::flight::{Flight, FlightKeyRef, FlightOutcome, Flights, Freshness, Joined, Leader};
 use super::stats::Counts;
 use super::{MetricsSource, QueryError, RefreshResults, RefreshSpec, SourceStats};
-use crate::backend::{Backend, FetchError, RenderedQuery};
+use crate::backend::{Backend, FetchError, Request};
 use crate::cache::{Cache, CacheConfig, CachedRef, CachedValue, KeyRef, Lookup, PreparedQuery};
 use crate::params::Params;
+use crate::query::Shape;
 use crate::query_list::{QueryList, RegisteredQuery};
 use crate::result::{Answer, MetricResult};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 
 /// A [`MetricsSource`] over any [`Backend`].
 ///
 /// Cheap to clone; clones are the same source. Queries run in the background of the Tokio runtime in which
 /// they were asked for: a caller that gives up neither spoils an answer for others nor makes them ask again.
-pub struct CachedSource<B>(Arc<Inner<B>>);
+#[derive(Clone)]
+pub struct CachedSource(Arc<Inner>);
 
 /// How a [`CachedSource`] works.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,8 +66,8 @@ pub struct RetryPolicy {
     pub max_delay: Duration,
 }
 
-struct Inner<B> {
-    backend: B,
+struct Inner {
+    backend: Arc<dyn Backend>,
     config: CachedSourceConfig,
     clock: Clock,
     queries: QueryList,
@@ -73,6 +75,15 @@ struct Inner<B> {
     flights: Arc<Flights>,
     permits: Semaphore,
     counts: Counts,
+}
+
+/// What is asked of a query.
+#[derive(Clone)]
+struct Ask {
+    params: Arc<Params>,
+    shape: Shape,
+    at: Option<Timestamp>,
+    freshness: Freshness,
 }
 
 // === impl CachedSourceConfig ===
@@ -120,14 +131,14 @@ impl RetryPolicy {
 
 // === impl CachedSource ===
 
-impl<B: Backend> CachedSource<B> {
+impl CachedSource {
     /// A source that asks `backend`, by the system's clock.
-    pub fn new(backend: B, config: CachedSourceConfig) -> Self {
+    pub fn new(backend: Arc<dyn Backend>, config: CachedSourceConfig) -> Self {
         Self::with_clock(backend, config, Clock::system())
     }
 
     /// A source whose values age by `clock`. Timeouts and waits between tries run by Tokio's clock.
-    pub fn with_clock(backend: B, config: CachedSourceConfig, clock: Clock) -> Self {
+    pub fn with_clock(backend: Arc<dyn Backend>, config: CachedSourceConfig, clock: Clock) -> Self {
         let queries = QueryList::new();
         let cache = Cache::new(config.cache.clone(), clock.clone());
         let weak = cache.downgrade();
@@ -148,25 +159,19 @@ impl<B: Backend> CachedSource<B> {
         }))
     }
 
-    /// The backend.
-    pub fn backend(&self) -> &B {
-        &self.0.backend
-    }
-
     /// The configuration.
     pub fn config(&self) -> &CachedSourceConfig {
         &self.0.config
     }
 
-    /// The flight that brings `query`, started unless it is under way.
+    /// The flight that brings what is asked of `query`, started unless it is under way.
     ///
     /// Who only `wants_fresh` is content with a value that was cached a moment ago: between the caller's
     /// look at the cache and its joining, another flight may have ended.
     fn join(
         &self,
         query: &RegisteredQuery,
-        params: &Arc<Params>,
-        freshness: Freshness,
+        ask: &Ask,
         wants_fresh: bool,
         deadline: Option<Instant>,
     ) -> Result<Arc<Flight>, QueryError> {
@@ -174,31 +179,30 @@ impl<B: Backend> CachedSource<B> {
         counts.queries.fetch_add(1, Ordering::Relaxed);
         // Rendered before joining: a question that is wrong has no flight.
         let text = query
-            .render(params)
+            .render(&ask.params)
             .inspect_err(|error| counts.failure(&error.clone().into()))?;
-        let key = KeyRef::new(query, params);
-        let aborted = {
-            let (inner, query, params) = (Arc::clone(&self.0), query.clone(), Arc::clone(params));
-            move |sent| inner.failed(&query, &params, FetchError::Aborted, sent)
+        let key = FlightKeyRef {
+            key: KeyRef::new(query, &ask.params, ask.shape),
+            at: ask.at,
         };
-        match self.0.flights.join(key, freshness, aborted) {
+        let aborted = {
+            let (inner, query, ask) = (Arc::clone(&self.0), query.clone(), ask.clone());
+            move |sent| inner.failed(&query, &ask, FetchError::Aborted, sent)
+        };
+        match self.0.flights.join(key, ask.freshness, aborted) {
             Joined::Follower(flight) => {
                 counts.flights_shared.fetch_add(1, Ordering::Relaxed);
                 Ok(flight)
             }
             Joined::Leader(leader, flight) => {
-                if wants_fresh && let Some(value) = self.fresh(query, params) {
+                if wants_fresh && let Some(value) = self.fresh(query, &ask.params) {
                     leader.end(Ok(value));
                     return Ok(flight);
                 }
                 counts.flights.fetch_add(1, Ordering::Relaxed);
-                let timeout = query.template().timeout.unwrap_or(self.0.config.query_timeout);
-                let query_type = query.template().query_type;
-                let mut rendered = RenderedQuery::new(query.name().clone(), query_type, text, timeout)
-                    .with_params(Arc::clone(params))
-                    .with_asked_at(freshness.asked_at);
-                rendered.max_age = freshness.max_age;
-                start(Arc::clone(&self.0).run(leader, query.clone(), rendered), deadline);
+                let request = self.0.request(query, text, ask);
+                let run = Arc::clone(&self.0).run(leader, query.clone(), ask.clone(), request);
+                start(run, deadline);
                 Ok(flight)
             }
         }
@@ -237,15 +241,18 @@ impl<B: Backend> CachedSource<B> {
         let counts = &self.0.counts;
         counts.refreshes.fetch_add(1, Ordering::Relaxed);
         let deadline = spec.wait_at_most.map(after_now);
-        let params = Arc::new(spec.params);
-        let freshness = Freshness::now(spec.max_age);
+        let ask = Ask {
+            params: Arc::new(spec.params),
+            shape: spec.shape,
+            at: spec.at,
+            freshness: Freshness::now(spec.max_age),
+        };
         let flights: Vec<_> = self
             .queries_of(spec.queries)
             .into_iter()
             .map(|(name, query)| {
                 let query = query.inspect_err(|error| counts.failure(error));
-                let flight = query
-                    .and_then(|query| Ok((self.join(&query, &params, freshness, false, deadline)?, query)));
+                let flight = query.and_then(|query| Ok((self.join(&query, &ask, false, deadline)?, query)));
                 (name, flight)
             })
             .collect();
@@ -269,14 +276,17 @@ impl<B: Backend> CachedSource<B> {
             return Ok(value);
         }
         self.sweep_in_background();
-        let params = Arc::new(params.clone());
-        self.join(&query, &params, Freshness::now(None), true, None)?
-            .wait()
-            .await
+        let ask = Ask {
+            params: Arc::new(params.clone()),
+            shape: Shape::Instant,
+            at: None,
+            freshness: Freshness::now(None),
+        };
+        self.join(&query, &ask, true, None)?.wait().await
     }
 }
 
-impl<B: Backend> MetricsSource for CachedSource<B> {
+impl MetricsSource for CachedSource {
     fn query_list(&self) -> &QueryList {
         &self.0.queries
     }
@@ -291,10 +301,10 @@ impl<B: Backend> MetricsSource for CachedSource<B> {
             .with(query, |query| self.0.cache.get(query, params))?
     }
 
-    fn lookup(&self, query: &str, params: &Params) -> Lookup {
+    fn lookup_shape(&self, query: &str, params: &Params, shape: Shape) -> Lookup {
         match self.find(query) {
             Ok(query) => match query.render(params) {
-                Ok(_) => self.0.cache.lookup(&query, params),
+                Ok(_) => self.0.cache.lookup_shape(&query, params, shape),
                 Err(error) => Lookup::Invalid(error.into()),
             },
             Err(error) => Lookup::Invalid(error),
@@ -323,16 +333,9 @@ impl<B: Backend> MetricsSource for CachedSource<B> {
     }
 }
 
-impl<B> Clone for CachedSource<B> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<B: Backend + fmt::Debug> fmt::Debug for CachedSource<B> {
+impl fmt::Debug for CachedSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CachedSource")
-            .field("backend", &self.0.backend)
             .field("config", &self.0.config)
             .field("queries", &self.0.queries)
             .finish_non_exhaustive()
@@ -341,41 +344,60 @@ impl<B: Backend + fmt::Debug> fmt::Debug for CachedSource<B> {
 
 // === impl Inner ===
 
-impl<B: Backend> Inner<B> {
+impl Inner {
+    fn request(&self, query: &RegisteredQuery, text: String, ask: &Ask) -> Request {
+        let timeout = query.template().timeout.unwrap_or(self.config.query_timeout);
+        let query_type = query.template().query_type;
+        let mut request = Request::new(query.name().clone(), query_type, text, timeout)
+            .with_params(Arc::clone(&ask.params))
+            .with_shape(ask.shape);
+        request.at = ask.at;
+        request.asked_at = ask.freshness.asked_at;
+        request.max_age = ask.freshness.max_age;
+        request
+    }
+
     /// Asks the backend, and caches what became of it.
     async fn run(
         self: Arc<Self>,
         mut leader: Leader<impl Fn(StdInstant) -> FlightOutcome>,
         query: RegisteredQuery,
-        mut rendered: RenderedQuery,
+        ask: Ask,
+        mut request: Request,
     ) {
-        let fetched = self.fetch(&mut rendered, &mut leader.sent).await;
+        let fetched = self.fetch(&mut request, &mut leader.sent).await;
         let outcome = match fetched {
             Ok(answer) => {
                 if answer.is_no_data() {
                     self.counts.no_data.fetch_add(1, Ordering::Relaxed);
                 }
                 let result = MetricResult::new(query.name().clone(), self.clock.wall(), answer);
-                Ok(self
-                    .cache
-                    .store_sent(&query, &rendered.params, result, leader.sent))
+                Ok(if ask.at.is_none() {
+                    self.cache
+                        .store_sent(&query, &ask.params, ask.shape, result, leader.sent)
+                } else {
+                    self.cache.value(&query, result, leader.sent)
+                })
             }
-            Err(error) => self.failed(&query, &rendered.params, error, leader.sent),
+            Err(error) => self.failed(&query, &ask, error, leader.sent),
         };
         leader.end(outcome);
     }
 
-    /// A flight that failed: counted, and recorded beside the last value.
+    /// A flight that failed: counted, and recorded beside the last value, unless it was of a given time.
     fn failed(
         &self,
         query: &RegisteredQuery,
-        params: &Params,
+        ask: &Ask,
         error: FetchError,
         sent: StdInstant,
     ) -> FlightOutcome {
         let error = QueryError::fetch(query.name(), error);
         self.counts.failure(&error);
-        self.cache.record_failure_sent(query, params, error.clone(), sent);
+        if ask.at.is_none() {
+            self.cache
+                .record_failure_sent(query, &ask.params, ask.shape, error.clone(), sent);
+        }
         Err(error)
     }
 
@@ -386,16 +408,16 @@ impl<B: Backend> Inner<B> {
     }
 
     /// Asks the backend, again if need be, within the query's timeout. `sent` is when the latest try was sent.
-    async fn fetch(&self, query: &mut RenderedQuery, sent: &mut StdInstant) -> Result<Answer, FetchError> {
+    async fn fetch(&self, request: &mut Request, sent: &mut StdInstant) -> Result<Answer, FetchError> {
         let mut permit = self.permit().await?;
-        let after = query.timeout;
+        let after = request.timeout;
         let deadline = after_now(after);
         let tries = async {
             let mut delays = self.config.retry.delays();
             loop {
-                query.timeout = whole_millis(deadline.saturating_duration_since(Instant::now()));
+                request.timeout = whole_millis(deadline.saturating_duration_since(Instant::now()));
                 *sent = StdInstant::now();
-                let error = match self.backend.fetch(query).await {
+                let error = match self.backend.fetch(request).await {
                     Err(error) if error.is_retryable() => error,
                     done => return done.and_then(known),
                 };

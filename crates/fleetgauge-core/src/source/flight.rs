@@ -1,21 +1,38 @@
 //! One flight per key: whoever asks while a query is under way waits for the same answer, unless that may be
 //! older than they accept.
 
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use equivalent::Equivalent;
 use hashbrown::HashMap;
 use tokio::sync::Notify;
 
 use super::QueryError;
 use crate::cache::{BuildKeyHasher, CacheKey, CachedValue, KeyRef};
+use crate::time::Timestamp;
 
 /// What a flight brings to all who wait for it.
 pub(super) type FlightOutcome = Result<CachedValue, QueryError>;
 
-/// The queries under way, by cache key.
+/// The queries under way, by cache key and the time that was given, if one was.
 #[derive(Default)]
-pub(super) struct Flights(Mutex<HashMap<CacheKey, Arc<Flight>, BuildKeyHasher>>);
+pub(super) struct Flights(Mutex<FlightMap>);
+
+type FlightMap = HashMap<FlightKey, Arc<Flight>, BuildKeyHasher>;
+
+#[derive(Clone, PartialEq, Eq)]
+struct FlightKey {
+    key: CacheKey,
+    at: Option<Timestamp>,
+}
+
+/// The same, borrowed from a caller's parameters.
+pub(super) struct FlightKeyRef<'a> {
+    pub(super) key: KeyRef<'a>,
+    pub(super) at: Option<Timestamp>,
+}
 
 /// What a caller asks of the age of samples, or what a flight was started for.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +52,7 @@ pub(super) struct Flight {
 /// down, it ends with what `aborted` gives: nobody waits forever, and the next caller starts anew.
 pub(super) struct Leader<A: Fn(Instant) -> FlightOutcome> {
     flights: Arc<Flights>,
-    key: CacheKey,
+    key: FlightKey,
     aborted: A,
     flight: Arc<Flight>,
     /// When the latest try was sent; before the first, when the flight began.
@@ -86,7 +103,7 @@ impl Flights {
     /// too old is left to its followers; later callers join the new one.
     pub(super) fn join<A: Fn(Instant) -> FlightOutcome>(
         self: &Arc<Self>,
-        key: KeyRef<'_>,
+        key: FlightKeyRef<'_>,
         freshness: Freshness,
         aborted: A,
     ) -> Joined<A> {
@@ -101,7 +118,10 @@ impl Flights {
             outcome: OnceLock::new(),
             ended: Notify::new(),
         });
-        let key = key.to_owned();
+        let key = FlightKey {
+            key: key.key.to_owned(),
+            at: key.at,
+        };
         flights.insert(key.clone(), Arc::clone(&flight));
         let leader = Leader {
             flights: Arc::clone(self),
@@ -117,9 +137,37 @@ impl Flights {
         self.lock().len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<CacheKey, Arc<Flight>, BuildKeyHasher>> {
+    fn lock(&self) -> MutexGuard<'_, FlightMap> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+// === impl FlightKey ===
+
+impl Hash for FlightKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(mixed(self.key.hash_value(), self.at));
+    }
+}
+
+impl Hash for FlightKeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(mixed(self.key.hash_value(), self.at));
+    }
+}
+
+impl Equivalent<FlightKey> for FlightKeyRef<'_> {
+    fn equivalent(&self, key: &FlightKey) -> bool {
+        self.at == key.at && self.key.equivalent(&key.key)
+    }
+}
+
+/// The hash of a key at a time: different times of one key are under way at once.
+fn mixed(hash: u64, at: Option<Timestamp>) -> u64 {
+    at.map_or(hash, |at| {
+        // An odd number, with which no two times give the same.
+        hash ^ (at.as_millis() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    })
 }
 
 // === impl Flight ===

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{MetricsSource, QueryError, RefreshResults, RefreshSpec, SourceStats};
 use crate::cache::{CachedRef, CachedValue, Lookup, PreparedQuery};
 use crate::params::Params;
+use crate::query::Shape;
 use crate::query_list::QueryList;
 
 /// A source without a backend: it takes registrations, and answers every query with
@@ -53,7 +54,7 @@ impl MetricsSource for NoOpSource {
         None
     }
 
-    fn lookup(&self, query: &str, _params: &Params) -> Lookup {
+    fn lookup_shape(&self, query: &str, _params: &Params, _shape: Shape) -> Lookup {
         Lookup::Invalid(no_source(query))
     }
 
