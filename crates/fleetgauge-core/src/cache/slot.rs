@@ -24,7 +24,7 @@ pub(super) enum State {
     Absent {
         /// When the last value was had, and when it had been sent for.
         last: Option<(Moment, Instant)>,
-        last_error: Option<Failure>,
+        last_error: Option<Arc<Failure>>,
     },
     /// The query was replaced or removed; the place is none any more.
     Replaced,
@@ -117,7 +117,7 @@ impl State {
         if answered.max(failed.map(|failed| failed.sent)) > Some(failure.sent) {
             return None;
         }
-        let last_error = Some(failure);
+        let last_error = Some(Arc::new(failure));
         Some(match self {
             State::Value(value) => {
                 let mut value = value.clone();
@@ -138,7 +138,7 @@ impl State {
         let value = self.value().filter(|value| value.is_gone_at(now))?;
         Some(State::Absent {
             last: Some((value.cached(), value.sent())),
-            last_error: value.last_error().cloned(),
+            last_error: value.shared_last_error().cloned(),
         })
     }
 
@@ -146,7 +146,7 @@ impl State {
     pub(super) fn absence(&self, now: Moment) -> Lookup {
         let (cached, last_error) = match self {
             State::Value(value) => (Some(value.cached()), value.last_error()),
-            State::Absent { last, last_error } => (last.map(|(cached, _)| cached), last_error.as_ref()),
+            State::Absent { last, last_error } => (last.map(|(cached, _)| cached), last_error.as_deref()),
             State::Replaced => return Lookup::Replaced,
         };
         match (cached, last_error) {
@@ -160,9 +160,9 @@ impl State {
     }
 
     /// When the last answer had been sent for, and the last failure.
-    fn latest(&self) -> (Option<Instant>, Option<&Failure>) {
+    fn latest(&self) -> (Option<Instant>, Option<&Arc<Failure>>) {
         match self {
-            State::Value(value) => (Some(value.sent()), value.last_error()),
+            State::Value(value) => (Some(value.sent()), value.shared_last_error()),
             State::Absent { last, last_error } => (last.map(|(_, sent)| sent), last_error.as_ref()),
             State::Replaced => (None, None),
         }

@@ -42,7 +42,7 @@ pub struct CachedValue {
     gone: Moment,
     cached_at: Timestamp,
     ttl: Duration,
-    last_error: Option<Failure>,
+    last_error: Option<Arc<Failure>>,
     clock: Clock,
 }
 
@@ -155,10 +155,14 @@ impl CachedValue {
 
     /// The failure of the latest refresh, if refreshes that were sent after this one have failed.
     pub fn last_error(&self) -> Option<&Failure> {
+        self.last_error.as_deref()
+    }
+
+    pub(super) fn shared_last_error(&self) -> Option<&Arc<Failure>> {
         self.last_error.as_ref()
     }
 
-    pub(super) fn set_last_error(&mut self, last_error: Option<Failure>) {
+    pub(super) fn set_last_error(&mut self, last_error: Option<Arc<Failure>>) {
         self.last_error = last_error;
     }
 

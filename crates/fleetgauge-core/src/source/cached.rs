@@ -77,8 +77,7 @@ struct Inner {
     counts: Counts,
 }
 
-/// What is asked of a query.
-#[derive(Clone)]
+/// What is asked of a batch of queries.
 struct Ask {
     params: Arc<Params>,
     shape: Shape,
@@ -171,7 +170,7 @@ impl CachedSource {
     fn join(
         &self,
         query: &RegisteredQuery,
-        ask: &Ask,
+        ask: &Arc<Ask>,
         wants_fresh: bool,
         deadline: Option<Instant>,
     ) -> Result<Arc<Flight>, QueryError> {
@@ -186,7 +185,7 @@ impl CachedSource {
             at: ask.at,
         };
         let aborted = {
-            let (inner, query, ask) = (Arc::clone(&self.0), query.clone(), ask.clone());
+            let (inner, query, ask) = (Arc::clone(&self.0), query.clone(), Arc::clone(ask));
             move |sent| inner.failed(&query, &ask, FetchError::Aborted, sent)
         };
         match self.0.flights.join(key, ask.freshness, aborted) {
@@ -201,7 +200,7 @@ impl CachedSource {
                 }
                 counts.flights.fetch_add(1, Ordering::Relaxed);
                 let request = self.0.request(query, text, ask);
-                let run = Arc::clone(&self.0).run(leader, query.clone(), ask.clone(), request);
+                let run = Arc::clone(&self.0).run(leader, query.clone(), Arc::clone(ask), request);
                 start(run, deadline);
                 Ok(flight)
             }
@@ -240,13 +239,14 @@ impl CachedSource {
         self.sweep_in_background();
         let counts = &self.0.counts;
         counts.refreshes.fetch_add(1, Ordering::Relaxed);
-        let deadline = spec.wait_at_most.map(after_now);
+        let deadline = spec.wait_at_most.map(|wait| later(Instant::now(), wait));
         let ask = Ask {
             params: Arc::new(spec.params),
             shape: spec.shape,
             at: spec.at,
             freshness: Freshness::now(spec.max_age),
         };
+        let ask = Arc::new(ask);
         let flights: Vec<_> = self
             .queries_of(spec.queries)
             .into_iter()
@@ -282,7 +282,7 @@ impl CachedSource {
             at: None,
             freshness: Freshness::now(None),
         };
-        self.join(&query, &ask, true, None)?.wait().await
+        self.join(&query, &Arc::new(ask), true, None)?.wait().await
     }
 }
 
@@ -362,7 +362,7 @@ impl Inner {
         self: Arc<Self>,
         mut leader: Leader<impl Fn(StdInstant) -> FlightOutcome>,
         query: RegisteredQuery,
-        ask: Ask,
+        ask: Arc<Ask>,
         mut request: Request,
     ) {
         let fetched = self.fetch(&mut request, &mut leader.sent).await;
@@ -411,12 +411,13 @@ impl Inner {
     async fn fetch(&self, request: &mut Request, sent: &mut StdInstant) -> Result<Answer, FetchError> {
         let mut permit = self.permit().await?;
         let after = request.timeout;
-        let deadline = after_now(after);
+        let mut now = Instant::now();
+        let deadline = later(now, after);
         let tries = async {
             let mut delays = self.config.retry.delays();
             loop {
-                request.timeout = whole_millis(deadline.saturating_duration_since(Instant::now()));
-                *sent = StdInstant::now();
+                request.timeout = whole_millis(deadline.saturating_duration_since(now));
+                *sent = now.into_std();
                 let error = match self.backend.fetch(request).await {
                     Err(error) if error.is_retryable() => error,
                     done => return done.and_then(known),
@@ -437,6 +438,7 @@ impl Inner {
                     Err(_) => return Err(error),
                 };
                 self.counts.retries.fetch_add(1, Ordering::Relaxed);
+                now = Instant::now();
             }
         };
         tokio::time::timeout_at(deadline, tries)
@@ -483,10 +485,10 @@ fn known(answer: Answer) -> Result<Answer, FetchError> {
     })
 }
 
-/// The time `duration` from now; a year from now where it is longer, since clocks do not reach to the end of a
+/// The time `duration` after `now`; a year after it where it is longer, since clocks do not reach to the end of a
 /// `Duration`.
-fn after_now(duration: Duration) -> Instant {
-    Instant::now() + duration.min(Duration::from_secs(365 * 24 * 3600))
+fn later(now: Instant, duration: Duration) -> Instant {
+    now + duration.min(Duration::from_secs(365 * 24 * 3600))
 }
 
 /// Rounded up, so that a backend that keeps the time itself is never ahead of the deadline, and names the

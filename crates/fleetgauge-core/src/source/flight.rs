@@ -55,7 +55,7 @@ pub(super) struct Leader<A: Fn(Instant) -> FlightOutcome> {
     key: FlightKey,
     aborted: A,
     flight: Arc<Flight>,
-    /// When the latest try was sent; before the first, when the flight began.
+    /// When the latest try was sent; before the first, when it was asked for.
     pub(super) sent: Instant,
 }
 
@@ -128,7 +128,7 @@ impl Flights {
             key,
             aborted,
             flight: Arc::clone(&flight),
-            sent: Instant::now(),
+            sent: freshness.asked_at,
         };
         Joined::Leader(leader, flight)
     }
