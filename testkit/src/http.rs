@@ -34,7 +34,7 @@ impl Response {
 /// Asks `addr` for `path_and_query` with GET.
 ///
 /// # Errors
-/// When there is no answer or it is no HTTP; a status other than 200 is an answer.
+/// When there is no answer or it is not HTTP; a status other than 200 is an answer.
 pub fn get(addr: SocketAddr, path_and_query: &str) -> Result<Response> {
     request(addr, "GET", path_and_query, b"")
 }

@@ -6,7 +6,7 @@
 //! answers are replaced by `T`. The command lines of `query*.txt` ask a real Prometheus at `$PROMETHEUS`, those of
 //! `scrape*.txt` a server at `$TARGET`.
 //!
-//! To write what the program prints now into the files: `UPDATE_GOLDEN=1 cargo test -p fleetgauge-cli --test golden`.
+//! To write what the program prints now into the files: `UPDATE_GOLDEN=1 cargo test -p fleetgauge-cli --test it golden`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::fs;

@@ -107,6 +107,15 @@ impl Answer {
         self.status() == AnswerStatus::NoData
     }
 
+    /// With a remark that nothing is missing because of, behind those it has.
+    #[must_use]
+    pub fn with_warning(mut self, warning: &str) -> Self {
+        let mut warnings = self.warnings.into_vec();
+        warnings.push(warning.into());
+        self.warnings = warnings.into_boxed_slice();
+        self
+    }
+
     /// What it is.
     pub fn kind(&self) -> AnswerKind {
         self.kind
@@ -162,6 +171,14 @@ impl Answer {
     /// What the timestamps mean.
     pub fn stamp(&self) -> Stamp {
         self.stamp
+    }
+
+    /// The time of all of its values, or of its text, if they have one.
+    pub fn at(&self) -> Option<Timestamp> {
+        match self.times {
+            Times::Same(at) if !self.is_no_data() => Some(at),
+            _ => None,
+        }
     }
 
     /// The labels of a series that has the same ones as a series before it, if there is such a pair. In
@@ -301,8 +318,10 @@ mod tests {
     fn no_data_is_neither_zero_nor_a_text() {
         assert_eq!(Answer::no_data().status(), AnswerStatus::NoData);
         let mut text = AnswerBuilder::new(Stamp::Evaluated);
-        text.text("");
-        assert_eq!(text.build().status(), AnswerStatus::Values);
+        text.text("", Timestamp::from_millis(5));
+        let text = text.build();
+        assert_eq!(text.status(), AnswerStatus::Values);
+        assert_eq!(text.at(), Some(Timestamp::from_millis(5)));
     }
 
     #[test]

@@ -5,22 +5,16 @@
 //! DNS or watches a cluster implements [`TargetDiscovery`] elsewhere.
 
 mod discovery;
+mod labels;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::printable::Printable;
 
-pub use discovery::{Discovered, DiscoveryError, StaticTargets, TargetDiscovery};
-
-/// What a discovery knows of one target: labels by name.
-///
-/// *Shape*: `__address__` is required, `__scheme__`, `__metrics_path__` and `__param_NAME` are optional, other
-/// labels that begin with `__` are dropped, and the rest are the target's own.
-pub type TargetLabels = BTreeMap<String, String>;
-
-/// The label that holds where a target listens.
-pub const ADDRESS: &str = "__address__";
+pub use discovery::{
+    Discovered, DiscoveryError, Snapshot, SnapshotStream, StaticTargets, TargetDiscovery, polled, pushed,
+};
+pub use labels::{ADDRESS, TargetLabels};
 
 /// One place to scrape, and the labels of what is found there.
 ///
@@ -71,27 +65,27 @@ pub struct TargetDefaults {
     pub labels: TargetLabels,
 }
 
-/// Why labels make no target.
+/// Why labels do not describe a target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {
     /// There is no `__address__`.
     #[error("a target has no __address__")]
     NoAddress,
-    /// The address is none.
-    #[error("{address:?} is no address: it takes host or host:port, an IPv6 address in brackets")]
+    /// The address is not valid.
+    #[error("{address:?} is not a valid address: it takes host or host:port, an IPv6 address in brackets")]
     Address {
         /// What was given, shortened.
         address: String,
     },
-    /// The scheme is none.
-    #[error("{scheme:?} is no scheme: it takes http or https")]
+    /// The scheme is not valid.
+    #[error("{scheme:?} is not a valid scheme: it takes http or https")]
     Scheme {
         /// What was given, shortened.
         scheme: String,
     },
-    /// The path is none.
-    #[error("{path:?} is no path of a URL")]
+    /// The path is not valid.
+    #[error("{path:?} is not a valid path of a URL")]
     Path {
         /// What was given, shortened.
         path: String,
@@ -106,7 +100,7 @@ pub enum TargetError {
     },
 }
 
-/// No target has more to say.
+/// Limits the total size of a target's labels.
 const MAX_LABEL_BYTES: usize = 64 << 10;
 
 // === impl Target ===
@@ -351,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_target() {
+    fn labels_that_do_not_describe_a_target() {
         let check = |labels: &[(&str, &str)], expected: &str| {
             let error = target(labels).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
@@ -361,20 +355,23 @@ mod tests {
         for bad in [
             "a:0", "a:99999", "a:+1", "a:", ":80", "::1", "[x]:80", "a b", "http://a", "a/b", "u@a",
         ] {
-            check(&[("__address__", bad)], "is no address");
+            check(&[("__address__", bad)], "is not a valid address");
         }
         check(
             &[("__address__", "user:hunter2@pod:1")],
-            "\"<secret>@pod:1\" is no address",
+            "\"<secret>@pod:1\" is not a valid address",
         );
-        check(&[("__address__", "a"), ("__scheme__", "ftp")], "is no scheme");
+        check(
+            &[("__address__", "a"), ("__scheme__", "ftp")],
+            "is not a valid scheme",
+        );
         check(
             &[("__address__", "a"), ("__metrics_path__", "/a b")],
-            "is no path",
+            "is not a valid path",
         );
         check(
             &[("__address__", "a"), ("__metrics_path__", "/a?b")],
-            "is no path",
+            "is not a valid path",
         );
         let long = "x".repeat(70_000);
         check(&[("__address__", "a"), ("l", &long)], "exceed");

@@ -1,8 +1,7 @@
 //! Decision 2 as a property: whatever the values are, a rendered query has the structure of its template, and a
 //! text arrives as exactly that text. The judge is an independent PromQL parser.
 
-#[path = "support/template_body.rs"]
-mod body;
+use crate::support::template_body as body;
 
 use fleetgauge_core::params::{ParamKind, ParamSpec, Params};
 use fleetgauge_core::template::{RenderError, Template};

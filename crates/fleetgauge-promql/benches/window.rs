@@ -18,7 +18,8 @@ use std::time::Duration;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use fleetgauge_core::time::Timestamp;
-use fleetgauge_promql::window::{Appender, MatchOp, Matcher, Window, WindowConfig};
+use fleetgauge_promql::matcher::{MatchOp, Matcher};
+use fleetgauge_promql::window::{Appender, Window, WindowConfig};
 use page::Page;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 

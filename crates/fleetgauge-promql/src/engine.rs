@@ -9,7 +9,6 @@
 //! ```
 //! use fleetgauge_core::time::Timestamp;
 //! use fleetgauge_promql::engine::{Engine, EngineConfig};
-//! use fleetgauge_promql::value::Value;
 //! use fleetgauge_promql::window::{Window, WindowConfig};
 //!
 //! let window = Window::new(WindowConfig::default());
@@ -24,9 +23,9 @@
 //! }
 //!
 //! let engine = Engine::new(EngineConfig::default());
-//! let answer = engine.instant(&window, "sum(vllm:num_requests_waiting)", now)?;
-//! let Value::Vector(vector) = answer.value else { panic!("a sum is a vector") };
-//! assert_eq!(vector[0].sample.value, 7.0);
+//! let evaluation = engine.instant(&window, "sum(vllm:num_requests_waiting)", now)?;
+//! let sum = evaluation.answer.values().next().expect("a value");
+//! assert_eq!(sum.value, 7.0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -42,15 +41,17 @@ pub(crate) mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleetgauge_core::label::LabelError;
+use fleetgauge_core::result::{Answer, AnswerBuilder};
+use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
 
 use crate::annotation::Annotations;
-use crate::missing::Missing;
+use crate::label::LabelSet;
 use crate::parse::{Expr, Expression, ParseError, ValueType};
 use crate::queryable::Queryable;
 use crate::selector::{Buffer, Reader};
-use crate::value::{MatrixSeries, Operand, Steps, Value, Vector, VectorSample, is_absent};
-use crate::window::Sample;
+use crate::value::{Operand, Steps, Vector, is_absent};
 
 pub use crate::annotation::Annotation;
 pub use config::EngineConfig;
@@ -78,14 +79,12 @@ struct Inner {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Evaluation {
-    /// The answer.
-    pub value: Value,
+    /// The answer, which has the warnings and infos as text, and the reasons why samples may be missing.
+    pub answer: Answer,
     /// What is probably wrong with the query or its data, as Prometheus says it.
     pub warnings: Vec<Annotation>,
     /// What is worth a look, as Prometheus says it.
     pub infos: Vec<Annotation>,
-    /// Why samples may be missing that could have changed the answer.
-    pub missing: Missing,
     /// How many samples were looked at and computed.
     pub samples: usize,
 }
@@ -115,6 +114,9 @@ impl Engine {
 
     /// Evaluates a query at one time.
     ///
+    /// *Shape*: sorted by labels, but where the query asks for an order (`sort`, `topk`). A range vector is a matrix
+    /// of samples as they were taken.
+    ///
     /// *Errors*: [`EvalError`]
     pub fn instant(&self, data: &dyn Queryable, query: &str, at: Timestamp) -> Result<Evaluation, EvalError> {
         let expression = self.parse(query)?;
@@ -126,7 +128,7 @@ impl Engine {
 
     /// Evaluates a query from `start` to `end`, both included, every `step`.
     ///
-    /// *Shape*: [`Value::Matrix`]. A scalar is a series without labels.
+    /// *Shape*: a matrix. A scalar is a series without labels.
     ///
     /// *Errors*: [`EvalError`]; also if the query is a string or a range vector, if `end` is before `start`,
     /// or if `step` is less than a millisecond.
@@ -159,17 +161,17 @@ impl Engine {
         data: &dyn Queryable,
         query: &str,
         steps: &Steps,
-        evaluate: impl Fn(&mut Evaluator<'_>) -> Result<Value, EvalError>,
+        evaluate: impl Fn(&mut Evaluator<'_>) -> Result<AnswerBuilder, EvalError>,
     ) -> Result<Evaluation, EvalError> {
         let begun = Budget::new(&self.0.config);
         let mut tries = 0;
         loop {
             let mut evaluator = self.evaluator(data, steps, begun.clone());
-            let value = evaluate(&mut evaluator)?;
+            let answer = evaluate(&mut evaluator)?;
             tries += 1;
             let is_over = tries >= MAX_TRIES || tries >= MIN_TRIES && begun.elapsed() >= SETTLING;
             if is_over || !evaluator.reader.has_changed() {
-                return Ok(evaluator.finish(query, value));
+                return Ok(evaluator.finish(query, answer));
             }
             std::thread::yield_now();
         }
@@ -229,37 +231,29 @@ impl Default for Engine {
 // === impl Evaluator: answers ===
 
 impl Evaluator<'_> {
-    fn instant(&mut self, root: &Expr, steps: &Steps) -> Result<Value, EvalError> {
+    fn instant(&mut self, root: &Expr, steps: &Steps) -> Result<AnswerBuilder, EvalError> {
         let at = Timestamp::from_millis(steps.start);
-        let sample = |value| Sample { timestamp: at, value };
         if root.value_type() == ValueType::RangeVector {
-            return self.range_vector(root, steps).map(Value::Matrix);
+            return self.range_vector(root, steps);
         }
-        Ok(match self.evaluate(root, steps)? {
-            Operand::Scalar(values) => Value::Scalar(sample(values.first().copied().unwrap_or(f64::NAN))),
-            Operand::Text(text) => Value::Text {
-                at,
-                text: text.to_string(),
-            },
+        let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+        match self.evaluate(root, steps)? {
+            Operand::Scalar(values) => answer.scalar(values.first().copied().unwrap_or(f64::NAN), at),
+            Operand::Text(text) => answer.text(&text, at),
             Operand::Vector(vector) => {
-                self.budget.take_list::<VectorSample>(vector.len())?;
-                let present = vector.rows().filter(|(_, row)| !is_absent(row[0]));
-                let mut samples: Vec<_> = present
-                    .map(|(labels, row)| VectorSample {
-                        labels: labels.clone(),
-                        sample: sample(row[0]),
-                    })
-                    .collect();
-                if !root.is_ordered() {
-                    self.budget
-                        .sort_by(&mut samples, |a, b| a.labels.cmp(&b.labels))?;
+                for i in self.order(&vector.labels, root.is_ordered())? {
+                    let value = vector.row(i)[0];
+                    if !is_absent(value) {
+                        self.labels(&vector.labels[i], &mut answer)?;
+                        answer.end_series(value, at).map_err(unanswerable)?;
+                    }
                 }
-                Value::Vector(samples)
             }
-        })
+        }
+        Ok(answer)
     }
 
-    fn range(&mut self, root: &Expr, steps: &Steps) -> Result<Value, EvalError> {
+    fn range(&mut self, root: &Expr, steps: &Steps) -> Result<AnswerBuilder, EvalError> {
         let vector = match self.evaluate(root, steps)? {
             Operand::Scalar(values) => {
                 self.budget.take_vector(1, steps.count)?;
@@ -270,71 +264,86 @@ impl Evaluator<'_> {
             Operand::Vector(vector) => vector,
             Operand::Text(_) => return Err(EvalError::execution("a string has no steps")),
         };
-        self.matrix(&vector, steps).map(Value::Matrix)
+        let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+        answer.matrix();
+        for i in self.order(&vector.labels, false)? {
+            let row = vector.row(i);
+            self.budget.spend(steps.count)?;
+            let count = row.iter().filter(|value| !is_absent(**value)).count();
+            if count == 0 {
+                continue;
+            }
+            self.budget.take_list::<(i64, f64)>(count)?;
+            self.labels(&vector.labels[i], &mut answer)?;
+            let present = steps.iter().zip(row).filter(|(_, value)| !is_absent(**value));
+            present.for_each(|(time, &value)| answer.point(value, Timestamp::from_millis(time)));
+            answer.end_points().map_err(unanswerable)?;
+        }
+        Ok(answer)
     }
 
-    fn range_vector(&mut self, root: &Expr, steps: &Steps) -> Result<Vec<MatrixSeries>, EvalError> {
+    fn range_vector(&mut self, root: &Expr, steps: &Steps) -> Result<AnswerBuilder, EvalError> {
         let ranges = self.ranges(root, steps)?;
+        self.budget.take_list::<LabelSet>(ranges.len())?;
+        let labels: Vec<_> = (0..ranges.len()).map(|i| ranges.labels(i)).collect();
         let mut buffer = Buffer::default();
-        self.budget.take_list::<MatrixSeries>(ranges.len())?;
-        let mut matrix = Vec::with_capacity(ranges.len());
-        for i in 0..ranges.len() {
+        let mut answer = AnswerBuilder::new(Stamp::Sampled);
+        answer.matrix();
+        for i in self.order(&labels, false)? {
             self.budget.spend(SERIES_WORK)?;
             ranges.read(i, &mut buffer, &mut self.budget)?;
             let Some(window) = ranges.windows(&buffer).next() else {
                 continue;
             };
             let (from, to) = window.samples;
-            if from < to {
-                self.budget.take_list::<Sample>(to - from)?;
-                let samples = buffer.times()[from..to].iter().zip(&buffer.values()[from..to]);
-                matrix.push(MatrixSeries {
-                    labels: ranges.labels(i),
-                    samples: samples.map(|(&time, &value)| sample_at(time, value)).collect(),
-                });
-            }
-        }
-        self.budget.sort_by(&mut matrix, |a, b| a.labels.cmp(&b.labels))?;
-        Ok(matrix)
-    }
-
-    fn matrix(&mut self, vector: &Vector, steps: &Steps) -> Result<Vec<MatrixSeries>, EvalError> {
-        self.budget.take_list::<MatrixSeries>(vector.len())?;
-        let mut matrix = Vec::with_capacity(vector.len());
-        for (labels, row) in vector.rows() {
-            self.budget.spend(steps.count)?;
-            let count = row.iter().filter(|value| !is_absent(**value)).count();
-            if count == 0 {
+            if from == to {
                 continue;
             }
-            self.budget.take_list::<Sample>(count)?;
-            let mut samples = Vec::with_capacity(count);
-            let present = steps.iter().zip(row).filter(|(_, value)| !is_absent(**value));
-            samples.extend(present.map(|(time, &value)| sample_at(time, value)));
-            matrix.push(MatrixSeries {
-                labels: labels.clone(),
-                samples,
-            });
+            self.budget.take_list::<(i64, f64)>(to - from)?;
+            self.labels(&labels[i], &mut answer)?;
+            let samples = buffer.times()[from..to].iter().zip(&buffer.values()[from..to]);
+            samples.for_each(|(&time, &value)| answer.point(value, Timestamp::from_millis(time)));
+            answer.end_points().map_err(unanswerable)?;
         }
-        self.budget.sort_by(&mut matrix, |a, b| a.labels.cmp(&b.labels))?;
-        Ok(matrix)
+        Ok(answer)
     }
 
-    fn finish(self, query: &str, value: Value) -> Evaluation {
+    /// The places of the series in the order in which they are answered.
+    fn order(&mut self, labels: &[LabelSet], is_ordered: bool) -> Result<Vec<usize>, EvalError> {
+        self.budget.take_list::<usize>(labels.len())?;
+        let mut order: Vec<_> = (0..labels.len()).collect();
+        if !is_ordered {
+            self.budget
+                .sort_by(&mut order, |&a, &b| labels[a].cmp(&labels[b]))?;
+        }
+        Ok(order)
+    }
+
+    fn labels(&mut self, labels: &LabelSet, answer: &mut AnswerBuilder) -> Result<(), EvalError> {
+        // A reference for each name and value, the value and where its text ends, and the series itself.
+        let texts = labels.iter().map(|(_, value)| value.len() + 16);
+        self.budget.take_bytes(texts.sum::<usize>() + 24)?;
+        labels.iter().for_each(|(name, value)| answer.label(name, value));
+        Ok(())
+    }
+
+    fn finish(self, query: &str, mut answer: AnswerBuilder) -> Evaluation {
         let (warnings, infos) = self.notes.located(query);
+        warnings
+            .iter()
+            .for_each(|warning| answer.warning(&warning.to_string()));
+        infos.iter().for_each(|info| answer.info(&info.to_string()));
+        let missing = self.reader.missing();
+        missing.reasons().for_each(|reason| answer.missing(&reason));
         Evaluation {
-            value,
+            answer: answer.build(),
             warnings,
             infos,
-            missing: self.reader.missing(),
             samples: self.budget.used(),
         }
     }
 }
 
-fn sample_at(time: i64, value: f64) -> Sample {
-    Sample {
-        timestamp: Timestamp::from_millis(time),
-        value,
-    }
+fn unanswerable(error: LabelError) -> EvalError {
+    EvalError::execution(error.to_string())
 }

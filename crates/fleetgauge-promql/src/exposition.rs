@@ -44,6 +44,8 @@
 
 mod comment;
 mod encode;
+mod event;
+mod fault;
 mod format;
 mod label;
 mod limits;
@@ -58,137 +60,16 @@ mod report;
 mod tests;
 mod wanted;
 
-use std::borrow::Cow;
-
 pub use encode::Encoder;
+pub use event::{Event, Sample};
+pub use fault::Reason;
 pub use format::{Format, UnsupportedContentType};
 pub use label::Labels;
 pub use limits::Limits;
 pub use lost::LostMetrics;
 pub use metric_type::MetricType;
-pub use page::Page;
-pub use report::{Cut, LineError, Reason, Report};
+pub use page::{Page, Parser};
+pub use report::{Cut, LineError, Report};
 pub use wanted::Wanted;
 
 pub(crate) use number::parse_float;
-
-/// Reads pages one after the other with the same limits and wishes, and reuses its memory from page to
-/// page.
-#[derive(Clone, Debug, Default)]
-pub struct Parser {
-    limits: Limits,
-    wanted: Option<Wanted>,
-    spans: Vec<label::Span>,
-}
-
-/// What a line of a page says.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Event<'a> {
-    /// A value.
-    Sample(Sample<'a>),
-    /// `# TYPE`: the type of a family, whose samples follow.
-    Type {
-        /// The family's name.
-        family: Cow<'a, str>,
-        /// Its type.
-        metric_type: MetricType,
-    },
-    /// `# HELP`: what a family is.
-    Help {
-        /// The family's name.
-        family: Cow<'a, str>,
-        /// The text, unescaped.
-        text: Cow<'a, str>,
-    },
-    /// `# UNIT`, in OpenMetrics.
-    Unit {
-        /// The family's name.
-        family: Cow<'a, str>,
-        /// The unit.
-        unit: &'a str,
-    },
-}
-
-/// One value of one series. Its labels are read with [`Page::labels`].
-///
-/// *Shape*: a histogram's buckets, sum and count, and a summary's quantiles, are samples each, as exposed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sample<'a> {
-    name: Cow<'a, str>,
-    series: &'a str,
-    metric_type: Option<MetricType>,
-    /// The number; NaN and ±Inf as exposed.
-    pub value: f64,
-    /// When the value was taken, where the target says so; it seldom does, and means the time of the scrape.
-    ///
-    /// *Unit*: milliseconds since the Unix epoch.
-    pub timestamp: Option<i64>,
-}
-
-// === impl Parser ===
-
-impl Parser {
-    /// With the default limits, for everything on a page.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// With these limits.
-    #[must_use]
-    pub fn with_limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// For these metrics alone.
-    #[must_use]
-    pub fn with_wanted(mut self, wanted: Wanted) -> Self {
-        self.wanted = Some(wanted);
-        self
-    }
-
-    /// Starts a page.
-    pub fn page<'p, 'a>(&'p mut self, format: Format, body: &'a [u8]) -> Page<'p, 'a> {
-        Page::new(self, format, body)
-    }
-}
-
-// === impl Sample ===
-
-impl<'a> Sample<'a> {
-    /// The metric's name; for a part of a histogram or summary with its suffix.
-    #[inline]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The series as the page writes it, `name{labels}`.
-    ///
-    /// The same text is the same series in every page of a format, so it can be the key of what is known of
-    /// the series. Two texts can be one series too, if a target writes its labels differently.
-    #[inline]
-    pub fn series(&self) -> &'a str {
-        self.series
-    }
-
-    /// The type of the sample's family, if the `# TYPE` line before it says so.
-    #[inline]
-    pub fn metric_type(&self) -> Option<MetricType> {
-        self.metric_type
-    }
-
-    /// The sample's labels with the values that Prometheus 3 keeps: see [`MetricType::kept_value`].
-    ///
-    /// *Shape*: pairs of name and value, in the order of the page; without the metric name.
-    pub fn kept<'l>(&self, labels: Labels<'_, 'l>) -> impl Iterator<Item = (Cow<'l, str>, Cow<'l, str>)> {
-        let metric_type = self.metric_type;
-        labels.iter().map(move |(name, value)| {
-            let value = match metric_type {
-                Some(metric_type) => metric_type.kept_value(&name, value),
-                None => value,
-            };
-            (name, value)
-        })
-    }
-}

@@ -14,7 +14,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 pub(crate) use fleetgauge_core::label::METRIC_NAME;
-use fleetgauge_core::label::{write_braced, write_series};
+use fleetgauge_core::label::{Labels, write_braced, write_series};
 
 pub(crate) use groups::{Groups, Members};
 pub(crate) use projection::Projection;
@@ -200,6 +200,12 @@ impl PartialEq for LabelSet {
 }
 
 impl Eq for LabelSet {}
+
+impl PartialEq<Labels<'_>> for LabelSet {
+    fn eq(&self, other: &Labels<'_>) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
 
 impl PartialOrd for LabelSet {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {

@@ -5,7 +5,7 @@
 //! - [`engine`]: evaluates PromQL over them, or over any other [`queryable`]
 //!   - [`missing`]: what an answer may lack, and why
 //!   - [`parse`]: from text to an expression whose types are checked
-//!   - [`label`], [`value`]: what answers are made of
+//!   - [`label`], [`matcher`], [`sample`]: what identifies a series, what selects it, and its points
 //! - [`store`]: samples of any age, from a file or a script
 //! - [`script`]: the language of Prometheus's engine tests: load these series, evaluate that, expect this
 
@@ -14,12 +14,13 @@ pub mod window;
 
 pub mod engine;
 pub mod label;
+pub mod matcher;
 pub mod missing;
 pub mod parse;
 pub mod queryable;
+pub mod sample;
 pub mod script;
 pub mod store;
-pub mod value;
 
 mod aggregate;
 mod annotation;
@@ -27,6 +28,7 @@ mod binary;
 mod function;
 mod print;
 mod selector;
+mod value;
 
 /// So that the example of the page compiles.
 #[cfg(doctest)]

@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 use fleetgauge_core::label::METRIC_NAME;
 use fleetgauge_core::time::Timestamp;
 
-use crate::window::{MatchOp, Matcher};
+use crate::matcher::{MatchOp, Matcher};
 
 /// Why an answer may lack samples: each reason once, the first of them in words.
 #[derive(Clone, Debug, Default)]

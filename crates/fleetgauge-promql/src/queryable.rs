@@ -1,4 +1,4 @@
-//! Where an evaluation reads its samples: a [`Window`], or anything else that holds series.
+//! Where an evaluation reads its samples: a [`Window`](crate::window::Window), or anything else that holds series.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -6,8 +6,9 @@ use std::time::Duration;
 use fleetgauge_core::time::Timestamp;
 
 use crate::label::LabelSet;
+use crate::matcher::Matcher;
 use crate::missing::{Missing, Read};
-use crate::window::{Matcher, STALE_MARKER, Sample, Selected, Window};
+use crate::sample::{Sample, Samples};
 
 /// Holds series that PromQL can be evaluated over.
 pub trait Queryable: Send + Sync {
@@ -54,115 +55,5 @@ pub trait Selection {
     /// may lack some, and have both the old and the new ones of a target.
     fn has_changed(&self) -> bool {
         false
-    }
-}
-
-/// Samples of one series, oldest first.
-#[derive(Clone, Debug, Default)]
-pub struct Samples {
-    times: Vec<i64>,
-    values: Vec<f64>,
-}
-
-// === impl Samples ===
-
-impl Samples {
-    /// Adds a sample; `time` is in milliseconds since the Unix epoch, and later than those before it.
-    #[inline]
-    pub fn push(&mut self, time: i64, value: f64) {
-        self.times.push(time);
-        self.values.push(value);
-    }
-
-    /// Makes room for so many more.
-    pub fn reserve(&mut self, count: usize) {
-        self.times.reserve(count);
-        self.values.reserve(count);
-    }
-
-    /// When they were taken.
-    ///
-    /// *Unit*: milliseconds since the Unix epoch.
-    pub fn times(&self) -> &[i64] {
-        &self.times
-    }
-
-    /// Their values, as many as times.
-    pub fn values(&self) -> &[f64] {
-        &self.values
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.times.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.times.is_empty()
-    }
-
-    /// Takes all of them away; the room for them stays.
-    pub fn clear(&mut self) {
-        self.times.clear();
-        self.values.clear();
-    }
-
-    /// For how many samples there is room without asking for memory.
-    pub(crate) fn capacity(&self) -> usize {
-        self.times.capacity()
-    }
-
-    /// Drops the staleness markers.
-    pub(crate) fn drop_stale(&mut self) {
-        let is_stale = |value: &f64| value.to_bits() == STALE_MARKER;
-        // Mostly there is none.
-        if !self.values.iter().any(is_stale) {
-            return;
-        }
-        let mut values = self.values.iter();
-        self.times
-            .retain(|_| values.next().is_some_and(|value| !is_stale(value)));
-        self.values.retain(|value| !is_stale(value));
-    }
-}
-
-// === impl Window ===
-
-impl Queryable for Window {
-    fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Box<dyn Selection + '_> {
-        Box::new(Window::select(self, matchers, from, to))
-    }
-
-    fn missing(&self, read: Read<'_>, into: &mut Missing) {
-        Window::missing(self, read, into);
-    }
-}
-
-impl Selection for Selected {
-    fn len(&self) -> usize {
-        <[_]>::len(self)
-    }
-
-    fn labels(&self, index: usize) -> LabelSet {
-        self[index].labels().clone()
-    }
-
-    fn read(&self, index: usize, from: Timestamp, to: Timestamp, into: &mut Samples) {
-        self[index].read(from, to, into);
-    }
-
-    fn newest(
-        &self,
-        indices: Range<usize>,
-        at: Timestamp,
-        lookback: Duration,
-        into: &mut Vec<Option<Sample>>,
-    ) {
-        into.extend(self[indices].iter().map(|series| series.at(at, lookback)));
-    }
-
-    fn has_changed(&self) -> bool {
-        Selected::has_changed(self)
     }
 }

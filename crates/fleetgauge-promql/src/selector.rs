@@ -10,11 +10,12 @@ use fleetgauge_core::time::Timestamp;
 
 use crate::engine::{Budget, EvalError, SERIES_WORK};
 use crate::label::LabelSet;
+use crate::matcher::Matcher;
 use crate::missing::{Missing, Read};
 use crate::parse::{At, Selector, Shift};
-use crate::queryable::{Queryable, Samples, Selection};
+use crate::queryable::{Queryable, Selection};
+use crate::sample::Samples;
 use crate::value::{Steps, Vector, is_absent};
-use crate::window::Matcher;
 
 /// What a selector is evaluated with.
 pub(crate) struct Reader<'a> {

@@ -10,8 +10,9 @@ use std::time::Duration;
 use fleetgauge_core::time::Timestamp;
 
 use crate::label::LabelSet;
-use crate::queryable::{Queryable, Samples, Selection};
-use crate::window::{Matcher, STALE_MARKER, Sample};
+use crate::matcher::Matcher;
+use crate::queryable::{Queryable, Selection};
+use crate::sample::{STALE_MARKER, Sample, Samples};
 
 /// Series in memory, of any age and as many as fit.
 ///
@@ -20,7 +21,7 @@ use crate::window::{Matcher, STALE_MARKER, Sample};
 /// use fleetgauge_promql::engine::{Engine, EngineConfig};
 /// use fleetgauge_promql::label::LabelSet;
 /// use fleetgauge_promql::store::MemoryStore;
-/// use fleetgauge_promql::window::Sample;
+/// use fleetgauge_promql::sample::Sample;
 ///
 /// let mut store = MemoryStore::new();
 /// let at = Timestamp::from_millis(60_000);

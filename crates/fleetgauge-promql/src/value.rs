@@ -1,4 +1,4 @@
-//! What an expression evaluates to: for callers a [`Value`], inside the evaluator a column for every step.
+//! What an expression evaluates to inside the evaluator: a column for every step.
 //!
 //! An expression is evaluated for all steps of a query at once. A `Vector` has a row for each series and a
 //! column for each step; a step at which the series has no sample holds `ABSENT`. An instant query has one
@@ -6,50 +6,12 @@
 
 use std::sync::Arc;
 
-use fleetgauge_core::time::Timestamp;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::engine::{Budget, EvalError, SERIES_WORK};
 use crate::label::LabelSet;
-use crate::window::{STALE_MARKER, Sample};
-
-/// The answer to a query.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Value {
-    /// A number.
-    Scalar(Sample),
-    /// A string.
-    Text {
-        /// When it was evaluated.
-        at: Timestamp,
-        /// The string.
-        text: String,
-    },
-    /// One sample a series. In the order that the query asks for (`sort`, `topk`), else sorted by labels.
-    Vector(Vec<VectorSample>),
-    /// Several samples a series, sorted by labels.
-    Matrix(Vec<MatrixSeries>),
-}
-
-/// One series of an instant vector.
-#[derive(Clone, Debug, PartialEq)]
-pub struct VectorSample {
-    /// What identifies the series.
-    pub labels: LabelSet,
-    /// Its value, at the time of the evaluation.
-    pub sample: Sample,
-}
-
-/// One series of a range vector, or of the answer to a range query.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MatrixSeries {
-    /// What identifies the series.
-    pub labels: LabelSet,
-    /// Its samples, oldest first; at least one.
-    pub samples: Vec<Sample>,
-}
+use crate::sample::STALE_MARKER;
 
 /// "No sample at this step". The bits of the staleness marker, which no sample has that is a value.
 pub(crate) const ABSENT: f64 = f64::from_bits(STALE_MARKER);

@@ -61,51 +61,40 @@ mod exposed;
 mod index;
 mod limit;
 mod loss;
-mod matcher;
-mod sample;
+mod newest;
 mod scrape_cache;
 mod series;
+mod state;
 mod symbols;
 #[cfg(test)]
 mod tests;
 
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleetgauge_core::label::METRIC_NAME;
 use fleetgauge_core::time::Timestamp;
 
-pub use crate::label::LabelSet;
-use crate::label::Lookup;
+use crate::label::{LabelSet, Lookup};
+use crate::matcher::{MatchOp, Matcher};
 use crate::missing::{Missing, Read};
+use crate::queryable::{Queryable, Selection};
+use crate::sample::{Sample, Samples};
 pub use appender::{Appender, ScrapeBatch, ScrapeReport};
 pub use exposed::ExposedLabels;
 pub use limit::{AppendError, WindowConfig, WindowStats};
-pub use matcher::{MatchOp, Matcher, MatcherError};
-pub use sample::{STALE_MARKER, Sample};
 pub use series::Series;
 
-pub(crate) use matcher::compile as compile_regex;
-
-use index::{Index, Seen};
-use limit::Usage;
-use loss::{LossLog, LossLogs};
+use index::Seen;
+use state::{MAX_AHEAD_MS, State};
 
 /// The bounded in-memory series of many targets.
 ///
 /// Cheap to clone; clones show the same series.
 #[derive(Clone, Debug)]
-pub struct Window(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    index: Index,
-    usage: Usage,
-    losses: LossLogs,
-    /// Of series that made room for those of other targets.
-    made_room: OnceLock<Arc<LossLog>>,
-}
+pub struct Window(Arc<State>);
 
 /// The series that [`Window::select`] found. They stay readable, also when the window lets them go.
 #[derive(Debug)]
@@ -125,20 +114,12 @@ pub struct Latest {
 /// some milliseconds more.
 const MAX_LATEST_READS: usize = 1_000;
 
-/// How far in the future of its scrape a sample may be dated, as in Prometheus.
-const MAX_AHEAD_MS: i64 = 10 * 60 * 1000;
-
 // === impl Window ===
 
 impl Window {
     /// An empty window.
     pub fn new(config: WindowConfig) -> Self {
-        Self(Arc::new(Inner {
-            index: Index::default(),
-            usage: Usage::new(config),
-            losses: LossLogs::default(),
-            made_room: OnceLock::new(),
-        }))
+        Self(Arc::new(State::new(config)))
     }
 
     /// What it was made with.
@@ -238,7 +219,7 @@ impl Window {
     /// A series that is appended to drops its old samples by itself; this is for those that are not. Samples
     /// more than ten minutes in the future are dropped, too: they are from before the clock was set back.
     pub fn expire(&self, now: Timestamp) -> usize {
-        let Inner {
+        let State {
             index, usage, losses, ..
         } = &*self.0;
         losses.expire(now.as_millis().saturating_sub(usage.retention_ms));
@@ -285,5 +266,45 @@ impl Latest {
     /// Whether series came or went while they were read, although they were read again and again.
     pub fn has_changed(&self) -> bool {
         self.has_changed
+    }
+}
+
+// === impl Queryable ===
+
+impl Queryable for Window {
+    fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Box<dyn Selection + '_> {
+        Box::new(Window::select(self, matchers, from, to))
+    }
+
+    fn missing(&self, read: Read<'_>, into: &mut Missing) {
+        Window::missing(self, read, into);
+    }
+}
+
+impl Selection for Selected {
+    fn len(&self) -> usize {
+        <[_]>::len(self)
+    }
+
+    fn labels(&self, index: usize) -> LabelSet {
+        self[index].labels().clone()
+    }
+
+    fn read(&self, index: usize, from: Timestamp, to: Timestamp, into: &mut Samples) {
+        self[index].read(from, to, into);
+    }
+
+    fn newest(
+        &self,
+        indices: Range<usize>,
+        at: Timestamp,
+        lookback: Duration,
+        into: &mut Vec<Option<Sample>>,
+    ) {
+        into.extend(self[indices].iter().map(|series| series.at(at, lookback)));
+    }
+
+    fn has_changed(&self) -> bool {
+        Selected::has_changed(self)
     }
 }

@@ -1,7 +1,7 @@
 //! Each fault as a client on the other side of a real connection meets it.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-mod common;
+use crate::common;
 
 use std::io::ErrorKind;
 use std::net::TcpStream;

@@ -1,7 +1,7 @@
 //! What the pages say, and that they say the same again.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeMap;
 use std::io::Read;

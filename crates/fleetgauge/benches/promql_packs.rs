@@ -22,9 +22,9 @@ use std::time::{Duration, Instant};
 use fleetgauge::Pack;
 use fleetgauge_core::params::Params;
 use fleetgauge_core::query_list::QueryList;
+use fleetgauge_core::result::Answer;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig};
-use fleetgauge_promql::value::Value;
 use fleetgauge_promql::window::{Window, WindowConfig};
 use fleetgauge_testkit::{Prometheus, http};
 use memory::resident_bytes;
@@ -86,12 +86,12 @@ fn main() {
     let start = end - (STEPS - 1) * STEP_MS;
     let instant = |query: &str| {
         let answer = engine.instant(&window, query, Timestamp::from_millis(end));
-        answer.expect("an answer").value
+        answer.expect("an answer").answer
     };
     let range = |query: &str| {
         let [start, end] = [start, end].map(Timestamp::from_millis);
         let answer = engine.range(&window, query, start, end, Duration::from_millis(STEP_MS as u64));
-        answer.expect("an answer").value
+        answer.expect("an answer").answer
     };
     let queries = queries();
     for (_, query) in &queries {
@@ -320,7 +320,7 @@ fn write_open_metrics(file: &std::path::Path, pods: usize, shapes: &[Shape]) -> 
 /// what else the machine does.
 fn measure(
     name: &str,
-    ours: impl Fn() -> Value,
+    ours: impl Fn() -> Answer,
     theirs: impl Fn() -> (Duration, serde_json::Value),
 ) -> (Duration, Duration) {
     compare(name, &ours(), &theirs().1);
@@ -363,28 +363,16 @@ fn ask(prometheus: &Prometheus, query: &str, start: Option<i64>, end: i64) -> (D
 }
 
 /// Panics where the two answers are not the same but for rounding.
-fn compare(name: &str, ours: &Value, theirs: &serde_json::Value) {
+fn compare(name: &str, ours: &Answer, theirs: &serde_json::Value) {
     let mut rows: HashMap<Vec<(String, String)>, Vec<f64>> = HashMap::new();
     let key = |labels: &mut dyn Iterator<Item = (&str, &str)>| -> Vec<(String, String)> {
         let mut key: Vec<_> = labels.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
         key.sort_unstable();
         key
     };
-    match ours {
-        Value::Vector(vector) => {
-            for row in vector {
-                rows.insert(key(&mut row.labels.iter()), vec![row.sample.value]);
-            }
-        }
-        Value::Matrix(matrix) => {
-            for row in matrix {
-                rows.insert(
-                    key(&mut row.labels.iter()),
-                    row.samples.iter().map(|s| s.value).collect(),
-                );
-            }
-        }
-        other => panic!("{name}: {other:?}"),
+    for series in ours.series() {
+        let values = series.points().map(|point| point.value).collect();
+        rows.insert(key(&mut series.labels().iter()), values);
     }
     let theirs = theirs.as_array().expect("an array");
     assert!(!theirs.is_empty(), "{name}: no data to compare");

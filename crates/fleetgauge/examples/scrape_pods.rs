@@ -35,8 +35,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{}: {} waiting", value.label("pod"), value.value);
     }
     for target in source.targets() {
-        if let Some(error) = target.last_error {
-            println!("{}: unknown, {}", target.labels["pod"], error.reason);
+        if let Some(failure) = target.last_error {
+            println!("{}: unknown, {}", target.labels["pod"], failure.reason());
         }
     }
     source.shutdown().await;

@@ -16,6 +16,7 @@ mod secret;
 pub(crate) mod tls;
 pub(crate) mod watch;
 
+pub use cause::ConnectionError;
 pub use config::{Auth, ConfigError, TlsConfig};
 pub use proxy::ProxyConfig;
 pub use secret::Secret;

@@ -14,12 +14,13 @@
 //! Pages, lines, labels, series and memory are bounded. A fault is logged when it begins and when it ends, and
 //! counted every time.
 
+mod active;
 mod backend;
 mod config;
 mod connecting;
 mod discovery;
 mod fetch;
-mod member;
+mod gap;
 mod page;
 mod pool;
 mod promql;
@@ -39,7 +40,7 @@ use fleetgauge_core::query_list::QueryList;
 use fleetgauge_core::source::{
     CachedSource, MetricsSource, QueryError, RefreshResults, RefreshSpec, SourceStats,
 };
-use fleetgauge_core::target::TargetDiscovery;
+use fleetgauge_core::target::{DiscoveryError, TargetDiscovery};
 use fleetgauge_core::time::Clock;
 use fleetgauge_promql::window::Window;
 use futures_util::future::BoxFuture;
@@ -49,8 +50,8 @@ pub use self::config::ScrapeConfig;
 pub use self::discovery::{DnsDiscovery, FileDiscovery};
 pub use self::fetch::{FetchedPage, PageFetcher};
 pub use self::protocol::{ScrapeProtocol, UnknownScrapeProtocol};
-pub use self::status::{ScrapeFailure, ScrapeStats, TargetHealth, TargetStatus};
-pub use crate::client::{Auth, ConfigError, ProxyConfig, Secret, TlsConfig};
+pub use self::status::{ScrapeStats, TargetFailure, TargetHealth, TargetStatus};
+pub use crate::client::{Auth, ConfigError, ConnectionError, ProxyConfig, Secret, TlsConfig};
 
 use self::backend::ALL_METRICS;
 use self::pool::Pool;
@@ -157,16 +158,15 @@ impl ScrapeSource {
 
     /// The targets as they are now, in the order of their discovery.
     pub fn targets(&self) -> Vec<TargetStatus> {
-        let members = self.pool().members();
-        members.iter().map(|member| member.status()).collect()
+        let known = self.pool().known();
+        known.targets.iter().map(|active| active.status()).collect()
     }
 
     /// The discoveries that fail, wholly or in part, and why.
     ///
-    /// *Shape*: the discovery's name and its error.
-    pub fn discovery_errors(&self) -> Vec<(String, fleetgauge_core::target::DiscoveryError)> {
-        let problems = self.pool().discovery_problems().into_iter();
-        problems.map(|(name, error, _)| (name, error)).collect()
+    /// *Shape*: the discovery's name and its error, once for each error.
+    pub fn discovery_errors(&self) -> Vec<(String, DiscoveryError)> {
+        self.pool().discovery_errors()
     }
 
     /// The samples of all targets. Clone it to read them beside this source.

@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fleetgauge::pack::Pack;
+use fleetgauge_core::label::Labels;
 use fleetgauge_core::params::Params;
 use fleetgauge_core::query_list::QueryList;
+use fleetgauge_core::result::AnswerKind;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::Engine;
 use fleetgauge_promql::exposition::{Event, Format, MetricType, Parser};
 use fleetgauge_promql::parse::Expression;
-use fleetgauge_promql::value::Value;
 use fleetgauge_promql::window::{Window, WindowConfig};
 use fleetgauge_testkit::{OpenMetrics, Prometheus};
 
@@ -370,20 +371,16 @@ impl Fleet {
     fn evaluate(&self, promql: &str) -> Vector {
         let at = Timestamp::from_secs_f64(f64::from(START + (SAMPLES - 1) * STEP));
         let answer = self.engine.instant(&self.window, promql, at);
-        let Value::Vector(vector) = answer.unwrap_or_else(|e| panic!("{e}\n{promql}")).value else {
-            panic!("{promql} is no instant vector")
-        };
-        let labels = |series: &fleetgauge_promql::label::LabelSet| {
+        let answer = answer.unwrap_or_else(|e| panic!("{e}\n{promql}")).answer;
+        assert_eq!(answer.kind(), AnswerKind::Vector, "{promql}");
+        let labels = |series: Labels<'_>| {
             let labels: Vec<_> = series
                 .iter()
                 .map(|(name, value)| format!("{name}=\"{value}\""))
                 .collect();
             labels.join(", ")
         };
-        vector
-            .iter()
-            .map(|s| (labels(&s.labels), s.sample.value))
-            .collect()
+        answer.values().map(|s| (labels(s.labels), s.value)).collect()
     }
 
     /// The answer of Prometheus, which is that of the evaluator.

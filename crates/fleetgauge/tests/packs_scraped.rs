@@ -15,8 +15,8 @@ use std::time::Duration;
 use fleetgauge::scrape::{FileDiscovery, ScrapeConfig, ScrapeSource};
 use fleetgauge::time::{Clock, Timestamp};
 use fleetgauge::{MetricsSource, Pack, Params, RefreshSpec};
+use fleetgauge_core::result::AnswerKind;
 use fleetgauge_promql::engine::Engine;
-use fleetgauge_promql::value::Value;
 use fleetgauge_sim::{EngineKind, Fleet, Limits, Load, Variant};
 use fleetgauge_testkit::{OpenMetrics, Prometheus};
 use tokio::runtime::Runtime;
@@ -232,20 +232,12 @@ fn ask(prometheus: &Prometheus, promql: &str, at: Timestamp) -> Vector {
 }
 
 fn evaluate(source: &ScrapeSource, promql: &str, at: Timestamp) -> Vector {
-    let answer = Engine::default().instant(source.window(), promql, at).unwrap();
-    let Value::Vector(vector) = answer.value else {
-        panic!("{promql} is no instant vector")
-    };
-    let labels = |series: &fleetgauge_promql::label::LabelSet| {
-        let labels = series.iter();
-        labels
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect()
-    };
-    vector
-        .iter()
-        .map(|s| (labels(&s.labels), s.sample.value))
-        .collect()
+    let answer = Engine::default()
+        .instant(source.window(), promql, at)
+        .unwrap()
+        .answer;
+    assert_eq!(answer.kind(), AnswerKind::Vector, "{promql}");
+    answer.values().map(|s| (s.labels.to_map(), s.value)).collect()
 }
 
 /// Where the two differ by more than `tolerance`, relative to the larger.

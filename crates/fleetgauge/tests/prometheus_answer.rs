@@ -1,8 +1,7 @@
 //! Bytes that no server should send are an error, and never a panic.
 #![allow(clippy::unwrap_used)]
 
-#[path = "support/answer_body.rs"]
-mod body;
+use crate::support::answer_body as body;
 
 use proptest::prelude::*;
 

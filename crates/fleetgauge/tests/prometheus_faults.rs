@@ -1,7 +1,7 @@
 //! What each fault of a server yields: the table in `docs/faults.md`, held in step with the code.
 //!
 //! Every row is produced here and compared with the document. To write the document anew:
-//! `FLEETGAUGE_WRITE_DOCS=1 cargo test -p fleetgauge --test prometheus_faults`.
+//! `FLEETGAUGE_WRITE_DOCS=1 cargo test -p fleetgauge --test it prometheus_faults`.
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};

@@ -7,14 +7,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use fleetgauge::scrape::{DnsDiscovery, FileDiscovery};
-use fleetgauge::target::{Discovered, DiscoveryError, TargetDiscovery};
-
-#[path = "support/scrape.rs"]
-mod support;
+use fleetgauge::target::{Discovered, Snapshot, TargetDiscovery};
+use futures_util::StreamExt;
 
 /// The targets as `address label=value …`, without what tells where they were found.
 fn shown(found: &Discovered) -> Vec<String> {
-    let shown = |labels: &fleetgauge::target::TargetLabels| {
+    let shown = |labels: &Arc<fleetgauge::target::TargetLabels>| {
         let own = labels.iter().filter(|(name, _)| !name.starts_with("__"));
         let own: String = own.map(|(name, value)| format!(" {name}={value}")).collect();
         format!("{}{own}", labels["__address__"])
@@ -22,16 +20,22 @@ fn shown(found: &Discovered) -> Vec<String> {
     found.targets.iter().map(shown).collect()
 }
 
-/// As [`shown`], with how the problem or error begins after `dir`.
-async fn look(discovery: &impl TargetDiscovery, dir: &Path) -> (Vec<String>, String) {
-    let without = |error: &DiscoveryError| error.to_string().replace(&format!("{}/", dir.display()), "");
-    match discovery.targets().await {
-        Ok(found) => (
-            shown(&found),
-            found.problem.as_ref().map(without).unwrap_or_default(),
-        ),
-        Err(error) => (vec!["error".into()], without(&error)),
+async fn found(discovery: &Arc<impl TargetDiscovery>) -> Discovered {
+    match Arc::clone(discovery).watch().next().await {
+        Some(Snapshot::Known(found)) => found,
+        other => panic!("{other:?}"),
     }
+}
+
+/// As [`shown`], with how the problems begin after `dir`.
+async fn look(discovery: &Arc<impl TargetDiscovery>, dir: &Path) -> (Vec<String>, String) {
+    let found = found(discovery).await;
+    let problems = found.problems.iter().map(ToString::to_string);
+    let problems = problems.collect::<Vec<_>>().join("; ");
+    (
+        shown(&found),
+        problems.replace(&format!("{}/", dir.display()), ""),
+    )
 }
 
 /// Writes what differs in length from what was there, so that the status tells in any case.
@@ -51,7 +55,7 @@ async fn files_in_json_and_yaml() {
         &yaml,
         "- targets: ['[::1]:9']\n  labels:\n    shard: 2\n    __metrics_path__: /stats\n- targets:\n  - plain:80\n",
     );
-    let discovery = FileDiscovery::new([json, yaml]);
+    let discovery = Arc::new(FileDiscovery::new([json, yaml]));
     let (targets, problem) = look(&discovery, dir.path()).await;
     let expected = [
         "10.0.0.1:8000 pod=x shard=1",
@@ -72,7 +76,7 @@ async fn files_that_change_break_and_go() {
     write(&one, r#"[{"targets": ["a:1"]}]"#);
     write(&two, "- targets: [b:1]\n");
     let pattern = dir.path().join("*.*");
-    let discovery = FileDiscovery::new([pattern.clone()]);
+    let discovery = Arc::new(FileDiscovery::new([pattern.clone()]));
     let check = async |targets: &[&str], problem: &str| {
         let (found, why) = look(&discovery, dir.path()).await;
         assert_eq!(found, targets);
@@ -103,7 +107,7 @@ async fn files_that_change_break_and_go() {
     fs::remove_file(&two).unwrap();
     check(&["a:4"], "").await;
     // One that is named itself does not just go.
-    let named = FileDiscovery::new([one.clone()]);
+    let named = Arc::new(FileDiscovery::new([one.clone()]));
     look(&named, dir.path()).await;
     fs::remove_file(&one).unwrap();
     let (found, why) = look(&named, dir.path()).await;
@@ -116,10 +120,10 @@ async fn files_that_change_break_and_go() {
 async fn a_file_that_was_never_read_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("targets.json");
-    let discovery = FileDiscovery::new([path.clone()]);
+    let discovery = Arc::new(FileDiscovery::new([path.clone()]));
     let check = async |expected: &str| {
         let (found, why) = look(&discovery, dir.path()).await;
-        assert_eq!(found, ["error"]);
+        assert_eq!(found.len(), 0);
         assert!(why.starts_with(expected), "{why}");
     };
     check("targets.json cannot be read: No such file").await;
@@ -239,7 +243,7 @@ fn srv(port: u16, host: &[&str]) -> (u16, Vec<u8>) {
 #[tokio::test]
 async fn addresses_behind_a_name() {
     let dns = Dns::start();
-    let discovery = DnsDiscovery::a(["vllm.chat.svc."], 8000).with_servers([dns.address]);
+    let discovery = Arc::new(DnsDiscovery::a(["vllm.chat.svc."], 8000).with_servers([dns.address]));
     assert_eq!(discovery.name(), "dns_sd A vllm.chat.svc.");
     let dir = Path::new("/");
     dns.answer(0, vec![(A, vec![10, 0, 0, 9]), (A, vec![10, 0, 0, 7])]);
@@ -254,7 +258,7 @@ async fn addresses_behind_a_name() {
         dns.answer(none, Vec::new());
         assert_eq!(look(&discovery, dir).await, (Vec::new(), String::new()));
     }
-    let v6 = DnsDiscovery::aaaa(["vllm.chat.svc."], 8000).with_servers([dns.address]);
+    let v6 = Arc::new(DnsDiscovery::aaaa(["vllm.chat.svc."], 8000).with_servers([dns.address]));
     let mut address = vec![0; 16];
     address[15] = 1;
     dns.answer(0, vec![(AAAA, address)]);
@@ -264,7 +268,7 @@ async fn addresses_behind_a_name() {
 #[tokio::test]
 async fn services_with_their_ports() {
     let dns = Dns::start();
-    let discovery = DnsDiscovery::srv(["_metrics._tcp.vllm."]).with_servers([dns.address]);
+    let discovery = Arc::new(DnsDiscovery::srv(["_metrics._tcp.vllm."]).with_servers([dns.address]));
     dns.answer(0, vec![srv(9001, &["b", "vllm"]), srv(9000, &["a", "vllm"])]);
     assert_eq!(
         look(&discovery, Path::new("/")).await.0,
@@ -276,7 +280,8 @@ async fn services_with_their_ports() {
 async fn a_server_that_refuses_from_the_start_is_an_error() {
     let dns = Dns::start();
     dns.answer(SERVFAIL, Vec::new());
-    let discovery = DnsDiscovery::a(["x.test."], 1).with_servers([dns.address]);
-    let error = discovery.targets().await.unwrap_err();
-    assert_eq!(error.reason(), "unreachable");
+    let discovery = Arc::new(DnsDiscovery::a(["x.test."], 1).with_servers([dns.address]));
+    let found = found(&discovery).await;
+    assert_eq!(found.targets.len(), 0);
+    assert_eq!(found.problems[0].reason(), "unreachable");
 }

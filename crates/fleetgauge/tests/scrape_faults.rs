@@ -2,7 +2,7 @@
 //! the faults of some targets cost the others.
 //!
 //! Every row is produced here and compared with the document. To write its table anew:
-//! `FLEETGAUGE_WRITE_DOCS=1 cargo test -p fleetgauge --test scrape_faults`.
+//! `FLEETGAUGE_WRITE_DOCS=1 cargo test -p fleetgauge --test it scrape_faults`.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -17,8 +17,7 @@ use fleetgauge_promql::window::WindowConfig;
 use fleetgauge_testkit::tls::Server;
 use fleetgauge_testkit::{Answer, Certificates, FaultyServer, Gate, Refused};
 
-#[path = "support/scrape.rs"]
-mod support;
+use crate::support::scrape as support;
 
 use support::*;
 
@@ -36,7 +35,7 @@ async fn row(fault: &str, config: ScrapeConfig, targets: StaticTargets, address:
     let up = values(&source, "up").await;
     let target = &source.targets()[0];
     let (reason, says) = match (&target.last_error, &target.problem) {
-        (Some(error), _) => (format!("`{}`", error.reason), error.message.clone()),
+        (Some(error), _) => (format!("`{}`", error.reason()), error.to_string()),
         (None, Some(problem)) => ("".to_owned(), problem.clone()),
         (None, None) => ("".to_owned(), "".to_owned()),
     };

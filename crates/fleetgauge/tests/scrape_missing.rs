@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fleetgauge::scrape::{FileDiscovery, ScrapeConfig, ScrapeSource};
-use fleetgauge::target::{StaticTargets, TargetDiscovery};
+use fleetgauge::target::{Discovered, Snapshot, SnapshotStream, StaticTargets, TargetDiscovery};
 use fleetgauge::{MetricResult, MetricsSource, Params, QueryError, QueryTemplate, RefreshSpec};
 use fleetgauge_promql::window::WindowConfig;
 use fleetgauge_testkit::{Answer, FaultyServer};
+use futures_util::{StreamExt, stream};
 
-#[path = "support/scrape.rs"]
-mod support;
+use crate::support::scrape as support;
 
-use support::{Told, at, config, until};
+use support::{Pushed, Told, at, config, known, until};
 
 fn start(config: ScrapeConfig, discovery: impl TargetDiscovery) -> ScrapeSource {
     ScrapeSource::start(config, [Arc::new(discovery) as _]).unwrap()
@@ -258,6 +258,109 @@ async fn the_first_answer_has_the_targets_of_all_discoveries() {
     }
 }
 
+/// What the first answer may lack, it says: the targets of one discovery are there, those of the other are not.
+#[tokio::test]
+async fn the_first_answer_says_which_discovery_has_told_nothing_yet() {
+    let server = FaultyServer::start([Answer::text("a 1\n")]).unwrap();
+    let (sender, late) = Pushed::new("late");
+    let config = config().with_query_timeout(Duration::from_millis(300));
+    let source = ScrapeSource::start(config, [Arc::new(at(&server)) as _, Arc::new(late) as _]).unwrap();
+    until("scraped", || source.targets().len() == 1).await;
+    says(&source, "sum(a)", "no answer yet from late").await;
+    says(&source, "sum(b)", "no answer yet from late").await;
+    sender.send_replace(Snapshot::Known(known(at(&server).with_label("instance", "j"))));
+    until("in effect", || source.targets().len() == 2).await;
+    assert_eq!(answer(&source, "sum(a)").await, Ok(2.0));
+}
+
+/// It is waited for from the start of the source, not by each request anew.
+#[tokio::test(start_paused = true)]
+async fn a_discovery_that_tells_nothing_is_waited_for_once() {
+    let none: Arc<dyn TargetDiscovery> = Arc::new(StaticTargets::default());
+    let (_sender, silent) = Pushed::new("silent");
+    let config = config().with_query_timeout(Duration::from_secs(60));
+    let source = ScrapeSource::start(config, [none, Arc::new(silent) as _]).unwrap();
+    let start = tokio::time::Instant::now();
+    for _ in 0..3 {
+        let error = ask(&source, "sum(a)").await.unwrap_err().to_string();
+        assert!(
+            error.ends_with("targets not known: no answer yet from silent"),
+            "{error}"
+        );
+        assert_eq!(start.elapsed().as_secs(), 5);
+    }
+}
+
+#[tokio::test]
+async fn a_discovery_that_ends_or_panics_keeps_its_targets_and_is_told() {
+    /// Tells one snapshot, and then panics, or panics at once.
+    struct Panics(Option<Discovered>);
+    impl TargetDiscovery for Panics {
+        fn name(&self) -> &str {
+            "brittle"
+        }
+        fn watch(self: Arc<Self>) -> SnapshotStream {
+            let first = self.0.clone().expect("as the test wants");
+            let panics = stream::once(async { panic!("as the test wants") });
+            stream::iter([Snapshot::Known(first)]).chain(panics).boxed()
+        }
+    }
+
+    let server = FaultyServer::start([Answer::text("a 1\n")]).unwrap();
+    let (sender, cluster) = Pushed::new("cluster");
+    sender.send_replace(Snapshot::Known(known(at(&server))));
+    drop(sender);
+    let ended = start(config(), cluster);
+    let panicked = start(config(), Panics(Some(known(at(&server)))));
+    for (source, expected) in [
+        (
+            ended,
+            "cluster: the discovery has ended; the targets known before are used",
+        ),
+        (
+            panicked,
+            "brittle: the discovery was aborted; the targets known before are used",
+        ),
+    ] {
+        until("told", || !source.discovery_errors().is_empty()).await;
+        assert_eq!(answer(&source, "sum(a)").await, Err(expected.to_owned()));
+    }
+    let source = start(config(), Panics(None));
+    says(
+        &source,
+        "sum(a)",
+        "targets not known: brittle: the discovery was aborted",
+    )
+    .await;
+}
+
+/// A cluster that changes all the time does not restart the work each time; the newest set wins.
+#[tokio::test]
+async fn changes_that_come_fast_take_effect_together() {
+    let server = FaultyServer::start([Answer::text("a 1\n")]).unwrap();
+    let named = |name: &str| Snapshot::Known(known(at(&server).with_label("instance", name)));
+    let (sender, cluster) = Pushed::new("cluster");
+    sender.send_replace(named("first"));
+    let source = start(config(), cluster);
+    let instances = || {
+        let targets = source.targets().into_iter();
+        targets
+            .map(|target| target.labels["instance"].clone())
+            .collect::<Vec<_>>()
+    };
+    until("first", || instances() == ["first"]).await;
+    let mut seen = vec!["first".to_owned()];
+    for i in 0..100 {
+        sender.send_replace(named(&i.to_string()));
+        tokio::task::yield_now().await;
+        seen.extend(instances());
+        seen.dedup();
+    }
+    until("last", || instances() == ["99"]).await;
+    // As many as there are times of gathering, not as there are changes.
+    assert!(seen.len() <= 10, "{seen:?}");
+}
+
 #[tokio::test]
 async fn a_panic_in_a_scrape_is_a_failed_scrape() {
     // What panics is the program's own subscriber, when it is told of a page's bad lines.
@@ -272,10 +375,10 @@ async fn a_panic_in_a_scrape_is_a_failed_scrape() {
     assert_eq!(answer(&source, "sum(a)").await, Ok(1.0));
     says(&source, "sum(a)", "the fetch was aborted").await;
     let target = &source.targets()[0];
-    assert_eq!(target.last_error.as_ref().unwrap().reason, "aborted");
+    assert_eq!(target.last_error.as_ref().unwrap().reason(), "aborted");
     assert_eq!(source.scrape_stats().failures.get("aborted"), Some(&1));
     assert_eq!(log.with("scrape failed").len(), 1);
     assert_eq!(answer(&source, "sum(a)").await, Ok(3.0));
-    assert_eq!(source.targets()[0].last_error, None);
+    assert!(source.targets()[0].last_error.is_none());
     assert!(source.get(&name_of("sum(a)"), &Params::new()).is_some());
 }

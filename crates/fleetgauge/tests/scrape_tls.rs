@@ -6,8 +6,7 @@ use fleetgauge::target::Scheme;
 use fleetgauge_testkit::tls::{Client, Server};
 use fleetgauge_testkit::{Answer, Certificates, FaultyServer};
 
-#[path = "support/scrape.rs"]
-mod support;
+use crate::support::scrape as support;
 
 use support::*;
 

@@ -2,10 +2,10 @@
 //!
 //! *Source*: <https://prometheus.io/docs/prometheus/latest/querying/api/#expression-query-result-formats>
 
+use fleetgauge_core::label::Labels;
+use fleetgauge_core::result::{Answer, AnswerKind, Series};
+use fleetgauge_core::sample::MetricValue;
 use fleetgauge_core::time::Timestamp;
-use fleetgauge_promql::label::LabelSet;
-use fleetgauge_promql::value::{MatrixSeries, Value, VectorSample};
-use fleetgauge_promql::window::Sample;
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, SerializeTuple, Serializer};
 
 use super::json::JsonNumber;
@@ -13,16 +13,16 @@ use super::json::JsonNumber;
 /// `{"resultType": …, "result": …}`, with `warnings` and `infos` where there are any, which Prometheus has beside
 /// `data`.
 pub(crate) struct Data<'a> {
-    pub(crate) value: &'a Value,
+    pub(crate) answer: &'a Answer,
+    /// Of what was evaluated, before those of the answer.
     pub(crate) warnings: &'a [String],
-    pub(crate) infos: &'a [String],
 }
 
-struct VectorEntry<'a>(&'a VectorSample);
+struct VectorEntry<'a>(MetricValue<'a>);
 
-struct MatrixEntry<'a>(&'a MatrixSeries);
+struct MatrixEntry<'a>(Series<'a>);
 
-struct Metric<'a>(&'a LabelSet);
+struct Metric<'a>(Labels<'a>);
 
 /// `[1763930000.5, "3"]`
 struct Pair<T>(Timestamp, T);
@@ -35,28 +35,33 @@ struct Text(f64);
 impl Serialize for Data<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut data = serializer.serialize_struct("Data", 4)?;
-        match self.value {
-            Value::Scalar(sample) => {
-                data.serialize_field("resultType", "scalar")?;
-                data.serialize_field("result", &pair(sample))?;
-            }
-            Value::Text { at, text } => {
+        let Self { answer, warnings } = self;
+        let at = answer.at().unwrap_or_default();
+        match (answer.kind(), answer.text(), answer.values().next()) {
+            (_, Some(text), _) => {
                 data.serialize_field("resultType", "string")?;
-                data.serialize_field("result", &Pair(*at, text))?;
+                data.serialize_field("result", &Pair(at, text))?;
             }
-            Value::Vector(all) => {
-                data.serialize_field("resultType", "vector")?;
-                data.serialize_field("result", &all.iter().map(VectorEntry).collect::<Vec<_>>())?;
+            (AnswerKind::Scalar, _, Some(scalar)) => {
+                data.serialize_field("resultType", "scalar")?;
+                data.serialize_field("result", &Pair(at, Text(scalar.value)))?;
             }
-            Value::Matrix(all) => {
+            (AnswerKind::Matrix, ..) => {
                 data.serialize_field("resultType", "matrix")?;
-                data.serialize_field("result", &all.iter().map(MatrixEntry).collect::<Vec<_>>())?;
+                data.serialize_field("result", &answer.series().map(MatrixEntry).collect::<Vec<_>>())?;
             }
-            other => return Err(serde::ser::Error::custom(format!("no JSON for {other:?}"))),
+            _ => {
+                data.serialize_field("resultType", "vector")?;
+                data.serialize_field("result", &answer.values().map(VectorEntry).collect::<Vec<_>>())?;
+            }
         }
-        for (name, remarks) in [("warnings", self.warnings), ("infos", self.infos)] {
+        let warnings = warnings.iter().map(String::as_str).chain(answer.warnings());
+        for (name, remarks) in [
+            ("warnings", warnings.collect::<Vec<_>>()),
+            ("infos", answer.infos().collect()),
+        ] {
             if !remarks.is_empty() {
-                data.serialize_field(name, remarks)?;
+                data.serialize_field(name, &remarks)?;
             }
         }
         data.end()
@@ -66,8 +71,8 @@ impl Serialize for Data<'_> {
 impl Serialize for VectorEntry<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut entry = serializer.serialize_struct("Series", 2)?;
-        entry.serialize_field("metric", &Metric(&self.0.labels))?;
-        entry.serialize_field("value", &pair(&self.0.sample))?;
+        entry.serialize_field("metric", &Metric(self.0.labels))?;
+        entry.serialize_field("value", &Pair(self.0.timestamp, Text(self.0.value)))?;
         entry.end()
     }
 }
@@ -75,9 +80,12 @@ impl Serialize for VectorEntry<'_> {
 impl Serialize for MatrixEntry<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut entry = serializer.serialize_struct("Series", 2)?;
-        entry.serialize_field("metric", &Metric(&self.0.labels))?;
-        let values: Vec<_> = self.0.samples.iter().map(pair).collect();
-        entry.serialize_field("values", &values)?;
+        entry.serialize_field("metric", &Metric(self.0.labels()))?;
+        let points = self
+            .0
+            .points()
+            .map(|point| Pair(point.timestamp, Text(point.value)));
+        entry.serialize_field("values", &points.collect::<Vec<_>>())?;
         entry.end()
     }
 }
@@ -107,10 +115,6 @@ impl Serialize for Text {
     }
 }
 
-fn pair(sample: &Sample) -> Pair<Text> {
-    Pair(sample.timestamp, Text(sample.value))
-}
-
 /// A number to the letter as Prometheus writes it: with an exponent only where it is very small or large,
 /// and then of two digits and with its sign.
 fn number(value: f64) -> String {
@@ -127,6 +131,9 @@ fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use fleetgauge_core::result::AnswerBuilder;
+    use fleetgauge_core::sample::Stamp;
+
     use super::*;
 
     #[test]
@@ -146,55 +153,53 @@ mod tests {
 
     #[test]
     fn answers_are_the_data_object_of_the_api() {
-        let check = |value: &Value, expected: &str| {
-            let [warnings, infos] = [&[][..]; 2];
-            let data = Data {
-                value,
-                warnings,
-                infos,
-            };
+        let check = |build: &dyn Fn(&mut AnswerBuilder), warnings: &[String], expected: &str| {
+            let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+            build(&mut answer);
+            let answer = &answer.build();
+            let data = Data { answer, warnings };
             assert_eq!(serde_json::to_string(&data).unwrap(), expected);
         };
-        let sample = |millis, value| Sample {
-            timestamp: Timestamp::from_millis(millis),
-            value,
-        };
-        let labels = LabelSet::from_pairs([("__name__", "up"), ("pod", "a\"")]);
+        let at = Timestamp::from_millis;
         check(
-            &Value::Scalar(sample(1_500, f64::NAN)),
+            &|answer| answer.scalar(f64::NAN, at(1_500)),
+            &[],
             r#"{"resultType":"scalar","result":[1.5,"NaN"]}"#,
         );
-        let text = "x".to_owned();
         check(
-            &Value::Text {
-                at: Timestamp::from_millis(2_000),
-                text,
-            },
+            &|answer| answer.text("x", at(2_000)),
+            &[],
             r#"{"resultType":"string","result":[2,"x"]}"#,
         );
         check(
-            &Value::Vector(vec![VectorSample {
-                labels: labels.clone(),
-                sample: sample(1_000, 1.0),
-            }]),
+            &|answer| {
+                let labels = [("__name__", "up"), ("pod", "a\"")];
+                answer.series(labels, 1.0, at(1_000)).unwrap();
+            },
+            &[],
             r#"{"resultType":"vector","result":[{"metric":{"__name__":"up","pod":"a\""},"value":[1,"1"]}]}"#,
         );
         check(
-            &Value::Matrix(vec![MatrixSeries {
-                labels: LabelSet::empty(),
-                samples: vec![sample(1_000, 1.0), sample(2_000, 0.5)],
-            }]),
+            &|answer| {
+                answer.point(1.0, at(1_000));
+                answer.point(0.5, at(2_000));
+                answer.end_points().unwrap();
+            },
+            &[],
             r#"{"resultType":"matrix","result":[{"metric":{},"values":[[1,"1"],[2,"0.5"]]}]}"#,
         );
-        check(&Value::Vector(vec![]), r#"{"resultType":"vector","result":[]}"#);
-        let data = Data {
-            value: &Value::Vector(vec![]),
-            warnings: &["a".to_owned()],
-            infos: &["b".to_owned()],
-        };
-        assert_eq!(
-            serde_json::to_string(&data).unwrap(),
-            r#"{"resultType":"vector","result":[],"warnings":["a"],"infos":["b"]}"#
+        check(
+            &|answer| answer.matrix(),
+            &[],
+            r#"{"resultType":"matrix","result":[]}"#,
+        );
+        check(
+            &|answer| {
+                answer.warning("b");
+                answer.info("c");
+            },
+            &["a".to_owned()],
+            r#"{"resultType":"vector","result":[],"warnings":["a","b"],"infos":["c"]}"#,
         );
     }
 }

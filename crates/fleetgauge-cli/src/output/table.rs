@@ -1,15 +1,11 @@
 //! Tables without lines: columns that people read, and that `awk` can take apart.
 
 use std::collections::{BTreeSet, HashMap};
-use std::slice;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Row, Table, presets};
 use fleetgauge_core::printable::Printable;
-use fleetgauge_core::result::Answer;
+use fleetgauge_core::result::{Answer, AnswerKind};
 use fleetgauge_core::sample::Number;
-use fleetgauge_promql::label::LabelSet;
-use fleetgauge_promql::value::Value;
-use fleetgauge_promql::window::Sample;
 
 use crate::command::scrape::{SampleLine, Scraped};
 
@@ -153,23 +149,23 @@ fn samples(samples: &[SampleLine]) -> String {
 
 /// An evaluated expression: a column for each label, the value last; the time before it where a series has
 /// several samples.
-pub(crate) fn value(value: &Value) -> String {
-    let is_matrix = matches!(value, Value::Matrix(_));
-    let series: Vec<(&LabelSet, &[Sample])> = match value {
-        Value::Scalar(sample) => return format!("{}\n", Number(sample.value)),
-        Value::Text { text, .. } => return format!("{}\n", Printable(text)),
-        Value::Vector(all) => all
-            .iter()
-            .map(|one| (&one.labels, slice::from_ref(&one.sample)))
-            .collect(),
-        Value::Matrix(all) => all.iter().map(|one| (&one.labels, &*one.samples)).collect(),
-        // A kind that this program does not know yet.
-        other => return format!("{other:?}\n"),
-    };
-    if series.is_empty() {
+pub(crate) fn evaluated(answer: &Answer) -> String {
+    if let Some(text) = answer.text() {
+        return format!("{}\n", Printable(text));
+    }
+    if answer.is_empty() {
         return "no data\n".to_owned();
     }
-    let columns = Columns::of(sorted_names(series.iter().flat_map(|(labels, _)| labels.iter())));
+    if answer.kind() == AnswerKind::Scalar {
+        return answer
+            .values()
+            .map(|one| format!("{}\n", Number(one.value)))
+            .collect();
+    }
+    let is_matrix = answer.kind() == AnswerKind::Matrix;
+    let columns = Columns::of(sorted_names(
+        answer.series().flat_map(|series| series.labels().iter()),
+    ));
     let time = is_matrix.then_some("time");
     let header: Vec<_> = columns
         .titles()
@@ -180,15 +176,13 @@ pub(crate) fn value(value: &Value) -> String {
         .collect();
     let mut table = new(&header);
     table.set_content_arrangement(ContentArrangement::Disabled);
-    for (labels, samples) in series {
-        for sample in samples {
-            let mut row = Row::from(columns.cells(labels.iter()));
-            if is_matrix {
-                row.add_cell(Cell::new(sample.timestamp));
-            }
-            row.add_cell(Cell::new(Number(sample.value)));
-            table.add_row(row);
+    for one in answer.values() {
+        let mut row = Row::from(columns.cells(one.labels.iter()));
+        if is_matrix {
+            row.add_cell(Cell::new(one.timestamp));
         }
+        row.add_cell(Cell::new(Number(one.value)));
+        table.add_row(row);
     }
     for column in columns.titles().len()..header.len() {
         align_right(&mut table, column);

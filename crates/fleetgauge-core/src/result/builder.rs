@@ -145,8 +145,9 @@ impl AnswerBuilder {
     }
 
     /// Makes it a string.
-    pub fn text(&mut self, text: &str) {
+    pub fn text(&mut self, text: &str, timestamp: Timestamp) {
         self.kind = AnswerKind::String;
+        self.times.push(timestamp);
         self.text = Some(text.into());
     }
 

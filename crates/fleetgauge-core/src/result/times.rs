@@ -129,11 +129,11 @@ impl Grid {
             width,
             gaps: None,
         };
-        let is_sorted = ends.iter().scan(0, |begin, &end| {
+        let mut are_sorted = ends.iter().scan(0, |begin, &end| {
             let series = &times[std::mem::replace(begin, end)..end];
             Some(series.is_sorted_by(|a, b| a < b))
         });
-        if !is_sorted.fold(true, |all, is| all && is) {
+        if !are_sorted.all(|is_sorted| is_sorted) {
             return None;
         }
         if points == times.len() {

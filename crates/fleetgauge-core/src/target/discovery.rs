@@ -1,41 +1,74 @@
 //! Where targets come from.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::{self, BoxFuture};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::watch;
 
-use super::{ADDRESS, TargetLabels};
+use super::labels::{ADDRESS, TargetLabels};
 use crate::printable::Printable;
 
-/// Says which targets there are.
+/// Says which targets there are, and goes on saying so.
 ///
-/// It is asked, again and again; it does not call. That is simple to write, and a pool that misses a change
-/// for one interval has missed little: a scrape of a target that went says so.
+/// What is told of changes, such as a cluster, keeps a [`watch::Sender`] of snapshots and gives
+/// [`pushed`] of its receiver. What has to be asked again and again, such as DNS, gives [`polled`]. What
+/// never changes tells one snapshot and stays silent.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use fleetgauge_core::target::{self, Snapshot, SnapshotStream, TargetDiscovery};
+/// use tokio::sync::watch;
+///
+/// /// Something else sends the snapshots.
+/// struct Cluster(watch::Receiver<Snapshot>);
+///
+/// impl TargetDiscovery for Cluster {
+///     fn name(&self) -> &str {
+///         "kubernetes_sd pod"
+///     }
+///
+///     fn watch(self: Arc<Self>) -> SnapshotStream {
+///         target::pushed(self.0.clone())
+///     }
+/// }
+/// ```
 pub trait TargetDiscovery: Send + Sync + 'static {
     /// What it is called in errors and logs, such as `file_sd /etc/targets.json`.
     fn name(&self) -> &str;
 
-    /// The targets as of now.
+    /// What is known, from now on.
     ///
-    /// *Errors*: [`DiscoveryError`], and then the targets known before stay. "None" is not an error but an
-    /// empty answer, on which all targets go.
-    fn targets(&self) -> BoxFuture<'_, Result<Discovered, DiscoveryError>>;
+    /// *Shape*: each snapshot is the whole, and takes the place of the one before. A reader may skip snapshots:
+    /// only the newest counts. The stream runs in the reader's task, so it ends when it is dropped and must not
+    /// block. One that ends or panics is a failed discovery, whose targets stay as it last told them.
+    fn watch(self: Arc<Self>) -> SnapshotStream;
+}
 
-    /// How long to wait before it is asked again. Default: 30 s.
-    fn interval(&self) -> Duration {
-        Duration::from_secs(30)
-    }
+/// What a discovery tells, newest last.
+pub type SnapshotStream = BoxStream<'static, Snapshot>;
+
+/// What a discovery knows at a time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Snapshot {
+    /// Nothing has been found out yet. This is not "no targets". After something was known, it changes nothing.
+    #[default]
+    NotYet,
+    /// These are the targets.
+    Known(Discovered),
 }
 
 /// The targets that a discovery knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Discovered {
-    /// The targets.
-    pub targets: Vec<TargetLabels>,
+    /// The targets. They are shared: a discovery that knows that one has not changed gives the same pointer.
+    pub targets: Vec<Arc<TargetLabels>>,
     /// Why some of them are not as of now, or are missing: one of several files that cannot be read, say.
-    pub problem: Option<DiscoveryError>,
+    pub problems: Vec<DiscoveryError>,
 }
 
 /// Why a discovery does not know its targets.
@@ -66,9 +99,12 @@ pub enum DiscoveryError {
         /// How long it was waited.
         after: Duration,
     },
-    /// It ended without an answer: it panicked.
+    /// It panicked.
     #[error("the discovery was aborted")]
     Aborted,
+    /// It tells nothing any more.
+    #[error("the discovery has ended")]
+    Ended,
 }
 
 /// Targets that are known beforehand.
@@ -81,24 +117,30 @@ pub enum DiscoveryError {
 /// assert_eq!(targets.len(), 3);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StaticTargets(Vec<TargetLabels>);
+pub struct StaticTargets(Vec<Arc<TargetLabels>>);
 
 // === impl Discovered ===
 
 impl Discovered {
     /// These targets, all as of now.
-    pub fn new(targets: Vec<TargetLabels>) -> Self {
+    pub fn new(targets: Vec<Arc<TargetLabels>>) -> Self {
         Self {
             targets,
-            problem: None,
+            problems: Vec::new(),
         }
     }
 
     /// Says why some targets are not as of now, or are missing.
     #[must_use]
-    pub fn with_problem(mut self, problem: DiscoveryError) -> Self {
-        self.problem = Some(problem);
+    pub fn with_problems(mut self, problems: impl IntoIterator<Item = DiscoveryError>) -> Self {
+        self.problems.extend(problems);
         self
+    }
+}
+
+impl FromIterator<TargetLabels> for Discovered {
+    fn from_iter<T: IntoIterator<Item = TargetLabels>>(targets: T) -> Self {
+        Self::new(targets.into_iter().map(Arc::new).collect())
     }
 }
 
@@ -113,6 +155,7 @@ impl DiscoveryError {
             Self::Malformed { .. } => "malformed",
             Self::Timeout { .. } => "timeout",
             Self::Aborted => "aborted",
+            Self::Ended => "ended",
         }
     }
 }
@@ -122,7 +165,7 @@ impl DiscoveryError {
 impl StaticTargets {
     /// The targets at these addresses.
     pub fn new<A: Into<String>>(addresses: impl IntoIterator<Item = A>) -> Self {
-        let target = |address: A| TargetLabels::from([(ADDRESS.to_owned(), address.into())]);
+        let target = |address: A| Arc::new(TargetLabels::from([(ADDRESS.to_owned(), address.into())]));
         Self(addresses.into_iter().map(target).collect())
     }
 
@@ -130,7 +173,7 @@ impl StaticTargets {
     #[must_use]
     pub fn with_label(mut self, name: &str, value: &str) -> Self {
         for target in &mut self.0 {
-            target.insert(name.to_owned(), value.to_owned());
+            Arc::make_mut(target).insert(name.to_owned(), value.to_owned());
         }
         self
     }
@@ -139,7 +182,7 @@ impl StaticTargets {
     #[must_use]
     pub fn with_target<'a>(mut self, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let labels = labels.into_iter().map(|(n, v)| (n.to_owned(), v.to_owned()));
-        self.0.push(labels.collect());
+        self.0.push(Arc::new(labels.collect()));
         self
     }
 
@@ -159,12 +202,121 @@ impl TargetDiscovery for StaticTargets {
         "static"
     }
 
-    fn targets(&self) -> BoxFuture<'_, Result<Discovered, DiscoveryError>> {
-        future::ready(Ok(Discovered::new(self.0.clone()))).boxed()
+    fn watch(self: Arc<Self>) -> SnapshotStream {
+        let known = Snapshot::Known(Discovered::new(self.0.clone()));
+        stream::iter([known]).chain(stream::pending()).boxed()
+    }
+}
+
+// === ways to watch ===
+
+/// How long one round of [`polled`] may take.
+const POLL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The shortest time between two rounds, whatever is asked for.
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Watches what has to be asked: calls `ask` at once, and again `interval` after each answer.
+///
+/// An answer that is an error, does not come within a minute, or panics, leaves the targets as they were and
+/// is told beside them. "None" is not an error but an empty answer, on which all targets go.
+pub fn polled<A, F>(interval: Duration, ask: A) -> SnapshotStream
+where
+    A: FnMut() -> F + Send + 'static,
+    F: Future<Output = Result<Discovered, DiscoveryError>> + Send + 'static,
+{
+    let interval = interval.max(MIN_INTERVAL);
+    let round = move |(mut ask, mut known, is_first): (A, Discovered, bool)| async move {
+        if !is_first {
+            tokio::time::sleep(interval).await;
+        }
+        // Called inside, so that a panic of the call itself is caught too.
+        let asked = AssertUnwindSafe(async { ask().await }).catch_unwind();
+        let after = POLL_TIMEOUT;
+        match tokio::time::timeout(after, asked).await {
+            Ok(Ok(Ok(found))) => known = found,
+            Ok(Ok(Err(error))) => known.problems = vec![error],
+            Ok(Err(_panic)) => known.problems = vec![DiscoveryError::Aborted],
+            Err(_) => known.problems = vec![DiscoveryError::Timeout { after }],
+        }
+        Some((Snapshot::Known(known.clone()), (ask, known, false)))
+    };
+    stream::unfold((ask, Discovered::default(), true), round).boxed()
+}
+
+/// Watches what tells of its changes by itself. It ends when the sender is dropped.
+pub fn pushed(snapshots: watch::Receiver<Snapshot>) -> SnapshotStream {
+    let next = |(mut snapshots, is_first): (watch::Receiver<Snapshot>, bool)| async move {
+        if !is_first {
+            snapshots.changed().await.ok()?;
+        }
+        let snapshot = snapshots.borrow_and_update().clone();
+        Some((snapshot, (snapshots, false)))
+    };
+    stream::unfold((snapshots, true), next).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(addresses: &[&str]) -> Discovered {
+        Discovered::new(StaticTargets::new(addresses.iter().copied()).0)
     }
 
-    /// They never change.
-    fn interval(&self) -> Duration {
-        Duration::from_secs(24 * 3600)
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_when_it_is_asked_keeps_its_targets() {
+        let unreachable = || DiscoveryError::Unreachable {
+            detail: "away".into(),
+        };
+        let mut round = 0;
+        let ask = move || {
+            round += 1;
+            let round = round;
+            async move {
+                match round {
+                    1 | 4 => Err(unreachable()),
+                    2 => Ok(found(&["a:1"])),
+                    3 => Ok(found(&["b:1"]).with_problems([DiscoveryError::Ended])),
+                    5 => std::future::pending().await,
+                    6 => panic!("as the test wants"),
+                    _ => Ok(found(&[])),
+                }
+            }
+        };
+        let mut snapshots = polled(Duration::from_secs(1), ask);
+        let timeout = DiscoveryError::Timeout { after: POLL_TIMEOUT };
+        for (targets, problems) in [
+            (&[][..], vec![unreachable()]),
+            (&["a:1"], vec![]),
+            (&["b:1"], vec![DiscoveryError::Ended]),
+            (&["b:1"], vec![unreachable()]),
+            (&["b:1"], vec![timeout]),
+            (&["b:1"], vec![DiscoveryError::Aborted]),
+            (&[], vec![]),
+        ] {
+            let expected = Snapshot::Known(found(targets).with_problems(problems));
+            assert_eq!(snapshots.next().await, Some(expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn only_the_newest_that_is_pushed_is_read_and_it_ends_with_its_sender() {
+        let (sender, receiver) = watch::channel(Snapshot::NotYet);
+        let mut snapshots = pushed(receiver);
+        assert_eq!(snapshots.next().await, Some(Snapshot::NotYet));
+        sender.send_replace(Snapshot::Known(found(&["a:1"])));
+        sender.send_replace(Snapshot::Known(found(&["b:1"])));
+        drop(sender);
+        assert_eq!(snapshots.next().await, Some(Snapshot::Known(found(&["b:1"]))));
+        assert_eq!(snapshots.next().await, None);
+    }
+
+    #[test]
+    fn static_targets_are_known_at_once_and_do_not_end() {
+        let mut snapshots = Arc::new(StaticTargets::new(["a:1"])).watch();
+        let first = snapshots.next().now_or_never();
+        assert_eq!(first, Some(Some(Snapshot::Known(found(&["a:1"])))));
+        assert_eq!(snapshots.next().now_or_never(), None);
     }
 }

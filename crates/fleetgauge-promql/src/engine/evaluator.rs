@@ -5,10 +5,10 @@ use crate::annotation::Annotations;
 use crate::binary;
 use crate::function::{self, CallContext, absent, info};
 use crate::label::{LabelSet, METRIC_NAME, Projection};
+use crate::matcher::Matcher;
 use crate::parse::{Aggregate, Binary, Call, Expr, Selector, Shift, Subquery, ValueType};
 use crate::selector::{Buffer, Give, Ranges, Reader};
 use crate::value::{ABSENT, Operand, Steps, Vector, is_absent};
-use crate::window::Matcher;
 
 use super::range;
 use super::{Budget, EngineConfig, EvalError, SERIES_WORK};

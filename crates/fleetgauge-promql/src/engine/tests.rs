@@ -1,13 +1,15 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use fleetgauge_core::result::AnswerKind;
 use fleetgauge_core::time::Clock;
 
 use super::*;
 use crate::label::LabelSet;
+use crate::matcher::Matcher;
 use crate::parse::Expr;
 use crate::queryable::Selection;
+use crate::sample::{STALE_MARKER, Sample};
 use crate::store::MemoryStore;
-use crate::window::{Matcher, STALE_MARKER};
 
 mod bounds;
 mod names;
@@ -43,7 +45,7 @@ impl Store {
         shown(
             Engine::default()
                 .instant(self, query, at)
-                .map(|answer| answer.value),
+                .map(|answer| answer.answer),
         )
     }
 
@@ -52,7 +54,7 @@ impl Store {
         let start = Timestamp::from_millis(0);
         let end = Timestamp::from_millis(i64::from(steps - 1) * MINUTE);
         let answer = Engine::default().range(self, query, start, end, Duration::from_secs(60));
-        shown(answer.map(|answer| answer.value))
+        shown(answer.map(|answer| answer.answer))
     }
 
     /// Asserts the answer at minute `minutes`.
@@ -90,27 +92,31 @@ fn append(store: &mut MemoryStore, line: &str) {
             "stale" => f64::from_bits(STALE_MARKER),
             number => number.parse().expect("a number"),
         };
-        let sample = sample_at(i as i64 * MINUTE, value);
+        let timestamp = Timestamp::from_millis(i as i64 * MINUTE);
+        let sample = Sample { timestamp, value };
         store.append(&labels, sample).expect("one value a minute");
     }
 }
 
-fn shown(answer: Result<Value, EvalError>) -> String {
-    let lines: Vec<String> = match answer {
-        Err(error) => vec![format!("error: {error}")],
-        Ok(Value::Scalar(sample)) => vec![sample.value.to_string()],
-        Ok(Value::Text { text, .. }) => vec![format!("{text:?}")],
-        Ok(Value::Vector(vector)) => vector
-            .iter()
-            .map(|s| format!("{} {}", s.labels, s.sample.value))
-            .collect(),
-        Ok(Value::Matrix(matrix)) => matrix
-            .iter()
+fn shown(answer: Result<Answer, EvalError>) -> String {
+    let answer = match answer {
+        Err(error) => return format!("error: {error}"),
+        Ok(answer) => answer,
+    };
+    let lines: Vec<String> = match (answer.kind(), answer.text()) {
+        (_, Some(text)) => vec![format!("{text:?}")],
+        (AnswerKind::Scalar, _) => answer.values().map(|one| one.value.to_string()).collect(),
+        (AnswerKind::Matrix, _) => answer
+            .series()
             .map(|series| {
-                let samples = series.samples.iter();
-                let samples = samples.map(|s| format!(" {}@{}", s.value, s.timestamp.as_secs_f64() / 60.0));
-                series.labels.to_string() + &samples.collect::<String>()
+                let points = series.points();
+                let points = points.map(|p| format!(" {}@{}", p.value, p.timestamp.as_secs_f64() / 60.0));
+                series.labels().to_string() + &points.collect::<String>()
             })
+            .collect(),
+        _ => answer
+            .values()
+            .map(|one| format!("{} {}", one.labels, one.value))
             .collect(),
     };
     lines.join("\n")

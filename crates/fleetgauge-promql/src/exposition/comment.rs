@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
+use super::event::Event;
+use super::fault::{Fault, Reason};
+use super::format::Format;
 use super::label::{quoted, unescape};
 use super::limits::Limits;
 use super::metric_type::MetricType;
 use super::name::{name_length, skip_blanks};
-use super::report::{Fault, Reason};
-use super::{Event, Format};
 
 pub(super) enum Comment<'a> {
     Metadata(Event<'a>),

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 
 use fleetgauge_core::sample::Number;
 
+use super::format::Format;
+use super::metric_type::MetricType;
 use super::name::is_plain;
-use super::{Format, MetricType};
 
 /// Prints a page, line by line.
 ///

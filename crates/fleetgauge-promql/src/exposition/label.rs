@@ -9,10 +9,10 @@ use std::fmt;
 use fleetgauge_core::label::METRIC_NAME;
 use memchr::{memchr, memchr2};
 
-use super::Format;
+use super::fault::{Fault, Reason, excerpt};
+use super::format::Format;
 use super::limits::Limits;
 use super::name::{name_length, skip_blanks};
-use super::report::{Fault, Reason, excerpt};
 
 /// The labels of one sample, as exposed: in the order of the line, without the metric's name.
 ///

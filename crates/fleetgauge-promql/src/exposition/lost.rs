@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use fleetgauge_core::label::METRIC_NAME;
 
+use super::fault::{Fault, Reason};
 use super::label::quoted;
 use super::name::{name_length, skip_blanks};
-use super::report::{Fault, Reason};
 
 /// How many names are kept. A page that loses more than these is broken as a whole.
 const NAMES: usize = 64;

@@ -5,8 +5,8 @@
 //! signed NaN is none. A number too large for 64 bits is an error: made infinite it would be another
 //! number.
 
-use super::Format;
-use super::report::Reason;
+use super::fault::Reason;
+use super::format::Format;
 
 /// The number that `text` starts with, up to whitespace or the end, and its length.
 #[inline]

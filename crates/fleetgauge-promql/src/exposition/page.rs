@@ -1,18 +1,30 @@
-//! The reader of one page.
+//! Reads pages, line by line.
 
 use std::borrow::Cow;
 
 use memchr::memrchr;
 
 use super::comment::{self, Comment};
+use super::event::{Event, Sample};
+use super::fault::{Fault, Reason};
+use super::format::Format;
 use super::label::{Labels, Span, find_close, find_labels};
 use super::limits::Limits;
 use super::line::{Line, Lines};
 use super::metric_type::MetricType;
 use super::name::{is_name_byte, name_length, skip_blanks};
-use super::report::{Cut, Fault, Reason, Report};
+use super::number;
+use super::report::{Cut, Report};
 use super::wanted::Wanted;
-use super::{Event, Format, Parser, Sample, number};
+
+/// Reads pages one after the other with the same limits and wishes, and reuses its memory from page to
+/// page.
+#[derive(Clone, Debug, Default)]
+pub struct Parser {
+    limits: Limits,
+    wanted: Option<Wanted>,
+    spans: Vec<Span>,
+}
 
 /// One page being read: an iterator over what its lines say.
 #[derive(Debug)]
@@ -65,6 +77,36 @@ enum Ended {
     AtEof,
     Yes,
 }
+
+// === impl Parser ===
+
+impl Parser {
+    /// With the default limits, for everything on a page.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With these limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// For these metrics alone.
+    #[must_use]
+    pub fn with_wanted(mut self, wanted: Wanted) -> Self {
+        self.wanted = Some(wanted);
+        self
+    }
+
+    /// Starts a page.
+    pub fn page<'p, 'a>(&'p mut self, format: Format, body: &'a [u8]) -> Page<'p, 'a> {
+        Page::new(self, format, body)
+    }
+}
+
+// === impl Page ===
 
 impl<'p, 'a> Page<'p, 'a> {
     pub(super) fn new(parser: &'p mut Parser, format: Format, body: &'a [u8]) -> Self {

@@ -8,8 +8,8 @@ use fleetgauge_core::label::METRIC_NAME;
 
 use crate::engine::{Budget, EvalError};
 use crate::label::LabelSet;
+use crate::matcher::{MatchOp, Matcher};
 use crate::value::{ABSENT, Vector, is_absent};
-use crate::window::{MatchOp, Matcher};
 
 /// The labels of what is absent: those that the selector says outright.
 ///

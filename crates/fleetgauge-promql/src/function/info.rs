@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::engine::{Budget, EvalError, REGEX_WORK, SERIES_WORK};
 use crate::label::{Groups, LabelSet, METRIC_NAME, Projection, text_bytes};
+use crate::matcher::Matcher;
 use crate::value::{Vector, is_absent};
-use crate::window::Matcher;
 
 /// The labels by which a series and an info series belong together.
 const IDENTIFYING: [&str; 2] = ["instance", "job"];

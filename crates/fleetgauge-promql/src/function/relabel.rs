@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::expand::Template;
 use crate::engine::{Budget, EvalError, REGEX_WORK, SERIES_WORK};
+use crate::matcher::compile_regex;
 use crate::value::Vector;
-use crate::window::compile_regex;
 
 /// `label_replace(vector, destination, replacement, source, pattern)`: where the whole source label fits the
 /// pattern.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::window::Matcher;
+use crate::matcher::Matcher;
 
 use super::signature::Signature;
 

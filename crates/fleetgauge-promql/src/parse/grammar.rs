@@ -7,7 +7,7 @@ mod matching;
 mod selector;
 mod suffix;
 
-use crate::window::Matcher;
+use crate::matcher::Matcher;
 
 use super::error::ParseError;
 use super::expr::{BinaryOp, Expr, Shift};

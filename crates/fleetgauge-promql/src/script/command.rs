@@ -7,7 +7,7 @@ use fleetgauge_core::time::Timestamp;
 use regex::Regex;
 
 use crate::label::LabelSet;
-use crate::window::Sample;
+use crate::sample::Sample;
 
 #[derive(Debug)]
 pub(super) enum Command {

@@ -1,13 +1,13 @@
 //! Compares what came with what was expected, and says each difference in a sentence.
 
+use fleetgauge_core::result::{Answer, AnswerKind, Series};
+use fleetgauge_core::sample::Point;
 use fleetgauge_core::time::Timestamp;
 
 use super::command::{Eval, Expected, ExpectedSeries, Grid, Patterns, When};
 use super::show::number;
 use crate::engine::{Annotation, EvalError, Evaluation};
 use crate::label::LabelSet;
-use crate::value::{MatrixSeries, Value, VectorSample};
-use crate::window::Sample;
 
 /// The differences; none if all is as expected.
 pub(super) fn outcome(eval: &Eval, outcome: &Result<Evaluation, EvalError>, tolerance: f64) -> Vec<String> {
@@ -27,8 +27,8 @@ pub(super) fn outcome(eval: &Eval, outcome: &Result<Evaluation, EvalError>, tole
         }
         (Ok(evaluation), None) => {
             let mut differences = match eval.when {
-                When::At(_) => value(expected, &evaluation.value, tolerance),
-                When::Range(grid) => range(expected, grid, &evaluation.value, tolerance),
+                When::At(_) => value(expected, &evaluation.answer, tolerance),
+                When::Range(grid) => range(expected, grid, &evaluation.answer, tolerance),
             };
             let (warnings, infos) = (messages(&evaluation.warnings), messages(&evaluation.infos));
             notes(
@@ -70,35 +70,35 @@ fn notes(expected: &Option<Patterns>, none: bool, got: &[String], kind: &str, di
 }
 
 /// Compares the answer to an instant query.
-pub(super) fn value(expected: &Expected, got: &Value, tolerance: f64) -> Vec<String> {
+pub(super) fn value(expected: &Expected, got: &Answer, tolerance: f64) -> Vec<String> {
     if let Some(text) = &expected.text {
-        return match got {
-            Value::Text { text: got, .. } if got == text => Vec::new(),
+        return match got.text() {
+            Some(got) if got == text => Vec::new(),
             _ => vec![format!("expected the string {text:?}")],
         };
     }
     if let Some(grid) = expected.grid {
         return range(expected, grid, got, tolerance);
     }
-    match (got, expected.scalar) {
-        (Value::Scalar(got), Some(scalar)) if expected.series.is_empty() => {
-            same("the scalar", scalar, got.value, tolerance)
-                .into_iter()
-                .collect()
+    let wrong = match (got.kind(), expected.scalar) {
+        (AnswerKind::Scalar, Some(scalar)) if expected.series.is_empty() => {
+            let got = got.values().map(|got| got.value);
+            return got
+                .filter_map(|got| same("the scalar", scalar, got, tolerance))
+                .collect();
         }
-        (Value::Vector(got), None) => vector(expected, got, tolerance),
-        (Value::Scalar(_), _) => vec!["got a scalar, which is expected as a bare number".to_owned()],
-        (Value::Vector(_), Some(_)) => vec!["expected a scalar, got a vector".to_owned()],
-        (Value::Text { .. }, _) => vec!["got a string, which is expected with `expect string`".to_owned()],
-        (Value::Matrix(_), _) => {
-            vec!["got a range vector, which is expected with `expect range vector`".to_owned()]
-        }
-    }
+        (AnswerKind::Vector, None) => return vector(expected, got, tolerance),
+        (AnswerKind::Scalar, _) => "got a scalar, which is expected as a bare number",
+        (AnswerKind::Vector, Some(_)) => "expected a scalar, got a vector",
+        (AnswerKind::String, _) => "got a string, which is expected with `expect string`",
+        _ => "got a range vector, which is expected with `expect range vector`",
+    };
+    vec![wrong.to_owned()]
 }
 
-fn vector(expected: &Expected, got: &[VectorSample], tolerance: f64) -> Vec<String> {
+fn vector(expected: &Expected, answer: &Answer, tolerance: f64) -> Vec<String> {
     let mut differences = Vec::new();
-    for (place, got) in got.iter().enumerate() {
+    for (place, got) in answer.values().enumerate() {
         let known = expected
             .series
             .iter()
@@ -115,14 +115,13 @@ fn vector(expected: &Expected, got: &[VectorSample], tolerance: f64) -> Vec<Stri
             ));
         }
         if let Some(Some(value)) = expected.series[index].values.first() {
-            differences.extend(same(&got.labels, *value, got.sample.value, tolerance));
+            differences.extend(same(&got.labels, *value, got.value, tolerance));
         } else {
             differences.push(format!("{} is expected to be absent", got.labels));
         }
     }
-    let is_missing = |series: &&ExpectedSeries| {
-        series.values.iter().any(Option::is_some) && !got.iter().any(|got| got.labels == series.labels)
-    };
+    let is_missing =
+        |series: &&ExpectedSeries| series.values.iter().any(Option::is_some) && !has(answer, &series.labels);
     for series in expected.series.iter().filter(is_missing) {
         differences.push(format!("{} is missing", series.labels));
     }
@@ -130,35 +129,41 @@ fn vector(expected: &Expected, got: &[VectorSample], tolerance: f64) -> Vec<Stri
 }
 
 /// Compares the answer to a range query, or a range vector.
-fn range(expected: &Expected, grid: Grid, got: &Value, tolerance: f64) -> Vec<String> {
-    let Value::Matrix(got) = got else {
+fn range(expected: &Expected, grid: Grid, answer: &Answer, tolerance: f64) -> Vec<String> {
+    if answer.kind() != AnswerKind::Matrix {
         return vec!["expected a range vector".to_owned()];
-    };
+    }
     let mut differences = Vec::new();
-    for got in got {
-        match expected.series.iter().find(|series| series.labels == got.labels) {
+    for got in answer.series() {
+        let labels = got.labels();
+        match expected.series.iter().find(|series| series.labels == labels) {
             Some(series) => samples(series, grid, got, tolerance, &mut differences),
-            None => differences.push(format!("{} is not expected", got.labels)),
+            None => differences.push(format!("{labels} is not expected")),
         }
     }
     for series in &expected.series {
         let has_values = series.values.iter().any(Option::is_some);
-        if has_values && !got.iter().any(|got| got.labels == series.labels) {
+        if has_values && !has(answer, &series.labels) {
             differences.push(format!("{} is missing", series.labels));
         }
     }
     differences
 }
 
+fn has(answer: &Answer, labels: &LabelSet) -> bool {
+    answer.series().any(|series| *labels == series.labels())
+}
+
 /// Compares the samples of one series.
 fn samples(
     expected: &ExpectedSeries,
     grid: Grid,
-    got: &MatrixSeries,
+    got: Series<'_>,
     tolerance: f64,
     differences: &mut Vec<String>,
 ) {
     let labels = &expected.labels;
+    let points: Vec<_> = got.points().collect();
     for (index, value) in expected.values.iter().enumerate() {
         let Some(at) = grid.at(index) else {
             if value.is_some() {
@@ -168,7 +173,7 @@ fn samples(
             }
             break;
         };
-        match (value, sample_at(got, at)) {
+        match (value, point_at(&points, at)) {
             (Some(value), Some(sample)) => {
                 differences.extend(same(&At(labels, at), *value, sample.value, tolerance));
             }
@@ -183,7 +188,7 @@ fn samples(
             (None, None) => {}
         }
     }
-    for sample in &got.samples {
+    for sample in &points {
         let at = At(labels, sample.timestamp);
         match grid.index(sample.timestamp) {
             Some(index) if index < expected.values.len() => {}
@@ -193,12 +198,9 @@ fn samples(
     }
 }
 
-fn sample_at(series: &MatrixSeries, at: Timestamp) -> Option<Sample> {
-    let place = series
-        .samples
-        .binary_search_by_key(&at, |sample| sample.timestamp)
-        .ok()?;
-    Some(series.samples[place])
+fn point_at(points: &[Point], at: Timestamp) -> Option<Point> {
+    let place = points.binary_search_by_key(&at, |point| point.timestamp).ok()?;
+    Some(points[place])
 }
 
 /// Nothing if a number is close enough to the expected one.

@@ -6,7 +6,7 @@ use fleetgauge_core::label::METRIC_NAME;
 
 use crate::label::LabelSet;
 use crate::parse::duration_millis;
-use crate::window::STALE_MARKER;
+use crate::sample::STALE_MARKER;
 
 /// More in one script is a slip of the pen, `x100000000`.
 const MAX_VALUES: usize = 5_000_000;

@@ -10,7 +10,7 @@ use regex::Regex;
 
 use super::command::{Command, Eval, Expected, ExpectedSeries, Grid, Load, Pattern, Patterns, When};
 use super::notation;
-use crate::window::Sample;
+use crate::sample::Sample;
 
 /// The line, from 1, and what is wrong with it.
 type Fault = (usize, String);

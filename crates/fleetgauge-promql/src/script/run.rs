@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fleetgauge_core::result::{Answer, AnswerBuilder, AnswerKind};
 use fleetgauge_core::time::Timestamp;
 
 use super::command::{Command, Eval, Grid, When};
@@ -9,7 +10,6 @@ use super::report::{Failure, Report};
 use super::{Script, compare, show};
 use crate::engine::{Engine, Evaluation};
 use crate::store::MemoryStore;
-use crate::value::{MatrixSeries, Value, VectorSample};
 
 /// Runs scripts with one engine.
 ///
@@ -131,7 +131,8 @@ impl Runner {
         instant: &Evaluation,
     ) -> Option<(Vec<String>, Vec<String>)> {
         // Text and range vectors are not for ranges, whose series have no order besides.
-        let has_range = matches!(instant.value, Value::Scalar(_) | Value::Vector(_));
+        let kind = instant.answer.kind();
+        let has_range = matches!(kind, AnswerKind::Scalar | AnswerKind::Vector);
         if !has_range || eval.expected.ordered || names_its_ends(&eval.query) {
             return None;
         }
@@ -141,16 +142,12 @@ impl Runner {
         );
         let end = at.saturating_add(AROUND);
         let outcome = self.engine.range(store, &eval.query, start, end, AROUND);
-        let outcome = outcome.map(|evaluation| {
-            let middle = at_step(&evaluation.value, at);
-            let value = match (&instant.value, middle.as_slice()) {
-                (Value::Scalar(_), [only]) => Value::Scalar(only.sample),
-                _ => Value::Vector(middle),
-            };
-            Evaluation { value, ..evaluation }
+        let outcome = outcome.map(|evaluation| Evaluation {
+            answer: at_step(&evaluation.answer, at, kind),
+            ..evaluation
         });
         let differences = match &outcome {
-            Ok(evaluation) => compare::value(&eval.expected, &evaluation.value, self.tolerance),
+            Ok(evaluation) => compare::value(&eval.expected, &evaluation.answer, self.tolerance),
             Err(_) => vec!["it fails".to_owned()],
         };
         if differences.is_empty() {
@@ -168,17 +165,16 @@ fn names_its_ends(query: &str) -> bool {
     text.contains("@start(") || text.contains("@end(")
 }
 
-/// The samples that the series of a range have at a time.
-fn at_step(value: &Value, at: Timestamp) -> Vec<VectorSample> {
-    let Value::Matrix(series) = value else {
-        return Vec::new();
-    };
-    let sample = |series: &MatrixSeries| {
-        let sample = *series.samples.iter().find(|sample| sample.timestamp == at)?;
-        Some(VectorSample {
-            labels: series.labels.clone(),
-            sample,
-        })
-    };
-    series.iter().filter_map(sample).collect()
+/// What the series of a range are at a time, as an answer of the kind that the instant query has.
+fn at_step(range: &Answer, at: Timestamp, kind: AnswerKind) -> Answer {
+    let mut answer = AnswerBuilder::new(range.stamp());
+    for value in range.values().filter(|value| value.timestamp == at) {
+        match kind {
+            AnswerKind::Scalar => answer.scalar(value.value, at),
+            _ => answer
+                .series(value.labels.iter(), value.value, at)
+                .expect("labels of one answer fit another"),
+        }
+    }
+    answer.build()
 }

@@ -1,11 +1,11 @@
 //! Answers in the language of scripts, so that what came can be laid beside what was expected.
 
+use fleetgauge_core::result::{Answer, AnswerKind, Series};
 use fleetgauge_core::sample::Number;
 use fleetgauge_core::time::Timestamp;
 
 use super::command::{Eval, Expected, Grid, Pattern, Patterns, When};
 use crate::engine::{EvalError, Evaluation};
-use crate::value::{MatrixSeries, Value};
 
 /// More series than these are counted only.
 const MAX_LINES: usize = 50;
@@ -72,42 +72,46 @@ pub(super) fn outcome(outcome: &Result<Evaluation, EvalError>, when: When) -> Ve
                 .map(|info| format!("expect info msg: {}", info.message()));
             warnings
                 .chain(infos)
-                .chain(value(&evaluation.value, when))
+                .chain(answer(&evaluation.answer, when))
                 .collect()
         }
     }
 }
 
-fn value(value: &Value, when: When) -> Vec<String> {
-    let lines = match value {
-        Value::Scalar(sample) => vec![number(sample.value)],
-        Value::Text { text, .. } => vec![format!("expect string {text:?}")],
-        Value::Vector(all) => all
-            .iter()
-            .map(|one| format!("{} {}", one.labels, number(one.sample.value)))
+fn answer(answer: &Answer, when: When) -> Vec<String> {
+    let values = answer.values();
+    let lines = match answer.kind() {
+        AnswerKind::Scalar => values.map(|one| number(one.value)).collect(),
+        AnswerKind::Matrix => answer
+            .series()
+            .map(|series| matrix_series(series, when))
             .collect(),
-        Value::Matrix(all) => all.iter().map(|series| matrix_series(series, when)).collect(),
+        _ => match answer.text() {
+            Some(text) => vec![format!("expect string {text:?}")],
+            None => values
+                .map(|one| format!("{} {}", one.labels, number(one.value)))
+                .collect(),
+        },
     };
     cut(lines)
 }
 
 /// On the grid of the query if there is one, else each sample with its time.
-fn matrix_series(series: &MatrixSeries, when: When) -> String {
+fn matrix_series(series: Series<'_>, when: When) -> String {
     let When::Range(grid) = when else {
         let samples = series
-            .samples
-            .iter()
+            .points()
             .map(|sample| format!(" {}@{}", number(sample.value), duration(sample.timestamp)));
-        return format!("{}{}", series.labels, samples.collect::<String>());
+        return format!("{}{}", series.labels(), samples.collect::<String>());
     };
     let mut on_grid = Vec::new();
-    for sample in &series.samples {
+    for sample in series.points() {
         if let Some(index) = grid.index(sample.timestamp) {
             on_grid.resize(on_grid.len().max(index), None);
             on_grid.push(Some(sample.value));
         }
     }
-    format!("{}{}", series.labels, values(&on_grid))
+    format!("{}{}", series.labels(), values(&on_grid))
 }
 
 fn values(values: &[Option<f64>]) -> String {

@@ -21,14 +21,14 @@ use super::limit::{AppendError, Usage};
 use super::loss::{Loss, LossLog, LossLogs, Losses};
 use super::scrape_cache::{Entry, ScrapeCache};
 use super::series::{Outcome, Series};
-use super::{Inner, MAX_AHEAD_MS};
+use super::state::{MAX_AHEAD_MS, State};
 
 /// Brings the pages of one target into a [`Window`](super::Window).
 ///
 /// Dropping it gives back what it knows of the page; its series stay until they are out of the retention.
 #[derive(Debug)]
 pub struct Appender {
-    window: Arc<Inner>,
+    window: Arc<State>,
     target: Vec<(String, String)>,
     of_target: Arc<AtomicUsize>,
     cache: ScrapeCache,
@@ -98,7 +98,7 @@ struct Pending {
 // === impl Appender ===
 
 impl Appender {
-    pub(super) fn new(window: Arc<Inner>, mut target: Vec<(String, String)>) -> Self {
+    pub(super) fn new(window: Arc<State>, mut target: Vec<(String, String)>) -> Self {
         target.retain(|(_, value)| !value.is_empty());
         target.sort();
         target.dedup_by(|a, b| a.0 == b.0);
@@ -202,7 +202,7 @@ impl Appender {
 
     /// Lets series go that are exposed no longer, so that `wanted` new ones may come.
     fn make_room(&mut self, wanted: usize) {
-        let Inner {
+        let State {
             index,
             usage,
             losses,
@@ -221,7 +221,7 @@ impl Appender {
     }
 
     fn log(&mut self, at: i64, lost: Losses) {
-        let Inner { usage, losses, .. } = &*self.window;
+        let State { usage, losses, .. } = &*self.window;
         if self.log.is_some() || !lost.is_empty() {
             let log = log_of(&mut self.log, losses, usage, &self.target);
             log.scraped(at, lost, at.saturating_sub(usage.retention_ms));
@@ -508,7 +508,7 @@ impl Appender {
     /// Takes up again a series that the window let go, since it had been silent for too long.
     #[cold]
     fn revive(&mut self, sample: Pending) -> Result<Outcome, AppendError> {
-        let Inner { index, usage, .. } = &*self.window;
+        let State { index, usage, .. } = &*self.window;
         let entry = self.cache.entry_mut(sample.entry);
         let labels = entry.series.labels();
         let series = index.get_or_add(labels.metric_name(), labels.iter(), &self.of_target, usage)?;

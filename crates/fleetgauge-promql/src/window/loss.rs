@@ -189,11 +189,12 @@ impl LossLog {
         let last_scrape = state.scrapes.iter().rev().find(|&&at| at <= to);
         let since = last_scrape.map_or(from, |&at| from.max(at));
         for entry in &state.entries {
-            if read.newest && !entry.lasting && entry.loss == Loss::MadeRoom {
-                // They were stale: no newest sample of theirs is missing.
+            let was_stale = entry.loss == Loss::MadeRoom && !entry.lasting;
+            if read.newest && was_stale && entry.last <= to {
+                // Whoever asks for a time before they were stale lacks them.
                 continue;
             }
-            let since = if read.newest && !entry.lasting {
+            let since = if read.newest && !entry.lasting && !was_stale {
                 since
             } else {
                 from

@@ -11,11 +11,11 @@ use arc_swap::ArcSwapOption;
 use fleetgauge_core::time::Timestamp;
 
 use crate::label::LabelSet;
-use crate::queryable::Samples;
+use crate::sample::{STALE_MARKER, Sample, Samples};
 
 use super::chunk::{self, Chunk, Encoder};
 use super::limit::Usage;
-use super::sample::{Newest, STALE_MARKER, Sample};
+use super::newest::Newest;
 
 /// One series of the window. It stays readable for who holds it, also after the window has let it go.
 #[derive(Debug)]

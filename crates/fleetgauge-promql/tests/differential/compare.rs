@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use fleetgauge_core::result::AnswerKind;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EvalError};
 use fleetgauge_promql::queryable::Queryable;
-use fleetgauge_promql::value::Value;
 
 use crate::data;
 use crate::expr::{Expr, Kind, Level};
@@ -33,26 +33,20 @@ pub(crate) fn ours(
     let mut answer = Answer::default();
     let notes = evaluation.warnings.iter().chain(&evaluation.infos);
     answer.notes.extend(notes.map(ToString::to_string));
-    match evaluation.value {
-        Value::Scalar(sample) => {
-            let samples = [(millis(sample.timestamp), sample.value)].into();
-            answer.push("scalar".to_owned(), samples);
-        }
-        Value::Text { text, .. } => answer.push(format!("string {text:?}"), [].into()),
-        Value::Vector(all) => {
-            for one in all {
-                let samples = [(millis(one.sample.timestamp), one.sample.value)].into();
-                answer.push(key(one.labels.iter()), samples);
-            }
-        }
-        Value::Matrix(all) => {
-            for series in all {
-                let samples = series.samples.iter();
-                let samples = samples.map(|s| (millis(s.timestamp), s.value)).collect();
-                answer.push(key(series.labels.iter()), samples);
-            }
-        }
-        other => panic!("{other:?} has no comparison"),
+    let got = evaluation.answer;
+    if let Some(text) = got.text() {
+        answer.push(format!("string {text:?}"), [].into());
+    }
+    for series in got.series() {
+        let points = series.points();
+        let points = points
+            .map(|point| (millis(point.timestamp), point.value))
+            .collect();
+        let name = match got.kind() {
+            AnswerKind::Scalar => "scalar".to_owned(),
+            _ => key(series.labels().iter()),
+        };
+        answer.push(name, points);
     }
     Ok(answer)
 }

@@ -17,8 +17,8 @@ use std::fmt::Write as _;
 
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::label::LabelSet;
+use fleetgauge_promql::sample::Sample;
 use fleetgauge_promql::store::MemoryStore;
-use fleetgauge_promql::window::Sample;
 use fleetgauge_testkit::OpenMetrics;
 
 use crate::random::Random;

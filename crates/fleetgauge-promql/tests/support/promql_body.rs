@@ -3,12 +3,12 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use fleetgauge_core::result::{Answer, AnswerKind};
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError};
 use fleetgauge_promql::label::LabelSet;
+use fleetgauge_promql::sample::Sample;
 use fleetgauge_promql::store::MemoryStore;
-use fleetgauge_promql::value::Value;
-use fleetgauge_promql::window::Sample;
 
 /// What soup is made of: a byte is a word.
 pub(crate) const TOKENS: &[&str] = &[
@@ -213,47 +213,32 @@ pub(crate) fn check(query: &str) -> bool {
     }
     let range = engine.range(&*STORE, query, at, at, Duration::from_secs(10));
     if let (Ok(instant), Ok(range)) = (&instant, &range) {
-        let expected = as_text(&instant.value);
-        assert_eq!(as_text(&range.value), expected, "{query}");
+        let expected = as_text(&instant.answer);
+        assert_eq!(as_text(&range.answer), expected, "{query}");
     }
     let end = Timestamp::from_millis(600_500);
     if let Ok(range) = engine.range(&*STORE, query, at, end, Duration::from_secs(30)) {
         assert!(range.samples <= MAX_SAMPLES, "{query}: {} samples", range.samples);
-        let Value::Matrix(series) = range.value else {
-            panic!("{query}: a range has no {:?}", range.value)
-        };
-        for one in &series {
-            assert!(
-                !one.samples.is_empty() && one.samples.len() <= 11,
-                "{query}: {one:?}"
-            );
-            assert!(
-                one.samples.is_sorted_by(|a, b| a.timestamp < b.timestamp),
-                "{query}: {one:?}"
-            );
+        let answer = range.answer;
+        assert_eq!(answer.kind(), AnswerKind::Matrix, "{query}");
+        for one in answer.series() {
+            assert!((1..=11).contains(&one.len()), "{query}: {one:?}");
+            let times = one.points().map(|point| point.timestamp);
+            assert!(times.is_sorted_by(|a, b| a < b), "{query}: {one:?}");
         }
+        let labels = answer.series().map(|one| one.labels());
         assert!(
-            series.is_sorted_by(|a, b| a.labels < b.labels),
-            "{query}: {series:?}"
+            labels.is_sorted_by(|a, b| a.iter().lt(b.iter())),
+            "{query}: {answer:?}"
         );
     }
     instant.is_ok()
 }
 
 /// The series and their values, sorted, so that an instant and a step of a range can be compared.
-fn as_text(value: &Value) -> Vec<String> {
-    let mut lines: Vec<_> = match value {
-        Value::Scalar(sample) => vec![format!("{{}} {}", sample.value)],
-        Value::Vector(all) => all
-            .iter()
-            .map(|one| format!("{} {}", one.labels, one.sample.value))
-            .collect(),
-        Value::Matrix(all) => all
-            .iter()
-            .map(|one| format!("{} {}", one.labels, one.samples[0].value))
-            .collect(),
-        other => vec![format!("{other:?}")],
-    };
+fn as_text(answer: &Answer) -> Vec<String> {
+    let values = answer.values().map(|one| format!("{} {}", one.labels, one.value));
+    let mut lines: Vec<_> = values.chain(answer.text().map(str::to_owned)).collect();
     lines.sort();
     lines
 }

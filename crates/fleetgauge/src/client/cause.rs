@@ -4,10 +4,11 @@
 //! that is understood.
 
 use std::error::Error;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use fleetgauge_core::backend::FetchError;
+use fleetgauge_core::backend::{FetchError, SharedError};
 use rustls::{AlertDescription, CertificateError};
 
 use super::alert::Alerts;
@@ -24,11 +25,28 @@ pub(crate) struct Connection<'a> {
     pub(crate) proxy: &'a ProxyConfig,
 }
 
+/// What is known of a connection that could not be made, or broke, beside the words of its [`FetchError`].
+///
+/// It prints as the transport's own error does.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ConnectionError {
+    /// Where it led, and through which proxy.
+    pub place: String,
+    /// What happened there, in words.
+    pub what: String,
+    /// Whether it was closed before the answer was complete.
+    pub is_cut_off: bool,
+    error: Box<dyn Error + Send + Sync>,
+}
+
 enum Cause {
     /// Encryption could not be set up, and will not be the next time.
     Tls(String),
     Broken(String),
-    /// What came is no HTTP.
+    /// The connection was closed before the answer was complete.
+    CutOff,
+    /// What came is not HTTP.
     Garbled(String),
 }
 
@@ -37,27 +55,28 @@ enum Cause {
 impl Connection<'_> {
     pub(crate) fn failed(self, error: impl Error + Send + Sync + 'static) -> FetchError {
         let cause = self.cause(&error);
-        let source: Option<fleetgauge_core::backend::SharedError> = Some(Arc::new(error));
-        let at = |what: String| match self.origin.through(self.proxy) {
-            None => format!("{}: {what}", self.origin),
+        let place = match self.origin.through(self.proxy) {
+            None => self.origin.to_string(),
             Some(through) => {
                 let proxy = through.uri.authority().map_or("", |proxy| proxy.as_str());
-                format!("{} through the proxy {proxy}: {what}", self.origin)
+                format!("{} through the proxy {proxy}", self.origin)
             }
         };
+        let what = match &cause {
+            Cause::Tls(what) | Cause::Broken(what) | Cause::Garbled(what) => what.clone(),
+            Cause::CutOff => "the connection was closed before the answer was complete".to_owned(),
+        };
+        let detail = format!("{place}: {what}");
+        let source: Option<SharedError> = Some(Arc::new(ConnectionError {
+            place,
+            what,
+            is_cut_off: matches!(cause, Cause::CutOff),
+            error: Box::new(error),
+        }));
         match cause {
-            Cause::Tls(what) => FetchError::Tls {
-                detail: at(what),
-                source,
-            },
-            Cause::Broken(what) => FetchError::Unreachable {
-                detail: at(what),
-                source,
-            },
-            Cause::Garbled(what) => FetchError::Malformed {
-                detail: at(what),
-                source,
-            },
+            Cause::Tls(_) => FetchError::Tls { detail, source },
+            Cause::Broken(_) | Cause::CutOff => FetchError::Unreachable { detail, source },
+            Cause::Garbled(_) => FetchError::Malformed { detail, source },
         }
     }
 
@@ -121,6 +140,35 @@ impl Connection<'_> {
     }
 }
 
+// === impl ConnectionError ===
+
+impl ConnectionError {
+    /// That of `error`, if a connection is what failed.
+    pub fn of(error: &FetchError) -> Option<&Self> {
+        let (FetchError::Unreachable { source, .. }
+        | FetchError::Tls { source, .. }
+        | FetchError::Malformed { source, .. }) = error
+        else {
+            return None;
+        };
+        source.as_deref()?.downcast_ref()
+    }
+}
+
+impl fmt::Display for ConnectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl Error for ConnectionError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+// === causes ===
+
 fn server_certificate(error: &CertificateError) -> String {
     match error {
         CertificateError::UnknownIssuer => {
@@ -162,11 +210,10 @@ fn plain_name(name: &str) -> &str {
 
 fn http(error: &hyper::Error) -> Option<Cause> {
     if error.is_incomplete_message() {
-        let what = "the connection was closed before the answer was complete";
-        Some(Cause::Broken(what.into()))
+        Some(Cause::CutOff)
     } else if error.is_parse() {
         Some(Cause::Garbled(excerpt(&format!(
-            "the answer is no HTTP ({error})"
+            "the answer is not HTTP ({error})"
         ))))
     } else if error.is_canceled() || error.is_closed() {
         Some(Cause::Broken("the connection was closed".into()))
@@ -183,7 +230,7 @@ fn network(kind: io::ErrorKind) -> Option<Cause> {
             "the connection was reset by the server"
         }
         Kind::TimedOut => "connecting took too long",
-        Kind::UnexpectedEof => "the connection was closed before the answer was complete",
+        Kind::UnexpectedEof => return Some(Cause::CutOff),
         Kind::HostUnreachable => "the host is unreachable",
         Kind::NetworkUnreachable => "the network is unreachable",
         _ => return None,

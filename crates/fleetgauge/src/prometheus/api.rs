@@ -397,11 +397,11 @@ impl<'de> Visitor<'de> for Data<'_> {
                         }
                         Some(ResultType::Scalar) => {
                             let point = map.next_value_seed(Pair(Number))?;
-                            reader.end_series(point)?;
+                            reader.answer.scalar(point.1, point.0);
                         }
                         Some(ResultType::String) => {
-                            let (_, text) = map.next_value_seed(Pair(Text))?;
-                            reader.answer.text(&text);
+                            let (at, text) = map.next_value_seed(Pair(Text))?;
+                            reader.answer.text(&text, at);
                         }
                     }
                 }

@@ -11,27 +11,30 @@ use fleetgauge_core::result::{Answer, AnswerBuilder};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::Engine;
+use fleetgauge_promql::matcher::Matcher;
 use fleetgauge_promql::missing::{Missing, Read};
 use fleetgauge_promql::queryable::Queryable;
-use fleetgauge_promql::window::{Matcher, Sample, Series};
+use fleetgauge_promql::sample::Sample;
+use fleetgauge_promql::window::Series;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::member::{Lagging, Member, Need};
-use super::pool::Pool;
+use super::active::{ActiveTarget, Lagging, Need};
+use super::gap::Gap;
+use super::pool::{Known, Pool};
 use super::promql;
 use super::view::{Late, View};
 
 /// The text of the query for the newest samples of all series.
 pub(super) const ALL_METRICS: &str = r#"{__name__=~".+"}"#;
 
-/// How many failing targets are named in an error.
+/// How many failing targets or discoveries are named in an error.
 const MAX_NAMED: usize = 5;
 
 /// How long a refresh waits for targets whose last scrape timed out. Their scrapes go on: the next caller has
 /// what they bring.
-const PATIENCE_WITH_HANGING: Duration = Duration::from_millis(500);
+const WAIT_FOR_HANGING: Duration = Duration::from_millis(500);
 
 /// A [`Backend`] that scrapes targets, and answers from the newest samples of each.
 ///
@@ -60,20 +63,29 @@ impl ScrapeBackend {
         // What there is by then is an answer; what comes after the deadline is none.
         let margin = (query.timeout / 10).min(Duration::from_millis(200));
         let deadline = Instant::now() + query.timeout - margin;
-        let targets = self.refresh(Need::of(query), deadline).await?;
+        let need = Need::of(query);
+        self.pool.discovered(need, deadline).await;
+        let Known {
+            targets,
+            gaps,
+            is_closed,
+        } = self.pool.known();
+        if is_closed {
+            return Err(shut_down());
+        }
+        let targets = Self::refresh(targets, need, deadline).await;
         if self.pool.is_closed() {
-            return Err(FetchError::Discovery {
-                detail: "the source has been shut down".into(),
-            });
+            return Err(shut_down());
         }
         // A page may be dated a little ahead of a wall clock that was set back.
-        let newest = targets.iter().filter_map(|(member, _)| member.last_at()).max();
+        let newest = targets.iter().filter_map(|(active, _)| active.last_at()).max();
         let at = newest.unwrap_or_default().max(self.pool.clock().wall());
         let late: Vec<_> = (targets.iter())
-            .filter_map(|(member, in_time)| Some((Arc::clone(member), member.lagging(*in_time)?)))
+            .filter_map(|(active, in_time)| Some((Arc::clone(active), active.lagging(*in_time)?)))
             .collect();
         let count = targets.len();
-        let view = self.view(targets);
+        let wanted = self.pool.common().config.wanted.clone();
+        let view = View::new(self.pool.window().clone(), wanted, gaps.clone(), targets);
         let answer = match selector {
             Some(selector) => {
                 let lookback = self.pool.common().config.lookback_delta;
@@ -83,62 +95,52 @@ impl ScrapeBackend {
             }
             None => promql::evaluate(&self.engine, view, &query.text, at).await?,
         };
-        self.finish(answer, count, &late)
+        self.finish(answer, count, &gaps, &late)
     }
 
-    /// Waits for fresh scrapes until `deadline`. Gives the targets, and for each whether it was in time.
-    async fn refresh(&self, need: Need, deadline: Instant) -> Result<Vec<(Arc<Member>, bool)>, FetchError> {
-        if tokio::time::timeout_at(deadline, self.pool.discovered())
-            .await
-            .is_err()
-        {
-            let names = self.pool.discovery_names().join(", ");
-            return Err(FetchError::Discovery {
-                detail: format!("no answer yet from {names}"),
-            });
-        }
-        let members = self.pool.members();
-        members.iter().for_each(|member| member.ask(need));
+    /// Waits for fresh scrapes of `known` until `deadline`. Gives the targets, and for each whether it was in time.
+    async fn refresh(
+        known: Vec<Arc<ActiveTarget>>,
+        need: Need,
+        deadline: Instant,
+    ) -> Vec<(Arc<ActiveTarget>, bool)> {
+        known.iter().for_each(|active| active.ask(need));
         // Those that hung the last time last, and not for long: they would keep every caller waiting.
-        let (hanging, others): (Vec<_>, Vec<_>) = members.into_iter().partition(|member| member.is_hanging());
-        let patience = deadline.min(Instant::now() + PATIENCE_WITH_HANGING);
-        let others = others.into_iter().map(|member| (member, deadline));
-        let hanging = hanging.into_iter().map(|member| (member, patience));
+        let (hanging, others): (Vec<_>, Vec<_>) = known.into_iter().partition(|active| active.is_hanging());
+        let soon = deadline.min(Instant::now() + WAIT_FOR_HANGING);
+        let others = others.into_iter().map(|active| (active, deadline));
+        let hanging = hanging.into_iter().map(|active| (active, soon));
         let mut targets = Vec::new();
-        for (member, until) in others.chain(hanging) {
-            let in_time = tokio::time::timeout_at(until, member.scraped(need)).await.is_ok();
-            targets.push((member, in_time));
+        for (active, until) in others.chain(hanging) {
+            let in_time = tokio::time::timeout_at(until, active.scraped(need)).await.is_ok();
+            targets.push((active, in_time));
         }
-        Ok(targets)
+        targets
     }
 
     /// The answer, or why the lack of one says nothing.
     fn finish(
         &self,
-        mut answer: AnswerBuilder,
+        answer: Answer,
         targets: usize,
-        late: &[(Arc<Member>, Lagging)],
+        gaps: &[Gap],
+        late: &[(Arc<ActiveTarget>, Lagging)],
     ) -> Result<Answer, FetchError> {
         if answer.is_empty() && targets == 0 {
-            if let Some((name, error, _)) = self.pool.discovery_problems().first() {
+            let of_discovery = gaps.iter().filter(|gap| gap.reason.is_of_discovery());
+            let unknown: Vec<_> = of_discovery.map(|gap| gap.reason.to_string()).collect();
+            if !unknown.is_empty() {
                 return Err(FetchError::Discovery {
-                    detail: format!("{name}: {error}"),
+                    detail: named(&unknown),
                 });
             }
             let names = self.pool.discovery_names().join(", ");
-            answer.warning(&format!("there are no targets: none was found by {names}"));
+            return Ok(answer.with_warning(&format!("there are no targets: none was found by {names}")));
         } else if answer.is_empty() && late.len() == targets {
             // Targets without values are no data only if somebody says so.
             return Err(all_fail(late));
         }
-        Ok(answer.build())
-    }
-
-    /// The window, and all that is known to be missing from it.
-    fn view(&self, targets: Vec<(Arc<Member>, bool)>) -> View {
-        let config = &self.pool.common().config;
-        let (window, wanted) = (self.pool.window().clone(), config.wanted.clone());
-        View::new(window, wanted, self.pool.gaps(), targets)
+        Ok(answer)
     }
 }
 
@@ -152,7 +154,7 @@ impl fmt::Debug for ScrapeBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ScrapeBackend")
             .field("discoveries", &self.pool.discovery_names())
-            .field("targets", &self.pool.members().len())
+            .field("targets", &self.pool.known().targets.len())
             .finish_non_exhaustive()
     }
 }
@@ -173,7 +175,7 @@ impl Selector {
         }
     }
 
-    fn newest(&self, view: &View, at: Timestamp, lookback: Duration) -> Result<AnswerBuilder, FetchError> {
+    fn newest(&self, view: &View, at: Timestamp, lookback: Duration) -> Result<Answer, FetchError> {
         let millis = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
         let from = Timestamp::from_millis(at.as_millis().saturating_sub(millis));
         let mut answer = AnswerBuilder::new(Stamp::Sampled);
@@ -211,12 +213,12 @@ impl Selector {
         }
         view.missing(Read::newest(&matchers, from, at), &mut missing);
         missing.reasons().for_each(|reason| answer.missing(&reason));
-        Ok(answer)
+        Ok(answer.build())
     }
 }
 
 /// The error of an answer without values, since no target gave any.
-fn all_fail(late: &[(Arc<Member>, Lagging)]) -> FetchError {
+fn all_fail(late: &[(Arc<ActiveTarget>, Lagging)]) -> FetchError {
     if let [
         (
             _,
@@ -228,16 +230,26 @@ fn all_fail(late: &[(Arc<Member>, Lagging)]) -> FetchError {
     {
         return (**error).clone();
     }
-    let named = late.iter().take(MAX_NAMED);
-    let named: Vec<_> = named
-        .map(|(member, lagging)| Late { member, lagging }.to_string())
+    let late: Vec<_> = (late.iter())
+        .map(|(active, lagging)| Late { active, lagging })
         .collect();
-    let more = match late.len().saturating_sub(MAX_NAMED) {
-        0 => String::new(),
-        more => format!("; and {more} more"),
-    };
     FetchError::Unreachable {
-        detail: format!("all {} targets fail: {}{more}", late.len(), named.join("; ")),
+        detail: format!("all {} targets fail: {}", late.len(), named(&late)),
         source: None,
+    }
+}
+
+/// The first of them, and how many there are more.
+fn named(all: &[impl ToString]) -> String {
+    let mut named: Vec<_> = all.iter().take(MAX_NAMED).map(ToString::to_string).collect();
+    if all.len() > MAX_NAMED {
+        named.push(format!("and {} more", all.len() - MAX_NAMED));
+    }
+    named.join("; ")
+}
+
+fn shut_down() -> FetchError {
+    FetchError::Discovery {
+        detail: "the source has been shut down".into(),
     }
 }

@@ -6,64 +6,99 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fleetgauge_core::target::{Discovered, DiscoveryError, Target, TargetDiscovery, TargetLabels};
+use fleetgauge_core::target::{Discovered, DiscoveryError, Snapshot, Target, TargetDiscovery, TargetLabels};
 use fleetgauge_core::time::Clock;
 use fleetgauge_promql::window::Window;
-use futures_util::FutureExt;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-use super::member::{Member, ScrapeLoop};
+use super::active::{ActiveTarget, Need, ScrapeLoop};
+use super::gap::{Gap, GapReason};
 use super::scraper::Common;
 use super::status::{ScrapeStats, TargetHealth, add};
-use super::view::Gap;
 use crate::client::failure::excerpt;
 
-/// How long a discovery may take to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long after its start a source waits for what its discoveries tell first.
+const FIRST_WORD: Duration = Duration::from_secs(5);
+
+/// How long changes are gathered before they take effect, all at once.
+const GATHER: Duration = Duration::from_millis(100);
 
 /// How often the window drops what is out of its retention.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How many of the targets that are left out are known one by one.
+const MAX_LEFT_OUT: usize = 1_000;
+
+/// How many of them are logged.
+const MAX_LOGGED: usize = 5;
 
 /// The targets of one source.
 pub(super) struct Pool {
     common: Arc<Common>,
     window: Window,
-    discoveries: Mutex<Vec<Slot>>,
-    /// Whether every discovery has answered once.
+    discovery_names: Vec<Arc<str>>,
+    /// Until when an answer waits for discoveries that have told nothing yet.
+    first_word_until: Instant,
+    /// Whether every discovery has told something, and it has taken effect. Sent whenever something does.
     is_discovered: watch::Sender<bool>,
-    /// Held while the targets are brought in line with what is discovered.
-    syncing: tokio::sync::Mutex<()>,
     running: Mutex<Running>,
     duplicate: AtomicUsize,
     dropped: AtomicUsize,
 }
 
-/// What is known from one discovery.
-struct Slot {
-    name: String,
-    targets: Vec<TargetLabels>,
-    has_answered: bool,
-    /// Whether what it said first has come into effect: its targets are there.
-    is_in_effect: bool,
-    /// Why what is known is not as of now.
-    problem: Option<DiscoveryError>,
+/// The targets of one moment, and what is wrong with what is known of them.
+pub(super) struct Known {
+    /// In the order of their discovery.
+    pub(super) targets: Vec<Arc<ActiveTarget>>,
+    pub(super) gaps: Vec<Gap>,
+    pub(super) is_closed: bool,
 }
 
+/// What is known from one discovery.
+struct Slot {
+    name: Arc<str>,
+    /// The newest of what it told. `None`: nothing yet.
+    known: Option<Discovered>,
+}
+
+/// What comes from a discovery.
+enum Word {
+    Snapshot(Snapshot),
+    Panicked,
+    Ended,
+}
+
+/// What a word has changed.
+enum Change {
+    Nothing,
+    /// Only what is wrong.
+    Problems,
+    Targets,
+    /// The discovery had told nothing before.
+    FirstWord,
+}
+
+/// What has taken effect: all of it changes at once.
 #[derive(Default)]
 struct Running {
     /// By position of discovery.
-    members: Vec<Arc<Member>>,
+    targets: Vec<Arc<ActiveTarget>>,
     loops: HashMap<Target, Loop>,
     /// The tasks of the pool itself.
     tasks: Vec<JoinHandle<()>>,
     is_closed: bool,
+    /// What is wrong with the discoveries.
+    failing: Vec<Gap>,
     /// The targets that are left out.
     left_out: Vec<Gap>,
 }
 
 struct Loop {
-    member: Arc<Member>,
+    active: Arc<ActiveTarget>,
     /// Dropped to stop it.
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
@@ -88,29 +123,28 @@ impl Pool {
         discoveries: Vec<Arc<dyn TargetDiscovery>>,
     ) -> Arc<Self> {
         let slot = |discovery: &Arc<dyn TargetDiscovery>| Slot {
-            name: excerpt(discovery.name()),
-            targets: Vec::new(),
-            has_answered: false,
-            is_in_effect: false,
-            problem: None,
+            name: excerpt(discovery.name()).into(),
+            known: None,
+        };
+        let slots: Vec<_> = discoveries.iter().map(slot).collect();
+        let running = Running {
+            failing: failing(&slots),
+            ..Running::default()
         };
         let pool = Arc::new(Self {
             common: Arc::new(common),
             window,
-            discoveries: Mutex::new(discoveries.iter().map(slot).collect()),
+            discovery_names: slots.iter().map(|slot| Arc::clone(&slot.name)).collect(),
+            first_word_until: Instant::now() + FIRST_WORD,
             is_discovered: watch::Sender::new(discoveries.is_empty()),
-            syncing: tokio::sync::Mutex::new(()),
-            running: Mutex::default(),
+            running: Mutex::new(running),
             duplicate: AtomicUsize::new(0),
             dropped: AtomicUsize::new(0),
         });
-        let mut tasks = Vec::new();
-        for (at, discovery) in discoveries.into_iter().enumerate() {
-            tasks.push(tokio::spawn(Arc::clone(&pool).discover(at, discovery)));
-        }
-        let (window, clock) = (pool.window.clone(), pool.clock().clone());
-        tasks.push(tokio::spawn(expire(window, clock)));
-        pool.running().tasks = tasks;
+        let words = stream::select_all((discoveries.into_iter().enumerate()).map(words_of));
+        let following = tokio::spawn(Arc::clone(&pool).follow(slots, words));
+        let expiring = tokio::spawn(expire(pool.window.clone(), pool.clock().clone()));
+        pool.running().tasks = vec![following, expiring];
         pool
     }
 
@@ -126,52 +160,61 @@ impl Pool {
         &self.common
     }
 
-    pub(super) fn members(&self) -> Vec<Arc<Member>> {
-        self.running().members.clone()
-    }
-
     pub(super) fn is_closed(&self) -> bool {
         self.running().is_closed
     }
 
-    /// Waits until every discovery has answered once, with targets or with an error.
-    pub(super) async fn discovered(&self) {
-        // The sender is our own, so it is there.
-        let _ = self.is_discovered.subscribe().wait_for(|is| *is).await;
+    /// Waits until every discovery has told something, be it an error; at most until `deadline`, and not later
+    /// than some seconds after the start. Who has told nothing by then, [`known`](Self::known) says. Targets that
+    /// are known before are asked meanwhile.
+    pub(super) async fn discovered(&self, need: Need, deadline: Instant) {
+        let mut is_discovered = self.is_discovered.subscribe();
+        let until = deadline.min(self.first_word_until);
+        while !*is_discovered.borrow_and_update() {
+            self.known().targets.iter().for_each(|active| active.ask(need));
+            if tokio::time::timeout_at(until, is_discovered.changed())
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
     }
 
     /// The discoveries' names.
-    pub(super) fn discovery_names(&self) -> Vec<String> {
-        self.slots().iter().map(|slot| slot.name.clone()).collect()
+    pub(super) fn discovery_names(&self) -> &[Arc<str>] {
+        &self.discovery_names
     }
 
-    /// The discoveries that fail, and why; and whether they ever had an answer.
-    pub(super) fn discovery_problems(&self) -> Vec<(String, DiscoveryError, bool)> {
-        let slots = self.slots();
-        let problem = |slot: &Slot| Some((slot.name.clone(), slot.problem.clone()?, slot.has_answered));
-        slots.iter().filter_map(problem).collect()
+    /// The errors of the discoveries that fail.
+    pub(super) fn discovery_errors(&self) -> Vec<(String, DiscoveryError)> {
+        let running = self.running();
+        let error = |gap: &Gap| match &gap.reason {
+            GapReason::Discovery { discovery, error, .. } => Some((discovery.to_string(), error.clone())),
+            _ => None,
+        };
+        running.failing.iter().filter_map(error).collect()
     }
 
-    /// What is not scraped: targets that are left out, and whatever a discovery that fails may know of.
-    pub(super) fn gaps(&self) -> Vec<Gap> {
-        let problems = self.discovery_problems().into_iter();
-        let problems = problems.map(|(name, error, has_answered)| {
-            let stay = if has_answered {
-                "; the targets known before are used"
-            } else {
-                ""
-            };
-            Gap::of_any(format!("{name}: {error}{stay}"))
-        });
-        problems.chain(self.running().left_out.iter().cloned()).collect()
+    /// The targets, and what is not scraped: those that are left out, and whatever a discovery that fails or
+    /// has told nothing yet may know of.
+    pub(super) fn known(&self) -> Known {
+        let running = self.running();
+        Known {
+            targets: running.targets.clone(),
+            gaps: (running.failing.iter().chain(&running.left_out))
+                .cloned()
+                .collect(),
+            is_closed: running.is_closed,
+        }
     }
 
     pub(super) fn stats(&self) -> ScrapeStats {
-        let members = self.members();
-        let up = |member: &&Arc<Member>| member.health() == TargetHealth::Up;
+        let targets = self.running().targets.clone();
+        let up = |active: &&Arc<ActiveTarget>| active.health() == TargetHealth::Up;
         ScrapeStats {
-            targets: members.len(),
-            targets_up: members.iter().filter(up).count(),
+            targets: targets.len(),
+            targets_up: targets.iter().filter(up).count(),
             targets_duplicate: self.duplicate.load(Ordering::Relaxed),
             targets_dropped: self.dropped.load(Ordering::Relaxed),
             window: self.window.stats(),
@@ -183,52 +226,79 @@ impl Pool {
     pub(super) fn close(&self) -> Vec<JoinHandle<()>> {
         let mut running = self.running();
         running.is_closed = true;
-        running.members.drain(..).for_each(|member| member.leave());
+        running.targets.drain(..).for_each(|active| active.leave());
         let mut tasks = std::mem::take(&mut running.tasks);
         tasks.extend(running.loops.drain().map(|(_, one)| one.task));
         tasks.iter().for_each(JoinHandle::abort);
         tasks
     }
 
-    async fn discover(self: Arc<Self>, at: usize, discovery: Arc<dyn TargetDiscovery>) {
+    /// Takes in what the discoveries tell. What one tells first takes effect at once; changes are gathered.
+    async fn follow(
+        self: Arc<Self>,
+        mut slots: Vec<Slot>,
+        mut words: impl StreamExt<Item = (usize, Word)> + Unpin,
+    ) {
+        let mut have_targets_changed = false;
+        let mut apply_at: Option<Instant> = None;
         loop {
-            let asked = AssertUnwindSafe(async { discovery.targets().await }).catch_unwind();
-            let answer = match tokio::time::timeout(PATIENCE, asked).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(_panic)) => Err(DiscoveryError::Aborted),
-                Err(_) => Err(DiscoveryError::Timeout { after: PATIENCE }),
+            let word = match apply_at {
+                None => words.next().await,
+                Some(at) => tokio::time::timeout_at(at, words.next()).await.ok().flatten(),
             };
-            let has_changed = self.learn(at, answer);
-            if has_changed {
-                self.sync().await;
-            }
-            let is_discovered = {
-                let mut slots = self.slots();
-                slots[at].is_in_effect = true;
-                slots.iter().all(|slot| slot.is_in_effect)
+            let now = Instant::now();
+            let change = match word {
+                Some((at, word)) => self.learn(&mut slots[at], word),
+                // All have ended, and this has taken effect.
+                None if apply_at.is_none() => return,
+                None => {
+                    apply_at = Some(now);
+                    Change::Nothing
+                }
             };
-            if is_discovered && !*self.is_discovered.borrow() {
-                self.is_discovered.send_replace(true);
+            match change {
+                Change::Nothing => {}
+                // If targets are to come with it, it waits for them.
+                Change::Problems => apply_at = apply_at.or(Some(now)),
+                Change::Targets => {
+                    have_targets_changed = true;
+                    apply_at = apply_at.or(Some(now + GATHER));
+                }
+                Change::FirstWord => {
+                    have_targets_changed = true;
+                    apply_at = Some(now);
+                }
             }
-            tokio::time::sleep(discovery.interval().max(Duration::from_millis(10))).await;
+            // Looked at also when there is always a next word.
+            if apply_at.is_some_and(|at| at <= now) {
+                apply_at = None;
+                self.apply(&slots, std::mem::take(&mut have_targets_changed))
+                    .await;
+            }
         }
     }
 
-    /// Takes in what a discovery said. `true` if its targets are other ones than before.
-    fn learn(&self, at: usize, answer: Result<Discovered, DiscoveryError>) -> bool {
-        let mut slots = self.slots();
-        let slot = &mut slots[at];
-        let (targets, problem) = match answer {
-            Ok(found) => (Some(found.targets), found.problem),
-            Err(error) => (None, Some(error)),
+    /// Takes in what a discovery told.
+    fn learn(&self, slot: &mut Slot, word: Word) -> Change {
+        let discovery = &*slot.name;
+        let before = slot.known.as_ref();
+        let targets_before = before.map_or(&[][..], |known| &known.targets);
+        let stay_with = |error| Discovered::new(targets_before.to_vec()).with_problems([error]);
+        let problems_before = before.map_or(&[][..], |known| &known.problems);
+        let now = match word {
+            Word::Snapshot(Snapshot::NotYet) => return Change::Nothing,
+            Word::Snapshot(Snapshot::Known(found)) => found,
+            Word::Panicked => stay_with(DiscoveryError::Aborted),
+            // After a panic there is nothing new to tell.
+            Word::Ended if problems_before == [DiscoveryError::Aborted] => return Change::Nothing,
+            Word::Ended => stay_with(DiscoveryError::Ended),
         };
-        let discovery = &slot.name;
-        match (&slot.problem, &problem) {
+        match (problems_before.first(), now.problems.first()) {
             (None, Some(error)) => {
-                let known = slot.targets.len();
+                let (reason, known) = (error.reason(), now.targets.len());
                 tracing::warn!(
                     discovery,
-                    reason = error.reason(),
+                    reason,
                     known,
                     "discovery failed: {error}; the targets known stay"
                 );
@@ -236,22 +306,35 @@ impl Pool {
             (Some(_), None) => tracing::info!(discovery, "discovery works again"),
             _ => {}
         }
-        add(
-            &self.common.counts.discovery_failures,
-            usize::from(problem.is_some()),
-        );
-        slot.problem = problem;
-        let Some(targets) = targets else { return false };
-        slot.has_answered = true;
-        let has_changed = slot.targets != targets;
-        slot.targets = targets;
-        has_changed
+        let counts = &self.common.counts;
+        add(&counts.discovery_failures, usize::from(!now.problems.is_empty()));
+        let change = match before {
+            None => Change::FirstWord,
+            // Those of the same pointer are not looked at.
+            Some(before) if before.targets != now.targets => Change::Targets,
+            Some(before) if before.problems != now.problems => Change::Problems,
+            Some(_) => Change::Nothing,
+        };
+        slot.known = Some(now);
+        change
+    }
+
+    /// Lets what is known take effect.
+    async fn apply(&self, slots: &[Slot], have_targets_changed: bool) {
+        if have_targets_changed {
+            self.sync(slots).await;
+        } else {
+            self.running().failing = failing(slots);
+        }
+        if slots.iter().all(|slot| slot.known.is_some()) {
+            self.is_discovered
+                .send_if_modified(|is| !std::mem::replace(is, true));
+        }
     }
 
     /// Brings the targets in line with what is discovered.
-    async fn sync(&self) {
-        let _syncing = self.syncing.lock().await;
-        let wanted = self.wanted();
+    async fn sync(&self, slots: &[Slot]) {
+        let wanted = self.wanted(slots);
         let stopped: Vec<_> = {
             let mut running = self.running();
             let kept: HashSet<&Target> = wanted.targets.iter().collect();
@@ -276,53 +359,55 @@ impl Pool {
         }
         let mut dropped = wanted.dropped;
         let mut left_out = wanted.left_out;
-        let mut members = Vec::with_capacity(wanted.targets.len());
+        let mut targets = Vec::with_capacity(wanted.targets.len());
         for target in wanted.targets {
             if let Some(one) = running.loops.get(&target) {
-                members.push(Arc::clone(&one.member));
+                targets.push(Arc::clone(&one.active));
                 continue;
             }
-            let member = Member::new(target.clone(), self.clock().clone(), gone_before);
-            match ScrapeLoop::new(Arc::clone(&member), Arc::clone(&self.common), &self.window) {
+            let active = ActiveTarget::new(target.clone(), self.clock().clone(), gone_before);
+            match ScrapeLoop::new(Arc::clone(&active), Arc::clone(&self.common), &self.window) {
                 Ok(one) => {
                     let (stop, stopped) = oneshot::channel();
                     let task = tokio::spawn(one.run(stopped));
-                    members.push(Arc::clone(&member));
-                    running.loops.insert(target, Loop { member, stop, task });
+                    targets.push(Arc::clone(&active));
+                    running.loops.insert(target, Loop { active, stop, task });
                 }
                 Err(error) => {
                     dropped += 1;
-                    left_out.push(Gap::of_labels(Arc::new(target.labels().clone()), error));
+                    left_out.push(Gap::of_target(target.labels(), GapReason::Url(error)));
                 }
             }
         }
-        running.members = members;
+        running.targets = targets;
+        running.failing = failing(slots);
         self.duplicate.store(wanted.duplicate, Ordering::Relaxed);
         self.dropped.store(dropped, Ordering::Relaxed);
         if left_out.len() > MAX_LEFT_OUT {
             let more = left_out.len() - MAX_LEFT_OUT;
             left_out.truncate(MAX_LEFT_OUT);
-            left_out.push(Gap::of_any(format!("{more} more targets are left out")));
+            left_out.push(Gap::of_any(GapReason::More(more)));
         }
         if running.left_out != left_out && !left_out.is_empty() {
             let count = wanted.duplicate + dropped;
-            let said: Vec<_> = left_out.iter().take(MAX_SAID).map(Gap::reason).collect();
-            tracing::warn!(count, "targets are left out: {}", said.join("; "));
+            let logged = left_out.iter().take(MAX_LOGGED);
+            let logged: Vec<_> = logged.map(|gap| gap.reason.to_string()).collect();
+            tracing::warn!(count, "targets are left out: {}", logged.join("; "));
         }
         running.left_out = left_out;
     }
 
     /// Makes targets of what is discovered.
-    fn wanted(&self) -> Wanted {
-        let slots = self.slots();
+    fn wanted(&self, slots: &[Slot]) -> Wanted {
         let config = &self.common.config;
         let mut wanted = Wanted::default();
         let mut known: HashMap<TargetLabels, Target> = HashMap::new();
-        for labels in slots.iter().flat_map(|slot| &slot.targets) {
+        let found = slots.iter().filter_map(|slot| slot.known.as_ref());
+        for labels in found.flat_map(|found| &found.targets) {
             let target = match Target::from_labels(labels, &config.defaults) {
                 Ok(target) => target,
                 Err(error) => {
-                    wanted.drop(labels, error.to_string());
+                    wanted.drop(labels, GapReason::Invalid(error));
                     continue;
                 }
             };
@@ -331,28 +416,20 @@ impl Pool {
                 wanted.duplicate += 1;
                 // The same target may be found twice. Parameters are not part of a URL that is shown.
                 if *first != target {
-                    let (url, other) = (first.url(), target.url());
-                    let why = format!("{other} has the same labels as {url}, which is scraped instead");
-                    wanted.leave_out(target.labels(), why);
+                    let (url, scraped) = (target.url(), first.url());
+                    wanted.leave_out(target.labels(), GapReason::Duplicate { url, scraped });
                 }
                 continue;
             }
             if wanted.targets.len() >= config.max_targets {
-                let (limit, url) = (config.max_targets, target.url());
-                wanted.drop(
-                    target.labels(),
-                    format!("{url} is not scraped: there are more than {limit} targets (max_targets)"),
-                );
+                let (url, limit) = (target.url(), config.max_targets);
+                wanted.drop(target.labels(), GapReason::TooMany { url, limit });
                 continue;
             }
             known.insert(target.labels().clone(), target.clone());
             wanted.targets.push(target);
         }
         wanted
-    }
-
-    fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
-        self.discoveries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn running(&self) -> MutexGuard<'_, Running> {
@@ -362,27 +439,56 @@ impl Pool {
 
 // === impl Wanted ===
 
-/// How many of the targets that are left out are known one by one.
-const MAX_LEFT_OUT: usize = 1_000;
-
-/// How many of them are logged.
-const MAX_SAID: usize = 5;
-
 impl Wanted {
-    fn drop(&mut self, labels: &TargetLabels, why: String) {
+    fn drop(&mut self, labels: &TargetLabels, reason: GapReason) {
         self.dropped += 1;
-        self.leave_out(labels, why);
+        self.leave_out(labels, reason);
     }
 
-    fn leave_out(&mut self, labels: &TargetLabels, why: String) {
-        // Those of discovery itself are not on series.
-        let own = labels.iter().filter(|(name, _)| !name.starts_with("__"));
-        let own = own.map(|(name, value)| (name.clone(), value.clone())).collect();
-        self.left_out.push(Gap::of_labels(Arc::new(own), why));
+    fn leave_out(&mut self, labels: &TargetLabels, reason: GapReason) {
+        self.left_out.push(Gap::of_target(labels, reason));
     }
 }
 
 // === helpers ===
+
+/// What a discovery tells, with its position. A panic ends it, and is told. The discovery is kept meanwhile: it may hold
+/// what it is told by.
+fn words_of((at, discovery): (usize, Arc<dyn TargetDiscovery>)) -> BoxStream<'static, (usize, Word)> {
+    // It is asked inside, so that a panic of the call itself is caught too.
+    let watched = Arc::clone(&discovery);
+    let snapshots = stream::once(async { watched.watch() }).flatten();
+    let caught = AssertUnwindSafe(snapshots).catch_unwind();
+    caught
+        .map(|next| next.map_or(Word::Panicked, Word::Snapshot))
+        .chain(stream::iter([Word::Ended]))
+        .map(move |word| {
+            let _kept = &discovery;
+            (at, word)
+        })
+        .boxed()
+}
+
+/// What is wrong with the discoveries.
+fn failing(slots: &[Slot]) -> Vec<Gap> {
+    let mut failing = Vec::new();
+    for slot in slots {
+        let discovery = || Arc::clone(&slot.name);
+        let Some(known) = &slot.known else {
+            let discovery = discovery();
+            failing.push(Gap::of_any(GapReason::NotYet { discovery }));
+            continue;
+        };
+        for error in &known.problems {
+            failing.push(Gap::of_any(GapReason::Discovery {
+                discovery: discovery(),
+                error: error.clone(),
+                has_targets: !known.targets.is_empty(),
+            }));
+        }
+    }
+    failing
+}
 
 async fn expire(window: Window, clock: Clock) {
     loop {

@@ -1,15 +1,11 @@
 //! PromQL over the window, as a Prometheus server would answer it at this moment.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use fleetgauge_core::backend::FetchError;
-use fleetgauge_core::label::LabelError;
-use fleetgauge_core::result::AnswerBuilder;
-use fleetgauge_core::sample::Stamp;
+use fleetgauge_core::result::Answer;
 use fleetgauge_core::time::Timestamp;
-use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError, Evaluation};
-use fleetgauge_promql::value::Value;
+use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError};
 
 use super::view::View;
 
@@ -25,58 +21,11 @@ pub(super) async fn evaluate(
     view: View,
     query: &str,
     at: Timestamp,
-) -> Result<AnswerBuilder, FetchError> {
+) -> Result<Answer, FetchError> {
     let (engine, query) = (engine.clone(), query.to_owned());
-    let evaluating = move || answer(engine.instant(&view, &query, at).map_err(refused)?);
+    let evaluating = move || engine.instant(&view, &query, at).map_err(refused);
     let evaluated = tokio::task::spawn_blocking(evaluating).await;
-    evaluated.map_err(|_| FetchError::Aborted)?
-}
-
-/// *Shape*: as that of a Prometheus source.
-fn answer(evaluation: Evaluation) -> Result<AnswerBuilder, FetchError> {
-    let malformed = |error: LabelError| FetchError::Malformed {
-        detail: error.to_string(),
-        source: Some(Arc::new(error)),
-    };
-    let mut answer = AnswerBuilder::new(Stamp::Evaluated);
-    match evaluation.value {
-        Value::Scalar(sample) => {
-            let added = answer.series([], sample.value, sample.timestamp);
-            added.map_err(malformed)?;
-        }
-        Value::Text { text, .. } => answer.text(&text),
-        Value::Vector(vector) => {
-            for one in vector {
-                let added = answer.series(one.labels.iter(), one.sample.value, one.sample.timestamp);
-                added.map_err(malformed)?;
-            }
-        }
-        Value::Matrix(matrix) => {
-            answer.set_stamp(Stamp::Sampled);
-            for series in matrix {
-                if let Some(newest) = series.samples.last() {
-                    let added = answer.series(series.labels.iter(), newest.value, newest.timestamp);
-                    added.map_err(malformed)?;
-                }
-            }
-        }
-        // A kind that this source does not know yet is no empty answer.
-        _ => {
-            return Err(FetchError::Unsupported {
-                what: "an answer of this type".into(),
-            });
-        }
-    }
-    for warning in &evaluation.warnings {
-        answer.warning(&warning.to_string());
-    }
-    for reason in evaluation.missing.reasons() {
-        answer.missing(&reason);
-    }
-    for info in &evaluation.infos {
-        answer.info(&info.to_string());
-    }
-    Ok(answer)
+    Ok(evaluated.map_err(|_| FetchError::Aborted)??.answer)
 }
 
 /// Under the names that Prometheus gives to such errors.

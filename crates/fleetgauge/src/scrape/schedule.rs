@@ -74,17 +74,17 @@ fn first_delay(interval: Duration, target: &Target, wall_millis: i64) -> Duratio
 
 #[cfg(test)]
 mod tests {
-    use fleetgauge_core::target::{StaticTargets, TargetDefaults, TargetDiscovery};
+    use fleetgauge_core::target::{ADDRESS, TargetDefaults, TargetLabels};
 
     use super::*;
 
     fn targets(count: usize) -> Vec<Target> {
         let addresses = (0..count).map(|i| format!("10.0.0.1:{}", i + 1));
-        let targets = StaticTargets::new(addresses);
-        let targets = futures_util::FutureExt::now_or_never(targets.targets());
-        let targets = targets.unwrap().unwrap().targets;
-        let made = |labels| Target::from_labels(labels, &TargetDefaults::default()).unwrap();
-        targets.iter().map(made).collect()
+        let made = |address: String| {
+            let labels = TargetLabels::from([(ADDRESS.to_owned(), address)]);
+            Target::from_labels(&labels, &TargetDefaults::default()).unwrap()
+        };
+        addresses.map(made).collect()
     }
 
     #[test]

@@ -170,7 +170,7 @@ fn is_framed(headers: &HeaderMap) -> bool {
 // === impl Scraper ===
 
 impl Scraper {
-    /// *Errors*: in words, if the target's URL is none.
+    /// *Errors*: in words, if the target's URL is not valid.
     pub(super) fn new(common: Arc<Common>, target: &Target) -> Result<Self, String> {
         Ok(Self {
             endpoint: endpoint(target)?,
@@ -434,14 +434,15 @@ fn endpoint(target: &Target) -> Result<Endpoint, String> {
     let authority: Authority = target
         .address()
         .parse()
-        .map_err(|error| format!("{:?} is no address: {error}", target.address()))?;
+        .map_err(|error| format!("{:?} is not a valid address: {error}", target.address()))?;
     let mut path = target.metrics_path().to_owned();
     if !target.params().is_empty() {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(target.params());
         path = format!("{path}?{}", query.finish());
     }
-    let path = PathAndQuery::try_from(path).map_err(|error| format!("the path is none of a URL: {error}"))?;
+    let path = PathAndQuery::try_from(path)
+        .map_err(|error| format!("the path is not a valid path of a URL: {error}"))?;
     let origin = Origin::new(scheme, &authority)?;
     Ok(Endpoint { origin, path })
 }

@@ -1,8 +1,9 @@
 //! What is known of each target, and what a source has counted.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fleetgauge_core::backend::FetchError;
@@ -10,8 +11,8 @@ use fleetgauge_core::target::TargetLabels;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::window::WindowStats;
 
-/// A target as it is now.
-#[derive(Clone, Debug, PartialEq)]
+/// A target as it is at one moment.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TargetStatus {
     /// Its labels, which all of its series have.
@@ -25,7 +26,7 @@ pub struct TargetStatus {
     /// When its last scrape began that succeeded: how old its values are.
     pub last_success: Option<Timestamp>,
     /// Why its last scrape failed; `None` while it succeeds.
-    pub last_error: Option<ScrapeFailure>,
+    pub last_error: Option<TargetFailure>,
     /// How many scrapes have failed since the last one that succeeded.
     pub consecutive_failures: u64,
     /// What is wrong with pages that are read nevertheless: bad lines, series refused.
@@ -52,15 +53,13 @@ pub enum TargetHealth {
     Down,
 }
 
-/// Why a scrape failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why a target's scrapes fail. It prints as its error does.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct ScrapeFailure {
-    /// One word, bounded for use as a label value: [`FetchError::reason`].
-    pub reason: &'static str,
-    /// In words.
-    pub message: String,
-    /// Since when the target's scrapes fail.
+pub struct TargetFailure {
+    /// What the last one failed with.
+    pub error: Arc<FetchError>,
+    /// Since when they fail.
     pub since: Timestamp,
 }
 
@@ -74,7 +73,7 @@ pub struct ScrapeStats {
     pub targets_up: usize,
     /// Targets that were left out at the last discovery, since another one has the same labels.
     pub targets_duplicate: usize,
-    /// Targets that were left out at the last discovery, since what is known of them makes no target, or
+    /// Targets that were left out at the last discovery, since what is known of them does not describe a target, or
     /// there were too many.
     pub targets_dropped: usize,
     /// Scrapes that ended, those that failed included.
@@ -89,7 +88,7 @@ pub struct ScrapeStats {
     pub bad_lines: u64,
     /// Samples that were refused together with their series: a limit of the window was reached.
     pub samples_refused: u64,
-    /// Rounds of discovery that failed, wholly or in part.
+    /// How often a discovery told that it failed, wholly or in part.
     pub discovery_failures: u64,
     /// Connections made.
     pub connections: u64,
@@ -109,15 +108,18 @@ pub(super) struct Counts {
     failures: Mutex<BTreeMap<&'static str, u64>>,
 }
 
-// === impl ScrapeFailure ===
+// === impl TargetFailure ===
 
-impl ScrapeFailure {
-    pub(super) fn new(error: &FetchError, since: Timestamp) -> Self {
-        Self {
-            reason: error.reason(),
-            message: error.to_string(),
-            since,
-        }
+impl TargetFailure {
+    /// One word, bounded for use as a label value: [`FetchError::reason`].
+    pub fn reason(&self) -> &'static str {
+        self.error.reason()
+    }
+}
+
+impl fmt::Display for TargetFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
     }
 }
 

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use fleetgauge_core::target::TargetLabels;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::exposition::Wanted;
+use fleetgauge_promql::matcher::Matcher;
 use fleetgauge_promql::missing::{Missing, Read};
 use fleetgauge_promql::queryable::{Queryable, Selection};
-use fleetgauge_promql::window::{Matcher, Window};
+use fleetgauge_promql::window::Window;
 
-use super::member::{Lagging, Member};
+use super::active::{ActiveTarget, Lagging};
+use super::gap::Gap;
 use super::page::REPORTED;
 
 /// The window as a query reads it, with what is known to be missing from it now.
@@ -20,44 +22,18 @@ pub(super) struct View {
     wanted: Option<Wanted>,
     gaps: Vec<Gap>,
     /// The targets, and whether each has been scraped in time.
-    targets: Vec<(Arc<Member>, bool)>,
-}
-
-/// Something that samples are missing of.
-#[derive(Clone, PartialEq)]
-pub(super) struct Gap {
-    /// The labels that all of its series have. What is not known of them, they do not say.
-    labels: Arc<TargetLabels>,
-    reason: String,
-}
-
-// === impl Gap ===
-
-impl Gap {
-    /// A discovery or the like that may have had any target.
-    pub(super) fn of_any(reason: String) -> Self {
-        Self::of_labels(Arc::default(), reason)
-    }
-
-    /// A target of which these labels are known, and that is not scraped.
-    pub(super) fn of_labels(labels: Arc<TargetLabels>, reason: String) -> Self {
-        Self { labels, reason }
-    }
-
-    pub(super) fn reason(&self) -> &str {
-        &self.reason
-    }
+    targets: Vec<(Arc<ActiveTarget>, bool)>,
 }
 
 /// A target whose values are not those of now, in words.
 pub(super) struct Late<'a> {
-    pub(super) member: &'a Member,
+    pub(super) active: &'a ActiveTarget,
     pub(super) lagging: &'a Lagging,
 }
 
 impl fmt::Display for Late<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let target = &self.member.target;
+        let target = &self.active.target;
         write!(f, "target {target} ({}): ", target.url())?;
         if self.lagging.is_gone {
             return f.write_str("it went just now, and what comes in its place is not known yet");
@@ -80,7 +56,7 @@ impl View {
         window: Window,
         wanted: Option<Wanted>,
         gaps: Vec<Gap>,
-        targets: Vec<(Arc<Member>, bool)>,
+        targets: Vec<(Arc<ActiveTarget>, bool)>,
     ) -> Self {
         Self {
             window,
@@ -113,13 +89,13 @@ impl Queryable for View {
             into.add(&gap.reason);
         }
         // As they are now, after all has been read: one may have gone meanwhile.
-        for (member, in_time) in &self.targets {
-            if let Some(lagging) = member.lagging(*in_time)
+        for (active, in_time) in &self.targets {
+            if let Some(lagging) = active.lagging(*in_time)
                 && !(is_reported && lagging.is_reported)
-                && may_select(member.target.labels())
+                && may_select(active.target.labels())
             {
                 let lagging = &lagging;
-                into.add(Late { member, lagging });
+                into.add(Late { active, lagging });
             }
         }
         if let (Some(wanted), Some(metric), false) = (&self.wanted, read.metric(), is_reported)

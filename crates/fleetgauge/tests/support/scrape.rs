@@ -6,11 +6,13 @@ use std::thread::ThreadId;
 use std::time::Duration;
 
 use fleetgauge::scrape::{ScrapeConfig, ScrapeSource};
-use fleetgauge::target::{Discovered, DiscoveryError, StaticTargets, TargetDiscovery};
+use fleetgauge::target::{
+    self, Discovered, DiscoveryError, Snapshot, SnapshotStream, StaticTargets, TargetDiscovery,
+};
 use fleetgauge::{MetricResult, MetricsSource, QueryError, QueryTemplate, RefreshSpec};
 use fleetgauge_testkit::FaultyServer;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::watch;
 use tracing::field::{Field, Visit};
 use tracing::span;
 
@@ -72,6 +74,13 @@ pub(crate) async fn until(what: &str, is: impl Fn() -> bool) {
         .unwrap_or_else(|_| panic!("never {what}"));
 }
 
+pub(crate) fn known(targets: StaticTargets) -> Discovered {
+    match Arc::new(targets).watch().next().now_or_never() {
+        Some(Some(Snapshot::Known(found))) => found,
+        other => panic!("{other:?}"),
+    }
+}
+
 /// A discovery that says what the test tells it, and is asked all the time.
 #[derive(Clone)]
 pub(crate) struct Told(Arc<Mutex<Result<Discovered, DiscoveryError>>>);
@@ -84,7 +93,7 @@ impl Told {
     }
 
     pub(crate) fn tell(&self, targets: StaticTargets) {
-        *self.0.lock().unwrap() = targets.targets().now_or_never().unwrap();
+        *self.0.lock().unwrap() = Ok(known(targets));
     }
 
     pub(crate) fn fail(&self, detail: &str) {
@@ -99,12 +108,31 @@ impl TargetDiscovery for Told {
         "told"
     }
 
-    fn targets(&self) -> BoxFuture<'_, Result<Discovered, DiscoveryError>> {
-        futures_util::future::ready(self.0.lock().unwrap().clone()).boxed()
+    fn watch(self: Arc<Self>) -> SnapshotStream {
+        target::polled(Duration::from_millis(10), move || {
+            futures_util::future::ready(self.0.lock().unwrap().clone())
+        })
+    }
+}
+
+/// A discovery that says what the test sends, when it does.
+pub(crate) struct Pushed(&'static str, watch::Receiver<Snapshot>);
+
+impl Pushed {
+    /// It has ended when the sender is dropped.
+    pub(crate) fn new(name: &'static str) -> (watch::Sender<Snapshot>, Self) {
+        let (sender, receiver) = watch::channel(Snapshot::NotYet);
+        (sender, Self(name, receiver))
+    }
+}
+
+impl TargetDiscovery for Pushed {
+    fn name(&self) -> &str {
+        self.0
     }
 
-    fn interval(&self) -> Duration {
-        Duration::from_millis(10)
+    fn watch(self: Arc<Self>) -> SnapshotStream {
+        target::pushed(self.1.clone())
     }
 }
 

@@ -6,12 +6,13 @@ use std::time::SystemTime;
 
 use anyhow::{anyhow, bail};
 use fleetgauge_core::printable::Printable;
+use fleetgauge_core::result::Answer;
 use fleetgauge_core::time::Timestamp;
-use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError, Evaluation};
+use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError};
 use fleetgauge_promql::exposition::{Cut, Event, Format, Limits, Parser, Report};
 use fleetgauge_promql::label::LabelSet;
+use fleetgauge_promql::sample::Sample;
 use fleetgauge_promql::store::MemoryStore;
-use fleetgauge_promql::window::Sample;
 
 use crate::cli::{PromqlEval, PromqlFormat};
 use crate::command::render;
@@ -56,9 +57,9 @@ pub(super) fn run(args: &PromqlEval) -> anyhow::Result<()> {
         (Some(start), Some(end), Some(step)) => engine.range(&store, &args.expr, start, end, step),
         _ => engine.instant(&store, &args.expr, at),
     };
-    let answer = answer.map_err(|error| unparsed(args, &error))?;
+    let answer = answer.map_err(|error| unparsed(args, &error))?.answer;
     let is_whole = warnings.is_empty();
-    print(&answer, warnings, args.output)?;
+    print(&answer, &warnings, args.output)?;
     if !is_whole {
         let name = args.file.to_string_lossy();
         bail!(
@@ -192,21 +193,15 @@ fn unparsed(args: &PromqlEval, error: &EvalError) -> anyhow::Error {
 }
 
 /// `warnings` are those of the file, which were said before.
-fn print(answer: &Evaluation, mut warnings: Vec<String>, format: PromqlFormat) -> anyhow::Result<()> {
-    for warning in &answer.warnings {
+fn print(answer: &Answer, warnings: &[String], format: PromqlFormat) -> anyhow::Result<()> {
+    for warning in answer.warnings() {
         output::note(&format!("warning: {warning}"));
-        warnings.push(warning.to_string());
     }
-    let infos: Vec<_> = answer.infos.iter().map(ToString::to_string).collect();
-    for info in &infos {
+    for info in answer.infos() {
         output::note(&format!("info: {info}"));
     }
     match format {
-        PromqlFormat::Table => output::print_line(&table::value(&answer.value)),
-        PromqlFormat::Json => output::print(&json::to_line(&api::Data {
-            value: &answer.value,
-            warnings: &warnings,
-            infos: &infos,
-        })?),
+        PromqlFormat::Table => output::print_line(&table::evaluated(answer)),
+        PromqlFormat::Json => output::print(&json::to_line(&api::Data { answer, warnings })?),
     }
 }

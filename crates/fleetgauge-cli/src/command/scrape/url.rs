@@ -158,11 +158,11 @@ mod tests {
             assert!(error.contains(expected), "{typed}: {error}");
         };
         check("", "no host");
-        check("ftp://pod", "is no scheme");
+        check("ftp://pod", "is not a valid scheme");
         check("::1", "brackets");
-        check("pod:99999", "is no address");
+        check("pod:99999", "is not a valid address");
         check("http://", "no host");
         check("http://user:pw@/metrics", "no host");
-        check("file:///etc/passwd", "is no scheme");
+        check("file:///etc/passwd", "is not a valid scheme");
     }
 }

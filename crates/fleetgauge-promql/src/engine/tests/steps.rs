@@ -114,29 +114,29 @@ proptest! {
                 Timestamp::from_millis(end),
                 Duration::from_millis(step as u64),
             );
-            let mut expected: Vec<(LabelSet, Sample)> = Vec::new();
+            let mut expected: Vec<(String, i64, u64)> = Vec::new();
+            let read = |answer: &Answer| -> Vec<_> {
+                let values = answer.values();
+                let values = values.map(|v| (v.labels.to_string(), v.timestamp.as_millis(), v.value.to_bits()));
+                values.collect()
+            };
             let mut failed = None;
             for at in (start..=end).step_by(step as usize) {
-                match engine.instant(&store, query, Timestamp::from_millis(at)).map(|answer| answer.value) {
-                    Ok(Value::Vector(vector)) => expected.extend(vector.into_iter().map(|s| (s.labels, s.sample))),
-                    Ok(other) => panic!("{query}: {other:?}"),
+                match engine.instant(&store, query, Timestamp::from_millis(at)) {
+                    Ok(instant) => expected.extend(read(&instant.answer)),
                     Err(error) => failed = Some(error.to_string()),
                 }
             }
-            let got = match range.map(|answer| answer.value) {
-                Ok(Value::Matrix(matrix)) => matrix,
-                Ok(other) => panic!("{query}: {other:?}"),
+            let mut got = match range {
+                Ok(range) => read(&range.answer),
                 Err(error) => {
                     prop_assert!(failed.is_some(), "{}: {}\n{}", query, error, lines);
                     continue;
                 }
             };
             prop_assert_eq!(failed, None, "{}\n{}", query, lines);
-            expected.sort_by(|a, b| (&a.0, a.1.timestamp).cmp(&(&b.0, b.1.timestamp)));
-            let got: Vec<_> = got
-                .into_iter()
-                .flat_map(|series| series.samples.into_iter().map(move |sample| (series.labels.clone(), sample)))
-                .collect();
+            expected.sort();
+            got.sort();
             prop_assert_eq!(&got, &expected, "{}\n{}", query, lines);
         }
     }

@@ -13,7 +13,7 @@ fn a_sample_counts_until_it_is_as_old_as_the_lookback() {
     let short = Engine::new(EngineConfig::default().with_lookback(Duration::from_secs(60)));
     let at = |seconds: f64| {
         let answer = short.instant(&store, "x", Timestamp::from_secs_f64(seconds));
-        shown(answer.map(|answer| answer.value))
+        shown(answer.map(|answer| answer.answer))
     };
     assert_eq!(at(59.999), "x 1");
     assert_eq!(at(60.0), "");

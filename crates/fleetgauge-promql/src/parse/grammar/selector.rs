@@ -2,11 +2,11 @@
 
 use super::{Node, Parser};
 use crate::label::METRIC_NAME;
+use crate::matcher::{MatchOp, Matcher};
 use crate::parse::MAX_REGEXES;
 use crate::parse::error::ParseError;
 use crate::parse::expr::{Expr, Selector, Shift};
 use crate::parse::lex::Kind;
-use crate::window::{MatchOp, Matcher};
 
 impl Parser<'_> {
     pub(super) fn selector(&mut self, name: Option<(usize, &str)>) -> Result<Node, ParseError> {

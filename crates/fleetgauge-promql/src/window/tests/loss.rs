@@ -169,6 +169,9 @@ fn series_that_make_room_are_missing_from_what_reaches_back_to_them() {
                     and made room for others at a limit";
     assert_eq!(reasons(&window, &of("a"), 5.0, 20.0, false), [expected]);
     assert_eq!(reasons(&window, &of("a"), 20.5, 30.0, false), [""; 0]);
+    // The newest samples of now lack nothing; those of a time at which the series were there do.
+    assert_eq!(reasons(&window, &of("a"), 0.0, 25.0, true), [""; 0]);
+    assert_eq!(reasons(&window, &of("a"), 0.0, 8.0, true), [expected]);
 }
 
 #[test]

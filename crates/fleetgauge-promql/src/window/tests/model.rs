@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::sample::STALE_MARKER;
 
 /// What a series should hold: (milliseconds, bits of the value).
 type Model = BTreeMap<String, Vec<(i64, u64)>>;

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fleetgauge_core::target::{ADDRESS, Discovered, DiscoveryError, TargetDiscovery, TargetLabels};
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all};
+use fleetgauge_core::target::{
+    self, ADDRESS, Discovered, DiscoveryError, SnapshotStream, TargetDiscovery, TargetLabels,
+};
+use futures_util::future::join_all;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
 use hickory_resolver::net::NetError;
@@ -38,7 +39,7 @@ pub struct DnsDiscovery {
     servers: Vec<SocketAddr>,
     resolver: Mutex<Option<TokioResolver>>,
     /// The targets of each name, when it was last had.
-    known: Mutex<BTreeMap<String, Vec<TargetLabels>>>,
+    known: Mutex<BTreeMap<String, Vec<Arc<TargetLabels>>>>,
 }
 
 /// What is asked for.
@@ -117,7 +118,25 @@ impl DnsDiscovery {
         Ok(resolver)
     }
 
-    async fn ask(&self, name: &str) -> Result<Vec<TargetLabels>, DiscoveryError> {
+    /// Asks for all names at once.
+    async fn look(&self) -> Discovered {
+        let answers = join_all(self.names.iter().map(|name| self.ask(name))).await;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut problems = Vec::new();
+        for (name, answer) in self.names.iter().zip(answers) {
+            match answer {
+                // What has not changed keeps its pointers.
+                Ok(targets) if known.get(name) == Some(&targets) => {}
+                Ok(targets) => {
+                    known.insert(name.clone(), targets);
+                }
+                Err(error) => problems.push(error),
+            }
+        }
+        Discovered::new(known.values().flatten().cloned().collect()).with_problems(problems)
+    }
+
+    async fn ask(&self, name: &str) -> Result<Vec<Arc<TargetLabels>>, DiscoveryError> {
         let failed = |error: NetError| DiscoveryError::Unreachable {
             detail: format!("{name}: {}", excerpt(&error.to_string())),
         };
@@ -135,7 +154,7 @@ impl DnsDiscovery {
         addresses.sort();
         let target = |address: String| {
             let labels = [(ADDRESS, address), (NAME_LABEL, name.to_owned())];
-            TargetLabels::from(labels.map(|(label, value)| (label.to_owned(), value)))
+            Arc::new(labels.map(|(label, value)| (label.to_owned(), value)).into())
         };
         Ok(addresses.into_iter().map(target).collect())
     }
@@ -146,32 +165,11 @@ impl TargetDiscovery for DnsDiscovery {
         &self.title
     }
 
-    fn targets(&self) -> BoxFuture<'_, Result<Discovered, DiscoveryError>> {
-        async move {
-            let answers = join_all(self.names.iter().map(|name| self.ask(name))).await;
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut problem = None;
-            for (name, answer) in self.names.iter().zip(answers) {
-                match answer {
-                    Ok(targets) => {
-                        known.insert(name.clone(), targets);
-                    }
-                    Err(error) => problem = problem.or(Some(error)),
-                }
-            }
-            match problem {
-                Some(problem) if known.is_empty() => Err(problem),
-                Some(problem) => {
-                    Ok(Discovered::new(known.values().flatten().cloned().collect()).with_problem(problem))
-                }
-                None => Ok(Discovered::new(known.values().flatten().cloned().collect())),
-            }
-        }
-        .boxed()
-    }
-
-    fn interval(&self) -> Duration {
-        self.interval
+    fn watch(self: Arc<Self>) -> SnapshotStream {
+        target::polled(self.interval, move || {
+            let this = Arc::clone(&self);
+            async move { Ok(this.look().await) }
+        })
     }
 }
 

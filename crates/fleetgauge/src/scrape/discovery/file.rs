@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fleetgauge_core::target::{ADDRESS, Discovered, DiscoveryError, TargetDiscovery, TargetLabels};
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use fleetgauge_core::target::{
+    self, ADDRESS, Discovered, DiscoveryError, SnapshotStream, TargetDiscovery, TargetLabels,
+};
 
 use crate::client::watch::{FileError, Status, read_file, status};
 use crate::document::{Document, Node, Problems, Reader};
@@ -32,7 +32,7 @@ pub struct FileDiscovery {
     patterns: Vec<PathBuf>,
     name: String,
     interval: Duration,
-    files: Arc<Mutex<Files>>,
+    files: Mutex<Files>,
 }
 
 /// What is known of each file.
@@ -42,14 +42,14 @@ type Files = BTreeMap<PathBuf, Known>;
 struct Known {
     /// When its contents were read, whatever became of them.
     status: Option<Status>,
-    targets: Vec<TargetLabels>,
+    targets: Vec<Arc<TargetLabels>>,
     problem: Option<DiscoveryError>,
 }
 
 /// Where a target's file is told, as in Prometheus.
 const FILE_LABEL: &str = "__meta_filepath";
 
-/// No file of targets is larger.
+/// Limits the size of a file of targets.
 const MAX_BYTES: u64 = 64 << 20;
 
 // === impl FileDiscovery ===
@@ -63,7 +63,7 @@ impl FileDiscovery {
             name: format!("file_sd {}", names.join(", ")),
             patterns,
             interval: Duration::from_secs(5),
-            files: Arc::default(),
+            files: Mutex::default(),
         }
     }
 
@@ -80,28 +80,21 @@ impl TargetDiscovery for FileDiscovery {
         &self.name
     }
 
-    fn targets(&self) -> BoxFuture<'_, Result<Discovered, DiscoveryError>> {
-        let (patterns, files) = (self.patterns.clone(), Arc::clone(&self.files));
-        async move {
+    fn watch(self: Arc<Self>) -> SnapshotStream {
+        target::polled(self.interval, move || {
+            let this = Arc::clone(&self);
             let look = move || {
-                look(
-                    &patterns,
-                    &mut files.lock().unwrap_or_else(PoisonError::into_inner),
-                )
+                let mut files = this.files.lock().unwrap_or_else(PoisonError::into_inner);
+                look(&this.patterns, &mut files)
             };
-            let found = tokio::task::spawn_blocking(look).await;
-            found.unwrap_or(Err(DiscoveryError::Aborted))
-        }
-        .boxed()
-    }
-
-    fn interval(&self) -> Duration {
-        self.interval
+            let looking = tokio::task::spawn_blocking(look);
+            async move { looking.await.map_err(|_| DiscoveryError::Aborted) }
+        })
     }
 }
 
 /// Looks at all files, and reads those that have changed.
-fn look(patterns: &[PathBuf], files: &mut Files) -> Result<Discovered, DiscoveryError> {
+fn look(patterns: &[PathBuf], files: &mut Files) -> Discovered {
     let mut paths = Vec::new();
     let mut problems = Vec::new();
     for pattern in patterns {
@@ -121,19 +114,8 @@ fn look(patterns: &[PathBuf], files: &mut Files) -> Result<Discovered, Discovery
         files.entry(path.clone()).or_default().update(&path);
     }
     problems.extend(files.values().filter_map(|file| file.problem.clone()));
-    let is_any_known = files
-        .values()
-        .any(|file| file.status.is_some() && file.problem.is_none());
-    let targets: Vec<_> = files
-        .values()
-        .flat_map(|file| file.targets.iter().cloned())
-        .collect();
-    match problems.into_iter().next() {
-        // Nothing was ever read: that is no fleet without pods.
-        Some(problem) if targets.is_empty() && !is_any_known => Err(problem),
-        Some(problem) => Ok(Discovered::new(targets).with_problem(problem)),
-        None => Ok(Discovered::new(targets)),
-    }
+    let targets = files.values().flat_map(|file| file.targets.iter().cloned());
+    Discovered::new(targets.collect()).with_problems(problems)
 }
 
 // === impl Known ===
@@ -177,7 +159,7 @@ fn unreadable(error: FileError) -> DiscoveryError {
 }
 
 /// The targets of a file.
-fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<TargetLabels>, DiscoveryError> {
+fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Arc<TargetLabels>>, DiscoveryError> {
     let file = path.display().to_string();
     let text = std::str::from_utf8(bytes).map_err(|_| DiscoveryError::Malformed {
         detail: format!("{file} does not hold UTF-8 text"),
@@ -202,7 +184,7 @@ fn shortened(problems: &Problems) -> String {
     shown.join("; ")
 }
 
-fn read_groups(node: &Node, file: &str, reader: &mut Reader) -> Vec<TargetLabels> {
+fn read_groups(node: &Node, file: &str, reader: &mut Reader) -> Vec<Arc<TargetLabels>> {
     let mut targets = Vec::new();
     for node in reader.list(node, "a list of groups of targets") {
         let Some(mut fields) = reader.fields(node, "a group of targets") else {
@@ -226,7 +208,7 @@ fn read_groups(node: &Node, file: &str, reader: &mut Reader) -> Vec<TargetLabels
             if let Some(address) = reader.text(node) {
                 let mut target = common.clone();
                 target.insert(ADDRESS.to_owned(), address.to_owned());
-                targets.push(target);
+                targets.push(Arc::new(target));
             }
         }
     }

@@ -1,22 +1,6 @@
-//! One point of a series, and the newest one of each.
+//! The newest sample of a series, for many readers beside one writer.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-
-use fleetgauge_core::time::Timestamp;
-
-/// The bits of the value that says "this series went away", a NaN that no exposition can contain.
-///
-/// Source: <https://pkg.go.dev/github.com/prometheus/prometheus/model/value#pkg-constants>.
-pub const STALE_MARKER: u64 = 0x7ff0_0000_0000_0002;
-
-/// One point of a series.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample {
-    /// When it was taken.
-    pub timestamp: Timestamp,
-    /// The number, bit for bit as it was appended.
-    pub value: f64,
-}
 
 /// The newest sample of a series, published by one writer.
 ///
@@ -31,31 +15,6 @@ pub(super) struct Newest {
 
 /// What is published when there is no sample any more. No sample can have its time.
 const NONE: (i64, u64) = (i64::MIN, 0);
-
-// === impl Sample ===
-
-impl Sample {
-    pub(super) fn new((millis, bits): (i64, u64)) -> Self {
-        Self {
-            timestamp: Timestamp::from_millis(millis),
-            value: f64::from_bits(bits),
-        }
-    }
-
-    /// Whether it says that the series went away. Every other NaN is a value.
-    pub fn is_stale(&self) -> bool {
-        self.value.to_bits() == STALE_MARKER
-    }
-}
-
-/// By the bits of the value: a NaN is equal to itself, and 0 is not −0.
-impl PartialEq for Sample {
-    fn eq(&self, other: &Self) -> bool {
-        (self.timestamp, self.value.to_bits()) == (other.timestamp, other.value.to_bits())
-    }
-}
-
-impl Eq for Sample {}
 
 // === impl Newest ===
 

@@ -1,4 +1,4 @@
-//! One target of the pool: its loop, and what others see of it and ask of it.
+//! One target that is scraped: its loop, and what others see of it and ask of it.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,14 +16,14 @@ use super::connecting::with_turn;
 use super::page::{Bench, PageOutcome, PageWriter, ScrapeSummary};
 use super::schedule::Schedule;
 use super::scraper::{Common, Scraper};
-use super::status::{ScrapeFailure, TargetHealth, TargetStatus, add};
+use super::status::{TargetFailure, TargetHealth, TargetStatus, add};
 
 /// From this size on, reading a page would keep a thread of the runtime from its other tasks for a while, so
 /// it is done on one that may block.
 const LARGE_BYTES: usize = 1 << 20;
 
-/// A target of the pool.
-pub(super) struct Member {
+/// A target that is scraped.
+pub(super) struct ActiveTarget {
     pub(super) target: Target,
     clock: Clock,
     /// When other targets went, if that was just before. One may have had the same labels, and its series have markers
@@ -118,9 +118,9 @@ impl Need {
     }
 }
 
-// === impl Member ===
+// === impl ActiveTarget ===
 
-impl Member {
+impl ActiveTarget {
     pub(super) fn new(target: Target, clock: Clock, gone_before: Option<Timestamp>) -> Arc<Self> {
         Arc::new(Self {
             target,
@@ -195,7 +195,10 @@ impl Member {
             health: state.health(),
             last_scrape: state.last.map(|ended| ended.begun.at),
             last_success: state.last_success.map(|(at, _)| at),
-            last_error: (state.error.as_ref()).map(|error| ScrapeFailure::new(error, state.failing_since)),
+            last_error: state.error.clone().map(|error| TargetFailure {
+                error,
+                since: state.failing_since,
+            }),
             consecutive_failures: state.consecutive_failures,
             problem: state.problem.clone(),
             is_stale: state.is_stale,
@@ -237,7 +240,7 @@ impl State {
 
 /// Scrapes one target until it is stopped.
 pub(super) struct ScrapeLoop {
-    member: Arc<Member>,
+    active: Arc<ActiveTarget>,
     common: Arc<Common>,
     scraper: Scraper,
     schedule: Schedule,
@@ -247,13 +250,17 @@ pub(super) struct ScrapeLoop {
 }
 
 impl ScrapeLoop {
-    /// *Errors*: in words, if the target's URL is none.
-    pub(super) fn new(member: Arc<Member>, common: Arc<Common>, window: &Window) -> Result<Self, String> {
+    /// *Errors*: in words, if the target's URL is not valid.
+    pub(super) fn new(
+        active: Arc<ActiveTarget>,
+        common: Arc<Common>,
+        window: &Window,
+    ) -> Result<Self, String> {
         Ok(Self {
-            scraper: Scraper::new(Arc::clone(&common), &member.target)?,
-            schedule: Schedule::new(common.config.interval, &member.target, &member.clock),
-            writer: Arc::new(Mutex::new(PageWriter::new(window, &member.target))),
-            member,
+            scraper: Scraper::new(Arc::clone(&common), &active.target)?,
+            schedule: Schedule::new(common.config.interval, &active.target, &active.clock),
+            writer: Arc::new(Mutex::new(PageWriter::new(window, &active.target))),
+            active,
             common,
         })
     }
@@ -261,7 +268,7 @@ impl ScrapeLoop {
     /// Scrapes at every tick and on demand, until `stop` comes or its sender is dropped; then lets the
     /// target's series go.
     pub(super) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
-        let member = Arc::clone(&self.member);
+        let active = Arc::clone(&self.active);
         // A scrape that panics has failed; the next one may not.
         while AssertUnwindSafe(self.run_until_panic(&mut stop))
             .catch_unwind()
@@ -271,29 +278,29 @@ impl ScrapeLoop {
             self.panicked();
         }
         // Said first: who finds its series gone is to know why.
-        member.leave();
-        lock(&self.writer).mark_gone(member.clock.wall());
+        active.leave();
+        lock(&self.writer).mark_gone(active.clock.wall());
     }
 
     async fn run_until_panic(&mut self, stop: &mut oneshot::Receiver<()>) {
-        let (member, common) = (Arc::clone(&self.member), Arc::clone(&self.common));
+        let (active, common) = (Arc::clone(&self.active), Arc::clone(&self.common));
         loop {
             let due = tokio::select! {
                 biased;
                 _ = &mut *stop => return,
-                () = member.wanted.notified() => None,
+                () = active.wanted.notified() => None,
                 due = self.schedule.tick() => Some(due),
-                () = until_stale(&member, &common) => {
+                () = until_stale(&active, &common) => {
                     self.let_go_if_stale();
                     continue;
                 }
             };
             // A permit may be left from a want that a tick has served.
-            if due.is_none() && !member.lock().is_wanted {
+            if due.is_none() && !active.lock().is_wanted {
                 continue;
             }
             // One that hung takes no more of what connecting takes than its handshake.
-            let takes_turn = !self.scraper.is_connected() && !member.is_hanging();
+            let takes_turn = !self.scraper.is_connected() && !active.is_hanging();
             let turn = tokio::select! {
                 biased;
                 _ = &mut *stop => return,
@@ -301,8 +308,8 @@ impl ScrapeLoop {
                 () = std::future::ready(()), if !takes_turn => None,
             };
             let at = match due {
-                Some(due) => self.schedule.date(due, member.clock.wall()),
-                None => member.clock.wall(),
+                Some(due) => self.schedule.date(due, active.clock.wall()),
+                None => active.clock.wall(),
             };
             let begun = self.begin(self.after_last(at));
             let page = {
@@ -325,7 +332,7 @@ impl ScrapeLoop {
     /// `at`, or just after the page or the targets before, if that is not older: two scrapes of one
     /// millisecond, or a wall clock that was set back a little. The window would refuse the page.
     fn after_last(&self, at: Timestamp) -> Timestamp {
-        let Some(last) = self.member.last_at().or(self.member.gone_before) else {
+        let Some(last) = self.active.last_at().or(self.active.gone_before) else {
             return at;
         };
         let back = last.saturating_since(at);
@@ -339,10 +346,10 @@ impl ScrapeLoop {
     fn begin(&self, at: Timestamp) -> Begun {
         let begun = Begun {
             instant: Instant::now(),
-            moment: self.member.clock.now(),
+            moment: self.active.clock.now(),
             at,
         };
-        let mut state = self.member.lock();
+        let mut state = self.active.lock();
         state.is_wanted = false;
         state.running = Some(begun);
         begun
@@ -383,8 +390,8 @@ impl ScrapeLoop {
 
     /// Ends the scrape that was under way when a panic came.
     fn panicked(&mut self) {
-        let running = self.member.lock().running;
-        let begun = running.unwrap_or_else(|| self.begin(self.after_last(self.member.clock.wall())));
+        let running = self.active.lock().running;
+        let begun = running.unwrap_or_else(|| self.begin(self.after_last(self.active.clock.wall())));
         self.end(begun, Err(FetchError::Aborted));
     }
 
@@ -420,18 +427,18 @@ impl ScrapeLoop {
         }
         lock(&self.writer).report(begun.at, summary);
         // Told last: who waits reads the window next.
-        let mut state = self.member.lock();
+        let mut state = self.active.lock();
         state.running = None;
         state.last = Some(ended);
         drop(state);
         self.let_go_if_stale();
-        self.member.scraped.notify_waiters();
+        self.active.scraped.notify_waiters();
     }
 
     fn succeeded(&self, begun: Begun, page: PageOutcome, bytes: usize) {
-        let target = &self.member.target;
+        let target = &self.active.target;
         let (failures, problem) = {
-            let mut state = self.member.lock();
+            let mut state = self.active.lock();
             let failures = (state.error.take()).map(|_| std::mem::take(&mut state.consecutive_failures));
             let is_new = state.problem.is_none();
             state.problem = page.problem;
@@ -450,10 +457,10 @@ impl ScrapeLoop {
     }
 
     fn failed(&self, begun: Begun, error: FetchError) {
-        let target = &self.member.target;
+        let target = &self.active.target;
         let error = Arc::new(error);
         let is_new = {
-            let mut state = self.member.lock();
+            let mut state = self.active.lock();
             state.consecutive_failures += 1;
             state.error.replace(Arc::clone(&error)).is_none() && {
                 state.failing_since = begun.at;
@@ -466,29 +473,29 @@ impl ScrapeLoop {
     }
 
     fn let_go_if_stale(&mut self) {
-        let member = Arc::clone(&self.member);
-        let mut state = member.lock();
+        let active = Arc::clone(&self.active);
+        let mut state = active.lock();
         let Some((_, moment)) = state.last_success else {
             return;
         };
-        let age = member.clock.now().saturating_since(moment);
+        let age = active.clock.now().saturating_since(moment);
         if state.error.is_some() && !state.is_stale && age >= self.common.config.stale_after() {
             state.is_stale = true;
             drop(state);
-            lock(&self.writer).mark_stale(member.clock.wall());
-            let target = &member.target;
+            lock(&self.writer).mark_stale(active.clock.wall());
+            let target = &active.target;
             tracing::warn!(%target, url = target.url(), ?age, "the last values are stale, and gone");
         }
     }
 }
 
 /// Waits until the values of a failing target are too old; for ever while it does not fail.
-async fn until_stale(member: &Member, common: &Common) {
+async fn until_stale(active: &ActiveTarget, common: &Common) {
     let left = {
-        let state = member.lock();
+        let state = active.lock();
         match (&state.error, state.is_stale, state.last_success) {
             (Some(_), false, Some((_, moment))) => {
-                let age = member.clock.now().saturating_since(moment);
+                let age = active.clock.now().saturating_since(moment);
                 Some(common.config.stale_after().saturating_sub(age))
             }
             _ => None,

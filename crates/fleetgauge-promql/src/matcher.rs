@@ -15,14 +15,14 @@ use crate::label::LabelSet;
 /// A label that a series lacks counts as empty, as everywhere in PromQL.
 ///
 /// ```
-/// use fleetgauge_promql::window::{MatchOp, Matcher};
+/// use fleetgauge_promql::matcher::{MatchOp, Matcher};
 ///
 /// let matcher = Matcher::new("pod", MatchOp::Regex, "vllm-.*")?;
 /// assert!(matcher.matches_value("vllm-0"));
 /// // The whole value must fit.
 /// assert!(!matcher.matches_value("my-vllm-0"));
 /// assert_eq!(matcher.to_string(), r#"pod=~"vllm-.*""#);
-/// # Ok::<(), fleetgauge_promql::window::MatcherError>(())
+/// # Ok::<(), fleetgauge_promql::matcher::MatcherError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Matcher {
@@ -71,11 +71,13 @@ impl Matcher {
     pub fn new(name: &str, op: MatchOp, value: &str) -> Result<Self, MatcherError> {
         let regex = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => Some(compile(value).map_err(|source| MatcherError {
-                name: name.to_owned(),
-                pattern: value.to_owned(),
-                source,
-            })?),
+            MatchOp::Regex | MatchOp::NotRegex => {
+                Some(compile_regex(value).map_err(|source| MatcherError {
+                    name: name.to_owned(),
+                    pattern: value.to_owned(),
+                    source,
+                })?)
+            }
         };
         Ok(Self {
             name: name.to_owned(),
@@ -143,7 +145,7 @@ impl fmt::Display for Matcher {
 }
 
 /// The expression that fits a whole text where RE2's `pattern` does.
-pub(crate) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
+pub(crate) fn compile_regex(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(&dialect::anchored(pattern)?)
         .dot_matches_new_line(true)
         .size_limit(MAX_REGEX_BYTES)

@@ -1,0 +1,30 @@
+//! What a window and those who write into it share.
+
+use std::sync::{Arc, OnceLock};
+
+use super::index::Index;
+use super::limit::{Usage, WindowConfig};
+use super::loss::{LossLog, LossLogs};
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) index: Index,
+    pub(super) usage: Usage,
+    pub(super) losses: LossLogs,
+    /// Of series that made room for those of other targets.
+    pub(super) made_room: OnceLock<Arc<LossLog>>,
+}
+
+/// How far in the future of its scrape a sample may be dated, as in Prometheus.
+pub(super) const MAX_AHEAD_MS: i64 = 10 * 60 * 1000;
+
+impl State {
+    pub(super) fn new(config: WindowConfig) -> Self {
+        Self {
+            index: Index::default(),
+            usage: Usage::new(config),
+            losses: LossLogs::default(),
+            made_room: OnceLock::new(),
+        }
+    }
+}
