@@ -1,6 +1,6 @@
 //! What does one read of a cached value cost, and does a second reading thread get as much done as the
-//! first? Two threads are asked twice: where both read the same keys in the same order, and so meet at the
-//! reference count of each value, and where each has keys of its own.
+//! first? Two threads are asked twice: where both read the same keys in the same order, and would meet at
+//! whatever a read writes to, and where each has keys of its own.
 //!
 //! The alternative in the same run is the usual way: a joined string key into a map behind a read-write
 //! lock.

@@ -8,13 +8,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use divan::Bencher;
-use fleetgauge_core::backend::{Backend, FetchError, RenderedQuery};
+use fleetgauge_core::backend::{Backend, FetchError, Request};
 use fleetgauge_core::params::Params;
 use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::result::{Answer, AnswerBuilder};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::source::{CachedSource, CachedSourceConfig, MetricsSource, RefreshSpec};
 use fleetgauge_core::time::Timestamp;
+use futures_util::FutureExt;
+use futures_util::future::{self, BoxFuture};
 
 // Without divan's allocation profiler: it would add its own cost to each of some hundred allocations.
 
@@ -28,8 +30,8 @@ fn main() {
 struct Memory;
 
 impl Backend for Memory {
-    async fn fetch(&self, query: &RenderedQuery) -> Result<Answer, FetchError> {
-        let now = Timestamp::from_millis(query.text.len() as i64);
+    fn fetch<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, FetchError>> {
+        let now = Timestamp::from_millis(request.text.len() as i64);
         let mut answer = AnswerBuilder::new(Stamp::Evaluated);
         for (i, pod) in PODS.iter().enumerate() {
             let labels = [
@@ -39,7 +41,7 @@ impl Backend for Memory {
             ];
             answer.series(labels, i as f64, now).unwrap();
         }
-        Ok(answer.build())
+        future::ready(Ok(answer.build())).boxed()
     }
 }
 
@@ -49,7 +51,7 @@ fn refresh_10_queries_10_samples(bencher: Bencher<'_, '_>) {
         .enable_all()
         .build()
         .unwrap();
-    let source = CachedSource::new(Memory, CachedSourceConfig::default());
+    let source = CachedSource::new(Arc::new(Memory), CachedSourceConfig::default());
     for i in 0..10 {
         let template = r#"up{namespace="{{.namespace}}",model_name="{{.modelID}}"}"#;
         let query = QueryTemplate::promql(format!("query_{i}"), template).params(["namespace", "modelID"]);

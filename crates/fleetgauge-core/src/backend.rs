@@ -1,32 +1,35 @@
-//! The seam to what holds the metrics: one rendered query in, one answer or typed failure out.
+//! The seam to what holds the metrics: one request in, one answer or typed failure out.
 
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
+
 use crate::params::Params;
 use crate::printable::Printable;
-use crate::query::{QueryName, QueryType};
+use crate::query::{QueryName, QueryType, Shape};
 use crate::result::Answer;
+use crate::time::Timestamp;
 
-/// Answers one question: the samples for this rendered query, now.
+/// Answers one question: the samples for this rendered query.
 ///
 /// A backend neither caches nor retries nor bounds its concurrency; [`CachedSource`] does, for all backends
 /// in one place. A fetch may be dropped at any await, when its deadline passes.
 ///
 /// [`CachedSource`]: crate::source::CachedSource
 pub trait Backend: Send + Sync + 'static {
-    /// The answer to `query`.
+    /// The answer to `request`.
     ///
-    /// *Errors*: [`FetchError`]. "No series" is not an error but an empty [`Answer`].
-    fn fetch(&self, query: &RenderedQuery) -> impl Future<Output = Result<Answer, FetchError>> + Send;
+    /// *Errors*: [`FetchError`], which is [`Unsupported`](FetchError::Unsupported) for a shape or a time that
+    /// the backend cannot answer. "No series" is not an error but an empty [`Answer`].
+    fn fetch<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, FetchError>>;
 }
 
-/// A query with its parameters filled in.
+/// A query with its parameters filled in, and what is asked of its answer.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct RenderedQuery {
+pub struct Request {
     /// The query's name.
     pub name: QueryName,
     /// The language of `text`.
@@ -35,6 +38,10 @@ pub struct RenderedQuery {
     pub text: String,
     /// The caller's parameters, for backends that select by them instead of by text.
     pub params: Arc<Params>,
+    /// At how many times the query is to be evaluated.
+    pub shape: Shape,
+    /// The time of the evaluation, or the end of the range; `None` for now.
+    pub at: Option<Timestamp>,
     /// How much time is left for the fetch.
     pub timeout: Duration,
     /// When the caller asked; the fetch may begin later, when its turn has come.
@@ -152,16 +159,19 @@ pub type SharedError = Arc<dyn std::error::Error + Send + Sync>;
 
 struct RetryAfter(Option<Duration>);
 
-// === impl RenderedQuery ===
+// === impl Request ===
 
-impl RenderedQuery {
-    /// The query `name` with the text `text`, without parameters, to be answered within `timeout`.
+impl Request {
+    /// The query `name` with the text `text`, without parameters, to be evaluated once, now, and answered within
+    /// `timeout`.
     pub fn new(name: QueryName, query_type: QueryType, text: impl Into<String>, timeout: Duration) -> Self {
         Self {
             name,
             query_type,
             text: text.into(),
             params: Arc::default(),
+            shape: Shape::Instant,
+            at: None,
             timeout,
             asked_at: Instant::now(),
             max_age: None,
@@ -174,15 +184,21 @@ impl RenderedQuery {
         self
     }
 
-    /// Sets how old the samples of the answer may be.
-    pub fn with_max_age(mut self, max_age: Duration) -> Self {
-        self.max_age = Some(max_age);
+    /// Sets at how many times the query is to be evaluated.
+    pub fn with_shape(mut self, shape: Shape) -> Self {
+        self.shape = shape;
         self
     }
 
-    /// Sets when the caller asked.
-    pub fn with_asked_at(mut self, asked_at: Instant) -> Self {
-        self.asked_at = asked_at;
+    /// Sets the time of the evaluation, or the end of the range.
+    pub fn with_at(mut self, at: Timestamp) -> Self {
+        self.at = Some(at);
+        self
+    }
+
+    /// Sets how old the samples of the answer may be.
+    pub fn with_max_age(mut self, max_age: Duration) -> Self {
+        self.max_age = Some(max_age);
         self
     }
 }

@@ -6,23 +6,27 @@
 
 mod key;
 mod prepared;
+mod slot;
+mod value;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use arc_swap::ArcSwapOption;
+use std::time::{Duration, Instant};
 
 use crate::counter::Counter;
 use crate::params::Params;
+use crate::query::Shape;
 use crate::query_list::RegisteredQuery;
 use crate::result::MetricResult;
 use crate::source::QueryError;
-use crate::time::{Clock, Moment, Timestamp};
+use crate::time::{Clock, Moment};
 
 pub(crate) use key::{BuildKeyHasher, CacheKey, KeyRef};
 pub use prepared::PreparedQuery;
+use slot::{Slot, State};
+pub use value::{CachedRef, CachedValue, Failure, Lookup};
 
 /// How long values hold, and how many are kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,69 +68,6 @@ pub struct CacheConfig {
 #[derive(Clone)]
 pub struct Cache(Arc<Inner>);
 
-/// A value from the cache: the last good answer, and when it was had.
-///
-/// ```
-/// # use fleetgauge_core::params::Params;
-/// # use fleetgauge_core::query::QueryTemplate;
-/// # use fleetgauge_core::source::{FixedBackend, MetricsSource, RefreshSpec};
-/// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// # let source = FixedBackend::new().values("queue_depth", [([("pod", "a")], 3.0)]).into_source();
-/// # source.query_list().must_register(QueryTemplate::promql("queue_depth", "up"));
-/// # source.refresh(RefreshSpec::all()).await;
-/// if let Some(cached) = source.get("queue_depth", &Params::new())
-///     && !cached.is_expired()
-/// {
-///     for value in cached.result().values() {
-///         println!("{}: {} ({:?} ago)", value.label("pod"), value.value, cached.age());
-///     }
-/// }
-/// # }
-/// ```
-#[derive(Debug)]
-pub struct CachedValue {
-    result: Arc<MetricResult>,
-    cached: Moment,
-    expires: Moment,
-    /// When it is too old to be returned at all.
-    gone: Moment,
-    cached_at: Timestamp,
-    ttl: Duration,
-    last_error: Option<Failure>,
-    clock: Clock,
-}
-
-/// A refresh that failed.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// Why.
-    pub error: QueryError,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// What a read found: absence has many meanings, and none of them is zero.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Lookup {
-    /// A value that holds, or is expired by no more than the cache's `max_stale`.
-    Value(Arc<CachedValue>),
-    /// There was a value, but it expired too long ago.
-    Expired {
-        /// How long ago it was had.
-        age: Duration,
-        /// The last refresh's failure, if it failed.
-        last_error: Option<Failure>,
-    },
-    /// The query was refreshed with these parameters, and never with success.
-    Failed(Failure),
-    /// The query was never refreshed with these parameters, or so long ago that it is forgotten, or its
-    /// value was evicted.
-    NeverRefreshed,
-    /// The question itself is wrong: no such query.
-    Invalid(QueryError),
-}
-
 /// Counts of a cache since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -156,22 +97,6 @@ struct Inner {
     misses: Counter,
     evictions: AtomicU64,
     sweeper: Mutex<Option<Sweeper>>,
-}
-
-/// The place of one key. It outlives its values, so that a prepared query can hold on to it.
-struct Slot {
-    value: ArcSwapOption<CachedValue>,
-    /// What is known while there is no value.
-    absence: ArcSwapOption<Absence>,
-    /// Whole seconds of monotonic time at the last read, for eviction.
-    last_read: AtomicU64,
-}
-
-/// What is left of a key without a value.
-struct Absence {
-    /// When it had its last value.
-    cached: Option<Moment>,
-    last_error: Option<Failure>,
 }
 
 /// Ends the background task when the cache is dropped.
@@ -208,78 +133,74 @@ impl Cache {
     }
 
     /// The value of `query` with `params`, unless it expired more than `max_stale` ago.
-    pub fn get(&self, query: &RegisteredQuery, params: &Params) -> Option<Arc<CachedValue>> {
-        let slots = self.0.slots.pin();
-        let slot = slots.get(&KeyRef::new(query, params));
-        let now = self.0.clock.now();
-        let value = slot.and_then(|slot| {
-            slot.touch(now);
-            let value = slot.value.load();
-            let value = value.as_ref()?;
-            self.0.count_hit(value, now).then(|| Arc::clone(value))
-        });
-        if value.is_none() {
-            self.0.misses.increment();
-        }
-        value
+    pub fn get(&self, query: &RegisteredQuery, params: &Params) -> Option<CachedRef> {
+        self.read(&KeyRef::new(query, params, Shape::Instant))?.ok()
     }
 
     /// What there is of `query` with `params`, or why there is nothing.
     pub fn lookup(&self, query: &RegisteredQuery, params: &Params) -> Lookup {
-        if let Some(value) = self.get(query, params) {
-            return Lookup::Value(value);
-        }
-        match self.0.slots.pin().get(&KeyRef::new(query, params)) {
-            Some(slot) => slot.absence(self.0.clock.now()),
+        self.lookup_shape(query, params, Shape::Instant)
+    }
+
+    /// What there is of `query` with `params` in this shape, or why there is nothing.
+    pub fn lookup_shape(&self, query: &RegisteredQuery, params: &Params, shape: Shape) -> Lookup {
+        match self.read(&KeyRef::new(query, params, shape)) {
+            Some(Ok(value)) => Lookup::Value(value),
+            Some(Err((state, now))) => state.absence(now),
+            None if query.is_replaced() => Lookup::Replaced,
             None => Lookup::NeverRefreshed,
         }
     }
 
-    /// Keeps `result` as the value of its key, in place of the one before.
-    pub fn store(&self, query: &RegisteredQuery, params: &Params, result: MetricResult) -> Arc<CachedValue> {
-        let Inner { config, clock, .. } = &*self.0;
-        let (cached, ttl) = (clock.now(), query.template().ttl.unwrap_or(config.default_ttl));
-        let expires = cached.saturating_add(ttl);
-        let value = Arc::new(CachedValue {
-            cached,
-            expires,
-            gone: expires.saturating_add(config.max_stale),
-            cached_at: result.collected_at(),
-            result: Arc::new(result),
-            ttl,
-            last_error: None,
-            clock: clock.clone(),
-        });
-        let writing = self.0.write();
-        if let Some(slot) = self.0.slot(KeyRef::new(query, params), &writing) {
-            slot.touch(value.cached);
-            slot.value.store(Some(Arc::clone(&value)));
-            slot.absence.store(None);
-        }
+    /// Keeps `result` as the value of its key, in place of the one before, as what was asked for just now.
+    pub fn store(&self, query: &RegisteredQuery, params: &Params, result: MetricResult) -> CachedValue {
+        self.store_sent(query, params, Shape::Instant, result, Instant::now())
+    }
+
+    /// Keeps `result`, which was asked for at `sent` in this shape, as the value of its key, unless the key has the answer
+    /// to what was sent later.
+    ///
+    /// Returns the value, whether it is kept or not.
+    pub fn store_sent(
+        &self,
+        query: &RegisteredQuery,
+        params: &Params,
+        shape: Shape,
+        result: MetricResult,
+        sent: Instant,
+    ) -> CachedValue {
+        let value = self.value(query, result, sent);
+        self.0
+            .update(query, params, shape, |state| state.with_answer(value.clone()));
         value
     }
 
-    /// Records that a refresh failed, beside the last good value.
+    /// `result` as a value of `query`, which is not kept.
+    pub(crate) fn value(&self, query: &RegisteredQuery, result: MetricResult, sent: Instant) -> CachedValue {
+        let Inner { config, clock, .. } = &*self.0;
+        let ttl = query.template().ttl.unwrap_or(config.default_ttl);
+        CachedValue::new(result, sent, ttl, config.max_stale, clock)
+    }
+
+    /// Records that a refresh which was sent just now failed, beside the last good value.
     pub fn record_failure(&self, query: &RegisteredQuery, params: &Params, error: QueryError) {
-        let failure = Failure {
-            error,
-            at: self.0.clock.wall(),
-        };
-        let writing = self.0.write();
-        let Some(slot) = self.0.slot(KeyRef::new(query, params), &writing) else {
-            return;
-        };
-        slot.touch(self.0.clock.now());
-        match &*slot.value.load() {
-            Some(value) => slot.value.store(Some(Arc::new(value.with_failure(failure)))),
-            None => {
-                let cached = slot.absence.load().as_ref().and_then(|absence| absence.cached);
-                slot.absence.store(Some(Arc::new(Absence {
-                    cached,
-                    last_error: Some(failure),
-                })));
-            }
-        }
+        self.record_failure_sent(query, params, Shape::Instant, error, Instant::now());
+    }
+
+    /// Records that a refresh which was sent at `sent` failed, beside the last good value, unless the key has
+    /// the answer to what was sent later, or its failure.
+    pub fn record_failure_sent(
+        &self,
+        query: &RegisteredQuery,
+        params: &Params,
+        shape: Shape,
+        error: QueryError,
+        sent: Instant,
+    ) {
+        let at = self.0.clock.wall();
+        let failure = Failure { error, at, sent };
+        self.0
+            .update(query, params, shape, |state| state.with_failure(failure));
     }
 
     /// A handle for reading `query` with `params` over and over: the key is looked up once, here. The
@@ -288,13 +209,39 @@ impl Cache {
     /// `None` where the cache is full of places that are held so.
     pub fn prepare(&self, query: &RegisteredQuery, params: &Params) -> Option<PreparedQuery> {
         let writing = self.0.write();
-        let slot = self.0.slot(KeyRef::new(query, params), &writing)?;
+        let slot = if query.is_replaced() {
+            Arc::new(Slot::replaced())
+        } else {
+            self.0
+                .slot(KeyRef::new(query, params, Shape::Instant), &writing)?
+        };
         Some(PreparedQuery::new(
             self.clone(),
             query.clone(),
             params.clone(),
             slot,
         ))
+    }
+
+    /// Removes all that is kept of `queries`, which were replaced or removed in their list. Who has prepared one
+    /// of them is told by [`Lookup::Replaced`], and no longer holds a place.
+    ///
+    /// A [`CachedSource`](crate::source::CachedSource) does so itself.
+    pub fn forget(&self, queries: &[RegisteredQuery]) {
+        let gone: HashSet<_> = queries.iter().map(RegisteredQuery::id).collect();
+        let _writing = self.0.write();
+        self.0.slots.pin().retain(|key, slot| {
+            let stays = !gone.contains(&key.query_id());
+            if !stays {
+                slot.set_replaced();
+            }
+            stays
+        });
+    }
+
+    pub(crate) fn downgrade(&self) -> impl Fn() -> Option<Cache> + Send + Sync + use<> {
+        let inner = Arc::downgrade(&self.0);
+        move || inner.upgrade().map(Cache)
     }
 
     /// Removes values that are expired beyond `max_stale`, and then, when nobody has asked for a key for as
@@ -306,14 +253,10 @@ impl Cache {
         let now = self.0.clock.now();
         let before = self.0.slots.len();
         self.0.slots.pin().retain(|_, slot| {
-            if slot.value.load().as_ref().is_some_and(|value| now >= value.gone) {
-                slot.expire();
-            }
-            let idle = now
-                .whole_seconds()
-                .saturating_sub(slot.last_read.load(Ordering::Relaxed));
+            slot.update(|state| state.without_expired(now));
+            let idle = now.whole_seconds().saturating_sub(slot.last_read());
             let forgotten = idle > self.0.config.default_ttl.as_secs();
-            is_held(slot) || slot.value.load().is_some() || !forgotten
+            is_held(slot) || slot.load().value().is_some() || !forgotten
         });
         before - self.0.slots.len()
     }
@@ -345,7 +288,7 @@ impl Cache {
         let slots = self.0.slots.pin();
         let ages = slots
             .values()
-            .filter_map(|slot| slot.value.load().as_ref().map(|value| value.age_at(now)));
+            .filter_map(|slot| slot.load().value().map(|value| value.age_at(now)));
         CacheStats {
             hits: self.0.hits.sum(),
             stale_hits: self.0.stale_hits.sum(),
@@ -354,6 +297,27 @@ impl Cache {
             entries: slots.len(),
             oldest: ages.max(),
         }
+    }
+}
+
+impl Cache {
+    /// The value of `key`; otherwise all that is known of it, and when it was asked. `None` where nothing is.
+    #[inline]
+    fn read(&self, key: &KeyRef<'_>) -> Option<Result<CachedRef, (slot::StateRef, Moment)>> {
+        let now = self.0.clock.now();
+        let slots = self.0.slots.pin();
+        let Some(slot) = slots.get(key) else {
+            self.0.misses.increment();
+            return None;
+        };
+        slot.touch(now);
+        // Loaded once: an absence that is told is that of the value which was not returned.
+        let state = slot.load();
+        Some(if self.0.is_hit(&state, now) {
+            Ok(CachedRef::new(state))
+        } else {
+            Err((state, now))
+        })
     }
 }
 
@@ -374,16 +338,41 @@ impl Inner {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether `value` may be returned at `now`; counts it if so.
-    fn count_hit(&self, value: &CachedValue, now: Moment) -> bool {
-        if now >= value.gone {
-            return false;
+    /// Whether what is known at `now` is a value that may be returned; counts the read.
+    #[inline]
+    fn is_hit(&self, state: &State, now: Moment) -> bool {
+        match state.value() {
+            Some(value) if !value.is_gone_at(now) => {
+                if value.is_expired_at(now) {
+                    self.stale_hits.increment();
+                }
+                self.hits.increment();
+                true
+            }
+            _ => {
+                self.misses.increment();
+                false
+            }
         }
-        if now >= value.expires {
-            self.stale_hits.increment();
+    }
+
+    /// Replaces what is known of a key by what `change` makes of it, if it makes anything of it and the key has
+    /// a place. Those of replaced queries have none.
+    fn update(
+        &self,
+        query: &RegisteredQuery,
+        params: &Params,
+        shape: Shape,
+        change: impl FnOnce(&State) -> Option<State>,
+    ) {
+        let writing = self.write();
+        if query.is_replaced() {
+            return;
         }
-        self.hits.increment();
-        true
+        if let Some(slot) = self.slot(KeyRef::new(query, params, shape), &writing) {
+            slot.touch(self.clock.now());
+            slot.update(change);
+        }
     }
 
     /// The place of `key`, made if there is room, or room can be made.
@@ -395,12 +384,7 @@ impl Inner {
         if slots.len() >= self.config.max_entries && !self.evict(writing) {
             return None;
         }
-        let last_read = AtomicU64::new(self.clock.now().whole_seconds());
-        let slot = Arc::new(Slot {
-            value: ArcSwapOption::empty(),
-            absence: ArcSwapOption::empty(),
-            last_read,
-        });
+        let slot = Arc::new(Slot::new(self.clock.now()));
         slots.insert(key.to_owned(), Arc::clone(&slot));
         Some(slot)
     }
@@ -410,9 +394,7 @@ impl Inner {
     fn evict(&self, _writing: &MutexGuard<'_, ()>) -> bool {
         let slots = self.slots.pin();
         let free = slots.iter().filter(|(_, slot)| !is_held(slot));
-        let mut oldest: Vec<_> = free
-            .map(|(key, slot)| (slot.last_read.load(Ordering::Relaxed), key))
-            .collect();
+        let mut oldest: Vec<_> = free.map(|(key, slot)| (slot.last_read(), key)).collect();
         let count = (self.config.max_entries / 16).max(1).min(oldest.len());
         if count < oldest.len() {
             oldest.select_nth_unstable_by_key(count, |&(last_read, _)| last_read);
@@ -434,119 +416,6 @@ fn is_held(slot: &Arc<Slot>) -> bool {
 impl Drop for Sweeper {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-// === impl Slot ===
-
-impl Slot {
-    /// Remembers that the slot was read. Writes only once a second, so that readers of one key do not fight
-    /// for its cache line.
-    fn touch(&self, now: Moment) {
-        let now = now.whole_seconds();
-        if self.last_read.load(Ordering::Relaxed) != now {
-            self.last_read.store(now, Ordering::Relaxed);
-        }
-    }
-
-    /// Drops the value, and keeps when it was had and what failed since.
-    fn expire(&self) {
-        if let Some(value) = self.value.swap(None) {
-            let absence = Absence {
-                cached: Some(value.cached),
-                last_error: value.last_error.clone(),
-            };
-            self.absence.store(Some(Arc::new(absence)));
-        }
-    }
-
-    /// Why there is no value to return.
-    fn absence(&self, now: Moment) -> Lookup {
-        if let Some(value) = &*self.value.load() {
-            return Lookup::Expired {
-                age: value.age_at(now),
-                last_error: value.last_error.clone(),
-            };
-        }
-        let absence = self.absence.load();
-        match absence.as_deref() {
-            Some(Absence {
-                cached: Some(cached),
-                last_error,
-            }) => Lookup::Expired {
-                age: now.saturating_since(*cached),
-                last_error: last_error.clone(),
-            },
-            Some(Absence {
-                cached: None,
-                last_error: Some(failure),
-            }) => Lookup::Failed(failure.clone()),
-            Some(Absence {
-                cached: None,
-                last_error: None,
-            })
-            | None => Lookup::NeverRefreshed,
-        }
-    }
-}
-
-// === impl CachedValue ===
-
-impl CachedValue {
-    /// The last good answer.
-    pub fn result(&self) -> &Arc<MetricResult> {
-        &self.result
-    }
-
-    /// When the answer was had, by the wall clock.
-    pub fn cached_at(&self) -> Timestamp {
-        self.cached_at
-    }
-
-    /// When the answer expires, by the wall clock as it stood when the answer was had. What decides is
-    /// monotonic time: ask [`is_expired`](Self::is_expired).
-    pub fn expires_at(&self) -> Timestamp {
-        self.cached_at.saturating_add(self.ttl)
-    }
-
-    /// Whether the answer no longer holds, now.
-    pub fn is_expired(&self) -> bool {
-        self.clock.now() >= self.expires
-    }
-
-    /// How long ago the answer was had. It says nothing of how old the samples behind it were then.
-    pub fn age(&self) -> Duration {
-        self.age_at(self.clock.now())
-    }
-
-    /// The failure of the latest refresh, if refreshes have failed since this answer was had.
-    pub fn last_error(&self) -> Option<&Failure> {
-        self.last_error.as_ref()
-    }
-
-    fn age_at(&self, now: Moment) -> Duration {
-        now.saturating_since(self.cached)
-    }
-
-    fn with_failure(&self, failure: Failure) -> Self {
-        Self {
-            result: Arc::clone(&self.result),
-            clock: self.clock.clone(),
-            last_error: Some(failure),
-            ..*self
-        }
-    }
-}
-
-// === impl Lookup ===
-
-impl Lookup {
-    /// The value, if there is one to return.
-    pub fn value(self) -> Option<Arc<CachedValue>> {
-        match self {
-            Lookup::Value(value) => Some(value),
-            _ => None,
-        }
     }
 }
 

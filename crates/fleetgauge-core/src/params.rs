@@ -68,6 +68,9 @@ pub struct Params {
     entries: Vec<(Box<str>, Box<str>)>,
 }
 
+/// A name has several values.
+pub(crate) struct Several;
+
 /// A word that is not the name of a [`ParamKind`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -250,6 +253,20 @@ impl Params {
         match self.entries(name) {
             [(_, value)] => Some(value),
             _ => None,
+        }
+    }
+
+    /// The value of that name, if there is one.
+    ///
+    /// *Errors*: where there are several.
+    #[inline]
+    pub(crate) fn at_most_one(&self, name: &str) -> Result<Option<&str>, Several> {
+        let Some(at) = self.find(name) else {
+            return Ok(None);
+        };
+        match self.entries.get(at + 1) {
+            Some((next, _)) if **next == *name => Err(Several),
+            _ => Ok(Some(&self.entries[at].1)),
         }
     }
 

@@ -31,6 +31,22 @@ pub enum QueryType {
     PromQl,
 }
 
+/// At how many times a query is evaluated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Shape {
+    /// Once.
+    #[default]
+    Instant,
+    /// Every `step`, from `window` before the end to the end.
+    Range {
+        /// How long before the end the first time is.
+        window: Duration,
+        /// How far the times are apart.
+        step: Duration,
+    },
+}
+
 /// A parameterised query, to be registered with a [`QueryList`](crate::query_list::QueryList).
 ///
 /// ```

@@ -1,8 +1,9 @@
 //! The queries of one source, by name.
 
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::params::{ParamSpec, Params};
@@ -33,6 +34,18 @@ pub struct QueryList(Arc<Inner>);
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct RegisteredQuery(Arc<Registered>);
+
+/// What [`QueryList::replace_all`] changed, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueryChanges {
+    /// Queries that were not registered before.
+    pub added: Vec<QueryName>,
+    /// Queries whose template is another one now.
+    pub replaced: Vec<QueryName>,
+    /// Queries that are not registered any more.
+    pub removed: Vec<QueryName>,
+}
 
 /// Why a query was not registered.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -99,7 +112,12 @@ pub enum QueryRenderError {
 struct Inner {
     queries: papaya::HashMap<QueryName, RegisteredQuery, foldhash::fast::RandomState>,
     next_id: AtomicU64,
+    /// Held by who registers, replaces or removes.
+    writing: Mutex<Vec<OnReplaced>>,
 }
+
+/// Is told of queries that are not registered any more.
+type OnReplaced = Box<dyn Fn(&[RegisteredQuery]) + Send + Sync>;
 
 struct Registered {
     /// Unique in its list: stands for the name in cache keys.
@@ -107,6 +125,9 @@ struct Registered {
     name: QueryName,
     template: QueryTemplate,
     compiled: Template,
+    takes_lists: bool,
+    /// Whether another query has its name now, or none.
+    replaced: AtomicBool,
 }
 
 struct DidYouMean<'a>(Option<&'a str>);
@@ -124,6 +145,65 @@ impl QueryList {
     ///
     /// *Errors*: [`RegisterError`]; the list is then unchanged.
     pub fn register(&self, template: QueryTemplate) -> Result<(), RegisterError> {
+        let query = self.compile(template)?;
+        let name = query.name().clone();
+        let _writing = self.write();
+        match self.0.queries.pin().try_insert(name.clone(), query) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(RegisterError::Duplicate { name }),
+        }
+    }
+
+    /// Registers a query in place of the one of its name, if there is one. Whether that changed anything: an
+    /// equal template keeps the values that its query has, those of another one go.
+    ///
+    /// *Errors*: [`RegisterError`]; the list is then unchanged.
+    ///
+    /// ```
+    /// # use fleetgauge_core::{query::QueryTemplate, query_list::QueryList};
+    /// # let queries = QueryList::new();
+    /// assert!(queries.replace(QueryTemplate::promql("up", "up"))?);
+    /// assert!(!queries.replace(QueryTemplate::promql("up", "up"))?);
+    /// assert!(queries.replace(QueryTemplate::promql("up", "sum(up)"))?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn replace(&self, template: QueryTemplate) -> Result<bool, RegisterError> {
+        let query = self.compile(template)?;
+        Ok(self.change(vec![query], |_| false) != QueryChanges::default())
+    }
+
+    /// Removes the query `name`, and its values. Whether there was one.
+    pub fn remove(&self, name: &str) -> bool {
+        self.change(Vec::new(), |known| known.as_str() == name) != QueryChanges::default()
+    }
+
+    /// Registers these queries, as [`replace`](Self::replace) does, and removes all others: for a configuration
+    /// that was read anew. A read meanwhile finds each query as it was or as it is to be.
+    ///
+    /// *Errors*: [`RegisterError`] of the first that does not stand up; the list is then unchanged.
+    pub fn replace_all(
+        &self,
+        templates: impl IntoIterator<Item = QueryTemplate>,
+    ) -> Result<QueryChanges, RegisterError> {
+        let templates = templates.into_iter();
+        let queries: Vec<_> = templates
+            .map(|template| self.compile(template))
+            .collect::<Result<_, _>>()?;
+        let mut names = HashSet::new();
+        if let Some(twice) = queries.iter().find(|query| !names.insert(query.name().clone())) {
+            let name = twice.name().clone();
+            return Err(RegisterError::Duplicate { name });
+        }
+        Ok(self.change(queries, |known| !names.contains(known)))
+    }
+
+    /// Calls `told` with queries that are not registered any more, each time that there are some.
+    pub(crate) fn on_replaced(&self, told: impl Fn(&[RegisteredQuery]) + Send + Sync + 'static) {
+        self.write().push(Box::new(told));
+    }
+
+    /// The query of this template, not yet registered.
+    fn compile(&self, template: QueryTemplate) -> Result<RegisteredQuery, RegisterError> {
         let name: QueryName = template.name.parse()?;
         for (field, duration) in [("ttl", template.ttl), ("timeout", template.timeout)] {
             if duration == Some(Duration::ZERO) {
@@ -149,17 +229,55 @@ impl QueryList {
             name: name.clone(),
             error,
         })?;
-        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
-        let query = RegisteredQuery(Arc::new(Registered {
-            id,
-            name: name.clone(),
+        Ok(RegisteredQuery(Arc::new(Registered {
+            id: self.0.next_id.fetch_add(1, Ordering::Relaxed),
+            name,
+            takes_lists: template.params.iter().any(|param| param.kind().is_list()),
             template,
             compiled,
-        }));
-        match self.0.queries.pin().try_insert(name.clone(), query) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(RegisterError::Duplicate { name }),
+            replaced: AtomicBool::new(false),
+        })))
+    }
+
+    /// Registers `queries`, and removes those whose names are `removed`.
+    fn change(&self, queries: Vec<RegisteredQuery>, removed: impl Fn(&QueryName) -> bool) -> QueryChanges {
+        let writing = self.write();
+        let registered = self.0.queries.pin();
+        let (mut changes, mut gone) = (QueryChanges::default(), Vec::new());
+        for query in queries {
+            let name = query.name().clone();
+            match registered.get(&name) {
+                Some(known) if known.template() == query.template() => continue,
+                Some(known) => {
+                    gone.push(known.clone());
+                    changes.replaced.push(name.clone());
+                }
+                None => changes.added.push(name.clone()),
+            }
+            registered.insert(name, query);
         }
+        for (name, known) in &registered {
+            if removed(name) {
+                gone.push(known.clone());
+                changes.removed.push(name.clone());
+            }
+        }
+        changes.removed.sort_unstable();
+        changes.removed.iter().for_each(|name| {
+            registered.remove(name);
+        });
+        for query in &gone {
+            query.0.replaced.store(true, Ordering::Release);
+        }
+        if !gone.is_empty() {
+            writing.iter().for_each(|told| told(&gone));
+        }
+        changes
+    }
+
+    fn write(&self) -> MutexGuard<'_, Vec<OnReplaced>> {
+        // What it guards is whole at any time.
+        self.0.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Registers a query that is part of the program.
@@ -293,6 +411,16 @@ impl RegisteredQuery {
         self.0.compiled.ways(max)
     }
 
+    /// Whether another query has taken its name since, or none has it any more.
+    pub fn is_replaced(&self) -> bool {
+        self.0.replaced.load(Ordering::Acquire)
+    }
+
+    /// Whether a parameter may have several values.
+    pub(crate) fn takes_lists(&self) -> bool {
+        self.0.takes_lists
+    }
+
     pub(crate) fn id(&self) -> u64 {
         self.0.id
     }
@@ -390,6 +518,57 @@ mod tests {
             }
         });
         assert_eq!((won.into_inner(), queries.len()), (125, 125));
+    }
+
+    #[test]
+    fn a_whole_set_takes_the_place_of_another_or_leaves_it() {
+        let queries = QueryList::new();
+        for (name, text) in [("kept", "up"), ("other", "up"), ("gone", "up")] {
+            queries.must_register(QueryTemplate::promql(name, text));
+        }
+        let told = Arc::new(Mutex::new(Vec::new()));
+        queries.on_replaced({
+            let told = Arc::clone(&told);
+            move |gone| {
+                let gone = gone
+                    .iter()
+                    .map(|query| (query.name().to_string(), query.is_replaced()));
+                told.lock().unwrap().extend(gone);
+            }
+        });
+        let before: Vec<_> = queries.all();
+        let set = [("other", "sum(up)"), ("kept", "up"), ("new", "up")];
+        let set = set.map(|(name, text)| QueryTemplate::promql(name, text));
+        let broken = set.clone().into_iter().chain([QueryTemplate::promql("x", "{{")]);
+        assert!(queries.replace_all(broken).is_err());
+        let twice = set.clone().into_iter().chain([QueryTemplate::promql("new", "x")]);
+        let error = queries.replace_all(twice).unwrap_err().to_string();
+        assert_eq!(error, "query new is registered already");
+        assert_eq!(queries.list(), ["gone", "kept", "other"]);
+
+        let names = |names: &[&str]| {
+            names
+                .iter()
+                .map(|n| n.parse().unwrap())
+                .collect::<Vec<QueryName>>()
+        };
+        let expected = QueryChanges {
+            added: names(&["new"]),
+            replaced: names(&["other"]),
+            removed: names(&["gone"]),
+        };
+        assert_eq!(queries.replace_all(set.clone()).unwrap(), expected);
+        assert_eq!(queries.list(), ["kept", "new", "other"]);
+        let replaced: Vec<_> = before.iter().map(RegisteredQuery::is_replaced).collect();
+        assert_eq!(replaced, [true, false, true], "gone, kept, other");
+        assert_eq!(queries.get("kept").unwrap().id(), before[1].id());
+        assert_ne!(queries.get("other").unwrap().id(), before[2].id());
+        assert_eq!(
+            *told.lock().unwrap(),
+            [("other".to_owned(), true), ("gone".to_owned(), true)]
+        );
+        assert_eq!(queries.replace_all(set).unwrap(), QueryChanges::default());
+        assert!(queries.remove("new") && !queries.remove("new"));
     }
 
     #[test]

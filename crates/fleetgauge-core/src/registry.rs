@@ -19,7 +19,11 @@ use crate::source::MetricsSource;
 /// registry.register("prometheus", Arc::new(NoOpSource::new()))?;
 /// assert!(registry.get("prometheus").is_some());
 /// assert!(registry.register("prometheus", Arc::new(NoOpSource::new())).is_err());
-/// assert_eq!(registry.list(), ["prometheus"]);
+/// assert!(registry.replace("prometheus", Arc::new(NoOpSource::new()))?.is_some());
+/// assert!(registry.replace("epp", Arc::new(NoOpSource::new()))?.is_none());
+/// assert_eq!(registry.list(), ["epp", "prometheus"]);
+/// assert!(registry.remove("prometheus").is_some());
+/// assert!(registry.get("prometheus").is_none() && registry.remove("prometheus").is_none());
 /// # Ok::<(), fleetgauge_core::registry::RegistryError>(())
 /// ```
 #[derive(Clone, Default)]
@@ -54,15 +58,28 @@ impl SourceRegistry {
     ///
     /// *Errors*: [`RegistryError`]; the registry is then unchanged.
     pub fn register(&self, name: &str, source: Arc<dyn MetricsSource>) -> Result<(), RegistryError> {
-        if name.is_empty() {
-            return Err(RegistryError::EmptyName);
-        }
-        match self.sources.pin().try_insert(name.to_owned(), source) {
+        match self.sources.pin().try_insert(checked(name)?, source) {
             Ok(_) => Ok(()),
             Err(_) => Err(RegistryError::Duplicate {
                 name: name.to_owned(),
             }),
         }
+    }
+
+    /// Registers `source` as `name`, and gives the one that had the name before. Who holds that one reads it on.
+    ///
+    /// *Errors*: [`RegistryError::EmptyName`].
+    pub fn replace(
+        &self,
+        name: &str,
+        source: Arc<dyn MetricsSource>,
+    ) -> Result<Option<Arc<dyn MetricsSource>>, RegistryError> {
+        Ok(self.sources.pin().insert(checked(name)?, source).cloned())
+    }
+
+    /// Removes the source `name`, and gives it.
+    pub fn remove(&self, name: &str) -> Option<Arc<dyn MetricsSource>> {
+        self.sources.pin().remove(name).cloned()
     }
 
     /// The source `name`.
@@ -76,6 +93,13 @@ impl SourceRegistry {
         names.sort_unstable();
         names
     }
+}
+
+fn checked(name: &str) -> Result<String, RegistryError> {
+    if name.is_empty() {
+        return Err(RegistryError::EmptyName);
+    }
+    Ok(name.to_owned())
 }
 
 impl fmt::Debug for SourceRegistry {

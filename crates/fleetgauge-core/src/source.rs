@@ -12,9 +12,9 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::backend::FetchError;
-use crate::cache::{CachedValue, Lookup, PreparedQuery};
+use crate::cache::{CachedRef, CachedValue, Lookup, PreparedQuery};
 use crate::params::Params;
-use crate::query::QueryName;
+use crate::query::{QueryName, Shape};
 use crate::query_list::{QueryList, QueryRenderError};
 
 pub use cached::{CachedSource, CachedSourceConfig, RetryPolicy};
@@ -53,10 +53,16 @@ pub trait MetricsSource: Send + Sync {
     /// The cached value of `query` with `params`. Never touches the network, never waits for a refresh.
     ///
     /// `None` says that there is no value, which is not zero; [`lookup`](Self::lookup) says why.
-    fn get(&self, query: &str, params: &Params) -> Option<Arc<CachedValue>>;
+    fn get(&self, query: &str, params: &Params) -> Option<CachedRef>;
 
     /// The cached value of `query` with `params`, or why there is none.
-    fn lookup(&self, query: &str, params: &Params) -> Lookup;
+    fn lookup(&self, query: &str, params: &Params) -> Lookup {
+        self.lookup_shape(query, params, Shape::Instant)
+    }
+
+    /// The cached value of `query` with `params` in this shape, as [`RefreshSpec::range`] asks for it, or why
+    /// there is none.
+    fn lookup_shape(&self, query: &str, params: &Params, shape: Shape) -> Lookup;
 
     /// The cached value of `query` with `params` where it holds; otherwise the query is refreshed first.
     ///
@@ -65,7 +71,7 @@ pub trait MetricsSource: Send + Sync {
         &'a self,
         query: &'a str,
         params: &'a Params,
-    ) -> BoxFuture<'a, Result<Arc<CachedValue>, QueryError>>;
+    ) -> BoxFuture<'a, Result<CachedValue, QueryError>>;
 
     /// A handle for reading one query with one set of parameters in a loop.
     ///

@@ -1,21 +1,23 @@
 //! The pipeline against backends that count, wait and fail on command.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fleetgauge_core::backend::{Backend, FetchError, RenderedQuery};
-use fleetgauge_core::cache::Lookup;
+use fleetgauge_core::backend::{Backend, FetchError, Request};
+use fleetgauge_core::cache::{Failure, Lookup};
 use fleetgauge_core::params::Params;
-use fleetgauge_core::query::QueryTemplate;
+use fleetgauge_core::query::{QueryTemplate, Shape};
 use fleetgauge_core::result::{Answer, AnswerBuilder};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::source::{
     CachedSource, CachedSourceConfig, FixedBackend, FixedSource, MetricsSource, RefreshSpec,
 };
 use fleetgauge_core::time::Timestamp;
-use tokio::sync::Semaphore;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Semaphore, oneshot};
 
 /// A backend whose fetches wait until the test lets them through.
 #[derive(Clone, Default)]
@@ -59,16 +61,19 @@ impl Gate {
 }
 
 impl Backend for Gate {
-    async fn fetch(&self, query: &RenderedQuery) -> Result<Answer, FetchError> {
-        self.0.calls.fetch_add(1, SeqCst);
-        let now = self.0.with_backend.fetch_add(1, SeqCst) + 1;
-        self.0.most_at_once.fetch_max(now, SeqCst);
-        self.0.open.acquire().await.unwrap().forget();
-        self.0.with_backend.fetch_sub(1, SeqCst);
-        if query.name.as_str() == "panics" && self.0.panics.load(SeqCst) {
-            panic!("the backend panics");
+    fn fetch<'a>(&'a self, query: &'a Request) -> BoxFuture<'a, Result<Answer, FetchError>> {
+        async move {
+            self.0.calls.fetch_add(1, SeqCst);
+            let now = self.0.with_backend.fetch_add(1, SeqCst) + 1;
+            self.0.most_at_once.fetch_max(now, SeqCst);
+            self.0.open.acquire().await.unwrap().forget();
+            self.0.with_backend.fetch_sub(1, SeqCst);
+            if query.name.as_str() == "panics" && self.0.panics.load(SeqCst) {
+                panic!("the backend panics");
+            }
+            Ok(one(1.0))
         }
-        Ok(one(1.0))
+        .boxed()
     }
 }
 
@@ -88,9 +93,9 @@ fn unavailable(retry_after: Option<Duration>) -> FetchError {
     }
 }
 
-fn gated(config: CachedSourceConfig) -> (Gate, CachedSource<Gate>) {
+fn gated(config: CachedSourceConfig) -> (Gate, CachedSource) {
     let gate = Gate::default();
-    let source = CachedSource::new(gate.clone(), config);
+    let source = CachedSource::new(Arc::new(gate.clone()), config);
     source
         .query_list()
         .must_register(QueryTemplate::promql("q", "up"));
@@ -102,7 +107,7 @@ fn gated(config: CachedSourceConfig) -> (Gate, CachedSource<Gate>) {
 
 /// A source over fixed answers that retries, as a real one does.
 fn retrying(backend: FixedBackend) -> FixedSource {
-    let source = CachedSource::new(backend, CachedSourceConfig::default());
+    let source = CachedSource::new(Arc::new(backend), CachedSourceConfig::default());
     source
         .query_list()
         .must_register(QueryTemplate::promql("q", "up"));
@@ -119,9 +124,8 @@ fn none() -> Params {
 
 #[tokio::test]
 async fn decision_3_a_missing_parameter_fails_its_query_alone() {
-    let source = FixedBackend::new()
-        .values("fine", [([("pod", "a")], 1.0)])
-        .into_source();
+    let backend = FixedBackend::new().values("fine", [([("pod", "a")], 1.0)]);
+    let source = backend.clone().into_source();
     source
         .query_list()
         .must_register(QueryTemplate::promql("fine", "up"));
@@ -134,11 +138,7 @@ async fn decision_3_a_missing_parameter_fails_its_query_alone() {
     assert_eq!(error.reason(), "missing_param");
     let text = error.to_string();
     assert!(text.contains("needs") && text.contains("namespace"), "{text}");
-    assert_eq!(
-        source.backend().asked().len(),
-        1,
-        "a question that is wrong is not sent"
-    );
+    assert_eq!(backend.asked().len(), 1, "a question that is wrong is not sent");
 }
 
 #[tokio::test]
@@ -292,7 +292,7 @@ async fn decision_8_concurrency_is_bounded_however_many_queries_are_asked() {
     let gate = Gate::default();
     let mut config = CachedSourceConfig::default();
     config.max_concurrency = 7;
-    let source = CachedSource::new(gate.clone(), config);
+    let source = CachedSource::new(Arc::new(gate.clone()), config);
     for i in 0..500 {
         source
             .query_list()
@@ -355,7 +355,7 @@ async fn a_query_that_waits_for_its_next_try_holds_up_no_other() {
     }
     let mut config = CachedSourceConfig::default();
     config.max_concurrency = 2;
-    let source = CachedSource::new(backend, config);
+    let source = CachedSource::new(Arc::new(backend), config);
     let register = |name: &str| {
         source
             .query_list()
@@ -383,7 +383,7 @@ async fn a_try_that_does_not_get_its_turn_in_time_is_given_up() {
         .delay("long", Duration::from_secs(60));
     let mut config = CachedSourceConfig::default();
     config.max_concurrency = 1;
-    let source = CachedSource::new(backend, config);
+    let source = CachedSource::new(Arc::new(backend.clone()), config);
     for (name, timeout) in [("q", 10), ("long", 100)] {
         let query = QueryTemplate::promql(name, "up").timeout(Duration::from_secs(timeout));
         source.query_list().must_register(query);
@@ -395,8 +395,7 @@ async fn a_try_that_does_not_get_its_turn_in_time_is_given_up() {
     assert!(long.is_complete());
     assert_eq!(results["q"].as_ref().unwrap_err().reason(), "unavailable");
     assert_eq!(after, Duration::from_secs(10));
-    let asked: Vec<_> = source
-        .backend()
+    let asked: Vec<_> = backend
         .asked()
         .iter()
         .map(|query| query.name.to_string())
@@ -409,10 +408,13 @@ async fn a_try_that_does_not_get_its_turn_in_time_is_given_up() {
 struct Computing(Duration, AtomicUsize);
 
 impl Backend for Computing {
-    async fn fetch(&self, _: &RenderedQuery) -> Result<Answer, FetchError> {
-        self.1.fetch_add(1, SeqCst);
-        std::thread::sleep(self.0);
-        Ok(one(1.0))
+    fn fetch<'a>(&'a self, _: &'a Request) -> BoxFuture<'a, Result<Answer, FetchError>> {
+        async move {
+            self.1.fetch_add(1, SeqCst);
+            std::thread::sleep(self.0);
+            Ok(one(1.0))
+        }
+        .boxed()
     }
 }
 
@@ -420,10 +422,8 @@ impl Backend for Computing {
 #[tokio::test]
 async fn who_waits_no_longer_does_not_wait_for_backends_that_compute() {
     let wait = Duration::from_millis(100);
-    let source = CachedSource::new(
-        Computing(wait, AtomicUsize::new(0)),
-        CachedSourceConfig::default(),
-    );
+    let backend = Arc::new(Computing(wait, AtomicUsize::new(0)));
+    let source = CachedSource::new(backend.clone(), CachedSourceConfig::default());
     let names: Vec<_> = (0..8).map(|i| format!("q{i}")).collect();
     for name in &names {
         source
@@ -432,7 +432,7 @@ async fn who_waits_no_longer_does_not_wait_for_backends_that_compute() {
     }
     let results = source.refresh(RefreshSpec::all().wait_at_most(wait)).await;
     // Of the one that was being computed when the time was over there is an answer.
-    assert_eq!(source.backend().1.load(SeqCst), 1);
+    assert_eq!(backend.1.load(SeqCst), 1);
     assert_eq!((results.answers().count(), results.failures().count()), (1, 7));
     assert!(results.failures().all(|(_, error)| error.reason() == "timeout"));
     while names.iter().any(|name| source.get(name, &none()).is_none()) {
@@ -508,7 +508,7 @@ async fn a_query_times_out_by_its_own_deadline_or_the_sources() {
 async fn a_timeout_without_end_is_no_overflow() {
     let mut config = CachedSourceConfig::default();
     config.query_timeout = Duration::MAX;
-    let source = CachedSource::new(FixedBackend::new().answer("q", one(1.0)), config);
+    let source = CachedSource::new(Arc::new(FixedBackend::new().answer("q", one(1.0))), config);
     source
         .query_list()
         .must_register(QueryTemplate::promql("q", "up"));
@@ -524,9 +524,12 @@ async fn a_timeout_without_end_is_no_overflow() {
 struct Impatient;
 
 impl Backend for Impatient {
-    async fn fetch(&self, query: &RenderedQuery) -> Result<Answer, FetchError> {
-        tokio::time::sleep(query.timeout).await;
-        Err(FetchError::Timeout { after: query.timeout })
+    fn fetch<'a>(&'a self, query: &'a Request) -> BoxFuture<'a, Result<Answer, FetchError>> {
+        async move {
+            tokio::time::sleep(query.timeout).await;
+            Err(FetchError::Timeout { after: query.timeout })
+        }
+        .boxed()
     }
 }
 
@@ -534,7 +537,7 @@ impl Backend for Impatient {
 #[tokio::test]
 async fn a_timeout_names_what_was_configured_whoever_keeps_the_time() {
     let after = Duration::from_millis(40);
-    let source = CachedSource::new(Impatient, CachedSourceConfig::default());
+    let source = CachedSource::new(Arc::new(Impatient), CachedSourceConfig::default());
     source
         .query_list()
         .must_register(QueryTemplate::promql("q", "up").timeout(after));
@@ -545,11 +548,10 @@ async fn a_timeout_names_what_was_configured_whoever_keeps_the_time() {
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_no_longer_gets_what_is_there_and_the_rest_is_cached() {
-    let source = retrying(
-        FixedBackend::new()
-            .answer("q", one(1.0))
-            .delay("q", Duration::from_secs(5)),
-    );
+    let backend = FixedBackend::new()
+        .answer("q", one(1.0))
+        .delay("q", Duration::from_secs(5));
+    let source = retrying(backend.clone());
     source
         .query_list()
         .must_register(QueryTemplate::promql("fast", "up"));
@@ -558,11 +560,7 @@ async fn who_waits_no_longer_gets_what_is_there_and_the_rest_is_cached() {
     assert!(results["fast"].is_ok());
     assert_eq!(results["q"].as_ref().unwrap_err().reason(), "timeout");
     assert!(source.get_or_refresh("q", &none()).await.is_ok());
-    assert_eq!(
-        source.backend().asked().len(),
-        2,
-        "the flight under way was shared"
-    );
+    assert_eq!(backend.asked().len(), 2, "the flight under way was shared");
 }
 
 #[tokio::test]
@@ -583,7 +581,7 @@ async fn a_dropped_caller_neither_poisons_nor_duplicates_a_flight() {
 }
 
 #[tokio::test]
-async fn an_abandoned_flight_still_lands_in_the_cache() {
+async fn an_abandoned_flight_still_fills_the_cache() {
     let (gate, source) = gated(CachedSourceConfig::default());
     drop(source.refresh(q()));
     assert_eq!(gate.calls(), 0, "nothing is sent before the first poll");
@@ -620,7 +618,7 @@ async fn a_backend_that_panics_aborts_its_flight_and_nothing_else() {
 }
 
 /// Whether the query has its last good value, the abort beside it and in the counts, and no flight.
-fn assert_aborted(source: &CachedSource<Gate>, query: &str) {
+fn assert_aborted(source: &CachedSource, query: &str) {
     let kept = source.get(query, &none()).unwrap();
     assert_eq!(kept.result().values().next().unwrap().value, 1.0);
     assert_eq!(kept.last_error().unwrap().error.reason(), "aborted");
@@ -673,14 +671,15 @@ async fn a_reader_never_waits_for_a_refresh() {
 
 #[tokio::test]
 async fn get_or_refresh_asks_only_for_what_does_not_hold() {
-    let source = FixedBackend::new().answer("q", one(1.0)).into_source();
+    let backend = FixedBackend::new().answer("q", one(1.0));
+    let source = backend.clone().into_source();
     source
         .query_list()
         .must_register(QueryTemplate::promql("q", "up"));
     for _ in 0..3 {
         source.get_or_refresh("q", &none()).await.unwrap();
     }
-    assert_eq!(source.backend().asked().len(), 1);
+    assert_eq!(backend.asked().len(), 1);
     let error = source.get_or_refresh("w", &none()).await.unwrap_err();
     assert_eq!(error.reason(), "unknown_query");
 }
@@ -706,9 +705,9 @@ async fn preparing_checks_the_question_at_once() {
 }
 
 #[tokio::test]
-async fn a_flight_whose_answer_may_be_too_old_is_not_boarded() {
+async fn a_flight_whose_answer_may_be_too_old_is_not_joined() {
     let gate = Gate::default();
-    let source = CachedSource::new(gate.clone(), CachedSourceConfig::default());
+    let source = CachedSource::new(Arc::new(gate.clone()), CachedSourceConfig::default());
     source.query_list().must_register(QueryTemplate::promql("q", "q"));
     let ask = |max_age: Option<u64>| {
         let source = source.clone();
@@ -748,6 +747,251 @@ async fn a_flight_whose_answer_may_be_too_old_is_not_boarded() {
     assert_eq!(source.stats().in_flight, 0);
 }
 
+/// A backend whose fetches end one by one, as the test says, in any order.
+#[derive(Clone, Default)]
+struct Scripted(Arc<Mutex<Vec<Option<Ends>>>>);
+
+type Ends = oneshot::Sender<Result<Answer, FetchError>>;
+
+impl Scripted {
+    fn end(&self, call: usize, outcome: Result<Answer, FetchError>) {
+        let ends = self.0.lock().unwrap()[call].take();
+        ends.unwrap().send(outcome).unwrap();
+    }
+
+    async fn until_calls(&self, count: usize) {
+        while self.0.lock().unwrap().len() < count {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Backend for Scripted {
+    fn fetch<'a>(&'a self, _: &'a Request) -> BoxFuture<'a, Result<Answer, FetchError>> {
+        async move {
+            let (ends, outcome) = oneshot::channel();
+            self.0.lock().unwrap().push(Some(ends));
+            outcome.await.unwrap()
+        }
+        .boxed()
+    }
+}
+
+fn rejected(message: &str) -> FetchError {
+    FetchError::Rejected {
+        kind: "bad_data".into(),
+        message: message.into(),
+    }
+}
+
+/// The number that is read, and what failed beside it or in its place.
+fn read(source: &dyn MetricsSource) -> (Option<f64>, Option<String>) {
+    let message = |failure: &Failure| match failure.error.fetch_error() {
+        Some(FetchError::Rejected { message, .. }) => message.clone(),
+        other => panic!("{other:?}"),
+    };
+    match source.lookup("q", &none()) {
+        Lookup::Value(value) => (
+            Some(value.result().values().next().unwrap().value),
+            value.last_error().map(message),
+        ),
+        Lookup::Failed(failure) => (None, Some(message(&failure))),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Two fetches of one query, the second sent after the first, which end in either order.
+#[tokio::test]
+async fn what_was_sent_later_stays_whichever_ends_later() {
+    type End = Result<f64, &'static str>;
+    let check = async |ends: [End; 2], expected: (Option<f64>, Option<&str>)| {
+        for order in [[0, 1], [1, 0]] {
+            let backend = Scripted::default();
+            let source = CachedSource::new(Arc::new(backend.clone()), CachedSourceConfig::default());
+            source.query_list().must_register(QueryTemplate::promql("q", "q"));
+            let mut callers = Vec::new();
+            // The stricter one does not share the flight of the other.
+            for (calls, max_age) in [(1, 10), (2, 5)] {
+                let source = source.clone();
+                let spec = q().max_age(Duration::from_secs(max_age));
+                callers.push(tokio::spawn(async move { source.refresh(spec).await }));
+                backend.until_calls(calls).await;
+            }
+            let mut outcomes: Vec<_> = callers.into_iter().map(Some).collect();
+            for call in order {
+                backend.end(call, ends[call].map(one).map_err(rejected));
+                let results = outcomes[call].take().unwrap().await.unwrap();
+                // Who waited for a flight has its outcome, whether it is kept or not.
+                let outcome = results["q"].as_ref();
+                let value = outcome.ok().map(|result| result.values().next().unwrap().value);
+                assert_eq!(value, ends[call].ok(), "{ends:?} {order:?} {call}");
+            }
+            let (value, failure) = read(&source);
+            assert_eq!((value, failure.as_deref()), expected, "{ends:?} {order:?}");
+        }
+    };
+    check([Ok(1.0), Ok(2.0)], (Some(2.0), None)).await;
+    check([Err("first"), Ok(2.0)], (Some(2.0), None)).await;
+    check([Ok(1.0), Err("second")], (Some(1.0), Some("second"))).await;
+    check([Err("first"), Err("second")], (None, Some("second"))).await;
+}
+
+/// The first try is older than the other flight, the second, which answers, is newer.
+#[tokio::test]
+async fn of_a_query_that_was_tried_again_the_try_that_answered_counts() {
+    let backend = Scripted::default();
+    let mut config = CachedSourceConfig::default();
+    config.retry.min_delay = Duration::from_nanos(1);
+    let source = CachedSource::new(Arc::new(backend.clone()), config);
+    source.query_list().must_register(QueryTemplate::promql("q", "q"));
+    let ask = |max_age| {
+        let source = source.clone();
+        let spec = q().max_age(Duration::from_secs(max_age));
+        tokio::spawn(async move { source.refresh(spec).await.is_complete() })
+    };
+    let retried = ask(10);
+    backend.until_calls(1).await;
+    let other = ask(5);
+    backend.until_calls(2).await;
+    backend.end(0, Err(unavailable(None)));
+    backend.until_calls(3).await;
+    backend.end(2, Ok(one(3.0)));
+    assert!(retried.await.unwrap());
+    backend.end(1, Ok(one(2.0)));
+    assert!(other.await.unwrap());
+    assert_eq!(read(&source), (Some(3.0), None));
+}
+
+#[tokio::test]
+async fn a_query_that_is_replaced_loses_values_flights_and_places_and_an_equal_one_keeps_them() {
+    let query = |text: &str| QueryTemplate::promql("q", text);
+    let backend = Scripted::default();
+    let mut config = CachedSourceConfig::default();
+    config.cache.max_entries = 1;
+    let source = CachedSource::new(Arc::new(backend.clone()), config);
+    let ask = || {
+        let source = source.clone();
+        tokio::spawn(async move { source.refresh(q()).await["q"].is_ok() })
+    };
+    source.query_list().must_register(query("old"));
+    let mut prepared = source.prepare("q", &none()).unwrap();
+    let first = ask();
+    backend.until_calls(1).await;
+    backend.end(0, Ok(one(1.0)));
+    assert!(first.await.unwrap());
+    assert!(!source.query_list().replace(query("old")).unwrap());
+    assert!(prepared.get().is_some());
+    assert_eq!(read(&source), (Some(1.0), None));
+
+    let under_way = ask();
+    backend.until_calls(2).await;
+    assert!(source.query_list().replace(query("new")).unwrap());
+    assert!(source.get("q", &none()).is_none());
+    assert!(prepared.get().is_none());
+    assert!(matches!(prepared.lookup(), Lookup::Replaced));
+    assert_eq!(source.stats().cache.entries, 0);
+    let mut anew = source.prepare("q", &none()).expect("the place is free");
+    backend.end(1, Ok(one(2.0)));
+    assert!(under_way.await.unwrap(), "who waited has the outcome");
+    assert!(anew.get().is_none());
+    assert!(matches!(source.lookup("q", &none()), Lookup::NeverRefreshed));
+
+    let fresh = ask();
+    backend.until_calls(3).await;
+    backend.end(2, Err(rejected("third")));
+    assert!(!fresh.await.unwrap());
+    assert_eq!(read(&source), (None, Some("third".into())));
+    let failing = ask();
+    backend.until_calls(4).await;
+    assert!(source.query_list().remove("q"));
+    backend.end(3, Err(rejected("fourth")));
+    assert!(!failing.await.unwrap());
+    assert!(matches!(source.lookup("q", &none()), Lookup::Invalid(_)));
+    assert!(matches!(anew.lookup(), Lookup::Replaced));
+    assert_eq!(source.stats().cache.entries, 0);
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const STEP: Duration = Duration::from_secs(15);
+
+#[tokio::test]
+async fn each_shape_has_its_own_value_failure_and_flight() {
+    let backend = Scripted::default();
+    let source = CachedSource::new(Arc::new(backend.clone()), CachedSourceConfig::default());
+    source.query_list().must_register(QueryTemplate::promql("q", "q"));
+    let ask = |spec: RefreshSpec| {
+        let source = source.clone();
+        tokio::spawn(async move { source.refresh(spec).await["q"].is_ok() })
+    };
+    let instant = ask(q());
+    backend.until_calls(1).await;
+    let range = ask(q().range(MINUTE, STEP));
+    backend.until_calls(2).await;
+    let other = ask(q().range(MINUTE, STEP * 2));
+    backend.until_calls(3).await;
+    backend.end(0, Ok(one(1.0)));
+    backend.end(1, Ok(one(2.0)));
+    backend.end(2, Err(rejected("third")));
+    assert!(instant.await.unwrap() && range.await.unwrap() && !other.await.unwrap());
+    assert_eq!(read(&source), (Some(1.0), None));
+    let lookup = |step| source.lookup_shape("q", &none(), Shape::Range { window: MINUTE, step });
+    let value = lookup(STEP).value().unwrap();
+    assert_eq!(value.result().values().next().unwrap().value, 2.0);
+    assert!(value.last_error().is_none());
+    assert!(matches!(lookup(STEP * 2), Lookup::Failed(_)));
+    assert!(matches!(lookup(STEP * 3), Lookup::NeverRefreshed));
+}
+
+/// The answer of another time is neither read nor kept, and shared only by those who ask for that very time.
+#[tokio::test]
+async fn a_given_time_has_nothing_to_do_with_the_cache() {
+    let backend = Scripted::default();
+    let source = CachedSource::new(Arc::new(backend.clone()), CachedSourceConfig::default());
+    source.query_list().must_register(QueryTemplate::promql("q", "q"));
+    let ask = |spec: RefreshSpec| {
+        let source = source.clone();
+        tokio::spawn(async move {
+            let results = source.refresh(spec).await;
+            results["q"]
+                .as_ref()
+                .map_or(-1.0, |r| r.values().next().unwrap().value)
+        })
+    };
+    let at = |seconds: i64| q().at(Timestamp::from_millis(seconds * 1000));
+    let mut callers = Vec::new();
+    // Now, at two times, and over a range until one of them: a flight each.
+    let specs = [q(), at(1), at(2), at(1).range(MINUTE, STEP)];
+    for (i, spec) in specs.iter().enumerate() {
+        callers.push(ask(spec.clone()));
+        backend.until_calls(i + 1).await;
+    }
+    callers.push(ask(at(2)));
+    while source.stats().flights_shared < 1 {
+        tokio::task::yield_now().await;
+    }
+    for (call, outcome) in [Ok(one(0.0)), Ok(one(1.0)), Err(rejected("at 2")), Ok(one(3.0))]
+        .into_iter()
+        .enumerate()
+    {
+        backend.end(call, outcome);
+    }
+    let mut values = Vec::new();
+    for caller in callers {
+        values.push(caller.await.unwrap());
+    }
+    assert_eq!(values, [0.0, 1.0, -1.0, 3.0, -1.0]);
+    assert_eq!(read(&source), (Some(0.0), None));
+    assert_eq!(source.stats().cache.entries, 1);
+    let range = Shape::Range {
+        window: MINUTE,
+        step: STEP,
+    };
+    assert!(matches!(
+        source.lookup_shape("q", &none(), range),
+        Lookup::NeverRefreshed
+    ));
+}
+
 #[tokio::test]
 async fn a_backend_is_told_when_it_was_asked_and_for_what_age() {
     let fixed = FixedBackend::new().values("q", [([("pod", "a")], 1.0)]);
@@ -757,7 +1001,20 @@ async fn a_backend_is_told_when_it_was_asked_and_for_what_age() {
     source
         .refresh(RefreshSpec::all().max_age(Duration::from_secs(7)))
         .await;
-    let asked = &fixed.asked()[0];
+    let ranged = RefreshSpec::all()
+        .range(MINUTE, STEP)
+        .at(Timestamp::from_millis(5));
+    source.refresh(ranged).await;
+    let (asked, ranged) = (&fixed.asked()[0], &fixed.asked()[1]);
+    assert_eq!((asked.shape, asked.at), (Shape::Instant, None));
+    let range = Shape::Range {
+        window: MINUTE,
+        step: STEP,
+    };
+    assert_eq!(
+        (ranged.shape, ranged.at),
+        (range, Some(Timestamp::from_millis(5)))
+    );
     assert_eq!(asked.max_age, Some(Duration::from_secs(7)));
     assert!(asked.asked_at >= before && asked.asked_at <= std::time::Instant::now());
 }

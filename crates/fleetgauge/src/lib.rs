@@ -14,7 +14,7 @@ pub mod pack;
 pub mod prometheus;
 pub mod scrape;
 
-pub use fleetgauge_core::cache::{Cache, CachedValue, Lookup, PreparedQuery};
+pub use fleetgauge_core::cache::{Cache, CachedRef, CachedValue, Lookup, PreparedQuery};
 pub use fleetgauge_core::params::{ParamKind, ParamSpec, Params};
 pub use fleetgauge_core::query::{QueryTemplate, QueryType};
 pub use fleetgauge_core::query_list::QueryList;

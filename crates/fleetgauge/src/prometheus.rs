@@ -1,6 +1,6 @@
 //! Prometheus as a source of metrics, and whatever else speaks its HTTP API: Thanos, Mimir, VictoriaMetrics.
 //!
-//! The module is thin on purpose: an HTTP client with one request, and a decoder with one shape. What every
+//! The module is thin on purpose: an HTTP client with two requests, and a decoder of their answers. What every
 //! source needs (deadlines, retries, one flight per question, the cache) is [`CachedSource`]'s. Three things
 //! are its own. *Bounds*: an answer is never held in memory before its size is known to be acceptable.
 //! *Secrets*: they reach one host and no log. *Faults*: each has an outcome of its own, listed in
@@ -15,8 +15,9 @@ mod request;
 mod transport;
 mod vars;
 
-use fleetgauge_core::cache::{CachedValue, Lookup, PreparedQuery};
+use fleetgauge_core::cache::{CachedRef, CachedValue, Lookup, PreparedQuery};
 use fleetgauge_core::params::Params;
+use fleetgauge_core::query::Shape;
 use fleetgauge_core::query_list::QueryList;
 use fleetgauge_core::source::{
     CachedSource, MetricsSource, QueryError, RefreshResults, RefreshSpec, SourceStats,
@@ -24,7 +25,7 @@ use fleetgauge_core::source::{
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
-pub use self::api::decode_answer;
+pub use self::api::{decode_answer, decode_range};
 pub use self::backend::PrometheusBackend;
 pub use self::config::{PrometheusSourceConfig, QueryMethod, UnknownQueryMethod};
 pub use crate::client::{Auth, ConfigError, ProxyConfig, Secret, TlsConfig};
@@ -52,7 +53,10 @@ pub use crate::client::{Auth, ConfigError, ProxyConfig, Secret, TlsConfig};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct PrometheusSource(CachedSource<PrometheusBackend>);
+pub struct PrometheusSource {
+    source: CachedSource,
+    backend: Arc<PrometheusBackend>,
+}
 
 // === impl PrometheusSource ===
 
@@ -62,13 +66,14 @@ impl PrometheusSource {
     /// *Errors*: [`ConfigError`], also if a file cannot be read. The server is not asked: whether it can be
     /// reached, the first refresh tells.
     pub fn new(config: PrometheusSourceConfig) -> Result<Self, ConfigError> {
-        let backend = PrometheusBackend::new(&config)?;
-        Ok(Self(CachedSource::new(backend, config.source_config())))
+        let backend = Arc::new(PrometheusBackend::new(&config)?);
+        let source = CachedSource::new(backend.clone(), config.source_config());
+        Ok(Self { source, backend })
     }
 
     /// The client that asks the server.
     pub fn backend(&self) -> &PrometheusBackend {
-        self.0.backend()
+        &self.backend
     }
 }
 
@@ -80,34 +85,34 @@ impl std::fmt::Debug for PrometheusSource {
 
 impl MetricsSource for PrometheusSource {
     fn query_list(&self) -> &QueryList {
-        self.0.query_list()
+        self.source.query_list()
     }
 
     fn refresh(&self, spec: RefreshSpec) -> BoxFuture<'_, RefreshResults> {
-        self.0.refresh(spec)
+        self.source.refresh(spec)
     }
 
-    fn get(&self, query: &str, params: &Params) -> Option<Arc<CachedValue>> {
-        self.0.get(query, params)
+    fn get(&self, query: &str, params: &Params) -> Option<CachedRef> {
+        self.source.get(query, params)
     }
 
-    fn lookup(&self, query: &str, params: &Params) -> Lookup {
-        self.0.lookup(query, params)
+    fn lookup_shape(&self, query: &str, params: &Params, shape: Shape) -> Lookup {
+        self.source.lookup_shape(query, params, shape)
     }
 
     fn get_or_refresh<'a>(
         &'a self,
         query: &'a str,
         params: &'a Params,
-    ) -> BoxFuture<'a, Result<Arc<CachedValue>, QueryError>> {
-        self.0.get_or_refresh(query, params)
+    ) -> BoxFuture<'a, Result<CachedValue, QueryError>> {
+        self.source.get_or_refresh(query, params)
     }
 
     fn prepare(&self, query: &str, params: &Params) -> Result<PreparedQuery, QueryError> {
-        self.0.prepare(query, params)
+        self.source.prepare(query, params)
     }
 
     fn stats(&self) -> SourceStats {
-        self.0.stats()
+        self.source.stats()
     }
 }

@@ -33,9 +33,9 @@ mod view;
 use std::fmt;
 use std::sync::Arc;
 
-use fleetgauge_core::cache::{CachedValue, Lookup, PreparedQuery};
+use fleetgauge_core::cache::{CachedRef, CachedValue, Lookup, PreparedQuery};
 use fleetgauge_core::params::Params;
-use fleetgauge_core::query::QueryTemplate;
+use fleetgauge_core::query::{QueryTemplate, Shape};
 use fleetgauge_core::query_list::QueryList;
 use fleetgauge_core::source::{
     CachedSource, MetricsSource, QueryError, RefreshResults, RefreshSpec, SourceStats,
@@ -94,7 +94,8 @@ pub const ALL_METRICS_QUERY: &str = "all_metrics";
 /// ```
 #[derive(Clone)]
 pub struct ScrapeSource {
-    source: CachedSource<ScrapeBackend>,
+    source: CachedSource,
+    backend: Arc<ScrapeBackend>,
     keeper: Arc<Keeper>,
 }
 
@@ -142,12 +143,17 @@ impl ScrapeSource {
         let common = Common::new(config, clock.clone())?;
         let pool = Pool::start(common, window, discoveries.into_iter().collect());
         let keeper = Arc::new(Keeper(Arc::clone(&pool)));
-        let source = CachedSource::with_clock(ScrapeBackend::new(pool), source_config, clock);
+        let backend = Arc::new(ScrapeBackend::new(pool));
+        let source = CachedSource::with_clock(backend.clone(), source_config, clock);
         let all = QueryTemplate::promql(ALL_METRICS_QUERY, ALL_METRICS)
             .description("every series' newest sample, with its age")
             .only_by_name();
         source.query_list().must_register(all);
-        Ok(Self { source, keeper })
+        Ok(Self {
+            source,
+            backend,
+            keeper,
+        })
     }
 
     /// The targets as they are now, in the order of their discovery.
@@ -175,7 +181,7 @@ impl ScrapeSource {
 
     /// The backend behind the cache.
     pub fn backend(&self) -> &ScrapeBackend {
-        self.source.backend()
+        &self.backend
     }
 
     /// Ends the scraping, and waits until it has ended. The samples stay readable.
@@ -206,19 +212,19 @@ impl MetricsSource for ScrapeSource {
         self.source.refresh(spec)
     }
 
-    fn get(&self, query: &str, params: &Params) -> Option<Arc<CachedValue>> {
+    fn get(&self, query: &str, params: &Params) -> Option<CachedRef> {
         self.source.get(query, params)
     }
 
-    fn lookup(&self, query: &str, params: &Params) -> Lookup {
-        self.source.lookup(query, params)
+    fn lookup_shape(&self, query: &str, params: &Params, shape: Shape) -> Lookup {
+        self.source.lookup_shape(query, params, shape)
     }
 
     fn get_or_refresh<'a>(
         &'a self,
         query: &'a str,
         params: &'a Params,
-    ) -> BoxFuture<'a, Result<Arc<CachedValue>, QueryError>> {
+    ) -> BoxFuture<'a, Result<CachedValue, QueryError>> {
         self.source.get_or_refresh(query, params)
     }
 

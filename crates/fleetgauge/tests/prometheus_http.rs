@@ -8,10 +8,13 @@ use std::time::Duration;
 use fleetgauge::prometheus::{
     Auth, PrometheusBackend, PrometheusSource, PrometheusSourceConfig, QueryMethod,
 };
-use fleetgauge_core::backend::{Backend, FetchError, RenderedQuery};
-use fleetgauge_core::query::{QueryTemplate, QueryType};
+use fleetgauge_core::backend::{self, Backend, FetchError};
+use fleetgauge_core::cache::Lookup;
+use fleetgauge_core::params::Params;
+use fleetgauge_core::query::{QueryTemplate, QueryType, Shape};
 use fleetgauge_core::result::Answer as Values;
 use fleetgauge_core::source::{MetricsSource, RefreshSpec};
+use fleetgauge_core::time::Timestamp;
 use fleetgauge_testkit::faulty::Request;
 use fleetgauge_testkit::tls::{Client, Server};
 use fleetgauge_testkit::{Answer, Certificates, FaultyServer};
@@ -22,8 +25,8 @@ fn good() -> Answer {
     Answer::vector(1763930000.5, &[(&[("pod", "a")], 1.0)])
 }
 
-fn query(text: &str) -> RenderedQuery {
-    RenderedQuery::new("q".parse().unwrap(), QueryType::PromQl, text, PATIENT)
+fn query(text: &str) -> backend::Request {
+    backend::Request::new("q".parse().unwrap(), QueryType::PromQl, text, PATIENT)
 }
 
 async fn fetch(config: PrometheusSourceConfig) -> Result<Values, FetchError> {
@@ -94,6 +97,51 @@ async fn get_takes_over_where_post_is_refused_and_is_remembered() {
         assert_eq!(server.requests()[1].body_text(), "");
         assert_eq!(server.requests()[1].header("content-type"), None);
     }
+}
+
+/// The method, redirects and faults of a range are those of an instant query.
+#[tokio::test]
+async fn a_range_is_asked_for_at_its_own_path() {
+    let matrix = r#"{"status":"success","data":{"resultType":"matrix","result":[
+        {"metric":{"pod":"a"},"values":[[0,"1"],[15,"2"]]}]}}"#;
+    let answers = move |request: &Request| match (&*request.method, &*request.target) {
+        ("POST", _) => Answer::status(405),
+        (_, target) if target.starts_with("/p/api/v1/query_range?") => Answer::json(matrix),
+        _ => Answer::status(404),
+    };
+    let (server, config) = serve(Answer::choose(answers));
+    let config = config.with_url(format!("{}/p", server.url()));
+    let source = PrometheusSource::new(config).unwrap();
+    source
+        .query_list()
+        .must_register(QueryTemplate::promql("q", "up"));
+    let seconds = Duration::from_secs;
+    let spec = || RefreshSpec::queries(["q"]).range(seconds(15), seconds(15));
+    let at = Timestamp::from_millis(15_000);
+    let results = source.refresh(spec().at(at)).await;
+    let series = results["q"].as_ref().unwrap().answer().series().next().unwrap();
+    let points: Vec<_> = series
+        .points()
+        .map(|p| (p.timestamp.as_millis(), p.value))
+        .collect();
+    assert_eq!(points, [(0, 1.0), (15_000, 2.0)]);
+    let target = &server.requests()[1].target;
+    let asked = "/p/api/v1/query_range?query=up&start=0.000&end=15.000&step=15.000&timeout=";
+    assert!(target.starts_with(asked), "{target}");
+
+    // Nothing was kept of a given time; now is, and in its own shape.
+    let shape = Shape::Range {
+        window: seconds(15),
+        step: seconds(15),
+    };
+    let lookup = || source.lookup_shape("q", &Params::new(), shape);
+    assert!(matches!(lookup(), Lookup::NeverRefreshed));
+    assert!(source.refresh(spec()).await.is_complete());
+    assert!(matches!(lookup(), Lookup::Value(_)));
+    assert!(source.get("q", &Params::new()).is_none());
+    let wrong = source.refresh(RefreshSpec::queries(["q"])).await;
+    let message = wrong["q"].as_ref().unwrap_err().to_string();
+    assert!(message.contains("/p/api/v1/query (404)"), "{message}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fleetgauge::prometheus::{PrometheusBackend, PrometheusSource, PrometheusSourceConfig};
-use fleetgauge_core::backend::{Backend, FetchError, RenderedQuery};
+use fleetgauge_core::backend::{self, Backend, FetchError};
 use fleetgauge_core::query::{QueryTemplate, QueryType};
 use fleetgauge_core::result::{Answer, AnswerStatus};
 use fleetgauge_core::sample::Stamp;
@@ -30,7 +30,7 @@ fn data() -> OpenMetrics {
 }
 
 async fn ask(backend: &PrometheusBackend, query_type: QueryType, text: &str) -> Result<Answer, FetchError> {
-    let query = RenderedQuery::new("q".parse().unwrap(), query_type, text, Duration::from_secs(30));
+    let query = backend::Request::new("q".parse().unwrap(), query_type, text, Duration::from_secs(30));
     backend.fetch(&query).await
 }
 
@@ -201,7 +201,7 @@ async fn a_restart_costs_no_query_and_a_hang_only_its_own() {
 
     server.pause().unwrap();
     let short = Duration::from_millis(300);
-    let query = RenderedQuery::new("q".parse().unwrap(), QueryType::PromQl, text, short);
+    let query = backend::Request::new("q".parse().unwrap(), QueryType::PromQl, text, short);
     let error = backend.fetch(&query).await.unwrap_err();
     assert!(
         matches!(error, FetchError::Timeout { after } if after == short),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fleetgauge::prometheus::{PrometheusBackend, PrometheusSourceConfig, ProxyConfig};
 use fleetgauge::scrape::{PageFetcher, ScrapeConfig, TlsConfig};
 use fleetgauge::target::{Scheme, Target};
-use fleetgauge_core::backend::{Backend, FetchError, RenderedQuery};
+use fleetgauge_core::backend::{self, Backend, FetchError};
 use fleetgauge_core::query::QueryType;
 use fleetgauge_core::result::Answer as Values;
 use fleetgauge_testkit::proxy::HttpProxy;
@@ -21,7 +21,7 @@ fn through(proxy: &HttpProxy) -> ProxyConfig {
 }
 
 async fn query(config: PrometheusSourceConfig) -> Result<Values, FetchError> {
-    let query = RenderedQuery::new(
+    let query = backend::Request::new(
         "q".parse().unwrap(),
         QueryType::PromQl,
         "up",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fleetgauge::scrape::{ScrapeConfig, ScrapeSource};
 use fleetgauge::target::StaticTargets;
+use fleetgauge::time::Timestamp;
 use fleetgauge::{MetricsSource, QueryTemplate, RefreshSpec};
 use fleetgauge_testkit::{Answer, FaultyServer};
 
@@ -56,6 +57,22 @@ async fn queries_are_evaluated_over_what_was_scraped() {
     // What the template's check lets pass.
     let wrong = ask(&source, "sum by waiting").await;
     assert!(wrong.starts_with("error: rejected by the backend: "), "{wrong}");
+}
+
+#[tokio::test]
+async fn ranges_and_given_times_are_not_supported() {
+    let server = FaultyServer::start([Answer::text("waiting 3\n")]).unwrap();
+    let pods = StaticTargets::new([server.addr().to_string()]);
+    let source = ScrapeSource::start(ScrapeConfig::new("vllm"), [Arc::new(pods) as _]).unwrap();
+    let waiting = QueryTemplate::metric_name("waiting", "waiting");
+    source.query_list().must_register(waiting);
+    let spec = || RefreshSpec::queries(["waiting"]);
+    let second = Duration::from_secs(1);
+    for spec in [spec().range(second, second), spec().at(Timestamp::default())] {
+        let results = source.refresh(spec).await;
+        assert_eq!(results["waiting"].as_ref().unwrap_err().reason(), "unsupported");
+    }
+    assert!(source.refresh(spec()).await["waiting"].is_ok());
 }
 
 #[tokio::test]

@@ -8,9 +8,10 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 
 use equivalent::Equivalent;
 use foldhash::SharedSeed;
-use foldhash::fast::SeedableRandomState;
+use foldhash::fast::{FoldHasher, SeedableRandomState};
 
 use crate::params::Params;
+use crate::query::Shape;
 use crate::query_list::RegisteredQuery;
 
 /// A key that owns its values.
@@ -18,6 +19,7 @@ use crate::query_list::RegisteredQuery;
 pub(crate) struct CacheKey {
     hash: u64,
     query_id: u64,
+    shape: Shape,
     /// The values in declared order, each as its [`mark`] in four bytes and then its text: one block of
     /// memory to compare with, instead of one per value.
     values: Box<[u8]>,
@@ -27,6 +29,7 @@ pub(crate) struct CacheKey {
 pub(crate) struct KeyRef<'a> {
     hash: u64,
     query_id: u64,
+    shape: Shape,
     few: [Option<&'a str>; FEW],
     many: Vec<Option<&'a str>>,
     count: usize,
@@ -46,42 +49,62 @@ const FEW: usize = 4;
 
 impl<'a> KeyRef<'a> {
     #[inline]
-    pub(crate) fn new(query: &RegisteredQuery, params: &'a Params) -> Self {
+    pub(crate) fn new(query: &RegisteredQuery, params: &'a Params, shape: Shape) -> Self {
         let specs = query.params();
-        let few_suffice = specs.len() <= FEW && !specs.iter().any(|spec| spec.kind().is_list());
-        let (mut few, mut many) = ([None; FEW], Vec::new());
+        if specs.len() > FEW || query.takes_lists() {
+            return Self::of_many(query, params, shape);
+        }
+        let mut hasher = hasher(query, shape);
+        let mut few = [None; FEW];
+        for (place, spec) in few.iter_mut().zip(specs) {
+            let Ok(value) = params.at_most_one(spec.name()) else {
+                return Self::of_many(query, params, shape);
+            };
+            add(&mut hasher, value);
+            *place = value;
+        }
+        Self {
+            hash: hasher.finish(),
+            query_id: query.id(),
+            shape,
+            few,
+            many: Vec::new(),
+            count: specs.len(),
+        }
+    }
+
+    /// A key of more values than `few` has places for, or of lists.
+    #[cold]
+    fn of_many(query: &RegisteredQuery, params: &'a Params, shape: Shape) -> Self {
         let mut query_id = query.id();
-        let mut hasher =
-            SeedableRandomState::with_seed(query.id(), SharedSeed::global_random()).build_hasher();
-        let mut add = |at: usize, value: Option<&'a str>| {
-            hasher.write_u32(mark(value));
-            hasher.write(value.unwrap_or_default().as_bytes());
-            match few.get_mut(at) {
-                Some(place) if few_suffice => *place = value,
-                _ => many.push(value),
-            }
-        };
-        for (at, spec) in specs.iter().enumerate() {
+        let mut hasher = hasher(query, shape);
+        let mut many = Vec::new();
+        for spec in query.params() {
             match params.entries(spec.name()) {
                 values if spec.kind().is_list() => {
-                    values.iter().for_each(|(_, value)| add(at, Some(value)));
+                    many.extend(values.iter().map(|(_, value)| Some(&**value)));
                     // The end of the list: its values are never absent.
-                    add(at, None);
+                    many.push(None);
                 }
-                [] => add(at, None),
-                [(_, value)] => add(at, Some(value)),
+                [] => many.push(None),
+                [(_, value)] => many.push(Some(value)),
                 // Cannot be rendered, so nothing is cached for it: no query has this number.
                 [..] => query_id = u64::MAX,
             }
         }
-        let count = if few_suffice { specs.len() } else { many.len() };
+        many.iter().for_each(|value| add(&mut hasher, *value));
         Self {
             hash: hasher.finish(),
             query_id,
-            few,
+            shape,
+            few: [None; FEW],
             many,
-            count,
+            count: 0,
         }
+    }
+
+    pub(crate) fn hash_value(&self) -> u64 {
+        self.hash
     }
 
     pub(crate) fn to_owned(&self) -> CacheKey {
@@ -93,6 +116,7 @@ impl<'a> KeyRef<'a> {
         CacheKey {
             hash: self.hash,
             query_id: self.query_id,
+            shape: self.shape,
             values: values.into_boxed_slice(),
         }
     }
@@ -116,7 +140,7 @@ impl Hash for KeyRef<'_> {
 impl Equivalent<CacheKey> for KeyRef<'_> {
     #[inline]
     fn equivalent(&self, key: &CacheKey) -> bool {
-        if self.hash != key.hash || self.query_id != key.query_id {
+        if self.hash != key.hash || self.query_id != key.query_id || self.shape != key.shape {
             return false;
         }
         let mut rest = &*key.values;
@@ -136,6 +160,16 @@ impl Equivalent<CacheKey> for KeyRef<'_> {
 }
 
 // === impl CacheKey ===
+
+impl CacheKey {
+    pub(crate) fn hash_value(&self) -> u64 {
+        self.hash
+    }
+
+    pub(crate) fn query_id(&self) -> u64 {
+        self.query_id
+    }
+}
 
 impl Hash for CacheKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -162,6 +196,21 @@ impl Hasher for KeyHasher {
     }
 }
 
+#[inline]
+fn hasher(query: &RegisteredQuery, shape: Shape) -> FoldHasher<'static> {
+    let mut hasher = SeedableRandomState::with_seed(query.id(), SharedSeed::global_random()).build_hasher();
+    if shape != Shape::Instant {
+        shape.hash(&mut hasher);
+    }
+    hasher
+}
+
+#[inline]
+fn add(hasher: &mut impl Hasher, value: Option<&str>) {
+    hasher.write_u32(mark(value));
+    hasher.write(value.unwrap_or_default().as_bytes());
+}
+
 /// Tells apart values of different length, and an empty value from an absent one: they render differently.
 ///
 /// A value's length fits: whatever could be longer cannot be rendered, and what was not rendered is not
@@ -185,6 +234,7 @@ mod tests {
     use super::*;
     use crate::query::QueryTemplate;
     use crate::query_list::QueryList;
+    use std::time::Duration;
 
     /// Whether two sets of parameters mean the same entry, asked of hash and equality both ways.
     fn same(a: &[(&str, &str)], b: &[(&str, &str)]) -> bool {
@@ -197,7 +247,10 @@ mod tests {
         );
         let query = list.get("q").unwrap();
         let (a, b): (Params, Params) = (a.iter().copied().collect(), b.iter().copied().collect());
-        let (a, b) = (KeyRef::new(&query, &a), KeyRef::new(&query, &b));
+        let (a, b) = (
+            KeyRef::new(&query, &a, Shape::Instant),
+            KeyRef::new(&query, &b, Shape::Instant),
+        );
         let hash = |key: &dyn Fn(&mut _)| {
             let mut hasher = BuildKeyHasher::default().build_hasher();
             key(&mut hasher);
@@ -225,9 +278,9 @@ mod tests {
         let query = list.get("q").unwrap();
         let params: Params = names.iter().map(|name| (name, name)).collect();
         let other = params.clone().with("p19", "x");
-        let key = KeyRef::new(&query, &params);
+        let key = KeyRef::new(&query, &params, Shape::Instant);
         assert!(key.equivalent(&key.to_owned()));
-        assert!(!KeyRef::new(&query, &other).equivalent(&key.to_owned()));
+        assert!(!KeyRef::new(&query, &other, Shape::Instant).equivalent(&key.to_owned()));
     }
 
     #[test]
@@ -245,7 +298,7 @@ mod tests {
                 .with_list("a", a)
                 .with_list("b", b)
                 .with_list("c", c);
-            let key = KeyRef::new(&query, &params);
+            let key = KeyRef::new(&query, &params, Shape::Instant);
             assert!(key.equivalent(&key.to_owned()));
             key.to_owned()
         };
@@ -265,6 +318,26 @@ mod tests {
         for (i, one) in keys.iter().enumerate() {
             for (j, other) in keys.iter().enumerate() {
                 assert_eq!(one == other, i == j, "{i} and {j}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_shape_has_a_key_of_its_own() {
+        let list = QueryList::new();
+        list.must_register(QueryTemplate::promql("q", "up"));
+        let query = list.get("q").unwrap();
+        let range = |window, step| Shape::Range {
+            window: Duration::from_secs(window),
+            step: Duration::from_secs(step),
+        };
+        let params = Params::new();
+        let keys = [Shape::Instant, range(60, 15), range(60, 30), range(15, 60)]
+            .map(|shape| KeyRef::new(&query, &params, shape));
+        for (i, one) in keys.iter().enumerate() {
+            for (j, other) in keys.iter().enumerate() {
+                assert_eq!(one.equivalent(&other.to_owned()), i == j, "{i} and {j}");
+                assert_eq!(one.hash_value() == other.hash_value(), i == j, "{i} and {j}");
             }
         }
     }

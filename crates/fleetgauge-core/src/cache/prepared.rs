@@ -4,39 +4,42 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 
-use super::{Cache, CachedValue, Lookup, Slot};
+use super::slot::{Slot, State};
+use super::{Cache, CachedValue, Lookup};
 use crate::params::Params;
 use crate::query_list::RegisteredQuery;
 
 /// A query with its parameters bound: reads its value without looking up anything.
 ///
-/// Clone it for each thread; every clone keeps the place in the cache from being evicted.
+/// Clone it for each thread; every clone keeps the place in the cache from being evicted. When the query is
+/// replaced or removed in its list, the place goes: there is no value any more, and [`lookup`](Self::lookup)
+/// says [`Replaced`](Lookup::Replaced).
 #[derive(Clone)]
 pub struct PreparedQuery {
     cache: Cache,
     query: RegisteredQuery,
     params: Params,
     slot: Arc<Slot>,
-    /// Remembers the value last seen, and asks the slot only whether it is still the one.
-    value: arc_swap::cache::Cache<SlotValue, Option<Arc<CachedValue>>>,
+    /// Remembers the state last seen, and asks the slot only whether it is still the one.
+    state: arc_swap::cache::Cache<SlotState, Arc<State>>,
 }
 
 #[derive(Clone)]
-struct SlotValue(Arc<Slot>);
+struct SlotState(Arc<Slot>);
 
 // === impl PreparedQuery ===
 
 impl PreparedQuery {
     pub(super) fn new(cache: Cache, query: RegisteredQuery, params: Params, slot: Arc<Slot>) -> Self {
-        let value = arc_swap::cache::Cache::new(SlotValue(Arc::clone(&slot)));
+        let state = arc_swap::cache::Cache::new(SlotState(Arc::clone(&slot)));
         Self {
             cache,
             query,
             params,
             slot,
-            value,
+            state,
         }
     }
 
@@ -50,19 +53,13 @@ impl PreparedQuery {
         &self.params
     }
 
-    /// The value, unless it expired more than the cache's `max_stale` ago.
+    /// The value, unless it expired more than the cache's `max_stale` ago, or the query was replaced.
     pub fn get(&mut self) -> Option<&CachedValue> {
         let inner = &*self.cache.0;
         let now = inner.clock.now();
         self.slot.touch(now);
-        let value = self.value.load().as_deref();
-        match value {
-            Some(value) if inner.count_hit(value, now) => Some(value),
-            _ => {
-                inner.misses.increment();
-                None
-            }
-        }
+        let state = self.state.load();
+        inner.is_hit(state, now).then(|| state.value())?
     }
 
     /// What there is, or why there is nothing.
@@ -80,12 +77,12 @@ impl fmt::Debug for PreparedQuery {
     }
 }
 
-// === impl SlotValue ===
+// === impl SlotState ===
 
-impl Deref for SlotValue {
-    type Target = ArcSwapOption<CachedValue>;
+impl Deref for SlotState {
+    type Target = ArcSwap<State>;
 
     fn deref(&self) -> &Self::Target {
-        &self.0.value
+        self.0.pointer()
     }
 }

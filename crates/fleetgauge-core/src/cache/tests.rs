@@ -4,7 +4,7 @@ use crate::query::QueryTemplate;
 use crate::query_list::QueryList;
 use crate::result::AnswerBuilder;
 use crate::sample::Stamp;
-use crate::time::ManualClock;
+use crate::time::{ManualClock, Timestamp};
 
 const TTL: Duration = Duration::from_secs(30);
 
@@ -47,7 +47,7 @@ impl Fixture {
         self.cache.record_failure(&self.query, &params(a), error);
     }
 
-    fn get(&self, a: &str) -> Option<Arc<CachedValue>> {
+    fn get(&self, a: &str) -> Option<CachedRef> {
         self.cache.get(&self.query, &params(a))
     }
 
@@ -260,6 +260,30 @@ fn a_value_that_was_replaced_is_given_back() {
     f.store("x", 2.0);
     prepared.get();
     assert!(first.upgrade().is_none());
+}
+
+/// A value that was stored a moment ago is not the one that has expired.
+#[test]
+fn a_lookup_beside_a_store_tells_of_one_of_the_two_values() {
+    let f = fixture(CacheConfig::default());
+    f.store("x", 0.0);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..20_000 {
+                f.hand.advance(TTL);
+                f.store("x", 0.0);
+            }
+            done.store(true, Ordering::Release);
+        });
+        while !done.load(Ordering::Acquire) {
+            match f.lookup("x") {
+                Lookup::Expired { age, .. } => assert!(age >= TTL, "{age:?}"),
+                Lookup::Value(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    });
 }
 
 #[tokio::test(start_paused = true)]

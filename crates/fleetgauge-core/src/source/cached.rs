@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant as StdInstant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::FutureExt;
@@ -14,21 +14,23 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::flight::{Boarding, Flight, Flights, Freshness, Landed, Pilot};
+use super::flight::{Flight, FlightKeyRef, FlightOutcome, Flights, Freshness, Joined, Leader};
 use super::stats::Counts;
 use super::{MetricsSource, QueryError, RefreshResults, RefreshSpec, SourceStats};
-use crate::backend::{Backend, FetchError, RenderedQuery};
-use crate::cache::{Cache, CacheConfig, CachedValue, KeyRef, Lookup, PreparedQuery};
+use crate::backend::{Backend, FetchError, Request};
+use crate::cache::{Cache, CacheConfig, CachedRef, CachedValue, KeyRef, Lookup, PreparedQuery};
 use crate::params::Params;
+use crate::query::Shape;
 use crate::query_list::{QueryList, RegisteredQuery};
 use crate::result::{Answer, MetricResult};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 
 /// A [`MetricsSource`] over any [`Backend`].
 ///
 /// Cheap to clone; clones are the same source. Queries run in the background of the Tokio runtime in which
 /// they were asked for: a caller that gives up neither spoils an answer for others nor makes them ask again.
-pub struct CachedSource<B>(Arc<Inner<B>>);
+#[derive(Clone)]
+pub struct CachedSource(Arc<Inner>);
 
 /// How a [`CachedSource`] works.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,8 +66,8 @@ pub struct RetryPolicy {
     pub max_delay: Duration,
 }
 
-struct Inner<B> {
-    backend: B,
+struct Inner {
+    backend: Arc<dyn Backend>,
     config: CachedSourceConfig,
     clock: Clock,
     queries: QueryList,
@@ -73,6 +75,14 @@ struct Inner<B> {
     flights: Arc<Flights>,
     permits: Semaphore,
     counts: Counts,
+}
+
+/// What is asked of a batch of queries.
+struct Ask {
+    params: Arc<Params>,
+    shape: Shape,
+    at: Option<Timestamp>,
+    freshness: Freshness,
 }
 
 // === impl CachedSourceConfig ===
@@ -120,18 +130,26 @@ impl RetryPolicy {
 
 // === impl CachedSource ===
 
-impl<B: Backend> CachedSource<B> {
+impl CachedSource {
     /// A source that asks `backend`, by the system's clock.
-    pub fn new(backend: B, config: CachedSourceConfig) -> Self {
+    pub fn new(backend: Arc<dyn Backend>, config: CachedSourceConfig) -> Self {
         Self::with_clock(backend, config, Clock::system())
     }
 
     /// A source whose values age by `clock`. Timeouts and waits between tries run by Tokio's clock.
-    pub fn with_clock(backend: B, config: CachedSourceConfig, clock: Clock) -> Self {
+    pub fn with_clock(backend: Arc<dyn Backend>, config: CachedSourceConfig, clock: Clock) -> Self {
+        let queries = QueryList::new();
+        let cache = Cache::new(config.cache.clone(), clock.clone());
+        let weak = cache.downgrade();
+        queries.on_replaced(move |gone| {
+            if let Some(cache) = weak() {
+                cache.forget(gone);
+            }
+        });
         Self(Arc::new(Inner {
             backend,
-            queries: QueryList::new(),
-            cache: Cache::new(config.cache.clone(), clock.clone()),
+            queries,
+            cache,
             flights: Arc::default(),
             permits: Semaphore::new(config.max_concurrency.max(1)),
             counts: Counts::default(),
@@ -140,57 +158,50 @@ impl<B: Backend> CachedSource<B> {
         }))
     }
 
-    /// The backend.
-    pub fn backend(&self) -> &B {
-        &self.0.backend
-    }
-
     /// The configuration.
     pub fn config(&self) -> &CachedSourceConfig {
         &self.0.config
     }
 
-    /// The flight that brings `query`, started unless it is under way.
+    /// The flight that brings what is asked of `query`, started unless it is under way.
     ///
     /// Who only `wants_fresh` is content with a value that was cached a moment ago: between the caller's
-    /// look at the cache and its boarding, another flight may have landed.
-    fn fly(
+    /// look at the cache and its joining, another flight may have ended.
+    fn join(
         &self,
         query: &RegisteredQuery,
-        params: &Arc<Params>,
-        freshness: Freshness,
+        ask: &Arc<Ask>,
         wants_fresh: bool,
         deadline: Option<Instant>,
     ) -> Result<Arc<Flight>, QueryError> {
         let counts = &self.0.counts;
         counts.queries.fetch_add(1, Ordering::Relaxed);
-        // Rendered before boarding: a question that is wrong has no flight.
+        // Rendered before joining: a question that is wrong has no flight.
         let text = query
-            .render(params)
+            .render(&ask.params)
             .inspect_err(|error| counts.failure(&error.clone().into()))?;
-        let key = KeyRef::new(query, params);
-        let aborted = {
-            let (inner, query, params) = (Arc::clone(&self.0), query.clone(), Arc::clone(params));
-            move || inner.failed(&query, &params, FetchError::Aborted)
+        let key = FlightKeyRef {
+            key: KeyRef::new(query, &ask.params, ask.shape),
+            at: ask.at,
         };
-        match self.0.flights.board(key, freshness, aborted) {
-            Boarding::Passenger(flight) => {
+        let aborted = {
+            let (inner, query, ask) = (Arc::clone(&self.0), query.clone(), Arc::clone(ask));
+            move |sent| inner.failed(&query, &ask, FetchError::Aborted, sent)
+        };
+        match self.0.flights.join(key, ask.freshness, aborted) {
+            Joined::Follower(flight) => {
                 counts.flights_shared.fetch_add(1, Ordering::Relaxed);
                 Ok(flight)
             }
-            Boarding::Pilot(pilot, flight) => {
-                if wants_fresh && let Some(value) = self.fresh(query, params) {
-                    pilot.land(Ok(value));
+            Joined::Leader(leader, flight) => {
+                if wants_fresh && let Some(value) = self.fresh(query, &ask.params) {
+                    leader.end(Ok(value));
                     return Ok(flight);
                 }
                 counts.flights.fetch_add(1, Ordering::Relaxed);
-                let timeout = query.template().timeout.unwrap_or(self.0.config.query_timeout);
-                let query_type = query.template().query_type;
-                let mut rendered = RenderedQuery::new(query.name().clone(), query_type, text, timeout)
-                    .with_params(Arc::clone(params))
-                    .with_asked_at(freshness.asked_at);
-                rendered.max_age = freshness.max_age;
-                start(Arc::clone(&self.0).run(pilot, query.clone(), rendered), deadline);
+                let request = self.0.request(query, text, ask);
+                let run = Arc::clone(&self.0).run(leader, query.clone(), Arc::clone(ask), request);
+                start(run, deadline);
                 Ok(flight)
             }
         }
@@ -200,11 +211,9 @@ impl<B: Backend> CachedSource<B> {
         Ok(self.0.queries.find(query)?)
     }
 
-    fn fresh(&self, query: &RegisteredQuery, params: &Params) -> Option<Arc<CachedValue>> {
-        self.0
-            .cache
-            .get(query, params)
-            .filter(|value| !value.is_expired())
+    fn fresh(&self, query: &RegisteredQuery, params: &Params) -> Option<CachedValue> {
+        let value = self.0.cache.get(query, params)?;
+        (!value.is_expired()).then(|| value.keep())
     }
 
     fn sweep_in_background(&self) {
@@ -230,16 +239,20 @@ impl<B: Backend> CachedSource<B> {
         self.sweep_in_background();
         let counts = &self.0.counts;
         counts.refreshes.fetch_add(1, Ordering::Relaxed);
-        let deadline = spec.wait_at_most.map(after_now);
-        let params = Arc::new(spec.params);
-        let freshness = Freshness::now(spec.max_age);
+        let deadline = spec.wait_at_most.map(|wait| later(Instant::now(), wait));
+        let ask = Ask {
+            params: Arc::new(spec.params),
+            shape: spec.shape,
+            at: spec.at,
+            freshness: Freshness::now(spec.max_age),
+        };
+        let ask = Arc::new(ask);
         let flights: Vec<_> = self
             .queries_of(spec.queries)
             .into_iter()
             .map(|(name, query)| {
                 let query = query.inspect_err(|error| counts.failure(error));
-                let flight = query
-                    .and_then(|query| Ok((self.fly(&query, &params, freshness, false, deadline)?, query)));
+                let flight = query.and_then(|query| Ok((self.join(&query, &ask, false, deadline)?, query)));
                 (name, flight)
             })
             .collect();
@@ -257,20 +270,23 @@ impl<B: Backend> CachedSource<B> {
         results.into_iter().collect()
     }
 
-    async fn get_or_refresh_now(&self, name: &str, params: &Params) -> Result<Arc<CachedValue>, QueryError> {
+    async fn get_or_refresh_now(&self, name: &str, params: &Params) -> Result<CachedValue, QueryError> {
         let query = self.find(name)?;
         if let Some(value) = self.fresh(&query, params) {
             return Ok(value);
         }
         self.sweep_in_background();
-        let params = Arc::new(params.clone());
-        self.fly(&query, &params, Freshness::now(None), true, None)?
-            .wait()
-            .await
+        let ask = Ask {
+            params: Arc::new(params.clone()),
+            shape: Shape::Instant,
+            at: None,
+            freshness: Freshness::now(None),
+        };
+        self.join(&query, &Arc::new(ask), true, None)?.wait().await
     }
 }
 
-impl<B: Backend> MetricsSource for CachedSource<B> {
+impl MetricsSource for CachedSource {
     fn query_list(&self) -> &QueryList {
         &self.0.queries
     }
@@ -279,16 +295,16 @@ impl<B: Backend> MetricsSource for CachedSource<B> {
         self.refresh_now(spec).boxed()
     }
 
-    fn get(&self, query: &str, params: &Params) -> Option<Arc<CachedValue>> {
+    fn get(&self, query: &str, params: &Params) -> Option<CachedRef> {
         self.0
             .queries
             .with(query, |query| self.0.cache.get(query, params))?
     }
 
-    fn lookup(&self, query: &str, params: &Params) -> Lookup {
+    fn lookup_shape(&self, query: &str, params: &Params, shape: Shape) -> Lookup {
         match self.find(query) {
             Ok(query) => match query.render(params) {
-                Ok(_) => self.0.cache.lookup(&query, params),
+                Ok(_) => self.0.cache.lookup_shape(&query, params, shape),
                 Err(error) => Lookup::Invalid(error.into()),
             },
             Err(error) => Lookup::Invalid(error),
@@ -299,7 +315,7 @@ impl<B: Backend> MetricsSource for CachedSource<B> {
         &'a self,
         query: &'a str,
         params: &'a Params,
-    ) -> BoxFuture<'a, Result<Arc<CachedValue>, QueryError>> {
+    ) -> BoxFuture<'a, Result<CachedValue, QueryError>> {
         self.get_or_refresh_now(query, params).boxed()
     }
 
@@ -317,16 +333,9 @@ impl<B: Backend> MetricsSource for CachedSource<B> {
     }
 }
 
-impl<B> Clone for CachedSource<B> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<B: Backend + fmt::Debug> fmt::Debug for CachedSource<B> {
+impl fmt::Debug for CachedSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CachedSource")
-            .field("backend", &self.0.backend)
             .field("config", &self.0.config)
             .field("queries", &self.0.queries)
             .finish_non_exhaustive()
@@ -335,33 +344,60 @@ impl<B: Backend + fmt::Debug> fmt::Debug for CachedSource<B> {
 
 // === impl Inner ===
 
-impl<B: Backend> Inner<B> {
-    /// Flies one query to its landing: asks the backend, and caches what became of it.
+impl Inner {
+    fn request(&self, query: &RegisteredQuery, text: String, ask: &Ask) -> Request {
+        let timeout = query.template().timeout.unwrap_or(self.config.query_timeout);
+        let query_type = query.template().query_type;
+        let mut request = Request::new(query.name().clone(), query_type, text, timeout)
+            .with_params(Arc::clone(&ask.params))
+            .with_shape(ask.shape);
+        request.at = ask.at;
+        request.asked_at = ask.freshness.asked_at;
+        request.max_age = ask.freshness.max_age;
+        request
+    }
+
+    /// Asks the backend, and caches what became of it.
     async fn run(
         self: Arc<Self>,
-        pilot: Pilot<impl Fn() -> Landed>,
+        mut leader: Leader<impl Fn(StdInstant) -> FlightOutcome>,
         query: RegisteredQuery,
-        mut rendered: RenderedQuery,
+        ask: Arc<Ask>,
+        mut request: Request,
     ) {
-        let fetched = self.fetch(&mut rendered).await;
-        let landed = match fetched {
+        let fetched = self.fetch(&mut request, &mut leader.sent).await;
+        let outcome = match fetched {
             Ok(answer) => {
                 if answer.is_no_data() {
                     self.counts.no_data.fetch_add(1, Ordering::Relaxed);
                 }
                 let result = MetricResult::new(query.name().clone(), self.clock.wall(), answer);
-                Ok(self.cache.store(&query, &rendered.params, result))
+                Ok(if ask.at.is_none() {
+                    self.cache
+                        .store_sent(&query, &ask.params, ask.shape, result, leader.sent)
+                } else {
+                    self.cache.value(&query, result, leader.sent)
+                })
             }
-            Err(error) => self.failed(&query, &rendered.params, error),
+            Err(error) => self.failed(&query, &ask, error, leader.sent),
         };
-        pilot.land(landed);
+        leader.end(outcome);
     }
 
-    /// A flight that failed: counted, and recorded beside the last value.
-    fn failed(&self, query: &RegisteredQuery, params: &Params, error: FetchError) -> Landed {
+    /// A flight that failed: counted, and recorded beside the last value, unless it was of a given time.
+    fn failed(
+        &self,
+        query: &RegisteredQuery,
+        ask: &Ask,
+        error: FetchError,
+        sent: StdInstant,
+    ) -> FlightOutcome {
         let error = QueryError::fetch(query.name(), error);
         self.counts.failure(&error);
-        self.cache.record_failure(query, params, error.clone());
+        if ask.at.is_none() {
+            self.cache
+                .record_failure_sent(query, &ask.params, ask.shape, error.clone(), sent);
+        }
         Err(error)
     }
 
@@ -371,16 +407,18 @@ impl<B: Backend> Inner<B> {
         self.permits.acquire().await.map_err(|_| FetchError::Aborted)
     }
 
-    /// Asks the backend, again if need be, within the query's timeout.
-    async fn fetch(&self, query: &mut RenderedQuery) -> Result<Answer, FetchError> {
+    /// Asks the backend, again if need be, within the query's timeout. `sent` is when the latest try was sent.
+    async fn fetch(&self, request: &mut Request, sent: &mut StdInstant) -> Result<Answer, FetchError> {
         let mut permit = self.permit().await?;
-        let after = query.timeout;
-        let deadline = after_now(after);
+        let after = request.timeout;
+        let mut now = Instant::now();
+        let deadline = later(now, after);
         let tries = async {
             let mut delays = self.config.retry.delays();
             loop {
-                query.timeout = whole_millis(deadline.saturating_duration_since(Instant::now()));
-                let error = match self.backend.fetch(query).await {
+                request.timeout = whole_millis(deadline.saturating_duration_since(now));
+                *sent = now.into_std();
+                let error = match self.backend.fetch(request).await {
                     Err(error) if error.is_retryable() => error,
                     done => return done.and_then(known),
                 };
@@ -400,6 +438,7 @@ impl<B: Backend> Inner<B> {
                     Err(_) => return Err(error),
                 };
                 self.counts.retries.fetch_add(1, Ordering::Relaxed);
+                now = Instant::now();
             }
         };
         tokio::time::timeout_at(deadline, tries)
@@ -411,7 +450,7 @@ impl<B: Backend> Inner<B> {
 /// Runs `flight` in the background, unless it ends at once, as with a backend that needs no network. After
 /// `deadline` it is not begun here, since who asks is to wait no longer.
 fn start(flight: impl Future<Output = ()> + Send + 'static, deadline: Option<Instant>) {
-    // A backend that panics spoils its own flight, not the caller's batch; the pilot lands it as aborted.
+    // A backend that panics spoils its own flight, not the caller's batch; its leader ends it as aborted.
     let mut flight = Box::pin(AssertUnwindSafe(flight).catch_unwind().map(drop));
     let in_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
     // What this poll would have woken is woken again by the first poll of the task.
@@ -446,10 +485,10 @@ fn known(answer: Answer) -> Result<Answer, FetchError> {
     })
 }
 
-/// The time `duration` from now; a year from now where it is longer, since clocks do not reach to the end of a
+/// The time `duration` after `now`; a year after it where it is longer, since clocks do not reach to the end of a
 /// `Duration`.
-fn after_now(duration: Duration) -> Instant {
-    Instant::now() + duration.min(Duration::from_secs(365 * 24 * 3600))
+fn later(now: Instant, duration: Duration) -> Instant {
+    now + duration.min(Duration::from_secs(365 * 24 * 3600))
 }
 
 /// Rounded up, so that a backend that keeps the time itself is never ahead of the deadline, and names the
@@ -459,15 +498,19 @@ fn whole_millis(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
-async fn wait(flight: &Flight, query: &RegisteredQuery, deadline: Option<(Instant, Duration)>) -> Landed {
+async fn wait(
+    flight: &Flight,
+    query: &RegisteredQuery,
+    deadline: Option<(Instant, Duration)>,
+) -> FlightOutcome {
     let Some((deadline, after)) = deadline else {
         return flight.wait().await;
     };
-    let landed = if Instant::now() < deadline {
+    let outcome = if Instant::now() < deadline {
         tokio::time::timeout_at(deadline, flight.wait()).await.ok()
     } else {
         // Not by a timer: it would let other tasks go first.
         flight.wait().now_or_never()
     };
-    landed.unwrap_or_else(|| Err(QueryError::fetch(query.name(), FetchError::Timeout { after })))
+    outcome.unwrap_or_else(|| Err(QueryError::fetch(query.name(), FetchError::Timeout { after })))
 }

@@ -4,8 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
 use super::{CachedSource, CachedSourceConfig};
-use crate::backend::{Backend, FetchError, RenderedQuery};
+use crate::backend::{Backend, FetchError, Request};
 use crate::result::Answer;
 
 /// A source that answers what it was told to, for tests of code that reads metrics.
@@ -34,7 +37,7 @@ use crate::result::Answer;
 /// assert!(results["kv_cache"].as_ref().unwrap().is_no_data(), "nothing was said of kv_cache");
 /// # }
 /// ```
-pub type FixedSource = CachedSource<FixedBackend>;
+pub type FixedSource = CachedSource;
 
 /// The backend of a [`FixedSource`].
 ///
@@ -47,7 +50,7 @@ pub struct FixedBackend(Arc<Mutex<State>>);
 struct State {
     answers: HashMap<String, VecDeque<Result<Answer, FetchError>>>,
     delays: HashMap<String, Duration>,
-    asked: Vec<RenderedQuery>,
+    asked: Vec<Request>,
 }
 
 // === impl FixedBackend ===
@@ -99,8 +102,8 @@ impl FixedBackend {
         self.state(|state| state.answers.remove(query));
     }
 
-    /// The queries that were asked, in order, as they were rendered.
-    pub fn asked(&self) -> Vec<RenderedQuery> {
+    /// The requests that were made, in order.
+    pub fn asked(&self) -> Vec<Request> {
         self.state(|state| state.asked.clone())
     }
 
@@ -110,7 +113,7 @@ impl FixedBackend {
             retry: super::RetryPolicy::never(),
             ..Default::default()
         };
-        CachedSource::new(self, config)
+        CachedSource::new(Arc::new(self), config)
     }
 
     fn push(&self, query: &str, outcome: Result<Answer, FetchError>) {
@@ -129,20 +132,24 @@ impl FixedBackend {
 }
 
 impl Backend for FixedBackend {
-    async fn fetch(&self, query: &RenderedQuery) -> Result<Answer, FetchError> {
-        let (outcome, delay) = self.state(|state| {
-            state.asked.push(query.clone());
-            let outcomes = state.answers.get_mut(query.name.as_str());
-            let outcome = match outcomes {
-                Some(outcomes) if outcomes.len() > 1 => outcomes.pop_front(),
-                Some(outcomes) => outcomes.front().cloned(),
-                None => None,
-            };
-            (outcome, state.delays.get(query.name.as_str()).copied())
-        });
-        if let Some(delay) = delay {
-            tokio::time::sleep(delay).await;
-        }
-        outcome.unwrap_or_else(|| Ok(Answer::no_data()))
+    fn fetch<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, FetchError>> {
+        let fetch = async move {
+            let name = request.name.as_str();
+            let (outcome, delay) = self.state(|state| {
+                state.asked.push(request.clone());
+                let outcomes = state.answers.get_mut(name);
+                let outcome = match outcomes {
+                    Some(outcomes) if outcomes.len() > 1 => outcomes.pop_front(),
+                    Some(outcomes) => outcomes.front().cloned(),
+                    None => None,
+                };
+                (outcome, state.delays.get(name).copied())
+            });
+            if let Some(delay) = delay {
+                tokio::time::sleep(delay).await;
+            }
+            outcome.unwrap_or_else(|| Ok(Answer::no_data()))
+        };
+        fetch.boxed()
     }
 }

@@ -1,21 +1,38 @@
 //! One flight per key: whoever asks while a query is under way waits for the same answer, unless that may be
 //! older than they accept.
 
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use equivalent::Equivalent;
 use hashbrown::HashMap;
 use tokio::sync::Notify;
 
 use super::QueryError;
 use crate::cache::{BuildKeyHasher, CacheKey, CachedValue, KeyRef};
+use crate::time::Timestamp;
 
 /// What a flight brings to all who wait for it.
-pub(super) type Landed = Result<Arc<CachedValue>, QueryError>;
+pub(super) type FlightOutcome = Result<CachedValue, QueryError>;
 
-/// The queries under way, by cache key.
+/// The queries under way, by cache key and the time that was given, if one was.
 #[derive(Default)]
-pub(super) struct Flights(Mutex<HashMap<CacheKey, Arc<Flight>, BuildKeyHasher>>);
+pub(super) struct Flights(Mutex<FlightMap>);
+
+type FlightMap = HashMap<FlightKey, Arc<Flight>, BuildKeyHasher>;
+
+#[derive(Clone, PartialEq, Eq)]
+struct FlightKey {
+    key: CacheKey,
+    at: Option<Timestamp>,
+}
+
+/// The same, borrowed from a caller's parameters.
+pub(super) struct FlightKeyRef<'a> {
+    pub(super) key: KeyRef<'a>,
+    pub(super) at: Option<Timestamp>,
+}
 
 /// What a caller asks of the age of samples, or what a flight was started for.
 #[derive(Clone, Copy, Debug)]
@@ -27,25 +44,27 @@ pub(super) struct Freshness {
 /// A query under way.
 pub(super) struct Flight {
     freshness: Freshness,
-    landed: OnceLock<Landed>,
-    landing: Notify,
+    outcome: OnceLock<FlightOutcome>,
+    ended: Notify,
 }
 
-/// The duty to land a flight. Dropped without having landed, as when the backend panics or the runtime
-/// shuts down, it lands with what `aborted` gives: nobody waits forever, and the next caller starts anew.
-pub(super) struct Pilot<A: Fn() -> Landed> {
+/// The duty to bring a flight to its end. Dropped before, as when the backend panics or the runtime shuts
+/// down, it ends with what `aborted` gives: nobody waits forever, and the next caller starts anew.
+pub(super) struct Leader<A: Fn(Instant) -> FlightOutcome> {
     flights: Arc<Flights>,
-    key: CacheKey,
+    key: FlightKey,
     aborted: A,
     flight: Arc<Flight>,
+    /// When the latest try was sent; before the first, when it was asked for.
+    pub(super) sent: Instant,
 }
 
-/// What [`Flights::board`] found.
-pub(super) enum Boarding<A: Fn() -> Landed> {
+/// What [`Flights::join`] found.
+pub(super) enum Joined<A: Fn(Instant) -> FlightOutcome> {
     /// A flight was under way.
-    Passenger(Arc<Flight>),
-    /// There was none: the caller has to fly.
-    Pilot(Pilot<A>, Arc<Flight>),
+    Follower(Arc<Flight>),
+    /// There was none: the caller has to bring its outcome.
+    Leader(Leader<A>, Arc<Flight>),
 }
 
 // === impl Freshness ===
@@ -80,72 +99,104 @@ const MAX_AGE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 // === impl Flights ===
 
 impl Flights {
-    /// The flight of `key` if its answer is fresh enough, or the duty to fly it. A flight whose answer may be
-    /// too old is left to its passengers; later callers board the new one.
-    pub(super) fn board<A: Fn() -> Landed>(
+    /// The flight of `key` if its answer is fresh enough, or the duty to lead one. A flight whose answer may be
+    /// too old is left to its followers; later callers join the new one.
+    pub(super) fn join<A: Fn(Instant) -> FlightOutcome>(
         self: &Arc<Self>,
-        key: KeyRef<'_>,
+        key: FlightKeyRef<'_>,
         freshness: Freshness,
         aborted: A,
-    ) -> Boarding<A> {
+    ) -> Joined<A> {
         let mut flights = self.lock();
         if let Some(flight) = flights.get(&key)
             && flight.freshness.satisfies(freshness)
         {
-            return Boarding::Passenger(Arc::clone(flight));
+            return Joined::Follower(Arc::clone(flight));
         }
         let flight = Arc::new(Flight {
             freshness,
-            landed: OnceLock::new(),
-            landing: Notify::new(),
+            outcome: OnceLock::new(),
+            ended: Notify::new(),
         });
-        let key = key.to_owned();
+        let key = FlightKey {
+            key: key.key.to_owned(),
+            at: key.at,
+        };
         flights.insert(key.clone(), Arc::clone(&flight));
-        let pilot = Pilot {
+        let leader = Leader {
             flights: Arc::clone(self),
             key,
             aborted,
             flight: Arc::clone(&flight),
+            sent: freshness.asked_at,
         };
-        Boarding::Pilot(pilot, flight)
+        Joined::Leader(leader, flight)
     }
 
     pub(super) fn len(&self) -> usize {
         self.lock().len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<CacheKey, Arc<Flight>, BuildKeyHasher>> {
+    fn lock(&self) -> MutexGuard<'_, FlightMap> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+// === impl FlightKey ===
+
+impl Hash for FlightKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(mixed(self.key.hash_value(), self.at));
+    }
+}
+
+impl Hash for FlightKeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(mixed(self.key.hash_value(), self.at));
+    }
+}
+
+impl Equivalent<FlightKey> for FlightKeyRef<'_> {
+    fn equivalent(&self, key: &FlightKey) -> bool {
+        self.at == key.at && self.key.equivalent(&key.key)
+    }
+}
+
+/// The hash of a key at a time: different times of one key are under way at once.
+fn mixed(hash: u64, at: Option<Timestamp>) -> u64 {
+    at.map_or(hash, |at| {
+        // An odd number, with which no two times give the same.
+        hash ^ (at.as_millis() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    })
 }
 
 // === impl Flight ===
 
 impl Flight {
-    /// What the flight brings, once it has landed.
-    pub(super) async fn wait(&self) -> Landed {
+    /// What the flight brings, once it has ended.
+    pub(super) async fn wait(&self) -> FlightOutcome {
         loop {
-            let landing = self.landing.notified();
-            if let Some(landed) = self.landed.get() {
-                return landed.clone();
+            let ended = self.ended.notified();
+            if let Some(outcome) = self.outcome.get() {
+                return outcome.clone();
             }
-            landing.await;
+            ended.await;
         }
     }
 }
 
-// === impl Pilot ===
+// === impl Leader ===
 
-impl<A: Fn() -> Landed> Pilot<A> {
-    pub(super) fn land(self, landed: Landed) {
-        // A flight has one pilot, who lands once.
-        let _ = self.flight.landed.set(landed);
+impl<A: Fn(Instant) -> FlightOutcome> Leader<A> {
+    pub(super) fn end(self, outcome: FlightOutcome) {
+        // A flight has one leader, who ends it once.
+        let _ = self.flight.outcome.set(outcome);
     }
 }
 
-impl<A: Fn() -> Landed> Drop for Pilot<A> {
+impl<A: Fn(Instant) -> FlightOutcome> Drop for Leader<A> {
     fn drop(&mut self) {
-        self.flight.landed.get_or_init(&self.aborted);
+        self.flight.outcome.get_or_init(|| (self.aborted)(self.sent));
         // Unless a fresher flight has taken its place.
         let mut flights = self.flights.lock();
         if flights
@@ -155,6 +206,6 @@ impl<A: Fn() -> Landed> Drop for Pilot<A> {
             flights.remove(&self.key);
         }
         drop(flights);
-        self.flight.landing.notify_waiters();
+        self.flight.ended.notify_waiters();
     }
 }

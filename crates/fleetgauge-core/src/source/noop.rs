@@ -5,8 +5,9 @@ use futures_util::future::{self, BoxFuture};
 use std::sync::Arc;
 
 use super::{MetricsSource, QueryError, RefreshResults, RefreshSpec, SourceStats};
-use crate::cache::{CachedValue, Lookup, PreparedQuery};
+use crate::cache::{CachedRef, CachedValue, Lookup, PreparedQuery};
 use crate::params::Params;
+use crate::query::Shape;
 use crate::query_list::QueryList;
 
 /// A source without a backend: it takes registrations, and answers every query with
@@ -49,11 +50,11 @@ impl MetricsSource for NoOpSource {
         future::ready(results).boxed()
     }
 
-    fn get(&self, _query: &str, _params: &Params) -> Option<Arc<CachedValue>> {
+    fn get(&self, _query: &str, _params: &Params) -> Option<CachedRef> {
         None
     }
 
-    fn lookup(&self, query: &str, _params: &Params) -> Lookup {
+    fn lookup_shape(&self, query: &str, _params: &Params, _shape: Shape) -> Lookup {
         Lookup::Invalid(no_source(query))
     }
 
@@ -61,7 +62,7 @@ impl MetricsSource for NoOpSource {
         &'a self,
         query: &'a str,
         _params: &'a Params,
-    ) -> BoxFuture<'a, Result<Arc<CachedValue>, QueryError>> {
+    ) -> BoxFuture<'a, Result<CachedValue, QueryError>> {
         future::ready(Err(no_source(query))).boxed()
     }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::QueryError;
 use crate::params::Params;
+use crate::query::Shape;
 use crate::result::MetricResult;
+use crate::time::Timestamp;
 
 /// Which queries to run, with which parameters.
 ///
@@ -26,6 +28,10 @@ pub struct RefreshSpec {
     pub queries: Vec<String>,
     /// The parameters of the batch. Each query takes those that it declares.
     pub params: Params,
+    /// At how many times each query is evaluated. Answers of each shape are cached beside each other.
+    pub shape: Shape,
+    /// The time of the evaluation, or the end of the range; `None`: now. Answers of a given time are not cached.
+    pub at: Option<Timestamp>,
     /// How long to wait for the batch, from the call on. Queries that take longer are reported as timed out;
     /// they are finished and cached nevertheless. `None`: as long as the queries' own timeouts allow.
     ///
@@ -68,6 +74,20 @@ impl RefreshSpec {
     /// Sets the parameters of the batch.
     pub fn params(mut self, params: impl Into<Params>) -> Self {
         self.params = params.into();
+        self
+    }
+
+    /// Evaluates each query every `step` from `window` ago until now, or until the time [given](Self::at).
+    ///
+    /// The last of these times is a multiple of `step`, unless one is given.
+    pub fn range(mut self, window: Duration, step: Duration) -> Self {
+        self.shape = Shape::Range { window, step };
+        self
+    }
+
+    /// Evaluates each query as of `at`; the end of a range.
+    pub fn at(mut self, at: Timestamp) -> Self {
+        self.at = Some(at);
         self
     }
 

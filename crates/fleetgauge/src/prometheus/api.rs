@@ -49,6 +49,30 @@ const PARTIAL: &str =
 /// # Ok::<(), fleetgauge::backend::FetchError>(())
 /// ```
 pub fn decode_answer(body: &[u8]) -> Result<Answer, FetchError> {
+    decode(body, false)
+}
+
+/// Decodes the body of an answer to `/api/v1/query_range`.
+///
+/// *Shape*: a matrix with all points of each series, stamped with the times of evaluation. Warnings and `isPartial`
+/// are as in [`decode_answer`].
+///
+/// *Errors*: as [`decode_answer`]; every other type than a matrix, and points that are not in the order of their times,
+/// are [`FetchError::Malformed`].
+///
+/// ```
+/// let body = br#"{"status": "success", "data": {"resultType": "matrix", "result": [
+///     {"metric": {"pod": "a"}, "values": [[1763930000, "3"], [1763930015, "4"]]}
+/// ]}}"#;
+/// let answer = fleetgauge::prometheus::decode_range(body)?;
+/// assert_eq!(answer.series().next().unwrap().points().last().unwrap().value, 4.0);
+/// # Ok::<(), fleetgauge::backend::FetchError>(())
+/// ```
+pub fn decode_range(body: &[u8]) -> Result<Answer, FetchError> {
+    decode(body, true)
+}
+
+fn decode(body: &[u8], range: bool) -> Result<Answer, FetchError> {
     let text = std::str::from_utf8(body).map_err(|error| FetchError::Malformed {
         detail: format!("not UTF-8 after byte {}", error.valid_up_to()),
         source: Some(Arc::new(error)),
@@ -59,14 +83,18 @@ pub fn decode_answer(body: &[u8]) -> Result<Answer, FetchError> {
             other => format!("expected a JSON object, found {:?}", excerpt(other)),
         }));
     }
-    let first = Reader::default().read(text)?;
+    let new = || Reader {
+        range,
+        ..Reader::default()
+    };
+    let first = new().read(text)?;
     // The answer's shape is named beside it. Prometheus names it first, but a JSON object has no order:
     // where the name came last, the text is read a second time.
     let reader = match (first.result_type, first.skipped) {
         (Some(known), true) => {
             let again = Reader {
                 result_type: Some(known),
-                ..Reader::default()
+                ..new()
             };
             again.read(text)?
         }
@@ -77,6 +105,8 @@ pub fn decode_answer(body: &[u8]) -> Result<Answer, FetchError> {
 
 /// What is known of an answer while it is read.
 struct Reader {
+    /// All points of each series are wanted, which are evaluated ones.
+    range: bool,
     status: Option<Status>,
     error_type: Option<String>,
     error: Option<String>,
@@ -111,6 +141,7 @@ enum ResultType {
 impl Default for Reader {
     fn default() -> Self {
         Self {
+            range: false,
             status: None,
             error_type: None,
             error: None,
@@ -169,7 +200,18 @@ impl Reader {
     }
 
     fn end_series<E: serde::de::Error>(&mut self, (at, value): Point) -> Result<(), E> {
-        self.answer.end_series(value, at).map_err(|error| {
+        let ended = self.answer.end_series(value, at);
+        self.ended(ended)
+    }
+
+    /// Ends a series of a range, whose points were added while they were read.
+    fn end_points<E: serde::de::Error>(&mut self) -> Result<(), E> {
+        let ended = self.answer.end_points();
+        self.ended(ended)
+    }
+
+    fn ended<E: serde::de::Error>(&mut self, ended: Result<(), LabelError>) -> Result<(), E> {
+        ended.map_err(|error| {
             if error == LabelError::TooLarge {
                 self.failure = Some(FetchError::TooLarge {
                     limit: u64::from(u32::MAX),
@@ -184,7 +226,13 @@ impl Reader {
     fn refuse_histogram<E: serde::de::Error>(&mut self) -> E {
         let answer = std::mem::replace(&mut self.answer, AnswerBuilder::new(Stamp::Evaluated));
         let mut answer = answer;
-        let series = match answer.end_series(f64::NAN, Timestamp::default()) {
+        let ended = if self.range {
+            answer.point(f64::NAN, Timestamp::default());
+            answer.end_points()
+        } else {
+            answer.end_series(f64::NAN, Timestamp::default())
+        };
+        let series = match ended {
             Ok(()) => {
                 let answer = answer.build();
                 let last = answer.values().last();
@@ -331,6 +379,13 @@ impl<'de> Visitor<'de> for Data<'_> {
                         None => {
                             reader.skipped = true;
                             map.next_value::<IgnoredAny>()?;
+                        }
+                        Some(ResultType::Matrix) if reader.range => {
+                            reader.answer.matrix();
+                            map.next_value_seed(AllSeries { reader, matrix: true })?;
+                        }
+                        Some(_) if reader.range => {
+                            return Err(A::Error::custom("a range has a matrix as its answer"));
                         }
                         Some(ResultType::Vector) => map.next_value_seed(AllSeries {
                             reader,

@@ -1,13 +1,16 @@
-//! One instant query over HTTP.
+//! One query over HTTP, instant or over a range.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use fleetgauge_core::backend::{Backend, FetchError, RenderedQuery};
+use fleetgauge_core::backend::{self, Backend, FetchError};
+use fleetgauge_core::query::Shape;
 use fleetgauge_core::result::Answer;
 use fleetgauge_core::time::Clock;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION, TE,
     TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
@@ -16,7 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use super::api::decode_answer;
+use super::api::{decode_answer, decode_range};
 use super::config::{PrometheusSourceConfig, QueryMethod};
 use super::endpoint::Base;
 use super::failure::{refused, wrong_content_type};
@@ -33,6 +36,9 @@ const MAX_REDIRECTS: usize = 5;
 /// From this size on, decoding would keep a thread of the runtime from its other tasks for a while (about a
 /// millisecond), so it is done on one that may block.
 const LARGE_BYTES: usize = 512 << 10;
+
+/// Reads the body of an answer.
+type Decode = fn(&[u8]) -> Result<Answer, FetchError>;
 
 /// Headers that the client sets itself.
 const OWN_HEADERS: [HeaderName; 9] = [
@@ -54,6 +60,8 @@ const OWN_HEADERS: [HeaderName; 9] = [
 /// one, but through the proxy that is configured. Proxies in the environment are not used by themselves.
 pub struct PrometheusBackend {
     endpoint: Endpoint,
+    range_endpoint: Endpoint,
+    clock: Clock,
     transport: Transport,
     credentials: Credentials,
     headers: HeaderMap,
@@ -74,7 +82,11 @@ impl PrometheusBackend {
     pub fn new(config: &PrometheusSourceConfig) -> Result<Self, ConfigError> {
         let clock = Clock::system();
         config.check_bounds()?;
-        let Base { endpoint, user } = Base::parse(&config.url)?;
+        let Base {
+            endpoint,
+            range_endpoint,
+            user,
+        } = Base::parse(&config.url)?;
         let from_url;
         let auth = match user {
             None => &config.auth,
@@ -106,6 +118,8 @@ impl PrometheusBackend {
             method: config.method,
             get_only: AtomicBool::new(config.method == QueryMethod::Get),
             endpoint,
+            range_endpoint,
+            clock,
         };
         if config.tls.insecure_skip_verify {
             tracing::warn!(
@@ -116,22 +130,32 @@ impl PrometheusBackend {
         Ok(backend)
     }
 
-    async fn ask(&self, query: &RenderedQuery) -> Result<Answer, FetchError> {
-        let form = Bytes::from(form(query, &self.query_params));
+    async fn ask(&self, query: &backend::Request) -> Result<Answer, FetchError> {
+        let form = Bytes::from(form(query, &self.query_params, self.clock.wall())?);
+        let (endpoint, decode): (_, Decode) = match query.shape {
+            Shape::Range { .. } => (&self.range_endpoint, decode_range),
+            _ => (&self.endpoint, decode_answer),
+        };
         let auth = self.credentials.header();
-        let answer = self.exchange(&form, auth.as_deref()).await;
+        let answer = self.exchange(endpoint, &form, auth.as_deref(), decode).await;
         let Err(FetchError::Unauthorized { status: 401, .. }) = answer else {
             return answer;
         };
         match self.credentials.renewed(auth.as_deref()) {
-            Some(renewed) => self.exchange(&form, Some(&renewed)).await,
+            Some(renewed) => self.exchange(endpoint, &form, Some(&renewed), decode).await,
             None => answer,
         }
     }
 
     /// Asks until there is an answer: through redirects, and by GET if the server takes no POST.
-    async fn exchange(&self, form: &Bytes, auth: Option<&HeaderValue>) -> Result<Answer, FetchError> {
-        let mut endpoint = Cow::Borrowed(&self.endpoint);
+    async fn exchange(
+        &self,
+        endpoint: &Endpoint,
+        form: &Bytes,
+        auth: Option<&HeaderValue>,
+        decode: Decode,
+    ) -> Result<Answer, FetchError> {
+        let mut endpoint = Cow::Borrowed(endpoint);
         let mut get = self.get_only.load(Ordering::Relaxed);
         let mut redirects = 0;
         loop {
@@ -143,7 +167,7 @@ impl PrometheusBackend {
                     if get {
                         self.get_only.store(true, Ordering::Relaxed);
                     }
-                    return self.answer(response, &endpoint).await;
+                    return self.answer(response, &endpoint, decode).await;
                 }
                 // All of them with the same method: to ask twice does no harm, whereas a POST that becomes a
                 // GET loses its form.
@@ -198,7 +222,12 @@ impl PrometheusBackend {
         Ok(request)
     }
 
-    async fn answer(&self, response: Response<Incoming>, endpoint: &Endpoint) -> Result<Answer, FetchError> {
+    async fn answer(
+        &self,
+        response: Response<Incoming>,
+        endpoint: &Endpoint,
+        decode: Decode,
+    ) -> Result<Answer, FetchError> {
         let headers = response.headers().clone();
         let malformed = |detail| FetchError::Malformed { detail, source: None };
         if wrong_content_type(&headers) {
@@ -209,9 +238,9 @@ impl PrometheusBackend {
         let connection = self.transport.connection(&endpoint.origin);
         let body = body::read(response, self.max_answer_bytes, connection).await?;
         if body.len() < LARGE_BYTES {
-            return decode_answer(&body);
+            return decode(&body);
         }
-        let decoded = tokio::task::spawn_blocking(move || decode_answer(&body));
+        let decoded = tokio::task::spawn_blocking(move || decode(&body));
         decoded.await.unwrap_or(Err(FetchError::Aborted))
     }
 
@@ -230,11 +259,15 @@ impl PrometheusBackend {
 }
 
 impl Backend for PrometheusBackend {
-    async fn fetch(&self, query: &RenderedQuery) -> Result<Answer, FetchError> {
-        match tokio::time::timeout(query.timeout, self.ask(query)).await {
-            Ok(answer) => answer.map_err(|error| self.redact(error)),
-            Err(_) => Err(FetchError::Timeout { after: query.timeout }),
-        }
+    fn fetch<'a>(&'a self, request: &'a backend::Request) -> BoxFuture<'a, Result<Answer, FetchError>> {
+        let after = request.timeout;
+        let fetch = async move {
+            match tokio::time::timeout(after, self.ask(request)).await {
+                Ok(answer) => answer.map_err(|error| self.redact(error)),
+                Err(_) => Err(FetchError::Timeout { after }),
+            }
+        };
+        fetch.boxed()
     }
 }
 

@@ -10,10 +10,13 @@ use crate::client::endpoint::{Endpoint, Origin, shown_url};
 use crate::client::{ConfigError, Secret};
 
 const API_PATH: &str = "/api/v1/query";
+const RANGE_API_PATH: &str = "/api/v1/query_range";
 
 /// The endpoint of a base URL, with the user and password in it.
 pub(super) struct Base {
+    /// Of instant queries.
     pub(super) endpoint: Endpoint,
+    pub(super) range_endpoint: Endpoint,
     pub(super) user: Option<(String, Secret)>,
 }
 
@@ -59,14 +62,19 @@ impl Base {
         let authority = parts.authority.ok_or_else(|| fault("the URL names no host"))?;
         let path = parts.path_and_query.as_ref().map_or("", |path| path.path());
         let prefix = path.trim_end_matches('/');
-        if let Some(base) = prefix.strip_suffix(API_PATH).or(prefix.strip_suffix("/api/v1")) {
+        if let Some(base) = [API_PATH, RANGE_API_PATH, "/api/v1"]
+            .iter()
+            .find_map(|path| prefix.strip_suffix(path))
+        {
             return Err(fault(&format!(
                 "the base URL ends before /api/v1: here its path is {:?}",
                 if base.is_empty() { "/" } else { base }
             )));
         }
-        let path = PathAndQuery::try_from(format!("{prefix}{API_PATH}"))
-            .map_err(|e| fault(&format!("not a URL ({e})")))?;
+        let path = |name: &str| {
+            PathAndQuery::try_from(format!("{prefix}{name}")).map_err(|e| fault(&format!("not a URL ({e})")))
+        };
+        let (path, range_path) = (path(API_PATH)?, path(RANGE_API_PATH)?);
         let origin = Origin::new(scheme, &authority).map_err(fault)?;
         let user = match authority.as_str().rsplit_once('@') {
             None => None,
@@ -82,6 +90,10 @@ impl Base {
             }
         };
         Ok(Self {
+            range_endpoint: Endpoint {
+                origin: origin.clone(),
+                path: range_path,
+            },
             endpoint: Endpoint { origin, path },
             user,
         })
@@ -146,6 +158,7 @@ mod tests {
         check("http://a:hunter2@prom:x", "port");
         check("http://a:hunter2/?@prom", "<secret>@prom");
         check("http://a:hunter2@prom/api/v1/query", "before /api/v1");
+        check("http://prom/api/v1/query_range", "before /api/v1");
         check("http://prom/x/api/v1/", "\"/x\"");
         check("http://prom/a b", "not a URL");
     }

@@ -1,29 +1,89 @@
-//! A rendered query as the API takes it: a form.
+//! A request as the API takes it: a form.
 
 use std::time::Duration;
 
-use fleetgauge_core::backend::RenderedQuery;
-use fleetgauge_core::query::QueryType;
+use fleetgauge_core::backend::{FetchError, Request};
+use fleetgauge_core::query::{QueryType, Shape};
+use fleetgauge_core::time::Timestamp;
 
 use crate::client::Secret;
 
 /// Parameters that the backend sets itself.
-pub(super) const OWN_PARAMS: [&str; 3] = ["query", "time", "timeout"];
+pub(super) const OWN_PARAMS: [&str; 6] = ["query", "time", "start", "end", "step", "timeout"];
 
-/// The form that asks `query`, as a POST's body or a GET's query string.
+/// The form that asks `query` at `now`, as a POST's body or a GET's query string.
+///
+/// A range that ends now ends at the last multiple of its step, as Grafana asks for it: the same times are asked
+/// for again and again, which caches before a Prometheus live on, and graphs do not jitter. A given end is kept.
+///
+/// *Errors*: [`FetchError::Rejected`] for a step that the API cannot take.
 ///
 /// The server is told how long the answer is waited for, so that it does not go on computing for nobody.
-pub(super) fn form(query: &RenderedQuery, extra: &[(String, Secret)]) -> String {
+pub(super) fn form(
+    query: &Request,
+    extra: &[(String, Secret)],
+    now: Timestamp,
+) -> Result<String, FetchError> {
     let mut form = form_urlencoded::Serializer::new(String::with_capacity(query.text.len() * 2 + 64));
     match query.query_type {
         QueryType::PromQl => form.append_pair("query", &query.text),
         QueryType::MetricName => form.append_pair("query", &selector(&query.text)),
     };
+    match query.shape {
+        Shape::Range { window, step } => {
+            let step = whole_millis("step", step)?;
+            let window = whole_millis("window", window)?;
+            let end = match query.at {
+                Some(at) => at.as_millis(),
+                None => now.as_millis() - now.as_millis().rem_euclid(step.max(1)),
+            };
+            if step == 0 {
+                return Err(bad_data("the step of a range must be more than zero"));
+            }
+            form.append_pair("start", &in_seconds(end.saturating_sub(window)));
+            form.append_pair("end", &in_seconds(end));
+            form.append_pair("step", &in_seconds(step));
+        }
+        Shape::Instant => {
+            if let Some(at) = query.at {
+                form.append_pair("time", &in_seconds(at.as_millis()));
+            }
+        }
+        // Shapes to come.
+        _ => {
+            let what = format!("{:?}", query.shape);
+            return Err(FetchError::Unsupported { what });
+        }
+    }
     form.append_pair("timeout", &seconds(query.timeout));
     for (name, value) in extra {
         form.append_pair(name, value.expose());
     }
-    form.finish()
+    Ok(form.finish())
+}
+
+/// *Unit*: milliseconds, which is as fine as the API is.
+fn whole_millis(field: &str, duration: Duration) -> Result<i64, FetchError> {
+    match i64::try_from(duration.as_millis()) {
+        Ok(millis) if duration.subsec_nanos().is_multiple_of(1_000_000) => Ok(millis),
+        _ => Err(bad_data(&format!(
+            "the {field} of a range must be a whole number of milliseconds, and at most 292 million years"
+        ))),
+    }
+}
+
+fn bad_data(message: &str) -> FetchError {
+    FetchError::Rejected {
+        kind: "bad_data".into(),
+        message: message.into(),
+    }
+}
+
+/// A time or a step in milliseconds, as the API reads it.
+fn in_seconds(millis: i64) -> String {
+    let sign = if millis < 0 { "-" } else { "" };
+    let millis = millis.unsigned_abs();
+    format!("{sign}{}.{:03}", millis / 1000, millis % 1000)
 }
 
 /// The series of one metric. Written with the name in quotes, since `inf` or `bool` alone would be something
@@ -51,8 +111,9 @@ mod tests {
     fn queries_become_forms() {
         let check = |query_type, text: &str, timeout, expected: &str| {
             let name = "q".parse().unwrap();
-            let query = RenderedQuery::new(name, query_type, text, timeout);
-            assert_eq!(form(&query, &[("a b".into(), Secret::from("ü"))]), expected);
+            let query = Request::new(name, query_type, text, timeout);
+            let form = form(&query, &[("a b".into(), Secret::from("ü"))], Timestamp::default());
+            assert_eq!(form.unwrap(), expected);
         };
         check(
             QueryType::PromQl,
@@ -66,6 +127,52 @@ mod tests {
             Duration::from_nanos(1),
             "query=%7B__name__%3D%22vllm%3Ax%22%7D&timeout=0.001&a+b=%C3%BC",
         );
+    }
+
+    #[test]
+    fn times_and_ranges_become_forms() {
+        let check = |shape, at: Option<i64>, expected: Result<&str, &str>| {
+            let name = "q".parse().unwrap();
+            let mut query =
+                Request::new(name, QueryType::PromQl, "up", Duration::from_secs(1)).with_shape(shape);
+            query.at = at.map(Timestamp::from_millis);
+            let form = form(&query, &[], Timestamp::from_millis(1_763_930_007_250));
+            let form = form.map_err(|error| error.to_string());
+            let (given, wanted) = (form.as_deref(), expected);
+            match (given, wanted) {
+                (Ok(given), Ok(wanted)) => assert_eq!(given, format!("query=up{wanted}&timeout=1.000")),
+                (Err(given), Err(wanted)) => assert!(given.contains(wanted), "{given}"),
+                _ => panic!("{given:?}, not {wanted:?}"),
+            }
+        };
+        let range = |window, step| Shape::Range {
+            window: Duration::from_millis(window),
+            step: Duration::from_millis(step),
+        };
+        check(Shape::Instant, None, Ok(""));
+        check(Shape::Instant, Some(1_500), Ok("&time=1.500"));
+        check(Shape::Instant, Some(-1), Ok("&time=-0.001"));
+        // The end is a multiple of the step, unless it is given.
+        let aligned = "&start=1763929905.000&end=1763930005.000&step=5.000";
+        check(range(100_000, 5_000), None, Ok(aligned));
+        let given = "&start=-93.000&end=7.000&step=5.000";
+        check(range(100_000, 5_000), Some(7_000), Ok(given));
+        check(
+            range(0, 250),
+            Some(7_000),
+            Ok("&start=7.000&end=7.000&step=0.250"),
+        );
+        check(range(1, 0), None, Err("step of a range must be more than zero"));
+        let fine = Shape::Range {
+            window: Duration::from_secs(1),
+            step: Duration::from_micros(1),
+        };
+        check(fine, None, Err("whole number of milliseconds"));
+        let long = Shape::Range {
+            window: Duration::MAX,
+            step: Duration::from_secs(1),
+        };
+        check(long, None, Err("the window of a range"));
     }
 
     #[test]

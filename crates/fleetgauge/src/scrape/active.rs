@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fleetgauge_core::backend::{FetchError, RenderedQuery};
+use fleetgauge_core::backend::{FetchError, Request};
 use fleetgauge_core::target::Target;
 use fleetgauge_core::time::{Clock, Moment, Timestamp};
 use fleetgauge_promql::exposition::Format;
@@ -88,7 +88,7 @@ struct Ended {
 // === impl Need ===
 
 impl Need {
-    pub(super) fn of(query: &RenderedQuery) -> Self {
+    pub(super) fn of(query: &Request) -> Self {
         Self {
             asked_at: query.asked_at,
             max_age: query.max_age,

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleetgauge_core::backend::{Backend, FetchError, RenderedQuery};
+use fleetgauge_core::backend::{Backend, FetchError, Request};
 use fleetgauge_core::label::METRIC_NAME;
-use fleetgauge_core::query::QueryType;
+use fleetgauge_core::query::{QueryType, Shape};
 use fleetgauge_core::result::{Answer, AnswerBuilder};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
@@ -16,6 +16,8 @@ use fleetgauge_promql::missing::{Missing, Read};
 use fleetgauge_promql::queryable::Queryable;
 use fleetgauge_promql::sample::Sample;
 use fleetgauge_promql::window::Series;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::active::{ActiveTarget, Lagging, Need};
@@ -50,6 +52,50 @@ impl ScrapeBackend {
         let config = &pool.common().config;
         let engine = promql::engine(config.lookback_delta, config.query_timeout);
         Self { pool, engine }
+    }
+
+    async fn answer(&self, query: &Request) -> Result<Answer, FetchError> {
+        if query.shape != Shape::Instant || query.at.is_some() {
+            let what = "ranges and given times, of pods that are scraped; only what is now is asked of them";
+            return Err(FetchError::Unsupported { what: what.into() });
+        }
+        let selector = Selector::of(query);
+        // What there is by then is an answer; what comes after the deadline is none.
+        let margin = (query.timeout / 10).min(Duration::from_millis(200));
+        let deadline = Instant::now() + query.timeout - margin;
+        let need = Need::of(query);
+        self.pool.discovered(need, deadline).await;
+        let Known {
+            targets,
+            gaps,
+            is_closed,
+        } = self.pool.known();
+        if is_closed {
+            return Err(shut_down());
+        }
+        let targets = Self::refresh(targets, need, deadline).await;
+        if self.pool.is_closed() {
+            return Err(shut_down());
+        }
+        // A page may be dated a little ahead of a wall clock that was set back.
+        let newest = targets.iter().filter_map(|(active, _)| active.last_at()).max();
+        let at = newest.unwrap_or_default().max(self.pool.clock().wall());
+        let late: Vec<_> = (targets.iter())
+            .filter_map(|(active, in_time)| Some((Arc::clone(active), active.lagging(*in_time)?)))
+            .collect();
+        let count = targets.len();
+        let wanted = self.pool.common().config.wanted.clone();
+        let view = View::new(self.pool.window().clone(), wanted, gaps.clone(), targets);
+        let answer = match selector {
+            Some(selector) => {
+                let lookback = self.pool.common().config.lookback_delta;
+                // All series are walked over, of which there may be millions.
+                let reading = tokio::task::spawn_blocking(move || selector.newest(&view, at, lookback));
+                reading.await.map_err(|_| FetchError::Aborted)??
+            }
+            None => promql::evaluate(&self.engine, view, &query.text, at).await?,
+        };
+        self.finish(answer, count, &gaps, &late)
     }
 
     /// Waits for fresh scrapes of `known` until `deadline`. Gives the targets, and for each whether it was in time.
@@ -99,44 +145,8 @@ impl ScrapeBackend {
 }
 
 impl Backend for ScrapeBackend {
-    async fn fetch(&self, query: &RenderedQuery) -> Result<Answer, FetchError> {
-        let selector = Selector::of(query);
-        // What there is by then is an answer; what comes after the deadline is none.
-        let margin = (query.timeout / 10).min(Duration::from_millis(200));
-        let deadline = Instant::now() + query.timeout - margin;
-        let need = Need::of(query);
-        self.pool.discovered(need, deadline).await;
-        let Known {
-            targets,
-            gaps,
-            is_closed,
-        } = self.pool.known();
-        if is_closed {
-            return Err(shut_down());
-        }
-        let targets = Self::refresh(targets, need, deadline).await;
-        if self.pool.is_closed() {
-            return Err(shut_down());
-        }
-        // A page may be dated a little ahead of a wall clock that was set back.
-        let newest = targets.iter().filter_map(|(active, _)| active.last_at()).max();
-        let at = newest.unwrap_or_default().max(self.pool.clock().wall());
-        let late: Vec<_> = (targets.iter())
-            .filter_map(|(active, in_time)| Some((Arc::clone(active), active.lagging(*in_time)?)))
-            .collect();
-        let count = targets.len();
-        let wanted = self.pool.common().config.wanted.clone();
-        let view = View::new(self.pool.window().clone(), wanted, gaps.clone(), targets);
-        let answer = match selector {
-            Some(selector) => {
-                let lookback = self.pool.common().config.lookback_delta;
-                // All series are walked over, of which there may be millions.
-                let reading = tokio::task::spawn_blocking(move || selector.newest(&view, at, lookback));
-                reading.await.map_err(|_| FetchError::Aborted)??
-            }
-            None => promql::evaluate(&self.engine, view, &query.text, at).await?,
-        };
-        self.finish(answer, count, &gaps, &late)
+    fn fetch<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, FetchError>> {
+        self.answer(request).boxed()
     }
 }
 
@@ -157,7 +167,7 @@ enum Selector {
 
 impl Selector {
     /// `None` for PromQL that is to be evaluated.
-    fn of(query: &RenderedQuery) -> Option<Self> {
+    fn of(query: &Request) -> Option<Self> {
         match query.query_type {
             QueryType::MetricName => Some(Self::Metric(query.text.trim().to_owned())),
             QueryType::PromQl if query.text == ALL_METRICS => Some(Self::All),

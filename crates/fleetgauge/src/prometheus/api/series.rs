@@ -22,8 +22,11 @@ struct OneSeries<'r> {
 
 struct SeriesLabels<'r>(&'r mut AnswerBuilder);
 
-/// The points of a matrix' series; gives the newest, `None` if there is none.
-struct Newest;
+/// The points of a matrix' series; gives the newest, `None` if there is none. Those of a range are kept, each newer
+/// than the one before.
+struct Points<'r> {
+    range: Option<&'r mut AnswerBuilder>,
+}
 
 pub(super) type Point = (Timestamp, f64);
 
@@ -80,7 +83,9 @@ impl<'de> Visitor<'de> for OneSeries<'_> {
                 map.next_value_seed(SeriesLabels(&mut reader.answer))?;
             } else if key == field {
                 let value = if matrix {
-                    map.next_value_seed(Newest)?
+                    map.next_value_seed(Points {
+                        range: reader.range.then_some(&mut reader.answer),
+                    })?
                 } else {
                     Some(map.next_value_seed(Pair(Number))?)
                 };
@@ -97,6 +102,7 @@ impl<'de> Visitor<'de> for OneSeries<'_> {
             _ if histogram => Err(reader.refuse_histogram()),
             None => Err(A::Error::missing_field(field)),
             Some(None) => Err(A::Error::custom("a series without samples")),
+            Some(Some(_)) if reader.range => reader.end_points(),
             Some(Some(point)) => reader.end_series(point),
         }
     }
@@ -126,7 +132,7 @@ impl<'de> Visitor<'de> for SeriesLabels<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Newest {
+impl<'de> DeserializeSeed<'de> for Points<'_> {
     type Value = Option<Point>;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Option<Point>, D::Error> {
@@ -134,17 +140,27 @@ impl<'de> DeserializeSeed<'de> for Newest {
     }
 }
 
-impl<'de> Visitor<'de> for Newest {
+impl<'de> Visitor<'de> for Points<'_> {
     type Value = Option<Point>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of samples")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Option<Point>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Option<Point>, A::Error> {
         let mut newest: Option<Point> = None;
         while let Some(point) = seq.next_element_seed(Pair(Number))? {
-            if newest.is_none_or(|newest| point.0 >= newest.0) {
+            let is_newer = newest.is_none_or(|newest| point.0 > newest.0);
+            match &mut self.range {
+                Some(answer) if is_newer => answer.point(point.1, point.0),
+                Some(_) => {
+                    return Err(A::Error::custom(
+                        "points that are not in the order of their times",
+                    ));
+                }
+                None => {}
+            }
+            if is_newer || newest.is_none_or(|newest| point.0 == newest.0) {
                 newest = Some(point);
             }
         }

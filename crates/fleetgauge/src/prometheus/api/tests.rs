@@ -1,4 +1,4 @@
-use fleetgauge_core::result::AnswerStatus;
+use fleetgauge_core::result::{AnswerKind, AnswerStatus};
 use proptest::prelude::*;
 
 use super::*;
@@ -346,4 +346,79 @@ proptest! {
             prop_assert_eq!(read.sampled_at().is_some(), matrix);
         }
     }
+}
+
+/// Labels, and times and values.
+type PointsOf = (String, Vec<(i64, f64)>);
+
+/// The points of each series, or the error and its reason.
+fn range(body: &str) -> Result<Vec<PointsOf>, (&'static str, String)> {
+    let answer = decode_range(body.as_bytes()).map_err(|error| (error.reason(), error.to_string()))?;
+    assert_eq!(
+        (answer.kind(), answer.stamp()),
+        (AnswerKind::Matrix, Stamp::Evaluated)
+    );
+    let points = |series: fleetgauge_core::result::Series<'_>| {
+        let points = series.points().map(|p| (p.timestamp.as_millis(), p.value));
+        (series.labels().to_string(), points.collect())
+    };
+    Ok(answer.series().map(points).collect())
+}
+
+#[test]
+fn a_range_has_all_points_of_each_series() {
+    let of = |result: &str| {
+        let named_first =
+            format!(r#"{{"status":"success","data":{{"resultType":"matrix","result":[{result}]}}}}"#);
+        let named_last =
+            format!(r#"{{"status":"success","data":{{"result":[{result}],"resultType":"matrix"}}}}"#);
+        let decoded = range(&named_first);
+        assert_eq!(decoded.clone().ok(), range(&named_last).ok());
+        decoded
+    };
+    let a = r#"{"metric":{"pod":"a"},"values":[[1,"1"],[2.5,"+Inf"]]}"#;
+    let b = r#"{"values":[[2,"3"]],"metric":{}}"#;
+    let expected = vec![
+        (
+            r#"{pod="a"}"#.to_owned(),
+            vec![(1_000, 1.0), (2_500, f64::INFINITY)],
+        ),
+        ("{}".to_owned(), vec![(2_000, 3.0)]),
+    ];
+    assert_eq!(of(&format!("{a},{b}")), Ok(expected));
+    assert_eq!(of(""), Ok(Vec::new()));
+    for (series, reason, says) in [
+        (r#"{"metric":{},"values":[]}"#, "malformed", "without samples"),
+        (
+            r#"{"metric":{},"values":[[2,"1"],[1,"1"]]}"#,
+            "malformed",
+            "order of their times",
+        ),
+        (
+            r#"{"metric":{},"values":[[2,"1"],[2,"1"]]}"#,
+            "malformed",
+            "order of their times",
+        ),
+        (r#"{"metric":{},"values":[[2,"x"]]}"#, "malformed", "line 1"),
+        (
+            r#"{"metric":{"a":"b"},"histograms":[[2,{}]]}"#,
+            "unsupported",
+            r#"{a="b"}"#,
+        ),
+        (
+            r#"{"metric":{"a":"b"},"values":[[1,"1"]],"histograms":[[2,{}]]}"#,
+            "unsupported",
+            "histogram",
+        ),
+        (
+            r#"{"metric":{},"values":[[1,"1"]]},{"metric":{},"values":[[1,"1"]]}"#,
+            "malformed",
+            "two series",
+        ),
+    ] {
+        let (given, text) = of(series).unwrap_err();
+        assert!(given == reason && text.contains(says), "{series}: {text}");
+    }
+    let vector = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
+    assert_eq!(range(vector).unwrap_err().0, "malformed");
 }

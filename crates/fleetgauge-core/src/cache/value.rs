@@ -1,0 +1,235 @@
+//! What a read gives: a value, or why there is none.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::slot::{State, StateRef};
+use crate::result::MetricResult;
+use crate::source::QueryError;
+use crate::time::{Clock, Moment, Timestamp};
+
+/// A value from the cache: the last good answer, and when it was had.
+///
+/// Cheap to clone; clones share the answer. What is read from the cache is a [`CachedRef`] to it.
+///
+/// ```
+/// # use fleetgauge_core::params::Params;
+/// # use fleetgauge_core::query::QueryTemplate;
+/// # use fleetgauge_core::source::{FixedBackend, MetricsSource, RefreshSpec};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let source = FixedBackend::new().values("queue_depth", [([("pod", "a")], 3.0)]).into_source();
+/// # source.query_list().must_register(QueryTemplate::promql("queue_depth", "up"));
+/// # source.refresh(RefreshSpec::all()).await;
+/// if let Some(cached) = source.get("queue_depth", &Params::new())
+///     && !cached.is_expired()
+/// {
+///     for value in cached.result().values() {
+///         println!("{}: {} ({:?} ago)", value.label("pod"), value.value, cached.age());
+///     }
+/// }
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct CachedValue {
+    result: Arc<MetricResult>,
+    /// When the try that answered was sent.
+    sent: Instant,
+    cached: Moment,
+    expires: Moment,
+    /// When it is too old to be returned at all.
+    gone: Moment,
+    cached_at: Timestamp,
+    ttl: Duration,
+    last_error: Option<Arc<Failure>>,
+    clock: Clock,
+}
+
+/// A value as it is in the cache, for the time of a read.
+///
+/// It writes nothing that other readers of the same key read or write, so they do not slow each other down. A
+/// thread that holds more than a few of them at once loses this; what is to outlast the read is
+/// [kept](Self::keep).
+///
+/// ```
+/// # use fleetgauge_core::params::Params;
+/// # use fleetgauge_core::query::QueryTemplate;
+/// # use fleetgauge_core::source::{FixedBackend, MetricsSource, RefreshSpec};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let source = FixedBackend::new().values("queue_depth", [([("pod", "a")], 3.0)]).into_source();
+/// # source.query_list().must_register(QueryTemplate::promql("queue_depth", "up"));
+/// # source.refresh(RefreshSpec::all()).await;
+/// let kept = source.get("queue_depth", &Params::new()).map(|cached| cached.keep());
+/// assert_eq!(kept.unwrap().result().len(), 1);
+/// # }
+/// ```
+pub struct CachedRef(StateRef);
+
+/// A refresh that failed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Failure {
+    /// Why.
+    pub error: QueryError,
+    /// When.
+    pub at: Timestamp,
+    /// When the try that failed was sent.
+    pub(super) sent: Instant,
+}
+
+/// What a read found: absence has many meanings, and none of them is zero.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Lookup {
+    /// A value that holds, or is expired by no more than the cache's `max_stale`.
+    Value(CachedRef),
+    /// There was a value, but it expired too long ago.
+    Expired {
+        /// How long ago it was had.
+        age: Duration,
+        /// The last refresh's failure, if it failed.
+        last_error: Option<Failure>,
+    },
+    /// The query was refreshed with these parameters, and never with success.
+    Failed(Failure),
+    /// The query was never refreshed with these parameters, or so long ago that it is forgotten, or its
+    /// value was evicted.
+    NeverRefreshed,
+    /// The query was replaced or removed since it was prepared or looked up in its list: prepare it anew.
+    Replaced,
+    /// The question itself is wrong: no such query.
+    Invalid(QueryError),
+}
+
+// === impl CachedValue ===
+
+impl CachedValue {
+    pub(super) fn new(
+        result: MetricResult,
+        sent: Instant,
+        ttl: Duration,
+        max_stale: Duration,
+        clock: &Clock,
+    ) -> Self {
+        let cached = clock.now();
+        let expires = cached.saturating_add(ttl);
+        Self {
+            sent,
+            cached,
+            expires,
+            gone: expires.saturating_add(max_stale),
+            cached_at: result.collected_at(),
+            result: Arc::new(result),
+            ttl,
+            last_error: None,
+            clock: clock.clone(),
+        }
+    }
+
+    /// The last good answer.
+    pub fn result(&self) -> &Arc<MetricResult> {
+        &self.result
+    }
+
+    /// When the answer was had, by the wall clock.
+    pub fn cached_at(&self) -> Timestamp {
+        self.cached_at
+    }
+
+    /// When the answer expires, by the wall clock as it stood when the answer was had. What decides is
+    /// monotonic time: ask [`is_expired`](Self::is_expired).
+    pub fn expires_at(&self) -> Timestamp {
+        self.cached_at.saturating_add(self.ttl)
+    }
+
+    /// Whether the answer no longer holds, now.
+    pub fn is_expired(&self) -> bool {
+        self.is_expired_at(self.clock.now())
+    }
+
+    /// How long ago the answer was had. It says nothing of how old the samples behind it were then.
+    pub fn age(&self) -> Duration {
+        self.age_at(self.clock.now())
+    }
+
+    /// The failure of the latest refresh, if refreshes that were sent after this one have failed.
+    pub fn last_error(&self) -> Option<&Failure> {
+        self.last_error.as_deref()
+    }
+
+    pub(super) fn shared_last_error(&self) -> Option<&Arc<Failure>> {
+        self.last_error.as_ref()
+    }
+
+    pub(super) fn set_last_error(&mut self, last_error: Option<Arc<Failure>>) {
+        self.last_error = last_error;
+    }
+
+    pub(super) fn sent(&self) -> Instant {
+        self.sent
+    }
+
+    pub(super) fn cached(&self) -> Moment {
+        self.cached
+    }
+
+    pub(super) fn age_at(&self, now: Moment) -> Duration {
+        now.saturating_since(self.cached)
+    }
+
+    pub(super) fn is_expired_at(&self, now: Moment) -> bool {
+        now >= self.expires
+    }
+
+    /// Whether it is too old to be returned.
+    pub(super) fn is_gone_at(&self, now: Moment) -> bool {
+        now >= self.gone
+    }
+}
+
+// === impl CachedRef ===
+
+impl CachedRef {
+    /// `state` is one that has a value.
+    #[inline]
+    pub(super) fn new(state: StateRef) -> Self {
+        debug_assert!(state.value().is_some());
+        Self(state)
+    }
+
+    /// The value, to be held for as long as wanted.
+    pub fn keep(&self) -> CachedValue {
+        CachedValue::clone(self)
+    }
+}
+
+impl Deref for CachedRef {
+    type Target = CachedValue;
+
+    #[inline]
+    fn deref(&self) -> &CachedValue {
+        match &**self.0 {
+            State::Value(value) => value,
+            State::Absent { .. } | State::Replaced => unreachable!("made of states that have a value"),
+        }
+    }
+}
+
+impl fmt::Debug for CachedRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        CachedValue::fmt(self, f)
+    }
+}
+
+// === impl Lookup ===
+
+impl Lookup {
+    /// The value, if there is one to return.
+    pub fn value(self) -> Option<CachedRef> {
+        match self {
+            Lookup::Value(value) => Some(value),
+            _ => None,
+        }
+    }
+}
