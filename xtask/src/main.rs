@@ -82,6 +82,9 @@ fn run(command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What someone may want of the library alone; all of it is checked with everything else.
+const FEATURE_SETS: &[&str] = &["", "prometheus", "scrape", "promql", "packs", "prometheus,packs"];
+
 fn check() -> Result<()> {
     cargo(["fmt", "--all", "--check"]).run()?;
     cargo([
@@ -94,8 +97,20 @@ fn check() -> Result<()> {
         "warnings",
     ])
     .run()?;
+    for features in FEATURE_SETS {
+        cargo([
+            "clippy",
+            "--package",
+            "fleetgauge",
+            "--lib",
+            "--no-default-features",
+        ])
+        .args(["--features", features, "--", "-D", "warnings"])
+        .run()?;
+    }
     cargo(["doc", "--workspace", "--no-deps"])
         .env("RUSTDOCFLAGS", "-D warnings")
         .run()?;
-    cargo(["test", "--quiet", "--package", "xtask", "--test", "arrows"]).run()
+    cargo(["test", "--quiet", "--package", "xtask", "--test", "arrows"]).run()?;
+    cargo(["test", "--quiet", "--package", "xtask", "--test", "circles"]).run()
 }

@@ -134,7 +134,9 @@ fn crates_depend_only_in_the_direction_of_the_arrows() {
         for (dependency, kind) in dependencies {
             let on = dependency.as_str();
             let dev = kind == DependencyKind::Development;
-            if !(row.normal.contains(&on) || dev && row.dev.contains(&on)) {
+            // With itself below its tests a crate turns a feature on for them.
+            let for_tests = row.dev.contains(&on) || on == name;
+            if !(row.normal.contains(&on) || dev && for_tests) {
                 wrong.push(format!("`{name}` must not have `{on}` as a {kind} dependency"));
             }
         }
@@ -174,28 +176,21 @@ fn the_arrows_point_in_one_direction() {
     }
 }
 
-/// `cargo tree` and not `cargo metadata`: the latter unites the features that all crates ask for.
-#[test]
-fn the_core_does_no_io() {
+/// What lies below a package, a line each: library and features.
+fn tree(package: &str, features: &[&str]) -> String {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args([
             "tree",
             "--package",
-            "fleetgauge-core",
+            package,
             "--edges",
             "normal",
             "--target",
             "all",
         ])
-        .args([
-            "--prefix",
-            "none",
-            "--no-dedupe",
-            "--format",
-            "{lib} {f}",
-            "--all-features",
-        ])
+        .args(["--prefix", "none", "--no-dedupe", "--format", "{lib} {f}"])
+        .args(features)
         .current_dir(root())
         .output()
         .expect("`cargo tree` runs");
@@ -204,7 +199,31 @@ fn the_core_does_no_io() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let tree = String::from_utf8(output.stdout).unwrap();
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// Who only asks a Prometheus compiles no evaluator, no DNS and no YAML.
+#[test]
+fn who_asks_a_prometheus_alone_compiles_nothing_for_others() {
+    let has = |features: &[&str], library: &str| {
+        let tree = tree("fleetgauge", features);
+        tree.lines().any(|line| line.split(' ').next() == Some(library))
+    };
+    let alone = ["--no-default-features", "--features", "prometheus"];
+    assert!(has(&alone, "hyper"));
+    for library in ["fleetgauge_promql", "hickory_resolver", "granit_parser", "regex"] {
+        assert!(
+            has(&[], library),
+            "{library} is no library of the default features"
+        );
+        assert!(!has(&alone, library), "{library}");
+    }
+}
+
+/// `cargo tree` and not `cargo metadata`: the latter unites the features that all crates ask for.
+#[test]
+fn the_core_does_no_io() {
+    let tree = tree("fleetgauge-core", &["--all-features"]);
     assert!(tree.contains("fleetgauge_core"), "{tree}");
     let mut wrong = BTreeSet::new();
     for line in tree.lines() {

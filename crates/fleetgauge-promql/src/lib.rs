@@ -19,6 +19,7 @@ pub mod missing;
 pub mod parse;
 pub mod queryable;
 pub mod sample;
+#[cfg(feature = "script")]
 pub mod script;
 pub mod store;
 

@@ -29,6 +29,7 @@ pub(crate) use expr::{
     Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Group, Grouping, Matching, Selector, Shift,
     Subquery,
 };
+#[cfg(feature = "script")]
 pub(crate) use literal::duration_millis;
 
 /// A query that was parsed and checked. Prints as it was written.

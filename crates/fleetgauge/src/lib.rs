@@ -4,14 +4,27 @@ pub use fleetgauge_core::{
     backend, cache, label, params, printable, query, query_list, registry, result, sample, source, target,
     template, time, variant,
 };
+#[cfg(feature = "promql")]
 pub use fleetgauge_promql as promql;
 
+#[cfg(feature = "client")]
+// Some of it serves only one of the two that share it.
+#[cfg_attr(
+    not(all(feature = "prometheus", feature = "scrape")),
+    allow(dead_code, unused_imports)
+)]
 mod client;
+#[cfg(any(feature = "packs", feature = "scrape"))]
 pub mod document;
+#[cfg(all(feature = "packs", feature = "scrape"))]
 pub mod epp;
+#[cfg(any(feature = "client", feature = "packs"))]
 pub mod file;
+#[cfg(feature = "packs")]
 pub mod pack;
+#[cfg(feature = "prometheus")]
 pub mod prometheus;
+#[cfg(feature = "scrape")]
 pub mod scrape;
 
 pub use fleetgauge_core::cache::{Cache, CachedRef, CachedValue, Lookup, PreparedQuery};
@@ -26,6 +39,9 @@ pub use fleetgauge_core::source::{
     RefreshSpec,
 };
 pub use fleetgauge_core::variant::PodVaMapper;
+#[cfg(feature = "packs")]
 pub use pack::Pack;
+#[cfg(feature = "prometheus")]
 pub use prometheus::{PrometheusSource, PrometheusSourceConfig};
+#[cfg(feature = "scrape")]
 pub use scrape::{ScrapeConfig, ScrapeSource};

@@ -28,7 +28,7 @@ use std::sync::Arc;
 pub use self::api::{decode_answer, decode_range};
 pub use self::backend::PrometheusBackend;
 pub use self::config::{PrometheusSourceConfig, QueryMethod, UnknownQueryMethod};
-pub use crate::client::{Auth, ConfigError, ProxyConfig, Secret, TlsConfig};
+pub use crate::client::{Auth, ConfigError, ConnectionError, ProxyConfig, Secret, TlsConfig};
 
 /// The metrics of a Prometheus server: queries registered, refreshed over HTTP, read from the cache.
 ///
