@@ -22,7 +22,7 @@ use crate::cache::{Cache, CacheConfig, CachedRef, CachedValue, KeyRef, Lookup, P
 use crate::params::Params;
 use crate::query::Shape;
 use crate::query_list::{QueryList, RegisteredQuery};
-use crate::result::{Answer, MetricResult};
+use crate::result::{Answer, AnswerKind, MetricResult};
 use crate::time::{Clock, Timestamp};
 
 /// A [`MetricsSource`] over any [`Backend`].
@@ -420,7 +420,7 @@ impl Inner {
                 *sent = now.into_std();
                 let error = match self.backend.fetch(request).await {
                     Err(error) if error.is_retryable() => error,
-                    done => return done.and_then(known),
+                    done => return done.and_then(|answer| known(answer, request.shape)),
                 };
                 let Some(delay) = delays.next() else {
                     return Err(error);
@@ -464,10 +464,17 @@ fn start(flight: impl Future<Output = ()> + Send + 'static, deadline: Option<Ins
 const SHOWN_WARNINGS: usize = 5;
 
 /// `answer`, unless it is empty because of what is missing from it: that is not "no data", and must not take
-/// the place of a value.
+/// the place of a value. Nor is a range vector one value a series.
 ///
-/// *Errors*: [`FetchError::Incomplete`].
-fn known(answer: Answer) -> Result<Answer, FetchError> {
+/// *Errors*: [`FetchError::Incomplete`], [`FetchError::Unsupported`].
+fn known(answer: Answer, shape: Shape) -> Result<Answer, FetchError> {
+    if shape == Shape::Instant && answer.kind() == AnswerKind::Matrix {
+        return Err(FetchError::Unsupported {
+            what: "the query gives a range vector, which is not one value a series; put it into a function, such as \
+                   last_over_time() or rate()"
+                .into(),
+        });
+    }
     if !answer.is_no_data() || answer.is_complete() {
         return Ok(answer);
     }

@@ -31,11 +31,11 @@ const PARTIAL: &str =
 /// Decodes the body of an answer to `/api/v1/query`.
 ///
 /// *Shape*: a vector gives one value per series and a scalar one without labels, all stamped with the time
-/// of evaluation; a matrix gives each series' newest sample with the time at which it was taken; a string
-/// gives a text and no values. An answer with `isPartial`, or with a warning that is not about the query itself,
+/// of evaluation; a matrix (of a query such as `up[5m]`) all samples of each series with the times at which they were
+/// taken; a string gives a text and no values. An answer with `isPartial`, or with a warning that is not about the query itself,
 /// is [incomplete](Answer::is_complete).
 ///
-/// *Errors*: [`FetchError::Rejected`] for an error inside a well-formed answer, [`FetchError::Unsupported`]
+/// *Errors*: [`FetchError::Rejected`] for an error inside a well-formed answer, whatever its `status`, [`FetchError::Unsupported`]
 /// if a series holds a native histogram, which is no number (the query is to reduce it, for instance with
 /// `histogram_quantile`), [`FetchError::TooLarge`] if its labels exceed 4 GiB, and [`FetchError::Malformed`]
 /// with line and column for everything else, including two series with equal labels.
@@ -171,7 +171,12 @@ impl Reader {
     }
 
     fn finish(self) -> Result<Answer, FetchError> {
-        match self.status {
+        // A server that says what went wrong did not succeed, whatever else it says.
+        let is_error = self.error.as_deref().is_some_and(|error| !error.is_empty());
+        let status = self
+            .status
+            .map(|status| if is_error { Status::Error } else { status });
+        match status {
             None => Err(malformed("the field `status` is missing")),
             Some(Status::Error) => Err(FetchError::Rejected {
                 kind: excerpt(&self.error_type.unwrap_or_default()),
@@ -226,7 +231,7 @@ impl Reader {
     fn refuse_histogram<E: serde::de::Error>(&mut self) -> E {
         let answer = std::mem::replace(&mut self.answer, AnswerBuilder::new(Stamp::Evaluated));
         let mut answer = answer;
-        let ended = if self.range {
+        let ended = if self.result_type == Some(ResultType::Matrix) {
             answer.point(f64::NAN, Timestamp::default());
             answer.end_points()
         } else {
@@ -380,8 +385,11 @@ impl<'de> Visitor<'de> for Data<'_> {
                             reader.skipped = true;
                             map.next_value::<IgnoredAny>()?;
                         }
-                        Some(ResultType::Matrix) if reader.range => {
+                        Some(ResultType::Matrix) => {
                             reader.answer.matrix();
+                            if !reader.range {
+                                reader.answer.set_stamp(Stamp::Sampled);
+                            }
                             map.next_value_seed(AllSeries { reader, matrix: true })?;
                         }
                         Some(_) if reader.range => {
@@ -391,10 +399,6 @@ impl<'de> Visitor<'de> for Data<'_> {
                             reader,
                             matrix: false,
                         })?,
-                        Some(ResultType::Matrix) => {
-                            reader.answer.set_stamp(Stamp::Sampled);
-                            map.next_value_seed(AllSeries { reader, matrix: true })?;
-                        }
                         Some(ResultType::Scalar) => {
                             let point = map.next_value_seed(Pair(Number))?;
                             reader.answer.scalar(point.1, point.0);

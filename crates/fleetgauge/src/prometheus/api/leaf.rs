@@ -142,6 +142,9 @@ impl<'de> DeserializeSeed<'de> for Seconds {
     }
 }
 
+/// What milliseconds in 64 bits reach, nearly: no server means a time beyond it.
+const LAST_SECOND: f64 = 9.2e15;
+
 impl Visitor<'_> for Seconds {
     type Value = Timestamp;
 
@@ -149,15 +152,19 @@ impl Visitor<'_> for Seconds {
         f.write_str("a time in seconds")
     }
 
-    fn visit_f64<E>(self, seconds: f64) -> Result<Timestamp, E> {
-        Ok(Timestamp::from_secs_f64(seconds))
+    fn visit_f64<E: serde::de::Error>(self, seconds: f64) -> Result<Timestamp, E> {
+        if seconds.abs() < LAST_SECOND {
+            Ok(Timestamp::from_secs_f64(seconds))
+        } else {
+            Err(E::invalid_value(Unexpected::Float(seconds), &self))
+        }
     }
 
-    fn visit_u64<E>(self, seconds: u64) -> Result<Timestamp, E> {
-        Ok(Timestamp::from_secs_f64(seconds as f64))
+    fn visit_u64<E: serde::de::Error>(self, seconds: u64) -> Result<Timestamp, E> {
+        self.visit_f64(seconds as f64)
     }
 
-    fn visit_i64<E>(self, seconds: i64) -> Result<Timestamp, E> {
-        Ok(Timestamp::from_secs_f64(seconds as f64))
+    fn visit_i64<E: serde::de::Error>(self, seconds: i64) -> Result<Timestamp, E> {
+        self.visit_f64(seconds as f64)
     }
 }

@@ -22,11 +22,8 @@ struct OneSeries<'r> {
 
 struct SeriesLabels<'r>(&'r mut AnswerBuilder);
 
-/// The points of a matrix' series; gives the newest, `None` if there is none. Those of a range are kept, each newer
-/// than the one before.
-struct Points<'r> {
-    range: Option<&'r mut AnswerBuilder>,
-}
+/// The points of a matrix' series, each newer than the one before; gives the newest, `None` if there is none.
+struct Points<'r>(&'r mut AnswerBuilder);
 
 pub(super) type Point = (Timestamp, f64);
 
@@ -83,9 +80,7 @@ impl<'de> Visitor<'de> for OneSeries<'_> {
                 map.next_value_seed(SeriesLabels(&mut reader.answer))?;
             } else if key == field {
                 let value = if matrix {
-                    map.next_value_seed(Points {
-                        range: reader.range.then_some(&mut reader.answer),
-                    })?
+                    map.next_value_seed(Points(&mut reader.answer))?
                 } else {
                     Some(map.next_value_seed(Pair(Number))?)
                 };
@@ -102,7 +97,7 @@ impl<'de> Visitor<'de> for OneSeries<'_> {
             _ if histogram => Err(reader.refuse_histogram()),
             None => Err(A::Error::missing_field(field)),
             Some(None) => Err(A::Error::custom("a series without samples")),
-            Some(Some(_)) if reader.range => reader.end_points(),
+            Some(Some(_)) if matrix => reader.end_points(),
             Some(Some(point)) => reader.end_series(point),
         }
     }
@@ -147,22 +142,16 @@ impl<'de> Visitor<'de> for Points<'_> {
         f.write_str("a list of samples")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Option<Point>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Option<Point>, A::Error> {
         let mut newest: Option<Point> = None;
         while let Some(point) = seq.next_element_seed(Pair(Number))? {
-            let is_newer = newest.is_none_or(|newest| point.0 > newest.0);
-            match &mut self.range {
-                Some(answer) if is_newer => answer.point(point.1, point.0),
-                Some(_) => {
-                    return Err(A::Error::custom(
-                        "points that are not in the order of their times",
-                    ));
-                }
-                None => {}
+            if newest.is_some_and(|newest| point.0 <= newest.0) {
+                return Err(A::Error::custom(
+                    "points that are not in the order of their times",
+                ));
             }
-            if is_newer || newest.is_none_or(|newest| point.0 == newest.0) {
-                newest = Some(point);
-            }
+            self.0.point(point.1, point.0);
+            newest = Some(point);
         }
         Ok(newest)
     }

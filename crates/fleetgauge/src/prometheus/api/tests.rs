@@ -41,10 +41,11 @@ fn answers_of_each_type() {
     check(
         &success(
             r#"{"resultType":"matrix","result":[
-                {"metric":{"pod":"a"},"values":[[1,"1"],[3,"3"],[2,"2"]]},
+                {"metric":{"pod":"a"},"values":[[1,"1"],[3,"3"]]},
                 {"metric":{"pod":"b"},"values":[[5,"NaN"]]}]}"#,
         ),
         &[
+            r#"{pod="a"} => 1 @[1] Sampled"#,
             r#"{pod="a"} => 3 @[3] Sampled"#,
             r#"{pod="b"} => NaN @[5] Sampled"#,
         ],
@@ -254,6 +255,14 @@ fn what_is_no_answer_is_an_error_that_says_where() {
     let same =
         r#"[{"metric":{"a":"1","b":"2"},"value":[1,"1"]},{"metric":{"b":"2","a":"1"},"value":[1,"2"]}]"#;
     check(&vector(same), r#"two series have the labels {a="1", b="2"}"#);
+    check(
+        &vector(r#"[{"metric":{},"value":[1e300,"1"]}]"#),
+        "a time in seconds",
+    );
+    check(
+        &vector(r#"[{"metric":{},"value":[18446744073709551615,"1"]}]"#),
+        "a time in seconds",
+    );
     let empty = r#"{"resultType":"matrix","result":[{"metric":{},"values":[]}]}"#;
     check(&success(empty), "a series without samples");
     check(
@@ -283,6 +292,10 @@ fn an_error_in_an_answer_is_a_refusal() {
         ("bad_data", "parse error"),
     );
     check(r#"{"data":null,"error":"a\nb","status":"error"}"#, ("", "a b"));
+    check(
+        r#"{"status":"success","error":"boom","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"1"]}]}}"#,
+        ("", "boom"),
+    );
     check(r#"{"status":"error"}"#, ("", "no reason was given"));
 }
 
@@ -325,7 +338,7 @@ proptest! {
             let point = format!("[{time},\"{}\"]", go_number(*value));
             let metric = serde_json::to_string(labels).unwrap();
             if matrix {
-                format!(r#"{{"metric":{metric},"values":[[-99999999999,"7"],{point}]}}"#)
+                format!(r#"{{"metric":{metric},"values":[{point}]}}"#)
             } else {
                 format!(r#"{{"metric":{metric},"value":{point}}}"#)
             }
