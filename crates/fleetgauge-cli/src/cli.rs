@@ -251,6 +251,9 @@ pub(crate) struct PromqlEval {
     /// The exposition to evaluate over; - for standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) file: PathBuf,
+    /// What the file is [default: OpenMetrics if it ends with # EOF, else the text format]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<ExpositionFormat>,
     /// When to evaluate [default: the file's newest timestamp; now if it has none]
     #[arg(long, value_name = "TIME", value_parser = time::parse, allow_hyphen_values = true)]
     pub(crate) time: Option<Timestamp>,
@@ -422,6 +425,14 @@ pub(crate) enum PromqlFormat {
     Table,
     /// One JSON object
     Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExpositionFormat {
+    /// Prometheus's text format: times in milliseconds
+    Text,
+    /// OpenMetrics: times in seconds, and # EOF at the end
+    Openmetrics,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

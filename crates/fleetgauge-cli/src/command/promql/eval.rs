@@ -14,7 +14,7 @@ use fleetgauge_promql::label::LabelSet;
 use fleetgauge_promql::sample::Sample;
 use fleetgauge_promql::store::MemoryStore;
 
-use crate::cli::{PromqlEval, PromqlFormat};
+use crate::cli::{ExpositionFormat, PromqlEval, PromqlFormat};
 use crate::command::render;
 use crate::failure::Usage;
 use crate::input;
@@ -44,7 +44,7 @@ pub(super) fn run(args: &PromqlEval) -> anyhow::Result<()> {
     engine
         .parse(&args.expr)
         .map_err(|error| unparsed(args, &error.into()))?;
-    let mut page = read(&args.file)?;
+    let mut page = read(&args.file, args.format)?;
     let warnings = std::mem::take(&mut page.warnings);
     let newest = page.dated.iter().map(|(_, sample)| sample.timestamp).max();
     let at = args
@@ -71,7 +71,7 @@ pub(super) fn run(args: &PromqlEval) -> anyhow::Result<()> {
 }
 
 /// Reads a file. Bad lines cost themselves alone, save that a histogram needs all of its buckets, and are told.
-fn read(path: &Path) -> anyhow::Result<Page> {
+fn read(path: &Path, format: Option<ExpositionFormat>) -> anyhow::Result<Page> {
     let name = path.to_string_lossy();
     let name = Printable(&name);
     let body = input::read(path, MAX_BYTES)?;
@@ -79,7 +79,12 @@ fn read(path: &Path) -> anyhow::Result<Page> {
         .with_body_bytes(usize::MAX)
         .with_samples(MAX_SAMPLES);
     let mut parser = Parser::new().with_limits(limits);
-    let mut reader = parser.page(format_of(&body), &body);
+    let format = match format {
+        Some(ExpositionFormat::Text) => Format::Text,
+        Some(ExpositionFormat::Openmetrics) => Format::OpenMetrics,
+        None => format_of(&body).map_err(|why| anyhow!("{name}: {why}"))?,
+    };
+    let mut reader = parser.page(format, &body);
     let mut page = Page {
         dated: Vec::new(),
         undated: Vec::new(),
@@ -126,13 +131,46 @@ fn read(path: &Path) -> anyhow::Result<Page> {
     Ok(page)
 }
 
-/// Only OpenMetrics has an end mark, and must.
-fn format_of(body: &[u8]) -> Format {
+/// Only OpenMetrics has an end mark, and must. Without it a file is in the text format, whose times are of another
+/// unit: where it may be the beginning of OpenMetrics, nothing is guessed.
+fn format_of(body: &[u8]) -> Result<Format, String> {
     if body.trim_ascii_end().ends_with(b"# EOF") {
-        Format::OpenMetrics
-    } else {
-        Format::Text
+        return Ok(Format::OpenMetrics);
     }
+    let advice = "say which it is with --format text or --format openmetrics";
+    let (lines, mut counter) = (body.split(|&byte| byte == b'\n'), None);
+    for (line, number) in lines.zip(1..) {
+        let Ok(line) = std::str::from_utf8(line) else {
+            continue;
+        };
+        let name = line.split(['{', ' ']).next().unwrap_or_default();
+        let sign = match *line.split_ascii_whitespace().collect::<Vec<_>>() {
+            ["#", "UNIT", ..] => "a unit",
+            ["#", "TYPE", _, "unknown" | "info" | "stateset" | "gaugehistogram"] => "a type",
+            ["#", "TYPE", family, kind] => {
+                counter = (kind == "counter").then_some(family);
+                continue;
+            }
+            ["#", ..] | [] => continue,
+            _ if counter.is_some() && name.strip_suffix("_total") == counter => {
+                "a counter whose samples end in _total and its type does not"
+            }
+            [_, .., value, time] if value.parse::<f64>().is_ok() && is_in_seconds(time) => {
+                "a time in seconds"
+            }
+            _ => continue,
+        };
+        return Err(format!(
+            "line {number} has {sign}, as only OpenMetrics has it, but there is no # EOF at the end: the file may be \
+             cut; {advice}"
+        ));
+    }
+    Ok(Format::Text)
+}
+
+/// Whether a timestamp is one of this century in seconds; in milliseconds it would be of early 1970.
+fn is_in_seconds(time: &str) -> bool {
+    time.parse().is_ok_and(|time: f64| (9.4e8..4.2e9).contains(&time))
 }
 
 // === impl Page ===
