@@ -25,7 +25,6 @@ mod aggregate;
 mod annotation;
 mod binary;
 mod function;
-mod print;
 mod selector;
 
 /// So that the example of the page compiles.

@@ -108,9 +108,7 @@ pub(super) fn duration(text: &str) -> Check {
         Ok(duration) if duration.is_zero() => Err("a duration must be more than zero"),
         Ok(_) => Ok(()),
         Err(DurationError::TooLong) => Err("the duration is too long"),
-        Err(DurationError::Form | DurationError::Order) => {
-            Err("it is not a duration such as 5m or 1h30m (units y, w, d, h, m, s, ms, in this order)")
-        }
+        Err(_) => Err("it is not a duration such as 5m or 1h30m (units y, w, d, h, m, s, ms, in this order)"),
     }
 }
 
