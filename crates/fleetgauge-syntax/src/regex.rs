@@ -70,9 +70,9 @@ pub fn rewrite(pattern: &str) -> Result<String, RegexError> {
     Ok(out)
 }
 
-/// The scripts of Unicode that `\p{…}` may name, sorted.
+/// The scripts of Unicode that `\p{…}` may name.
 pub fn scripts() -> impl Iterator<Item = &'static str> {
-    escape::SCRIPTS.iter().copied()
+    escape::scripts()
 }
 
 /// Reads an expression, and writes it if there is where to.
