@@ -22,6 +22,10 @@ pub(super) fn regex(text: &str) -> Check {
     if checked.has_names {
         return Err("a matcher has no use for named groups: write `(?:…)`");
     }
+    // Only these begin what could go on after the end.
+    if !text.contains(['\\', '{']) {
+        return Ok(());
+    }
     let mut end = RegexText::default();
     text.chars().for_each(|c| end.read(c));
     match end {
