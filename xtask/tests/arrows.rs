@@ -17,13 +17,18 @@ struct Row {
 
 const ARROWS: &[Row] = &[
     Row {
-        name: "fleetgauge-core",
+        name: "fleetgauge-syntax",
         normal: &[],
+        dev: &[],
+    },
+    Row {
+        name: "fleetgauge-core",
+        normal: &["fleetgauge-syntax"],
         dev: &["fleetgauge-testkit"],
     },
     Row {
         name: "fleetgauge-promql",
-        normal: &["fleetgauge-core"],
+        normal: &["fleetgauge-core", "fleetgauge-syntax"],
         dev: &["fleetgauge-testkit"],
     },
     Row {

@@ -15,6 +15,8 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+pub use fleetgauge_syntax::name::is_plain;
+
 use crate::printable::Quoted;
 
 /// The label that holds a series' metric name, `__name__`.
@@ -475,14 +477,6 @@ pub fn write_braced<'a>(
         write!(f, "={}", Quoted(value))?;
     }
     f.write_str("}")
-}
-
-/// Whether PromQL reads the name of a metric or of a label without quotes.
-///
-/// *Source*: <https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels>.
-pub fn is_plain(name: &str, is_metric: bool) -> bool {
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || is_metric && c == ':';
-    name.chars().all(fits) && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 #[cfg(test)]

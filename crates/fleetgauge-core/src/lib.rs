@@ -14,15 +14,15 @@ pub mod cache;
 mod counter;
 pub mod label;
 pub mod params;
-pub mod printable;
 pub mod query;
 pub mod query_list;
 pub mod registry;
 pub mod result;
 pub mod sample;
-pub mod similar;
 pub mod source;
 pub mod target;
 pub mod template;
 pub mod time;
 pub mod variant;
+
+pub use fleetgauge_syntax::{printable, similar};

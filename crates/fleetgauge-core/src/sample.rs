@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+pub use fleetgauge_syntax::number::Number;
+
 use crate::label::Labels;
 use crate::time::Timestamp;
 
@@ -88,42 +90,5 @@ impl fmt::Display for MetricValue<'_> {
             Number(self.value),
             self.timestamp
         )
-    }
-}
-
-/// Prints a number as Prometheus does: `NaN`, `+Inf`, `-Inf`, otherwise the shortest decimal that reads
-/// back as the same number.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Number(pub f64);
-
-impl fmt::Display for Number {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            v if v.is_nan() => f.write_str("NaN"),
-            f64::INFINITY => f.write_str("+Inf"),
-            f64::NEG_INFINITY => f.write_str("-Inf"),
-            v if v != 0.0 && !(1e-6..1e21).contains(&v.abs()) => write!(f, "{v:e}"),
-            v => write!(f, "{v}"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_print_as_prometheus_prints_them() {
-        let check = |value: f64, expected: &str| assert_eq!(Number(value).to_string(), expected);
-        check(f64::NAN, "NaN");
-        check(f64::INFINITY, "+Inf");
-        check(f64::NEG_INFINITY, "-Inf");
-        check(0.0, "0");
-        check(-0.0, "-0");
-        check(3.0, "3");
-        check(0.1, "0.1");
-        check(1e20, "100000000000000000000");
-        check(1e21, "1e21");
-        check(1e-7, "1e-7");
     }
 }

@@ -21,13 +21,13 @@ mod lex;
 mod literal;
 mod parse;
 mod place;
-mod regex;
-mod regex_text;
-mod token;
+mod value;
 mod ways;
 
 pub use self::error::{RenderError, TemplateError};
 pub use self::ways::{Coverage, Example, Way, Ways};
+
+use fleetgauge_syntax::name::metric_name;
 
 use self::context::Context;
 use self::error::Fault;
@@ -117,7 +117,7 @@ impl Template {
         };
         let compiled = compiled.and_then(|compiled| {
             if is_metric_name && let Some(text) = constant(&compiled.steps) {
-                token::metric_name(&text).map_err(|reason| {
+                metric_name(&text).map_err(|reason| {
                     Fault::new(0, format!("{} is not one metric name: {reason}", Excerpt(&text)))
                 })?;
             }

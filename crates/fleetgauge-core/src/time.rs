@@ -4,14 +4,12 @@
 //! A wall clock jumps when a node's time is set; a TTL must not. The clock is handed in, so that tests move
 //! it by hand.
 
-mod duration;
-
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub use duration::{DurationError, parse_duration, parse_seconds};
+pub use fleetgauge_syntax::duration::{DurationError, parse_duration, parse_seconds};
 
 /// A point of wall time.
 ///

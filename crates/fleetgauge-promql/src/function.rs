@@ -1,7 +1,8 @@
 //! The functions of PromQL: those over a range of samples, and those over what was evaluated already.
 //!
-//! `absent`, `absent_over_time` and `timestamp` look at how their argument is written, and `info` selects series
-//! of its own, so the engine evaluates them itself.
+//! What a function is called, takes and gives is a row of [`Function`]; here is how it is evaluated. `absent`,
+//! `absent_over_time` and `timestamp` look at how their argument is written, and `info` selects series of its own, so
+//! the engine evaluates them itself.
 
 pub(crate) mod absent;
 mod bucket;
@@ -23,6 +24,8 @@ mod sum;
 mod tests;
 
 use std::sync::Arc;
+
+use fleetgauge_syntax::Function;
 
 pub(crate) use quantile::{quantile, warn_of_quantile};
 pub(crate) use sum::{Mean, Sum};
@@ -76,142 +79,262 @@ pub(crate) struct CallContext<'a> {
     pub(crate) notes: &'a mut Annotations,
 }
 
+/// How a function is evaluated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Implementation {
+    /// Over the samples of a range.
+    Range(RangeSpec),
+    /// Each number for itself, in place.
+    EachNumber(fn(&mut [f64])),
+    /// Of each number as a time, or of the step's own.
+    OfTime(fn(f64) -> f64),
+    /// Of two numbers.
+    OfTwo(fn(f64, f64) -> f64),
+    /// Of all of its arguments.
+    OfArguments(CallFunction),
+    /// By the engine.
+    Engine(Special),
+    /// Not here; the parser refuses it.
+    Refused,
+}
+
+/// What looks at more than the values of its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Special {
+    Absent,
+    AbsentOverTime,
+    Info,
+    Timestamp,
+}
+
+pub(crate) type CallFunction = fn(&mut Args<'_>, &mut CallContext<'_>) -> Result<Operand, EvalError>;
+
 /// The arguments of a call, taken one after the other.
-struct Args<'a> {
+#[derive(Debug)]
+pub(crate) struct Args<'a> {
     function: &'a str,
     rest: std::vec::IntoIter<Operand>,
 }
 
-/// The function over a range vector called `name`.
-pub(crate) fn range_function(name: &str) -> Option<RangeSpec> {
-    let plain = |call: RangeFunction| RangeSpec {
+/// Sorts a vector; some do so by labels.
+type SortFunction = fn(&Vector, &[Arc<str>], &mut Budget) -> Result<Vector, EvalError>;
+
+/// How `function` is evaluated.
+pub(crate) fn implementation(function: Function) -> Implementation {
+    use elementwise::each_number;
+
+    let range = |call: RangeFunction| RangeSpec {
         call,
-        keeps_name: false,
+        keeps_name: function.keeps_name(),
         check: None,
         remark: None,
     };
-    let of_counter = |call: RangeFunction| RangeSpec {
-        remark: Some(rate::remark_non_counter),
-        ..plain(call)
+    let over = |call: RangeFunction| Implementation::Range(range(call));
+    let over_counter = |call: RangeFunction| {
+        Implementation::Range(RangeSpec {
+            remark: Some(rate::remark_non_counter),
+            ..range(call)
+        })
     };
-    let picked = |call: RangeFunction| RangeSpec {
-        keeps_name: true,
-        ..plain(call)
-    };
-    Some(match name {
-        "rate" => of_counter(rate::rate),
-        "increase" => of_counter(rate::increase),
-        "delta" => plain(rate::delta),
-        "irate" => plain(rate::irate),
-        "idelta" => plain(rate::idelta),
-        "changes" => plain(rate::changes),
-        "resets" => plain(rate::resets),
-        "deriv" => plain(regression::deriv),
-        "predict_linear" => plain(regression::predict_linear),
-        "double_exponential_smoothing" => RangeSpec {
+    let of = Implementation::OfArguments;
+    match function {
+        // --- over a range ---
+        Function::Rate => over_counter(rate::rate),
+        Function::Increase => over_counter(rate::increase),
+        Function::Delta => over(rate::delta),
+        Function::Irate => over(rate::irate),
+        Function::Idelta => over(rate::idelta),
+        Function::Changes => over(rate::changes),
+        Function::Resets => over(rate::resets),
+        Function::Deriv => over(regression::deriv),
+        Function::PredictLinear => over(regression::predict_linear),
+        Function::AvgOverTime => over(over_time::avg),
+        Function::SumOverTime => over(over_time::sum),
+        Function::MinOverTime => over(over_time::min),
+        Function::MaxOverTime => over(over_time::max),
+        Function::CountOverTime => over(over_time::count),
+        Function::PresentOverTime => over(over_time::present),
+        Function::QuantileOverTime => over(over_time::quantile_over_time),
+        Function::StddevOverTime => over(over_time::stddev),
+        Function::StdvarOverTime => over(over_time::stdvar),
+        Function::MadOverTime => over(over_time::mad),
+        Function::FirstOverTime => over(over_time::first),
+        Function::LastOverTime => over(over_time::last),
+        Function::TsOfFirstOverTime => over(over_time::ts_of_first),
+        Function::TsOfLastOverTime => over(over_time::ts_of_last),
+        Function::TsOfMinOverTime => over(over_time::ts_of_min),
+        Function::TsOfMaxOverTime => over(over_time::ts_of_max),
+        Function::DoubleExponentialSmoothing => Implementation::Range(RangeSpec {
             check: Some(regression::check_smoothing),
-            ..plain(regression::smoothing)
-        },
-        "avg_over_time" => plain(over_time::avg),
-        "sum_over_time" => plain(over_time::sum),
-        "min_over_time" => plain(over_time::min),
-        "max_over_time" => plain(over_time::max),
-        "count_over_time" => plain(over_time::count),
-        "present_over_time" => plain(over_time::present),
-        "quantile_over_time" => plain(over_time::quantile_over_time),
-        "stddev_over_time" => plain(over_time::stddev),
-        "stdvar_over_time" => plain(over_time::stdvar),
-        "mad_over_time" => plain(over_time::mad),
-        "first_over_time" => picked(over_time::first),
-        "last_over_time" => picked(over_time::last),
-        "ts_of_first_over_time" => plain(over_time::ts_of_first),
-        "ts_of_last_over_time" => plain(over_time::ts_of_last),
-        "ts_of_min_over_time" => plain(over_time::ts_of_min),
-        "ts_of_max_over_time" => plain(over_time::ts_of_max),
-        _ => return None,
-    })
-}
+            ..range(regression::smoothing)
+        }),
 
-/// Evaluates a function that takes no range vector. Optional arguments that were not written are missing
-/// from `args`.
-///
-/// *Errors*: Prometheus's, for labels that cannot be and for series that would be the same.
-pub(crate) fn call(name: &str, args: Vec<Operand>, ctx: &mut CallContext<'_>) -> Result<Operand, EvalError> {
-    let mut args = Args {
-        function: name,
-        rest: args.into_iter(),
-    };
-    let (steps, budget, notes) = (ctx.steps, &mut *ctx.budget, &mut *ctx.notes);
-    // What a function of no argument, or one that is not written, takes.
-    budget.take_scalar(steps.count)?;
-    let always = |value: f64| vec![value; steps.count];
-    if let Some(function) = elementwise::function(name) {
-        return elementwise::apply(function, args.vector()?, budget).map(Operand::Vector);
-    }
-    if let Some(function) = calendar::function(name) {
-        let vector = args.is_left().then(|| args.vector()).transpose()?;
-        return calendar::apply(function, vector, steps, budget).map(Operand::Vector);
-    }
-    if let Some(function) = scalar::function_of_two(name) {
-        return Ok(Operand::Scalar(scalar::of_two(
-            function,
-            args.scalar()?,
-            &args.scalar()?,
-        )));
-    }
-    Ok(Operand::Vector(match name {
-        "time" => return Ok(Operand::Scalar(scalar::time(steps))),
-        "pi" => return Ok(Operand::Scalar(scalar::pi(steps))),
-        "scalar" => return scalar::scalar(&args.vector()?, budget).map(Operand::Scalar),
-        "vector" => scalar::vector(&args.scalar()?),
-        "round" => {
+        // --- of each number ---
+        Function::Abs => each_number!(f64::abs),
+        Function::Ceil => each_number!(f64::ceil),
+        Function::Floor => each_number!(f64::floor),
+        Function::Exp => each_number!(f64::exp),
+        Function::Ln => each_number!(f64::ln),
+        Function::Log2 => each_number!(maths::log2),
+        Function::Log10 => each_number!(maths::log10),
+        Function::Sqrt => each_number!(f64::sqrt),
+        Function::Sgn => each_number!(maths::sgn),
+        Function::Sin => each_number!(f64::sin),
+        Function::Cos => each_number!(f64::cos),
+        Function::Tan => each_number!(f64::tan),
+        Function::Asin => each_number!(f64::asin),
+        Function::Acos => each_number!(f64::acos),
+        Function::Atan => each_number!(f64::atan),
+        Function::Sinh => each_number!(f64::sinh),
+        Function::Cosh => each_number!(f64::cosh),
+        Function::Tanh => each_number!(f64::tanh),
+        Function::Asinh => each_number!(maths::asinh),
+        Function::Acosh => each_number!(maths::acosh),
+        Function::Atanh => each_number!(maths::atanh),
+        Function::Deg => each_number!(maths::deg),
+        Function::Rad => each_number!(maths::rad),
+
+        // --- of a time ---
+        Function::Minute => Implementation::OfTime(calendar::minute),
+        Function::Hour => Implementation::OfTime(calendar::hour),
+        Function::DayOfWeek => Implementation::OfTime(calendar::day_of_week),
+        Function::DayOfMonth => Implementation::OfTime(calendar::day_of_month),
+        Function::DayOfYear => Implementation::OfTime(calendar::day_of_year),
+        Function::DaysInMonth => Implementation::OfTime(calendar::days_in_month),
+        Function::Month => Implementation::OfTime(calendar::month),
+        Function::Year => Implementation::OfTime(calendar::year),
+
+        // --- of two numbers ---
+        Function::MinOf => Implementation::OfTwo(maths::min),
+        Function::MaxOf => Implementation::OfTwo(maths::max),
+
+        // --- of their arguments ---
+        Function::Time => of(|_, ctx| Ok(Operand::Scalar(scalar::time(ctx.steps)))),
+        Function::Pi => of(|_, ctx| Ok(Operand::Scalar(scalar::pi(ctx.steps)))),
+        Function::Scalar => of(|args, ctx| scalar::scalar(&args.vector()?, ctx.budget).map(Operand::Scalar)),
+        Function::Vector => of(|args, _| Ok(Operand::Vector(scalar::vector(&args.scalar()?)))),
+        Function::Round => of(|args, ctx| {
             let vector = args.vector()?;
-            let to_nearest = if args.is_left() {
-                args.scalar()?
-            } else {
-                always(1.0)
+            let to_nearest = match args.is_left() {
+                true => args.scalar()?,
+                false => ctx.always(1.0),
             };
-            elementwise::round(vector, &to_nearest, budget)?
-        }
-        "clamp" => elementwise::clamp(args.vector()?, &args.scalar()?, &args.scalar()?, budget)?,
-        "clamp_min" => elementwise::clamp(args.vector()?, &args.scalar()?, &always(f64::INFINITY), budget)?,
-        "clamp_max" => elementwise::clamp(
-            args.vector()?,
-            &always(f64::NEG_INFINITY),
-            &args.scalar()?,
-            budget,
-        )?,
-        "histogram_fraction" => {
-            let [lower, upper] = [args.scalar()?, args.scalar()?];
-            histogram::fraction(&lower, &upper, &args.vector()?, budget, notes)?
-        }
-        "histogram_quantile" => histogram::quantile(&args.scalar()?, &args.vector()?, budget, notes)?,
-        "histogram_quantiles" => {
+            elementwise::round(vector, &to_nearest, ctx.budget).map(Operand::Vector)
+        }),
+        Function::Clamp => of(|args, ctx| {
+            let (vector, min, max) = (args.vector()?, args.scalar()?, args.scalar()?);
+            elementwise::clamp(vector, &min, &max, ctx.budget).map(Operand::Vector)
+        }),
+        Function::ClampMin => of(|args, ctx| {
+            let (vector, min, max) = (args.vector()?, args.scalar()?, ctx.always(f64::INFINITY));
+            elementwise::clamp(vector, &min, &max, ctx.budget).map(Operand::Vector)
+        }),
+        Function::ClampMax => of(|args, ctx| {
+            let (vector, min, max) = (args.vector()?, ctx.always(f64::NEG_INFINITY), args.scalar()?);
+            elementwise::clamp(vector, &min, &max, ctx.budget).map(Operand::Vector)
+        }),
+        Function::HistogramFraction => of(|args, ctx| {
+            let (lower, upper, vector) = (args.scalar()?, args.scalar()?, args.vector()?);
+            histogram::fraction(&lower, &upper, &vector, ctx.budget, ctx.notes).map(Operand::Vector)
+        }),
+        Function::HistogramQuantile => of(|args, ctx| {
+            let (q, vector) = (args.scalar()?, args.vector()?);
+            histogram::quantile(&q, &vector, ctx.budget, ctx.notes).map(Operand::Vector)
+        }),
+        Function::HistogramQuantiles => of(|args, ctx| {
             let (vector, label) = (args.vector()?, args.text()?);
             let mut qs = Vec::new();
             while args.is_left() {
                 qs.push(args.scalar()?);
             }
-            histogram::quantiles(&vector, &label, &qs, budget, notes)?
-        }
-        "label_replace" => {
+            histogram::quantiles(&vector, &label, &qs, ctx.budget, ctx.notes).map(Operand::Vector)
+        }),
+        Function::LabelReplace => of(|args, ctx| {
             let vector = args.vector()?;
             let [destination, replacement] = [args.text()?, args.text()?];
             let [source, pattern] = [args.text()?, args.text()?];
-            relabel::label_replace(vector, &destination, &replacement, &source, &pattern, budget)?
-        }
-        "label_join" => {
+            relabel::label_replace(vector, &destination, &replacement, &source, &pattern, ctx.budget)
+                .map(Operand::Vector)
+        }),
+        Function::LabelJoin => of(|args, ctx| {
             let (vector, destination, separator) = (args.vector()?, args.text()?, args.text()?);
-            relabel::label_join(vector, &destination, &separator, &args.texts()?, budget)?
+            relabel::label_join(vector, &destination, &separator, &args.texts()?, ctx.budget)
+                .map(Operand::Vector)
+        }),
+        Function::Sort => of(|args, ctx| sorted(args, ctx, |v, _, b| sort::by_value(v, false, b))),
+        Function::SortDesc => of(|args, ctx| sorted(args, ctx, |v, _, b| sort::by_value(v, true, b))),
+        Function::SortByLabel => of(|args, ctx| sorted(args, ctx, |v, l, b| sort::by_label(v, l, false, b))),
+        Function::SortByLabelDesc => {
+            of(|args, ctx| sorted(args, ctx, |v, l, b| sort::by_label(v, l, true, b)))
         }
-        // The order of a range query's answer is that of its labels.
-        "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" if steps.count != 1 => args.vector()?,
-        "sort" => sort::by_value(&args.vector()?, false, budget)?,
-        "sort_desc" => sort::by_value(&args.vector()?, true, budget)?,
-        "sort_by_label" => sort::by_label(&args.vector()?, &args.texts()?, false, budget)?,
-        "sort_by_label_desc" => sort::by_label(&args.vector()?, &args.texts()?, true, budget)?,
-        _ => return Err(EvalError::execution(format!("unknown function {name}"))),
+
+        // --- by the engine ---
+        Function::Absent => Implementation::Engine(Special::Absent),
+        Function::AbsentOverTime => Implementation::Engine(Special::AbsentOverTime),
+        Function::Info => Implementation::Engine(Special::Info),
+        Function::Timestamp => Implementation::Engine(Special::Timestamp),
+
+        // --- refused ---
+        Function::HistogramAvg
+        | Function::HistogramCount
+        | Function::HistogramStddev
+        | Function::HistogramStdvar
+        | Function::HistogramSum
+        | Function::Integral
+        | Function::StartTimestamp => Implementation::Refused,
+    }
+}
+
+/// Evaluates a function that takes no range vector and is not the engine's. Optional arguments that were not written
+/// are missing from `args`.
+///
+/// *Errors*: Prometheus's, for labels that cannot be and for series that would be the same.
+pub(crate) fn call(
+    function: Function,
+    args: Vec<Operand>,
+    ctx: &mut CallContext<'_>,
+) -> Result<Operand, EvalError> {
+    let mut args = Args {
+        function: function.name(),
+        rest: args.into_iter(),
+    };
+    // What a function of no argument, or one that is not written, takes.
+    ctx.budget.take_scalar(ctx.steps.count)?;
+    match implementation(function) {
+        Implementation::EachNumber(function) => {
+            elementwise::apply(function, args.vector()?, ctx.budget).map(Operand::Vector)
+        }
+        Implementation::OfTime(function) => {
+            let vector = args.is_left().then(|| args.vector()).transpose()?;
+            calendar::apply(function, vector, ctx.steps, ctx.budget).map(Operand::Vector)
+        }
+        Implementation::OfTwo(function) => {
+            let (a, b) = (args.scalar()?, args.scalar()?);
+            Ok(Operand::Scalar(scalar::of_two(function, a, &b)))
+        }
+        Implementation::OfArguments(function) => function(&mut args, ctx),
+        Implementation::Range(_) | Implementation::Engine(_) | Implementation::Refused => {
+            Err(args.mismatch("what the parser lets through"))
+        }
+    }
+}
+
+/// The order of a range query's answer is that of its labels.
+fn sorted(args: &mut Args<'_>, ctx: &mut CallContext<'_>, sort: SortFunction) -> Result<Operand, EvalError> {
+    let (vector, labels) = (args.vector()?, args.texts()?);
+    Ok(Operand::Vector(match ctx.steps.count {
+        1 => sort(&vector, &labels, ctx.budget)?,
+        _ => vector,
     }))
+}
+
+// === impl CallContext ===
+
+impl CallContext<'_> {
+    /// The same number at each step.
+    fn always(&self, value: f64) -> Vec<f64> {
+        vec![value; self.steps.count]
+    }
 }
 
 // === impl Args ===

@@ -27,7 +27,6 @@ mod aggregate;
 mod annotation;
 mod binary;
 mod function;
-mod print;
 mod selector;
 mod value;
 

@@ -1,11 +1,10 @@
 //! Which series a selector means: `name="value"`, `!=`, `=~` and `!~`.
 
-mod dialect;
-
 use std::fmt;
 
-use fleetgauge_core::label::is_plain;
-use fleetgauge_core::printable::Quoted;
+use fleetgauge_syntax::regex::{RegexError, rewrite};
+use fleetgauge_syntax::tree;
+pub use fleetgauge_syntax::tree::MatchOp;
 use regex::{Regex, RegexBuilder};
 
 use crate::label::LabelSet;
@@ -26,23 +25,8 @@ use crate::label::LabelSet;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Matcher {
-    name: String,
-    op: MatchOp,
-    value: String,
+    written: tree::Matcher,
     regex: Option<Regex>,
-}
-
-/// How a label's value is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MatchOp {
-    /// `=`
-    Equal,
-    /// `!=`
-    NotEqual,
-    /// `=~`: the whole value fits the regular expression.
-    Regex,
-    /// `!~`
-    NotRegex,
 }
 
 /// A regular expression that cannot be used.
@@ -52,7 +36,19 @@ pub struct MatcherError {
     name: String,
     pattern: String,
     #[source]
-    source: regex::Error,
+    source: PatternError,
+}
+
+/// Why an expression cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum PatternError {
+    /// RE2 does not read it.
+    #[error(transparent)]
+    Syntax(#[from] RegexError),
+    /// It cannot be compiled: mostly, it is too large.
+    // The crate draws a picture over several lines; its last one says what is wrong.
+    #[error("{}", last_line(.0))]
+    Compile(#[from] regex::Error),
 }
 
 /// Compiled, an expression may take so much memory.
@@ -69,87 +65,98 @@ impl Matcher {
     ///
     /// *Errors*: [`MatcherError`] if the expression is malformed, or larger than 1 MiB when compiled.
     pub fn new(name: &str, op: MatchOp, value: &str) -> Result<Self, MatcherError> {
-        let regex = match op {
-            MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => {
-                Some(compile_regex(value).map_err(|source| MatcherError {
-                    name: name.to_owned(),
-                    pattern: value.to_owned(),
-                    source,
-                })?)
-            }
+        Self::compile(written(name, op, value))
+    }
+
+    /// The condition as a query has it.
+    pub(crate) fn compile(written: tree::Matcher) -> Result<Self, MatcherError> {
+        let regex = match written.op.is_regex() {
+            false => None,
+            true => Some(compile_regex(&written.value).map_err(|source| MatcherError {
+                name: written.name.clone(),
+                pattern: written.value.clone(),
+                source,
+            })?),
         };
-        Ok(Self {
-            name: name.to_owned(),
-            op,
-            value: value.to_owned(),
-            regex,
-        })
+        Ok(Self { written, regex })
     }
 
     /// The condition `name="value"`.
     pub fn equal(name: &str, value: &str) -> Self {
         Self {
-            name: name.to_owned(),
-            op: MatchOp::Equal,
-            value: value.to_owned(),
+            written: written(name, MatchOp::Equal, value),
             regex: None,
         }
     }
 
     /// The label it looks at.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.written.name
     }
 
     /// How it compares.
     pub fn op(&self) -> MatchOp {
-        self.op
+        self.written.op
     }
 
     /// What it compares with.
     pub fn value(&self) -> &str {
-        &self.value
+        &self.written.value
     }
 
     /// Whether a value fits; `""` is that of an absent label.
     pub fn matches_value(&self, value: &str) -> bool {
         let fits = match &self.regex {
-            None => self.value == value,
+            None => self.written.value == value,
             Some(regex) => regex.is_match(value),
         };
-        fits == matches!(self.op, MatchOp::Equal | MatchOp::Regex)
+        fits == self.written.op.is_positive()
     }
 
     /// Whether a series fits.
     pub fn matches(&self, labels: &LabelSet) -> bool {
-        self.matches_value(labels.get(&self.name).unwrap_or_default())
+        self.matches_value(labels.get(self.name()).unwrap_or_default())
     }
 }
 
 /// As PromQL writes it.
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let op = match self.op {
-            MatchOp::Equal => "=",
-            MatchOp::NotEqual => "!=",
-            MatchOp::Regex => "=~",
-            MatchOp::NotRegex => "!~",
-        };
-        match is_plain(&self.name, false) {
-            true => f.write_str(&self.name)?,
-            false => write!(f, "{}", Quoted(&self.name))?,
-        }
-        write!(f, "{op}{}", Quoted(&self.value))
+        self.written.fmt(f)
     }
 }
 
+// === impl MatcherError ===
+
+impl MatcherError {
+    /// What cannot be used, and why.
+    pub(crate) fn with_reason(&self) -> String {
+        format!("{self}: {}", self.source)
+    }
+}
+
+fn written(name: &str, op: MatchOp, value: &str) -> tree::Matcher {
+    tree::Matcher {
+        name: name.to_owned(),
+        op,
+        value: value.to_owned(),
+        place: 0,
+    }
+}
+
+fn last_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.trim_start_matches("error: ").to_owned()
+}
+
 /// The expression that fits a whole text where RE2's `pattern` does.
-pub(crate) fn compile_regex(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(&dialect::anchored(pattern)?)
+pub(crate) fn compile_regex(pattern: &str) -> Result<Regex, PatternError> {
+    let compiled = RegexBuilder::new(&format!("^(?:{})$", rewrite(pattern)?))
         .dot_matches_new_line(true)
         .size_limit(MAX_REGEX_BYTES)
-        .build()
+        .build();
+    Ok(compiled?)
 }
 
 #[cfg(test)]
@@ -205,7 +212,21 @@ mod tests {
         check(Regex, r"[\p{^L}\x{41}]", &["5", "A"], &["B"]);
         // Without what has no meaning yet, which the crate counts as C.
         check(Regex, r"\pC", &["\u{1}", "\u{ad}"], &["a", "\u{378}"]);
+        check(Regex, r"\p{Greek}+\P{Han}", &["αβx"], &["abx", "αβ漢"]);
+        check(Regex, "{", &["{"], &[""]);
+        check(Regex, "a{b", &["a{b"], &["ab"]);
+        check(Regex, "x{,3}", &["x{,3}"], &["xxx"]);
+        check(Regex, r"\<a\_", &["<a_"], &["a_"]);
         check(Regex, r"\101\0\1234", &["A\0S4"], &["A"]);
+    }
+
+    /// Whatever RE2 reads, the crate reads in its own words.
+    #[test]
+    fn every_script_is_known() {
+        for script in fleetgauge_syntax::regex::scripts() {
+            let pattern = format!(r"\p{{{script}}}");
+            assert!(Matcher::new("a", MatchOp::Regex, &pattern).is_ok(), "{pattern}");
+        }
     }
 
     #[test]
@@ -219,7 +240,6 @@ mod tests {
             r"(?=a)",
             r"\1",
             r"\8",
-            r"\p{Greek}",
             r"\p{lu}",
             r"\p{Lu",
             r"\x{e9",

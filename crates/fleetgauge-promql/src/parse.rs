@@ -1,61 +1,47 @@
-//! From the text of a query to an expression whose types are checked.
-//!
-//! The grammar is that of Prometheus 3, and so are the messages about types. What the evaluator cannot do
-//! exactly as Prometheus does is refused here, by name: native histograms, `info`, and the experimental
-//! modifiers (`fill`, `smoothed`, `anchored`) and expressions of durations.
-//!
-//! Every text is read in time proportional to its length and with bounded depth, so none can hang the parser
-//! or overflow its stack. Every error has a place.
+//! From the text of a query to an expression that can be evaluated: a tree of [`fleetgauge_syntax`] whose matchers are
+//! compiled.
 
-mod check;
-mod error;
-mod expr;
-mod grammar;
-mod invariant;
-mod lex;
-mod literal;
 #[cfg(test)]
 mod page;
-mod signature;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
-pub use error::ParseError;
-pub use expr::ValueType;
+use fleetgauge_syntax::{Function, tree};
 
-pub(crate) use expr::{
-    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Group, Grouping, Matching, Selector, Shift,
-    Subquery,
-};
-#[cfg(feature = "script")]
-pub(crate) use literal::duration_millis;
+use crate::matcher::Matcher;
 
-/// A query that was parsed and checked. Prints as it was written.
+pub use fleetgauge_syntax::ParseError;
+pub use fleetgauge_syntax::tree::ValueType;
+
+pub(crate) use fleetgauge_syntax::tree::{AggregateOp, At, BinaryOp, Group, Grouping, Matching, Shift};
+
+pub(crate) type Aggregate = tree::Aggregate<Matcher>;
+pub(crate) type Binary = tree::Binary<Matcher>;
+pub(crate) type Call = tree::Call<Matcher>;
+pub(crate) type Expr = tree::Expr<Matcher>;
+pub(crate) type Selector = tree::Selector<Matcher>;
+pub(crate) type Subquery = tree::Subquery<Matcher>;
+
+/// A query that was parsed, checked and compiled. Prints as it was written.
 #[derive(Clone, Debug)]
 pub struct Expression {
     text: Box<str>,
     root: Expr,
 }
 
-/// *Unit*: bytes. A regular expression may list thousands of pods.
-const MAX_LENGTH: usize = 256 * 1024;
-/// How deep a tree may be. The parser, the evaluator and `Drop` walk it down, on threads with 2 MiB of stack.
-const MAX_DEPTH: usize = 128;
-/// How many operators, functions and aggregations a query may have.
-const MAX_OPERATIONS: usize = 2_000;
-/// How many different regular expressions; each may take 1 MiB.
+/// How many different regular expressions a query may have; each may take 1 MiB.
 const MAX_REGEXES: usize = 100;
 
 /// The names of the functions that can be evaluated, sorted.
 pub fn functions() -> impl Iterator<Item = &'static str> {
-    signature::Signature::evaluated().map(|function| function.name)
+    Function::evaluated().map(Function::name)
 }
 
 /// The names of the aggregations, all of which can be evaluated.
 pub fn aggregations() -> impl Iterator<Item = &'static str> {
-    expr::AggregateOp::names()
+    AggregateOp::names()
 }
 
 // === impl Expression ===
@@ -65,16 +51,11 @@ impl Expression {
     ///
     /// *Errors*: [`ParseError`], with the place.
     pub fn parse(query: &str) -> Result<Self, ParseError> {
-        if query.len() > MAX_LENGTH {
-            let why = format!("query is longer than {MAX_LENGTH} bytes");
-            return Err(ParseError::new(query, MAX_LENGTH, why));
-        }
-        let tokens = lex::tokens(query)?;
-        let mut root = grammar::Parser::new(query, tokens).parse()?;
-        invariant::mark(&mut root);
+        let mut regexes = Vec::new();
+        let mut compile = |matcher| compiled(query, matcher, &mut regexes);
         Ok(Self {
+            root: fleetgauge_syntax::parse(query)?.try_map(&mut compile)?,
             text: query.into(),
-            root,
         })
     }
 
@@ -97,4 +78,25 @@ impl fmt::Display for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// The matcher, taken from `known` if it is there: the same expression often stands in both operands.
+fn compiled(query: &str, matcher: tree::Matcher, known: &mut Vec<Matcher>) -> Result<Matcher, ParseError> {
+    let place = matcher.place;
+    let fail = |why: String| ParseError::new(query, place, why);
+    if !matcher.op.is_regex() {
+        return Matcher::compile(matcher).map_err(|error| fail(error.to_string()));
+    }
+    let is_same = |m: &&Matcher| (m.op(), m.name(), m.value()) == (matcher.op, &matcher.name, &matcher.value);
+    if let Some(known) = known.iter().find(is_same) {
+        return Ok(known.clone());
+    }
+    if known.len() == MAX_REGEXES {
+        return Err(fail(format!(
+            "query has more than {MAX_REGEXES} different regular expressions"
+        )));
+    }
+    let compiled = Matcher::compile(matcher).map_err(|error| fail(error.with_reason()))?;
+    known.push(compiled.clone());
+    Ok(compiled)
 }

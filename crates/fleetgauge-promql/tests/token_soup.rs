@@ -4,8 +4,35 @@
 #[path = "support/promql_body.rs"]
 mod body;
 
+use fleetgauge_core::params::Params;
+use fleetgauge_core::template::Template;
+use fleetgauge_syntax::lexer::Lexer;
 use proptest::collection::vec;
 use proptest::prelude::*;
+
+/// A template without holes is accepted where the query is. Where it is accepted and the query is not, that is for the
+/// grammar, which templates leave to the server: they may be for one that knows more. Its pieces are the same.
+fn read_alike(text: &str) {
+    // Where an action of a template begins, and what is said of other templates.
+    if text.contains("{{") || text.contains("<<") {
+        return;
+    }
+    let (template, query) = (Template::compile(text, &[]), fleetgauge_syntax::parse(text));
+    match (&template, &query) {
+        (Err(error), Ok(_)) => panic!("{text:?} is refused as a template: {error}"),
+        (Ok(_), Err(error)) => {
+            let (mut lexer, mut rest) = (Lexer::default(), text);
+            while let Some((_, len)) = lexer.next(rest).unwrap_or_else(|_| panic!("{text:?}: {error}")) {
+                rest = &rest[len..];
+            }
+            assert!(lexer.finish().is_ok(), "{text:?}: {error}");
+        }
+        _ => {}
+    }
+    if let Ok(template) = template {
+        assert_eq!(template.render(&Params::new()).as_deref(), Ok(text));
+    }
+}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
@@ -13,6 +40,16 @@ proptest! {
     #[test]
     fn soup_is_evaluated_or_refused(bytes in vec(any::<u8>(), 0..24)) {
         body::check(&body::soup(&bytes));
+    }
+
+    #[test]
+    fn soup_is_read_alike_as_a_query_and_as_a_template(bytes in vec(any::<u8>(), 0..24)) {
+        read_alike(&body::soup(&bytes));
+    }
+
+    #[test]
+    fn any_text_is_read_alike_as_a_query_and_as_a_template(text in "([ a1:.'\"`#=~!<>{}()\\[\\]\\\\\r\nnx@-]|\\PC){0,30}") {
+        read_alike(&text);
     }
 
     #[test]

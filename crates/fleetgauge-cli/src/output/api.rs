@@ -4,7 +4,7 @@
 
 use fleetgauge_core::label::Labels;
 use fleetgauge_core::result::{Answer, AnswerKind, Series};
-use fleetgauge_core::sample::MetricValue;
+use fleetgauge_core::sample::{MetricValue, Number};
 use fleetgauge_core::time::Timestamp;
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, SerializeTuple, Serializer};
 
@@ -111,22 +111,8 @@ impl<T: Serialize> Serialize for Pair<T> {
 
 impl Serialize for Text {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&number(self.0))
+        serializer.collect_str(&Number(self.0))
     }
-}
-
-/// A number to the letter as Prometheus writes it: with an exponent only where it is very small or large,
-/// and then of two digits and with its sign.
-fn number(value: f64) -> String {
-    let text = fleetgauge_core::sample::Number(value).to_string();
-    let Some((digits, exponent)) = text.split_once('e') else {
-        return text;
-    };
-    let (sign, exponent) = match exponent.strip_prefix('-') {
-        Some(exponent) => ('-', exponent),
-        None => ('+', exponent),
-    };
-    format!("{digits}e{sign}{exponent:0>2}")
 }
 
 #[cfg(test)]
@@ -135,21 +121,6 @@ mod tests {
     use fleetgauge_core::sample::Stamp;
 
     use super::*;
-
-    #[test]
-    fn numbers_are_those_of_the_api() {
-        let check = |value: f64, expected: &str| assert_eq!(number(value), expected);
-        check(3.0, "3");
-        check(-0.5, "-0.5");
-        check(-0.0, "-0");
-        check(1e20, "100000000000000000000");
-        check(1e21, "1e+21");
-        check(1.5e-7, "1.5e-07");
-        check(-2e-100, "-2e-100");
-        check(f64::NAN, "NaN");
-        check(f64::INFINITY, "+Inf");
-        check(f64::NEG_INFINITY, "-Inf");
-    }
 
     #[test]
     fn answers_are_the_data_object_of_the_api() {

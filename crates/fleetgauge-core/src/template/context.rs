@@ -1,39 +1,37 @@
 //! Where in a PromQL query the text of a template has come to.
 //!
-//! A [`Context`] reads the constant text of a template piece by piece, and says at each placeholder what fits
-//! there, as Go's `html/template` does for HTML. It knows PromQL's strings, comments, brackets and words, and what
-//! may follow them, not its grammar: what Prometheus would refuse whatever the values are is left to Prometheus,
-//! unless it leaves a placeholder's place in doubt.
-//!
-//! *Source*: `promql/parser/lex.go` and `util/strutil/quote.go` of Prometheus 3.
+//! A [`Context`] reads the constant text of a template by the lexer that queries are parsed with, and says at each
+//! placeholder what fits there, as Go's `html/template` does for HTML. It knows what may follow a piece, not the
+//! grammar: what Prometheus would refuse whatever the values are is left to Prometheus, unless it leaves a
+//! placeholder's place in doubt.
 
 mod string;
 
+use fleetgauge_syntax::lexer::{LexError, Lexer, Piece, Within};
+use fleetgauge_syntax::literal::Unit;
+use fleetgauge_syntax::regex::RegexText;
+
 use self::string::InString;
 use super::error::{Fault, Offset};
-use super::place::{Fit, PlaceId, Places, Quote};
-use super::regex_text::RegexText;
-use super::token;
+use super::place::{Fit, PlaceId, Places};
+use super::value::joins;
 
-/// The state of the scanner between two characters of the rendered query.
+/// The state between two characters of the rendered query.
 #[derive(Clone, Debug)]
 pub(super) struct Context {
-    state: State,
+    lexer: Lexer,
+    /// The whole query is a metric name, checked as a whole.
+    is_metric_name: bool,
+    /// What comes next in code, after the comment or string that the query is in.
+    expect: Expect,
+    /// The string that the query is in.
+    string: Option<InString>,
     brackets: Vec<Bracket>,
     /// The query so far ends inside a word or number, which what follows would lengthen.
     glued: bool,
     /// Placed values that what follows may still decide about: whether a name or a number fits, whether a regex
     /// needs a group around it.
     open: Vec<PlaceId>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum State {
-    Code(Expect),
-    Comment(Expect),
-    String(InString),
-    /// The whole query is a metric name, checked as a whole.
-    MetricName,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,17 +85,20 @@ enum Expect {
 impl Context {
     /// The beginning of a query.
     pub(super) fn promql() -> Self {
-        Self::new(State::Code(Expect::Operand))
+        Self::new(false)
     }
 
     /// The beginning of a metric name.
     pub(super) fn metric_name() -> Self {
-        Self::new(State::MetricName)
+        Self::new(true)
     }
 
-    fn new(state: State) -> Self {
+    fn new(is_metric_name: bool) -> Self {
         Self {
-            state,
+            lexer: Lexer::default(),
+            is_metric_name,
+            expect: Expect::Operand,
+            string: None,
             brackets: Vec::new(),
             glued: false,
             open: Vec::new(),
@@ -106,35 +107,38 @@ impl Context {
 
     /// Reads constant text that stands at `at` in the source.
     pub(super) fn text(&mut self, text: &str, at: Offset, places: &mut Places) -> Result<(), Fault> {
+        if self.is_metric_name {
+            return match text.find("<<") {
+                Some(found) => Err(Fault::new(at + found, of_prometheus_adapter(&text[found..]))),
+                None => Ok(()),
+            };
+        }
         let mut rest = text;
-        while !rest.is_empty() {
+        while let Some(first) = rest.bytes().next() {
             let here = at + (text.len() - rest.len());
-            let read = match &mut self.state {
-                State::Code(_) | State::MetricName if rest.starts_with("<<") => {
+            if self.lexer.within() == Within::Code {
+                if rest.starts_with("<<") {
                     return Err(Fault::new(here, of_prometheus_adapter(rest)));
                 }
-                State::MetricName => rest.find("<<").unwrap_or(rest.len()),
-                State::Comment(expect) => {
-                    let end = rest.find(['\n', '\r']);
-                    if end.is_some() {
-                        self.state = State::Code(*expect);
-                    }
-                    end.unwrap_or(rest.len())
+                let is_start = rest.len() == text.len();
+                let alone = first == b':' && self.inside() == Some(Kind::Range);
+                if is_start && self.glued && joins(first) && !alone {
+                    return Err(Fault::new(
+                        here,
+                        "this continues a name or number that stands before the action: a name or number in code \
+                         cannot be made of pieces",
+                    ));
                 }
-                State::String(string) => match string.read(rest, here, &mut self.open, places)? {
-                    (read, false) => read,
-                    (read, true) => {
-                        self.state = State::Code(string.then);
-                        self.open.clear();
-                        read
-                    }
-                },
-                State::Code(expect) => {
-                    let expect = *expect;
-                    self.code(expect, rest, here, rest.len() == text.len(), places)?
-                }
+                self.glued = false;
+            }
+            let (piece, len) = match self.lexer.next(rest) {
+                Ok(Some(read)) => read,
+                Ok(None) => break,
+                Err(error) => return Err(self.misread(error, here)),
             };
-            rest = &rest[read..];
+            let (written, after) = rest.split_at(len);
+            self.piece(piece, written, after.is_empty(), here, places)?;
+            rest = after;
         }
         Ok(())
     }
@@ -142,24 +146,28 @@ impl Context {
     /// What fits at a placeholder that stands here.
     pub(super) fn fit(&self, at: Offset) -> Result<Fit, Fault> {
         let refuse = |message: &str| Err(Fault::new(at, message));
-        match &self.state {
-            State::MetricName => Ok(Fit::Part),
-            State::Comment(_) => Ok(Fit::Comment),
-            State::String(string) => match &string.regex {
-                None => Ok(Fit::Exact(string.quote)),
-                Some(regex) => match regex.refuses_value() {
-                    Some(reason) => refuse(&format!("a value cannot stand {reason}")),
-                    None => Ok(Fit::Regex {
-                        quote: string.quote,
-                        group: !string.empty,
-                    }),
-                },
+        if self.is_metric_name {
+            return Ok(Fit::Part);
+        }
+        match (self.lexer.within(), &self.string) {
+            (Within::Comment, _) => Ok(Fit::Comment),
+            (
+                Within::String(quote),
+                Some(InString {
+                    regex: Some(regex),
+                    empty,
+                    ..
+                }),
+            ) => match regex.refuses_value() {
+                Some(reason) => refuse(&format!("a value cannot stand {reason}")),
+                None => Ok(Fit::Regex { quote, group: !empty }),
             },
-            State::Code(_) if self.glued => refuse(
+            (Within::String(quote), _) => Ok(Fit::Exact(quote)),
+            (Within::Code, _) if self.glued => refuse(
                 "a value cannot be a part of a name or number in code: let the parameter be the whole of it, or match on \
                  {__name__=\"…\"}",
             ),
-            State::Code(expect) => match expect {
+            (Within::Code, _) => match self.expect {
                 Expect::Operand | Expect::AfterLabelList => Ok(Fit::Operand),
                 // `group_left b`: a number in parentheses would be read as a list of labels.
                 Expect::LabelList => Ok(Fit::MetricName),
@@ -182,9 +190,21 @@ impl Context {
 
     /// Steps over a value.
     pub(super) fn value(&mut self, id: PlaceId, places: &mut Places) {
-        match &mut self.state {
-            State::MetricName | State::Comment(_) => {}
-            State::String(string) => {
+        if self.is_metric_name {
+            return;
+        }
+        match (self.lexer.within(), &mut self.string) {
+            (Within::Code, _) => {
+                if matches!(
+                    self.expect,
+                    Expect::Operand | Expect::LabelList | Expect::AfterLabelList
+                ) {
+                    self.open.push(id);
+                }
+                self.expect = self.expect.after_token();
+                self.glued = true;
+            }
+            (Within::String(_), Some(string)) => {
                 string.empty = false;
                 if let Some(regex) = &mut string.regex {
                     for open in self.open.drain(..) {
@@ -194,31 +214,19 @@ impl Context {
                     self.open.push(id);
                 }
             }
-            State::Code(expect) => {
-                if matches!(
-                    expect,
-                    Expect::Operand | Expect::LabelList | Expect::AfterLabelList
-                ) {
-                    self.open.push(id);
-                }
-                *expect = expect.after_token();
-                self.glued = true;
-            }
+            _ => {}
         }
     }
 
     /// What both ways to get here have in common; `None` when they differ in what may come next.
     pub(super) fn join(&self, other: &Self) -> Option<Self> {
-        let mut joined = self.clone();
-        match (&mut joined.state, &other.state) {
-            (State::String(a), State::String(b)) if *a == *b => a.empty &= b.empty,
-            (State::Code(a), State::Code(b)) => *a = a.join(*b)?,
-            (State::Comment(a), State::Comment(b)) => *a = a.join(*b)?,
-            (a, b) if a == b => {}
-            _ => return None,
-        }
-        if self.brackets != other.brackets {
+        if (&self.lexer, &self.string, &self.brackets) != (&other.lexer, &other.string, &other.brackets) {
             return None;
+        }
+        let mut joined = self.clone();
+        joined.expect = self.expect.join(other.expect)?;
+        if let (Some(a), Some(b)) = (&mut joined.string, &other.string) {
+            a.empty &= b.empty;
         }
         joined.glued |= other.glued;
         joined
@@ -229,8 +237,8 @@ impl Context {
 
     /// Whether `joined`, which is this context joined with another, says no less about what comes next.
     pub(super) fn is_unchanged_in(&self, joined: &Self) -> bool {
-        let empty = |context: &Self| matches!(&context.state, State::String(string) if string.empty);
-        self.state == joined.state
+        let empty = |context: &Self| context.string.as_ref().is_some_and(|string| string.empty);
+        self.expect == joined.expect
             && empty(self) == empty(joined)
             && self.glued == joined.glued
             && self.open.len() == joined.open.len()
@@ -238,7 +246,7 @@ impl Context {
 
     /// Checks that the query may end here.
     pub(super) fn finish(&self) -> Result<(), Fault> {
-        if let State::String(string) = &self.state {
+        if let Some(string) = &self.string {
             return Err(Fault::new(string.opened, "this string is not closed"));
         }
         if let Some(open) = self.brackets.last() {
@@ -249,12 +257,12 @@ impl Context {
 
     /// What the context is, for people.
     pub(super) fn describe(&self) -> String {
-        let what = match &self.state {
-            State::MetricName => "in a metric name",
-            State::Comment(_) => "in a comment",
-            State::String(InString { regex: Some(_), .. }) => "in the string of a regex matcher",
-            State::String(_) => "in a string",
-            State::Code(expect) => match expect {
+        let what = match (self.lexer.within(), &self.string) {
+            _ if self.is_metric_name => "in a metric name",
+            (Within::Comment, _) => "in a comment",
+            (Within::String(_), Some(InString { regex: Some(_), .. })) => "in the string of a regex matcher",
+            (Within::String(_), _) => "in a string",
+            (Within::Code, _) => match self.expect {
                 Expect::Operand => "before an operand",
                 Expect::Operator => "after an operand",
                 Expect::LabelList => "before a list of labels",
@@ -278,129 +286,139 @@ impl Context {
         }
     }
 
-    /// Reads one token of code; answers its length.
-    fn code(
-        &mut self,
-        expect: Expect,
-        rest: &str,
-        at: Offset,
-        is_start: bool,
-        places: &mut Places,
-    ) -> Result<usize, Fault> {
-        let bytes = rest.as_bytes();
-        let refuse = |message: &str| Err(Fault::new(at, message));
-        let inside = self.brackets.last().map(|bracket| bracket.kind);
-        let next = bytes.get(1).copied();
-        let joins = token::joins(bytes[0]) && !(bytes[0] == b':' && inside == Some(Kind::Range));
-        if is_start && self.glued && joins {
-            return refuse(
-                "this continues a name or number that stands before the action: a name or number in code cannot be \
-                 made of pieces",
-            );
-        }
-        self.glued = false;
-        let (expect, read) = match bytes[0] {
-            b' ' | b'\t' | b'\n' | b'\r' => return Ok(1),
-            b'#' => {
-                self.state = State::Comment(expect);
-                return Ok(1);
+    fn inside(&self) -> Option<Kind> {
+        self.brackets.last().map(|bracket| bracket.kind)
+    }
+
+    /// What the lexer does not read, in the words of templates.
+    fn misread(&self, error: LexError, at: Offset) -> Fault {
+        match (error, &self.string) {
+            (LexError::Unterminated(_), Some(string)) => {
+                Fault::new(string.opened, "this string is not closed on its line")
             }
-            quote @ (b'"' | b'\'' | b'`') => {
-                let regex = (expect == Expect::MatcherValue { regex: true }).then(RegexText::default);
-                let (quote, then) = (Quote::from_byte(quote), expect.after_token());
-                self.open.clear();
-                self.state = State::String(InString {
-                    quote,
+            (LexError::Escape(why), _) => {
+                let message = format!("{why}: this escape is cut off by an action or is no escape of PromQL");
+                Fault::new(at, message)
+            }
+            (LexError::Unexpected('!' | '~', _), _) => Fault::new(at, NO_OPERATOR),
+            (error, _) => Fault::new(at, error.to_string()),
+        }
+    }
+
+    /// Steps over one piece; `is_last` where the text ends after it.
+    fn piece(
+        &mut self,
+        piece: Piece,
+        written: &str,
+        is_last: bool,
+        at: Offset,
+        places: &mut Places,
+    ) -> Result<(), Fault> {
+        match piece {
+            Piece::Space | Piece::Comment => return Ok(()),
+            Piece::Open(_) => {
+                let regex = (self.expect == Expect::MatcherValue { regex: true }).then(RegexText::default);
+                self.expect = self.expect.after_token();
+                self.string = Some(InString {
                     regex,
                     empty: true,
                     opened: at,
-                    then,
                 });
-                return Ok(1);
             }
-            open @ (b'(' | b'[' | b'{') => {
-                let kind = match open {
-                    b'(' if expect == Expect::LabelList => Kind::Labels,
-                    b'(' if expect == Expect::With => Kind::With,
-                    b'(' => Kind::Paren,
-                    b'[' => Kind::Range,
+            Piece::Text | Piece::Escape(_) => {
+                if let Some(string) = &mut self.string {
+                    let mut read = |c| string.read(c, &mut self.open, places);
+                    match piece {
+                        Piece::Escape(Unit::Char(c)) => read(c),
+                        // A byte that is not ASCII is a part of a character: no matter here, as it means nothing to
+                        // a regex.
+                        Piece::Escape(Unit::Byte(byte)) => read(char::from(byte)),
+                        _ => written.chars().for_each(read),
+                    }
+                }
+                return Ok(());
+            }
+            Piece::Close => {
+                let string = self.string.take();
+                let regex = string.and_then(|string| string.regex);
+                if let Some(reason) = regex.as_ref().and_then(RegexText::unfinished) {
+                    return Err(Fault::new(at, format!("the regex of this string ends {reason}")));
+                }
+            }
+            Piece::Quantity => {
+                self.glued = is_last;
+                self.expect = self.expect.after_token();
+            }
+            Piece::Word => {
+                self.glued = is_last;
+                self.expect = self.word(&written.to_ascii_lowercase(), places);
+            }
+            Piece::Sign(sign) => self.expect = self.sign(sign, at, places)?,
+        }
+        self.open.clear();
+        Ok(())
+    }
+
+    /// What comes after an operator or a bracket.
+    fn sign(&mut self, sign: &str, at: Offset, places: &mut Places) -> Result<Expect, Fault> {
+        let (expect, inside) = (self.expect, self.inside());
+        let refuse = |message: &str| Err(Fault::new(at, message));
+        Ok(match sign {
+            "(" | "[" | "{" => {
+                let kind = match sign {
+                    "(" if expect == Expect::LabelList => Kind::Labels,
+                    "(" if expect == Expect::With => Kind::With,
+                    "(" => Kind::Paren,
+                    "[" => Kind::Range,
                     _ => Kind::Matchers,
                 };
-                if open == b'(' {
-                    self.forbid_call(places)?;
-                } else {
-                    self.settle(places);
+                match sign {
+                    "(" => self.forbid_call(places)?,
+                    _ => self.settle(places),
                 }
                 self.brackets.push(Bracket { kind, opened: at });
-                (kind.first(), 1)
+                kind.first()
             }
-            close @ (b')' | b']' | b'}') => {
+            ")" | "]" | "}" => {
                 let fits = matches!(
-                    (inside, close),
-                    (Some(Kind::Paren | Kind::Labels | Kind::With), b')')
-                        | (Some(Kind::Range), b']')
-                        | (Some(Kind::Matchers), b'}')
+                    (inside, sign),
+                    (Some(Kind::Paren | Kind::Labels | Kind::With), ")")
+                        | (Some(Kind::Range), "]")
+                        | (Some(Kind::Matchers), "}")
                 );
                 if !fits {
-                    return refuse(&format!("this {:?} closes nothing", char::from(close)));
+                    return refuse(&format!("this {sign} closes nothing"));
                 }
                 self.brackets.pop();
-                (
-                    match inside {
-                        Some(Kind::Labels) => Expect::AfterLabelList,
-                        Some(Kind::With) => Expect::Operand,
-                        _ => Expect::Operator,
-                    },
-                    1,
-                )
+                match inside {
+                    Some(Kind::Labels) => Expect::AfterLabelList,
+                    Some(Kind::With) => Expect::Operand,
+                    _ => Expect::Operator,
+                }
             }
-            b',' => (inside.map_or(Expect::Operand, Kind::first), 1),
-            b':' if inside == Some(Kind::Range) => (Expect::Duration, 1),
-            b'@' => {
+            "," => inside.map_or(Expect::Operand, Kind::first),
+            ":" => Expect::Duration,
+            "@" => {
                 self.settle(places);
-                (Expect::At { signed: false }, 1)
+                Expect::At { signed: false }
             }
-            b'=' | b'!' | b'<' | b'>' if inside == Some(Kind::Matchers) => match (bytes[0], next) {
-                (b'=' | b'!', Some(b'~')) => (Expect::MatcherValue { regex: true }, 2),
-                (b'!', Some(b'=')) => (Expect::MatcherValue { regex: false }, 2),
-                (b'=', next) if next != Some(b'=') => (Expect::MatcherValue { regex: false }, 1),
-                _ => return refuse("between braces, =, !=, =~ and !~ compare"),
-            },
-            b'=' | b'!' if next == Some(b'=') => (Expect::Operand, 2),
-            b'=' if inside == Some(Kind::With) => (Expect::Operand, 1),
-            b'=' | b'!' | b'~' => return refuse("this is no operator of PromQL: == and != compare"),
-            b'<' | b'>' => (Expect::Operand, if next == Some(b'=') { 2 } else { 1 }),
-            b'-' | b'+' if expect == Expect::Offset => (expect, 1),
-            b'-' | b'+' if matches!(expect, Expect::At { .. }) => (Expect::At { signed: true }, 1),
-            b'+' | b'-' | b'*' | b'/' | b'%' | b'^' => (Expect::Operand, 1),
-            byte if byte.is_ascii_digit() || (byte == b'.' && next.is_some_and(|b| b.is_ascii_digit())) => {
-                let read = number_len(bytes);
-                self.glued = read == bytes.len();
-                (expect.after_token(), read)
+            "=~" | "!~" if inside == Some(Kind::Matchers) => Expect::MatcherValue { regex: true },
+            "=" | "!=" if inside == Some(Kind::Matchers) => Expect::MatcherValue { regex: false },
+            "==" | "<" | ">" | "<=" | ">=" if inside == Some(Kind::Matchers) => {
+                return refuse("between braces, =, !=, =~ and !~ compare");
             }
-            byte if byte.is_ascii_alphabetic() || byte == b'_' || byte == b':' => {
-                let colons = inside != Some(Kind::Range);
-                let part = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_' || (colons && *b == b':');
-                let read = bytes.iter().take_while(|b| part(b)).count();
-                self.glued = read == bytes.len();
-                let word = rest[..read].to_ascii_lowercase();
-                (self.word(&word, expect, inside, places), read)
-            }
-            _ => {
-                let c = rest.chars().next().unwrap_or_default();
-                return refuse(&format!(
-                    "{c:?} has no meaning in PromQL outside of strings and comments"
-                ));
-            }
-        };
-        self.open.clear();
-        self.state = State::Code(expect);
-        Ok(read)
+            "=" if inside == Some(Kind::With) => Expect::Operand,
+            "=" | "=~" | "!~" => return refuse(NO_OPERATOR),
+            "-" | "+" if expect == Expect::Offset => expect,
+            "-" | "+" if matches!(expect, Expect::At { .. }) => Expect::At { signed: true },
+            _ => Expect::Operand,
+        })
     }
 
     /// What comes after a word.
-    fn word(&mut self, word: &str, expect: Expect, inside: Option<Kind>, places: &mut Places) -> Expect {
-        match (inside, word) {
+    fn word(&mut self, word: &str, places: &mut Places) -> Expect {
+        let expect = self.expect;
+        match (self.inside(), word) {
             // Between braces and in label lists, keywords are names. VictoriaMetrics joins matchers with `or`.
             (Some(Kind::Matchers), "or") if expect == Expect::MatcherEnd => Expect::MatcherName,
             (Some(Kind::Matchers | Kind::Labels | Kind::Range), _) => expect.after_token(),
@@ -436,6 +454,8 @@ impl Context {
     }
 }
 
+const NO_OPERATOR: &str = "this is no operator of PromQL: == and != compare";
+
 /// `<<` begins nothing in PromQL: what to write for the templates of prometheus-adapter, which begin with it.
 fn of_prometheus_adapter(rest: &str) -> &'static str {
     match rest[2..].trim_start() {
@@ -453,20 +473,6 @@ fn of_prometheus_adapter(rest: &str) -> &'static str {
         }
         _ => "`<<` is of prometheus-adapter's templates: here a parameter is written {{.name}}",
     }
-}
-
-/// The length of a number or duration.
-fn number_len(bytes: &[u8]) -> usize {
-    let mut len = 1;
-    let hex = bytes[0] == b'0' && matches!(bytes.get(1), Some(b'x' | b'X'));
-    while let Some(b) = bytes.get(len) {
-        let sign = matches!(b, b'+' | b'-') && !hex && matches!(bytes[len - 1], b'e' | b'E');
-        if !(b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_') || sign) {
-            break;
-        }
-        len += 1;
-    }
-    len
 }
 
 // === impl Expect ===

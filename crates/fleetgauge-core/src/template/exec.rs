@@ -7,10 +7,12 @@ use std::collections::HashSet;
 use std::ops::Deref;
 use std::rc::Rc;
 
+use fleetgauge_syntax::name::metric_name;
+
 use super::error::{Offset, RenderError, position};
 use super::func::{Func, display};
 use super::place::Place;
-use super::{MAX_RENDERED_LEN, MAX_VALUE_LEN, Template, token};
+use super::{MAX_RENDERED_LEN, MAX_VALUE_LEN, Template};
 
 /// How many steps a template may take: nodes passed, calls made, and 64 bytes of computed text each count as one.
 pub(super) const MAX_STEPS: usize = 100_000;
@@ -141,7 +143,7 @@ pub(super) fn render(template: &Template, params: Vec<Values<'_>>) -> Result<Str
     };
     exec.run(&template.steps)?;
     if template.is_metric_name
-        && let Err(reason) = token::metric_name(&exec.out)
+        && let Err(reason) = metric_name(&exec.out)
     {
         return Err(super::not_a_metric_name(&exec.out, reason));
     }

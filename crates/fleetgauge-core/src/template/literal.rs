@@ -5,7 +5,7 @@
 //!
 //! *Source*: <https://go.dev/ref/spec#Lexical_elements>.
 
-use std::str::Chars;
+use fleetgauge_syntax::literal::{Unit, escape};
 
 /// A number or character constant.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,20 +15,23 @@ pub(super) enum Number {
 }
 
 /// The text of `"…"`, given with its quotes.
-pub(super) fn quoted(token: &str) -> Result<String, &'static str> {
-    let mut chars = inner(token).chars();
+pub(super) fn quoted(token: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(token.len());
-    while let Some(c) = chars.next() {
-        if c != '\\' {
-            bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+    let mut rest = inner(token).as_bytes();
+    while let [first, others @ ..] = rest {
+        if *first != b'\\' {
+            bytes.push(*first);
+            rest = others;
             continue;
         }
-        match escape(&mut chars, '"')? {
-            Escaped::Char(c) => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-            Escaped::Byte(byte) => bytes.push(byte),
+        let (unit, len) = escape(rest, b'"')?;
+        match unit {
+            Unit::Char(c) => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            Unit::Byte(byte) => bytes.push(byte),
         }
+        rest = &rest[len..];
     }
-    String::from_utf8(bytes).map_err(|_| "the escapes of this string do not make UTF-8")
+    String::from_utf8(bytes).map_err(|_| "the escapes of this string do not make UTF-8".to_owned())
 }
 
 /// The text of a raw string, given with its backticks: carriage returns are dropped, as Go does.
@@ -37,21 +40,20 @@ pub(super) fn raw(token: &str) -> String {
 }
 
 /// The code point of `'…'`, given with its quotes.
-pub(super) fn character(token: &str) -> Result<Number, &'static str> {
-    const ONE: &str = "a character constant holds exactly one character";
-    let mut chars = inner(token).chars();
-    let code = match chars.next().ok_or(ONE)? {
-        '\\' => match escape(&mut chars, '\'')? {
-            Escaped::Char(c) => u32::from(c),
-            Escaped::Byte(byte) => u32::from(byte),
+pub(super) fn character(token: &str) -> Result<Number, String> {
+    let text = inner(token);
+    let (code, len) = match text.chars().next() {
+        None => (0, 0),
+        Some('\\') => match escape(text.as_bytes(), b'\'')? {
+            (Unit::Char(c), len) => (u32::from(c), len),
+            (Unit::Byte(byte), len) => (u32::from(byte), len),
         },
-        c => u32::from(c),
+        Some(c) => (u32::from(c), c.len_utf8()),
     };
-    if chars.next().is_some() {
-        Err(ONE)
-    } else {
-        Ok(Number::Int(code.into()))
+    if len == 0 || len != text.len() {
+        return Err("a character constant holds exactly one character".to_owned());
     }
+    Ok(Number::Int(code.into()))
 }
 
 /// The value of an integer or a float.
@@ -89,48 +91,8 @@ pub(super) fn number(token: &str) -> Result<Number, &'static str> {
     }
 }
 
-enum Escaped {
-    Char(char),
-    /// From `\x` or octal: one byte of what must come out as UTF-8.
-    Byte(u8),
-}
-
 fn inner(token: &str) -> &str {
     token.get(1..token.len().saturating_sub(1)).unwrap_or_default()
-}
-
-/// Reads what follows a backslash.
-fn escape(chars: &mut Chars<'_>, quote: char) -> Result<Escaped, &'static str> {
-    const BAD: &str = "unknown escape: Go knows \\a \\b \\f \\n \\r \\t \\v \\\\ \\x \\u \\U and octal";
-    let c = chars.next().ok_or(BAD)?;
-    let mut code = |digits: usize, radix: u32, first: u32| -> Result<u32, &'static str> {
-        (0..digits).try_fold(first, |code, _| {
-            let digit = chars.next().and_then(|c| c.to_digit(radix)).ok_or(BAD)?;
-            Ok(code * radix + digit)
-        })
-    };
-    Ok(match c {
-        'a' => Escaped::Char('\x07'),
-        'b' => Escaped::Char('\x08'),
-        'f' => Escaped::Char('\x0c'),
-        'n' => Escaped::Char('\n'),
-        'r' => Escaped::Char('\r'),
-        't' => Escaped::Char('\t'),
-        'v' => Escaped::Char('\x0b'),
-        '\\' => Escaped::Char('\\'),
-        c if c == quote => Escaped::Char(c),
-        'x' => Escaped::Byte(code(2, 16, 0)? as u8),
-        '0'..='7' => {
-            let first = u32::from(c) - u32::from('0');
-            Escaped::Byte(u8::try_from(code(2, 8, first)?).map_err(|_| BAD)?)
-        }
-        'u' => Escaped::Char(char::from_u32(code(4, 16, 0)?).ok_or(BAD)?),
-        'U' => {
-            // Eight digits fit in 32 bits.
-            Escaped::Char(char::from_u32(code(8, 16, 0)?).ok_or(BAD)?)
-        }
-        _ => return Err(BAD),
-    })
 }
 
 /// Go allows `_` between digits and after a base prefix.

@@ -502,14 +502,17 @@ impl<'s> Parser<'s> {
     fn operand(&mut self, where_: &str, depth: usize) -> Result<Operand<'s>, Fault> {
         let Token { kind, text, at } = self.peek();
         self.next += 1;
-        let refuse = |message: &'static str| Fault::new(at, message);
+        let refuse = |message: &str| Fault::new(at, message);
         let (term, takes_fields) = match kind {
             TokenKind::Dot => (Term::Dot, false),
             TokenKind::Field => (Term::Field(&text[1..]), true),
             TokenKind::Variable => (Term::Variable(text), true),
-            TokenKind::Quoted => (Term::Text(literal::quoted(text).map_err(refuse)?), false),
+            TokenKind::Quoted => (Term::Text(literal::quoted(text).map_err(|e| refuse(&e))?), false),
             TokenKind::Raw => (Term::Text(literal::raw(text)), false),
-            TokenKind::Char => (Term::Number(literal::character(text).map_err(refuse)?), false),
+            TokenKind::Char => (
+                Term::Number(literal::character(text).map_err(|e| refuse(&e))?),
+                false,
+            ),
             TokenKind::Number => (Term::Number(literal::number(text).map_err(refuse)?), false),
             TokenKind::LeftParen => {
                 let pipe = self.pipeline("parentheses", TokenKind::RightParen, 0, depth + 1)?;

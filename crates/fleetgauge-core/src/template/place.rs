@@ -3,8 +3,12 @@
 //! Everything that is decided about a place (what fits, which quotes, whether a group is needed) is decided once,
 //! when the template is compiled; here is only the work that is left for each value.
 
+use fleetgauge_syntax::lexer::Quote;
+use fleetgauge_syntax::name::{label_name, metric_name};
+use fleetgauge_syntax::regex::is_meta;
+
 use super::error::{Fault, Offset, RenderError, position};
-use super::{regex, token};
+use super::value;
 use crate::params::ParamKind;
 use crate::printable::Excerpt;
 
@@ -14,14 +18,6 @@ type Check = fn(&str) -> Result<(), &'static str>;
 /// Index of a place in its template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PlaceId(usize);
-
-/// The quotes of a string.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Quote {
-    Double,
-    Single,
-    Raw,
-}
 
 /// What fits at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,26 +67,6 @@ pub(super) struct Places {
     next: usize,
 }
 
-// === impl Quote ===
-
-impl Quote {
-    pub(super) fn from_byte(byte: u8) -> Self {
-        match byte {
-            b'"' => Self::Double,
-            b'\'' => Self::Single,
-            _ => Self::Raw,
-        }
-    }
-
-    pub(super) fn char(self) -> char {
-        match self {
-            Self::Double => '"',
-            Self::Single => '\'',
-            Self::Raw => '`',
-        }
-    }
-}
-
 // === impl Fit ===
 
 impl Fit {
@@ -133,11 +109,11 @@ impl Fit {
     fn check_for(self, kind: ParamKind) -> Result<Option<Check>, String> {
         let of_kind: Option<Check> = match kind {
             ParamKind::Text => None,
-            ParamKind::Regex => Some(regex::check),
-            ParamKind::MetricName => Some(token::metric_name),
-            ParamKind::LabelName => Some(token::label_name),
-            ParamKind::Duration => Some(token::duration),
-            ParamKind::Number => Some(token::number),
+            ParamKind::Regex => Some(value::regex),
+            ParamKind::MetricName => Some(metric_name),
+            ParamKind::LabelName => Some(label_name),
+            ParamKind::Duration => Some(value::duration),
+            ParamKind::Number => Some(value::number),
             // An empty text would match all series that lack the label.
             ParamKind::Texts => Some(|text| {
                 if text.is_empty() {
@@ -146,7 +122,7 @@ impl Fit {
                     Ok(())
                 }
             }),
-            ParamKind::LabelNames => Some(token::label_name),
+            ParamKind::LabelNames => Some(label_name),
         };
         let in_code: Check = match (self, kind) {
             (Self::Part | Self::Exact(_), ParamKind::Regex) => {
@@ -167,16 +143,16 @@ impl Fit {
                 );
             }
             (Self::Exact(_) | Self::Regex { .. } | Self::Comment | Self::Part, _) => return Ok(of_kind),
-            (Self::Operand, ParamKind::Text) => token::operand,
+            (Self::Operand, ParamKind::Text) => value::operand,
             (Self::Operand | Self::MetricName, ParamKind::MetricName)
-            | (Self::MetricName, ParamKind::Text) => token::metric_name,
-            (Self::Operand, ParamKind::Number) => token::number,
+            | (Self::MetricName, ParamKind::Text) => metric_name,
+            (Self::Operand, ParamKind::Number) => value::number,
             (Self::Label | Self::Labels, ParamKind::Text | ParamKind::LabelName)
-            | (Self::Labels, ParamKind::LabelNames) => token::label_name,
-            (Self::Duration, ParamKind::Text | ParamKind::Duration) => token::duration,
-            (Self::Timestamp { signed: true }, ParamKind::Text | ParamKind::Number) => token::timestamp,
+            | (Self::Labels, ParamKind::LabelNames) => label_name,
+            (Self::Duration, ParamKind::Text | ParamKind::Duration) => value::duration,
+            (Self::Timestamp { signed: true }, ParamKind::Text | ParamKind::Number) => value::timestamp,
             (Self::Timestamp { signed: false }, ParamKind::Text | ParamKind::Number) => {
-                token::unsigned_timestamp
+                value::unsigned_timestamp
             }
             (fit, kind) => {
                 let fits = fit.describe(ParamKind::Text);
@@ -343,7 +319,7 @@ impl Place {
             }
             // `2 ^ -3` and `-3 ^ 2` bind otherwise than a number does.
             Fit::Operand => {
-                match token::signed(value) {
+                match value::signed(value) {
                     (true, number) => out.extend(["(-", number, ")"]),
                     (false, operand) => out.push_str(operand),
                 }
@@ -401,15 +377,12 @@ fn write_string(value: &str, quote: Quote, out: &mut String) -> Result<(), &'sta
 }
 
 fn write_quoted_regex(value: &str, quote: Quote, out: &mut String) -> Result<(), &'static str> {
-    if !value
-        .bytes()
-        .any(|byte| is_special(byte, quote) || regex::is_meta(byte))
-    {
+    if !value.bytes().any(|byte| is_special(byte, quote) || is_meta(byte)) {
         out.push_str(value);
         return Ok(());
     }
     for c in value.chars() {
-        if c.is_ascii() && regex::is_meta(c as u8) {
+        if c.is_ascii() && is_meta(c as u8) {
             write_char('\\', quote, out)?;
         }
         write_char(c, quote, out)?;

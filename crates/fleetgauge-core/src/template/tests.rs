@@ -314,9 +314,22 @@ fn decision_2_text_in_a_matchers_regex_is_quoted_and_a_regex_stays_one_alternati
         r#"up{a=~"\\d+"}"#,
     );
     check(r#"up{a=~"({{.re}})"}"#, &[("re", "a|b")], r#"up{a=~"((?:a|b))"}"#);
+    for (value, written) in [
+        (r"\p{Greek}", r"\\p{Greek}"),
+        ("a{b", "a{b"),
+        ("x{,3}", "x{,3}"),
+        ("[a&&b]", "[a&&b]"),
+        (r"\Qa.b\E", r"\\Qa.b\\E"),
+    ] {
+        check(
+            r#"up{a=~"{{.re}}"}"#,
+            &[("re", value)],
+            &format!("up{{a=~\"{written}\"}}"),
+        );
+    }
     check(r#"up{a=~"{{.q}}"}"#, &[("q", "0.5")], r#"up{a=~"0\\.5"}"#);
     for value in [
-        "(", "a)|(b", "a\\", "(?x)a", "(?P<a>b)", "[a&&b]", r"\<a", "a{1001}",
+        "(", "a)|(b", "a\\", "(?x)a", "(?P<a>b)", "a{", r"\Qa", r"\0", "a{1001}",
     ] {
         unplaceable(r#"up{a=~"{{.re}}"}"#, value, "\"re\"".trim_matches('"'));
     }
@@ -631,7 +644,8 @@ fn decision_2_in_code_a_value_is_exactly_one_token_of_what_fits() {
         ("sum(up", "1:4", "not closed"),
         ("up{a=\"b}", "1:6", "this string is not closed"),
         ("up = 1", "1:4", "no operator"),
-        ("up[$__interval]", "1:4", "has no meaning in PromQL"),
+        ("up[$__interval]", "1:4", "PromQL has no variables"),
+        ("up; down", "1:3", "unexpected character: ';'"),
     ] {
         refused(source, place, message);
     }

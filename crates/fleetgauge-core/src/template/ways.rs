@@ -8,11 +8,12 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hash};
 
+use fleetgauge_syntax::name::metric_name;
+
 use super::Template;
 use super::error::{Offset, position};
 use super::exec::{Branch, Expr, Flow, MAX_STEPS, Step, Text, Value};
 use super::func::{Func, display};
-use super::token;
 
 /// How much work all ways together may be: a step and a byte of text count as one each.
 const MAX_WORK: usize = 4 << 20;
@@ -579,7 +580,7 @@ impl<'t> Walk<'t> {
             Known::Computed(_) => "computed_value".to_owned(),
         };
         let place = &self.template.places[place];
-        let is_name = token::metric_name(&name).is_ok();
+        let is_name = metric_name(&name).is_ok();
         let stand_in = place.stand_in(if is_name { &name } else { "a_value" });
         let operand = place.is_any_operand().then(|| {
             let next = self.operands.len();

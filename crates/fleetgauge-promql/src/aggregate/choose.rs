@@ -3,9 +3,10 @@
 
 use std::cmp::Ordering;
 
+use fleetgauge_syntax::number::GoFloat;
+
 use crate::annotation::Annotations;
 use crate::engine::{Budget, EvalError, SERIES_WORK};
-use crate::print::GoFloat;
 use crate::value::{Vector, is_absent};
 
 use super::group::{Grouped, beyond};

@@ -3,7 +3,7 @@
 use crate::aggregate;
 use crate::annotation::Annotations;
 use crate::binary;
-use crate::function::{self, CallContext, absent, info};
+use crate::function::{self, CallContext, Implementation, RangeSpec, Special, absent, info};
 use crate::label::LabelSet;
 use crate::matcher::Matcher;
 use crate::parse::{Aggregate, Binary, Call, Expr, Selector, Shift, Subquery, ValueType};
@@ -159,16 +159,16 @@ impl<'a> Evaluator<'a> {
     // --- functions ---
 
     fn call(&mut self, call: &Call, steps: &Steps) -> Result<Operand, EvalError> {
-        match (call.function.name, &call.args[..]) {
-            ("absent", [arg]) => self.absent(arg, steps),
-            ("absent_over_time", [arg]) => self.absent_over_time(arg, steps),
-            ("timestamp", [arg]) => self.timestamp(arg, steps),
-            ("info", [arg]) => self.info(arg, None, steps),
-            ("info", [arg, Expr::Selector(wanted)]) => self.info(arg, Some(&wanted.matchers), steps),
-            (_, args) if args.iter().any(|arg| arg.value_type() == ValueType::RangeVector) => {
-                self.over_range(call, steps)
+        match (function::implementation(call.function), &call.args[..]) {
+            (Implementation::Engine(Special::Absent), [arg]) => self.absent(arg, steps),
+            (Implementation::Engine(Special::AbsentOverTime), [arg]) => self.absent_over_time(arg, steps),
+            (Implementation::Engine(Special::Timestamp), [arg]) => self.timestamp(arg, steps),
+            (Implementation::Engine(Special::Info), [arg]) => self.info(arg, None, steps),
+            (Implementation::Engine(Special::Info), [arg, Expr::Selector(wanted)]) => {
+                self.info(arg, Some(&wanted.matchers), steps)
             }
-            (name, args) => {
+            (Implementation::Range(spec), _) => self.over_range(&spec, call, steps),
+            (_, args) => {
                 let args = args.iter().map(|arg| self.evaluate(arg, steps));
                 let args = args.collect::<Result<Vec<_>, _>>()?;
                 self.notes.enter(&call.places);
@@ -177,15 +177,12 @@ impl<'a> Evaluator<'a> {
                     budget: &mut self.budget,
                     notes: &mut self.notes,
                 };
-                function::call(name, args, &mut context)
+                function::call(call.function, args, &mut context)
             }
         }
     }
 
-    fn over_range(&mut self, call: &Call, steps: &Steps) -> Result<Operand, EvalError> {
-        let name = call.function.name;
-        let spec = function::range_function(name)
-            .ok_or_else(|| EvalError::execution(format!("function {name:?} is not supported here")))?;
+    fn over_range(&mut self, spec: &RangeSpec, call: &Call, steps: &Steps) -> Result<Operand, EvalError> {
         let (mut params, mut ranges) = (Vec::new(), None);
         for arg in &call.args {
             if arg.value_type() == ValueType::RangeVector {
@@ -199,7 +196,7 @@ impl<'a> Evaluator<'a> {
         }
         let ranges = ranges.ok_or_else(mismatch)?;
         self.notes.enter(&call.places);
-        let vector = range::evaluate(&spec, &ranges, &params, steps, &mut self.budget, &mut self.notes)?;
+        let vector = range::evaluate(spec, &ranges, &params, steps, &mut self.budget, &mut self.notes)?;
         Ok(Operand::Vector(vector))
     }
 

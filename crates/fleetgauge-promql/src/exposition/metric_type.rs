@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use fleetgauge_syntax::number::OpenMetricsFloat;
+
 use super::number::parse_float;
-use crate::print::OpenMetricsFloat;
 
 /// The type of a metric family, as its `# TYPE` line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

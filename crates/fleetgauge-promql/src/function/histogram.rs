@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use fleetgauge_syntax::number::OpenMetricsFloat;
 use hashbrown::HashTable;
 
 use super::bucket::{self, Bucket};
@@ -12,7 +13,6 @@ use crate::annotation::Annotations;
 use crate::engine::{Budget, EvalError};
 use crate::exposition::parse_float;
 use crate::label::{LabelSet, Projection};
-use crate::print::OpenMetricsFloat;
 use crate::value::{ABSENT, Vector, is_absent};
 
 /// The work of a bucket that is sorted among others.

@@ -2,8 +2,9 @@
 
 use std::cmp::Ordering;
 
+use fleetgauge_syntax::number::GoFloat;
+
 use crate::annotation::Annotations;
-use crate::print::GoFloat;
 
 /// The quantile `q` of `values`, which are reordered: between two of them by linear interpolation.
 ///

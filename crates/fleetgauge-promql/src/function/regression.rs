@@ -1,11 +1,12 @@
 //! Straight lines through samples: `deriv` and `predict_linear`; and the line that follows its samples:
 //! `double_exponential_smoothing`.
 
+use fleetgauge_syntax::number::GoFixed;
+
 use super::RangeInput;
 use super::sum::Sum;
 use crate::annotation::Annotations;
 use crate::engine::EvalError;
-use crate::print::GoFixed;
 
 /// `y = slope · x + intercept`, `x` in seconds.
 struct Line {

@@ -3,7 +3,6 @@
 
 use std::f64::consts::PI;
 
-use super::maths;
 use crate::engine::{Budget, EvalError};
 use crate::label::LabelSet;
 use crate::value::{Steps, Vector, is_absent};
@@ -48,17 +47,9 @@ pub(super) fn of_two(function: fn(f64, f64) -> f64, mut a: Vec<f64>, b: &[f64]) 
     a
 }
 
-/// The function of two numbers called `name`.
-pub(super) fn function_of_two(name: &str) -> Option<fn(f64, f64) -> f64> {
-    match name {
-        "min_of" => Some(maths::min),
-        "max_of" => Some(maths::max),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::maths;
     use super::super::tests::{budget, rows, vector as rows_of};
     use super::*;
     use crate::value::ABSENT;
@@ -101,11 +92,8 @@ mod tests {
 
     #[test]
     fn of_two_numbers_one_is_taken() {
-        let of = |name: &str| {
-            let function = function_of_two(name).expect("known");
-            of_two(function, vec![1.0, 5.0, -0.0], &[2.0, -5.0, 0.0])
-        };
-        assert_eq!(of("min_of"), [1.0, -5.0, -0.0]);
-        assert_eq!(of("max_of"), [2.0, 5.0, 0.0]);
+        let of = |function: fn(f64, f64) -> f64| of_two(function, vec![1.0, 5.0, -0.0], &[2.0, -5.0, 0.0]);
+        assert_eq!(of(maths::min), [1.0, -5.0, -0.0]);
+        assert_eq!(of(maths::max), [2.0, 5.0, 0.0]);
     }
 }

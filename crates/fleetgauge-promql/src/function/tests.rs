@@ -67,7 +67,22 @@ fn try_evaluate(name: &str, args: Vec<Operand>, steps: &Steps) -> Result<Operand
         budget: &mut budget(),
         notes: &mut notes,
     };
-    call(name, args, &mut ctx)
+    call(Function::named(name).expect("known"), args, &mut ctx)
+}
+
+fn range_spec(name: &str) -> Option<RangeSpec> {
+    match implementation(Function::named(name).expect("known")) {
+        Implementation::Range(spec) => Some(spec),
+        _ => None,
+    }
+}
+
+/// The function of one number called `name`.
+pub(super) fn each_number(name: &str) -> fn(&mut [f64]) {
+    match implementation(Function::named(name).expect("known")) {
+        Implementation::EachNumber(function) => function,
+        other => panic!("{name} is {other:?}"),
+    }
 }
 
 /// A function that gives a vector.
@@ -166,7 +181,6 @@ fn what_does_not_fit_is_an_error() {
         let error = try_evaluate(name, args, &Steps::instant(0)).expect_err("refused");
         assert_eq!(error.to_string(), expected);
     };
-    check("nope", vec![], "unknown function nope");
     check("abs", vec![scalar(1.0)], "function abs expects an instant vector");
     check("vector", vec![], "function vector expects a scalar");
     check(
@@ -185,13 +199,9 @@ fn names_stay_where_samples_are_picked() {
         ("ts_of_last_over_time", false),
         ("rate", false),
     ] {
-        assert_eq!(
-            range_function(name).map(|f| f.keeps_name),
-            Some(keeps_name),
-            "{name}"
-        );
+        assert_eq!(range_spec(name).map(|f| f.keeps_name), Some(keeps_name), "{name}");
     }
-    assert!(range_function("abs").is_none());
+    assert!(range_spec("abs").is_none());
 }
 
 #[test]
@@ -202,7 +212,21 @@ fn only_rates_of_counters_are_remarked() {
         ("irate", false),
         ("delta", false),
     ] {
-        let remark = range_function(name).and_then(|f| f.remark);
+        let remark = range_spec(name).and_then(|f| f.remark);
         assert_eq!(remark.is_some(), is_remarked, "{name}");
+    }
+}
+
+#[test]
+fn a_function_is_refused_by_the_parser_or_evaluated_as_its_signature_says() {
+    for &function in Function::ALL {
+        let (name, implementation) = (function.name(), implementation(function));
+        let is_refused = matches!(implementation, Implementation::Refused);
+        assert_eq!(function.refused().is_some(), is_refused, "{name}");
+        let over_range = matches!(
+            implementation,
+            Implementation::Range(_) | Implementation::Engine(Special::AbsentOverTime)
+        );
+        assert!(is_refused || function.takes_range() == over_range, "{name}");
     }
 }

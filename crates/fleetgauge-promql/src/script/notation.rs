@@ -5,8 +5,8 @@ use std::time::Duration;
 use fleetgauge_core::label::METRIC_NAME;
 
 use crate::label::LabelSet;
-use crate::parse::duration_millis;
 use crate::sample::STALE_MARKER;
+use fleetgauge_syntax::literal::duration_millis;
 
 /// More in one script is a slip of the pen, `x100000000`.
 const MAX_VALUES: usize = 5_000_000;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::cursor::is_one_of;
 use super::{Node, Parser};
-use crate::parse::error::ParseError;
-use crate::parse::expr::{Aggregate, AggregateOp, Call, Expr, Grouping};
-use crate::parse::lex::Kind;
-use crate::parse::signature::Signature;
-use crate::parse::{MAX_DEPTH, check};
+use crate::check;
+use crate::error::ParseError;
+use crate::function::Function;
+use crate::query::MAX_DEPTH;
+use crate::token::Kind;
+use crate::tree::{Aggregate, AggregateOp, Call, Expr, Grouping};
 
 /// The names that cannot be metrics where an expression begins.
 const NO_METRICS: [&str; 6] = ["atan2", "bool", "group_left", "group_right", "ignoring", "on"];
@@ -28,13 +29,13 @@ impl Parser<'_> {
             return self.aggregate(op);
         }
         if is_called {
-            let Some(function) = Signature::named(word) else {
+            let Some(function) = Function::named(word) else {
                 let hint =
-                    Signature::like(word).map_or(String::new(), |like| format!("; did you mean {like:?}?"));
+                    Function::like(word).map_or(String::new(), |like| format!("; did you mean {like:?}?"));
                 return Err(self.error(start, format!("unknown function with name {word:?}{hint}")));
             };
             self.at += 1;
-            let (args, height) = self.arguments(function.name == "info")?;
+            let (args, height) = self.arguments(function == Function::Info)?;
             let places = args.iter().map(|arg| arg.start).collect();
             let args =
                 check::call(function, args).map_err(|(at, why)| self.error(at.unwrap_or(start), why))?;

@@ -9,7 +9,7 @@ use std::fmt::{self, Write as _};
 /// Prints a text on one line: characters that are not [printable](is_printable) are escaped, as `\n` and `\u{1b}`.
 ///
 /// ```
-/// use fleetgauge_core::printable::Printable;
+/// use fleetgauge_syntax::printable::Printable;
 ///
 /// assert_eq!(Printable("a\u{1b}[31mb\nc").to_string(), r"a\u{1b}[31mb\nc");
 /// ```
@@ -20,7 +20,7 @@ pub struct Printable<'a>(pub &'a str);
 /// same text.
 ///
 /// ```
-/// use fleetgauge_core::printable::Quoted;
+/// use fleetgauge_syntax::printable::Quoted;
 ///
 /// assert_eq!(Quoted("a\"\u{1b}\u{202e}").to_string(), r#""a\"\x1b\u202e""#);
 /// ```
@@ -31,7 +31,7 @@ pub struct Quoted<'a>(pub &'a str);
 /// is.
 ///
 /// ```
-/// use fleetgauge_core::printable::Excerpt;
+/// use fleetgauge_syntax::printable::Excerpt;
 ///
 /// assert_eq!(Excerpt("a\u{1b}[31m").to_string(), r#""a\x1b[31m""#);
 /// assert!(Excerpt(&"a".repeat(1_000_000)).to_string().ends_with("aaa\"… (1000000 bytes)"));

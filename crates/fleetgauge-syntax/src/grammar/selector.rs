@@ -1,12 +1,14 @@
 //! Selectors: a metric's name and matchers of labels.
 
 use super::{Node, Parser};
-use crate::label::METRIC_NAME;
-use crate::matcher::{MatchOp, Matcher};
-use crate::parse::MAX_REGEXES;
-use crate::parse::error::ParseError;
-use crate::parse::expr::{Expr, Selector, Shift};
-use crate::parse::lex::Kind;
+use crate::error::ParseError;
+use crate::token::Kind;
+use crate::tree::{Expr, MatchOp, Matcher, Selector, Shift};
+
+use crate::regex;
+
+/// The label that holds the name of the metric.
+const METRIC_NAME: &str = "__name__";
 
 impl Parser<'_> {
     pub(super) fn selector(&mut self, name: Option<(usize, &str)>) -> Result<Node, ParseError> {
@@ -16,16 +18,13 @@ impl Parser<'_> {
             self.matchers(&mut matchers)?;
         }
         if let Some((_, name)) = name {
-            if let Some(other) = matchers.iter().find(|m| m.name() == METRIC_NAME) {
-                let why = format!(
-                    "metric name must not be set twice: {name:?} or {:?}",
-                    other.value()
-                );
+            if let Some(other) = matchers.iter().find(|m| m.name == METRIC_NAME) {
+                let why = format!("metric name must not be set twice: {name:?} or {:?}", other.value);
                 return Err(self.error(start, why));
             }
-            matchers.insert(0, Matcher::equal(METRIC_NAME, name));
+            matchers.insert(0, named(name, start));
         }
-        if matchers.iter().all(|m| m.matches_value("")) {
+        if matchers.iter().all(fits_empty) {
             let why = "vector selector must contain at least one non-empty matcher";
             return Err(self.error(start, why));
         }
@@ -68,14 +67,11 @@ impl Parser<'_> {
                 Kind::Sign("=~") => MatchOp::Regex,
                 Kind::Sign("!~") => MatchOp::NotRegex,
                 Kind::Sign("," | "}") if is_quoted => {
-                    if let Some(other) = matchers.iter().find(|m| m.name() == METRIC_NAME) {
-                        let why = format!(
-                            "metric name must not be set twice: {:?} or {name:?}",
-                            other.value()
-                        );
+                    if let Some(other) = matchers.iter().find(|m| m.name == METRIC_NAME) {
+                        let why = format!("metric name must not be set twice: {:?} or {name:?}", other.value);
                         return Err(self.error(start, why));
                     }
-                    matchers.push(Matcher::equal(METRIC_NAME, &name));
+                    matchers.push(named(&name, start));
                     self.take(",");
                     continue;
                 }
@@ -88,7 +84,7 @@ impl Parser<'_> {
             };
             let place = self.start();
             self.at += 1;
-            matchers.push(self.matcher(&name, op, &value, place)?);
+            matchers.push(self.matcher(name, op, value, place)?);
             if !self.take(",") && self.kind() != &Kind::Sign("}") {
                 if self.kind() == &Kind::End {
                     return Err(self.error(open, "unclosed left brace"));
@@ -99,29 +95,36 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn matcher(&mut self, name: &str, op: MatchOp, value: &str, place: usize) -> Result<Matcher, ParseError> {
-        if matches!(op, MatchOp::Equal | MatchOp::NotEqual) {
-            return Matcher::new(name, op, value).map_err(|error| self.error(place, error.to_string()));
+    fn matcher(&self, name: String, op: MatchOp, value: String, place: usize) -> Result<Matcher, ParseError> {
+        if op.is_regex() {
+            regex::check(&value).map_err(|why| {
+                let what = format!("matcher of label {name:?} has an unusable regular expression");
+                self.error(place, format!("{what} {value:?}: {why}"))
+            })?;
         }
-        let is_same = |m: &&Matcher| m.op() == op && m.name() == name && m.value() == value;
-        if let Some(known) = self.regexes.iter().find(is_same) {
-            return Ok(known.clone());
-        }
-        if self.regexes.len() == MAX_REGEXES {
-            let why = format!("query has more than {MAX_REGEXES} different regular expressions");
-            return Err(self.error(place, why));
-        }
-        let compiled = Matcher::new(name, op, value).map_err(|error| {
-            let source = std::error::Error::source(&error).map_or(String::new(), ToString::to_string);
-            // The crate draws a picture over several lines; its last one says what is wrong.
-            let why = source
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim_start_matches("error: ");
-            self.error(place, format!("{error}: {why}"))
-        })?;
-        self.regexes.push(compiled.clone());
-        Ok(compiled)
+        Ok(Matcher {
+            name,
+            op,
+            value,
+            place,
+        })
     }
+}
+
+fn named(metric: &str, place: usize) -> Matcher {
+    Matcher {
+        name: METRIC_NAME.to_owned(),
+        op: MatchOp::Equal,
+        value: metric.to_owned(),
+        place,
+    }
+}
+
+/// Whether series fit that lack the label.
+fn fits_empty(matcher: &Matcher) -> bool {
+    let fits = match matcher.op.is_regex() {
+        true => regex::check(&matcher.value).is_ok_and(|checked| checked.fits_empty),
+        false => matcher.value.is_empty(),
+    };
+    fits == matcher.op.is_positive()
 }

@@ -1,11 +1,12 @@
-//! Where in a regular expression the constant text of a matcher's string has come to.
+//! Where in a regular expression a text has come to, character by character.
 //!
 //! A value may stand between atoms of a regex, not inside of a character class, an escape, a group's head or a
 //! repetition: there its characters would mean something else.
 
-/// The state between two characters of a regex.
+/// The state between two characters of a regular expression that comes in pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum RegexText {
+#[allow(missing_docs, reason = "what is not said of a state is its name")]
+pub enum RegexText {
     #[default]
     Plain,
     Escape,
@@ -41,7 +42,7 @@ pub(super) enum RegexText {
 
 impl RegexText {
     /// Steps over one character.
-    pub(super) fn read(&mut self, c: char) {
+    pub fn read(&mut self, c: char) {
         *self = match (*self, c) {
             (Self::Plain | Self::GroupOpen | Self::Octal | Self::Repeat, _) => self.read_plain(c),
             (Self::Escape, 'Q') => Self::Literal,
@@ -89,7 +90,7 @@ impl RegexText {
     }
 
     /// Why a value cannot stand here.
-    pub(super) fn refuses_value(self) -> Option<&'static str> {
+    pub fn refuses_value(self) -> Option<&'static str> {
         match self {
             Self::Plain | Self::GroupOpen => None,
             Self::Octal => Some("directly after an octal escape of a regex"),
@@ -102,7 +103,7 @@ impl RegexText {
     }
 
     /// What the regex would be in the middle of if it ended here.
-    pub(super) fn unfinished(&self) -> Option<&'static str> {
+    pub fn unfinished(&self) -> Option<&'static str> {
         match self {
             Self::Plain | Self::Octal | Self::Repeat | Self::Literal => None,
             Self::Escape

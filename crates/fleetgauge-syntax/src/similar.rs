@@ -3,7 +3,7 @@
 /// The candidate that `name` was likely meant to be; where it names a pack, as `vllm/queue_lenght`, one of that pack.
 ///
 /// ```
-/// use fleetgauge_core::similar::similar;
+/// use fleetgauge_syntax::similar::similar;
 ///
 /// let names = ["sglang/queue_length", "vllm/queue_length", "vllm/avg_ttft"];
 /// assert_eq!(similar("vllm/queue_lenght", names.into_iter()), Some("vllm/queue_length"));

@@ -43,7 +43,7 @@ const MAX_MILLIS: u64 = i64::MAX as u64 / 1_000_000;
 /// ```
 /// use std::time::Duration;
 ///
-/// use fleetgauge_core::time::parse_duration;
+/// use fleetgauge_syntax::duration::parse_duration;
 ///
 /// assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));
 /// assert!(parse_duration("30").is_err());
@@ -95,7 +95,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
 /// ```
 /// use std::time::Duration;
 ///
-/// use fleetgauge_core::time::parse_seconds;
+/// use fleetgauge_syntax::duration::parse_seconds;
 ///
 /// assert_eq!(parse_seconds("1m30s"), Ok(Duration::from_secs(90)));
 /// assert_eq!(parse_seconds("2.5"), Ok(Duration::from_millis(2_500)));

@@ -1,9 +1,9 @@
 //! The tokens one after the other, and mistakes with their place.
 
 use super::Parser;
-use crate::parse::error::ParseError;
-use crate::parse::lex::Kind;
-use crate::parse::{MAX_DEPTH, MAX_OPERATIONS};
+use crate::error::ParseError;
+use crate::query::{MAX_DEPTH, MAX_OPERATIONS};
+use crate::token::Kind;
 
 impl<'q> Parser<'q> {
     pub(super) fn kind(&self) -> &Kind {

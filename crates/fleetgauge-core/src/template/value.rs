@@ -1,56 +1,13 @@
-//! The tokens of PromQL that a value may be: names, durations and numbers.
+//! What a value may be where it stands in code or is a regular expression.
 //!
-//! Each check answers why a text is not exactly one such token. What some versions of Prometheus read otherwise
-//! than others (octal-looking numbers, `_` in numbers, keywords as names) is refused.
-//!
-//! *Source*: the lexer and grammar of Prometheus 3, `promql/parser/{lex.go,generated_parser.y}`.
+//! Each check answers why a text is not exactly one such token. What some versions of Prometheus, or servers that speak
+//! its language, read otherwise than others (octal-looking numbers, `_` in numbers) is refused, and so is a regular
+//! expression that would not stay in one piece wherever it is placed.
+
+use fleetgauge_syntax::name::metric_name;
+use fleetgauge_syntax::regex::{self, RegexText};
 
 use crate::time::{DurationError, parse_duration};
-
-/// What the lexer reads as something else than a name, in any case of letters.
-const KEYWORDS: [&str; 41] = [
-    "and",
-    "or",
-    "unless",
-    "atan2",
-    "sum",
-    "avg",
-    "count",
-    "min",
-    "max",
-    "group",
-    "stddev",
-    "stdvar",
-    "topk",
-    "bottomk",
-    "count_values",
-    "quantile",
-    "limitk",
-    "limit_ratio",
-    "offset",
-    "smoothed",
-    "anchored",
-    "by",
-    "without",
-    "on",
-    "ignoring",
-    "group_left",
-    "group_right",
-    "fill",
-    "fill_left",
-    "fill_right",
-    "bool",
-    "start",
-    "end",
-    "step",
-    "range",
-    "inf",
-    "nan",
-    "default",
-    "if",
-    "ifnot",
-    "with",
-];
 
 type Check = Result<(), &'static str>;
 
@@ -59,46 +16,28 @@ pub(super) fn joins(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':' | b'.') || !byte.is_ascii()
 }
 
-pub(super) fn is_keyword(word: &str) -> bool {
-    KEYWORDS.iter().any(|keyword| keyword.eq_ignore_ascii_case(word))
-}
-
-/// A metric name that can stand in code, without quotes.
-pub(super) fn metric_name(text: &str) -> Check {
-    name(text, true)?;
-    if is_keyword(text) {
-        return Err("PromQL reads this word as a keyword or a number, not as a name");
+/// A regular expression of which the meaning does not change with what stands beside it.
+pub(super) fn regex(text: &str) -> Check {
+    let checked = regex::check(text).map_err(|error| error.reason())?;
+    if checked.has_names {
+        return Err("a matcher has no use for named groups: write `(?:…)`");
     }
-    Ok(())
-}
-
-/// A label name that can stand in code, without quotes.
-pub(super) fn label_name(text: &str) -> Check {
-    name(text, false)?;
-    if text.eq_ignore_ascii_case("inf") || text.eq_ignore_ascii_case("nan") {
-        return Err("PromQL reads this word as a number, not as a name");
+    // Only these begin what could go on after the end.
+    if !text.contains(['\\', '{']) {
+        return Ok(());
     }
-    Ok(())
-}
-
-fn name(text: &str, colons: bool) -> Check {
-    let Some(first) = text.bytes().next() else {
-        return Err("it is empty");
-    };
-    if first.is_ascii_digit() {
-        return Err("a name cannot start with a digit");
-    }
-    for byte in text.bytes() {
-        match byte {
-            b'_' => {}
-            b':' if colons => {}
-            b':' => return Err("a label name has no colon"),
-            byte if byte.is_ascii_alphanumeric() => {}
-            _ if colons => return Err("a metric name in code has letters, digits, `_` and `:` only"),
-            _ => return Err("a label name in code has letters, digits and `_` only"),
+    let mut end = RegexText::default();
+    text.chars().for_each(|c| end.read(c));
+    match end {
+        RegexText::Plain => Ok(()),
+        RegexText::Octal => {
+            Err("it ends in an octal escape, which a digit after it would change: write \\x{…}")
         }
+        RegexText::Repeat => {
+            Err("it ends in a `{`, which what comes after it may make a repetition: write `\\{`")
+        }
+        _ => Err("it opens a \\Q that it does not close"),
     }
-    Ok(())
 }
 
 /// A duration: `1h30m`, units in falling order, more than nothing.
@@ -108,9 +47,7 @@ pub(super) fn duration(text: &str) -> Check {
         Ok(duration) if duration.is_zero() => Err("a duration must be more than zero"),
         Ok(_) => Ok(()),
         Err(DurationError::TooLong) => Err("the duration is too long"),
-        Err(DurationError::Form | DurationError::Order) => {
-            Err("it is not a duration such as 5m or 1h30m (units y, w, d, h, m, s, ms, in this order)")
-        }
+        Err(_) => Err("it is not a duration such as 5m or 1h30m (units y, w, d, h, m, s, ms, in this order)"),
     }
 }
 
@@ -205,18 +142,58 @@ mod tests {
     }
 
     #[test]
-    fn names() {
+    fn regular_expressions() {
         check(
-            metric_name,
-            &["up", "vllm:kv_cache_usage_perc", "_x", ":a", "summary", "rate"],
+            regex,
             &[
-                "", "1a", "a.b", "a b", "up{", "sum", "BY", "Inf", "nan", "offset", "é", "a\n", "up#",
+                "",
+                "a|b",
+                "vllm-.*",
+                "(?:a|b)+?",
+                "(?i)llama-[0-9a-f]{8,}",
+                "(?i-s:x)",
+                r"\d+\.\w*",
+                "[-a]",
+                "[]a]",
+                r"\pL\p{Lu}\p{Greek}",
+                "a{2,3}",
+                "(a{10}){100}",
+                "^a$",
+                "()",
+                "a]b}",
+                "a{b",
+                "x{,3}",
+                "{x",
+                r"\Qa.b\E",
+                r"\012a",
+                "[a&&b]",
+                "[[a]",
+                r"\<",
             ],
-        );
-        check(
-            label_name,
-            &["pod", "_", "group", "on", "le"],
-            &["", "a:b", "a-b", "9", "inf", "NaN", "pod,le", "\"a\""],
+            &[
+                "(",
+                ")",
+                "a)(b",
+                "[",
+                "a\\",
+                "*a",
+                "a**",
+                "a|*",
+                "{3}",
+                "(a{100}){100}",
+                "(?P<n>a)",
+                "(?<n>a)",
+                "(?=a)",
+                r"\Q",
+                r"\Qa\",
+                r"\012",
+                "a{",
+                "a{3",
+                "{",
+                r"\p{Foo}",
+                "(?x) a",
+                "[z-a]",
+            ],
         );
     }
 

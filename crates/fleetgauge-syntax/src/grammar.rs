@@ -7,29 +7,26 @@ mod matching;
 mod selector;
 mod suffix;
 
-use crate::matcher::Matcher;
+use crate::check;
+use crate::error::ParseError;
+use crate::query::MAX_DEPTH;
+use crate::token::{Kind, Token};
+use crate::tree::{BinaryOp, Expr, Shift};
 
-use super::error::ParseError;
-use super::expr::{BinaryOp, Expr, Shift};
-use super::lex::{Kind, Token};
-use super::{MAX_DEPTH, check};
-
-pub(super) struct Parser<'q> {
+pub(crate) struct Parser<'q> {
     query: &'q str,
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
     operations: usize,
-    /// Compiled already: the same expression often stands in both operands.
-    regexes: Vec<Matcher>,
 }
 
 /// An expression with what is to be known of its text.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) expr: Expr,
+pub(crate) struct Node {
+    pub(crate) expr: Expr,
     /// Where it begins. *Unit*: bytes.
-    pub(super) start: usize,
+    pub(crate) start: usize,
     /// How deep the tree is.
     height: usize,
     in_parentheses: bool,
@@ -42,18 +39,17 @@ const UNARY: u8 = 6;
 // === impl Parser ===
 
 impl<'q> Parser<'q> {
-    pub(super) fn new(query: &'q str, tokens: Vec<Token>) -> Self {
+    pub(crate) fn new(query: &'q str, tokens: Vec<Token>) -> Self {
         Self {
             query,
             tokens,
             at: 0,
             depth: 0,
             operations: 0,
-            regexes: Vec::new(),
         }
     }
 
-    pub(super) fn parse(mut self) -> Result<Expr, ParseError> {
+    pub(crate) fn parse(mut self) -> Result<Expr, ParseError> {
         if self.kind() == &Kind::End {
             return Err(self.error(0, "no expression found in input"));
         }

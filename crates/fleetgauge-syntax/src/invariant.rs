@@ -1,25 +1,9 @@
 //! Finds what has the same value at every step, so that it is evaluated once.
 
-use super::expr::{Expr, Shift};
-
-/// Functions that look at the step's own time; `info` at the info series that there are then.
-const TIMED: [&str; 12] = [
-    "day_of_month",
-    "day_of_week",
-    "day_of_year",
-    "days_in_month",
-    "hour",
-    "info",
-    "minute",
-    "month",
-    "predict_linear",
-    "time",
-    "timestamp",
-    "year",
-];
+use crate::tree::{Expr, Shift};
 
 /// Puts the largest expressions that have one value into [`Expr::Once`].
-pub(super) fn mark(expr: &mut Expr) {
+pub(crate) fn mark(expr: &mut Expr) {
     if mark_within(expr) {
         wrap(expr);
     }
@@ -39,7 +23,7 @@ fn mark_within(expr: &mut Expr) -> bool {
         }
         Expr::Negate(inner) => mark_within(inner),
         Expr::Call(call) => {
-            let is_timed = TIMED.contains(&call.function.name);
+            let is_timed = call.function.signature().is_timed;
             mark_all(&mut call.args.iter_mut().collect::<Vec<_>>(), is_timed)
         }
         Expr::Aggregate(aggregate) => {

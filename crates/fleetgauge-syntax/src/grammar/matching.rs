@@ -2,10 +2,10 @@
 
 use super::Parser;
 use super::cursor::is_one_of;
-use crate::parse::check;
-use crate::parse::error::ParseError;
-use crate::parse::expr::{BinaryOp, Group, Matching};
-use crate::parse::lex::Kind;
+use crate::check;
+use crate::error::ParseError;
+use crate::token::Kind;
+use crate::tree::{BinaryOp, Group, Matching};
 
 impl Parser<'_> {
     /// `bool on (…) group_left (…)`

@@ -1,21 +1,21 @@
 //! Which operands an operator, an aggregation or a function takes. The messages are Prometheus's.
 
-use super::expr::{AggregateOp, Binary, BinaryOp, Expr, Group, Matching, ValueType};
-use super::grammar::Node;
-use super::signature::Signature;
+use crate::function::Function;
+use crate::grammar::Node;
+use crate::tree::{AggregateOp, Binary, BinaryOp, Expr, Group, Matching, ValueType};
 
 /// What is wrong, and where if it is an operand and not the operator.
-pub(super) type Fault = (Option<usize>, String);
+pub(crate) type Fault = (Option<usize>, String);
 
 /// What stands between a binary operator and its right operand.
 #[derive(Debug, Default)]
-pub(super) struct Modifier {
-    pub(super) returns_bool: bool,
+pub(crate) struct Modifier {
+    pub(crate) returns_bool: bool,
     /// With where the grouping is.
-    pub(super) matching: Option<(usize, Matching)>,
+    pub(crate) matching: Option<(usize, Matching)>,
 }
 
-pub(super) fn unary(operand: &Node) -> Result<(), String> {
+pub(crate) fn unary(operand: &Node) -> Result<(), String> {
     match operand.expr.value_type() {
         ValueType::Scalar | ValueType::InstantVector => Ok(()),
         other => Err(format!(
@@ -24,7 +24,7 @@ pub(super) fn unary(operand: &Node) -> Result<(), String> {
     }
 }
 
-pub(super) fn subquery(operand: &Node) -> Result<(), String> {
+pub(crate) fn subquery(operand: &Node) -> Result<(), String> {
     match operand.expr.value_type() {
         ValueType::InstantVector => Ok(()),
         other => Err(format!(
@@ -33,7 +33,7 @@ pub(super) fn subquery(operand: &Node) -> Result<(), String> {
     }
 }
 
-pub(super) fn binary(op: BinaryOp, left: Node, right: Node, modifier: Modifier) -> Result<Binary, Fault> {
+pub(crate) fn binary(op: BinaryOp, left: Node, right: Node, modifier: Modifier) -> Result<Binary, Fault> {
     let types = [left.expr.value_type(), right.expr.value_type()];
     for (operand, found) in [&left, &right].into_iter().zip(types) {
         if !matches!(found, ValueType::Scalar | ValueType::InstantVector) {
@@ -85,7 +85,7 @@ pub(super) fn binary(op: BinaryOp, left: Node, right: Node, modifier: Modifier) 
 }
 
 /// The parameter and the vector of an aggregation.
-pub(super) fn aggregate(op: AggregateOp, args: Vec<Node>) -> Result<(Option<Expr>, Expr), Fault> {
+pub(crate) fn aggregate(op: AggregateOp, args: Vec<Node>) -> Result<(Option<Expr>, Expr), Fault> {
     let param = op.param();
     let expected = 1 + usize::from(param.is_some());
     if args.is_empty() {
@@ -112,12 +112,12 @@ pub(super) fn aggregate(op: AggregateOp, args: Vec<Node>) -> Result<(Option<Expr
     Ok((param, vector))
 }
 
-pub(super) fn call(function: &'static Signature, args: Vec<Node>) -> Result<Vec<Expr>, Fault> {
-    if let Some(why) = function.refused {
-        return Err((None, format!("function {:?} {why}", function.name)));
+pub(crate) fn call(function: Function, args: Vec<Node>) -> Result<Vec<Expr>, Fault> {
+    let (signature, name, found) = (function.signature(), function.name(), args.len());
+    if let Some(why) = signature.refused {
+        return Err((None, format!("function {name:?} {why}")));
     }
-    let (least, most) = function.arity();
-    let (name, found) = (function.name, args.len());
+    let (least, most) = signature.arity();
     let how_many = match () {
         () if least == most && found != least => format!("{least}"),
         () if found < least => format!("at least {least}"),
@@ -130,7 +130,7 @@ pub(super) fn call(function: &'static Signature, args: Vec<Node>) -> Result<Vec<
     }
     let context = format!("call to function {name:?}");
     let args = args.into_iter().enumerate();
-    args.map(|(i, arg)| expect(function.arg(i), arg, &context))
+    args.map(|(i, arg)| expect(signature.arg(i), arg, &context))
         .collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use fleetgauge_core::printable::Printable;
+use crate::printable::Printable;
 
 /// A query that cannot be evaluated.
 ///
@@ -21,7 +21,8 @@ const MESSAGE_ENDS: usize = 150;
 // === impl ParseError ===
 
 impl ParseError {
-    pub(crate) fn new(query: &str, offset: usize, message: impl Into<String>) -> Self {
+    /// What is wrong at `offset`, in bytes.
+    pub fn new(query: &str, offset: usize, message: impl Into<String>) -> Self {
         let mut offset = offset.min(query.len());
         while !query.is_char_boundary(offset) {
             offset -= 1;
@@ -96,12 +97,12 @@ mod tests {
     #[test]
     fn what_is_refused_here_alone_is_told_apart() {
         let check = |query: &str, expected: bool| {
-            let error = crate::parse::Expression::parse(query).unwrap_err();
+            let error = crate::parse(query).unwrap_err();
             assert_eq!(error.is_own_refusal(), expected, "{error}");
         };
-        let refused = crate::parse::signature::Signature::refused();
-        for name in refused.map(|function| function.name) {
-            check(&format!("{name}(a)"), true);
+        let all = crate::Function::ALL.iter();
+        for function in all.filter(|function| function.refused().is_some()) {
+            check(&format!("{}(a)", function.name()), true);
         }
         check("a + fill (1) b", true);
         check("rate(a[5m] smoothed)", true);

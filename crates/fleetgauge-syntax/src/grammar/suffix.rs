@@ -2,10 +2,11 @@
 
 use super::cursor::is_one_of;
 use super::{Node, Parser};
-use crate::parse::error::ParseError;
-use crate::parse::expr::{At, Expr, RangeSelector, Shift, Subquery};
-use crate::parse::lex::Kind;
-use crate::parse::{MAX_DEPTH, check};
+use crate::check;
+use crate::error::ParseError;
+use crate::query::MAX_DEPTH;
+use crate::token::Kind;
+use crate::tree::{At, Expr, RangeSelector, Shift, Subquery};
 
 impl Parser<'_> {
     /// `[5m]`, `[5m:1m]`, `offset 5m` and `@ t`, any of them again and again.

@@ -1,0 +1,27 @@
+//! PromQL as text: what is written, what it means, and how it is printed. Nothing is evaluated here.
+//!
+//! - how messages name what others wrote: [`printable`], [`similar`]
+//! - numbers as they are printed, durations as they are read: [`number`], [`duration`]
+//! - the pieces that a query is made of: [`lexer`], [`literal`], [`name`], [`regex`]
+//! - a whole query: [`parse`], [`tree`], [`Function`], [`ParseError`]
+
+mod check;
+pub mod duration;
+mod error;
+mod function;
+mod grammar;
+mod invariant;
+pub mod lexer;
+pub mod literal;
+pub mod name;
+pub mod number;
+pub mod printable;
+mod query;
+pub mod regex;
+pub mod similar;
+mod token;
+pub mod tree;
+
+pub use error::ParseError;
+pub use function::Function;
+pub use query::{MAX_DEPTH, MAX_LENGTH, MAX_OPERATIONS, parse};

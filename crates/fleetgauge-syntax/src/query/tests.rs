@@ -1,0 +1,366 @@
+use super::*;
+use crate::tree::{Group, Selector, Shift};
+
+fn parsed(query: &str) -> Expr {
+    parse(query).unwrap_or_else(|error| panic!("{query}: {error}"))
+}
+
+/// The tree with all operations in parentheses.
+fn shape(expr: &Expr) -> String {
+    match expr {
+        Expr::Number(value) => value.to_string(),
+        Expr::Text(text) => format!("{text:?}"),
+        Expr::Selector(selector) => selector_shape(selector),
+        Expr::Range(range) => format!("{}[{}]", selector_shape(&range.selector), range.range),
+        Expr::Subquery(s) => {
+            let step = s.step.map_or(String::new(), |step| step.to_string());
+            format!("{}[{}:{step}]{}", shape(&s.expr), s.range, shift_shape(s.shift))
+        }
+        Expr::Call(call) => {
+            let args: Vec<_> = call.args.iter().map(shape).collect();
+            format!("{}({})", call.function.name(), args.join(", "))
+        }
+        Expr::Aggregate(a) => {
+            let clause = if a.grouping.without { "without" } else { "by" };
+            let param = a
+                .param
+                .as_ref()
+                .map_or(String::new(), |param| shape(param) + ", ");
+            format!(
+                "{} {clause}({})({param}{})",
+                a.op.name(),
+                a.grouping.labels.join(","),
+                shape(&a.expr)
+            )
+        }
+        Expr::Negate(inner) => format!("(-{})", shape(inner)),
+        Expr::Binary(b) => {
+            let bool = if b.returns_bool { " bool" } else { "" };
+            let on = match (b.matching.on, b.matching.labels.is_empty()) {
+                (false, true) => String::new(),
+                (on, _) => format!(
+                    " {}({})",
+                    if on { "on" } else { "ignoring" },
+                    b.matching.labels.join(",")
+                ),
+            };
+            let group = match b.matching.group {
+                Group::Neither => String::new(),
+                side => format!(" {side:?}({})", b.matching.include.join(",")),
+            };
+            format!(
+                "({} {}{bool}{on}{group} {})",
+                shape(&b.left),
+                b.op.as_str(),
+                shape(&b.right)
+            )
+        }
+        Expr::Once(inner) => format!("once({})", shape(inner)),
+    }
+}
+
+fn selector_shape(selector: &Selector) -> String {
+    let matchers: Vec<_> = selector.matchers.iter().map(ToString::to_string).collect();
+    format!("{{{}}}{}", matchers.join(","), shift_shape(selector.shift))
+}
+
+fn shift_shape(shift: Shift) -> String {
+    let at = shift.at.map_or(String::new(), |at| format!("@{at:?}"));
+    let offset = if shift.offset == 0 {
+        String::new()
+    } else {
+        format!("-{}", shift.offset)
+    };
+    at + &offset
+}
+
+#[test]
+fn queries_have_the_shape_that_prometheus_gives_them() {
+    let check = |query: &str, expected: &str| {
+        let expected = expected.replace("§", r#"{__name__="#).replace("¦", "}");
+        assert_eq!(shape(&parsed(query)), expected, "{query}");
+    };
+    check("1 + 2 * 3 ^ 2 ^ 2", "once((1 + (2 * (3 ^ (2 ^ 2)))))");
+    check("up # x\r + 1", r#"(§"up"¦ + 1)"#);
+    check("up # x\n + 1", r#"(§"up"¦ + 1)"#);
+    check("-1 ^ 2", "once((-(1 ^ 2)))");
+    check("2 ^ -1 ^ 2 * 3", "once(((2 ^ (-(1 ^ 2))) * 3))");
+    check("-1 * 2", "once((-1 * 2))");
+    check("- -1", "1");
+    check("a - b - c", r#"((§"a"¦ - §"b"¦) - §"c"¦)"#);
+    check(
+        "a or b and c unless d",
+        r#"(§"a"¦ or ((§"b"¦ and §"c"¦) unless §"d"¦))"#,
+    );
+    check("a == b > c + d", r#"((§"a"¦ == §"b"¦) > (§"c"¦ + §"d"¦))"#);
+    check("a % b atan2 c", r#"((§"a"¦ % §"b"¦) atan2 §"c"¦)"#);
+    check("a > bool 1", r#"(§"a"¦ > bool 1)"#);
+    check(
+        "a * on (x, y) group_left (z) b",
+        r#"(§"a"¦ * on(x,y) Left(z) §"b"¦)"#,
+    );
+    check(
+        "a / IGNORING (x) group_right b",
+        r#"(§"a"¦ / ignoring(x) Right() §"b"¦)"#,
+    );
+    check("a and on () b", r#"(§"a"¦ and on() §"b"¦)"#);
+    check("Sum By (x,) (a)", r#"sum by(x)(§"a"¦)"#);
+    check("sum(a) without (x)", r#"sum without(x)(§"a"¦)"#);
+    check("topk by (\"x.y\") (3, a)", r#"topk by(x.y)(3, §"a"¦)"#);
+    check("count_values(\"v\", a)", r#"count_values by()("v", §"a"¦)"#);
+    check("rate (a[1h30m])", r#"rate(§"a"¦[5400000])"#);
+    check("a[300]", r#"§"a"¦[300000]"#);
+    check("a offset -5m", r#"§"a"¦--300000"#);
+    check("a[5m] offset 90", r#"§"a"¦-90000[300000]"#);
+    check("a @ -1.5 offset 1s", r#"once(§"a"¦@Time(-1500)-1000)"#);
+    check("a @ start() + a @ end()", r#"once((§"a"¦@Start + §"a"¦@End))"#);
+    check("a @ 1 + b", r#"(once(§"a"¦@Time(1000)) + §"b"¦)"#);
+    check("-a offset 1s", r#"(-§"a"¦-1000)"#);
+    check(
+        "max_over_time(rate(a[1m])[5m:])",
+        r#"max_over_time(rate(§"a"¦[60000])[300000:])"#,
+    );
+    check(
+        "a[5m:30s] @ 10 offset 1m",
+        r#"§"a"¦[300000:30000]@Time(10000)-60000"#,
+    );
+}
+
+#[test]
+fn selectors_are_read() {
+    let check = |query: &str, expected: &str| assert_eq!(shape(&parsed(query)), expected, "{query}");
+    check("a:b:c", r#"{__name__="a:b:c"}"#);
+    check(r#"{a="b",}"#, r#"{a="b"}"#);
+    check(
+        r#"a{b!="c",d=~'e|f',g!~`h\d`}"#,
+        r#"{__name__="a",b!="c",d=~"e|f",g!~"h\\d"}"#,
+    );
+    check(r#"{"a.b", "c d"="e"}"#, r#"{__name__="a.b","c d"="e"}"#);
+    check(r#"{__name__=~"a.+"}"#, r#"{__name__=~"a.+"}"#);
+    // Keywords are names where no keyword can stand.
+    check("sum", r#"{__name__="sum"}"#);
+    check("offset offset 1s", r#"{__name__="offset"}-1000"#);
+    check(
+        r#"a{on="1",by="2",inf="3"}"#,
+        r#"{__name__="a",on="1",by="2",inf="3"}"#,
+    );
+    check(
+        "sum by (sum, on) (start)",
+        r#"sum by(sum,on)({__name__="start"})"#,
+    );
+    check("a # comment\n", r#"{__name__="a"}"#);
+}
+
+#[test]
+fn mistakes_are_told_with_their_place() {
+    let check = |query: &str, expected: &str| {
+        let error = parse(query).expect_err(query).to_string();
+        let expected = expected.replacen(' ', " parse error: ", 1);
+        assert!(
+            error.starts_with(&expected),
+            "{query}\n  got      {error}\n  expected {expected}"
+        );
+    };
+    check("", "1:1: no expression found");
+    check(" # only a comment", "1:1: no expression found");
+    check("(a", "1:1: unclosed left parenthesis");
+    check("a)", "1:2: unexpected right parenthesis");
+    check("a[5m", "1:2: unclosed left bracket");
+    check("a{b=\"c\"", "1:2: unclosed left brace");
+    check("a{b=\"c}", "1:5: unterminated quoted string");
+    check(
+        "sum(\n  a,\n  $b)",
+        "3:3: unexpected character: '$': PromQL has no variables",
+    );
+    check(
+        "a && b",
+        "1:3: unexpected character: '&': \"and\" is written `and`",
+    );
+    check("a b", "1:3: unexpected identifier \"b\"");
+    check("a +", "1:4: unexpected end of input");
+    check(
+        "a{b}",
+        "1:4: unexpected \"}\" in label matching, expected one of =",
+    );
+    check(
+        "a{b=c}",
+        "1:5: unexpected identifier \"c\" in label matching, expected string",
+    );
+    check(
+        "rte(a[5m])",
+        "1:1: unknown function with name \"rte\"; did you mean \"rate\"?",
+    );
+    check(
+        "rate(a)",
+        "1:6: expected type range vector in call to function \"rate\", got instant vector",
+    );
+    check(
+        "abs(a[5m])",
+        "1:5: expected type instant vector in call to function \"abs\", got range vector",
+    );
+    check("abs()", "1:1: expected 1 argument(s) in call to \"abs\", got 0");
+    check(
+        "round(a, 1, 2)",
+        "1:1: expected at most 2 argument(s) in call to \"round\", got 3",
+    );
+    check(
+        "label_join(a)",
+        "1:1: expected at least 3 argument(s) in call to \"label_join\", got 1",
+    );
+    check(
+        "abs(a,)",
+        "1:7: trailing commas not allowed in function call args",
+    );
+    check("sum()", "1:1: no arguments for aggregate expression provided");
+    check(
+        "topk(a)",
+        "1:1: wrong number of arguments for aggregate expression provided, expected 2, got 1",
+    );
+    check(
+        "topk(a, b)",
+        "1:6: expected type scalar in aggregation parameter, got instant vector",
+    );
+    check(
+        "sum(1)",
+        "1:5: expected type instant vector in aggregation expression, got scalar",
+    );
+    check("1 > 2", "1:3: comparisons between scalars must use BOOL modifier");
+    check(
+        "1 and a",
+        "1:3: set operator \"and\" not allowed in binary scalar expression",
+    );
+    check(
+        "a + bool b",
+        "1:5: bool modifier can only be used on comparison operators",
+    );
+    check(
+        "a + on (x) 1",
+        "1:3: vector matching only allowed between instant vectors",
+    );
+    check(
+        "a and on (x) group_left b",
+        "1:14: no grouping allowed for \"and\" operation",
+    );
+    check(
+        "a + on (x) group_left (x) b",
+        "1:12: label \"x\" must not occur in ON and GROUP clause at once",
+    );
+    check(
+        "a[5m] + 1",
+        "1:1: binary expression must contain only scalar and instant vector types",
+    );
+    check(
+        "1 + \"x\"",
+        "1:5: binary expression must contain only scalar and instant vector types",
+    );
+    check(
+        "-\"x\"",
+        "1:2: unary expression only allowed on expressions of type scalar or instant vector, got \"string\"",
+    );
+    check(
+        "{a=\"\"}",
+        "1:1: vector selector must contain at least one non-empty matcher",
+    );
+    check(
+        "a{__name__=\"b\"}",
+        "1:1: metric name must not be set twice: \"a\" or \"b\"",
+    );
+    check("{\"a\", \"b\"}", "1:7: metric name must not be set twice");
+    check(
+        "a{b=~\"(\"}",
+        "1:6: matcher of label \"b\" has an unusable regular expression",
+    );
+    check("(a)[5m]", "1:4: ranges only allowed for vector selectors");
+    check(
+        "a offset 1m [5m]",
+        "1:13: no offset modifiers allowed before range",
+    );
+    check("a @ 1 [5m]", "1:7: no @ modifiers allowed before range");
+    check(
+        "1[5m:1m]",
+        "1:1: subquery is only allowed on instant vector, got scalar instead",
+    );
+    check("sum(a) offset 5m", "1:8: offset modifier must be preceded by");
+    check("(a) @ 5", "1:5: @ modifier must be preceded by");
+    check(
+        "a offset 1m offset 2m",
+        "1:13: offset may not be set multiple times",
+    );
+    check("a @ 1 @ 2", "1:7: @ <timestamp> may not be set multiple times");
+    check("a[0s]", "1:3: duration must be greater than 0");
+    check("a[-5m]", "1:3: unexpected \"-\" in range, expected duration");
+    check("a[1m1h]", "1:3: not a valid duration string");
+    check(
+        "sum by (a:b) (c)",
+        "1:9: unexpected identifier \"a:b\" in grouping opts, expected label",
+    );
+    check("1x", "1:1: bad number or duration syntax: \"1x\"");
+    check("\"é\" é", "1:5: unexpected character: 'é'");
+}
+
+/// What Prometheus knows and this evaluator does not is refused by its name.
+#[test]
+fn what_is_not_supported_is_named() {
+    let check = |query: &str, expected: &str| {
+        let error = parse(query).expect_err(query).to_string();
+        assert!(error.contains(expected), "{query}: {error}");
+    };
+    check("histogram_avg(a)", "\"histogram_avg\" is for native histograms");
+    check("a + fill(0) b", "modifier `fill` is not supported");
+    check(
+        "a + on (x) fill_left(0) b",
+        "modifier `fill_left` is not supported",
+    );
+    check("rate(a[5m] smoothed)", "modifier `smoothed` is not supported");
+    check("a[5m + 1m]", "expressions of durations are not supported");
+    check("a[step()]", "expressions of durations are not supported");
+    check("a offset (5m)", "expressions of durations are not supported");
+}
+
+/// `promql-parser` panics on these.
+#[test]
+fn times_beyond_all_bounds_are_refused() {
+    for query in [
+        "a offset Inf",
+        "a offset -Inf",
+        "a offset NaN",
+        "a offset 1e30",
+        "a[1e30]",
+        "a[Inf]",
+        "a[NaN]",
+        "a[1m:1e30]",
+        "a offset 99999999999y",
+        "a @ Inf",
+        "a @ NaN",
+        "a @ 1e30",
+    ] {
+        let error = parse(query).expect_err(query).to_string();
+        assert!(error.contains("out of"), "{query}: {error}");
+    }
+}
+
+/// On a thread with as little stack as tokio gives.
+#[test]
+fn a_query_of_any_depth_is_read_or_refused() {
+    let shapes: [fn(usize) -> String; 6] = [
+        |n| "(".repeat(n) + "a" + &")".repeat(n),
+        |n| "abs(".repeat(n) + "a" + &")".repeat(n),
+        |n| "-".repeat(n) + "a",
+        |n| vec!["a"; n].join("+"),
+        |n| vec!["2"; n].join("^"),
+        |n| "a".to_owned() + &"[1h:1m]".repeat(n),
+    ];
+    let run = move || {
+        for shape in shapes {
+            for n in [100, 1_000, 30_000] {
+                if let Err(error) = parse(&shape(n)) {
+                    assert!(n > 100 || error.message().contains("subquery is only"), "{error}");
+                }
+            }
+        }
+        let long = "a".repeat(MAX_LENGTH + 1);
+        assert!(parse(&long).is_err());
+    };
+    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(run);
+    thread.expect("a thread").join().expect("no overflow");
+}

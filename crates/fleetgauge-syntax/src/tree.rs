@@ -1,0 +1,505 @@
+//! The tree of a query: what was written, with every name resolved and every type checked.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::function::Function;
+use crate::name::is_plain;
+use crate::printable::Quoted;
+
+/// An expression. Its types fit: [`parse`](crate::parse) checks them. `M` is what a matcher is: as it is written, or as
+/// an evaluator compiles it.
+#[derive(Clone, Debug)]
+pub enum Expr<M = Matcher> {
+    /// A number, or a duration in seconds.
+    Number(f64),
+    /// A string.
+    Text(Arc<str>),
+    /// The newest samples of series.
+    Selector(Selector<M>),
+    /// A range of samples of series.
+    Range(RangeSelector<M>),
+    /// An expression at several steps.
+    Subquery(Box<Subquery<M>>),
+    /// A function.
+    Call(Call<M>),
+    /// An aggregation.
+    Aggregate(Box<Aggregate<M>>),
+    /// `-` in front.
+    Negate(Box<Expr<M>>),
+    /// An operator between two operands.
+    Binary(Box<Binary<M>>),
+    /// An expression that has the same value at every step, because `@` holds all of its selectors.
+    Once(Box<Expr<M>>),
+}
+
+/// `name{matchers} offset … @ …`
+#[derive(Clone, Debug)]
+pub struct Selector<M = Matcher> {
+    /// All of them hold.
+    pub matchers: Vec<M>,
+    /// Of which time.
+    pub shift: Shift,
+}
+
+/// `selector[range]`
+#[derive(Clone, Debug)]
+pub struct RangeSelector<M = Matcher> {
+    /// Of which series.
+    pub selector: Selector<M>,
+    /// How far back it looks. *Unit*: milliseconds.
+    pub range: i64,
+}
+
+/// `expr[range:step]`
+#[derive(Clone, Debug)]
+pub struct Subquery<M = Matcher> {
+    /// What is evaluated at each of the steps.
+    pub expr: Expr<M>,
+    /// How far back it looks. *Unit*: milliseconds.
+    pub range: i64,
+    /// The distance of its steps. *Unit*: milliseconds; `None` is the engine's default.
+    pub step: Option<i64>,
+    /// Of which time.
+    pub shift: Shift,
+}
+
+/// One condition on one label: `name op "value"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matcher {
+    /// The label.
+    pub name: String,
+    /// How its value is compared.
+    pub op: MatchOp,
+    /// With what; a regular expression of RE2 for those that take one.
+    pub value: String,
+    /// Where the value begins, or the name if it is all there is. *Unit*: bytes.
+    pub place: usize,
+}
+
+/// How a label's value is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MatchOp {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `=~`: the whole value fits the regular expression.
+    Regex,
+    /// `!~`
+    NotRegex,
+}
+
+/// Where a selector or subquery looks, relative to the step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shift {
+    /// How far back. *Unit*: milliseconds.
+    pub offset: i64,
+    /// The time that stands in for the step's.
+    pub at: Option<At>,
+}
+
+/// `@`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// *Unit*: milliseconds since the Unix epoch.
+    Time(i64),
+    /// The first step of the query.
+    Start,
+    /// The last step of the query.
+    End,
+}
+
+/// `function(args)`
+#[derive(Clone, Debug)]
+pub struct Call<M = Matcher> {
+    /// Which one.
+    pub function: Function,
+    /// As many as it takes, of its types.
+    pub args: Vec<Expr<M>>,
+    /// Where each argument begins. *Unit*: bytes.
+    pub places: Vec<usize>,
+}
+
+/// `op by (labels) (param, expr)`
+#[derive(Clone, Debug)]
+pub struct Aggregate<M = Matcher> {
+    /// Which one.
+    pub op: AggregateOp,
+    /// What some take before the vector.
+    pub param: Option<Expr<M>>,
+    /// Where the first argument begins: the parameter, if there is one. *Unit*: bytes.
+    pub place: usize,
+    /// The vector.
+    pub expr: Expr<M>,
+    /// Which series are one group.
+    pub grouping: Grouping,
+}
+
+/// `by (labels)` or `without (labels)`; neither is `by ()`.
+#[derive(Clone, Debug, Default)]
+pub struct Grouping {
+    /// `without` and not `by`.
+    pub without: bool,
+    /// The names in the parentheses.
+    pub labels: Vec<Arc<str>>,
+}
+
+/// An aggregation, by its name.
+#[allow(
+    missing_docs,
+    reason = "Prometheus describes them, under the names of the variants"
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AggregateOp {
+    Sum,
+    Avg,
+    Min,
+    Max,
+    Count,
+    Group,
+    Stddev,
+    Stdvar,
+    Topk,
+    Bottomk,
+    Quantile,
+    CountValues,
+    Limitk,
+    LimitRatio,
+}
+
+/// `left op right`
+#[derive(Clone, Debug)]
+pub struct Binary<M = Matcher> {
+    /// Which one.
+    pub op: BinaryOp,
+    /// The first operand.
+    pub left: Expr<M>,
+    /// The second operand.
+    pub right: Expr<M>,
+    /// `bool`: a comparison gives 0 or 1 instead of filtering.
+    pub returns_bool: bool,
+    /// Between vectors.
+    pub matching: Matching,
+}
+
+/// Which series of two vectors belong together.
+#[derive(Clone, Debug, Default)]
+pub struct Matching {
+    /// `on` and not `ignoring`.
+    pub on: bool,
+    /// The names in its parentheses.
+    pub labels: Vec<Arc<str>>,
+    /// `group_left` or `group_right`.
+    pub group: Group,
+    /// The labels in the parentheses of `group_left` or `group_right`.
+    pub include: Vec<Arc<str>>,
+}
+
+/// Which side may have several series for one of the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Group {
+    /// None: one series belongs to one.
+    #[default]
+    Neither,
+    /// `group_left`
+    Left,
+    /// `group_right`
+    Right,
+}
+
+/// A binary operator.
+#[allow(
+    missing_docs,
+    reason = "Prometheus describes them, under the names of the variants"
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BinaryOp {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Mod,
+    Pow,
+    Atan2,
+    Equal,
+    NotEqual,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+    And,
+    Or,
+    Unless,
+}
+
+/// What an expression evaluates to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueType {
+    /// A number.
+    Scalar,
+    /// A string.
+    Text,
+    /// One sample a series.
+    InstantVector,
+    /// Several samples a series.
+    RangeVector,
+}
+
+// === impl Expr ===
+
+impl<M> Expr<M> {
+    /// The same tree with other matchers, as an evaluator compiles them.
+    ///
+    /// *Errors*: the first of `f`.
+    pub fn try_map<N, E, F>(self, f: &mut F) -> Result<Expr<N>, E>
+    where
+        F: FnMut(M) -> Result<N, E>,
+    {
+        let boxed = |expr: Box<Self>, f: &mut F| expr.try_map(f).map(Box::new);
+        Ok(match self {
+            Self::Number(value) => Expr::Number(value),
+            Self::Text(text) => Expr::Text(text),
+            Self::Selector(selector) => Expr::Selector(selector.try_map(f)?),
+            Self::Range(range) => Expr::Range(RangeSelector {
+                selector: range.selector.try_map(f)?,
+                range: range.range,
+            }),
+            Self::Subquery(subquery) => Expr::Subquery(Box::new(Subquery {
+                expr: subquery.expr.try_map(f)?,
+                range: subquery.range,
+                step: subquery.step,
+                shift: subquery.shift,
+            })),
+            Self::Call(call) => Expr::Call(Call {
+                function: call.function,
+                args: call
+                    .args
+                    .into_iter()
+                    .map(|arg| arg.try_map(f))
+                    .collect::<Result<_, _>>()?,
+                places: call.places,
+            }),
+            Self::Aggregate(aggregate) => Expr::Aggregate(Box::new(Aggregate {
+                op: aggregate.op,
+                param: aggregate.param.map(|param| param.try_map(f)).transpose()?,
+                place: aggregate.place,
+                expr: aggregate.expr.try_map(f)?,
+                grouping: aggregate.grouping,
+            })),
+            Self::Negate(inner) => Expr::Negate(boxed(inner, f)?),
+            Self::Binary(binary) => Expr::Binary(Box::new(Binary {
+                op: binary.op,
+                left: binary.left.try_map(f)?,
+                right: binary.right.try_map(f)?,
+                returns_bool: binary.returns_bool,
+                matching: binary.matching,
+            })),
+            Self::Once(inner) => Expr::Once(boxed(inner, f)?),
+        })
+    }
+
+    /// Without [`Once`](Self::Once) around it.
+    pub fn unwrapped(&self) -> &Self {
+        match self {
+            Self::Once(inner) => inner.unwrapped(),
+            other => other,
+        }
+    }
+
+    /// Whether the order of the result means something (`sort`, `topk`).
+    pub fn is_ordered(&self) -> bool {
+        match self {
+            Self::Call(call) => {
+                call.function.signature().is_ordered || call.args.iter().any(Self::is_ordered)
+            }
+            Self::Aggregate(aggregate) => matches!(aggregate.op, AggregateOp::Topk | AggregateOp::Bottomk),
+            Self::Binary(binary) => binary.left.is_ordered() || binary.right.is_ordered(),
+            Self::Negate(inner) | Self::Once(inner) => inner.is_ordered(),
+            Self::Number(_) | Self::Text(_) | Self::Selector(_) | Self::Range(_) | Self::Subquery(_) => false,
+        }
+    }
+
+    /// What it evaluates to.
+    pub fn value_type(&self) -> ValueType {
+        match self {
+            Self::Number(_) => ValueType::Scalar,
+            Self::Text(_) => ValueType::Text,
+            Self::Selector(_) | Self::Aggregate(_) => ValueType::InstantVector,
+            Self::Range(_) | Self::Subquery(_) => ValueType::RangeVector,
+            Self::Call(call) => call.function.returns(),
+            Self::Negate(inner) | Self::Once(inner) => inner.value_type(),
+            Self::Binary(binary) => match (binary.left.value_type(), binary.right.value_type()) {
+                (ValueType::Scalar, ValueType::Scalar) => ValueType::Scalar,
+                _ => ValueType::InstantVector,
+            },
+        }
+    }
+}
+
+impl<M> Selector<M> {
+    fn try_map<N, E, F>(self, f: &mut F) -> Result<Selector<N>, E>
+    where
+        F: FnMut(M) -> Result<N, E>,
+    {
+        Ok(Selector {
+            matchers: self.matchers.into_iter().map(f).collect::<Result<_, _>>()?,
+            shift: self.shift,
+        })
+    }
+}
+
+// === impl operators ===
+
+impl MatchOp {
+    /// As it is written in a query.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Equal => "=",
+            Self::NotEqual => "!=",
+            Self::Regex => "=~",
+            Self::NotRegex => "!~",
+        }
+    }
+
+    /// Whether it compares with a regular expression.
+    pub fn is_regex(self) -> bool {
+        matches!(self, Self::Regex | Self::NotRegex)
+    }
+
+    /// Whether it takes what fits, and not what does not.
+    pub fn is_positive(self) -> bool {
+        matches!(self, Self::Equal | Self::Regex)
+    }
+}
+
+impl AggregateOp {
+    /// The names of all, in the order of Prometheus's documentation.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        AGGREGATES.iter().map(|(name, _)| *name)
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let mut all = AGGREGATES.iter();
+        all.find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|&(_, op)| op)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn name(self) -> &'static str {
+        let mut all = AGGREGATES.iter();
+        all.find(|&&(_, op)| op == self).map_or("", |(name, _)| name)
+    }
+
+    /// What its parameter must be, if it takes one.
+    pub(crate) fn param(self) -> Option<ValueType> {
+        match self {
+            Self::Topk | Self::Bottomk | Self::Quantile | Self::Limitk | Self::LimitRatio => {
+                Some(ValueType::Scalar)
+            }
+            Self::CountValues => Some(ValueType::Text),
+            Self::Sum
+            | Self::Avg
+            | Self::Min
+            | Self::Max
+            | Self::Count
+            | Self::Group
+            | Self::Stddev
+            | Self::Stdvar => None,
+        }
+    }
+}
+
+const AGGREGATES: [(&str, AggregateOp); 14] = [
+    ("sum", AggregateOp::Sum),
+    ("avg", AggregateOp::Avg),
+    ("min", AggregateOp::Min),
+    ("max", AggregateOp::Max),
+    ("count", AggregateOp::Count),
+    ("group", AggregateOp::Group),
+    ("stddev", AggregateOp::Stddev),
+    ("stdvar", AggregateOp::Stdvar),
+    ("topk", AggregateOp::Topk),
+    ("bottomk", AggregateOp::Bottomk),
+    ("quantile", AggregateOp::Quantile),
+    ("count_values", AggregateOp::CountValues),
+    ("limitk", AggregateOp::Limitk),
+    ("limit_ratio", AggregateOp::LimitRatio),
+];
+
+impl BinaryOp {
+    /// Whether it compares.
+    pub fn is_comparison(self) -> bool {
+        matches!(
+            self,
+            Self::Equal | Self::NotEqual | Self::Less | Self::LessEqual | Self::Greater | Self::GreaterEqual
+        )
+    }
+
+    /// Whether it is `and`, `or` or `unless`.
+    pub fn is_set(self) -> bool {
+        matches!(self, Self::And | Self::Or | Self::Unless)
+    }
+
+    /// As it is written in a query.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+            Self::Atan2 => "atan2",
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Less => "<",
+            Self::LessEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterEqual => ">=",
+            Self::And => "and",
+            Self::Or => "or",
+            Self::Unless => "unless",
+        }
+    }
+
+    /// How tightly it binds: tighter is more.
+    pub(crate) fn precedence(self) -> u8 {
+        match self {
+            Self::Or => 1,
+            Self::And | Self::Unless => 2,
+            Self::Equal
+            | Self::NotEqual
+            | Self::Less
+            | Self::LessEqual
+            | Self::Greater
+            | Self::GreaterEqual => 3,
+            Self::Add | Self::Sub => 4,
+            Self::Mul | Self::Div | Self::Mod | Self::Atan2 => 5,
+            Self::Pow => 6,
+        }
+    }
+}
+
+/// As PromQL writes it.
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match is_plain(&self.name, false) {
+            true => f.write_str(&self.name)?,
+            false => write!(f, "{}", Quoted(&self.name))?,
+        }
+        write!(f, "{}{}", self.op.as_str(), Quoted(&self.value))
+    }
+}
+
+/// As Prometheus's messages name it.
+impl fmt::Display for ValueType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scalar => "scalar",
+            Self::Text => "string",
+            Self::InstantVector => "instant vector",
+            Self::RangeVector => "range vector",
+        })
+    }
+}
