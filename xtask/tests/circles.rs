@@ -273,7 +273,8 @@ fn resolve(modules: &Modules, at: &Segments, path: &[String], depth: usize) -> O
         let is_own = !is_plain || here != *at;
         return known.or_else(|| is_own.then(|| module.file.clone()));
     }
-    (!is_plain || here != *at).then(|| modules[&here].file.clone())
+    // A module alone is named by `use`; in code a word alone is a variable of the same name.
+    (path.len() > 1 && (!is_plain || here != *at)).then(|| modules[&here].file.clone())
 }
 
 fn arrows(modules: &Modules) -> BTreeMap<PathBuf, BTreeSet<PathBuf>> {

@@ -1,7 +1,7 @@
 //! Which operands an operator, an aggregation or a function takes. The messages are Prometheus's.
 
 use crate::function::Function;
-use crate::grammar::Node;
+use crate::grammar::node::Node;
 use crate::tree::{AggregateOp, Binary, BinaryOp, Expr, Group, Matching, ValueType};
 
 /// What is wrong, and where if it is an operand and not the operator.

@@ -6,7 +6,7 @@
 use ValueType::{InstantVector, RangeVector, Scalar, Text};
 
 use crate::similar::similar;
-use crate::tree::ValueType;
+use crate::value_type::ValueType;
 
 /// What is to be known of a function without evaluating it.
 #[derive(Debug)]

@@ -4,14 +4,17 @@
 mod call;
 mod cursor;
 mod matching;
+pub(crate) mod node;
 mod selector;
 mod suffix;
 
 use crate::check;
 use crate::error::ParseError;
-use crate::query::MAX_DEPTH;
+use crate::limit::MAX_DEPTH;
 use crate::token::{Kind, Token};
-use crate::tree::{BinaryOp, Expr, Shift};
+use crate::tree::{BinaryOp, Expr};
+
+use node::Node;
 
 pub(crate) struct Parser<'q> {
     query: &'q str,
@@ -19,18 +22,6 @@ pub(crate) struct Parser<'q> {
     at: usize,
     depth: usize,
     operations: usize,
-}
-
-/// An expression with what is to be known of its text.
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) expr: Expr,
-    /// Where it begins. *Unit*: bytes.
-    pub(crate) start: usize,
-    /// How deep the tree is.
-    height: usize,
-    in_parentheses: bool,
-    has_offset: bool,
 }
 
 /// How an operand is joined to its operator, tighter than any binary one.
@@ -144,31 +135,6 @@ impl<'q> Parser<'q> {
             Kind::Word => self.named(),
             Kind::End => Err(self.error_here("unexpected end of input: an expression is missing")),
             Kind::Sign(_) => Err(self.unexpected("")),
-        }
-    }
-}
-
-// === impl Node ===
-
-impl Node {
-    fn new(expr: Expr, start: usize, height: usize) -> Self {
-        Self {
-            expr,
-            start,
-            height,
-            in_parentheses: false,
-            has_offset: false,
-        }
-    }
-
-    /// What `offset` and `@` change, if they may stand here.
-    fn shift(&mut self) -> Option<&mut Shift> {
-        match &mut self.expr {
-            _ if self.in_parentheses => None,
-            Expr::Selector(selector) => Some(&mut selector.shift),
-            Expr::Range(range) => Some(&mut range.selector.shift),
-            Expr::Subquery(subquery) => Some(&mut subquery.shift),
-            _ => None,
         }
     }
 }

@@ -12,6 +12,7 @@ mod function;
 mod grammar;
 mod invariant;
 pub mod lexer;
+mod limit;
 pub mod literal;
 pub mod name;
 pub mod number;
@@ -21,7 +22,9 @@ pub mod regex;
 pub mod similar;
 mod token;
 pub mod tree;
+mod value_type;
 
 pub use error::ParseError;
 pub use function::Function;
-pub use query::{MAX_DEPTH, MAX_LENGTH, MAX_OPERATIONS, parse};
+pub use limit::{MAX_DEPTH, MAX_LENGTH, MAX_OPERATIONS};
+pub use query::parse;

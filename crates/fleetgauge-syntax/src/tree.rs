@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::function::Function;
 use crate::name::is_plain;
 use crate::printable::Quoted;
+pub use crate::value_type::ValueType;
 
 /// An expression. Its types fit: [`parse`](crate::parse) checks them. `M` is what a matcher is: as it is written, or as
 /// an evaluator compiles it.
@@ -231,19 +232,6 @@ pub enum BinaryOp {
     And,
     Or,
     Unless,
-}
-
-/// What an expression evaluates to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ValueType {
-    /// A number.
-    Scalar,
-    /// A string.
-    Text,
-    /// One sample a series.
-    InstantVector,
-    /// Several samples a series.
-    RangeVector,
 }
 
 // === impl Expr ===
@@ -489,17 +477,5 @@ impl fmt::Display for Matcher {
             false => write!(f, "{}", Quoted(&self.name))?,
         }
         write!(f, "{}{}", self.op.as_str(), Quoted(&self.value))
-    }
-}
-
-/// As Prometheus's messages name it.
-impl fmt::Display for ValueType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Scalar => "scalar",
-            Self::Text => "string",
-            Self::InstantVector => "instant vector",
-            Self::RangeVector => "range vector",
-        })
     }
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::Parser;
 use super::cursor::is_one_of;
-use super::{Node, Parser};
+use super::node::Node;
 use crate::check;
 use crate::error::ParseError;
 use crate::function::Function;
-use crate::query::MAX_DEPTH;
+use crate::limit::MAX_DEPTH;
 use crate::token::Kind;
 use crate::tree::{Aggregate, AggregateOp, Call, Expr, Grouping};
 

@@ -2,7 +2,7 @@
 
 use super::Parser;
 use crate::error::ParseError;
-use crate::query::{MAX_DEPTH, MAX_OPERATIONS};
+use crate::limit::{MAX_DEPTH, MAX_OPERATIONS};
 use crate::token::Kind;
 
 impl<'q> Parser<'q> {

@@ -1,6 +1,7 @@
 //! Selectors: a metric's name and matchers of labels.
 
-use super::{Node, Parser};
+use super::Parser;
+use super::node::Node;
 use crate::error::ParseError;
 use crate::token::Kind;
 use crate::tree::{Expr, MatchOp, Matcher, Selector, Shift};

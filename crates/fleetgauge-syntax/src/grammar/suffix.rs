@@ -1,10 +1,11 @@
 //! What follows an operand and says of which time: ranges, subqueries, `offset` and `@`.
 
+use super::Parser;
 use super::cursor::is_one_of;
-use super::{Node, Parser};
+use super::node::Node;
 use crate::check;
 use crate::error::ParseError;
-use crate::query::MAX_DEPTH;
+use crate::limit::MAX_DEPTH;
 use crate::token::Kind;
 use crate::tree::{At, Expr, RangeSelector, Shift, Subquery};
 

@@ -1,7 +1,8 @@
 //! Classes of characters.
 
+use super::error::RegexError;
 use super::escape::Item;
-use super::{Reader, RegexError};
+use super::reader::Reader;
 
 const NAMES: [&str; 14] = [
     "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space",

@@ -1,6 +1,7 @@
 //! Escapes, inside of classes and outside.
 
-use super::{Before, Reader, RegexError};
+use super::error::RegexError;
+use super::reader::{Before, Reader};
 
 const UNKNOWN: RegexError = RegexError("it has an escape that RE2 does not know");
 
