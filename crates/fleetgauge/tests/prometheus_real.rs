@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fleetgauge::prometheus::{PrometheusBackend, PrometheusSource, PrometheusSourceConfig};
 use fleetgauge_core::backend::{self, Backend, FetchError};
-use fleetgauge_core::query::{QueryTemplate, QueryType};
-use fleetgauge_core::result::{Answer, AnswerStatus};
+use fleetgauge_core::query::{QueryTemplate, QueryType, Shape};
+use fleetgauge_core::result::{Answer, AnswerKind, AnswerStatus};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::source::{MetricsSource, RefreshSpec};
 use fleetgauge_core::time::Timestamp;
@@ -29,9 +29,12 @@ fn data() -> OpenMetrics {
         .steady("vllm:num_requests_waiting", &[("pod", "b \"ü\"\n")], 0.5, range)
 }
 
+fn request(query_type: QueryType, text: &str) -> backend::Request {
+    backend::Request::new("q".parse().unwrap(), query_type, text, Duration::from_secs(30))
+}
+
 async fn ask(backend: &PrometheusBackend, query_type: QueryType, text: &str) -> Result<Answer, FetchError> {
-    let query = backend::Request::new("q".parse().unwrap(), query_type, text, Duration::from_secs(30));
-    backend.fetch(&query).await
+    backend.fetch(&request(query_type, text)).await
 }
 
 fn values(answer: &Answer) -> Vec<(String, f64)> {
@@ -96,13 +99,28 @@ async fn prometheus_answers() {
     let matrix = ask(&backend, QueryType::PromQl, "vllm:num_requests_waiting[1m]")
         .await
         .unwrap();
-    assert_eq!(matrix.len(), 2);
+    assert_eq!((matrix.kind(), matrix.series().len()), (AnswerKind::Matrix, 2));
+    assert!(matrix.series().all(|series| series.len() >= 3), "{matrix:?}");
     for value in matrix.values() {
         // Every 15 seconds, so never the time of evaluation but by chance.
         let age = Timestamp::from(SystemTime::now()).saturating_since(value.sampled_at().unwrap());
         assert!(age < Duration::from_secs(75), "{value}");
         assert_eq!(value.timestamp.as_millis() % 1000, 0);
     }
+
+    let (window, step) = (Duration::from_secs(60), Duration::from_secs(20));
+    let range = request(QueryType::PromQl, "sum(vllm:num_requests_waiting)");
+    let range = backend
+        .fetch(&range.with_shape(Shape::Range { window, step }))
+        .await
+        .unwrap();
+    assert_eq!(
+        (range.kind(), range.stamp()),
+        (AnswerKind::Matrix, Stamp::Evaluated)
+    );
+    let times: Vec<_> = range.values().map(|value| value.timestamp.as_millis()).collect();
+    assert_eq!(times.len(), 4, "{range:?}");
+    assert!(times.iter().all(|time| time % 20_000 == 0), "{times:?}");
 
     match ask(&backend, QueryType::PromQl, "sum(").await {
         Err(FetchError::Rejected { kind, message }) => {
@@ -135,6 +153,20 @@ async fn victoria_metrics_answers() {
     // It has a path for each tenant's Prometheus API in a cluster, and this one on a single node.
     let prefixed = PrometheusSourceConfig::new(format!("{}/prometheus/", server.url()));
     common(&PrometheusBackend::new(&prefixed).unwrap()).await;
+    let (window, step) = (Duration::from_secs(60), Duration::from_secs(20));
+    let range = request(QueryType::PromQl, "sum(vllm:num_requests_waiting)");
+    let range = backend
+        .fetch(&range.with_shape(Shape::Range { window, step }))
+        .await
+        .unwrap();
+    assert_eq!(
+        (range.kind(), range.stamp()),
+        (AnswerKind::Matrix, Stamp::Evaluated)
+    );
+    let times: Vec<_> = range.values().map(|value| value.timestamp.as_millis()).collect();
+    assert_eq!(times.len(), 4, "{range:?}");
+    assert!(times.iter().all(|time| time % 20_000 == 0), "{times:?}");
+
     match ask(&backend, QueryType::PromQl, "sum(").await {
         Err(FetchError::Rejected { message, .. }) => assert!(message.contains("sum("), "{message}"),
         other => panic!("{other:?}"),

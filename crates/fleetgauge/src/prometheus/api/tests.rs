@@ -31,7 +31,7 @@ fn answers_of_each_type() {
         ),
         &[
             r#"up{pod="a"} => 1 @[1763930000.5] Evaluated"#,
-            "{} => -1.5e-7 @[1763930000.5] Evaluated",
+            "{} => -1.5e-07 @[1763930000.5] Evaluated",
         ],
     );
     check(
