@@ -411,6 +411,11 @@ impl RegisteredQuery {
         self.0.compiled.ways(max)
     }
 
+    /// The declared parameters that the template does not use.
+    pub fn unused_params(&self) -> impl Iterator<Item = &ParamSpec> {
+        self.0.compiled.unused_params()
+    }
+
     /// Whether another query has taken its name since, or none has it any more.
     pub fn is_replaced(&self) -> bool {
         self.0.replaced.load(Ordering::Acquire)

@@ -98,7 +98,7 @@ fn find(args: &Query, config: &Config) -> anyhow::Result<QueryTemplate> {
         query.params = render::declare(text, &args.params, &[])?;
         // What does not compile is told when it is registered.
         if let Ok(template) = Template::compile(text, &query.params) {
-            render::warn_of_unused(&template, &args.params);
+            render::warn_of_unused(&template, args.params.names());
         }
         return Ok(query);
     };

@@ -16,7 +16,8 @@ pub(super) fn run(args: Render) -> anyhow::Result<()> {
     let specs = declare(&args.template, &args.params, &args.kinds)?;
     let template = Template::compile(&args.template, &specs)
         .map_err(|error| pointing(&args.template, error.line(), error.column(), error.message()))?;
-    warn_of_unused(&template, &args.params);
+    let kinds = args.kinds.iter().map(|(name, _)| name.as_str());
+    warn_of_unused(&template, args.params.names().chain(kinds));
     let rendered = template.render(&values(&args.params));
     let rendered = rendered.map_err(|error| match &error {
         RenderError::MissingParam { param } => missing(param),
@@ -38,10 +39,10 @@ pub(super) fn values(args: &ParamArgs) -> Params {
     params
 }
 
-/// Says which parameters were given and are not used. Other templates of a script may use them, so this is no error.
-pub(super) fn warn_of_unused(template: &Template, args: &ParamArgs) {
+/// Says which parameters were `given` and are not used. Other templates of a script may use them, so this is no error.
+pub(super) fn warn_of_unused<'a>(template: &Template, given: impl Iterator<Item = &'a str> + Clone) {
     for spec in template.unused_params() {
-        if args.names().any(|name| name == spec.name()) {
+        if given.clone().any(|name| name == spec.name()) {
             let known = template.params().iter().map(ParamSpec::name);
             warn_unused("the template", spec.name(), known);
         }

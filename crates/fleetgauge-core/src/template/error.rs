@@ -12,6 +12,7 @@ pub struct TemplateError {
     line: usize,
     column: usize,
     message: String,
+    undeclared: Option<String>,
 }
 
 /// Why a query could not be rendered from the values given.
@@ -94,6 +95,8 @@ pub(super) type Offset = usize;
 pub(super) struct Fault {
     pub(super) at: Offset,
     pub(super) message: String,
+    /// The parameter that is not declared, if that is what is wrong.
+    pub(super) undeclared: Option<String>,
 }
 
 // === impl TemplateError ===
@@ -105,6 +108,7 @@ impl TemplateError {
             line,
             column,
             message: fault.message,
+            undeclared: fault.undeclared,
         }
     }
 
@@ -124,6 +128,12 @@ impl TemplateError {
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// The parameter that is not declared, if that is what is wrong: once it is declared, what is wrong besides shows.
+    #[must_use]
+    pub fn undeclared_param(&self) -> Option<&str> {
+        self.undeclared.as_deref()
     }
 }
 
@@ -151,6 +161,7 @@ impl Fault {
         Self {
             at,
             message: message.into(),
+            undeclared: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use fleetgauge_core::params::{ParamKind, ParamSpec};
 use fleetgauge_core::printable::Excerpt;
 use fleetgauge_core::query::{QueryTemplate, QueryType};
-use fleetgauge_core::query_list::{QueryList, RegisterError};
+use fleetgauge_core::query_list::{QueryList, RegisterError, RegisteredQuery};
 
 use super::union::{Known, Union};
 use super::{Pack, promql};
@@ -14,6 +14,16 @@ use crate::document::{Fields, Node, Position, Reader};
 /// How many parameters a query may have.
 const MAX_PARAMS: usize = 100;
 
+/// How many parameters of one template are told that are not declared.
+const MAX_UNDECLARED: usize = 10;
+
+/// The parameters that a query declares.
+struct Declared {
+    params: Vec<(Position, ParamSpec)>,
+    /// Whether the names of all of them could be read.
+    is_whole: bool,
+}
+
 /// What the queries before one have left.
 #[derive(Default)]
 struct Seen {
@@ -21,6 +31,18 @@ struct Seen {
     /// Where each name was given first, even to a query that had a problem.
     lines: HashMap<String, usize>,
     checked: QueryList,
+}
+
+// === impl Declared ===
+
+impl Default for Declared {
+    /// None, and none that could not be read.
+    fn default() -> Self {
+        Self {
+            params: Vec::new(),
+            is_whole: true,
+        }
+    }
 }
 
 /// Reads a whole file; what cannot be read is left out, and noted.
@@ -102,12 +124,11 @@ fn read_query(
     let type_is_known = query_type.is_none_or(|known| known.is_some());
     match (template, any_of) {
         (Some(node), None) => {
-            let declared = params.map(|params| read_params(params, reader));
+            let declared = params.map_or_else(Declared::default, |params| read_params(params, reader));
             query.template = reader.text(node)?.trim_end().to_owned();
-            // The check would blame the template for a parameter or a type that could not be read.
-            query.params = declared.unwrap_or(Some(Vec::new()))?;
+            query.params = declared.params.iter().map(|(_, param)| param.clone()).collect();
             if type_is_known {
-                check(&query, node, &seen.checked, reader);
+                check(&query, node, declared, &seen.checked, reader);
             }
         }
         (None, Some(node)) => {
@@ -117,7 +138,7 @@ fn read_query(
             }
             let Union { template, params } = seen.known.union(node, reader)?;
             (query.template, query.params) = (template, params);
-            check(&query, node, &seen.checked, reader);
+            check(&query, node, Declared::default(), &seen.checked, reader);
         }
         (Some(_), Some(any_of)) => {
             reader.problem(
@@ -132,22 +153,49 @@ fn read_query(
     Some(query)
 }
 
-/// Registers a query with a list that serves for nothing but to find its faults.
-fn check(query: &QueryTemplate, node: &Node, checked: &QueryList, reader: &mut Reader) {
+/// Registers a query with a list that serves for nothing but to find its faults. A parameter that is not declared hides
+/// what is wrong besides, so it is declared and the query looked at again.
+fn check(query: &QueryTemplate, node: &Node, declared: Declared, checked: &QueryList, reader: &mut Reader) {
     // A name that was refused must not hide what is wrong with the template, nor be reported twice.
     let mut query = query.clone();
     query.name = format!("q{}", checked.len());
-    let name = query.name.clone();
-    match checked.register(query) {
-        Ok(()) => {
-            if let Some(query) = checked.get(&name) {
-                promql::check(&query, node, reader);
+    for _ in 0..MAX_UNDECLARED {
+        let error = match checked.register(query.clone()) {
+            Ok(()) => {
+                if let Some(query) = checked.get(&query.name) {
+                    warn_of_unused(&query, &declared, reader);
+                    promql::check(&query, node, reader);
+                }
+                return;
             }
-        }
-        Err(RegisterError::Template { error, .. }) => {
+            Err(RegisterError::Template { error, .. }) => error,
+            Err(error) => {
+                reader.problem(node.position(), error.to_string());
+                return;
+            }
+        };
+        let undeclared = error.undeclared_param();
+        // It may be the one whose declaration could not be read.
+        if undeclared.is_none() || declared.is_whole {
             reader.problem_within(node, error.line(), error.column(), error.message());
         }
-        Err(error) => reader.problem(node.position(), error.to_string()),
+        let Some(name) = undeclared else { return };
+        query
+            .params
+            .push(ParamSpec::optional(name, ParamKind::default_for(name)));
+    }
+}
+
+/// Notes the parameters that were declared for nothing: likely the template has forgotten one.
+fn warn_of_unused(query: &RegisteredQuery, declared: &Declared, reader: &mut Reader) {
+    for unused in query.unused_params() {
+        for (position, param) in declared.params.iter().filter(|(_, param)| param == unused) {
+            let name = Excerpt(param.name());
+            reader.warning(
+                *position,
+                format!("the template does not use the parameter {name}"),
+            );
+        }
     }
 }
 
@@ -166,33 +214,36 @@ fn read_type(node: &Node, reader: &mut Reader) -> Option<QueryType> {
     }
 }
 
-/// `None` where a parameter has a problem.
-fn read_params(node: &Node, reader: &mut Reader) -> Option<Vec<ParamSpec>> {
-    let before = reader.problem_count();
-    let mut params: Vec<ParamSpec> = Vec::new();
+fn read_params(node: &Node, reader: &mut Reader) -> Declared {
+    let mut declared = Declared::default();
     let nodes = reader.list(node, "a list of parameters");
+    declared.is_whole = node.as_list().is_some();
     if nodes.len() > MAX_PARAMS {
         reader.problem(
             node.position(),
             format!("a query has at most {MAX_PARAMS} parameters"),
         );
-        return None;
     }
-    for node in nodes {
+    for node in nodes.iter().take(MAX_PARAMS) {
         let Some((position, param)) = read_param(node, reader) else {
+            declared.is_whole = false;
             continue;
         };
-        if params.iter().any(|earlier| earlier.name() == param.name()) {
+        let mut earlier = declared.params.iter().map(|(_, param)| param.name());
+        if earlier.any(|name| name == param.name()) {
             reader.problem(
                 position,
                 format!("parameter {} is declared twice", Excerpt(param.name())),
             );
+            continue;
         }
-        params.push(param);
+        declared.params.push((position, param));
     }
-    (reader.problem_count() == before).then_some(params)
+    declared.is_whole &= nodes.len() <= MAX_PARAMS;
+    declared
 }
 
+/// `None` where its name could not be read.
 fn read_param(node: &Node, reader: &mut Reader) -> Option<(Position, ParamSpec)> {
     if node.is_text() {
         let name = read_param_name(node, reader)?;
@@ -202,21 +253,23 @@ fn read_param(node: &Node, reader: &mut Reader) -> Option<(Position, ParamSpec)>
     let mut fields = reader.fields(node, "a parameter")?;
     let name_node = fields.require("name", reader);
     let name = name_node.and_then(|name| read_param_name(name, reader));
-    let mut kind = name.as_deref().map(ParamKind::default_for);
+    let mut kind = name.as_deref().map_or(ParamKind::Text, ParamKind::default_for);
     if let Some(node) = fields.take("kind") {
-        kind = reader.text(node).and_then(|text| match text.parse() {
-            Ok(kind) => Some(kind),
-            Err(error) => {
+        kind = match reader.text(node).map(str::parse) {
+            Some(Ok(kind)) => kind,
+            Some(Err(error)) => {
                 reader.problem(node.position(), format!("{error}"));
-                None
+                // It fits nearly everywhere, so that it does not look like another mistake.
+                ParamKind::Text
             }
-        });
+            None => ParamKind::Text,
+        };
     }
     let required = fields
         .take("required")
         .is_none_or(|node| reader.bool(node).unwrap_or(true));
     fields.finish(reader);
-    let (name, kind) = name.zip(kind)?;
+    let name = name?;
     let param = if required {
         ParamSpec::required(name, kind)
     } else {

@@ -91,11 +91,11 @@ fn mistakes_have_a_place_and_a_remedy() {
         "6:14: \"a-b\" is no parameter name: it takes letters, digits and _, and no digit first",
     );
     check(
-        "name: a\ntemplate: up\nparams: [a, {name: a}]",
+        "name: a\ntemplate: '{{.a}}'\nparams: [a, {name: a}]",
         "6:24: parameter \"a\" is declared twice",
     );
     check(
-        "name: a\ntemplate: up\nparams: [{name: a, require: true}]",
+        "name: a\ntemplate: '{{.a}}'\nparams: [{name: a, require: true}]",
         "6:24: unknown field \"require\" in a parameter; did you mean \"required\"?",
     );
     check(
@@ -161,6 +161,69 @@ fn bad_templates_are_placed_in_the_file() {
 }
 
 #[test]
+fn one_mistake_does_not_hide_the_others_of_its_query() {
+    let check = |query: &str, expected: &[&str]| {
+        let problems = one(query).unwrap_err();
+        let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        let expected: Vec<_> = expected.iter().map(|line| format!("p.yaml:{line}")).collect();
+        assert_eq!(told, expected, "{query}");
+    };
+    let rates = "not PromQL: unknown function with name \"rates\"; did you mean \"rate\"?";
+    check(
+        "name: a\nparams: [pod]\ntemplate: 'rates(up{a=\"{{.pdo}}\", b=\"{{.zone}}\", c=\"{{.pod}}\"}[5m])'",
+        &[
+            &format!("6:16: {rates}"),
+            "6:30: parameter \"pdo\" is not declared: declare it",
+            "6:44: parameter \"zone\" is not declared: declare it",
+        ],
+    );
+    let kind = "unknown parameter kind \"nonsense\": one of text, regex, metric, label, duration, number, quantile, \
+                texts, labels is known";
+    check(
+        "name: a\nparams: [{name: w, kind: nonsense}]\ntemplate: 'rates(up{a=~\"{{.w}}\"}[{{.w}}])+{{.x}}'",
+        &[
+            &format!("5:30: {kind}"),
+            &format!("6:16: {rates}"),
+            "6:49: parameter \"x\" is not declared: declare it",
+        ],
+    );
+    // It may be the one whose name could not be read.
+    check(
+        "name: a\nparams: [a-b]\ntemplate: 'rates(up{a=\"{{.ab}}\"}[5m])'",
+        &[
+            "5:14: \"a-b\" is no parameter name: it takes letters, digits and _, and no digit first",
+            &format!("6:16: {rates}"),
+        ],
+    );
+    // The list is bounded, and so is the work.
+    let many: String = (0..50).map(|i| format!("{{{{.p{i}}}}} + ")).collect();
+    let problems = one(&format!("name: a\ntemplate: '{many}1'")).unwrap_err();
+    assert_eq!(problems.iter().len(), 10);
+}
+
+#[test]
+fn a_parameter_that_is_declared_for_nothing_is_told() {
+    let warnings = |params: &str, template: &str| {
+        let pack = one(&format!("name: a\nparams: {params}\ntemplate: '{template}'")).unwrap();
+        pack.warnings()
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    let told = warnings("[pod, {name: zone, required: false}]", "up{pod=\"{{.pod}}\"}");
+    assert_eq!(
+        told,
+        ["p.yaml:5:26: warning: the template does not use the parameter \"zone\""]
+    );
+    let used = "up{{if .zone}}{pod=\"{{.pod}}\"}{{end}}";
+    assert_eq!(warnings("[pod, {name: zone, required: false}]", used), [""; 0]);
+    // Those of a union are its members'.
+    for pack in Pack::builtins() {
+        assert_eq!(pack.warnings(), [], "{}", pack.name());
+    }
+}
+
+#[test]
 fn what_is_not_promql_on_some_way_is_placed_in_the_file() {
     let check = |query: &str, expected: &[&str]| {
         let told = match one(query) {
@@ -172,7 +235,11 @@ fn what_is_not_promql_on_some_way_is_placed_in_the_file() {
                 .join("\n"),
             Err(problems) => problems.to_string(),
         };
-        let lines: Vec<_> = told.lines().collect();
+        // All of the templates below have the same parameters.
+        let lines: Vec<_> = told
+            .lines()
+            .filter(|line| !line.contains("does not use the parameter"))
+            .collect();
         assert_eq!(lines.len(), expected.len(), "{query}: {told}");
         for (line, expected) in lines.iter().zip(expected) {
             assert!(line.starts_with(&format!("p.yaml:{expected}")), "{query}: {line}");

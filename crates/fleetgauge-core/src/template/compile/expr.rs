@@ -183,10 +183,11 @@ impl<'t, 's> Compiler<'t, 's> {
     fn param(&mut self, name: &str, at: Offset) -> Result<(Expr, Origin), Fault> {
         let Some(param) = self.specs.iter().position(|spec| spec.name() == name) else {
             let hint = crate::template::did_you_mean(name, self.specs.iter().map(ParamSpec::name));
-            return Err(Fault::new(
-                at,
-                format!("parameter {} is not declared{hint}: declare it", Excerpt(name)),
-            ));
+            let message = format!("parameter {} is not declared{hint}: declare it", Excerpt(name));
+            return Err(Fault {
+                undeclared: Some(name.to_owned()),
+                ..Fault::new(at, message)
+            });
         };
         self.used[param] = true;
         Ok((Expr::Param(param), Some(self.specs[param].kind())))
