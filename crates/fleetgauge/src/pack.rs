@@ -11,9 +11,11 @@
 //!     description: Requests that wait for a slot.
 //!     unit: requests
 //!     type: promql                        # the default; or metric, for the name of a metric alone
-//!     params: [namespace, {name: podFilter, kind: regex, required: false}]
+//!     params: [namespace, modelID, {name: podFilter, kind: regex, required: false}]
 //!     template: |
-//!       sum by (namespace, pod) (acme_queue{namespace="{{.namespace}}"{{if .podFilter}}, pod=~"{{.podFilter}}"{{end}}})
+//!       sum by (namespace, pod, instance) (
+//!         acme_queue{namespace="{{.namespace}}", model_name="{{.modelID}}"{{if .podFilter}}, pod=~"{{.podFilter}}"{{end}}}
+//!       )
 //!     ttl: 30s                            # the source's default where absent
 //!     timeout: 10s                        # likewise
 //!   - name: queue_length_anywhere         # a union: the first of these that answers, series by series

@@ -39,6 +39,16 @@ pub(super) fn check(query: &RegisteredQuery, node: &Node, reader: &mut Reader) {
             None => reader.problem_within(node, line, column, format!("not PromQL: {}", error.message())),
         }
     }
+    if node.as_list().is_some()
+        && let Some([one, other]) = ways.iter().find_map(different)
+    {
+        reader.warning(
+            node.position(),
+            format!(
+                "the parts are grouped by ({one}) and by ({other}): what two of them answer is there twice"
+            ),
+        );
+    }
     let unread = match ways.coverage() {
         Coverage::Whole => return,
         Coverage::Branches => "each branch was read, but not every combination",
@@ -48,6 +58,19 @@ pub(super) fn check(query: &RegisteredQuery, node: &Node, reader: &mut Reader) {
         node.position(),
         format!("the template has more than {MAX_WAYS} ways through its conditions: {unread}"),
     );
+}
+
+/// Two groupings that differ among the parts of a union, as far as they are certain: series with other labels are others
+/// to `or`.
+fn different(way: &Way) -> Option<[String; 2]> {
+    let read = |example: Example<'_>| Expression::parse(example.text()).ok();
+    let expression = way.examples().find_map(read)?;
+    let mut groupings = expression.groupings();
+    // The name of a label may be that of a parameter, whose value is not known.
+    groupings.retain(|labels| !labels.iter().any(|label| label.ends_with("_value")));
+    let first = groupings.first()?;
+    let other = groupings.iter().find(|labels| *labels != first)?;
+    Some([first, other].map(|labels| labels.join(", ")))
 }
 
 /// What is wrong with a way: where none of its examples is PromQL, with the one that comes farthest.

@@ -224,6 +224,43 @@ fn a_parameter_that_is_declared_for_nothing_is_told() {
 }
 
 #[test]
+fn parts_of_a_union_that_are_grouped_differently_are_told() {
+    let check = |first: &str, second: &str, expected: Option<&str>| {
+        let pack = format!(
+            "name: a\nqueries:\n  - {{name: x, template: '{first}', params: [{{name: pod, required: false}}]}}\n  \
+             - {{name: y, template: '{second}', params: [{{name: pod, required: false}}]}}\n  \
+             - {{name: z, any_of: [x, y]}}"
+        );
+        let pack = Pack::parse("p.yaml", &pack).unwrap();
+        let told = pack.warnings().iter().map(ToString::to_string);
+        let told: Vec<_> = told.filter(|told| !told.contains("does not use")).collect();
+        let expected = expected.map(|groups| {
+            format!(
+                "p.yaml:5:23: warning: the parts are grouped {groups}: what two of them answer is there twice"
+            )
+        });
+        assert_eq!(told, Vec::from_iter(expected), "{first} or {second}");
+    };
+    check(
+        "sum by (namespace, pod) (x)",
+        "max by (namespace, pod, instance) (y)",
+        Some("by (namespace, pod) and by (instance, namespace, pod)"),
+    );
+    check("sum(x)", "sum by (pod) (y)", Some("by () and by (pod)"));
+    check(
+        "sum by (pod) (x{{if .pod}}{pod=\"{{.pod}}\"}{{end}})",
+        "sum by (job) (y)",
+        Some("by (pod) and by (job)"),
+    );
+    check("sum by (a, b) (x)", "sum by (b, a) (y)", None);
+    // What is not certain is not told.
+    check("sum by (pod) (x)", "y", None);
+    check("sum by (pod) (x)", "sum without (job) (y)", None);
+    check("sum by ({{.pod}}) (x)", "sum by (pod) (y)", None);
+    check("sum by (pod) (x)", "sum by (job) (y) > 0", None);
+}
+
+#[test]
 fn what_is_not_promql_on_some_way_is_placed_in_the_file() {
     let check = |query: &str, expected: &[&str]| {
         let told = match one(query) {
