@@ -126,7 +126,7 @@ pub(crate) struct Render {
     pub(crate) template: String,
     #[command(flatten)]
     pub(crate) params: ParamArgs,
-    /// What a parameter is: text, regex, metric, label, duration, number, texts or labels (lists)
+    /// What a parameter is: text, regex, metric, label, duration, number, quantile, texts or labels (lists)
     #[arg(long = "param-kind", value_name = "NAME=KIND", value_parser = param_kind)]
     pub(crate) kinds: Vec<(String, ParamKind)>,
 }

@@ -34,6 +34,8 @@ pub enum ParamKind {
     Duration,
     /// A number such as `0.99`, `-3`, `1e3` or `-Inf`.
     Number,
+    /// A number from 0 to 1: of others, a quantile is ±Inf, and one of NaN has no data.
+    Quantile,
     /// A list of texts, for the string of `=~` and `!~` only: it matches exactly these, and no other.
     Texts,
     /// A list of label names, for `by (…)` and its kin only.
@@ -74,7 +76,7 @@ pub(crate) struct Several;
 /// A word that is not the name of a [`ParamKind`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "unknown parameter kind {given:?}: one of text, regex, metric, label, duration, number, texts, labels is known"
+    "unknown parameter kind {given:?}: one of text, regex, metric, label, duration, number, quantile, texts, labels is known"
 )]
 pub struct UnknownParamKind {
     /// The word as it was given, shortened when it is long.
@@ -84,13 +86,14 @@ pub struct UnknownParamKind {
 // === impl ParamKind ===
 
 impl ParamKind {
-    const ALL: [ParamKind; 8] = [
+    const ALL: [ParamKind; 9] = [
         ParamKind::Text,
         ParamKind::Regex,
         ParamKind::MetricName,
         ParamKind::LabelName,
         ParamKind::Duration,
         ParamKind::Number,
+        ParamKind::Quantile,
         ParamKind::Texts,
         ParamKind::LabelNames,
     ];
@@ -111,8 +114,8 @@ impl ParamKind {
         matches!(self, Self::Texts | Self::LabelNames)
     }
 
-    /// The kind's word in configuration: `text`, `regex`, `metric`, `label`, `duration`, `number`, `texts` or
-    /// `labels`.
+    /// The kind's word in configuration: `text`, `regex`, `metric`, `label`, `duration`, `number`, `quantile`,
+    /// `texts` or `labels`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -122,6 +125,7 @@ impl ParamKind {
             Self::LabelName => "label",
             Self::Duration => "duration",
             Self::Number => "number",
+            Self::Quantile => "quantile",
             Self::Texts => "texts",
             Self::LabelNames => "labels",
         }

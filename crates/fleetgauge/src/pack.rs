@@ -21,9 +21,9 @@
 //!     any_of: [queue_length, vllm/queue_length]
 //! ```
 //!
-//! Parameters are declared with a kind (`text`, `regex`, `metric`, `label`, `duration`, `number`, and the lists
-//! `texts` and `labels`) or by name alone, which makes them required and of the kind that their name has by default. `any_of` joins the
-//! templates of queries of the same file and of built-in packs with PromQL's `or`.
+//! Parameters are declared with a kind (`text`, `regex`, `metric`, `label`, `duration`, `number`, `quantile`, and the
+//! lists `texts` and `labels`) or by name alone, which makes them required and of the kind that their name has by
+//! default. `any_of` joins the templates of queries of the same file and of built-in packs with PromQL's `or`.
 //!
 //! A pack is checked as a whole when it is read: every mistake in it is reported, with its place.
 

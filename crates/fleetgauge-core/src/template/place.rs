@@ -78,6 +78,7 @@ impl Fit {
             (ParamKind::Duration, _) | (_, Self::Duration) => "a duration",
             (_, Self::Timestamp { .. }) => "a timestamp in seconds",
             (ParamKind::Number, _) => "a number",
+            (ParamKind::Quantile, _) => "a number from 0 to 1",
             (_, Self::Operand) => "a metric name or a number",
             (
                 ParamKind::Texts,
@@ -114,6 +115,7 @@ impl Fit {
             ParamKind::LabelName => Some(label_name),
             ParamKind::Duration => Some(value::duration),
             ParamKind::Number => Some(value::number),
+            ParamKind::Quantile => Some(value::quantile),
             // An empty text would match all series that lack the label.
             ParamKind::Texts => Some(|text| {
                 if text.is_empty() {
@@ -147,6 +149,7 @@ impl Fit {
             (Self::Operand | Self::MetricName, ParamKind::MetricName)
             | (Self::MetricName, ParamKind::Text) => metric_name,
             (Self::Operand, ParamKind::Number) => value::number,
+            (Self::Operand, ParamKind::Quantile) => value::quantile,
             (Self::Label | Self::Labels, ParamKind::Text | ParamKind::LabelName)
             | (Self::Labels, ParamKind::LabelNames) => label_name,
             (Self::Duration, ParamKind::Text | ParamKind::Duration) => value::duration,
@@ -265,7 +268,7 @@ impl Place {
     pub(super) fn stand_in<'n>(&self, name: &'n str) -> &'n str {
         match (self.fit, self.kind) {
             (Fit::Duration, _) | (_, ParamKind::Duration) => "5m",
-            (Fit::Timestamp { .. }, _) | (_, ParamKind::Number) => "1",
+            (Fit::Timestamp { .. }, _) | (_, ParamKind::Number | ParamKind::Quantile) => "1",
             _ => name,
         }
     }
@@ -473,6 +476,17 @@ mod tests {
         check(ParamKind::Text, Fit::Comment, "a\nup\r#", Ok("a up #"));
         check(ParamKind::Text, Fit::Operand, "up", Ok("up"));
         check(ParamKind::Number, Fit::Operand, "-.5", Ok("(-.5)"));
+        for good in ["0", "1", "0.99", ".5", "5e-1", "1.0"] {
+            check(ParamKind::Quantile, Fit::Operand, good, Ok(good));
+        }
+        for bad in ["-3", "99", "1.0000001", "-1e-9", "NaN", "Inf", "-Inf", "0x1"] {
+            check(
+                ParamKind::Quantile,
+                Fit::Operand,
+                bad,
+                Err("it is not from 0 to 1"),
+            );
+        }
         check(ParamKind::Text, Fit::Operand, "+Inf", Ok("Inf"));
         check(ParamKind::Number, Fit::Exact(Quote::Double), "+Inf", Ok("+Inf"));
         check(ParamKind::Number, Fit::Timestamp { signed: true }, "-5", Ok("-5"));

@@ -69,6 +69,15 @@ pub(super) fn number(text: &str) -> Check {
     unsigned_number(digits)
 }
 
+/// A number from 0 to 1.
+pub(super) fn quantile(text: &str) -> Check {
+    number(text)?;
+    let is_within = text
+        .parse()
+        .is_ok_and(|number: f64| (0.0..=1.0).contains(&number));
+    is_within.then_some(()).ok_or("it is not from 0 to 1")
+}
+
 fn unsigned_number(text: &str) -> Check {
     let digits = text.as_bytes();
     match digits {

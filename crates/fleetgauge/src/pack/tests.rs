@@ -368,6 +368,47 @@ fn the_built_in_packs_stand_and_tell_meaning_and_unit() {
     assert_eq!(Pack::builtin("vlm"), None);
 }
 
+/// Of another number, a quantile is ±Inf or has no data, which looks like a fleet that stands still.
+#[test]
+fn a_quantile_of_a_built_in_pack_is_from_0_to_1() {
+    let list = QueryList::new();
+    let mut quantiles = 0;
+    for pack in Pack::builtins() {
+        pack.register_into(&list).unwrap();
+        for query in pack.queries() {
+            let of_q = query.template.matches("quantile({{.q}}").count();
+            assert_eq!(
+                query.template.matches("quantile(").count(),
+                of_q,
+                "{}",
+                query.name
+            );
+            let is_declared = query.params.iter().any(|param| param.name() == "q");
+            assert_eq!(is_declared, of_q > 0, "{}", query.name);
+            if of_q == 0 {
+                continue;
+            }
+            quantiles += 1;
+            let given = |q: &str| {
+                let params = query.params.iter().map(|param| match param.name() {
+                    "q" => ("q", q),
+                    other => (other, "a"),
+                });
+                list.render(&query.name, &params.collect())
+                    .map_err(|error| error.to_string())
+            };
+            for bad in ["-3", "NaN", "99", "Inf", "1.01"] {
+                let error = given(bad).unwrap_err();
+                assert!(error.contains("it is not from 0 to 1"), "{}: {error}", query.name);
+            }
+            for good in ["0", "0.99", "1"] {
+                assert!(given(good).is_ok(), "{}", query.name);
+            }
+        }
+    }
+    assert!(quantiles >= 13, "{quantiles}");
+}
+
 /// The names that callers rely on, whatever engine they run.
 #[test]
 fn every_pack_has_the_common_names_that_its_engine_can_answer() {
