@@ -187,18 +187,22 @@ pub(crate) struct Check {
     pub(crate) quiet: bool,
 }
 
-/// List the built-in query packs, or the queries of one
+/// List the query packs, or the queries of one
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   fleetgauge packs                        the packs
   fleetgauge packs vllm                   the queries of one
   fleetgauge packs vllm/ttft_quantile     one query, with its template
-  fleetgauge packs vllm -o yaml           the pack's file, as a start for one's own")]
+  fleetgauge packs vllm -o yaml           the pack's file, as a start for one's own
+  fleetgauge packs --config FILE          those of a configuration file, too")]
 pub(crate) struct Packs {
     /// A pack, or a query as PACK/NAME
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// Configuration file whose packs are listed behind the built-in ones
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// How to print them
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = PacksFormat::Table)]
     pub(crate) output: PacksFormat,

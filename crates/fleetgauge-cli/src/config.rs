@@ -39,7 +39,7 @@ use fleetgauge::prometheus::{ConfigError, ProxyConfig, QueryMethod};
 use fleetgauge_core::query::QueryTemplate;
 
 pub(crate) use environment::Environment;
-pub(crate) use file::{check, read};
+pub(crate) use file::{check, read_if_given};
 pub(crate) use source::{prometheus_source, proxy};
 
 /// What a configuration file says.

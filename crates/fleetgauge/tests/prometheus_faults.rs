@@ -140,6 +140,7 @@ async fn rows() -> Vec<Row> {
     let body = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
     let values = body.replace("[]", r#"[{"metric":{"pod":"a"},"value":[1,"1"]}]"#);
     let with = |notes: &str, body: &str| Answer::json(body.replacen('{', &format!("{{{notes},"), 1));
+    let matrix = r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#;
     let partial = r#""isPartial":true"#;
     let warned = r#""warnings":["receive series from Addr: 10.0.0.9:10901: context deadline exceeded"]"#;
     let in_an_hour = SystemTime::now() + Duration::from_secs(7200);
@@ -272,6 +273,12 @@ async fn rows() -> Vec<Row> {
         ("504", Answer::status(504), PATIENT),
         ("error in a 200", Answer::error_in_200(), PATIENT),
         (
+            "error beside a success",
+            with(r#""error":"a store did not answer""#, &values),
+            PATIENT,
+        ),
+        ("range vector", Answer::json(matrix), PATIENT),
+        (
             "partial answer of VictoriaMetrics",
             with(partial, &values),
             PATIENT,
@@ -287,6 +294,11 @@ async fn rows() -> Vec<Row> {
             PATIENT,
         ),
         ("the same beside an empty answer", with(warned, body), PATIENT),
+        (
+            "the same without a text",
+            with(r#""warnings":[""]"#, body),
+            PATIENT,
+        ),
         (
             "error that repeats the token",
             Answer::prometheus_error(400, "bad_data", "bad header hunter2"),

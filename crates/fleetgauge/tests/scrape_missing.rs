@@ -382,3 +382,36 @@ async fn a_panic_in_a_scrape_is_a_failed_scrape() {
     assert!(source.targets()[0].last_error.is_none());
     assert!(source.get(&name_of("sum(a)"), &Params::new()).is_some());
 }
+
+#[tokio::test]
+async fn a_selector_that_may_mean_metrics_that_are_not_kept_says_so() {
+    let server = FaultyServer::start([Answer::text("a 1\nb 4\nh_bucket{le=\"+Inf\"} 2\n")]).unwrap();
+    let source = start(config().with_wanted(["a", "h"]), at(&server));
+    let not_kept = r#""b" is not among the metrics that are kept (wanted)"#;
+    let cases = [
+        ("a", Ok(1.0)),
+        (r#"sum({__name__=~"a|h_bucket"})"#, Ok(3.0)),
+        (r#"sum({__name__=~"a|up"})"#, Ok(2.0)),
+        (r#"sum({__name__=~"a|b",__name__!="b"})"#, Ok(1.0)),
+        (r#"sum({__name__=~"a|b"})"#, Err(not_kept)),
+        (r#"sum({__name__="b"}) or vector(0)"#, Err(not_kept)),
+        (
+            r#"sum({__name__=~"a|b.*"})"#,
+            Err(r#"{__name__=~"a|b.*"} may mean others"#),
+        ),
+        (
+            r#"sum({__name__!="a",job=~".+"})"#,
+            Err(r#"job=~".+"} may mean others"#),
+        ),
+        (r#"sum({job="test"})"#, Err(r#"{job="test"} may mean others"#)),
+    ];
+    for (query, expected) in cases {
+        match expected {
+            Ok(value) => assert_eq!(answer(&source, query).await, Ok(value), "{query}"),
+            Err(reason) => says(&source, query, reason).await,
+        }
+    }
+    // What is kept is what this query asks for.
+    let results = source.refresh(RefreshSpec::queries(["all_metrics"])).await;
+    assert!(results.is_complete());
+}

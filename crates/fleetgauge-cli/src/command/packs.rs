@@ -9,18 +9,20 @@ use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::similar::similar;
 
 use crate::cli::{Packs, PacksFormat};
+use crate::config;
 use crate::failure::Usage;
 use crate::output::{self, json, table};
 
 pub(super) fn run(args: &Packs) -> anyhow::Result<()> {
+    let own = config::read_if_given(args.config.as_deref())?.packs;
     let Some(name) = &args.name else {
-        return all(args.output);
+        return all(own, args.output);
     };
     let (pack_name, query_name) = match name.split_once('/') {
         Some((pack, query)) => (pack, Some(query)),
         None => (name.as_str(), None),
     };
-    let pack = find_pack(pack_name)?;
+    let pack = find_pack(pack_name, own)?;
     let query = match query_name {
         Some(query) => Some(find_query(&pack, query)?),
         None => None,
@@ -28,14 +30,20 @@ pub(super) fn run(args: &Packs) -> anyhow::Result<()> {
     match (args.output, query) {
         (PacksFormat::Json, None) => print_json(vec![json::PackEntry::new(&pack, pack.queries())]),
         (PacksFormat::Json, Some(query)) => print_json(vec![json::PackEntry::new(&pack, [query])]),
-        (PacksFormat::Yaml, _) => output::print_line(Pack::builtin_text(pack.name()).unwrap_or_default()),
+        (PacksFormat::Yaml, _) => match Pack::builtin_text(pack.name()) {
+            Some(text) => output::print_line(text),
+            None => bail!(Usage(format!(
+                "-o yaml prints a built-in pack; {} is one of your own files",
+                pack.name()
+            ))),
+        },
         (PacksFormat::Table, None) => output::print_line(&one(&pack)),
         (PacksFormat::Table, Some(query)) => output::print_line(&details(query)),
     }
 }
 
-fn all(format: PacksFormat) -> anyhow::Result<()> {
-    let packs = Pack::builtins();
+fn all(own: Vec<Pack>, format: PacksFormat) -> anyhow::Result<()> {
+    let packs = with_builtins(own);
     match format {
         PacksFormat::Json => print_json(
             packs
@@ -113,14 +121,21 @@ fn print_json(packs: Vec<json::PackEntry<'_>>) -> anyhow::Result<()> {
     output::print(&json::to_line(&json::Packs { packs })?)
 }
 
-/// The built-in pack `name`.
-fn find_pack(name: &str) -> anyhow::Result<Pack> {
-    Pack::builtin(name).ok_or_else(|| {
-        let names: Vec<_> = Pack::builtin_names().collect();
-        match similar(name, names.iter().copied()) {
-            Some(similar) => anyhow!("there is no pack {name:?}; did you mean {similar:?}?"),
-            None => anyhow!("there is no pack {name:?}; there are {}", names.join(", ")),
-        }
+/// The built-in packs, and behind them those of the configuration.
+fn with_builtins(own: Vec<Pack>) -> Vec<Pack> {
+    Pack::builtins().into_iter().chain(own).collect()
+}
+
+/// The pack `name`, built in or of the configuration.
+fn find_pack(name: &str, own: Vec<Pack>) -> anyhow::Result<Pack> {
+    let mut packs = with_builtins(own);
+    if let Some(at) = packs.iter().position(|pack| pack.name() == name) {
+        return Ok(packs.swap_remove(at));
+    }
+    let names: Vec<_> = packs.iter().map(Pack::name).collect();
+    Err(match similar(name, names.iter().copied()) {
+        Some(similar) => anyhow!("there is no pack {name:?}; did you mean {similar:?}?"),
+        None => anyhow!("there is no pack {name:?}; there are {}", names.join(", ")),
     })
 }
 

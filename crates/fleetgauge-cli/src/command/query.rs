@@ -50,13 +50,7 @@ fn ask(args: &Query) -> anyhow::Result<Answered> {
     if !environment.collector_enabled()? {
         bail!("COLLECTOR_V2=false switches this collector off; unset it, or set it to true");
     }
-    let config = match &args.source.config {
-        None => Config::default(),
-        Some(file) => config::read(file).map_err(|problems| {
-            let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-            anyhow!("the configuration is not valid\n{}", lines.join("\n"))
-        })?,
-    };
+    let config = config::read_if_given(args.source.config.as_deref())?;
     let mut query = find(args, &config)?;
     let params = render::values(&args.params);
     check_params(&query, &args.params, &params)?;

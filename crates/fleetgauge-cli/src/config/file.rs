@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use anyhow::anyhow;
 use fleetgauge::document::{Document, Node, Position, Problem, Problems, Reader};
 use fleetgauge::file;
 use fleetgauge::pack::{Pack, read_queries};
@@ -21,10 +22,23 @@ const MAX_SECRET_BYTES: u64 = 1 << 20;
 /// Reads a configuration file and the packs that it names.
 ///
 /// *Errors*: every problem of all these files.
-pub(crate) fn read(file: &Path) -> Result<Config, Vec<Problem>> {
+fn read(file: &Path) -> Result<Config, Vec<Problem>> {
     let document = open(file)?;
     let directory = file.parent().unwrap_or(Path::new(""));
     read_config(&document, directory)
+}
+
+/// Reads the configuration file that a command was given, if one was.
+///
+/// *Errors*: every problem, a line each.
+pub(crate) fn read_if_given(file: Option<&Path>) -> anyhow::Result<Config> {
+    let Some(file) = file else {
+        return Ok(Config::default());
+    };
+    read(file).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        anyhow!("the configuration is not valid\n{}", lines.join("\n"))
+    })
 }
 
 /// Reads a configuration file or a pack, whichever it is.

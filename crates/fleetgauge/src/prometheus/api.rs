@@ -424,7 +424,10 @@ impl<'de> Visitor<'de> for Data<'_> {
 /// as well. All other warnings are of parts that did not answer: stores of Thanos, ingesters of Cortex, remote
 /// storage of Prometheus.
 fn warn(answer: &mut AnswerBuilder, warning: &str) {
-    let shown = excerpt(warning);
+    let shown = match excerpt(warning) {
+        nothing if nothing.trim().is_empty() => "the server gave a warning without a text".to_owned(),
+        shown => shown,
+    };
     if warning.starts_with("PromQL warning:") || warning.starts_with("PromQL info:") {
         answer.warning(&shown);
     } else {

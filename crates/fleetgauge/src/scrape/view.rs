@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use fleetgauge_core::label::METRIC_NAME;
 use fleetgauge_core::target::TargetLabels;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::exposition::Wanted;
-use fleetgauge_promql::matcher::Matcher;
+use fleetgauge_promql::matcher::{MatchOp, Matcher};
 use fleetgauge_promql::missing::{Missing, Read};
 use fleetgauge_promql::queryable::{Queryable, Selection};
 use fleetgauge_promql::window::Window;
@@ -98,12 +99,44 @@ impl Queryable for View {
                 into.add(Late { active, lagging });
             }
         }
-        if let (Some(wanted), Some(metric), false) = (&self.wanted, read.metric(), is_reported)
-            && !wanted.selects(metric)
-        {
+        if let Some(wanted) = &self.wanted {
+            missing_names(wanted, read.matchers, into);
+        }
+    }
+}
+
+/// Adds the metrics that a selector may mean and that are not kept.
+fn missing_names(wanted: &Wanted, matchers: &[Matcher], into: &mut Missing) {
+    // No selector of PromQL is without a condition: that is the query for all that is kept.
+    if matchers.is_empty() {
+        return;
+    }
+    let of_name = || matchers.iter().filter(|matcher| matcher.name() == METRIC_NAME);
+    let Some(names) = of_name().find_map(listed) else {
+        let selector: Vec<_> = matchers.iter().map(ToString::to_string).collect();
+        let selector = selector.join(",");
+        into.add(format_args!(
+            "only some metrics are kept (wanted), and {{{selector}}} may mean others"
+        ));
+        return;
+    };
+    for metric in names {
+        let is_kept = REPORTED.contains(&metric) || wanted.selects(metric);
+        if !is_kept && of_name().all(|matcher| matcher.matches_value(metric)) {
             into.add(format_args!(
                 "{metric:?} is not among the metrics that are kept (wanted)"
             ));
         }
+    }
+}
+
+/// The values that fit, where the condition lists them: `="a"`, or `=~"a|b"` of plain names.
+fn listed(matcher: &Matcher) -> Option<Vec<&str>> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '|');
+    let value = matcher.value();
+    match matcher.op() {
+        MatchOp::Equal => Some(vec![value]),
+        MatchOp::Regex if value.chars().all(is_plain) => Some(value.split('|').collect()),
+        _ => None,
     }
 }
