@@ -22,8 +22,26 @@ pub struct FileError {
 /// *Errors*: it cannot be read, is not a regular file, or has more than `limit` bytes.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     look(path, limit)?;
-    let file = File::open(path).map_err(|error| FileError::unreadable(path, error))?;
+    let file = open(path).map_err(|error| FileError::unreadable(path, error))?;
     read_from(file, path, limit)
+}
+
+/// Never waits: what the system shows as a file, as `/proc/kmsg`, may have nothing to give now.
+#[cfg(unix)]
+fn open(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let flags = rustix::fs::OFlags::NONBLOCK.bits();
+    let options = File::options()
+        .read(true)
+        .custom_flags(flags.cast_signed())
+        .to_owned();
+    options.open(path)
+}
+
+#[cfg(not(unix))]
+fn open(path: &Path) -> io::Result<File> {
+    File::open(path)
 }
 
 /// The bytes of what is open already, such as standard input; `path` is what errors call it.

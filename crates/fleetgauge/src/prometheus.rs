@@ -11,6 +11,7 @@ mod backend;
 mod config;
 mod endpoint;
 mod failure;
+mod header;
 mod request;
 mod transport;
 mod vars;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 pub use self::api::{decode_answer, decode_range};
 pub use self::backend::PrometheusBackend;
 pub use self::config::{PrometheusSourceConfig, QueryMethod, UnknownQueryMethod};
+pub use self::header::check_header;
 pub use crate::client::{Auth, ConfigError, ConnectionError, ProxyConfig, Secret, TlsConfig};
 
 /// The metrics of a Prometheus server: queries registered, refreshed over HTTP, read from the cache.

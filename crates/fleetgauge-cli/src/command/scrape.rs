@@ -2,6 +2,8 @@
 
 mod url;
 
+use std::collections::{BTreeSet, HashSet};
+
 use anyhow::anyhow;
 use fleetgauge::scrape::{Auth, PageFetcher, ProxyConfig, ScrapeConfig, TlsConfig};
 use fleetgauge_core::backend::FetchError;
@@ -25,6 +27,9 @@ pub(crate) struct SampleLine {
     /// *Unit*: seconds since the Unix epoch.
     pub(crate) timestamp: Option<f64>,
 }
+
+/// So many metrics are named in the warnings of one kind.
+const MAX_NAMED: usize = 5;
 
 /// What became of one target.
 pub(crate) struct Scraped {
@@ -162,6 +167,7 @@ impl Scraped {
             });
         }
         let report = page.finish();
+        self.tell_duplicates();
         self.judge(&report, body);
         if self.error.is_none() {
             for metric in metrics {
@@ -170,6 +176,31 @@ impl Scraped {
                     self.warnings.push(format!("exposes no metric {metric}"));
                 }
             }
+        }
+    }
+
+    /// A scraper keeps the first value of a series that a page has twice for the same time.
+    fn tell_duplicates(&mut self) {
+        let key = |sample: &SampleLine| {
+            (
+                sample.name.clone(),
+                sample.labels.clone(),
+                sample.timestamp.map(f64::to_bits),
+            )
+        };
+        let mut seen = HashSet::with_capacity(self.samples.len());
+        let twice: BTreeSet<_> = (self.samples.iter())
+            .filter(|sample| !seen.insert(key(sample)))
+            .map(|sample| sample.name.as_str())
+            .collect();
+        for name in twice.iter().take(MAX_NAMED) {
+            let what = "has series that are there more than once; of each the first value counts";
+            self.warnings.push(format!("{name} {what}"));
+        }
+        if let more @ 1.. = twice.len().saturating_sub(MAX_NAMED) {
+            self.warnings.push(format!(
+                "{more} more metrics have series that are there more than once"
+            ));
         }
     }
 

@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use fleetgauge::document::{Document, Node, Position, Problem, Problems, Reader};
 use fleetgauge::file;
 use fleetgauge::pack::{Pack, read_queries};
-use fleetgauge::prometheus::{ConfigError, PrometheusSourceConfig, ProxyConfig};
+use fleetgauge::prometheus::{ConfigError, PrometheusSourceConfig, ProxyConfig, Secret, check_header};
 
 use super::{AuthSection, Checked, Config, PrometheusSection, named_proxy};
 use crate::input;
@@ -156,7 +156,7 @@ fn read_prometheus(node: &Node, directory: &Path, reader: &mut Reader) -> Promet
     }
     section.headers = fields
         .take("headers")
-        .map_or_else(Vec::new, |node| read_pairs(node, reader));
+        .map_or_else(Vec::new, |node| read_headers(node, reader));
     section.query_params = fields
         .take("query_params")
         .map_or_else(Vec::new, |node| read_pairs(node, reader));
@@ -175,7 +175,7 @@ fn read_prometheus(node: &Node, directory: &Path, reader: &mut Reader) -> Promet
                 .and_then(|node| reader.secret(node))
                 .map(|token| AuthSection::Bearer(token.to_owned()))
         })
-        .or_else(|| read_path(token_file, directory, reader).map(AuthSection::BearerFile));
+        .or_else(|| read_secret_path(token_file, directory, reader).map(AuthSection::BearerFile));
     if let Some(tls) = fields.take("tls") {
         read_tls(tls, directory, &mut section, reader);
     }
@@ -238,6 +238,17 @@ fn read_pairs(node: &Node, reader: &mut Reader) -> Vec<(String, String)> {
     pairs.iter().filter_map(read).collect()
 }
 
+/// Pairs, each of which must be a header that can be sent.
+fn read_headers(node: &Node, reader: &mut Reader) -> Vec<(String, String)> {
+    let headers = read_pairs(node, reader);
+    for (name, value) in &headers {
+        if let Err(error) = check_header(name, &Secret::from(value.as_str())) {
+            reader.problem(node.position(), error.to_string());
+        }
+    }
+    headers
+}
+
 fn read_basic_auth(node: &Node, directory: &Path, reader: &mut Reader) -> Option<AuthSection> {
     let mut fields = reader.fields(node, "basic_auth")?;
     let username = fields
@@ -253,7 +264,7 @@ fn read_basic_auth(node: &Node, directory: &Path, reader: &mut Reader) -> Option
             Some(AuthSection::Basic { username, password })
         }
         (None, Some(_)) => {
-            let password_file = read_path(password_file, directory, reader)?;
+            let password_file = read_secret_path(password_file, directory, reader)?;
             Some(AuthSection::BasicFile {
                 username,
                 password_file,
@@ -300,6 +311,20 @@ fn read_path(node: Option<&Node>, directory: &Path, reader: &mut Reader) -> Opti
     // It may be there where the configuration is used.
     if let Err(error) = file::read(&path, MAX_SECRET_BYTES) {
         reader.warning(node.position(), error.to_string());
+    }
+    Some(path)
+}
+
+/// The same of a file that holds a secret: what stands here may be the secret itself, put into the wrong field, and
+/// is not shown.
+fn read_secret_path(node: Option<&Node>, directory: &Path, reader: &mut Reader) -> Option<PathBuf> {
+    let node = node?;
+    let path = directory.join(reader.secret(node)?);
+    if let Err(error) = file::read(&path, MAX_SECRET_BYTES) {
+        reader.warning(
+            node.position(),
+            format!("the file that it names {}", error.problem()),
+        );
     }
     Some(path)
 }

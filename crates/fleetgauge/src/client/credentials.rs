@@ -70,7 +70,11 @@ impl Credentials {
         };
         match Watched::new(paths, INTERVAL, clock.clone(), parse) {
             Ok(watched) => Ok(Self::File(watched)),
-            Err(error) => Err(ConfigError::file(field, error)),
+            // Who puts the secret itself where its file belongs must not read it in a message.
+            Err(error) => Err(ConfigError::Invalid {
+                field: field.to_owned(),
+                problem: format!("the file that it names {}", error.problem()),
+            }),
         }
     }
 

@@ -286,6 +286,8 @@ impl Reader {
             let Some(name) = self.text(key) else { continue };
             match lines.entry(name) {
                 Entry::Occupied(line) => {
+                    // Who writes a whole header as a name writes its value, too.
+                    let name = name.split(':').next().unwrap_or_default();
                     let message = format!(
                         "field {} is here twice; first on line {}",
                         Excerpt(name),

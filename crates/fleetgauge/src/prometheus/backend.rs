@@ -11,11 +11,8 @@ use fleetgauge_core::result::Answer;
 use fleetgauge_core::time::Clock;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
-};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, LOCATION, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
@@ -23,6 +20,7 @@ use super::api::{decode_answer, decode_range};
 use super::config::{PrometheusSourceConfig, QueryMethod};
 use super::endpoint::Base;
 use super::failure::{refused, wrong_content_type};
+use super::header::own_header;
 use super::request::{OWN_PARAMS, form};
 use super::transport::Transport;
 use crate::client::credentials::Credentials;
@@ -39,19 +37,6 @@ const LARGE_BYTES: usize = 512 << 10;
 
 /// Reads the body of an answer.
 type Decode = fn(&[u8]) -> Result<Answer, FetchError>;
-
-/// Headers that the client sets itself.
-const OWN_HEADERS: [HeaderName; 9] = [
-    ACCEPT_ENCODING,
-    CONNECTION,
-    CONTENT_LENGTH,
-    CONTENT_TYPE,
-    HOST,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
 
 /// A [`Backend`] that asks a Prometheus, or whatever speaks its API: Thanos, Mimir, VictoriaMetrics.
 ///
@@ -304,24 +289,14 @@ fn headers(config: &PrometheusSourceConfig, authorizes: bool) -> Result<HeaderMa
     headers.insert(USER_AGENT, HeaderValue::from_static(agent));
     let mut own = HeaderMap::new();
     for (name, value) in &config.headers {
+        let (name, value) = own_header(name, value)?;
         let field = format!("headers.{name}");
-        let name: HeaderName = name
-            .parse()
-            .map_err(|_| invalid(&field, "is no name of a header"))?;
-        if OWN_HEADERS.contains(&name) {
-            return Err(invalid(&field, "is set by the client itself"));
-        }
         if name == AUTHORIZATION && authorizes {
             return Err(invalid(
                 &field,
                 "set, while `auth` is; only one of them can be used",
             ));
         }
-        let mut value: HeaderValue = value
-            .expose()
-            .parse()
-            .map_err(|_| invalid(&field, "its value holds other characters than visible ASCII"))?;
-        value.set_sensitive(true);
         own.append(name, value);
     }
     let mut name = None;

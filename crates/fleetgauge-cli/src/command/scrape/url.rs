@@ -69,14 +69,24 @@ impl Place {
     }
 }
 
-/// The URL that is asked, without user and password.
+/// The URL that is asked, without user and password, and without the values of parameters, which may be secrets.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.target.url())?;
         if self.query.is_empty() {
             return Ok(());
         }
-        write!(f, "?{}", self.query)
+        for (pair, sign) in self
+            .query
+            .split('&')
+            .zip(std::iter::once('?').chain(std::iter::repeat('&')))
+        {
+            match pair.split_once('=') {
+                Some((name, _)) => write!(f, "{sign}{name}=<secret>")?,
+                None => write!(f, "{sign}<secret>")?,
+            }
+        }
+        Ok(())
     }
 }
 
