@@ -70,7 +70,7 @@ mod tests {
         check(
             "X-Scope-OrgID",
             "hunter2\n",
-            "X-scope-orgid".to_lowercase().as_str(),
+            "X-Scope-OrgID: its value holds other characters",
         );
         check("Host", "hunter2", "is set by the client itself");
         assert!(check_header("X-Scope-OrgID", &Secret::from("team")).is_ok());
