@@ -63,7 +63,9 @@ fn ask(args: &Query) -> anyhow::Result<Answered> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let source = source.build()?;
+        let source = source
+            .build()
+            .map_err(|error| config::name_flag(error, &args.source.access, Some(&args.source)))?;
         let (name, unit) = (query.name.clone(), query.unit.clone());
         source
             .query_list()

@@ -59,15 +59,16 @@ async fn scrape(place: &Place, args: &Scrape, proxy: &ProxyConfig) -> Scraped {
         warnings: Vec::new(),
     };
     let config = settings(place, args).with_proxy(proxy.clone());
-    match fetch(place, config).await {
+    match fetch(place, config, args).await {
         Ok((format, body)) => scraped.read(format, &body, &args.metrics),
         Err(error) => scraped.error = Some(error),
     }
     scraped
 }
 
-async fn fetch(place: &Place, config: ScrapeConfig) -> Result<(Format, Vec<u8>), String> {
-    let fetcher = PageFetcher::new(config).map_err(|error| chain(&error))?;
+async fn fetch(place: &Place, config: ScrapeConfig, args: &Scrape) -> Result<(Format, Vec<u8>), String> {
+    let fetcher = PageFetcher::new(config)
+        .map_err(|error| format!("{:#}", config::name_flag(error, &args.access, None)))?;
     let page = fetcher.fetch(&place.target).await;
     page.map(|page| (page.format, page.body))
         .map_err(|error| match error {
@@ -106,16 +107,6 @@ fn settings(place: &Place, args: &Scrape) -> ScrapeConfig {
         Some(protocol) => config.with_fallback_scrape_protocol(protocol),
         None => config,
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// A URL that can't be read may hold a password nevertheless.
