@@ -162,6 +162,9 @@ pub(crate) struct Query {
     pub(crate) promql: Option<String>,
     #[command(flatten)]
     pub(crate) params: ParamArgs,
+    /// What a parameter of --promql is: text, regex, metric, label, duration, number, quantile, texts or labels (lists)
+    #[arg(long = "param-kind", value_name = "NAME=KIND", value_parser = param_kind, conflicts_with = "name")]
+    pub(crate) kinds: Vec<(String, ParamKind)>,
     /// How to print the answer
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = QueryFormat::Table)]
     pub(crate) output: QueryFormat,
