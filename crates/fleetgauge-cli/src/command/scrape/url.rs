@@ -146,7 +146,7 @@ mod tests {
         check("https://pod/", "https://pod:443/metrics");
         check("HTTP://pod:1", "http://pod:1/metrics");
         check("http://pod:1/stats/", "http://pod:1/stats/");
-        check("pod:1?module=a%20b#part", "http://pod:1/metrics?module=a%20b");
+        check("pod:1?module=a%20b#part", "http://pod:1/metrics?module=<secret>");
         check("http://user:hunter2@pod:1", "http://pod:1/metrics");
     }
 
