@@ -162,6 +162,9 @@ pub(crate) struct Query {
     pub(crate) promql: Option<String>,
     #[command(flatten)]
     pub(crate) params: ParamArgs,
+    /// What a parameter of --promql is: text, regex, metric, label, duration, number, quantile, texts or labels (lists)
+    #[arg(long = "param-kind", value_name = "NAME=KIND", value_parser = param_kind, conflicts_with = "name")]
+    pub(crate) kinds: Vec<(String, ParamKind)>,
     /// How to print the answer
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = QueryFormat::Table)]
     pub(crate) output: QueryFormat,
@@ -213,7 +216,7 @@ pub(crate) struct Packs {
 #[command(subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "\
 Examples:
-  fleetgauge promql eval --file metrics.txt 'sum by (pod) (vllm:num_requests_waiting)'
+  fleetgauge promql eval --file page.prom 'sum by (model_name) (vllm:num_requests_waiting)'
   fleetgauge promql test rules/*.test
   fleetgauge help promql eval                           all about one of them")]
 pub(crate) struct Promql {
@@ -244,7 +247,7 @@ series is \"no data\", which is not zero and not an error: the exit status is 0.
 data object of Prometheus's HTTP API, with warnings and infos in it where there are any.
 
 Examples:
-  fleetgauge promql eval --file metrics.txt 'sum by (pod) (vllm:num_requests_waiting)'
+  fleetgauge promql eval --file page.prom 'sum by (model_name) (vllm:num_requests_waiting)'
   fleetgauge promql eval --file backfill.om --time 2025-11-23T20:33:20Z 'rate(requests_total[5m])'
   fleetgauge promql eval --file backfill.om --start 1763930000 --end 1763933600 --step 1m \\
       'sum(rate(requests_total[5m]))' -o json")]

@@ -8,7 +8,7 @@ mod packs;
 mod promql;
 mod query;
 mod render;
-pub(crate) mod scrape;
+mod scrape;
 
 use crate::cli::{Cli, Command};
 

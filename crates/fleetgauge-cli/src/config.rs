@@ -28,6 +28,7 @@
 
 mod environment;
 mod file;
+mod flag;
 mod source;
 
 use std::path::PathBuf;
@@ -40,6 +41,7 @@ use fleetgauge_core::query::QueryTemplate;
 
 pub(crate) use environment::Environment;
 pub(crate) use file::{check, read_if_given};
+pub(crate) use flag::name_flag;
 pub(crate) use source::{prometheus_source, proxy};
 
 /// What a configuration file says.

@@ -11,6 +11,7 @@ mod demo;
 mod failure;
 mod input;
 mod output;
+mod scraped;
 
 use std::process::ExitCode;
 

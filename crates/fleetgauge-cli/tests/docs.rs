@@ -2,8 +2,12 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+
+use fleetgauge_sim::Fleet;
 
 /// The first YAML block of a document.
 fn yaml(document: &str) -> String {
@@ -68,4 +72,59 @@ fn the_documented_promql_commands_print_what_is_documented() {
         }
     }
     assert_eq!(run, 6);
+}
+
+/// The page of a pod, as any client reads it.
+fn page(url: &str) -> String {
+    let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut connection = TcpStream::connect(address).unwrap();
+    write!(connection, "GET /{path} HTTP/1.0\r\nHost: {address}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+/// Those that ask a Prometheus are run on the demo's fleet, which has one.
+#[test]
+fn the_commands_of_the_readme_answer() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let fleet = runtime.block_on(Fleet::demo(1).start()).unwrap();
+    let url = fleet.pods()[0].url.clone();
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("page.prom"), page(&url)).unwrap();
+    for (golden, name) in [
+        ("passes.test", "my-rules.test"),
+        ("good-pack.yaml", "my-pack.yaml"),
+        ("query-config.yaml", "fleetgauge.yaml"),
+        ("good-pack.yaml", "good-pack.yaml"),
+    ] {
+        fs::copy(own.join("tests/golden").join(golden), directory.path().join(name)).unwrap();
+    }
+    let readme = fs::read_to_string(own.join("../../README.md")).unwrap();
+    let commands: Vec<_> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("$ fleetgauge "))
+        .filter(|command| !command.starts_with("query "))
+        .collect();
+    assert_eq!(commands.len(), 6, "{commands:#?}");
+    for command in commands {
+        let command = command.replace("10.0.0.7:8000", &url);
+        let output = Command::new("sh")
+            .args(["-c", &format!("'{}' {command}", env!("CARGO_BIN_EXE_fleetgauge"))])
+            .current_dir(&directory)
+            .output()
+            .unwrap();
+        let (answer, error) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert!(output.status.success(), "{command}: {answer}{error}");
+        assert_eq!(error, "", "{command}");
+        assert!(!answer.is_empty() && answer != "no data\n", "{command}");
+    }
+    runtime.block_on(fleet.shutdown());
 }

@@ -176,6 +176,10 @@ fn what_is_printed_of_targets() {
         "/html" => Answer::html_page(),
         "/plain-html" => Answer::text("<html>\n<body>Sign in</body>\n</html>\n"),
         "/api/v1/query" => Answer::json(r#"{"status":"success"}"#),
+        "/twice" => Answer::text(
+            "waiting{pod=\"a\"} 3\nwaiting{pod=\"a\"} 4\nwaiting{pod=\"b\"} 1\nup 1 1000\nup 1 2000\n",
+        ),
+        probe if probe.starts_with("/probe?") => Answer::text("up 1\n"),
         "/empty" => Answer::text(""),
         // Only the end of the connection says that this is all.
         "/unfinished" => Answer::raw(

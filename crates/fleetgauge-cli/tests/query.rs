@@ -290,7 +290,11 @@ fn a_proxy_is_taken_from_the_flag_else_the_file_else_the_environment() {
     let file = directory.path().join("fleetgauge.yaml");
     let check = |flag: Option<&str>, in_file: Option<&str>, in_environment: Option<&str>, reached: bool| {
         let proxy = FaultyServer::start([Answer::json(ONE)]).unwrap();
-        let named = |what: &str| what.replace("PROXY", &proxy.addr().to_string());
+        let port = proxy.addr().port().to_string();
+        let named = |what: &str| {
+            what.replace("PROXY", &proxy.addr().to_string())
+                .replace("PORT", &port)
+        };
         let in_file = in_file.map_or_else(String::new, |value| format!("  proxy: {}\n", named(value)));
         fs::write(&file, format!("prometheus:\n  url: {PROM}\n{in_file}")).unwrap();
         let flag = flag.map(named);
@@ -322,6 +326,7 @@ fn a_proxy_is_taken_from_the_flag_else_the_file_else_the_environment() {
     check(None, None, Some("http://PROXY"), true);
     check(None, None, None, false);
     check(Some("PROXY"), Some("none"), Some("http://nobody.test"), true);
+    check(Some(":PORT"), None, None, true);
     check(None, Some("PROXY"), Some("socks5://nobody.test"), true);
     check(None, Some("none"), Some("http://PROXY"), false);
     check(Some("none"), Some("PROXY"), Some("http://PROXY"), false);
@@ -352,6 +357,67 @@ fn a_bad_proxy_is_told_without_its_password() {
         1,
         "HTTP_PROXY: a proxy is spoken to by http:// alone",
     );
+}
+
+#[test]
+fn errors_name_the_flag_that_was_typed() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    fs::write(&token, "hunter2\n").unwrap();
+    let token = token.to_str().unwrap();
+    let check = |args: &[&str], status: i32, expected: &str| {
+        let typed = ["--promql", "up", "--prometheus", "https://prom.test"];
+        let output = query(&[&typed, args].concat(), &[]);
+        let error = text(&output.stderr);
+        assert!(
+            error.starts_with(&format!("error: {expected}")),
+            "{args:?}: {error}"
+        );
+        assert_eq!(output.status.code(), Some(status), "{args:?}");
+        assert!(!error.contains("hunter2"), "{error}");
+    };
+    let file = "cannot be read: No such file";
+    check(
+        &["--bearer-token-file", "no/token"],
+        1,
+        &format!("--bearer-token-file: no/token {file}"),
+    );
+    check(
+        &["--bearer-token-file", "hunter2"],
+        1,
+        &format!("--bearer-token-file: the file that it names {file}"),
+    );
+    check(&["--ca-file", "ca.pem"], 1, &format!("--ca-file: ca.pem {file}"));
+    check(
+        &["--cert-file", "cert.pem", "--key-file", "key.pem"],
+        1,
+        &format!("--cert-file and --key-file: cert.pem {file}"),
+    );
+    check(&["--server-name", "a b"], 2, "--server-name: \"a b\" is neither");
+    check(
+        &["--header", "X-Foo=hunter2\n"],
+        2,
+        "--header X-Foo: its value holds other",
+    );
+    check(
+        &["--header", "X Foo=hunter2"],
+        2,
+        "--header: one of them has a name",
+    );
+    check(&["--header", "host=a"], 2, "--header host: is set by the client");
+    check(
+        &["--header", "Authorization=hunter2", "--bearer-token-file", token],
+        2,
+        "--header Authorization: set, while --bearer-token-file is",
+    );
+    check(
+        &["--query-param", "time=1"],
+        2,
+        "--query-param time: is set by each query itself",
+    );
+    let url = ["--prometheus", "http://prom.test?a=hunter2"];
+    let output = query(&[&["--promql", "up"], &url[..]].concat(), &[]);
+    assert!(text(&output.stderr).contains("set query parameters by --query-param"));
 }
 
 #[test]

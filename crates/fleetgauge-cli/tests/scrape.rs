@@ -130,7 +130,10 @@ fn credentials_are_sent_and_not_shown() {
     let output = scrape(&[&server.url(), "--bearer-token-file", missing.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        text(&output.stderr).contains("the file that it names cannot be read"),
+        text(&output.stderr).contains(&format!(
+            "--bearer-token-file: {} cannot be read: No such file",
+            missing.display()
+        )),
         "{}",
         text(&output.stderr)
     );

@@ -1,6 +1,7 @@
 //! Files that people name, read whole: regular ones, up to a bound.
 //!
-//! A device has no end, and opening a named pipe waits for whoever writes into it, so neither is opened.
+//! A device has no end, and opening a named pipe waits for whoever writes into it, so neither is opened; and what is
+//! opened is never waited for.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -31,12 +32,8 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
 fn open(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
 
-    let flags = rustix::fs::OFlags::NONBLOCK.bits();
-    let options = File::options()
-        .read(true)
-        .custom_flags(flags.cast_signed())
-        .to_owned();
-    options.open(path)
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    File::options().read(true).custom_flags(flags).open(path)
 }
 
 #[cfg(not(unix))]
@@ -135,7 +132,12 @@ mod tests {
         let [big, text, pipe] = ["big", "text", "pipe"].map(|name| dir.path().join(name));
         fs::write(&big, vec![b'x'; (2 << 20) + 1]).unwrap();
         fs::write(&text, b"ab\xff").unwrap();
-        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        rustix::fs::mkfifoat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        )
+        .unwrap();
         let check = |path: &Path, expected: &str| {
             let read = read(path, 2 << 20).and_then(|bytes| super::text(path, bytes));
             let error = read.unwrap_err();
@@ -150,6 +152,14 @@ mod tests {
         check(
             &dir.path().join("none"),
             "cannot be read: No such file or directory (os error 2)",
+        );
+        // What has nothing to give now, as `/proc/kmsg` among files.
+        let writer = File::options().read(true).write(true).open(&pipe).unwrap();
+        let silent = read_from(open(&pipe).unwrap(), &pipe, 1 << 20).unwrap_err();
+        drop(writer);
+        assert_eq!(
+            silent.source.map(|error| error.kind()),
+            Some(io::ErrorKind::WouldBlock)
         );
         let endless = read_from(io::repeat(b'x'), Path::new("-"), 1 << 20).unwrap_err();
         assert_eq!(endless.to_string(), "- is larger than 1 MiB");

@@ -63,7 +63,9 @@ fn ask(args: &Query) -> anyhow::Result<Answered> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let source = source.build()?;
+        let source = source
+            .build()
+            .map_err(|error| config::name_flag(error, &args.source.access, Some(&args.source)))?;
         let (name, unit) = (query.name.clone(), query.unit.clone());
         source
             .query_list()
@@ -89,10 +91,13 @@ fn find(args: &Query, config: &Config) -> anyhow::Result<QueryTemplate> {
     let Some(name) = &args.name else {
         let text = args.promql.as_deref().unwrap_or_default();
         let mut query = QueryTemplate::promql(TYPED, text);
-        query.params = render::declare(text, &args.params, &[])?;
+        query.params = render::declare(text, &args.params, &args.kinds)?;
         // What does not compile is told when it is registered.
         if let Ok(template) = Template::compile(text, &query.params) {
-            render::warn_of_unused(&template, args.params.names());
+            let kinds = args.kinds.iter().map(|(name, _)| name.as_str());
+            render::warn_of_unused(&template, args.params.names().chain(kinds));
+            let rendered = template.render(&render::values(&args.params));
+            rendered.map_err(|error| render::not_rendered(text, &error))?;
         }
         return Ok(query);
     };

@@ -19,15 +19,20 @@ pub(super) fn run(args: Render) -> anyhow::Result<()> {
     let kinds = args.kinds.iter().map(|(name, _)| name.as_str());
     warn_of_unused(&template, args.params.names().chain(kinds));
     let rendered = template.render(&values(&args.params));
-    let rendered = rendered.map_err(|error| match &error {
+    let rendered = rendered.map_err(|error| not_rendered(&args.template, &error))?;
+    output::print_data(&format!("{rendered}\n"))
+}
+
+/// Says why a template that was typed could not be filled in, and what to type.
+pub(super) fn not_rendered(template: &str, error: &RenderError) -> anyhow::Error {
+    match error {
         RenderError::MissingParam { param } => missing(param),
         RenderError::Unplaceable { line, column, .. } | RenderError::Exec { line, column, .. } => {
-            pointing(&args.template, *line, *column, &error.to_string())
+            pointing(template, *line, *column, &error.to_string())
         }
         RenderError::SeveralValues { param, .. } => several(param),
         _ => anyhow!("{error}"),
-    })?;
-    output::print_data(&format!("{rendered}\n"))
+    }
 }
 
 /// What the caller gave, by name; a name that was given again is a list.

@@ -10,6 +10,7 @@ use fleetgauge::document::{Document, Node, Position, Problem, Problems, Reader};
 use fleetgauge::file;
 use fleetgauge::pack::{Pack, read_queries};
 use fleetgauge::prometheus::{ConfigError, PrometheusSourceConfig, ProxyConfig, Secret, check_header};
+use fleetgauge_core::printable::Printable;
 
 use super::{AuthSection, Checked, Config, PrometheusSection, named_proxy};
 use crate::input;
@@ -175,7 +176,9 @@ fn read_prometheus(node: &Node, directory: &Path, reader: &mut Reader) -> Promet
                 .and_then(|node| reader.secret(node))
                 .map(|token| AuthSection::Bearer(token.to_owned()))
         })
-        .or_else(|| read_secret_path(token_file, directory, reader).map(AuthSection::BearerFile));
+        .or_else(|| {
+            read_path(token_file, "bearer_token_file", directory, reader).map(AuthSection::BearerFile)
+        });
     if let Some(tls) = fields.take("tls") {
         read_tls(tls, directory, &mut section, reader);
     }
@@ -240,11 +243,16 @@ fn read_pairs(node: &Node, reader: &mut Reader) -> Vec<(String, String)> {
 
 /// Pairs, each of which must be a header that can be sent.
 fn read_headers(node: &Node, reader: &mut Reader) -> Vec<(String, String)> {
-    let headers = read_pairs(node, reader);
-    for (name, value) in &headers {
-        if let Err(error) = check_header(name, &Secret::from(value.as_str())) {
-            reader.problem(node.position(), error.to_string());
+    let pairs = reader.pairs(node, "names and values").unwrap_or_default();
+    let mut headers = Vec::with_capacity(pairs.len());
+    for (key, name, value) in pairs {
+        let Some(value) = reader.secret(value) else {
+            continue;
+        };
+        if let Err(error) = check_header(name, &Secret::from(value)) {
+            reader.problem(key.position(), error.to_string());
         }
+        headers.push((name.to_owned(), value.to_owned()));
     }
     headers
 }
@@ -264,7 +272,7 @@ fn read_basic_auth(node: &Node, directory: &Path, reader: &mut Reader) -> Option
             Some(AuthSection::Basic { username, password })
         }
         (None, Some(_)) => {
-            let password_file = read_secret_path(password_file, directory, reader)?;
+            let password_file = read_path(password_file, "password_file", directory, reader)?;
             Some(AuthSection::BasicFile {
                 username,
                 password_file,
@@ -284,7 +292,7 @@ fn read_tls(node: &Node, directory: &Path, section: &mut PrometheusSection, read
     let Some(mut fields) = reader.fields(node, "tls") else {
         return;
     };
-    section.ca_file = read_path(fields.take("ca_file"), directory, reader);
+    section.ca_file = read_path(fields.take("ca_file"), "ca_file", directory, reader);
     let (cert, key) = (fields.take("cert_file"), fields.take("key_file"));
     if cert.is_some() != key.is_some() {
         reader.problem(
@@ -292,8 +300,8 @@ fn read_tls(node: &Node, directory: &Path, section: &mut PrometheusSection, read
             "a client certificate takes both cert_file and key_file",
         );
     }
-    section.cert_file = read_path(cert, directory, reader);
-    section.key_file = read_path(key, directory, reader);
+    section.cert_file = read_path(cert, "cert_file", directory, reader);
+    section.key_file = read_path(key, "key_file", directory, reader);
     section.server_name = fields
         .take("server_name")
         .and_then(|node| reader.text(node))
@@ -304,27 +312,20 @@ fn read_tls(node: &Node, directory: &Path, section: &mut PrometheusSection, read
     fields.finish(reader);
 }
 
-/// A path, from the directory of the file that it stands in; a warning if it cannot be used here.
-fn read_path(node: Option<&Node>, directory: &Path, reader: &mut Reader) -> Option<PathBuf> {
+/// The path in a field, from the directory of the file that it stands in; a warning if it cannot be used here. It may
+/// be a secret that was put into the wrong field.
+fn read_path(node: Option<&Node>, field: &str, directory: &Path, reader: &mut Reader) -> Option<PathBuf> {
     let node = node?;
-    let path = directory.join(reader.text(node)?);
+    let typed = reader.secret(node)?;
+    let path = directory.join(typed);
     // It may be there where the configuration is used.
     if let Err(error) = file::read(&path, MAX_SECRET_BYTES) {
-        reader.warning(node.position(), error.to_string());
-    }
-    Some(path)
-}
-
-/// The same of a file that holds a secret: what stands here may be the secret itself, put into the wrong field, and
-/// is not shown.
-fn read_secret_path(node: Option<&Node>, directory: &Path, reader: &mut Reader) -> Option<PathBuf> {
-    let node = node?;
-    let path = directory.join(reader.secret(node)?);
-    if let Err(error) = file::read(&path, MAX_SECRET_BYTES) {
-        reader.warning(
-            node.position(),
-            format!("the file that it names {}", error.problem()),
-        );
+        let named = if path.exists() || input::looks_like_path(typed) {
+            Printable(&path.to_string_lossy()).to_string()
+        } else {
+            format!("<what {field} names>")
+        };
+        reader.warning(node.position(), format!("{named} {}", error.problem()));
     }
     Some(path)
 }

@@ -152,7 +152,8 @@ fn overlay_flags(source: &mut PrometheusSourceConfig, args: &SourceArgs) -> Resu
     if let Some(url) = &args.prometheus {
         let checked = PrometheusSourceConfig::from_vars([(URL.to_owned(), url.clone())]);
         if let Err(error) = checked {
-            return Err(Usage(error.to_string().replacen(URL, "--prometheus", 1)));
+            let error = error.to_string().replacen(URL, "--prometheus", 1);
+            return Err(Usage(error.replacen("`query_params`", "--query-param", 1)));
         }
         source.url = url.clone();
     }

@@ -7,7 +7,7 @@ use fleetgauge_core::printable::Printable;
 use fleetgauge_core::result::{Answer, AnswerKind};
 use fleetgauge_core::sample::Number;
 
-use crate::command::scrape::{SampleLine, Scraped};
+use crate::scraped::{SampleLine, Scraped};
 
 /// A table with a header. On a terminal long cells are wrapped to the window.
 pub(crate) fn new(header: &[&str]) -> Table {

@@ -164,6 +164,15 @@ mod tests {
         };
         check(basic("a:b", "hunter2"), "colon");
         check(basic("a", "hunter2\r\n"), "control character");
+        // The secret itself, where the name of its file belongs.
+        let expected = "auth.bearer: the file that it names cannot be read: No such file";
+        let token_file = "hunter2".into();
+        check(Auth::BearerFile { token_file }, expected);
+        let (user, password_file) = ("a".into(), "conf/hunter2".into());
+        check(
+            Auth::BasicFile { user, password_file },
+            "auth.basic: the file that it names",
+        );
     }
 
     #[test]

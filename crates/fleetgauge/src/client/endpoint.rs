@@ -5,6 +5,7 @@
 //! move elsewhere in the middle of a request; what does redirect elsewhere is a login page, and an error that
 //! names it helps more than its HTML.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::Uri;
@@ -26,6 +27,15 @@ pub(crate) struct Origin {
 pub(crate) struct Endpoint {
     pub(crate) origin: Origin,
     pub(crate) path: PathAndQuery,
+}
+
+/// `url` with what may be left out: without a scheme it is http, and without a host before the port this machine.
+pub(crate) fn whole_url(url: &str) -> Cow<'_, str> {
+    match (url.contains("://"), url.starts_with(':')) {
+        (true, _) => Cow::Borrowed(url),
+        (false, true) => Cow::Owned(format!("http://localhost{url}")),
+        (false, false) => Cow::Owned(format!("http://{url}")),
+    }
 }
 
 /// `url` without what may be secret in it.

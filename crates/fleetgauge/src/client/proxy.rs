@@ -14,7 +14,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use percent_encoding::percent_decode_str;
 
 use super::config::ConfigError;
-use super::endpoint::{Origin, shown_url};
+use super::endpoint::{Origin, shown_url, whole_url};
 use super::secret::Secret;
 
 /// Which HTTP proxy is used for what. Default: none.
@@ -62,7 +62,8 @@ impl ProxyConfig {
         Self::default()
     }
 
-    /// The proxy at `url` for all requests: `http://[user[:password]@]host[:port]`, or `host:port`.
+    /// The proxy at `url` for all requests: `http://[user[:password]@]host[:port]`, `host:port`, or
+    /// `:port` of this machine.
     ///
     /// *Errors*: [`ConfigError`] if it is none, or to be spoken to in another way than by `http`.
     pub fn url(url: &str) -> Result<Self, ConfigError> {
@@ -189,10 +190,7 @@ impl Proxy {
             field: field.into(),
             problem: format!("{problem}, in {}", shown_url(url)),
         };
-        let whole = match url.contains("://") {
-            true => url.to_owned(),
-            false => format!("http://{url}"),
-        };
+        let whole = whole_url(url);
         if whole.matches('@').count() > 1 {
             return Err(invalid("an @ in a user or password is written %40"));
         }
@@ -210,7 +208,7 @@ impl Proxy {
             Secret::from(&*decoded)
         });
         Ok(Self {
-            url: Secret::from(whole.as_str()),
+            url: Secret::from(&*whole),
             origin,
             password,
         })
@@ -259,6 +257,11 @@ mod tests {
         let both = [("HTTP_PROXY", "http://a:1"), ("https_proxy", "b:2")];
         check(&both, "http://prom", Some("http://a:1/"));
         check(&both, "https://prom:9090", Some("http://b:2/"));
+        check(
+            &[("HTTP_PROXY", ":3128")],
+            "http://prom",
+            Some("http://localhost:3128/"),
+        );
         check(&[], "http://prom", None);
         check(&both[..1], "https://prom", None);
         check(&[("ALL_PROXY", "http://a:1")], "http://prom", None);

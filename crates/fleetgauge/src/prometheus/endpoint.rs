@@ -1,12 +1,10 @@
 //! Where the API is: the base URL as configured.
 
-use std::borrow::Cow;
-
 use http::Uri;
 use http::uri::{PathAndQuery, Scheme};
 use percent_encoding::percent_decode_str;
 
-use crate::client::endpoint::{Endpoint, Origin, shown_url};
+use crate::client::endpoint::{Endpoint, Origin, shown_url, whole_url};
 use crate::client::{ConfigError, Secret};
 
 const API_PATH: &str = "/api/v1/query";
@@ -43,12 +41,7 @@ impl Base {
         if url.contains('#') {
             return Err(fault("a base URL has no fragment (#…)"));
         }
-        let whole = match (url.contains("://"), url.starts_with(':')) {
-            (true, _) => Cow::Borrowed(url),
-            (false, true) => Cow::Owned(format!("http://localhost{url}")),
-            (false, false) => Cow::Owned(format!("http://{url}")),
-        };
-        let uri: Uri = whole
+        let uri: Uri = whole_url(url)
             .parse()
             .map_err(|e: http::uri::InvalidUri| fault(&format!("not a URL ({e})")))?;
         if uri.query().is_some() {

@@ -67,7 +67,11 @@ mod tests {
             "x",
             "a name that no header can have",
         );
-        check("X-Scope-OrgID", "hunter2\n", "headers.X-Scope-OrgID: its value");
+        check(
+            "X-Scope-OrgID",
+            "hunter2\n",
+            "X-Scope-OrgID: its value holds other characters",
+        );
         check("Host", "hunter2", "is set by the client itself");
         assert!(check_header("X-Scope-OrgID", &Secret::from("team")).is_ok());
     }

@@ -73,18 +73,13 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.target.url())?;
-        if self.query.is_empty() {
-            return Ok(());
-        }
-        for (pair, sign) in self
-            .query
-            .split('&')
-            .zip(std::iter::once('?').chain(std::iter::repeat('&')))
-        {
+        let mut sign = '?';
+        for pair in self.query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
                 Some((name, _)) => write!(f, "{sign}{name}=<secret>")?,
                 None => write!(f, "{sign}<secret>")?,
             }
+            sign = '&';
         }
         Ok(())
     }
@@ -147,6 +142,10 @@ mod tests {
         check("HTTP://pod:1", "http://pod:1/metrics");
         check("http://pod:1/stats/", "http://pod:1/stats/");
         check("pod:1?module=a%20b#part", "http://pod:1/metrics?module=<secret>");
+        check(
+            "pod:1?a=b=c&&d&e=",
+            "http://pod:1/metrics?a=<secret>&<secret>&e=<secret>",
+        );
         check("http://user:hunter2@pod:1", "http://pod:1/metrics");
     }
 

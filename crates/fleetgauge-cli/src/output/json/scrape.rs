@@ -3,7 +3,7 @@
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::JsonNumber;
-use crate::command::scrape::{SampleLine, Scraped};
+use crate::scraped::{SampleLine, Scraped};
 
 /// What became of each target, in the order of the command line.
 #[derive(serde::Serialize)]
