@@ -70,8 +70,11 @@ pub(super) fn run(args: &PromqlEval) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What is earlier is hardly a time that somebody measured.
+const EARLY: Timestamp = Timestamp::from_millis(31 * 24 * 3_600_000);
+
 /// Reads a file. Bad lines cost themselves alone, save that a histogram needs all of its buckets, and are told.
-fn read(path: &Path, format: Option<ExpositionFormat>) -> anyhow::Result<Page> {
+fn read(path: &Path, args_format: Option<ExpositionFormat>) -> anyhow::Result<Page> {
     let name = path.to_string_lossy();
     let name = Printable(&name);
     let body = input::read(path, MAX_BYTES)?;
@@ -79,7 +82,7 @@ fn read(path: &Path, format: Option<ExpositionFormat>) -> anyhow::Result<Page> {
         .with_body_bytes(usize::MAX)
         .with_samples(MAX_SAMPLES);
     let mut parser = Parser::new().with_limits(limits);
-    let format = match format {
+    let format = match args_format {
         Some(ExpositionFormat::Text) => Format::Text,
         Some(ExpositionFormat::Openmetrics) => Format::OpenMetrics,
         None => format_of(&body).map_err(|why| anyhow!("{name}: {why}"))?,
@@ -122,6 +125,12 @@ fn read(path: &Path, format: Option<ExpositionFormat>) -> anyhow::Result<Page> {
         *warning = format!("{name}: {warning}");
         output::note(&format!("warning: {warning}"));
     }
+    let is_guessed = args_format.is_none() && format == Format::Text;
+    let is_early = |(_, sample): &(LabelSet, Sample)| sample.timestamp < EARLY;
+    if is_guessed && !page.dated.is_empty() && page.dated.iter().all(is_early) {
+        let what = "its times, read as milliseconds, are all of January 1970; if they are seconds, it is OpenMetrics";
+        output::note(&format!("warning: {name}: {what} (--format)"));
+    }
     if report.samples == 0 && report.errors > 0 {
         bail!("{name}: no line of it is a sample that can be read");
     }
@@ -144,7 +153,9 @@ fn format_of(body: &[u8]) -> Result<Format, String> {
             continue;
         };
         let name = line.split(['{', ' ']).next().unwrap_or_default();
-        let sign = match *line.split_ascii_whitespace().collect::<Vec<_>>() {
+        // Of an exemplar, which the text format may have here, the time says nothing.
+        let sample = line.split(" # ").next().unwrap_or_default();
+        let sign = match *sample.split_ascii_whitespace().collect::<Vec<_>>() {
             ["#", "UNIT", ..] => "a unit",
             ["#", "TYPE", _, "unknown" | "info" | "stateset" | "gaugehistogram"] => "a type",
             ["#", "TYPE", family, kind] => {
@@ -152,9 +163,7 @@ fn format_of(body: &[u8]) -> Result<Format, String> {
                 continue;
             }
             ["#", ..] | [] => continue,
-            _ if counter.is_some() && name.strip_suffix("_total") == counter => {
-                "a counter whose samples end in _total and its type does not"
-            }
+            _ if is_suffixed(name, counter) => "a counter whose samples have a suffix that its type lacks",
             [_, .., value, time] if value.parse::<f64>().is_ok() && is_in_seconds(time) => {
                 "a time in seconds"
             }
@@ -166,6 +175,11 @@ fn format_of(body: &[u8]) -> Result<Format, String> {
         ));
     }
     Ok(Format::Text)
+}
+
+fn is_suffixed(name: &str, counter: Option<&str>) -> bool {
+    let suffix = counter.and_then(|family| name.strip_prefix(family));
+    matches!(suffix, Some("_total" | "_created"))
 }
 
 /// Whether a timestamp is one of this century in seconds; in milliseconds it would be of early 1970.
