@@ -257,6 +257,21 @@ async fn an_incomplete_answer_says_so_and_an_empty_one_is_not_no_data() {
         nothing.to_string().contains("store 2 did not answer"),
         "{nothing}"
     );
+    // Who gives no reason is not quoted with nothing.
+    let mut silent = AnswerBuilder::new(Stamp::Evaluated);
+    silent.missing(" ");
+    let source_of_silence = FixedBackend::new().answer("q", silent.build()).into_source();
+    source_of_silence
+        .query_list()
+        .must_register(QueryTemplate::promql("q", "up"));
+    let error = source_of_silence.refresh(q()).await["q"]
+        .as_ref()
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("the backend does not say what is missing"),
+        "{error}"
+    );
     let kept = source.get("then_nothing", &none()).unwrap();
     assert_eq!(kept.result().values().next().unwrap().value, 3.0);
     assert_eq!(kept.last_error().unwrap().error.reason(), "incomplete");

@@ -161,10 +161,14 @@ impl AnswerBuilder {
         self.warnings.push(warning.into());
     }
 
-    /// Adds a warning that something is missing that could have changed the answer, which is incomplete then.
+    /// Adds a warning that something is missing that could have changed the answer, which is incomplete then. Where the
+    /// text is blank, it says that.
     pub fn missing(&mut self, warning: &str) {
         self.is_complete = false;
-        self.warning(warning);
+        self.warning(match warning.trim() {
+            "" => "the backend does not say what is missing",
+            _ => warning,
+        });
     }
 
     /// Adds a remark of the backend that is not a problem.
