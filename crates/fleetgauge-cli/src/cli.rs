@@ -48,9 +48,9 @@ mean of the last minute, weighted by requests. It says how many pods are in it w
 Examples:
   fleetgauge demo
   fleetgauge demo --pods 40
-  fleetgauge demo --prometheus           a real Prometheus scrapes the pods and answers
+  fleetgauge demo --prometheus           a real Prometheus scrapes and answers
   fleetgauge demo -o json | jq '.pods[] | select(.reason)'
-  fleetgauge demo --serve-fleet-only     the pods alone, and what to type to collect and ask them")]
+  fleetgauge demo --serve-fleet-only     the pods, and what to type to ask them")]
 pub(crate) struct Demo {
     /// How many pods, from 1 to 3000
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = pods)]
@@ -88,7 +88,8 @@ target does that can't be read.
 
 Examples:
   fleetgauge scrape http://127.0.0.1:8000/metrics
-  fleetgauge scrape 10.0.0.7:8000 10.0.0.8:8000 --metric vllm:num_requests_waiting
+  fleetgauge scrape 10.0.0.7:8000 10.0.0.8:8000 \\
+      --metric vllm:num_requests_waiting
   fleetgauge scrape pod:8000 --metric vllm:time_to_first_token_seconds -o json")]
 pub(crate) struct Scrape {
     /// Where the metrics are
@@ -116,10 +117,12 @@ pub(crate) struct Scrape {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  fleetgauge render --template 'up{namespace=\"{{.namespace}}\"}' -p namespace=chat
-  fleetgauge render --template 'up{pod=~\"{{.podFilter}}\"}' --regex podFilter='llama-.*'
-  fleetgauge render --template 'rate(x[{{.window}}])' -p window=5m --param-kind window=duration
-  fleetgauge render --template 'up{pod=~\"{{.pods}}\"}' -p pods=a-0 -p pods=b-0 --param-kind pods=texts")]
+  fleetgauge render --template 'up{namespace=\"{{.ns}}\"}' -p ns=chat
+  fleetgauge render --template 'up{pod=~\"{{.pod}}\"}' --regex pod='llama-.*'
+  fleetgauge render --template 'rate(x[{{.window}}])' \\
+      -p window=5m --param-kind window=duration
+  fleetgauge render --template 'up{pod=~\"{{.pods}}\"}' \\
+      -p pods=a-0 -p pods=b-0 --param-kind pods=texts")]
 pub(crate) struct Render {
     /// The template, in Go's text/template language
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -147,7 +150,8 @@ Examples:
       -p namespace=chat -p modelID=meta-llama/Llama-3.1-8B-Instruct
   fleetgauge query vllm/ttft_quantile -p q=0.99 -p namespace=chat \\
       -p modelID=meta-llama/Llama-3.1-8B-Instruct -o json
-  fleetgauge query --promql 'sum by (pod) (rate(vllm:request_success_total[1m]))' -o csv
+  fleetgauge query -o csv \\
+      --promql 'sum by (pod) (rate(vllm:request_success_total[1m]))'
   fleetgauge packs inference                            the queries there are")]
 pub(crate) struct Query {
     /// A query of a pack, as inference/queue_length, or of the configuration file
@@ -176,7 +180,7 @@ pub(crate) struct Query {
 /// Validate configuration files and query packs
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each problem is one line, file:line:column: message. The exit status is 1 if there is any. A line with
+Each problem is one line, file:line:column: message. The exit status is 1 if there is any. A line with \
 `warning:` before its message is about what may be meant, such as MetricsQL or a file that is not here.
 
 Examples:
@@ -197,7 +201,7 @@ Examples:
   fleetgauge packs                        the packs
   fleetgauge packs vllm                   the queries of one
   fleetgauge packs vllm/ttft_quantile     one query, with its template
-  fleetgauge packs vllm -o yaml           the pack's file, as a start for one's own
+  fleetgauge packs vllm -o yaml           its file, as a start for one's own
   fleetgauge packs --config FILE          those of a configuration file, too")]
 pub(crate) struct Packs {
     /// A pack, or a query as PACK/NAME
@@ -216,7 +220,7 @@ pub(crate) struct Packs {
 #[command(subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "\
 Examples:
-  fleetgauge promql eval --file page.prom 'sum by (model_name) (vllm:num_requests_waiting)'
+  fleetgauge promql eval --file page.prom 'sum(vllm:num_requests_waiting)'
   fleetgauge promql test rules/*.test
   fleetgauge help promql eval                           all about one of them")]
 pub(crate) struct Promql {
@@ -247,10 +251,11 @@ series is \"no data\", which is not zero and not an error: the exit status is 0.
 data object of Prometheus's HTTP API, with warnings and infos in it where there are any.
 
 Examples:
-  fleetgauge promql eval --file page.prom 'sum by (model_name) (vllm:num_requests_waiting)'
-  fleetgauge promql eval --file backfill.om --time 2025-11-23T20:33:20Z 'rate(requests_total[5m])'
-  fleetgauge promql eval --file backfill.om --start 1763930000 --end 1763933600 --step 1m \\
-      'sum(rate(requests_total[5m]))' -o json")]
+  fleetgauge promql eval --file page.prom 'sum(vllm:num_requests_waiting)'
+  fleetgauge promql eval --file backfill.om --time 2025-11-23T20:33:20Z \\
+      'rate(requests_total[5m])'
+  fleetgauge promql eval --file backfill.om -o json \\
+      --start 1763930000 --end 1763933600 --step 1m 'rate(requests_total[5m])'")]
 pub(crate) struct PromqlEval {
     /// The PromQL expression
     #[arg(value_name = "EXPR", allow_hyphen_values = true)]
@@ -291,9 +296,9 @@ A script is in the language of Prometheus's own engine tests:
   eval instant at 10m rate(requests_total[5m])
     {pod=\"a\"} 1
 
-Each script is one line, followed by its failures with what was expected and what came. The last
-line counts the eval commands of all scripts. The exit status is 1 if any failed, or if a script
-cannot be read or has none.
+Each script is one line, followed by its failures with what was expected and what came. Of several
+scripts the last line counts the eval commands of all. The exit status is 1 if any failed, or if a
+script cannot be read or has none.
 
 Examples:
   fleetgauge promql test rules/*.test
@@ -508,4 +513,29 @@ const EXPECTED_DURATION: &str =
 fn tolerance(text: &str) -> Result<f64, String> {
     let tolerance = text.parse().ok().filter(|ratio| (0.0..1.0).contains(ratio));
     tolerance.ok_or_else(|| "expected a number from 0 to below 1, such as 1e-9".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// What is wrapped cannot be pasted.
+    #[test]
+    fn examples_fit_on_a_terminal() {
+        let mut commands = vec![Cli::command()];
+        let mut seen = 0;
+        while let Some(command) = commands.pop() {
+            let help = command.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            let (_, examples) = help.split_once("Examples:\n").unwrap_or_default();
+            for line in examples.lines() {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+                seen += 1;
+            }
+            commands.extend(command.get_subcommands().cloned());
+        }
+        assert!(seen > 30, "{seen}");
+    }
 }

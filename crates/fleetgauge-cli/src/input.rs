@@ -5,15 +5,22 @@ use std::path::Path;
 
 use fleetgauge::file::{self, FileError};
 
-/// The bytes of a file.
+/// What some editors put before a text in UTF-8; it is none of it.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The bytes of a file, without a byte order mark.
 ///
 /// *Errors*: it cannot be read, is not a regular file, or has more than `limit` bytes.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
-    if path == Path::new("-") || path == Path::new("/dev/stdin") {
+    let mut bytes = if path == Path::new("-") || path == Path::new("/dev/stdin") {
         file::read_from(io::stdin().lock(), path, limit)
     } else {
         file::read(path, limit)
+    }?;
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
     }
+    Ok(bytes)
 }
 
 /// The text of a file.

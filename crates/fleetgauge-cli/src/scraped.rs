@@ -5,6 +5,8 @@ use std::collections::{BTreeSet, HashSet};
 use fleetgauge_core::printable::{Printable, is_printable};
 use fleetgauge_promql::exposition::{Event, Format, Limits, Parser, Reason, Report, Wanted};
 
+use crate::input::BYTE_ORDER_MARK;
+
 /// One sample as it is printed.
 #[derive(Debug)]
 pub(crate) struct SampleLine {
@@ -62,6 +64,10 @@ impl Scraped {
             });
         }
         let report = page.finish();
+        if body.starts_with(BYTE_ORDER_MARK) {
+            let what = "begins with a byte order mark (U+FEFF), which belongs to no exposition";
+            self.warnings.push(what.to_owned());
+        }
         self.tell_duplicates();
         self.judge(&report, body);
         if self.error.is_none() {

@@ -371,6 +371,11 @@ fn the_commands_that_are_shown_answer_on_the_demo_fleet() {
     assert_eq!(tried.len(), 3, "{tried:?}");
     let is_row = |line: &String| line.contains("chat") && line.contains("meta-llama/Llama-3.1-8B-Instruct");
     assert!(table.iter().any(is_row), "{table:?}");
+    let is_said = |what: &str| table.iter().any(|line| line.contains(what));
+    assert!(is_said(
+        "-h5jwh fails in a new way every 24 s, and after a while has another name"
+    ));
+    assert!(is_said("wait a few seconds"), "{table:?}");
 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();

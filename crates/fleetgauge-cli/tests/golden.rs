@@ -180,6 +180,7 @@ fn what_is_printed_of_targets() {
             "waiting{pod=\"a\"} 3\nwaiting{pod=\"a\"} 4\nwaiting{pod=\"b\"} 1\nup 1 1000\nup 1 2000\n",
         ),
         probe if probe.starts_with("/probe?") => Answer::text("up 1\n"),
+        "/marked" => Answer::text("\u{feff}up 1\nwaiting 3\n"),
         "/empty" => Answer::text(""),
         // Only the end of the connection says that this is all.
         "/unfinished" => Answer::raw(

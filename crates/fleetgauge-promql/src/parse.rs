@@ -69,6 +69,11 @@ impl Expression {
         self.root.value_type()
     }
 
+    /// Whether the order of its series means something, as that of `sort` and `topk` does.
+    pub fn is_ordered(&self) -> bool {
+        self.root.is_ordered()
+    }
+
     /// By which labels the operands of the outermost `or` are grouped: sorted, one list for each operand that is an
     /// aggregation `by (…)`. An operand of another kind, whose labels are not known from the query, has none.
     pub fn groupings(&self) -> Vec<Vec<&str>> {

@@ -367,9 +367,18 @@ fn served(pods: &[SimPod], file: &str, directory: &Path) -> String {
         table.add_row([&*pod.namespace, &pod.variant, model, &pod.name, &pod.url]);
     }
     let mut text = output::table::render(&mut table);
+    if let Some(pod) = misbehaving(pods) {
+        let _ = write!(
+            text,
+            "\n{} fails in a new way every 24 s, and after a while has another name\n",
+            pod.name
+        );
+    }
     let _ = write!(
         text,
-        "\nfor Prometheus's file_sd_configs, kept up to date when a pod gets another name: {file}\n\ntry:\n"
+        "\nfor Prometheus's file_sd_configs, kept up to date when a pod gets another name: {file}\n\n\
+         a Prometheus gets to know the pods after five seconds, and needs two scrapes for a rate: wait a few seconds\n\n\
+         try:\n"
     );
     let directory = directory.display();
     let prometheus =

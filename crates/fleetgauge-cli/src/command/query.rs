@@ -9,6 +9,7 @@ use fleetgauge_core::result::Answer;
 use fleetgauge_core::similar::similar;
 use fleetgauge_core::source::{MetricsSource, QueryError, RefreshSpec};
 use fleetgauge_core::template::Template;
+use fleetgauge_promql::parse::Expression;
 
 use super::render;
 use crate::cli::{ParamArgs, Query, QueryFormat};
@@ -212,8 +213,17 @@ fn print(asked: &str, answered: &Answered, format: QueryFormat) -> anyhow::Resul
         }
     }
     match format {
-        QueryFormat::Table => output::print_line(&table::answer(answer, unit)),
-        QueryFormat::Csv => output::print_data(&csv::answer(answer)?),
+        QueryFormat::Table => {
+            // What is not PromQL, but MetricsQL, may order its answer.
+            let is_ordered = Expression::parse(promql).map_or(true, |expression| expression.is_ordered());
+            output::print_line(&table::answer(answer, unit, is_ordered))
+        }
+        QueryFormat::Csv => {
+            if answer.is_no_data() {
+                output::note("no data");
+            }
+            output::print_data(&csv::answer(answer)?)
+        }
         QueryFormat::Json => {
             let mut entry = json::QueryAnswer::answered(asked, answer);
             entry.unit = unit;

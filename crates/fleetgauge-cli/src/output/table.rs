@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Row, Table, presets};
+use fleetgauge_core::label::Labels;
 use fleetgauge_core::printable::Printable;
 use fleetgauge_core::result::{Answer, AnswerKind};
 use fleetgauge_core::sample::Number;
@@ -31,8 +32,8 @@ pub(crate) fn render(table: &mut Table) -> String {
         .collect()
 }
 
-/// An answer: a column for each label, the value last.
-pub(crate) fn answer(answer: &Answer, unit: &str) -> String {
+/// An answer: a column for each label, the value last. Its rows are sorted by labels, unless their order means something.
+pub(crate) fn answer(answer: &Answer, unit: &str, is_ordered: bool) -> String {
     if let Some(text) = answer.text() {
         return format!("{}\n", Printable(text));
     }
@@ -49,7 +50,11 @@ pub(crate) fn answer(answer: &Answer, unit: &str) -> String {
     let mut table = new(&header);
     // Wrapping would break names that people copy.
     table.set_content_arrangement(ContentArrangement::Disabled);
-    for series in answer.values() {
+    let mut rows: Vec<_> = answer.values().collect();
+    if !is_ordered {
+        rows.sort_by_cached_key(|series| columns.key(series.labels));
+    }
+    for series in rows {
         let mut row = Row::from(columns.cells(series.labels.iter()));
         row.add_cell(Cell::new(Number(series.value)));
         table.add_row(row);
@@ -82,6 +87,17 @@ impl<'a> Columns<'a> {
         match self {
             Self::Each(names) => names,
             Self::One => &["labels"],
+        }
+    }
+
+    /// What rows are sorted by.
+    fn key<'l>(&self, labels: Labels<'l>) -> Vec<(&'l str, &'l str)> {
+        match self {
+            Self::Each(names) => {
+                let value = |name: &&str| ("", labels.get(name).unwrap_or_default());
+                names.iter().map(value).collect()
+            }
+            Self::One => labels.iter().collect(),
         }
     }
 

@@ -44,8 +44,10 @@ pub(super) fn run(args: &PromqlTest) -> anyhow::Result<()> {
         // At once: a long list of scripts should show how far it is.
         output::print_line(&line)?;
     }
-    output::print_line(&format!("{passed} passed, {failed} failed"))?;
     let of_all = args.scripts.len();
+    if of_all > 1 {
+        output::print_line(&format!("{passed} passed, {failed} failed"))?;
+    }
     match (unread, failed, idle) {
         (0, 0, 0) => Ok(()),
         (0, 0, idle) => bail!("{idle} of {of_all} scripts have nothing to evaluate"),
