@@ -598,7 +598,7 @@ async fn a_configuration_that_cannot_work_is_refused() {
     check(long, "timeout: 2s is longer than the interval of 1s");
     check(
         config().with_bearer_token_file("/nowhere/token"),
-        "auth.bearer: /nowhere/token cannot be read",
+        "auth.bearer: the file that it names cannot be read",
     );
 }
 

@@ -289,8 +289,8 @@ fn headers(config: &PrometheusSourceConfig, authorizes: bool) -> Result<HeaderMa
     headers.insert(USER_AGENT, HeaderValue::from_static(agent));
     let mut own = HeaderMap::new();
     for (name, value) in &config.headers {
-        let (name, value) = own_header(name, value)?;
         let field = format!("headers.{name}");
+        let (name, value) = own_header(name, value)?;
         if name == AUTHORIZATION && authorizes {
             return Err(invalid(
                 &field,
