@@ -1,16 +1,16 @@
 //! The seam to what holds the metrics: one request in, one answer or typed failure out.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
 use crate::params::Params;
-use crate::printable::Printable;
 use crate::query::{QueryName, QueryType, Shape};
 use crate::result::Answer;
 use crate::time::Timestamp;
+
+pub use crate::error::{FetchError, SharedError};
 
 /// Answers one question: the samples for this rendered query.
 ///
@@ -51,113 +51,6 @@ pub struct Request {
     /// themselves; one whose samples are collected elsewhere has no say in it.
     pub max_age: Option<Duration>,
 }
-
-/// Why a backend has no answer.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FetchError {
-    /// No connection, or it broke.
-    #[error("unreachable: {}", Printable(.detail))]
-    Unreachable {
-        /// What was tried, and where.
-        detail: String,
-        /// The transport's own error.
-        #[source]
-        source: Option<SharedError>,
-    },
-    /// The backend, or its proof of who it is, or ours, was not accepted while encryption was set up. Asking
-    /// again does not help: a certificate is to be changed.
-    #[error("no trusted connection: {}", Printable(.detail))]
-    Tls {
-        /// Where, and what is wrong with which certificate.
-        detail: String,
-        /// The transport's own error.
-        #[source]
-        source: Option<SharedError>,
-    },
-    /// The deadline passed.
-    #[error("no answer within {after:?}")]
-    Timeout {
-        /// How long it was waited.
-        after: Duration,
-    },
-    /// The backend understood and refused: the query is wrong, or asks for too much.
-    #[error("rejected by the backend: {}", Printable(.message))]
-    Rejected {
-        /// The backend's classification, such as Prometheus's `bad_data` or `execution`.
-        kind: String,
-        /// The backend's message.
-        message: String,
-    },
-    /// The backend does not accept who asks.
-    #[error("not authorised ({status}): {}", Printable(.message))]
-    Unauthorized {
-        /// The HTTP status, 401 or 403.
-        status: u16,
-        /// The backend's message.
-        message: String,
-    },
-    /// The backend asks to come later.
-    #[error("rate limited by the backend{}", RetryAfter(*.retry_after))]
-    RateLimited {
-        /// When it may be asked again, where it said so.
-        retry_after: Option<Duration>,
-    },
-    /// The backend, or a proxy before it, cannot answer now.
-    #[error("backend unavailable ({status}): {}", Printable(.message))]
-    Unavailable {
-        /// The HTTP status, such as 503.
-        status: u16,
-        /// The backend's message.
-        message: String,
-        /// When it may be asked again, where it said so.
-        retry_after: Option<Duration>,
-    },
-    /// Something answered, but not in the backend's language.
-    #[error("malformed answer: {}", Printable(.detail))]
-    Malformed {
-        /// What was found instead, and where.
-        detail: String,
-        /// The decoder's own error.
-        #[source]
-        source: Option<SharedError>,
-    },
-    /// What there is to ask is not known: discovery has failed, or has not answered yet.
-    #[error("targets not known: {}", Printable(.detail))]
-    Discovery {
-        /// Which discovery, and why.
-        detail: String,
-    },
-    /// There are no values, and something is missing that could have had some: whether there is data is not
-    /// known, so this is not "no data".
-    #[error("no values, and not everything was asked: {}", Printable(.detail))]
-    Incomplete {
-        /// What is missing.
-        detail: String,
-    },
-    /// The answer exceeds a bound.
-    #[error("answer too large: more than {limit} {unit}")]
-    TooLarge {
-        /// The bound.
-        limit: u64,
-        /// What is counted, such as `bytes`.
-        unit: &'static str,
-    },
-    /// The backend cannot answer this kind of query.
-    #[error("not supported by this source: {}", Printable(.what))]
-    Unsupported {
-        /// The kind.
-        what: String,
-    },
-    /// The fetch ended without an outcome: it panicked, or its runtime shut down.
-    #[error("the fetch was aborted")]
-    Aborted,
-}
-
-/// A dependency's error, shared by all who waited for the same fetch.
-pub type SharedError = Arc<dyn std::error::Error + Send + Sync>;
-
-struct RetryAfter(Option<Duration>);
 
 // === impl Request ===
 
@@ -200,58 +93,5 @@ impl Request {
     pub fn with_max_age(mut self, max_age: Duration) -> Self {
         self.max_age = Some(max_age);
         self
-    }
-}
-
-// === impl FetchError ===
-
-impl FetchError {
-    /// Whether the same query may succeed when it is asked again soon: after a failed connection, a
-    /// 502, 503 or 504, and a 429 that says when to come back. A rejected query stays rejected.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            FetchError::Unreachable { .. } => true,
-            FetchError::Unavailable { status, .. } => matches!(status, 502..=504),
-            FetchError::RateLimited { retry_after } => retry_after.is_some(),
-            _ => false,
-        }
-    }
-
-    /// How long the backend asks to wait before the next try.
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            FetchError::RateLimited { retry_after } | FetchError::Unavailable { retry_after, .. } => {
-                *retry_after
-            }
-            _ => None,
-        }
-    }
-
-    /// One word for the variant, bounded for use as a label value.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            FetchError::Unreachable { .. } => "unreachable",
-            FetchError::Tls { .. } => "tls",
-            FetchError::Timeout { .. } => "timeout",
-            FetchError::Rejected { .. } => "rejected",
-            FetchError::Unauthorized { .. } => "unauthorized",
-            FetchError::RateLimited { .. } => "rate_limited",
-            FetchError::Unavailable { .. } => "unavailable",
-            FetchError::Malformed { .. } => "malformed",
-            FetchError::Discovery { .. } => "discovery",
-            FetchError::Incomplete { .. } => "incomplete",
-            FetchError::TooLarge { .. } => "too_large",
-            FetchError::Unsupported { .. } => "unsupported",
-            FetchError::Aborted => "aborted",
-        }
-    }
-}
-
-impl fmt::Display for RetryAfter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(after) => write!(f, ", which asks to wait {after:?}"),
-            None => Ok(()),
-        }
     }
 }

@@ -12,6 +12,7 @@
 pub mod backend;
 pub mod cache;
 mod counter;
+mod error;
 pub mod label;
 pub mod params;
 pub mod query;

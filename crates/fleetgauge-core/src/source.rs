@@ -7,16 +7,14 @@ mod noop;
 mod refresh;
 mod stats;
 
-use std::sync::Arc;
-
 use futures_util::future::BoxFuture;
 
-use crate::backend::FetchError;
 use crate::cache::{CachedRef, CachedValue, Lookup, PreparedQuery};
 use crate::params::Params;
-use crate::query::{QueryName, Shape};
-use crate::query_list::{QueryList, QueryRenderError};
+use crate::query::Shape;
+use crate::query_list::QueryList;
 
+pub use crate::error::QueryError;
 pub use cached::{CachedSource, CachedSourceConfig, RetryPolicy};
 pub use fixed::{FixedBackend, FixedSource};
 pub use noop::NoOpSource;
@@ -81,63 +79,4 @@ pub trait MetricsSource: Send + Sync {
 
     /// Counts since the source was made.
     fn stats(&self) -> SourceStats;
-}
-
-/// Why a query has no answer.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum QueryError {
-    /// The question is wrong: no such query, or parameters that do not fit it.
-    #[error(transparent)]
-    Render(#[from] QueryRenderError),
-    /// The backend gave no answer.
-    #[error("query {query}: {error}")]
-    Fetch {
-        /// The query's name.
-        query: QueryName,
-        /// Why.
-        #[source]
-        error: Arc<FetchError>,
-    },
-    /// There is no backend to ask.
-    #[error("query {query:?}: no metrics source is configured")]
-    NoSource {
-        /// The name asked for.
-        query: String,
-    },
-    /// The cache cannot hold another prepared query.
-    #[error("query {query}: the cache is full of prepared queries; raise max_entries")]
-    CacheFull {
-        /// The query's name.
-        query: QueryName,
-    },
-}
-
-// === impl QueryError ===
-
-impl QueryError {
-    /// One word for the cause, bounded for use as a label value.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            QueryError::Render(error) => error.reason(),
-            QueryError::Fetch { error, .. } => error.reason(),
-            QueryError::NoSource { .. } => "no_source",
-            QueryError::CacheFull { .. } => "cache_full",
-        }
-    }
-
-    /// The backend's failure, if it was asked at all.
-    pub fn fetch_error(&self) -> Option<&FetchError> {
-        match self {
-            QueryError::Fetch { error, .. } => Some(error),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn fetch(query: &QueryName, error: FetchError) -> Self {
-        QueryError::Fetch {
-            query: query.clone(),
-            error: Arc::new(error),
-        }
-    }
 }

@@ -12,37 +12,32 @@
 //! *Source*: <https://pkg.go.dev/text/template>; the idea of escaping by context is that of
 //! <https://pkg.go.dev/html/template>.
 
+mod check;
 mod compile;
 mod context;
 mod error;
 mod exec;
 mod func;
 mod lex;
+mod limit;
 mod literal;
 mod parse;
 mod place;
+mod program;
 mod value;
 mod ways;
 
 pub use self::error::{RenderError, TemplateError};
+pub use self::limit::{MAX_RENDERED_LEN, MAX_SOURCE_LEN, MAX_VALUE_LEN};
 pub use self::ways::{Coverage, Example, Way, Ways};
 
 use fleetgauge_syntax::name::metric_name;
 
 use self::context::Context;
 use self::error::Fault;
-use self::exec::{Expr, Step};
-use self::place::Place;
+use self::program::{Expr, Program, Step};
 use crate::params::{ParamSpec, Params};
 use crate::printable::Excerpt;
-use crate::similar::similar;
-
-/// The longest template, in bytes.
-pub const MAX_SOURCE_LEN: usize = 64 * 1024;
-/// The longest value of a parameter, and the longest text that a template computes, in bytes.
-pub const MAX_VALUE_LEN: usize = 64 * 1024;
-/// The longest rendered query, in bytes.
-pub const MAX_RENDERED_LEN: usize = 1024 * 1024;
 
 /// A checked template, ready to render.
 ///
@@ -61,15 +56,9 @@ pub const MAX_RENDERED_LEN: usize = 1024 * 1024;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Template {
-    source: Box<str>,
-    params: Box<[ParamSpec]>,
+    program: Program,
+    /// Which of the declared parameters it uses.
     used: Box<[bool]>,
-    steps: Vec<Step>,
-    places: Vec<Place>,
-    slots: usize,
-    /// The length of the constant text.
-    text_len: usize,
-    is_metric_name: bool,
     /// For templates of text and parameters only: no walk over the steps is needed.
     fast: Option<Box<[Piece]>>,
 }
@@ -136,19 +125,21 @@ impl Template {
             })
             .sum();
         Ok(Self {
-            source: source.into(),
-            params: params.into(),
             used: compiled.used.into(),
             fast: if is_metric_name {
                 None
             } else {
                 pieces(&compiled.steps, params)
             },
-            steps: compiled.steps,
-            places: compiled.places,
-            slots: compiled.slots,
-            text_len,
-            is_metric_name,
+            program: Program {
+                source: source.into(),
+                params: params.into(),
+                steps: compiled.steps,
+                places: compiled.places,
+                slots: compiled.slots,
+                text_len,
+                is_metric_name,
+            },
         })
     }
 
@@ -170,28 +161,38 @@ impl Template {
     /// The source that it was compiled from.
     #[must_use]
     pub fn source(&self) -> &str {
-        &self.source
+        &self.program.source
     }
 
     /// The declared parameters, used or not.
     #[must_use]
     pub fn params(&self) -> &[ParamSpec] {
-        &self.params
+        &self.program.params
     }
 
     /// The declared parameters that the template does not use.
     pub fn unused_params(&self) -> impl Iterator<Item = &ParamSpec> {
-        self.params
+        self.program
+            .params
             .iter()
             .zip(&self.used)
             .filter(|(_, used)| !**used)
             .map(|(spec, _)| spec)
     }
 
+    /// The ways through the template's conditions: all of them if there are at most `max`; else so many, and as
+    /// many more as it takes to pass each branch once. Ways that end in an error whatever the values are, are not
+    /// among them.
+    #[must_use]
+    pub fn ways(&self, max: usize) -> Ways {
+        Ways::of(&self.program, max)
+    }
+
     fn render_slow(&self, params: &Params) -> Result<String, RenderError> {
         exec::render(
-            self,
-            self.params
+            &self.program,
+            self.program
+                .params
                 .iter()
                 .map(|spec| params.entries(spec.name()))
                 .collect(),
@@ -201,10 +202,10 @@ impl Template {
     /// Renders text and parameters; `None` when anything is amiss, which the slow path then explains.
     fn render_fast(&self, pieces: &[Piece], params: &Params) -> Option<String> {
         let mut values = [""; MAX_FAST];
-        let mut len = self.text_len;
+        let mut len = self.program.text_len;
         for (piece, value) in pieces.iter().zip(&mut values) {
             if let Some((param, _)) = piece.value {
-                *value = params.single(self.params[param].name())?;
+                *value = params.single(self.program.params[param].name())?;
                 // Room for a group and some escapes; a value that needs more of them costs a second allocation.
                 len += value.len() + 8;
                 if value.len() > MAX_VALUE_LEN {
@@ -212,7 +213,7 @@ impl Template {
                 }
             }
         }
-        for (spec, used) in self.params.iter().zip(&self.used) {
+        for (spec, used) in self.program.params.iter().zip(&self.used) {
             if !used && spec.is_required() {
                 params.single(spec.name())?;
             }
@@ -221,7 +222,7 @@ impl Template {
         for (piece, value) in pieces.iter().zip(values) {
             out.push_str(&piece.text);
             if let Some((_, place)) = piece.value {
-                self.places[place].write(value, &mut out).ok()?;
+                self.program.places[place].write(value, &mut out).ok()?;
             }
         }
         (out.len() <= MAX_RENDERED_LEN).then_some(out)
@@ -262,20 +263,6 @@ fn pieces(steps: &[Step], params: &[ParamSpec]) -> Option<Box<[Piece]>> {
         value: None,
     });
     (pieces.len() <= MAX_FAST).then(|| pieces.into())
-}
-
-fn not_a_metric_name(rendered: &str, reason: &'static str) -> RenderError {
-    RenderError::NotAMetricName {
-        rendered: Excerpt(rendered).to_string(),
-        reason,
-    }
-}
-
-/// `(did you mean "…"?)` when one of the known names is near.
-fn did_you_mean<'n>(name: &str, known: impl Iterator<Item = &'n str> + Clone) -> String {
-    similar(name, known).map_or_else(String::new, |known| {
-        format!(" (did you mean {}?)", Excerpt(known))
-    })
 }
 
 #[cfg(test)]

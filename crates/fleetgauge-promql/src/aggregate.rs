@@ -9,7 +9,8 @@ mod sample_hash;
 mod tests;
 
 use crate::annotation::Annotations;
-use crate::engine::{Budget, EvalError};
+use crate::budget::Budget;
+use crate::error::EvalError;
 use crate::function::{quantile, warn_of_quantile};
 use crate::parse::{AggregateOp, Grouping};
 use crate::value::{Operand, Vector, is_absent};

@@ -6,7 +6,8 @@ mod set;
 #[cfg(test)]
 mod tests;
 
-use crate::engine::{Budget, EvalError};
+use crate::budget::Budget;
+use crate::error::EvalError;
 use crate::parse::{Binary, BinaryOp};
 use crate::value::{ABSENT, Operand, Vector, is_absent};
 

@@ -29,10 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod budget;
 mod cache;
-mod config;
-mod error;
 mod evaluator;
 mod range;
 #[cfg(test)]
@@ -47,6 +44,7 @@ use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
 
 use crate::annotation::Annotations;
+use crate::budget::{Budget, SERIES_WORK};
 use crate::label::LabelSet;
 use crate::parse::{Expr, Expression, ParseError, ValueType};
 use crate::queryable::Queryable;
@@ -54,10 +52,8 @@ use crate::selector::{Buffer, Reader};
 use crate::value::{Operand, Steps, Vector, is_absent};
 
 pub use crate::annotation::Annotation;
-pub use config::EngineConfig;
-pub use error::{Bound, EvalError};
-
-pub(crate) use budget::{Budget, REGEX_WORK, SERIES_WORK};
+pub use crate::config::EngineConfig;
+pub use crate::error::{Bound, EvalError};
 
 use cache::ParsedQueries;
 use evaluator::Evaluator;

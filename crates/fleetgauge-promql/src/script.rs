@@ -110,7 +110,8 @@ impl Script {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Engine, EngineConfig};
+    use crate::config::EngineConfig;
+    use crate::engine::Engine;
 
     fn run(text: &str) -> Report {
         let script = Script::parse("s.test", text).expect("a script");

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use fleetgauge_core::time::Timestamp;
 
-use crate::engine::{Budget, EvalError, SERIES_WORK};
+use crate::budget::{Budget, SERIES_WORK};
+use crate::error::EvalError;
 use crate::label::LabelSet;
 use crate::matcher::Matcher;
 use crate::missing::{Missing, Read};

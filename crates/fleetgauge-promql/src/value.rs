@@ -9,7 +9,8 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use crate::engine::{Budget, EvalError, SERIES_WORK};
+use crate::budget::{Budget, SERIES_WORK};
+use crate::error::EvalError;
 use crate::label::{LabelSet, METRIC_NAME, Projection};
 use crate::sample::STALE_MARKER;
 
@@ -242,7 +243,7 @@ impl Vector {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::EngineConfig;
+    use crate::config::EngineConfig;
 
     fn budget() -> Budget {
         Budget::new(&EngineConfig::default())

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::lookup::Lookup;
 use super::slot::{Slot, State};
-use super::{Cache, CachedValue, Lookup};
+use super::store::Cache;
+use super::value::CachedValue;
 use crate::params::Params;
 use crate::query_list::RegisteredQuery;
 
@@ -29,20 +31,28 @@ pub struct PreparedQuery {
 #[derive(Clone)]
 struct SlotState(Arc<Slot>);
 
+// === impl Cache ===
+
+impl Cache {
+    /// A handle for reading `query` with `params` over and over: the key is looked up once, here. The
+    /// handle keeps its place from being evicted.
+    ///
+    /// `None` where the cache is full of places that are held so.
+    pub fn prepare(&self, query: &RegisteredQuery, params: &Params) -> Option<PreparedQuery> {
+        let slot = self.held_slot(query, params)?;
+        Some(PreparedQuery {
+            cache: self.clone(),
+            query: query.clone(),
+            params: params.clone(),
+            state: arc_swap::cache::Cache::new(SlotState(Arc::clone(&slot))),
+            slot,
+        })
+    }
+}
+
 // === impl PreparedQuery ===
 
 impl PreparedQuery {
-    pub(super) fn new(cache: Cache, query: RegisteredQuery, params: Params, slot: Arc<Slot>) -> Self {
-        let state = arc_swap::cache::Cache::new(SlotState(Arc::clone(&slot)));
-        Self {
-            cache,
-            query,
-            params,
-            slot,
-            state,
-        }
-    }
-
     /// The query.
     pub fn query(&self) -> &RegisteredQuery {
         &self.query
@@ -55,11 +65,10 @@ impl PreparedQuery {
 
     /// The value, unless it expired more than the cache's `max_stale` ago, or the query was replaced.
     pub fn get(&mut self) -> Option<&CachedValue> {
-        let inner = &*self.cache.0;
-        let now = inner.clock.now();
+        let now = self.cache.now();
         self.slot.touch(now);
         let state = self.state.load();
-        inner.is_hit(state, now).then(|| state.value())?
+        self.cache.is_hit(state, now).then(|| state.value())?
     }
 
     /// What there is, or why there is nothing.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::value::{CachedValue, Failure, Lookup};
+use super::value::{CachedValue, Failure};
 use crate::time::Moment;
 
 /// The place of one key. It outlives its values, so that a prepared query can hold on to it.
@@ -140,23 +140,6 @@ impl State {
             last: Some((value.cached(), value.sent())),
             last_error: value.shared_last_error().cloned(),
         })
-    }
-
-    /// Why there is no value to return.
-    pub(super) fn absence(&self, now: Moment) -> Lookup {
-        let (cached, last_error) = match self {
-            State::Value(value) => (Some(value.cached()), value.last_error()),
-            State::Absent { last, last_error } => (last.map(|(cached, _)| cached), last_error.as_deref()),
-            State::Replaced => return Lookup::Replaced,
-        };
-        match (cached, last_error) {
-            (Some(cached), last_error) => Lookup::Expired {
-                age: now.saturating_since(cached),
-                last_error: last_error.cloned(),
-            },
-            (None, Some(failure)) => Lookup::Failed(failure.clone()),
-            (None, None) => Lookup::NeverRefreshed,
-        }
     }
 
     /// When the last answer had been sent for, and the last failure.

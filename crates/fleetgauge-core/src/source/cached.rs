@@ -16,9 +16,10 @@ use tokio::time::Instant;
 
 use super::flight::{Flight, FlightKeyRef, FlightOutcome, Flights, Freshness, Joined, Leader};
 use super::stats::Counts;
-use super::{MetricsSource, QueryError, RefreshResults, RefreshSpec, SourceStats};
-use crate::backend::{Backend, FetchError, Request};
+use super::{MetricsSource, RefreshResults, RefreshSpec, SourceStats};
+use crate::backend::{Backend, Request};
 use crate::cache::{Cache, CacheConfig, CachedRef, CachedValue, KeyRef, Lookup, PreparedQuery};
+use crate::error::{FetchError, QueryError};
 use crate::params::Params;
 use crate::query::Shape;
 use crate::query_list::{QueryList, RegisteredQuery};

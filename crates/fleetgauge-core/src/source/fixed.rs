@@ -8,7 +8,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::{CachedSource, CachedSourceConfig};
-use crate::backend::{Backend, FetchError, Request};
+use crate::backend::{Backend, Request};
+use crate::error::FetchError;
 use crate::result::Answer;
 
 /// A source that answers what it was told to, for tests of code that reads metrics.

@@ -9,8 +9,8 @@ use equivalent::Equivalent;
 use hashbrown::HashMap;
 use tokio::sync::Notify;
 
-use super::QueryError;
 use crate::cache::{BuildKeyHasher, CacheKey, CachedValue, KeyRef};
+use crate::error::QueryError;
 use crate::time::Timestamp;
 
 /// What a flight brings to all who wait for it.

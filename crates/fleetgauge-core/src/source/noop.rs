@@ -4,8 +4,9 @@ use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
 use std::sync::Arc;
 
-use super::{MetricsSource, QueryError, RefreshResults, RefreshSpec, SourceStats};
+use super::{MetricsSource, RefreshResults, RefreshSpec, SourceStats};
 use crate::cache::{CachedRef, CachedValue, Lookup, PreparedQuery};
+use crate::error::QueryError;
 use crate::params::Params;
 use crate::query::Shape;
 use crate::query_list::QueryList;

@@ -4,7 +4,7 @@ use std::ops::Index;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::QueryError;
+use crate::error::QueryError;
 use crate::params::Params;
 use crate::query::Shape;
 use crate::result::MetricResult;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::QueryError;
 use crate::cache::CacheStats;
+use crate::error::QueryError;
 
 /// Counts of a source since it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 mod expr;
 
 use super::context::Context;
-use super::error::{Fault, Offset};
-use super::exec::{Branch as ExecBranch, Expr, Step};
+use super::error::{Fault, Offset, did_you_mean};
 use super::parse::{Branch, Define, MAX_DEPTH, Node, Operand, Pipe, Term, Tree};
 use super::place::{Place, Places};
+use super::program::{Branch as CompiledBranch, Expr, Step};
 use crate::params::{ParamKind, ParamSpec};
 use crate::printable::Excerpt;
 
@@ -205,7 +205,7 @@ impl<'t, 's> Compiler<'t, 's> {
         dot: Dot,
         is_with: bool,
         context: &mut Option<Context>,
-    ) -> Result<ExecBranch, Fault> {
+    ) -> Result<CompiledBranch, Fault> {
         let scope = self.variables.len();
         let (value, origin) = self.pipe(&branch.pipe, dot)?;
         let slot = if branch.pipe.vars.is_empty() {
@@ -229,7 +229,7 @@ impl<'t, 's> Compiler<'t, 's> {
             branch.at,
             "the two ways through this block",
         )?;
-        Ok(ExecBranch {
+        Ok(CompiledBranch {
             at: branch.at,
             value,
             slot,
@@ -244,7 +244,7 @@ impl<'t, 's> Compiler<'t, 's> {
         dot: Dot,
         start: Context,
         context: &mut Option<Context>,
-    ) -> Result<ExecBranch, Fault> {
+    ) -> Result<CompiledBranch, Fault> {
         let scope = self.variables.len();
         let (value, _) = self.pipe(&branch.pipe, dot)?;
         if let [_, second, ..] = &branch.pipe.vars[..] {
@@ -297,7 +297,7 @@ impl<'t, 's> Compiler<'t, 's> {
             branch.at,
             "the two ways through this block",
         )?;
-        Ok(ExecBranch {
+        Ok(CompiledBranch {
             at: branch.at,
             value,
             slot,
@@ -317,7 +317,7 @@ impl<'t, 's> Compiler<'t, 's> {
     ) -> Result<Step, Fault> {
         let defines = self.defines;
         let Some(index) = defines.iter().position(|define| define.name == name) else {
-            let hint = super::did_you_mean(name, defines.iter().map(|define| &*define.name));
+            let hint = did_you_mean(name, defines.iter().map(|define| &*define.name));
             return Err(Fault::new(
                 at,
                 format!("template {} is not defined{hint}", Excerpt(name)),

@@ -12,9 +12,9 @@ use fleetgauge_syntax::literal::Unit;
 use fleetgauge_syntax::regex::RegexText;
 
 use self::string::InString;
+use super::check::joins;
 use super::error::{Fault, Offset};
 use super::place::{Fit, PlaceId, Places};
-use super::value::joins;
 
 /// The state between two characters of the rendered query.
 #[derive(Clone, Debug)]

@@ -1,9 +1,9 @@
 //! Why a template is refused, and why a value is.
 
-use super::exec::MAX_STEPS;
-use super::{MAX_RENDERED_LEN, MAX_VALUE_LEN};
+use super::limit::{MAX_RENDERED_LEN, MAX_STEPS, MAX_VALUE_LEN};
 use crate::params::ParamKind;
-use crate::printable::Printable;
+use crate::printable::{Excerpt, Printable};
+use crate::similar::similar;
 
 /// Why a template did not compile, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -152,6 +152,13 @@ impl RenderError {
             Self::ValueTooLong { .. } | Self::TooLong | Self::TooMuchWork => "limit",
         }
     }
+
+    pub(super) fn not_a_metric_name(rendered: &str, reason: &'static str) -> Self {
+        Self::NotAMetricName {
+            rendered: Excerpt(rendered).to_string(),
+            reason,
+        }
+    }
 }
 
 // === impl Fault ===
@@ -164,6 +171,13 @@ impl Fault {
             undeclared: None,
         }
     }
+}
+
+/// `(did you mean "…"?)` when one of the known names is near.
+pub(super) fn did_you_mean<'n>(name: &str, known: impl Iterator<Item = &'n str> + Clone) -> String {
+    similar(name, known).map_or_else(String::new, |known| {
+        format!(" (did you mean {}?)", Excerpt(known))
+    })
 }
 
 /// Line and column, both from 1, the column in characters.

@@ -4,95 +4,15 @@
 //! template and no value can keep a caller waiting or fill its memory.
 
 use std::collections::HashSet;
-use std::ops::Deref;
-use std::rc::Rc;
 
 use fleetgauge_syntax::name::metric_name;
 
 use super::error::{Offset, RenderError, position};
 use super::func::{Func, display};
+use super::limit::{MAX_RENDERED_LEN, MAX_STEPS, MAX_VALUE_LEN};
 use super::place::Place;
-use super::{MAX_RENDERED_LEN, MAX_VALUE_LEN, Template};
-
-/// How many steps a template may take: nodes passed, calls made, and 64 bytes of computed text each count as one.
-pub(super) const MAX_STEPS: usize = 100_000;
-
-/// A compiled node.
-#[derive(Clone, Debug)]
-pub(super) enum Step {
-    Text {
-        at: Offset,
-        text: Box<str>,
-    },
-    Print {
-        value: Expr,
-        place: usize,
-    },
-    Set {
-        slot: usize,
-        value: Expr,
-    },
-    If(Branch),
-    With(Branch),
-    Range(Branch),
-    /// `{{template}}`: its body, with its own dot.
-    Body {
-        dot: Option<Expr>,
-        slot: usize,
-        body: Vec<Step>,
-    },
-    Break,
-    Continue,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Branch {
-    pub(super) at: Offset,
-    pub(super) value: Expr,
-    /// The variable that the pipeline sets; of a range, the one that each round sets.
-    pub(super) slot: Option<usize>,
-    pub(super) body: Vec<Step>,
-    pub(super) otherwise: Vec<Step>,
-}
-
-/// A compiled pipeline or operand.
-#[derive(Clone, Debug)]
-pub(super) enum Expr {
-    /// A parameter, by its place in the declaration.
-    Param(usize),
-    Dot,
-    Variable(usize),
-    Text(Box<str>),
-    Int(i64),
-    Float(f64),
-    Bool(bool),
-    Call {
-        func: Func,
-        args: Vec<Expr>,
-        at: Offset,
-    },
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Value<'v> {
-    /// An optional parameter without a value.
-    Absent(usize),
-    Text(Text<'v>),
-    /// The values of a parameter whose kind is a list; at least one.
-    List(Values<'v>),
-    Int(i64),
-    Float(f64),
-    Bool(bool),
-}
-
-/// The values that a caller gave for one parameter, each with the parameter's name.
-pub(super) type Values<'v> = &'v [(Box<str>, Box<str>)];
-
-#[derive(Clone, Debug)]
-pub(super) enum Text<'v> {
-    Borrowed(&'v str),
-    Owned(Rc<str>),
-}
+use super::program::{Branch, Expr, Program, Step};
+use super::value::{Text, Value, Values};
 
 /// How a list of steps ended.
 #[derive(Clone, Copy, PartialEq)]
@@ -103,7 +23,7 @@ pub(super) enum Flow {
 }
 
 struct Exec<'v> {
-    template: &'v Template,
+    program: &'v Program,
     params: Vec<Values<'v>>,
     dot: Value<'v>,
     variables: Vec<Value<'v>>,
@@ -111,9 +31,9 @@ struct Exec<'v> {
     out: String,
 }
 
-/// Renders `template` with the values, or none, of each declared parameter.
-pub(super) fn render(template: &Template, params: Vec<Values<'_>>) -> Result<String, RenderError> {
-    for (spec, values) in template.params.iter().zip(&params) {
+/// Renders `program` with the values, or none, of each declared parameter.
+pub(super) fn render(program: &Program, params: Vec<Values<'_>>) -> Result<String, RenderError> {
+    for (spec, values) in program.params.iter().zip(&params) {
         let param = || spec.name().to_owned();
         match values {
             [] if spec.is_required() => return Err(RenderError::MissingParam { param: param() }),
@@ -134,18 +54,18 @@ pub(super) fn render(template: &Template, params: Vec<Values<'_>>) -> Result<Str
     }
     let nothing = Value::Bool(false);
     let mut exec = Exec {
-        template,
+        program,
         params,
-        variables: vec![nothing.clone(); template.slots],
+        variables: vec![nothing.clone(); program.slots],
         dot: nothing,
         steps: 0,
-        out: String::with_capacity(template.text_len + 64),
+        out: String::with_capacity(program.text_len + 64),
     };
-    exec.run(&template.steps)?;
-    if template.is_metric_name
+    exec.run(&program.steps)?;
+    if program.is_metric_name
         && let Err(reason) = metric_name(&exec.out)
     {
-        return Err(super::not_a_metric_name(&exec.out, reason));
+        return Err(RenderError::not_a_metric_name(&exec.out, reason));
     }
     Ok(exec.out)
 }
@@ -163,7 +83,7 @@ impl<'v> Exec<'v> {
                     Flow::Next
                 }
                 Step::Print { value, place } => {
-                    self.print(value, &self.template.places[*place])?;
+                    self.print(value, &self.program.places[*place])?;
                     Flow::Next
                 }
                 Step::Set { slot, value } => {
@@ -253,7 +173,7 @@ impl<'v> Exec<'v> {
         Ok(match expr {
             Expr::Param(param) => match self.params[*param] {
                 [] => Value::Absent(*param),
-                values if self.template.params[*param].kind().is_list() => Value::List(values),
+                values if self.program.params[*param].kind().is_list() => Value::List(values),
                 [(_, value), ..] => Value::Text(Text::Borrowed(value)),
             },
             Expr::Dot => self.dot.clone(),
@@ -311,7 +231,7 @@ impl<'v> Exec<'v> {
         }
         self.work(text.len() / 64)?;
         let written = place.write(&text, &mut self.out);
-        written.map_err(|reason| place.refusal(&text, reason, &self.template.source))?;
+        written.map_err(|reason| place.refusal(&text, reason, &self.program.source))?;
         self.check_length()
     }
 
@@ -328,7 +248,7 @@ impl<'v> Exec<'v> {
             .map(|(_, value)| &**value)
             .filter(|value| seen.insert(*value));
         let written = place.write_all(distinct, &mut self.out);
-        written.map_err(|(value, reason)| place.refusal(value, reason, &self.template.source))?;
+        written.map_err(|(value, reason)| place.refusal(value, reason, &self.program.source))?;
         self.check_length()
     }
 
@@ -351,54 +271,16 @@ impl<'v> Exec<'v> {
 
     fn missing(&self, param: usize) -> RenderError {
         RenderError::MissingParam {
-            param: self.template.params[param].name().to_owned(),
+            param: self.program.params[param].name().to_owned(),
         }
     }
 
     fn fault(&self, at: Offset, message: String) -> RenderError {
-        let (line, column) = position(&self.template.source, at);
+        let (line, column) = position(&self.program.source, at);
         RenderError::Exec {
             line,
             column,
             message,
-        }
-    }
-}
-
-// === impl Value ===
-
-impl Value<'_> {
-    /// Go's truth: not absent, empty, zero or false.
-    pub(super) fn is_true(&self) -> bool {
-        match self {
-            Self::Absent(_) => false,
-            Self::Text(text) => !text.is_empty(),
-            Self::List(values) => !values.is_empty(),
-            Self::Int(value) => *value != 0,
-            Self::Float(value) => *value != 0.0,
-            Self::Bool(value) => *value,
-        }
-    }
-
-    pub(super) fn type_name(&self) -> &'static str {
-        match self {
-            Self::Absent(_) => "an absent parameter",
-            Self::Text(_) => "a text",
-            Self::List(_) => "a list",
-            Self::Int(_) => "a whole number",
-            Self::Float(_) => "a fractional number",
-            Self::Bool(_) => "a truth value",
-        }
-    }
-}
-
-impl Deref for Text<'_> {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        match self {
-            Self::Borrowed(text) => text,
-            Self::Owned(text) => text,
         }
     }
 }

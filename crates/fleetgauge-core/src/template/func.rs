@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::MAX_VALUE_LEN;
-use super::exec::{Text, Value};
+use super::error::did_you_mean;
+use super::limit::MAX_VALUE_LEN;
+use super::value::{Text, Value};
 
 /// The widest `%` directive that is formatted.
 const MAX_WIDTH: usize = 1000;
@@ -68,7 +69,7 @@ impl Func {
             | "continue" => Err(format!("the keyword {name} cannot stand here")),
             _ => {
                 let names = ALL.map(|(known, _)| known);
-                let hint = super::did_you_mean(name, names.into_iter());
+                let hint = did_you_mean(name, names.into_iter());
                 Err(format!(
                     "function {name:?} is not defined{hint}; a parameter is written {{{{.{name}}}}}"
                 ))

@@ -7,8 +7,8 @@ use fleetgauge_syntax::lexer::Quote;
 use fleetgauge_syntax::name::{label_name, metric_name};
 use fleetgauge_syntax::regex::is_meta;
 
+use super::check;
 use super::error::{Fault, Offset, RenderError, position};
-use super::value;
 use crate::params::ParamKind;
 use crate::printable::Excerpt;
 
@@ -110,12 +110,12 @@ impl Fit {
     fn check_for(self, kind: ParamKind) -> Result<Option<Check>, String> {
         let of_kind: Option<Check> = match kind {
             ParamKind::Text => None,
-            ParamKind::Regex => Some(value::regex),
+            ParamKind::Regex => Some(check::regex),
             ParamKind::MetricName => Some(metric_name),
             ParamKind::LabelName => Some(label_name),
-            ParamKind::Duration => Some(value::duration),
-            ParamKind::Number => Some(value::number),
-            ParamKind::Quantile => Some(value::quantile),
+            ParamKind::Duration => Some(check::duration),
+            ParamKind::Number => Some(check::number),
+            ParamKind::Quantile => Some(check::quantile),
             // An empty text would match all series that lack the label.
             ParamKind::Texts => Some(|text| {
                 if text.is_empty() {
@@ -145,17 +145,17 @@ impl Fit {
                 );
             }
             (Self::Exact(_) | Self::Regex { .. } | Self::Comment | Self::Part, _) => return Ok(of_kind),
-            (Self::Operand, ParamKind::Text) => value::operand,
+            (Self::Operand, ParamKind::Text) => check::operand,
             (Self::Operand | Self::MetricName, ParamKind::MetricName)
             | (Self::MetricName, ParamKind::Text) => metric_name,
-            (Self::Operand, ParamKind::Number) => value::number,
-            (Self::Operand, ParamKind::Quantile) => value::quantile,
+            (Self::Operand, ParamKind::Number) => check::number,
+            (Self::Operand, ParamKind::Quantile) => check::quantile,
             (Self::Label | Self::Labels, ParamKind::Text | ParamKind::LabelName)
             | (Self::Labels, ParamKind::LabelNames) => label_name,
-            (Self::Duration, ParamKind::Text | ParamKind::Duration) => value::duration,
-            (Self::Timestamp { signed: true }, ParamKind::Text | ParamKind::Number) => value::timestamp,
+            (Self::Duration, ParamKind::Text | ParamKind::Duration) => check::duration,
+            (Self::Timestamp { signed: true }, ParamKind::Text | ParamKind::Number) => check::timestamp,
             (Self::Timestamp { signed: false }, ParamKind::Text | ParamKind::Number) => {
-                value::unsigned_timestamp
+                check::unsigned_timestamp
             }
             (fit, kind) => {
                 let fits = fit.describe(ParamKind::Text);
@@ -322,7 +322,7 @@ impl Place {
             }
             // `2 ^ -3` and `-3 ^ 2` bind otherwise than a number does.
             Fit::Operand => {
-                match value::signed(value) {
+                match check::signed(value) {
                     (true, number) => out.extend(["(-", number, ")"]),
                     (false, operand) => out.push_str(operand),
                 }

@@ -10,10 +10,12 @@ use std::hash::{BuildHasher, Hash};
 
 use fleetgauge_syntax::name::metric_name;
 
-use super::Template;
 use super::error::{Offset, position};
-use super::exec::{Branch, Expr, Flow, MAX_STEPS, Step, Text, Value};
+use super::exec::Flow;
 use super::func::{Func, display};
+use super::limit::MAX_STEPS;
+use super::program::{Branch, Expr, Program, Step};
+use super::value::{Text, Value};
 
 /// How much work all ways together may be: a step and a byte of text count as one each.
 const MAX_WORK: usize = 4 << 20;
@@ -22,7 +24,7 @@ const MAX_MORE: usize = 512;
 /// Of how many operands each is tried as a name and as a number, apart from the others.
 const MAX_OPERANDS: usize = 4;
 
-/// Ways through a template, as [`Template::ways`] finds them.
+/// Ways through a template, as [`Template::ways`](super::Template::ways) finds them.
 #[derive(Clone, Debug)]
 pub struct Ways {
     ways: Vec<Way>,
@@ -88,7 +90,7 @@ struct Decided<'t> {
 }
 
 struct Walk<'t> {
-    template: &'t Template,
+    program: &'t Program,
     plan: &'t [usize],
     /// For each decision: where, what was chosen, of how many.
     taken: Vec<(Offset, usize, usize)>,
@@ -104,13 +106,11 @@ struct Walk<'t> {
     operands: HashMap<u64, usize>,
 }
 
-// === impl Template ===
+// === impl Ways ===
 
-impl Template {
-    /// The ways through the template's conditions: all of them if there are at most `max`; else so many, and as
-    /// many more as it takes to pass each branch once. Ways that end in an error whatever the values are, are not
-    /// among them.
-    pub fn ways(&self, max: usize) -> Ways {
+impl Ways {
+    /// See [`Template::ways`](super::Template::ways).
+    pub(super) fn of(program: &Program, max: usize) -> Self {
         let mut ways = Ways {
             ways: Vec::new(),
             coverage: Coverage::Whole,
@@ -118,7 +118,7 @@ impl Template {
         let (mut texts, mut branches) = (HashSet::new(), HashSet::new());
         let (mut plan, mut work) = (Vec::new(), 0);
         for _ in 0..max {
-            let mut taken = ways.walk(self, &plan, &mut branches, &mut texts, &mut work);
+            let mut taken = ways.walk(program, &plan, &mut branches, &mut texts, &mut work);
             // The next plan: the last decision that could go otherwise does.
             plan.clear();
             while let Some((_, option, options)) = taken.pop() {
@@ -136,14 +136,10 @@ impl Template {
                 return ways;
             }
         }
-        ways.cover(self, &mut branches, &mut texts, &mut work);
+        ways.cover(program, &mut branches, &mut texts, &mut work);
         ways
     }
-}
 
-// === impl Ways ===
-
-impl Ways {
     /// The ways, of which no two have the same text.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Way> {
         self.ways.iter()
@@ -158,7 +154,7 @@ impl Ways {
     /// Walks one way; answers what was decided on it.
     fn walk(
         &mut self,
-        template: &Template,
+        program: &Program,
         plan: &[usize],
         branches: &mut HashSet<(Offset, usize)>,
         texts: &mut HashSet<Vec<Box<str>>>,
@@ -166,14 +162,14 @@ impl Ways {
     ) -> Vec<(Offset, usize, usize)> {
         let unset = Known::Value(Value::Bool(false));
         let mut walk = Walk {
-            template,
+            program,
             plan,
             taken: Vec::new(),
             branches,
-            params: vec![Decided::default(); template.params.len()],
+            params: vec![Decided::default(); program.params.len()],
             computed: HashMap::new(),
             dot: unset.clone(),
-            variables: vec![unset; template.slots],
+            variables: vec![unset; program.slots],
             here: 0,
             steps: 0,
             way: Way {
@@ -182,7 +178,7 @@ impl Ways {
             },
             operands: HashMap::new(),
         };
-        let renders = walk.run(&template.steps).is_ok();
+        let renders = walk.run(&program.steps).is_ok();
         let (taken, way, steps) = (walk.taken, walk.way, walk.steps);
         let text: Vec<_> = way.segments.iter().map(|segment| segment.text.clone()).collect();
         *work += steps + text.iter().map(|text| text.len()).sum::<usize>();
@@ -195,12 +191,12 @@ impl Ways {
     /// Walks ways until each branch that can be reached was passed, those first that decide as none did before.
     fn cover(
         &mut self,
-        template: &Template,
+        program: &Program,
         branches: &mut HashSet<(Offset, usize)>,
         texts: &mut HashSet<Vec<Box<str>>>,
         work: &mut usize,
     ) {
-        let all = template.branches();
+        let all = all_branches(&program.steps);
         let (mut tried, mut new, mut others) =
             (HashSet::new(), VecDeque::from([Vec::new()]), VecDeque::new());
         let mut decided = HashSet::new();
@@ -216,7 +212,7 @@ impl Ways {
             if *work > MAX_WORK {
                 return;
             }
-            let taken = self.walk(template, &plan, branches, texts, work);
+            let taken = self.walk(program, &plan, branches, texts, work);
             decided.extend(taken.iter().map(|(at, option, _)| (*at, *option)));
             for (i, (at, option, options)) in taken.iter().enumerate().skip(plan.len()) {
                 for other in (0..*options).filter(|other| other != option) {
@@ -231,27 +227,6 @@ impl Ways {
                 }
             }
         }
-    }
-}
-
-impl Template {
-    /// Each branch, by where it is and which of the two or three it is.
-    fn branches(&self) -> HashSet<(Offset, usize)> {
-        let mut branches = HashSet::new();
-        let mut lists = vec![&self.steps];
-        while let Some(steps) = lists.pop() {
-            for step in steps {
-                match step {
-                    Step::If(branch) | Step::With(branch) | Step::Range(branch) => {
-                        branches.extend([(branch.at, 0), (branch.at, 1)]);
-                        lists.extend([&branch.body, &branch.otherwise]);
-                    }
-                    Step::Body { body, .. } => lists.push(body),
-                    _ => {}
-                }
-            }
-        }
-        branches
     }
 }
 
@@ -324,7 +299,7 @@ impl<'t> Walk<'t> {
                     Flow::Next
                 }
                 Step::Print { value, place } => {
-                    self.here = self.template.places[*place].at();
+                    self.here = self.program.places[*place].at();
                     self.print(value, *place)?;
                     Flow::Next
                 }
@@ -512,7 +487,7 @@ impl<'t> Walk<'t> {
         let decided = &self.params[*param];
         match (&decided.equals, decided.is_true) {
             (Some(text), _) => Known::Value(Value::Text(text.clone())),
-            (None, Some(false)) if self.template.params[*param].is_required() => {
+            (None, Some(false)) if self.program.params[*param].is_required() => {
                 Known::Value(Value::Text(Text::Borrowed("")))
             }
             (None, Some(false)) => Known::Value(Value::Absent(*param)),
@@ -528,7 +503,7 @@ impl<'t> Walk<'t> {
                 Some(is_true) => is_true,
                 None => {
                     // An empty list of a required parameter does not get here.
-                    let spec = &self.template.params[param];
+                    let spec = &self.program.params[param];
                     let always = spec.is_required() && spec.kind().is_list();
                     let is_true = always || self.choose(2) == 0;
                     self.params[param].is_true = Some(is_true);
@@ -570,16 +545,16 @@ impl<'t> Walk<'t> {
             Known::Value(value) => {
                 let text = display(&value).map_err(|_| NeverRenders)?;
                 let mut written = String::new();
-                let place = &self.template.places[place];
+                let place = &self.program.places[place];
                 place.write(&text, &mut written).map_err(|_| NeverRenders)?;
                 self.push(&written, place.at(), false, None);
                 return Ok(());
             }
             // Longer than a name that a template would have beside it, so that the two do not meet.
-            Known::Param(param) => format!("{}_value", self.template.params[param].name()),
+            Known::Param(param) => format!("{}_value", self.program.params[param].name()),
             Known::Computed(_) => "computed_value".to_owned(),
         };
-        let place = &self.template.places[place];
+        let place = &self.program.places[place];
         let is_name = metric_name(&name).is_ok();
         let stand_in = place.stand_in(if is_name { &name } else { "a_value" });
         let operand = place.is_any_operand().then(|| {
@@ -602,6 +577,25 @@ impl<'t> Walk<'t> {
     }
 }
 
+/// Each branch, by where it is and which of the two or three it is.
+fn all_branches(steps: &[Step]) -> HashSet<(Offset, usize)> {
+    let mut branches = HashSet::new();
+    let mut lists = vec![steps];
+    while let Some(steps) = lists.pop() {
+        for step in steps {
+            match step {
+                Step::If(branch) | Step::With(branch) | Step::Range(branch) => {
+                    branches.extend([(branch.at, 0), (branch.at, 1)]);
+                    lists.extend([&*branch.body, &*branch.otherwise]);
+                }
+                Step::Body { body, .. } => lists.push(body),
+                _ => {}
+            }
+        }
+    }
+    branches
+}
+
 fn hash(value: &impl Hash) -> u64 {
     // Within one walk alone, so any seed that stays will do.
     foldhash::fast::FixedState::default().hash_one(value)
@@ -609,6 +603,7 @@ fn hash(value: &impl Hash) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Template;
     use super::*;
     use crate::params::{ParamKind, ParamSpec};
 

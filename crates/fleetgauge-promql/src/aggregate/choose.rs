@@ -6,7 +6,8 @@ use std::cmp::Ordering;
 use fleetgauge_syntax::number::GoFloat;
 
 use crate::annotation::Annotations;
-use crate::engine::{Budget, EvalError, SERIES_WORK};
+use crate::budget::{Budget, SERIES_WORK};
+use crate::error::EvalError;
 use crate::value::{Vector, is_absent};
 
 use super::group::{Grouped, beyond};

@@ -6,7 +6,8 @@ use fleetgauge_syntax::number::Plain;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use crate::engine::{Budget, EvalError, SERIES_WORK};
+use crate::budget::{Budget, SERIES_WORK};
+use crate::error::EvalError;
 use crate::label::Groups;
 use crate::parse::Grouping;
 use crate::value::{Vector, is_absent};

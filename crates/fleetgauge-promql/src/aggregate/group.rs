@@ -1,6 +1,7 @@
 //! The series of a vector in groups, and how they are grouped.
 
-use crate::engine::{Budget, EvalError};
+use crate::budget::Budget;
+use crate::error::EvalError;
 use crate::label::{Groups, LabelSet, Members, Projection};
 use crate::parse::Grouping;
 use crate::value::Vector;

@@ -7,7 +7,8 @@ use fleetgauge_core::label::METRIC_NAME;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use crate::engine::{Budget, EvalError, SERIES_WORK};
+use crate::budget::{Budget, SERIES_WORK};
+use crate::error::EvalError;
 use crate::label::{Groups, LabelSet, Members, Projection};
 use crate::parse::{Binary, Group, Matching};
 use crate::value::{ABSENT, Vector, is_absent};

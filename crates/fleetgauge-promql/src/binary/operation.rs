@@ -1,6 +1,6 @@
 //! What an operator does with two numbers.
 
-use crate::engine::EvalError;
+use crate::error::EvalError;
 use crate::parse::BinaryOp;
 
 #[derive(Clone, Copy, Debug)]

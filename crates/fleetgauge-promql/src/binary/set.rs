@@ -1,6 +1,7 @@
 //! `and`, `or` and `unless`: which series stay depends on whether the other side has a match, step by step.
 
-use crate::engine::{Budget, EvalError};
+use crate::budget::Budget;
+use crate::error::EvalError;
 use crate::label::Groups;
 use crate::parse::{BinaryOp, Matching};
 use crate::value::{ABSENT, Vector, is_absent};

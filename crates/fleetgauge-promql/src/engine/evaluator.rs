@@ -11,7 +11,9 @@ use crate::selector::{Buffer, Give, Ranges, Reader};
 use crate::value::{ABSENT, Operand, Steps, Vector, is_absent};
 
 use super::range;
-use super::{Budget, EngineConfig, EvalError, SERIES_WORK};
+use crate::budget::{Budget, SERIES_WORK};
+use crate::config::EngineConfig;
+use crate::error::EvalError;
 
 /// One evaluation under way.
 pub(super) struct Evaluator<'a> {

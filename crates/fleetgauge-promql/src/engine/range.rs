@@ -6,7 +6,8 @@ use crate::label::{LabelSet, METRIC_NAME, Projection};
 use crate::selector::{Buffer, Ranges};
 use crate::value::{Steps, Vector};
 
-use super::{Budget, EvalError, SERIES_WORK};
+use crate::budget::{Budget, SERIES_WORK};
+use crate::error::EvalError;
 
 /// `params` are the function's scalar arguments, each with a number a step.
 pub(super) fn evaluate(

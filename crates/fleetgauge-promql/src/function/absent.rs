@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use fleetgauge_core::label::METRIC_NAME;
 
-use crate::engine::{Budget, EvalError};
+use crate::budget::Budget;
+use crate::error::EvalError;
 use crate::label::LabelSet;
 use crate::matcher::{MatchOp, Matcher};
 use crate::value::{ABSENT, Vector, is_absent};

@@ -1,7 +1,8 @@
 //! What a time is in the calendar, in UTC: `hour`, `day_of_week`, `days_in_month` and the like.
 
 use super::elementwise;
-use crate::engine::{Budget, EvalError};
+use crate::budget::Budget;
+use crate::error::EvalError;
 use crate::label::LabelSet;
 use crate::value::{Steps, Vector};
 

@@ -3,7 +3,8 @@
 //! All steps of all series are computed in place, and "no sample" stays what it is.
 
 use super::maths;
-use crate::engine::{Budget, EvalError};
+use crate::budget::Budget;
+use crate::error::EvalError;
 use crate::value::{ABSENT, Vector, is_absent};
 
 /// A loop of its own for each function, rather than one that calls through a pointer for each number.

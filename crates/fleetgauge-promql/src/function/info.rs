@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::engine::{Budget, EvalError, REGEX_WORK, SERIES_WORK};
+use crate::budget::{Budget, REGEX_WORK, SERIES_WORK};
+use crate::error::EvalError;
 use crate::label::{Groups, LabelSet, METRIC_NAME, Projection, text_bytes};
 use crate::matcher::Matcher;
 use crate::value::{Vector, is_absent};

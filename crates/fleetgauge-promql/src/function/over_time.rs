@@ -2,8 +2,8 @@
 //!
 //! *Source*: <https://prometheus.io/docs/prometheus/latest/querying/functions/#aggregation_over_time>.
 
-use super::RangeInput;
 use super::quantile::{quantile, warn_of_quantile};
+use super::range::RangeInput;
 use super::sum::{Mean, Sum};
 use crate::annotation::Annotations;
 

@@ -5,7 +5,7 @@
 //!
 //! *Source*: <https://prometheus.io/docs/prometheus/latest/querying/functions/#rate>.
 
-use super::RangeInput;
+use super::range::RangeInput;
 use crate::annotation::Annotations;
 
 /// What a function takes a series to be.

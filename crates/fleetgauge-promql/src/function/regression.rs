@@ -3,10 +3,10 @@
 
 use fleetgauge_syntax::number::GoFixed;
 
-use super::RangeInput;
+use super::range::RangeInput;
 use super::sum::Sum;
 use crate::annotation::Annotations;
-use crate::engine::EvalError;
+use crate::error::EvalError;
 
 /// `y = slope · x + intercept`, `x` in seconds.
 struct Line {

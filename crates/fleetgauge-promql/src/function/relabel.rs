@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::expand::Template;
-use crate::engine::{Budget, EvalError, REGEX_WORK, SERIES_WORK};
+use crate::budget::{Budget, REGEX_WORK, SERIES_WORK};
+use crate::error::EvalError;
 use crate::matcher::compile_regex;
 use crate::value::Vector;
 

@@ -3,7 +3,8 @@
 
 use std::f64::consts::PI;
 
-use crate::engine::{Budget, EvalError};
+use crate::budget::Budget;
+use crate::error::EvalError;
 use crate::label::LabelSet;
 use crate::value::{Steps, Vector, is_absent};
 

@@ -3,7 +3,7 @@
 use fleetgauge_core::sample::Number;
 
 use super::*;
-use crate::engine::EngineConfig;
+use crate::config::EngineConfig;
 use crate::label::LabelSet;
 use crate::value::is_absent;
 

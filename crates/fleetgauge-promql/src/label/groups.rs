@@ -3,7 +3,8 @@
 use hashbrown::HashTable;
 
 use super::{LabelSet, Projection};
-use crate::engine::{Budget, EvalError};
+use crate::budget::Budget;
+use crate::error::EvalError;
 
 /// The groups that a [`Projection`] makes, numbered from 0 as they are met.
 #[derive(Debug)]

@@ -6,7 +6,9 @@ use fleetgauge_core::time::Timestamp;
 
 use super::command::{Eval, Expected, ExpectedSeries, Grid, Patterns, When};
 use super::show::number;
-use crate::engine::{Annotation, EvalError, Evaluation};
+use crate::annotation::Annotation;
+use crate::engine::Evaluation;
+use crate::error::EvalError;
 use crate::label::LabelSet;
 
 /// The differences; none if all is as expected.

@@ -5,7 +5,8 @@ use fleetgauge_core::sample::Number;
 use fleetgauge_core::time::Timestamp;
 
 use super::command::{Eval, Expected, Grid, Pattern, Patterns, When};
-use crate::engine::{EvalError, Evaluation};
+use crate::engine::Evaluation;
+use crate::error::EvalError;
 
 /// More series than these are counted only.
 const MAX_LINES: usize = 50;

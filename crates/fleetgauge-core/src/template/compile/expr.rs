@@ -1,10 +1,10 @@
 //! Pipelines and operands: what they refer to, and the kind of the parameter that their value comes from.
 
-use super::super::error::{Fault, Offset};
-use super::super::exec::Expr;
+use super::super::error::{Fault, Offset, did_you_mean};
 use super::super::func::Func;
 use super::super::literal::Number;
 use super::super::parse::{Operand, Pipe, Term};
+use super::super::program::Expr;
 use super::{Compiler, Dot, Origin, nothing_passed, stays_apart, undefined};
 use crate::params::{ParamKind, ParamSpec};
 use crate::printable::Excerpt;
@@ -182,7 +182,7 @@ impl<'t, 's> Compiler<'t, 's> {
 
     fn param(&mut self, name: &str, at: Offset) -> Result<(Expr, Origin), Fault> {
         let Some(param) = self.specs.iter().position(|spec| spec.name() == name) else {
-            let hint = crate::template::did_you_mean(name, self.specs.iter().map(ParamSpec::name));
+            let hint = did_you_mean(name, self.specs.iter().map(ParamSpec::name));
             let message = format!("parameter {} is not declared{hint}: declare it", Excerpt(name));
             return Err(Fault {
                 undeclared: Some(name.to_owned()),

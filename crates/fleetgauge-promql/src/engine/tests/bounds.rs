@@ -320,7 +320,7 @@ fn the_bytes_of_what_is_made_are_counted() {
 /// The clock is looked at within each kind of expression, and not only between them.
 #[test]
 fn the_time_limit_holds_within_each_kind_of_expression() {
-    use crate::engine::budget::CHECKS;
+    use crate::budget::CHECKS;
 
     // As often as there is work for a millisecond.
     const SERIES: usize = 5000;

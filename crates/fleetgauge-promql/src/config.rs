@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fleetgauge_core::time::Clock;
 
-/// How an [`Engine`](super::Engine) evaluates, and how much one query may take.
+/// How an [`Engine`](crate::engine::Engine) evaluates, and how much one query may take.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EngineConfig {

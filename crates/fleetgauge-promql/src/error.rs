@@ -40,13 +40,13 @@ pub enum EvalError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Bound {
-    /// [`EngineConfig::max_samples`](super::EngineConfig::max_samples)
+    /// [`EngineConfig::max_samples`](crate::engine::EngineConfig::max_samples)
     Samples,
-    /// [`EngineConfig::max_series`](super::EngineConfig::max_series)
+    /// [`EngineConfig::max_series`](crate::engine::EngineConfig::max_series)
     Series,
-    /// [`EngineConfig::max_bytes`](super::EngineConfig::max_bytes)
+    /// [`EngineConfig::max_bytes`](crate::engine::EngineConfig::max_bytes)
     Bytes,
-    /// [`EngineConfig::max_steps`](super::EngineConfig::max_steps)
+    /// [`EngineConfig::max_steps`](crate::engine::EngineConfig::max_steps)
     Steps,
 }
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use fleetgauge_core::time::{Clock, Moment};
 
-use super::{Bound, EngineConfig, EvalError};
+use crate::config::EngineConfig;
+use crate::error::{Bound, EvalError};
 use crate::label::LabelSet;
 
 #[derive(Clone, Debug)]

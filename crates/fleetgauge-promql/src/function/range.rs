@@ -1,0 +1,41 @@
+//! What a function over a range vector is given, and what it gives.
+
+use crate::annotation::Annotations;
+use crate::error::EvalError;
+
+/// The samples of one series in the range that ends at one step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RangeInput<'a> {
+    /// *Unit*: milliseconds; each in `(start, end]`. At least one.
+    pub(crate) times: &'a [i64],
+    /// As many; without staleness markers.
+    pub(crate) values: &'a [f64],
+    /// Whether any of the values is lower than the one before it in the range. Ranges overlap, so it is looked for
+    /// once a series, and a counter without a reset needs no walk over its samples at every step.
+    pub(crate) falls: bool,
+    /// The left end of the range, which is not in it.
+    pub(crate) start: i64,
+    /// The right end: the step's time with `@` and `offset` applied.
+    pub(crate) end: i64,
+    /// The step's time.
+    pub(crate) at: i64,
+}
+
+/// Computes one step; `params` are the function's scalar arguments at that step, in their order. `None`: no
+/// sample.
+pub(crate) type RangeFunction = fn(&RangeInput<'_>, params: &[f64], &mut Annotations) -> Option<f64>;
+
+/// Refuses scalar arguments with which a function cannot be computed.
+pub(crate) type CheckParams = fn(params: &[f64]) -> Result<(), EvalError>;
+
+/// How a function over a range vector is evaluated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RangeSpec {
+    pub(crate) call: RangeFunction,
+    /// Whether the metric name stays (`last_over_time`).
+    pub(crate) keeps_name: bool,
+    /// Refuses scalar arguments; called where there are samples.
+    pub(crate) check: Option<CheckParams>,
+    /// Says what is odd about a metric of this name; called once for each series that got a value.
+    pub(crate) remark: Option<fn(metric: &str, &mut Annotations)>,
+}
