@@ -1,6 +1,8 @@
 //! Where an evaluation reads its samples: a [`Window`](crate::window::Window), or anything else that holds series.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleetgauge_core::time::Timestamp;
@@ -18,9 +20,50 @@ pub trait Queryable: Send + Sync {
     /// how they are stored. A series without samples there may be among them.
     fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Box<dyn Selection + '_>;
 
+    /// The names of the labels of the series that [`select`](Self::select) finds: the first `limit` in their order.
+    fn label_names(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp, limit: usize) -> Listed {
+        Listed::of(&*self.select(matchers, from, to), limit, |labels, list| {
+            labels.iter().for_each(|(name, _)| list.add(name));
+        })
+    }
+
+    /// The values of the label `name` of the series that [`select`](Self::select) finds: the first `limit` in
+    /// their order. Series without the label have none.
+    fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        from: Timestamp,
+        to: Timestamp,
+        limit: usize,
+    ) -> Listed {
+        Listed::of(&*self.select(matchers, from, to), limit, |labels, list| {
+            labels.get(name).into_iter().for_each(|value| list.add(value));
+        })
+    }
+
     /// Adds why samples may be missing from what is read: they were refused, could not be read, or were
     /// dropped. Holders that know of nothing add nothing.
     fn missing(&self, _read: Read<'_>, _into: &mut Missing) {}
+}
+
+/// Names of labels, or values of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Listed {
+    /// Sorted, each once.
+    pub texts: Vec<Arc<str>>,
+    /// Whether there are more than were asked for.
+    pub was_cut: bool,
+    /// Whether series came or went meanwhile: some of theirs may lack, or be there still.
+    pub has_changed: bool,
+}
+
+/// The first texts of those that were added.
+struct List {
+    texts: BTreeSet<Arc<str>>,
+    limit: usize,
+    was_cut: bool,
 }
 
 /// The series that [`Queryable::select`] found.
@@ -55,5 +98,119 @@ pub trait Selection {
     /// may lack some, and have both the old and the new ones of a target.
     fn has_changed(&self) -> bool {
         false
+    }
+}
+
+// === impl Listed ===
+
+impl Listed {
+    fn of(series: &dyn Selection, limit: usize, add: impl Fn(&LabelSet, &mut List)) -> Self {
+        let mut list = List {
+            texts: BTreeSet::new(),
+            limit,
+            was_cut: false,
+        };
+        (0..series.len()).for_each(|index| add(&series.labels(index), &mut list));
+        Self {
+            texts: list.texts.into_iter().collect(),
+            was_cut: list.was_cut,
+            has_changed: series.has_changed(),
+        }
+    }
+}
+
+// === impl List ===
+
+impl List {
+    fn add(&mut self, text: &str) {
+        if self.texts.contains(text) {
+            return;
+        }
+        if self.texts.len() >= self.limit {
+            self.was_cut = true;
+            if self.texts.last().is_none_or(|last| **last < *text) {
+                return;
+            }
+            self.texts.pop_last();
+        }
+        self.texts.insert(text.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matcher::MatchOp;
+    use crate::store::MemoryStore;
+    use crate::window::{Window, WindowConfig};
+
+    const AT: Timestamp = Timestamp::from_millis(1_000);
+
+    fn store() -> MemoryStore {
+        let mut store = MemoryStore::new();
+        for (name, pod, at) in [
+            ("up", "c", 1_000),
+            ("up", "a", 1_000),
+            ("load", "b", 1_000),
+            ("up", "old", 10),
+        ] {
+            let labels = LabelSet::from_pairs([("__name__", name), ("pod", pod)]);
+            let timestamp = Timestamp::from_millis(at);
+            let sample = Sample {
+                timestamp,
+                value: 1.0,
+            };
+            store.append(&labels, sample).expect("no conflict");
+        }
+        store
+    }
+
+    /// The same series in a window, beside one of another target.
+    fn window() -> Window {
+        let window = Window::new(WindowConfig::default());
+        for (pod, names) in [("c", &["up"][..]), ("a", &["up"]), ("b", &["load"])] {
+            let mut target = window.appender([("pod", pod)]);
+            let mut page = target.scrape(AT);
+            for name in names {
+                let appended = page.append(name, 1.0, None, |labels| labels.label("__name__", name));
+                appended.expect("there is room");
+            }
+            page.commit();
+        }
+        window
+    }
+
+    fn texts(listed: &Listed) -> Vec<&str> {
+        listed.texts.iter().map(|text| &**text).collect()
+    }
+
+    #[test]
+    fn names_and_values_are_sorted_and_say_when_there_are_more() {
+        let up = [Matcher::new("__name__", MatchOp::Equal, "up").expect("a matcher")];
+        let (store, window) = (store(), window());
+        for data in [&store as &dyn Queryable, &window] {
+            let names = |limit| data.label_names(&[], AT, AT, limit);
+            assert_eq!(texts(&names(9)), ["__name__", "pod"]);
+            assert!(!names(2).was_cut && names(1).was_cut && names(0).was_cut);
+            assert_eq!(texts(&names(1)), ["__name__"]);
+
+            let pods = |limit| data.label_values("pod", &[], AT, AT, limit);
+            for (limit, expected, was_cut) in [
+                (9, &["a", "b", "c"][..], false),
+                (3, &["a", "b", "c"], false),
+                (2, &["a", "b"], true),
+                (0, &[], true),
+            ] {
+                let listed = pods(limit);
+                assert_eq!(
+                    (texts(&listed), listed.was_cut),
+                    (expected.to_vec(), was_cut),
+                    "of {limit}"
+                );
+                assert!(!listed.has_changed);
+            }
+            assert_eq!(texts(&data.label_values("pod", &up, AT, AT, 9)), ["a", "c"]);
+            assert_eq!(data.label_values("zone", &[], AT, AT, 0), Listed::default());
+        }
     }
 }
