@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! FLEETGAUGE_DIFFERENTIAL=1000000 FLEETGAUGE_DIFFERENTIAL_SEED=7 \
-//!     cargo test --release -p fleetgauge-promql --test differential -- --nocapture --include-ignored
+//!     cargo test --release -p fleetgauge-promql --test it differential -- --nocapture --include-ignored
 //! ```
 //!
 //! There are two oracles. Debian's Prometheus 2.42 is always there; where it and Prometheus 3 differ we do as 3
@@ -21,27 +21,15 @@
 //!
 //! Some differences are forgiven, as the oracle is known to be wrong or older there. How many, is printed, and a
 //! generator that makes many of them fails the test: it would compare little.
-#![allow(clippy::unwrap_used, missing_docs)]
 
-#[path = "differential/compare.rs"]
 mod compare;
-#[path = "differential/data.rs"]
 mod data;
-#[path = "differential/expr.rs"]
 mod expr;
-#[path = "differential/generate.rs"]
 mod generate;
-#[path = "differential/oracle.rs"]
 mod oracle;
-#[path = "support/prometheus_3.rs"]
-mod prometheus_3;
-#[path = "differential/random.rs"]
 mod random;
-#[path = "differential/shrink.rs"]
 mod shrink;
-#[path = "differential/version.rs"]
 mod version;
-#[path = "differential/vocabulary.rs"]
 mod vocabulary;
 
 use std::fmt::Write as _;
@@ -55,6 +43,8 @@ use generate::{Choices, time};
 use oracle::{Answer, Oracle, Programs, When};
 use random::Random;
 use version::Version;
+
+use crate::support::prometheus_3;
 
 /// How many expressions, where nothing else is asked for.
 const DEFAULT_COUNT: usize = 20_000;

@@ -1,15 +1,11 @@
 //! Properties of the exposition parser.
-#![allow(missing_docs)]
 
 use fleetgauge_promql::exposition::{Encoder, Event, Format, Limits, MetricType, Parser};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-#[path = "support/exposition_body.rs"]
-mod body;
-#[path = "support/vllm_page.rs"]
-mod vllm_page;
+use crate::support::{exposition_body, vllm_page};
 
 /// What can be printed, and what is said when it is read back.
 #[derive(Clone, Debug, PartialEq)]
@@ -161,12 +157,12 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_without_panic(page in vec(any::<u8>(), 0..300)) {
-        body::check(&page);
+        exposition_body::check(&page);
     }
 
     #[test]
     fn any_nearly_good_page_is_read_without_panic(page in nearly_a_page()) {
-        body::check(&page);
+        exposition_body::check(&page);
     }
 }
 
@@ -175,7 +171,7 @@ fn a_page_cut_off_anywhere_is_read_without_panic() {
     let page = vllm_page::vllm_page(1);
     let start = page.find("vllm:request_success_total{").expect("it is there");
     for end in start..start + 400 {
-        body::check(&page.as_bytes()[start - 200..end]);
+        exposition_body::check(&page.as_bytes()[start - 200..end]);
     }
 }
 

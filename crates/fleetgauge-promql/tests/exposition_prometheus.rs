@@ -1,7 +1,6 @@
 //! A real Prometheus scrapes the same pages; what it stores is what we read.
 //!
 //! Debian's Prometheus 2.42 knows no quoted names, and stores no HELP for us to see; both are left out.
-#![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,8 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use fleetgauge_promql::exposition::{Event, Format, Parser};
 use fleetgauge_testkit::{Answer, FaultyServer, Prometheus};
 
-#[path = "support/vllm_page.rs"]
-mod vllm_page;
+use crate::support::vllm_page;
 
 /// Labels with `__name__`, and the value as its bits; a NaN is one value.
 type Series = BTreeMap<BTreeMap<String, String>, u64>;

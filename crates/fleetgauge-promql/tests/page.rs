@@ -3,10 +3,6 @@
 //!
 //! The tables of functions are held where they are, in `src/parse/page.rs`, the command lines by the binary's
 //! own tests.
-#![allow(clippy::unwrap_used, missing_docs)]
-
-#[path = "support/prometheus_3.rs"]
-mod prometheus_3;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -17,6 +13,8 @@ use fleetgauge_promql::engine::{Bound, Engine, EngineConfig, EvalError};
 use fleetgauge_promql::script::{Runner, Script};
 use fleetgauge_promql::store::MemoryStore;
 use serde_json::{Value as Json, json};
+
+use crate::support::prometheus_3;
 
 const PAGE: &str = include_str!("../../../docs/promql.md");
 

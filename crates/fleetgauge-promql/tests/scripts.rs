@@ -1,7 +1,6 @@
 //! Runs the scripts of `scripts/`, one per concern, and sees to it that they leave no part of the language out.
 //!
 //! Their numbers are written in full, so they are compared to 1e-9, where Prometheus's own tests have 1e-6.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::BTreeSet;
 use std::fs;

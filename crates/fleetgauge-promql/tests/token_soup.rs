@@ -1,14 +1,12 @@
 //! Every text is evaluated or refused: none panics, hangs or leaves its bounds.
-#![allow(clippy::unwrap_used, missing_docs)]
-
-#[path = "support/promql_body.rs"]
-mod body;
 
 use fleetgauge_core::params::Params;
 use fleetgauge_core::template::Template;
 use fleetgauge_syntax::lexer::Lexer;
 use proptest::collection::vec;
 use proptest::prelude::*;
+
+use crate::support::promql_body as body;
 
 /// A template without holes is accepted where the query is. Where it is accepted and the query is not, that is for the
 /// grammar, which templates leave to the server: they may be for one that knows more. Its pieces are the same.

@@ -7,9 +7,9 @@ use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EvalError};
 use fleetgauge_promql::queryable::Queryable;
 
-use crate::data;
-use crate::expr::{Expr, Kind, Level};
-use crate::oracle::{Answer, When, key};
+use super::data;
+use super::expr::{Expr, Kind, Level};
+use super::oracle::{Answer, When, key};
 
 /// Where numbers need not be the same to the last bit.
 const TOLERANCE: f64 = 1e-12;

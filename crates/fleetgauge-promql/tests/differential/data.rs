@@ -21,8 +21,8 @@ use fleetgauge_promql::sample::Sample;
 use fleetgauge_promql::store::MemoryStore;
 use fleetgauge_testkit::OpenMetrics;
 
-use crate::random::Random;
-use crate::version::Version;
+use super::random::Random;
+use super::version::Version;
 
 /// What all times are relative to: a whole hour, so that the steps of subqueries lie the same in a script,
 /// which begins at 0. All data is in one block of two hours, where series are sorted.

@@ -30,11 +30,11 @@
 
 use std::ops::{Deref, DerefMut};
 
-use crate::data::LENGTH;
-use crate::expr::{At, Binary, CALENDAR, COMPARISONS, Expr, Kind, Modifiers, SET_OPERATORS, Selector};
-use crate::random::Random;
-use crate::version::Version;
-use crate::vocabulary::{
+use super::data::LENGTH;
+use super::expr::{At, Binary, CALENDAR, COMPARISONS, Expr, Kind, Modifiers, SET_OPERATORS, Selector};
+use super::random::Random;
+use super::version::Version;
+use super::vocabulary::{
     FINITE, GAUGES, INFO_MATCHERS, MATCHERS, MATHS, NEW_GAUGES, NEW_MATCHERS, NEW_NUMBERS, NEW_OFFSETS,
     NEW_RANGES, NEW_STEPS, NUMBERS, OFFSETS, OVER_TIME, QUANTILES, RANGES, STEPS, WORD_MATCHERS,
 };
@@ -759,7 +759,7 @@ fn call(name: &'static str, args: Vec<Expr>) -> Expr {
 
 /// Without parentheses if no precedence could turn it into something that is not defined exactly.
 fn binary(op: &'static str, is_bool: bool, matching: &str, left: Expr, right: Expr) -> Expr {
-    use crate::expr::Level::Close;
+    use crate::differential::expr::Level::Close;
     let is_close = |part: &&Expr| part.level().is_none_or(|level| level == Close);
     let is_set = |expr: &Expr| matches!(expr, Expr::Binary(binary) if SET_OPERATORS.contains(&binary.op));
     let is_simple = |expr: &Expr| !is_set(expr) && !expr.walk().iter().any(is_close);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fleetgauge_testkit::{Prometheus, http};
 use serde_json::Value as Json;
 
-use crate::data::{self, Series};
+use super::data::{self, Series};
 
 pub(crate) struct Oracle {
     _server: Prometheus,

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use crate::data::Series;
-use crate::expr::{Expr, Kind, Modifiers};
+use super::data::Series;
+use super::expr::{Expr, Kind, Modifiers};
 
 /// Simpler expressions of the same kind, the simplest first.
 pub(crate) fn simpler(expr: &Expr) -> Vec<Expr> {
