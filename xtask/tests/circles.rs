@@ -35,12 +35,6 @@ const KNOWN: &[&str] = &[
     "crates/fleetgauge/src/pack.rs",
     "crates/fleetgauge/src/pack/read.rs",
     "crates/fleetgauge/src/pack/union.rs",
-    "crates/fleetgauge/src/prometheus.rs",
-    "crates/fleetgauge/src/prometheus/api.rs",
-    "crates/fleetgauge/src/prometheus/api/series.rs",
-    "crates/fleetgauge/src/prometheus/backend.rs",
-    "crates/fleetgauge/src/prometheus/config.rs",
-    "crates/fleetgauge/src/prometheus/transport.rs",
 ];
 
 fn root() -> PathBuf {

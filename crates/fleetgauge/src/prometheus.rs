@@ -118,3 +118,15 @@ impl MetricsSource for PrometheusSource {
         self.source.stats()
     }
 }
+
+// === impl PrometheusSourceConfig ===
+
+// Here, since a configuration knows nothing of the source that is made of it.
+impl PrometheusSourceConfig {
+    /// Checks the configuration and makes the source; the same as [`PrometheusSource::new`].
+    ///
+    /// *Errors*: [`ConfigError`].
+    pub fn build(self) -> Result<PrometheusSource, ConfigError> {
+        PrometheusSource::new(self)
+    }
+}

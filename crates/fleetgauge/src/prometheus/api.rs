@@ -8,25 +8,21 @@
 //! Source: <https://prometheus.io/docs/prometheus/latest/querying/api/#instant-queries>.
 
 mod leaf;
+mod reader;
 mod series;
 
 use std::fmt;
 use std::sync::Arc;
 
 use fleetgauge_core::backend::FetchError;
-use fleetgauge_core::label::LabelError;
 use fleetgauge_core::result::{Answer, AnswerBuilder};
 use fleetgauge_core::sample::Stamp;
-use fleetgauge_core::time::Timestamp;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Unexpected, Visitor};
 
 use self::leaf::{Notes, Number, Pair, Text};
-use self::series::{AllSeries, Point};
+use self::reader::{Reader, ResultType, Status, malformed, once};
+use self::series::AllSeries;
 use crate::client::failure::excerpt;
-
-/// What the answer says of itself that is marked `isPartial`.
-const PARTIAL: &str =
-    "the server marked this answer as partial (isPartial): a part of its storage did not answer";
 
 /// Decodes the body of an answer to `/api/v1/query`.
 ///
@@ -87,7 +83,7 @@ fn decode(body: &[u8], range: bool) -> Result<Answer, FetchError> {
         range,
         ..Reader::default()
     };
-    let first = new().read(text)?;
+    let first = read(new(), text)?;
     // The answer's shape is named beside it. Prometheus names it first, but a JSON object has no order:
     // where the name came last, the text is read a second time.
     let reader = match (first.result_type, first.skipped) {
@@ -96,168 +92,23 @@ fn decode(body: &[u8], range: bool) -> Result<Answer, FetchError> {
                 result_type: Some(known),
                 ..new()
             };
-            again.read(text)?
+            read(again, text)?
         }
         _ => first,
     };
     reader.finish()
 }
 
-/// What is known of an answer while it is read.
-struct Reader {
-    /// All points of each series are wanted, which are evaluated ones.
-    range: bool,
-    status: Option<Status>,
-    error_type: Option<String>,
-    error: Option<String>,
-    data: bool,
-    result_type: Option<ResultType>,
-    result: bool,
-    /// VictoriaMetrics says so where a part of its storage did not answer.
-    partial: Option<bool>,
-    /// The result was passed over, since its type was not known yet.
-    skipped: bool,
-    answer: AnswerBuilder,
-    /// An error that JSON has no words for, behind the one that the parser returns.
-    failure: Option<FetchError>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Status {
-    Success,
-    Error,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ResultType {
-    Vector,
-    Scalar,
-    String,
-    Matrix,
-}
-
-// === impl Reader ===
-
-impl Default for Reader {
-    fn default() -> Self {
-        Self {
-            range: false,
-            status: None,
-            error_type: None,
-            error: None,
-            data: false,
-            result_type: None,
-            result: false,
-            partial: None,
-            skipped: false,
-            answer: AnswerBuilder::new(Stamp::Evaluated),
-            failure: None,
-        }
-    }
-}
-
-impl Reader {
-    fn read(mut self, text: &str) -> Result<Self, FetchError> {
-        let mut json = serde_json::Deserializer::from_str(text);
-        let read = Envelope(&mut self)
-            .deserialize(&mut json)
-            .and_then(|()| json.end());
-        match (read, self.failure.take()) {
-            (Ok(()), None) => Ok(self),
-            (_, Some(failure)) => Err(failure),
-            // The parser's error is told here whole, but for its length: it may quote the answer.
-            (Err(error), None) => Err(malformed(excerpt(&error.to_string()))),
-        }
-    }
-
-    fn finish(self) -> Result<Answer, FetchError> {
-        // A server that says what went wrong did not succeed, whatever else it says.
-        let is_error = self.error.as_deref().is_some_and(|error| !error.is_empty());
-        let status = self
-            .status
-            .map(|status| if is_error { Status::Error } else { status });
-        match status {
-            None => Err(malformed("the field `status` is missing")),
-            Some(Status::Error) => Err(FetchError::Rejected {
-                kind: excerpt(&self.error_type.unwrap_or_default()),
-                message: excerpt(self.error.as_deref().unwrap_or("no reason was given")),
-            }),
-            Some(Status::Success) if !self.data => Err(malformed("the field `data` is missing")),
-            Some(Status::Success) if self.result_type.is_none() => {
-                Err(malformed("the field `data.resultType` is missing"))
-            }
-            Some(Status::Success) if !self.result => Err(malformed("the field `data.result` is missing")),
-            Some(Status::Success) => {
-                let mut answer = self.answer;
-                if self.partial == Some(true) {
-                    answer.missing(PARTIAL);
-                }
-                let answer = answer.build();
-                match answer.duplicate_series() {
-                    Some(labels) => Err(malformed(format!(
-                        "two series have the labels {}",
-                        excerpt(&labels.to_string())
-                    ))),
-                    None => Ok(answer),
-                }
-            }
-        }
-    }
-
-    fn end_series<E: serde::de::Error>(&mut self, (at, value): Point) -> Result<(), E> {
-        let ended = self.answer.end_series(value, at);
-        self.ended(ended)
-    }
-
-    /// Ends a series of a range, whose points were added while they were read.
-    fn end_points<E: serde::de::Error>(&mut self) -> Result<(), E> {
-        let ended = self.answer.end_points();
-        self.ended(ended)
-    }
-
-    fn ended<E: serde::de::Error>(&mut self, ended: Result<(), LabelError>) -> Result<(), E> {
-        ended.map_err(|error| {
-            if error == LabelError::TooLarge {
-                self.failure = Some(FetchError::TooLarge {
-                    limit: u64::from(u32::MAX),
-                    unit: "bytes of labels",
-                });
-            }
-            E::custom(error)
-        })
-    }
-
-    /// Refuses the series being read, since its samples are native histograms.
-    fn refuse_histogram<E: serde::de::Error>(&mut self) -> E {
-        let answer = std::mem::replace(&mut self.answer, AnswerBuilder::new(Stamp::Evaluated));
-        let mut answer = answer;
-        let ended = if self.result_type == Some(ResultType::Matrix) {
-            answer.point(f64::NAN, Timestamp::default());
-            answer.end_points()
-        } else {
-            answer.end_series(f64::NAN, Timestamp::default())
-        };
-        let series = match ended {
-            Ok(()) => {
-                let answer = answer.build();
-                let last = answer.values().last();
-                last.map(|v| v.labels.to_string()).unwrap_or_default()
-            }
-            Err(_) => String::new(),
-        };
-        let what = format!(
-            "the native histogram {}, which is no number; reduce it in the query, as with histogram_quantile",
-            excerpt(&series)
-        );
-        self.failure = Some(FetchError::Unsupported { what });
-        E::custom("a native histogram")
-    }
-}
-
-fn malformed(detail: impl Into<String>) -> FetchError {
-    FetchError::Malformed {
-        detail: detail.into(),
-        source: None,
+fn read(mut reader: Reader, text: &str) -> Result<Reader, FetchError> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = Envelope(&mut reader)
+        .deserialize(&mut json)
+        .and_then(|()| json.end());
+    match (read, reader.failure.take()) {
+        (Ok(()), None) => Ok(reader),
+        (_, Some(failure)) => Err(failure),
+        // The parser's error is told here whole, but for its length: it may quote the answer.
+        (Err(error), None) => Err(malformed(excerpt(&error.to_string()))),
     }
 }
 
@@ -432,13 +283,6 @@ fn warn(answer: &mut AnswerBuilder, warning: &str) {
         answer.warning(&shown);
     } else {
         answer.missing(&shown);
-    }
-}
-
-fn once<T, E: serde::de::Error>(slot: &mut Option<T>, value: T, field: &'static str) -> Result<(), E> {
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(E::duplicate_field(field)),
     }
 }
 

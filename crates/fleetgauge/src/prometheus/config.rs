@@ -12,13 +12,12 @@ use std::time::Duration;
 
 use fleetgauge_core::source::{CachedSourceConfig, RetryPolicy};
 
-use super::PrometheusSource;
 use super::endpoint::Base;
 use crate::client::endpoint::shown_url;
 use crate::client::failure::excerpt;
 use crate::client::{Auth, ConfigError, ProxyConfig, Secret, TlsConfig};
 
-/// How a [`PrometheusSource`] works.
+/// How a [`PrometheusSource`](super::PrometheusSource) works.
 ///
 /// ```
 /// use std::time::Duration;
@@ -137,13 +136,6 @@ impl PrometheusSourceConfig {
             url: url.into(),
             ..Self::default()
         }
-    }
-
-    /// Checks the configuration and makes the source; the same as [`PrometheusSource::new`].
-    ///
-    /// *Errors*: [`ConfigError`].
-    pub fn build(self) -> Result<PrometheusSource, ConfigError> {
-        PrometheusSource::new(self)
     }
 
     /// Scheme, host and port of the URL, such as `https://prometheus:9090`: whom the credentials are for.

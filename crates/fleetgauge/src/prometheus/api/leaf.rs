@@ -22,6 +22,9 @@ pub(super) struct Number;
 /// `[<seconds>, <value>]`.
 pub(super) struct Pair<V>(pub(super) V);
 
+/// What a pair of time and number gives.
+pub(super) type Point = (Timestamp, f64);
+
 struct Seconds;
 
 impl<'de> DeserializeSeed<'de> for Text {

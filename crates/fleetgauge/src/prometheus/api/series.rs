@@ -3,11 +3,10 @@
 use std::fmt;
 
 use fleetgauge_core::result::AnswerBuilder;
-use fleetgauge_core::time::Timestamp;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::leaf::{Number, Pair, Text};
-use super::{Reader, once};
+use super::leaf::{Number, Pair, Point, Text};
+use super::reader::{Reader, once};
 
 /// The series of a vector or matrix.
 pub(super) struct AllSeries<'r> {
@@ -24,8 +23,6 @@ struct SeriesLabels<'r>(&'r mut AnswerBuilder);
 
 /// The points of a matrix' series, each newer than the one before; gives the newest, `None` if there is none.
 struct Points<'r>(&'r mut AnswerBuilder);
-
-pub(super) type Point = (Timestamp, f64);
 
 impl<'de> DeserializeSeed<'de> for AllSeries<'_> {
     type Value = ();

@@ -1,6 +1,7 @@
 use fleetgauge_core::result::{AnswerKind, AnswerStatus};
 use proptest::prelude::*;
 
+use super::reader::PARTIAL;
 use super::*;
 
 /// One line per value: labels, number, time, and whether that is the sample's or the evaluation's.
