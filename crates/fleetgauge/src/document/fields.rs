@@ -10,7 +10,8 @@ use fleetgauge_core::printable::Excerpt;
 use fleetgauge_core::similar::similar;
 use fleetgauge_core::time::parse_seconds;
 
-use super::{Kind, Meaning, Node, Position, Problem, Problems};
+use super::node::{Kind, Meaning, Node};
+use super::problem::{Position, Problem, Problems};
 
 /// Takes values from a document's nodes and notes a [`Problem`] wherever it finds something else.
 ///

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, StructureStyle, options};
 
-use super::{Kind, Node, Position, Scalar, Style};
+use super::node::{Kind, Node, Scalar, Style};
+use super::problem::Position;
 
 /// How many nodes a document may unfold to: far more than any real one, few enough that nested aliases
 /// cannot fill the memory.
