@@ -29,52 +29,18 @@
 //!
 //! A pack is checked as a whole when it is read: every mistake in it is reported, with its place.
 
+mod builtin;
+mod collection;
 mod metricsql;
+mod param;
 mod promql;
 mod read;
 mod union;
 
-use fleetgauge_core::query::QueryTemplate;
-use fleetgauge_core::query_list::{QueryList, RegisterError};
+use crate::document::{Document, Problems};
 
-use crate::document::{Document, Problem, Problems};
-
+pub use collection::Pack;
 pub use read::read_queries;
-
-/// A named collection of queries.
-///
-/// ```
-/// use fleetgauge::pack::Pack;
-/// use fleetgauge::QueryList;
-///
-/// let queries = QueryList::new();
-/// Pack::builtin("vllm").unwrap().register_into(&queries)?;
-/// let query = queries.get("vllm/queue_length").unwrap();
-/// assert!(query.template().description.contains("wait"));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, PartialEq)]
-pub struct Pack {
-    name: String,
-    description: String,
-    queries: Vec<QueryTemplate>,
-    warnings: Vec<Problem>,
-}
-
-/// The built-in packs: name and text.
-const BUILTIN: [(&str, &str); 11] = [
-    ("inference", include_str!("../packs/inference.yaml")),
-    ("vllm", include_str!("../packs/vllm.yaml")),
-    ("sglang", include_str!("../packs/sglang.yaml")),
-    ("trtllm", include_str!("../packs/trtllm.yaml")),
-    ("ray", include_str!("../packs/ray.yaml")),
-    ("triton", include_str!("../packs/triton.yaml")),
-    ("tgi", include_str!("../packs/tgi.yaml")),
-    ("llamacpp", include_str!("../packs/llamacpp.yaml")),
-    ("dynamo", include_str!("../packs/dynamo.yaml")),
-    ("dcgm", include_str!("../packs/dcgm.yaml")),
-    ("epp", include_str!("../packs/epp.yaml")),
-];
 
 // === impl Pack ===
 
@@ -91,11 +57,7 @@ impl Pack {
     ///
     /// *Errors*: as [`parse`](Self::parse).
     pub fn from_document(document: &Document) -> Result<Self, Problems> {
-        let mut reader = document.reader();
-        let mut pack = read::read_pack(document.root(), &mut reader);
-        pack.warnings = reader.warnings();
-        reader.finish()?;
-        Ok(pack)
+        read::read_document(document)
     }
 
     /// The built-in pack `name`, one of [`builtin_names`](Self::builtin_names).
@@ -103,11 +65,7 @@ impl Pack {
     /// # Panics
     /// Never: the built-in packs are read by a test.
     pub fn builtin(name: &str) -> Option<Self> {
-        let (name, text) = BUILTIN.iter().find(|(builtin, _)| *builtin == name)?;
-        match Self::parse(&format!("{name}.yaml"), text) {
-            Ok(pack) => Some(pack),
-            Err(problems) => panic!("the built-in pack {name} is broken:\n{problems}"),
-        }
+        read::read_builtin(name)
     }
 
     /// All built-in packs, the one that most need first.
@@ -117,59 +75,13 @@ impl Pack {
 
     /// The names of the built-in packs.
     pub fn builtin_names() -> impl Iterator<Item = &'static str> {
-        BUILTIN.iter().map(|(name, _)| *name)
+        builtin::names()
     }
 
     /// The text of the built-in pack `name`, as a start for one's own.
     pub fn builtin_text(name: &str) -> Option<&'static str> {
-        BUILTIN
-            .iter()
-            .find(|(builtin, _)| *builtin == name)
-            .map(|(_, text)| *text)
+        builtin::text(name)
     }
-
-    /// The pack's name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What the pack is for.
-    pub fn description(&self) -> &str {
-        &self.description
-    }
-
-    /// The queries, in the file's order, under their full names `pack/query`.
-    pub fn queries(&self) -> &[QueryTemplate] {
-        &self.queries
-    }
-
-    /// What may be meant, but not every server takes: MetricsQL, and what Fleetgauge's own evaluator refuses.
-    pub fn warnings(&self) -> &[Problem] {
-        &self.warnings
-    }
-
-    /// The query `name`, given with or without the pack's own name before it.
-    pub fn query(&self, name: &str) -> Option<&QueryTemplate> {
-        let short = name
-            .strip_prefix(&self.name)
-            .and_then(|rest| rest.strip_prefix('/'))
-            .unwrap_or(name);
-        self.queries.iter().find(|query| short_name(query) == short)
-    }
-
-    /// Registers all queries.
-    ///
-    /// *Errors*: [`RegisterError::Duplicate`] where a name is taken; the queries before it are registered.
-    pub fn register_into(&self, queries: &QueryList) -> Result<(), RegisterError> {
-        self.queries
-            .iter()
-            .try_for_each(|query| queries.register(query.clone()))
-    }
-}
-
-/// A query's name within its pack.
-fn short_name(query: &QueryTemplate) -> &str {
-    query.name.split_once('/').map_or(&query.name, |(_, short)| short)
 }
 
 #[cfg(test)]

@@ -1,27 +1,32 @@
 //! From a document to the queries of a pack.
+//!
+//! `any_of` names queries of built-in packs, which are read when they are asked for: finding them belongs to reading.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use fleetgauge_core::params::{ParamKind, ParamSpec};
 use fleetgauge_core::printable::Excerpt;
 use fleetgauge_core::query::{QueryTemplate, QueryType};
 use fleetgauge_core::query_list::{QueryList, RegisterError, RegisteredQuery};
+use fleetgauge_core::similar::similar;
 
-use super::union::{Known, Union};
-use super::{Pack, promql};
-use crate::document::{Fields, Node, Position, Reader};
-
-/// How many parameters a query may have.
-const MAX_PARAMS: usize = 100;
+use super::collection::{Pack, short_name};
+use super::param::{Declared, read_params};
+use super::union::Union;
+use super::{builtin, promql};
+use crate::document::{Document, Fields, Node, Problems, Reader};
 
 /// How many parameters of one template are told that are not declared.
 const MAX_UNDECLARED: usize = 10;
 
-/// The parameters that a query declares.
-struct Declared {
-    params: Vec<(Position, ParamSpec)>,
-    /// Whether the names of all of them could be read.
-    is_whole: bool,
+/// The queries that a union may name.
+#[derive(Default)]
+struct Known {
+    /// Those of the same file, above it.
+    queries: Vec<QueryTemplate>,
+    /// The built-in packs that have been asked for: each is read once.
+    builtin: Vec<Pack>,
 }
 
 /// What the queries before one have left.
@@ -33,20 +38,100 @@ struct Seen {
     checked: QueryList,
 }
 
-// === impl Declared ===
+struct DidYouMean<'a>(Option<&'a str>);
 
-impl Default for Declared {
-    /// None, and none that could not be read.
-    fn default() -> Self {
-        Self {
-            params: Vec::new(),
-            is_whole: true,
+// === impl Known ===
+
+impl Known {
+    /// The union of the queries that `node` lists.
+    fn union(&mut self, node: &Node, reader: &mut Reader) -> Option<Union> {
+        let before = reader.problem_count();
+        let mut union = Union::default();
+        let names = reader.list(node, "a list of query names");
+        if names.is_empty() && reader.problem_count() == before {
+            reader.problem(node.position(), "any_of must name at least one query");
         }
+        for node in names {
+            let Some(name) = reader.text(node) else { continue };
+            if let Err(message) = self.find(name).and_then(|query| union.add(query)) {
+                reader.problem(node.position(), message);
+            }
+        }
+        (reader.problem_count() == before).then_some(union)
+    }
+
+    fn find(&mut self, name: &str) -> Result<&QueryTemplate, String> {
+        let Some((pack, short)) = name.split_once('/') else {
+            let names = self.queries.iter().map(short_name);
+            let similar = DidYouMean(similar(name, names));
+            let found = self.queries.iter().find(|query| short_name(query) == name);
+            return found
+                .ok_or_else(|| format!("there is no query {} above this one{similar}", Excerpt(name)));
+        };
+        let pack = self.pack(pack)?;
+        let similar = DidYouMean(similar(short, pack.queries().iter().map(short_name)));
+        let missing = || {
+            format!(
+                "there is no query {} in the pack {}{similar}",
+                Excerpt(short),
+                pack.name()
+            )
+        };
+        pack.query(short).ok_or_else(missing)
+    }
+
+    fn pack(&mut self, name: &str) -> Result<&Pack, String> {
+        if let Some(at) = self.builtin.iter().position(|pack| pack.name() == name) {
+            return Ok(&self.builtin[at]);
+        }
+        let Some(pack) = read_builtin(name) else {
+            let known: Vec<_> = builtin::names().collect();
+            return Err(format!(
+                "any_of knows the packs {}, not {}",
+                known.join(", "),
+                Excerpt(name)
+            ));
+        };
+        let at = self.builtin.len();
+        self.builtin.push(pack);
+        Ok(&self.builtin[at])
+    }
+}
+
+// === impl DidYouMean ===
+
+impl fmt::Display for DidYouMean<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .map_or(Ok(()), |similar| write!(f, "; did you mean {similar:?}?"))
+    }
+}
+
+// === reading ===
+
+/// Reads a pack.
+///
+/// *Errors*: every problem found.
+pub(super) fn read_document(document: &Document) -> Result<Pack, Problems> {
+    let mut reader = document.reader();
+    let mut pack = read_pack(document.root(), &mut reader);
+    pack.warnings = reader.warnings();
+    reader.finish()?;
+    Ok(pack)
+}
+
+/// Reads the built-in pack `name`.
+pub(super) fn read_builtin(name: &str) -> Option<Pack> {
+    let document = Document::parse(&format!("{name}.yaml"), builtin::text(name)?);
+    let read = document.map_err(Problems::from);
+    match read.and_then(|document| read_document(&document)) {
+        Ok(pack) => Some(pack),
+        Err(problems) => panic!("the built-in pack {name} is broken:\n{problems}"),
     }
 }
 
 /// Reads a whole file; what cannot be read is left out, and noted.
-pub(super) fn read_pack(node: &Node, reader: &mut Reader) -> Pack {
+fn read_pack(node: &Node, reader: &mut Reader) -> Pack {
     let mut pack = Pack {
         name: String::new(),
         description: String::new(),
@@ -212,85 +297,6 @@ fn read_type(node: &Node, reader: &mut Reader) -> Option<QueryType> {
             None
         }
     }
-}
-
-fn read_params(node: &Node, reader: &mut Reader) -> Declared {
-    let mut declared = Declared::default();
-    let nodes = reader.list(node, "a list of parameters");
-    declared.is_whole = node.as_list().is_some();
-    if nodes.len() > MAX_PARAMS {
-        reader.problem(
-            node.position(),
-            format!("a query has at most {MAX_PARAMS} parameters"),
-        );
-    }
-    for node in nodes.iter().take(MAX_PARAMS) {
-        let Some((position, param)) = read_param(node, reader) else {
-            declared.is_whole = false;
-            continue;
-        };
-        let mut earlier = declared.params.iter().map(|(_, param)| param.name());
-        if earlier.any(|name| name == param.name()) {
-            reader.problem(
-                position,
-                format!("parameter {} is declared twice", Excerpt(param.name())),
-            );
-            continue;
-        }
-        declared.params.push((position, param));
-    }
-    declared.is_whole &= nodes.len() <= MAX_PARAMS;
-    declared
-}
-
-/// `None` where its name could not be read.
-fn read_param(node: &Node, reader: &mut Reader) -> Option<(Position, ParamSpec)> {
-    if node.is_text() {
-        let name = read_param_name(node, reader)?;
-        let kind = ParamKind::default_for(&name);
-        return Some((node.position(), ParamSpec::required(name, kind)));
-    }
-    let mut fields = reader.fields(node, "a parameter")?;
-    let name_node = fields.require("name", reader);
-    let name = name_node.and_then(|name| read_param_name(name, reader));
-    let mut kind = name.as_deref().map_or(ParamKind::Text, ParamKind::default_for);
-    if let Some(node) = fields.take("kind") {
-        kind = match reader.text(node).map(str::parse) {
-            Some(Ok(kind)) => kind,
-            Some(Err(error)) => {
-                reader.problem(node.position(), format!("{error}"));
-                // It fits nearly everywhere, so that it does not look like another mistake.
-                ParamKind::Text
-            }
-            None => ParamKind::Text,
-        };
-    }
-    let required = fields
-        .take("required")
-        .is_none_or(|node| reader.bool(node).unwrap_or(true));
-    fields.finish(reader);
-    let name = name?;
-    let param = if required {
-        ParamSpec::required(name, kind)
-    } else {
-        ParamSpec::optional(name, kind)
-    };
-    Some((name_node?.position(), param))
-}
-
-/// A name that `{{.name}}` can ask for.
-fn read_param_name(node: &Node, reader: &mut Reader) -> Option<String> {
-    let name = reader.text(node)?;
-    let first = name.starts_with(|c: char| c.is_alphabetic() || c == '_');
-    if first && name.chars().all(|c| c.is_alphanumeric() || c == '_') {
-        return Some(name.to_owned());
-    }
-    let message = format!(
-        "{} is no parameter name: it takes letters, digits and _, and no digit first",
-        Excerpt(name)
-    );
-    reader.problem(node.position(), message);
-    None
 }
 
 /// A name of a pack, or of a query within one.

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use fleetgauge_core::params::ParamKind;
 use fleetgauge_core::query::QueryType;
+use fleetgauge_core::query_list::QueryList;
 
+use super::collection::short_name;
 use super::*;
 
 /// A pack of one query with the given fields.
