@@ -83,7 +83,15 @@ fn run(command: Command) -> Result<ExitCode> {
 }
 
 /// What someone may want of the library alone; all of it is checked with everything else.
-const FEATURE_SETS: &[&str] = &["", "prometheus", "scrape", "promql", "packs", "prometheus,packs"];
+const FEATURE_SETS: &[&str] = &[
+    "",
+    "prometheus",
+    "scrape",
+    "promql",
+    "packs",
+    "prometheus,packs",
+    "scrape,packs",
+];
 
 fn check() -> Result<()> {
     cargo(["fmt", "--all", "--check"]).run()?;

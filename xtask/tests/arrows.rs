@@ -38,7 +38,7 @@ const ARROWS: &[Row] = &[
     },
     Row {
         name: "fleetgauge",
-        normal: &["fleetgauge-core", "fleetgauge-promql"],
+        normal: &["fleetgauge-core", "fleetgauge-promql", "fleetgauge-syntax"],
         dev: &["fleetgauge-testkit", "fleetgauge-sim"],
     },
     Row {
@@ -207,22 +207,38 @@ fn tree(package: &str, features: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// Who only asks a Prometheus compiles no evaluator, no DNS and no YAML.
+/// Who only asks a Prometheus compiles no evaluator, no DNS and no YAML; with query packs besides, YAML and the grammar
+/// of PromQL.
 #[test]
 fn who_asks_a_prometheus_alone_compiles_nothing_for_others() {
-    let has = |features: &[&str], library: &str| {
+    let libraries = |features: &[&str]| -> BTreeSet<String> {
         let tree = tree("fleetgauge", features);
-        tree.lines().any(|line| line.split(' ').next() == Some(library))
+        let names = tree.lines().filter_map(|line| line.split(' ').next());
+        names.map(str::to_owned).collect()
     };
-    let alone = ["--no-default-features", "--features", "prometheus"];
-    assert!(has(&alone, "hyper"));
-    for library in ["fleetgauge_promql", "hickory_resolver", "granit_parser", "regex"] {
+    let others = ["fleetgauge_promql", "hickory_resolver", "granit_parser", "regex"];
+    let all = libraries(&[]);
+    for library in others {
         assert!(
-            has(&[], library),
+            all.contains(library),
             "{library} is no library of the default features"
         );
-        assert!(!has(&alone, library), "{library}");
     }
+    let check = |features: &str, needs: &[&str]| {
+        let compiled = libraries(&["--no-default-features", "--features", features]);
+        for library in needs {
+            assert!(compiled.contains(*library), "{features} lacks {library}");
+        }
+        for library in others.iter().filter(|library| !needs.contains(library)) {
+            assert!(!compiled.contains(*library), "{features} has {library}");
+        }
+    };
+    check("prometheus", &["hyper"]);
+    check("packs", &["fleetgauge_syntax", "granit_parser"]);
+    check(
+        "prometheus,packs",
+        &["hyper", "fleetgauge_syntax", "granit_parser"],
+    );
 }
 
 /// `cargo tree` and not `cargo metadata`: the latter unites the features that all crates ask for.

@@ -74,23 +74,6 @@ impl Expression {
         self.root.is_ordered()
     }
 
-    /// By which labels the operands of the outermost `or` are grouped: sorted, one list for each operand that is an
-    /// aggregation `by (…)`. An operand of another kind, whose labels are not known from the query, has none.
-    pub fn groupings(&self) -> Vec<Vec<&str>> {
-        let (mut operands, mut groupings) = (vec![&self.root], Vec::new());
-        while let Some(operand) = operands.pop() {
-            match operand {
-                Expr::Once(inner) => operands.push(inner),
-                Expr::Binary(binary) if binary.op == BinaryOp::Or => {
-                    operands.extend([&binary.right, &binary.left]);
-                }
-                Expr::Aggregate(aggregate) => groupings.extend(by(aggregate)),
-                _ => {}
-            }
-        }
-        groupings
-    }
-
     pub(crate) fn root(&self) -> &Expr {
         &self.root
     }
@@ -100,20 +83,6 @@ impl fmt::Display for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
-}
-
-/// The labels that are left, sorted, where the aggregation names them.
-fn by(aggregate: &Aggregate) -> Option<Vec<&str>> {
-    use AggregateOp::{Bottomk, CountValues, LimitRatio, Limitk, Topk};
-    // These keep the labels of series, or add one.
-    let keeps = matches!(aggregate.op, Topk | Bottomk | Limitk | LimitRatio | CountValues);
-    if keeps || aggregate.grouping.without {
-        return None;
-    }
-    let mut labels: Vec<_> = aggregate.grouping.labels.iter().map(|label| &**label).collect();
-    labels.sort_unstable();
-    labels.dedup();
-    Some(labels)
 }
 
 /// The matcher, taken from `known` if it is there: the same expression often stands in both operands.

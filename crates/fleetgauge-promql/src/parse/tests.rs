@@ -72,30 +72,3 @@ fn the_grammar_and_the_matchers_agree_on_what_fits_nothing() {
         }
     }
 }
-
-#[test]
-fn the_operands_of_or_say_how_they_are_grouped() {
-    let check = |query: &str, expected: &[&[&str]]| {
-        assert_eq!(Expression::parse(query).unwrap().groupings(), expected, "{query}");
-    };
-    check("up", &[]);
-    check("sum(up)", &[&[]]);
-    check("sum by (b, a, b) (up)", &[&["a", "b"]]);
-    check("max by (a) (up @ 5)", &[&["a"]]);
-    check(
-        "sum by (a) (up) or (min by (b) (up) or up) or count by (c) (up)",
-        &[&["a"], &["b"], &["c"]],
-    );
-    // Of these it is not certain.
-    for query in [
-        "sum without (a) (up)",
-        "topk by (a) (3, up)",
-        "count_values by (a) (\"b\", up)",
-        "sum by (a) (up) and up",
-        "sum by (a) (up) / sum by (a) (up)",
-        "abs(sum by (a) (up))",
-        "rate(up[5m])",
-    ] {
-        check(query, &[]);
-    }
-}

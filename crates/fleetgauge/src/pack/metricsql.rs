@@ -2,7 +2,7 @@
 //!
 //! *Source*: <https://docs.victoriametrics.com/victoriametrics/metricsql/>.
 
-use fleetgauge_promql::parse::ParseError;
+use fleetgauge_syntax::ParseError;
 
 /// Functions and aggregations that PromQL does not have, and `WITH`; sorted.
 #[rustfmt::skip]
@@ -79,13 +79,12 @@ fn told(what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fleetgauge_promql::parse::Expression;
 
     #[test]
     fn metricsql_is_told_from_mistakes() {
         assert!(FUNCTIONS.is_sorted());
         let check = |query: &str, expected: Option<&str>| {
-            let error = Expression::parse(query).unwrap_err();
+            let error = fleetgauge_syntax::parse(query).unwrap_err();
             let explained = explain(query, &error);
             let expected = expected.map(|what| format!("{what} is MetricsQL"));
             assert_eq!(
