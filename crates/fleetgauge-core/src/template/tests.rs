@@ -547,7 +547,7 @@ fn what_victoriametrics_adds_keeps_the_places_of_values() {
         &[("name", "up"), ("q", "-1")],
         "WITH (t = (-1), f(q) = sum(q)) f(up) default (-1) if up",
     );
-    refused("sum(a = b)", "1:7", "this is no operator of PromQL");
+    refused("sum(a = b)", "1:7", "this is not an operator of PromQL");
 }
 
 #[test]

@@ -205,8 +205,8 @@ fn registrations_are_refused_with_the_name_at_fault() {
         assert_eq!(text, "variant a/d is registered already, with Deployment llama");
     }
     for (name, namespace, workload, expected) in [
-        ("D", "a", "x", "\"D\" is no variant name"),
-        ("d", "a.b", "x", "\"a.b\" is no namespace name"),
+        ("D", "a", "x", "\"D\" is not a variant name"),
+        ("d", "a.b", "x", "\"a.b\" is not a namespace name"),
         ("e", "a", "x_y", "\"x_y\" is no Deployment name"),
         ("e", "a", "", "\"\" is no Deployment name"),
     ] {
