@@ -207,8 +207,8 @@ fn registrations_are_refused_with_the_name_at_fault() {
     for (name, namespace, workload, expected) in [
         ("D", "a", "x", "\"D\" is not a variant name"),
         ("d", "a.b", "x", "\"a.b\" is not a namespace name"),
-        ("e", "a", "x_y", "\"x_y\" is no Deployment name"),
-        ("e", "a", "", "\"\" is no Deployment name"),
+        ("e", "a", "x_y", "\"x_y\" is not a Deployment name"),
+        ("e", "a", "", "\"\" is not a Deployment name"),
     ] {
         let (reason, text) = refused(name, namespace, workload);
         assert_eq!(reason, "bad_name");
