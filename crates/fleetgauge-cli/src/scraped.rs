@@ -140,7 +140,7 @@ impl Scraped {
     }
 }
 
-/// How a page begins that is no exposition. HTML and JSON are told of when it is fetched.
+/// How a page begins that is not an exposition. HTML and JSON are told of when it is fetched.
 fn start(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(400)]);
     let text = text.trim().chars();

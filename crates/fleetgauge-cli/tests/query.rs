@@ -439,7 +439,7 @@ fn the_method_of_the_file_is_used() {
     .unwrap();
     let output = query(&["--promql", "up", "--config", file.to_str().unwrap()], &[]);
     let error = text(&output.stderr);
-    assert!(error.contains(":1:45: \"PUT\" is no method"), "{error}");
+    assert!(error.contains(":1:45: \"PUT\" is not a method"), "{error}");
     assert!(error.contains("a proxy is spoken to by http:// alone"), "{error}");
 }
 

@@ -214,7 +214,7 @@ impl Answer {
         self.warnings.iter().map(|w| &**w)
     }
 
-    /// What the backend remarked on the query itself, as `rate` of something that is no counter.
+    /// What the backend remarked on the query itself, as `rate` of something that is not a counter.
     pub fn infos(&self) -> impl ExactSizeIterator<Item = &str> {
         self.infos.iter().map(|i| &**i)
     }

@@ -45,7 +45,7 @@ pub(crate) fn evaluate(
             };
             result.map(Operand::Vector)
         }
-        _ => Err(EvalError::execution("a string is no operand")),
+        _ => Err(EvalError::execution("a string is not an operand")),
     }
 }
 

@@ -60,7 +60,7 @@ pub struct Script {
     commands: Vec<Command>,
 }
 
-/// A line that is no command.
+/// A line that is not a command.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}:{line}: {}", Printable(.script), Printable(.message))]
 #[non_exhaustive]

@@ -45,7 +45,7 @@ pub(crate) struct Vector {
     width: usize,
 }
 
-/// What an expression that is no range vector evaluates to.
+/// What an expression that is not a range vector evaluates to.
 #[derive(Clone, Debug)]
 pub(crate) enum Operand {
     /// One number a step.

@@ -202,7 +202,7 @@ impl Counts {
 /// 2.42: `label_replace` and `label_join` make label sets for all steps at once in 3, so that two series that
 /// become one are refused, also if they never meet at a step.
 ///
-/// 3.5: what is no number of series is refused only where there is a series; later it is always.
+/// 3.5: what is not a number of series is refused only where there is a series; later it is always.
 fn is_known(version: Version, expr: &Expr, error: &str) -> bool {
     if version == Version::V3 {
         let errors = ["Parameter value is NaN", "Ratio value is NaN", "flows int64"];
@@ -231,7 +231,7 @@ fn number(variable: &str, default: usize) -> usize {
     match std::env::var(variable) {
         Ok(text) => text
             .parse()
-            .unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
+            .unwrap_or_else(|_| panic!("{variable} is not a number: {text}")),
         Err(_) => default,
     }
 }

@@ -106,7 +106,7 @@ impl Load {
     }
 }
 
-/// What is no rate (negative, NaN) is none; what would never let the time pass is cut.
+/// What is not a rate (negative, NaN) is none; what would never let the time pass is cut.
 fn sane(rate: f64) -> f64 {
     if rate > 0.0 { rate.min(10_000.0) } else { 0.0 }
 }

@@ -42,7 +42,7 @@ pub struct Excerpt<'a>(pub &'a str);
 /// How much an excerpt shows. *Unit*: characters.
 const EXCERPT: usize = 48;
 
-/// Whether a terminal shows a character as itself: it is no control character, and does not reorder, hide or part the
+/// Whether a terminal shows a character as itself: it is not a control character, and does not reorder, hide or part the
 /// text around it.
 ///
 /// *Source*: the characters of [UAX #9](https://www.unicode.org/reports/tr9/) that set the direction of text, the

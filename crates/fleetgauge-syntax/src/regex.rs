@@ -52,7 +52,7 @@ pub fn check(pattern: &str) -> Result<Checked, RegexError> {
 
 /// The expression of the `regex` crate that means what RE2 means by `pattern`, with `.` as any character.
 ///
-/// *Errors*: why it is no expression of RE2.
+/// *Errors*: why it is not an expression of RE2.
 ///
 /// ```
 /// use fleetgauge_syntax::regex::rewrite;

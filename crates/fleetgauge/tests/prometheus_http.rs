@@ -172,7 +172,7 @@ async fn the_method_can_be_told() {
     let error = "PUT".parse::<QueryMethod>().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "\"PUT\" is no method of queries; use POST, GET or auto"
+        "\"PUT\" is not a method of queries; use POST, GET or auto"
     );
 }
 

@@ -171,7 +171,7 @@ impl VariantView {
 }
 
 /// Only over numbers that are known and fresh; how many these are is told beside the total. A sum over none
-/// is no number, and not zero.
+/// is not a number, and not zero.
 fn total(metric: Metric, pods: &[&PodView]) -> TotalView {
     let known: Vec<(f64, Option<f64>)> = pods
         .iter()

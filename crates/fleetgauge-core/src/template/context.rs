@@ -297,7 +297,8 @@ impl Context {
                 Fault::new(string.opened, "this string is not closed on its line")
             }
             (LexError::Escape(why), _) => {
-                let message = format!("{why}: this escape is cut off by an action or is no escape of PromQL");
+                let message =
+                    format!("{why}: this escape is cut off by an action or is not an escape of PromQL");
                 Fault::new(at, message)
             }
             (LexError::Unexpected('!' | '~', _), _) => Fault::new(at, NO_OPERATOR),
@@ -454,7 +455,7 @@ impl Context {
     }
 }
 
-const NO_OPERATOR: &str = "this is no operator of PromQL: == and != compare";
+const NO_OPERATOR: &str = "this is not an operator of PromQL: == and != compare";
 
 /// `<<` begins nothing in PromQL: what to write for the templates of prometheus-adapter, which begin with it.
 fn of_prometheus_adapter(rest: &str) -> &'static str {

@@ -547,7 +547,7 @@ fn what_victoriametrics_adds_keeps_the_places_of_values() {
         &[("name", "up"), ("q", "-1")],
         "WITH (t = (-1), f(q) = sum(q)) f(up) default (-1) if up",
     );
-    refused("sum(a = b)", "1:7", "this is no operator of PromQL");
+    refused("sum(a = b)", "1:7", "this is not an operator of PromQL");
 }
 
 #[test]
@@ -643,7 +643,7 @@ fn decision_2_in_code_a_value_is_exactly_one_token_of_what_fits() {
         ("up)", "1:3", "closes nothing"),
         ("sum(up", "1:4", "not closed"),
         ("up{a=\"b}", "1:6", "this string is not closed"),
-        ("up = 1", "1:4", "no operator"),
+        ("up = 1", "1:4", "not an operator"),
         ("up[$__interval]", "1:4", "PromQL has no variables"),
         ("up; down", "1:3", "unexpected character: ';'"),
     ] {

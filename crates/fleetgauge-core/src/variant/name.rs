@@ -53,7 +53,7 @@ pub enum WorkloadKind {
 
 /// Why a text is not the name of what it should name in Kubernetes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name:?} is no {what} name: it takes 1 to {max} of a-z 0-9 -{dots}, first and last a letter or digit", dots = if *.dots { " in parts joined by dots" } else { "" })]
+#[error("{name:?} is not a {what} name: it takes 1 to {max} of a-z 0-9 -{dots}, first and last a letter or digit", dots = if *.dots { " in parts joined by dots" } else { "" })]
 pub struct KubernetesNameError {
     what: &'static str,
     name: String,
@@ -306,21 +306,21 @@ mod tests {
         check(
             "a.b",
             "x",
-            "\"a.b\" is no namespace name: it takes 1 to 63 of a-z 0-9 -, first",
+            "\"a.b\" is not a namespace name: it takes 1 to 63 of a-z 0-9 -, first",
         );
         check(
             "a",
             "X",
-            "\"X\" is no variant name: it takes 1 to 253 of a-z 0-9 - in parts joined by dots,",
+            "\"X\" is not a variant name: it takes 1 to 253 of a-z 0-9 - in parts joined by dots,",
         );
         for bad in ["", "-", "a-", "-a", "a_b", "ä", "a b", "a/b", &"a".repeat(254)] {
-            check(bad, "x", &format!("{bad:?} is no namespace name"));
-            check("default", bad, &format!("{bad:?} is no variant name"));
+            check(bad, "x", &format!("{bad:?} is not a namespace name"));
+            check("default", bad, &format!("{bad:?} is not a variant name"));
         }
-        check("default", "a..b", "\"a..b\" is no variant name");
+        check("default", "a..b", "\"a..b\" is not a variant name");
         let unqualified = "llama".parse::<VariantRef>().unwrap_err().to_string();
         assert!(
-            unqualified.starts_with("\"\" is no namespace name"),
+            unqualified.starts_with("\"\" is not a namespace name"),
             "{unqualified}"
         );
     }

@@ -205,10 +205,10 @@ fn registrations_are_refused_with_the_name_at_fault() {
         assert_eq!(text, "variant a/d is registered already, with Deployment llama");
     }
     for (name, namespace, workload, expected) in [
-        ("D", "a", "x", "\"D\" is no variant name"),
-        ("d", "a.b", "x", "\"a.b\" is no namespace name"),
-        ("e", "a", "x_y", "\"x_y\" is no Deployment name"),
-        ("e", "a", "", "\"\" is no Deployment name"),
+        ("D", "a", "x", "\"D\" is not a variant name"),
+        ("d", "a.b", "x", "\"a.b\" is not a namespace name"),
+        ("e", "a", "x_y", "\"x_y\" is not a Deployment name"),
+        ("e", "a", "", "\"\" is not a Deployment name"),
     ] {
         let (reason, text) = refused(name, namespace, workload);
         assert_eq!(reason, "bad_name");

@@ -27,7 +27,7 @@ pub(super) struct Evaluator<'a> {
 
 // Each kind of expression is a function of its own, so that the stack of a deep query stays small.
 impl<'a> Evaluator<'a> {
-    /// Evaluates what is no range vector.
+    /// Evaluates what is not a range vector.
     pub(super) fn evaluate(&mut self, expr: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
         match expr {
             Expr::Number(value) => {
@@ -282,7 +282,7 @@ fn mismatch() -> EvalError {
     EvalError::execution("an operand is not of the type that was checked")
 }
 
-/// What the selector says outright of what is not there; nothing if it is no selector.
+/// What the selector says outright of what is not there; nothing if it is not a selector.
 fn labels_of_absent(arg: &Expr) -> LabelSet {
     match arg.unwrapped() {
         Expr::Selector(selector) => absent::labels(&selector.matchers),

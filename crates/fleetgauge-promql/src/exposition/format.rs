@@ -14,7 +14,7 @@ pub enum Format {
     OpenMetrics,
 }
 
-/// A content type that is no exposition in text.
+/// A content type that is not an exposition in text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("content type {content_type:?} is not a text exposition")]
 #[non_exhaustive]

@@ -69,7 +69,7 @@ pub(super) fn resets(input: &RangeInput<'_>, _: &[f64], _: &mut Annotations) -> 
     Some(input.values.windows(2).filter(fell).count() as f64)
 }
 
-/// Says so if a metric, by its name, is no counter.
+/// Says so if a metric, by its name, is not a counter.
 pub(super) fn remark_non_counter(metric: &str, notes: &mut Annotations) {
     if !metric.is_empty() && !COUNTER_SUFFIXES.iter().any(|s| metric.ends_with(s)) {
         notes.info(format_args!(

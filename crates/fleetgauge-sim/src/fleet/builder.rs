@@ -44,9 +44,9 @@ pub enum StartError {
         /// Its name.
         name: String,
     },
-    /// An endpoint picker's pool is no variant of its namespace, or an endpoint picker itself.
+    /// An endpoint picker's pool is not a variant of its namespace, or an endpoint picker itself.
     #[error(
-        "endpoint picker {namespace}/{name} routes for {pool:?}, which is no variant that could be routed to"
+        "endpoint picker {namespace}/{name} routes for {pool:?}, which is not a variant that could be routed to"
     )]
     UnknownPool {
         /// The picker's namespace.

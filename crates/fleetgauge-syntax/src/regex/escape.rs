@@ -149,7 +149,7 @@ impl Reader<'_, '_> {
     }
 }
 
-/// The general categories that RE2 knows. `Cs` is of what is no character, so nothing can be in it.
+/// The general categories that RE2 knows. `Cs` is of what is not a character, so nothing can be in it.
 const CATEGORIES: [&str; 37] = [
     "C", "Cc", "Cf", "Co", "L", "Ll", "Lm", "Lo", "Lt", "Lu", "M", "Mc", "Me", "Mn", "N", "Nd", "Nl", "No",
     "P", "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "S", "Sc", "Sk", "Sm", "So", "Z", "Zl", "Zp", "Zs", "Any",

@@ -72,7 +72,7 @@ impl Endpoint {
     ///
     /// *Errors*: in words, if it leads to another host or nowhere.
     pub(crate) fn redirected(&self, location: &str) -> Result<Endpoint, String> {
-        let unusable = || "redirected to a location that is no URL".to_owned();
+        let unusable = || "redirected to a location that is not a URL".to_owned();
         let location = location.trim();
         let location = location.split('#').next().unwrap_or_default();
         let absolute = match location {

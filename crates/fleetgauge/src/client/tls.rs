@@ -115,7 +115,7 @@ impl Identity {
                         "holds no unencrypted PEM private key (-----BEGIN PRIVATE KEY-----)".to_owned()
                     }
                     // Not the error itself: it might quote the file.
-                    _ => "is no valid PEM".to_owned(),
+                    _ => "is not valid PEM".to_owned(),
                 };
                 (1, problem)
             })?;

@@ -82,7 +82,7 @@ pub enum QueryMethod {
 
 /// What names no [`QueryMethod`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is no method of queries; use POST, GET or auto")]
+#[error("{given:?} is not a method of queries; use POST, GET or auto")]
 #[non_exhaustive]
 pub struct UnknownQueryMethod {
     /// What was given.

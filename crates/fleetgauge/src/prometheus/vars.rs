@@ -53,7 +53,7 @@ impl PrometheusSourceConfig {
                     tls.insecure_skip_verify = parse_bool(&value).ok_or_else(|| {
                         invalid(
                             INSECURE,
-                            format!("{value:?} is no boolean; use \"true\" or \"false\""),
+                            format!("{value:?} is not a boolean; use \"true\" or \"false\""),
                         )
                     })?;
                 }

@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use tokio::sync::{Notify, oneshot};
 
 use super::connecting::with_turn;
-use super::page::{Bench, PageOutcome, PageWriter, ScrapeSummary};
+use super::page::{PageBuffer, PageOutcome, PageWriter, ScrapeSummary};
 use super::schedule::Schedule;
 use super::scraper::{Common, Scraper};
 use super::status::{TargetFailure, TargetHealth, TargetStatus, add};
@@ -322,7 +322,7 @@ impl ScrapeLoop {
             };
             // Not interrupted: what has begun to be written is to be known when the target goes.
             let outcome = match page {
-                Ok((format, bench)) => self.write(begun.at, format, bench).await,
+                Ok((format, buffer)) => self.write(begun.at, format, buffer).await,
                 Err(error) => Err(error),
             };
             self.end(begun, outcome);
@@ -355,11 +355,11 @@ impl ScrapeLoop {
         begun
     }
 
-    async fn fetch(&mut self) -> Result<(Format, Bench), FetchError> {
-        let mut bench = self.common.benches.take();
-        let (format, body) = self.scraper.fetch(std::mem::take(&mut bench.body)).await?;
-        bench.body = body;
-        Ok((format, bench))
+    async fn fetch(&mut self) -> Result<(Format, PageBuffer), FetchError> {
+        let mut buffer = self.common.buffers.take();
+        let (format, body) = self.scraper.fetch(std::mem::take(&mut buffer.body)).await?;
+        buffer.body = body;
+        Ok((format, buffer))
     }
 
     /// The page's outcome and its length.
@@ -367,15 +367,15 @@ impl ScrapeLoop {
         &self,
         at: Timestamp,
         format: Format,
-        mut bench: Bench,
+        mut buffer: PageBuffer,
     ) -> Result<(PageOutcome, usize), FetchError> {
-        let bytes = bench.body.len();
+        let bytes = buffer.body.len();
         let writer = Arc::clone(&self.writer);
         let write = move || {
-            let written = lock(&writer).write(&mut bench, format, at);
-            (bench, written)
+            let written = lock(&writer).write(&mut buffer, format, at);
+            (buffer, written)
         };
-        let (bench, written) = if bytes < LARGE_BYTES {
+        let (buffer, written) = if bytes < LARGE_BYTES {
             write()
         } else {
             match tokio::task::spawn_blocking(write).await {
@@ -384,7 +384,7 @@ impl ScrapeLoop {
                 Err(_) => return Err(FetchError::Aborted),
             }
         };
-        self.common.benches.give_back(bench);
+        self.common.buffers.give_back(buffer);
         written.map(|outcome| (outcome, bytes))
     }
 

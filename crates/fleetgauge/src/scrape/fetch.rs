@@ -58,7 +58,7 @@ impl PageFetcher {
 
     /// The page of `target`, over a connection of its own.
     ///
-    /// *Errors*: [`FetchError`]; what is no exposition by its content type is [`FetchError::Malformed`], with
+    /// *Errors*: [`FetchError`]; what is not an exposition by its content type is [`FetchError::Malformed`], with
     /// what it is instead.
     pub async fn fetch(&self, target: &Target) -> Result<FetchedPage, FetchError> {
         let scraper = Scraper::new(Arc::clone(&self.0), target);

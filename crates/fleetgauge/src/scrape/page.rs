@@ -41,15 +41,15 @@ pub(super) struct PageOutcome {
 
 /// What a page is read with and into. Few are needed, as few scrapes are being read at any moment.
 #[derive(Default)]
-pub(super) struct Bench {
+pub(super) struct PageBuffer {
     pub(super) body: Vec<u8>,
     pub(super) parser: Parser,
 }
 
-/// The benches that nobody uses now.
-pub(super) struct Benches {
+/// The buffers that nobody uses now.
+pub(super) struct PageBuffers {
     parser: Parser,
-    idle: Mutex<Vec<Bench>>,
+    idle: Mutex<Vec<PageBuffer>>,
 }
 
 /// What is reported of each scrape.
@@ -62,11 +62,11 @@ pub(super) const REPORTED: [&str; 4] = [
 
 /// A buffer that has become larger is given back instead of kept.
 const KEPT_BYTES: usize = 1 << 20;
-const KEPT_BENCHES: usize = 64;
+const KEPT_BUFFERS: usize = 64;
 
-// === impl Benches ===
+// === impl PageBuffers ===
 
-impl Benches {
+impl PageBuffers {
     pub(super) fn new(config: &ScrapeConfig) -> Self {
         let mut parser = Parser::new().with_limits(config.limits.clone());
         if let Some(wanted) = &config.wanted {
@@ -78,21 +78,21 @@ impl Benches {
         }
     }
 
-    pub(super) fn take(&self) -> Bench {
+    pub(super) fn take(&self) -> PageBuffer {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.unwrap_or_else(|| Bench {
+        idle.unwrap_or_else(|| PageBuffer {
             body: Vec::new(),
             parser: self.parser.clone(),
         })
     }
 
-    pub(super) fn give_back(&self, mut bench: Bench) {
-        if bench.body.capacity() > KEPT_BYTES {
-            bench.body = Vec::new();
+    pub(super) fn give_back(&self, mut buffer: PageBuffer) {
+        if buffer.body.capacity() > KEPT_BYTES {
+            buffer.body = Vec::new();
         }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < KEPT_BENCHES {
-            idle.push(bench);
+        if idle.len() < KEPT_BUFFERS {
+            idle.push(buffer);
         }
     }
 }
@@ -114,13 +114,13 @@ impl PageWriter {
     /// on half a page has not gone.
     pub(super) fn write(
         &mut self,
-        bench: &mut Bench,
+        buffer: &mut PageBuffer,
         format: Format,
         at: Timestamp,
     ) -> Result<PageOutcome, FetchError> {
         let mut batch = self.exposed.scrape(at);
         loop {
-            let read = read(bench, format, &mut batch)?;
+            let read = read(buffer, format, &mut batch)?;
             // Series that the page has no longer make room for those that were refused.
             if !batch.make_room() {
                 return Ok(read.commit(batch));
@@ -173,8 +173,12 @@ struct ReadPage {
 }
 
 /// *Errors*: as [`PageWriter::write`].
-fn read(bench: &mut Bench, format: Format, batch: &mut ScrapeBatch<'_>) -> Result<ReadPage, FetchError> {
-    let mut page = bench.parser.page(format, &bench.body);
+fn read(
+    buffer: &mut PageBuffer,
+    format: Format,
+    batch: &mut ScrapeBatch<'_>,
+) -> Result<ReadPage, FetchError> {
+    let mut page = buffer.parser.page(format, &buffer.body);
     let mut refusal = None;
     let mut own_name = None;
     while let Some(event) = page.next() {

@@ -26,7 +26,7 @@ pub enum ScrapeProtocol {
 /// What names no [`ScrapeProtocol`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{given:?} is no format that is read; there are PrometheusText0.0.4, PrometheusText1.0.0, \
+    "{given:?} is not a format that is read; there are PrometheusText0.0.4, PrometheusText1.0.0, \
      OpenMetricsText0.0.1 and OpenMetricsText1.0.0"
 )]
 #[non_exhaustive]

@@ -28,7 +28,7 @@ use tower_service::Service;
 
 use super::config::ScrapeConfig;
 use super::connecting::Connecting;
-use super::page::Benches;
+use super::page::PageBuffers;
 use super::status::{Counts, add};
 use crate::client::ConfigError;
 use crate::client::alert::{Alerts, NotingStream};
@@ -53,7 +53,7 @@ pub(super) struct Common {
     pub(super) config: ScrapeConfig,
     pub(super) clock: Clock,
     pub(super) counts: Counts,
-    pub(super) benches: Benches,
+    pub(super) buffers: PageBuffers,
     pub(super) connecting: Connecting,
     connector: Connector,
     credentials: Credentials,
@@ -110,7 +110,7 @@ impl Common {
             shares: Semaphore::new(
                 (config.max_bytes_in_flight.div_ceil(SHARE_BYTES)).clamp(1, Semaphore::MAX_PERMITS),
             ),
-            benches: Benches::new(&config),
+            buffers: PageBuffers::new(&config),
             connecting: Connecting::default(),
             counts: Counts::default(),
             config,
@@ -454,7 +454,7 @@ fn redirected(message: String) -> FetchError {
     }
 }
 
-/// What is no exposition, whatever its content type says.
+/// What is not an exposition, whatever its content type says.
 #[derive(Clone, Copy)]
 enum Document {
     Html,

@@ -113,7 +113,7 @@ fn absence_has_the_labels_that_were_asked_for() {
     store.check_over(4, r#"absent_over_time(x{a="1"}[1m])"#, &[r#"{a="1"} 1@2 1@3"#]);
     store.check(r#"absent_over_time(y{a="2"}[5m])"#, &[r#"{a="2"} 1"#]);
     store.check(r#"absent_over_time(y{a="2"}[5m:1m])"#, &["{} 1"]);
-    // Two series that differ in their name alone are no duplicates here.
+    // Two series that differ in their name alone are not duplicates here.
     let two = Store::new("x 1\ny 1");
     two.check(r#"absent_over_time({__name__=~"x|y"}[5m])"#, &[]);
 }

@@ -13,6 +13,6 @@ pub(super) fn certificates(contents: &[u8]) -> Result<Vec<CertificateDer<'static
             Err("holds no PEM certificate (-----BEGIN CERTIFICATE-----)".into())
         }
         Ok(certificates) => Ok(certificates),
-        Err(error) => Err(format!("is no valid PEM ({error})")),
+        Err(error) => Err(format!("is not valid PEM ({error})")),
     }
 }
