@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 
 use crate::params::Params;
 use crate::query::{QueryName, QueryType, Shape};
+use crate::range::Steps;
 use crate::result::Answer;
 use crate::time::Timestamp;
 
@@ -87,6 +88,21 @@ impl Request {
     pub fn with_at(mut self, at: Timestamp) -> Self {
         self.at = Some(at);
         self
+    }
+
+    /// The steps at which the query is to be evaluated, where it is at several and nothing else says when they end
+    /// than `now`; `None` where it is to be evaluated once.
+    ///
+    /// *Errors*: [`FetchError::Rejected`] as `bad_data` for a range that cannot be.
+    pub fn steps(&self, now: Timestamp) -> Result<Option<Steps>, FetchError> {
+        let Shape::Range { window, step } = self.shape else {
+            return Ok(None);
+        };
+        let steps = match self.at {
+            Some(end) => Steps::until(end, window, step),
+            None => Steps::until_now(now, window, step),
+        };
+        steps.map(Some).map_err(FetchError::bad_data)
     }
 
     /// Sets how old the samples of the answer may be.

@@ -29,22 +29,16 @@ pub(super) fn form(
         QueryType::PromQl => form.append_pair("query", &query.text),
         QueryType::MetricName => form.append_pair("query", &selector(&query.text)),
     };
-    match query.shape {
-        Shape::Range { window, step } => {
-            let step = whole_millis("step", step)?;
-            let window = whole_millis("window", window)?;
-            let end = match query.at {
-                Some(at) => at.as_millis(),
-                None => now.as_millis() - now.as_millis().rem_euclid(step.max(1)),
-            };
-            if step == 0 {
-                return Err(bad_data("the step of a range must be more than zero"));
-            }
-            form.append_pair("start", &in_seconds(end.saturating_sub(window)));
-            form.append_pair("end", &in_seconds(end));
-            form.append_pair("step", &in_seconds(step));
+    match (query.shape, query.steps(now)?) {
+        (_, Some(steps)) => {
+            form.append_pair("start", &in_seconds(steps.start().as_millis()));
+            form.append_pair("end", &in_seconds(steps.end().as_millis()));
+            form.append_pair(
+                "step",
+                &in_seconds(i64::try_from(steps.step().as_millis()).unwrap_or(i64::MAX)),
+            );
         }
-        Shape::Instant => {
+        (Shape::Instant, None) => {
             if let Some(at) = query.at {
                 form.append_pair("time", &in_seconds(at.as_millis()));
             }
@@ -60,23 +54,6 @@ pub(super) fn form(
         form.append_pair(name, value.expose());
     }
     Ok(form.finish())
-}
-
-/// *Unit*: milliseconds, which is as fine as the API is.
-fn whole_millis(field: &str, duration: Duration) -> Result<i64, FetchError> {
-    match i64::try_from(duration.as_millis()) {
-        Ok(millis) if duration.subsec_nanos().is_multiple_of(1_000_000) => Ok(millis),
-        _ => Err(bad_data(&format!(
-            "the {field} of a range must be a whole number of milliseconds, and at most 292 million years"
-        ))),
-    }
-}
-
-fn bad_data(message: &str) -> FetchError {
-    FetchError::Rejected {
-        kind: "bad_data".into(),
-        message: message.into(),
-    }
 }
 
 /// A time or a step in milliseconds, as the API reads it.
