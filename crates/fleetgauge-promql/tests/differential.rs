@@ -22,14 +22,14 @@
 //! Some differences are forgiven, as the oracle is known to be wrong or older there. How many, is printed, and a
 //! generator that makes many of them fails the test: it would compare little.
 
-mod compare;
-mod data;
-mod expr;
-mod generate;
-mod oracle;
-mod random;
+pub(crate) mod compare;
+pub(crate) mod data;
+pub(crate) mod expr;
+pub(crate) mod generate;
+pub(crate) mod oracle;
+pub(crate) mod random;
 mod shrink;
-mod version;
+pub(crate) mod version;
 mod vocabulary;
 
 use std::fmt::Write as _;

@@ -7,6 +7,7 @@ mod exposition;
 mod exposition_prometheus;
 mod page;
 mod parse;
+mod rewrite;
 mod scrape_path;
 mod scripts;
 mod token_soup;

@@ -16,6 +16,7 @@ mod limit;
 pub mod literal;
 pub mod name;
 pub mod number;
+mod print;
 pub mod printable;
 mod query;
 pub mod regex;

@@ -1,11 +1,8 @@
 //! The tree of a query: what was written, with every name resolved and every type checked.
 
-use std::fmt;
 use std::sync::Arc;
 
 use crate::function::Function;
-use crate::name::is_plain;
-use crate::printable::Quoted;
 pub use crate::value_type::ValueType;
 
 /// An expression. Its types fit: [`parse`](crate::parse) checks them. `M` is what a matcher is: as it is written, or as
@@ -287,6 +284,39 @@ impl<M> Expr<M> {
         })
     }
 
+    /// This expression and all below it, each before those that it is made of.
+    pub fn walk(&self) -> Vec<&Self> {
+        let (mut all, mut open) = (Vec::new(), vec![self]);
+        while let Some(expr) = open.pop() {
+            all.push(expr);
+            open.extend(expr.children().into_iter().rev());
+        }
+        all
+    }
+
+    /// What it is made of, in the order in which it is written.
+    fn children(&self) -> Vec<&Self> {
+        match self {
+            Self::Number(_) | Self::Text(_) | Self::Selector(_) | Self::Range(_) => Vec::new(),
+            Self::Subquery(subquery) => vec![&subquery.expr],
+            Self::Call(call) => call.args.iter().collect(),
+            Self::Aggregate(aggregate) => aggregate.param.iter().chain([&aggregate.expr]).collect(),
+            Self::Negate(inner) | Self::Once(inner) => vec![inner],
+            Self::Binary(binary) => vec![&binary.left, &binary.right],
+        }
+    }
+
+    fn children_mut(&mut self) -> Vec<&mut Self> {
+        match self {
+            Self::Number(_) | Self::Text(_) | Self::Selector(_) | Self::Range(_) => Vec::new(),
+            Self::Subquery(subquery) => vec![&mut subquery.expr],
+            Self::Call(call) => call.args.iter_mut().collect(),
+            Self::Aggregate(aggregate) => aggregate.param.iter_mut().chain([&mut aggregate.expr]).collect(),
+            Self::Negate(inner) | Self::Once(inner) => vec![inner],
+            Self::Binary(binary) => vec![&mut binary.left, &mut binary.right],
+        }
+    }
+
     /// Without [`Once`](Self::Once) around it.
     pub fn unwrapped(&self) -> &Self {
         match self {
@@ -343,6 +373,28 @@ impl<M> Expr<M> {
     }
 }
 
+impl Expr {
+    /// The same as if it was written nowhere: what differs by nothing else than its places becomes the same.
+    #[must_use]
+    pub fn without_places(mut self) -> Self {
+        let mut open = vec![&mut self];
+        while let Some(expr) = open.pop() {
+            match expr {
+                Self::Selector(Selector { matchers, .. })
+                | Self::Range(RangeSelector {
+                    selector: Selector { matchers, .. },
+                    ..
+                }) => matchers.iter_mut().for_each(|matcher| matcher.place = 0),
+                Self::Call(call) => call.places.fill(0),
+                Self::Aggregate(aggregate) => aggregate.place = 0,
+                _ => {}
+            }
+            open.extend(expr.children_mut());
+        }
+        self
+    }
+}
+
 impl<M> Selector<M> {
     fn try_map<N, E, F>(self, f: &mut F) -> Result<Selector<N>, E>
     where
@@ -391,8 +443,8 @@ impl AggregateOp {
             .map(|&(_, op)| op)
     }
 
-    #[cfg(test)]
-    pub(crate) fn name(self) -> &'static str {
+    /// As it is written in a query.
+    pub fn name(self) -> &'static str {
         let mut all = AGGREGATES.iter();
         all.find(|&&(_, op)| op == self).map_or("", |(name, _)| name)
     }
@@ -484,16 +536,5 @@ impl BinaryOp {
             Self::Mul | Self::Div | Self::Mod | Self::Atan2 => 5,
             Self::Pow => 6,
         }
-    }
-}
-
-/// As PromQL writes it.
-impl fmt::Display for Matcher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match is_plain(&self.name, false) {
-            true => f.write_str(&self.name)?,
-            false => write!(f, "{}", Quoted(&self.name))?,
-        }
-        write!(f, "{}{}", self.op.as_str(), Quoted(&self.value))
     }
 }
