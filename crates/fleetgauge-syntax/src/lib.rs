@@ -4,6 +4,7 @@
 //! - numbers as they are printed, durations as they are read: [`number`], [`duration`]
 //! - the pieces that a query is made of: [`lexer`], [`literal`], [`name`], [`regex`]
 //! - a whole query: [`parse`], [`tree`], [`Function`], [`ParseError`]
+//! - what is made of a query: [`rewrite`]
 
 mod check;
 pub mod duration;
@@ -20,6 +21,7 @@ mod print;
 pub mod printable;
 mod query;
 pub mod regex;
+pub mod rewrite;
 pub mod similar;
 mod token;
 pub mod tree;

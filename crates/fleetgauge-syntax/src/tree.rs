@@ -295,7 +295,7 @@ impl<M> Expr<M> {
     }
 
     /// What it is made of, in the order in which it is written.
-    fn children(&self) -> Vec<&Self> {
+    pub(crate) fn children(&self) -> Vec<&Self> {
         match self {
             Self::Number(_) | Self::Text(_) | Self::Selector(_) | Self::Range(_) => Vec::new(),
             Self::Subquery(subquery) => vec![&subquery.expr],
@@ -377,21 +377,32 @@ impl Expr {
     /// The same as if it was written nowhere: what differs by nothing else than its places becomes the same.
     #[must_use]
     pub fn without_places(mut self) -> Self {
-        let mut open = vec![&mut self];
+        self.visit_mut(&mut |expr| match expr {
+            Self::Call(call) => call.places.fill(0),
+            Self::Aggregate(aggregate) => aggregate.place = 0,
+            _ => {}
+        });
+        self.visit_selectors(&mut |selector| {
+            selector.matchers.iter_mut().for_each(|matcher| matcher.place = 0);
+        });
+        self
+    }
+
+    pub(crate) fn visit_selectors(&mut self, visit: &mut impl FnMut(&mut Selector)) {
+        self.visit_mut(&mut |expr| match expr {
+            Self::Selector(selector) => visit(selector),
+            Self::Range(range) => visit(&mut range.selector),
+            _ => {}
+        });
+    }
+
+    /// This expression and all below it.
+    fn visit_mut(&mut self, visit: &mut impl FnMut(&mut Self)) {
+        let mut open = vec![self];
         while let Some(expr) = open.pop() {
-            match expr {
-                Self::Selector(Selector { matchers, .. })
-                | Self::Range(RangeSelector {
-                    selector: Selector { matchers, .. },
-                    ..
-                }) => matchers.iter_mut().for_each(|matcher| matcher.place = 0),
-                Self::Call(call) => call.places.fill(0),
-                Self::Aggregate(aggregate) => aggregate.place = 0,
-                _ => {}
-            }
+            visit(expr);
             open.extend(expr.children_mut());
         }
-        self
     }
 }
 

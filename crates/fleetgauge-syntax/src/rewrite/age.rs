@@ -1,0 +1,781 @@
+//! How old the rows of a query are.
+//!
+//! A row is as old as its oldest contributor, and a contributor is as old as its newest sample, before the time that
+//! its selector asks for: `offset` and `@` are taken off. For each kind of expression:
+//!
+//! | query | companion |
+//! |---|---|
+//! | `x` | `timestamp(x)` |
+//! | `x offset 1m`, `x @ 100` | `timestamp(x offset 1m) + 60`, `timestamp(x @ 100) + (time() - 100)` |
+//! | `rate(x[5m])`, any function of a range | the newest sample of each series in the range: see [`Newest`] |
+//! | `f(x[1h:1m])` | that of what is inside, the newest over the same steps |
+//! | `abs(a)`, `a * 2`, `-a` | that of `a` |
+//! | `a / scalar(b)` | that of `a`, but not newer than that of `b` |
+//! | `sum by (pod) (a)` | `min by (pod)` of that of `a`, whatever the aggregation |
+//! | `topk(2, a)` | that of `a`: how old the rows are that were left out is not asked |
+//! | `a > 5` | that of `a`, where it contributes to something only of the rows of `a > 5` |
+//! | `a / on (pod) b` | the older one of both sides |
+//! | `a and b`, `a unless b` | that of `a`, whose values they are |
+//! | `a or b` | that of `a` where `a` answers, else that of `b` |
+//! | `histogram_quantile(0.9, a)` | the oldest of the buckets |
+//! | `absent(a)`, `vector(1)` | the time of the evaluation: nothing contributes |
+//!
+//! The companion is for queries at one time, in which `start()` and `end()` are that time.
+
+use crate::Function;
+use crate::tree::{
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Group, Grouping, RangeSelector, Selector,
+    Shift, Subquery, ValueType,
+};
+
+use super::build::{aggregate, binary, by, call, equal, labelled, matched, seconds, subquery, without};
+use super::series::{BUCKET, Groups, METRIC_NAME, Rows, groups, has_samples, is_scalar, rows};
+
+/// What tells how old the rows of a query are. *Unit* of the values: seconds since the Unix epoch, so that the age is
+/// the time of the evaluation less the value.
+#[derive(Clone, Debug)]
+pub enum Age {
+    /// *Shape*: to each row of the query, a row of the same labels, but for the metric name. There may be rows of
+    /// which the query has none. Where the query has a row and this has none, the row's age is not known.
+    Exact(Expr),
+    /// *Shape*: one row without labels, for no contributor of the query is older. None where nothing contributes.
+    Bound(Expr),
+    /// No sample is read.
+    Ageless,
+}
+
+/// How the newest sample of each series in a range is asked for: `timestamp(x)` does not see series that have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Newest {
+    /// As Prometheus 2.42 knows it: `timestamp(x)`, or for a series that has ended `max_over_time(timestamp(x)[5m:15s])`
+    /// with about 20 steps in the range, a second to a minute each. A series that has ended seems older than it is by at
+    /// most a step, and one that ended within a step of its beginning is not seen.
+    Subquery,
+    /// By `ts_of_last_over_time(x[5m])`, exactly. Prometheus has it from 3.5 on, if experimental functions are
+    /// enabled, and so has this project's evaluator.
+    TsOfLast,
+}
+
+/// The companion that tells how old the rows of a query are.
+///
+/// A selector that does not name its metric may select several that differ by their names alone; servers then refuse
+/// the companion ("vector cannot contain metrics with the same labelset"), and the age is not known.
+///
+/// ```
+/// use fleetgauge_syntax::parse;
+/// use fleetgauge_syntax::rewrite::{Age, Newest, age};
+///
+/// let Age::Exact(companion) = age(&parse("sum by (pod) (x)")?, Newest::Subquery) else {
+///     panic!("there is one");
+/// };
+/// assert_eq!(companion.to_string(), "min by (pod) (timestamp(x))");
+/// # Ok::<(), fleetgauge_syntax::ParseError>(())
+/// ```
+pub fn age(query: &Expr, newest: Newest) -> Age {
+    if !has_samples(query) {
+        return Age::Ageless;
+    }
+    let form = match newest {
+        Newest::Subquery => Form::Subquery,
+        Newest::TsOfLast => Form::TsOfLast,
+    };
+    match companion(query, form) {
+        Some(rows) => Age::Exact(rows),
+        None => Age::Bound(bound(query, form)),
+    }
+}
+
+/// The companion that tells who reports: a row for each row that the query has, or would have if its comparisons let
+/// all through, as long as its series have not ended. A row of the query that has no row here has ended.
+///
+/// The values are the times of the newest samples, as in [`age`].
+///
+/// *Errors*: `None` if the tree does not allow it, or if no sample is read.
+pub fn reporting(query: &Expr) -> Option<Expr> {
+    if !has_samples(query) {
+        return None;
+    }
+    companion(query, Form::Live)
+}
+
+/// How the newest samples of ranges are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Subquery,
+    TsOfLast,
+    /// Not: only of series that have not ended, whatever is compared.
+    Live,
+}
+
+/// Beyond so many parts a companion is dearer than what it tells.
+const MAX_PARTS: usize = 1_000;
+
+/// Tells the sides of an operator apart.
+const SIDE: &str = "__side__";
+
+/// *Unit*: milliseconds.
+const MIN_STEP: i64 = 1_000;
+const MAX_STEP: i64 = 60_000;
+
+/// Makes the companion of one query.
+struct Companion<'a> {
+    form: Form,
+    /// The subqueries around what is looked at, the outermost first.
+    around: Vec<&'a Subquery>,
+    /// Which of their steps is told: the newest, or where it is not known at which ones something contributes, the
+    /// oldest.
+    over_steps: Function,
+}
+
+/// The times of an expression's rows.
+struct Times {
+    expr: Expr,
+    fit: Fit,
+}
+
+/// Which rows the times have beside those of the expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    /// None.
+    Same,
+    /// Those that do not contribute.
+    More,
+}
+
+fn companion(query: &Expr, form: Form) -> Option<Expr> {
+    let mut companion = Companion {
+        form,
+        around: Vec::new(),
+        over_steps: Function::MaxOverTime,
+    };
+    let times = match query.value_type() {
+        ValueType::InstantVector => companion.rows(query)?.expr,
+        ValueType::Scalar => {
+            let mut times = companion.of_scalar(query)?.into_iter();
+            let first = call(Function::Vector, vec![times.next()?]);
+            not_newer(first, times)
+        }
+        ValueType::RangeVector => companion.range(query)?.expr,
+        ValueType::Text => return None,
+    };
+    is_small(&times).then(|| finished(times))?
+}
+
+/// As the parser gives it; `None` if it is beyond a limit.
+fn finished(expr: Expr) -> Option<Expr> {
+    crate::parse(&expr.to_string()).ok()
+}
+
+fn is_small(expr: &Expr) -> bool {
+    expr.walk().len() <= MAX_PARTS
+}
+
+// === impl Companion ===
+
+impl<'a> Companion<'a> {
+    /// The times of an instant vector's rows; `None` if the tree does not allow it.
+    fn rows(&mut self, expr: &'a Expr) -> Option<Times> {
+        if !has_samples(expr) {
+            return Some(self.now(expr));
+        }
+        match expr {
+            Expr::Selector(selector) => Some(self.samples(selector, None, None)),
+            Expr::Negate(inner) | Expr::Once(inner) => self.rows(inner),
+            Expr::Call(call) => self.call(expr, call),
+            Expr::Aggregate(aggregate) => self.aggregate(aggregate),
+            Expr::Binary(binary) => self.binary(binary),
+            Expr::Number(_) | Expr::Text(_) | Expr::Range(_) | Expr::Subquery(_) => None,
+        }
+    }
+
+    /// Just the rows of the expression.
+    fn strict(&mut self, expr: &'a Expr) -> Option<Expr> {
+        let times = self.rows(expr)?;
+        if times.fit == Fit::Same || self.form == Form::Live {
+            return Some(times.expr);
+        }
+        let rows = self.over_steps(expr.clone(), 0).0;
+        Some(binary(BinaryOp::And, times.expr, rows))
+    }
+
+    /// Times of which some did not contribute.
+    fn partly(&self, times: Times) -> Option<Times> {
+        // The newest sample over several steps may be of a step at which the row did not contribute.
+        match (self.form, self.around.is_empty()) {
+            (Form::Live, _) => Some(times),
+            (_, false) => None,
+            (_, true) => Some(Times {
+                fit: Fit::More,
+                ..times
+            }),
+        }
+    }
+
+    /// Of rows to which nothing contributes.
+    fn now(&self, expr: &Expr) -> Times {
+        let time = call(Function::Timestamp, vec![expr.clone()]);
+        let (expr, asked) = self.over_steps(time, 0);
+        Times {
+            expr: asked.added_to(expr),
+            fit: Fit::Same,
+        }
+    }
+
+    // --- functions ---
+
+    fn call(&mut self, expr: &'a Expr, call: &'a Call) -> Option<Times> {
+        let times = match rows(call.function) {
+            Rows::Absence => return Some(self.now(expr)),
+            Rows::Number => {
+                // `vector(…)`
+                let mut times = self.of_scalar(call.args.first()?)?.into_iter();
+                let first = super::build::call(Function::Vector, vec![times.next()?]);
+                return Some(Times {
+                    expr: not_newer(first, times),
+                    fit: Fit::Same,
+                });
+            }
+            Rows::Joined => return None,
+            Rows::Each | Rows::Ordered => self.rows(vector_of(call)?)?,
+            Rows::EachOrNone => {
+                let times = self.rows(vector_of(call)?)?;
+                self.partly(times)?
+            }
+            Rows::Relabelled => self.relabelled(call)?,
+            Rows::EachHistogram => {
+                let buckets = self.strict(vector_of(call)?)?;
+                Times {
+                    expr: aggregate(AggregateOp::Min, without(&[], BUCKET), buckets),
+                    fit: Fit::More,
+                }
+            }
+            kind @ (Rows::EachSeries | Rows::EachLongSeries) => {
+                let range = |arg: &&Expr| arg.value_type() == ValueType::RangeVector;
+                let of = call.args.iter().find(range)?;
+                match of.unwrapped() {
+                    _ if kind == Rows::EachSeries => self.range(of)?,
+                    // A series may be long enough at some steps alone.
+                    Expr::Range(range) if !self.around.is_empty() => {
+                        self.samples(&range.selector, Some(range.range), Some(expr))
+                    }
+                    _ => {
+                        let times = self.range(of)?;
+                        self.partly(times)?
+                    }
+                }
+            }
+        };
+        let scalars = call.args.iter().filter(|arg| is_scalar(arg));
+        self.with_scalars(times, scalars)
+    }
+
+    fn relabelled(&mut self, call: &'a Call) -> Option<Times> {
+        let of_name = |arg: &Expr| matches!(arg, Expr::Text(name) if **name == *METRIC_NAME);
+        if call.args.iter().any(of_name) {
+            return None;
+        }
+        let times = self.rows(call.args.first()?)?;
+        let mut args = call.args.clone();
+        args[0] = times.expr;
+        Some(Times {
+            expr: super::build::call(call.function, args),
+            fit: times.fit,
+        })
+    }
+
+    /// Of the series of a range vector.
+    fn range(&mut self, expr: &'a Expr) -> Option<Times> {
+        match expr.unwrapped() {
+            Expr::Range(range) => Some(self.samples(&range.selector, Some(range.range), None)),
+            Expr::Subquery(subquery) => {
+                self.around.push(subquery);
+                let times = self.rows(&subquery.expr);
+                self.around.pop();
+                times
+            }
+            _ => None,
+        }
+    }
+
+    /// No newer than what its scalars stand on.
+    fn with_scalars(&mut self, times: Times, scalars: impl Iterator<Item = &'a Expr>) -> Option<Times> {
+        let mut expr = times.expr;
+        for scalar in scalars {
+            expr = not_newer(expr, self.of_scalar(scalar)?.into_iter());
+        }
+        Some(Times { expr, ..times })
+    }
+
+    /// The times of what a scalar stands on, each a scalar.
+    fn of_scalar(&mut self, expr: &'a Expr) -> Option<Vec<Expr>> {
+        if !has_samples(expr) {
+            return Some(Vec::new());
+        }
+        // At which steps there is a row to go with it is not known.
+        if self.form != Form::Live && !self.around.is_empty() {
+            return None;
+        }
+        let parts: Vec<&Expr> = match expr {
+            Expr::Call(scalar) if scalar.function == Function::Scalar => {
+                let rows = self.strict(scalar.args.first()?)?;
+                let oldest = aggregate(AggregateOp::Min, Grouping::default(), rows);
+                // What is not there does not contribute.
+                let now = call(Function::Vector, vec![call(Function::Time, Vec::new())]);
+                let oldest = binary(BinaryOp::Or, oldest, now);
+                return Some(vec![call(Function::Scalar, vec![oldest])]);
+            }
+            Expr::Call(call) => call.args.iter().collect(),
+            Expr::Negate(inner) | Expr::Once(inner) => vec![inner],
+            Expr::Binary(binary) => vec![&binary.left, &binary.right],
+            _ => return None,
+        };
+        let times = parts.into_iter().map(|part| self.of_scalar(part));
+        Some(times.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    // --- aggregations ---
+
+    fn aggregate(&mut self, aggregated: &'a Aggregate) -> Option<Times> {
+        let grouping = &aggregated.grouping;
+        if !grouping.without && has_name(&grouping.labels) {
+            return None;
+        }
+        let times = match groups(aggregated.op) {
+            Groups::Each => Times {
+                expr: aggregate(AggregateOp::Min, grouping.clone(), self.strict(&aggregated.expr)?),
+                fit: Fit::Same,
+            },
+            Groups::Some => {
+                let times = self.rows(&aggregated.expr)?;
+                self.partly(times)?
+            }
+            Groups::EachValue => return None,
+        };
+        self.with_scalars(times, aggregated.param.iter())
+    }
+
+    // --- operators ---
+
+    fn binary(&mut self, op: &'a Binary) -> Option<Times> {
+        let is_filter = op.op.is_comparison() && !op.returns_bool;
+        let sides = [&op.left, &op.right];
+        if let Some(at) = sides.iter().position(|side| is_scalar(side)) {
+            let times = self.rows(sides[1 - at])?;
+            let times = self.with_scalars(times, [sides[at]].into_iter())?;
+            return if is_filter {
+                self.partly(times)
+            } else {
+                Some(times)
+            };
+        }
+        if has_name(&op.matching.labels) && op.matching.on || has_name(&op.matching.include) {
+            return None;
+        }
+        match op.op {
+            BinaryOp::And | BinaryOp::Unless => {
+                let times = self.rows(&op.left)?;
+                self.partly(times)
+            }
+            BinaryOp::Or => self.or(op),
+            _ => {
+                let times = self.older(op)?;
+                if is_filter {
+                    self.partly(times)
+                } else {
+                    Some(times)
+                }
+            }
+        }
+    }
+
+    fn or(&mut self, op: &'a Binary) -> Option<Times> {
+        // Which side answers may differ between steps.
+        if !self.around.is_empty() {
+            return None;
+        }
+        let (left, right) = (self.strict(&op.left)?, self.rows(&op.right)?);
+        Some(Times {
+            expr: matched(BinaryOp::Or, left, right.expr, op.matching.clone()),
+            fit: right.fit,
+        })
+    }
+
+    /// The older one of both sides.
+    fn older(&mut self, op: &'a Binary) -> Option<Times> {
+        // Which series match may differ between steps.
+        if !self.around.is_empty() {
+            return None;
+        }
+        let (left, right) = (self.strict(&op.left)?, self.strict(&op.right)?);
+        let matching = &op.matching;
+        if matching.group == Group::Neither && self.form != Form::Live {
+            let sides = binary(
+                BinaryOp::Or,
+                labelled(left, SIDE, "left"),
+                labelled(right, SIDE, "right"),
+            );
+            let grouping = match matching.on {
+                true => by(&matching.labels),
+                false => without(&matching.labels, SIDE),
+            };
+            // What matches nothing is among them.
+            return self.partly(Times {
+                expr: aggregate(AggregateOp::Min, grouping, sides),
+                fit: Fit::Same,
+            });
+        }
+        // A comparison gives the value of its left operand.
+        let mut turned = matching.clone();
+        turned.group = match matching.group {
+            Group::Neither => Group::Neither,
+            Group::Left => Group::Right,
+            Group::Right => Group::Left,
+        };
+        let of_left = matched(BinaryOp::LessEqual, left.clone(), right.clone(), matching.clone());
+        let of_right = matched(BinaryOp::Less, right, left, turned);
+        let expr = binary(BinaryOp::Or, of_left, of_right);
+        is_small(&expr).then_some(Times { expr, fit: Fit::Same })
+    }
+
+    // --- selectors ---
+
+    /// The times of the newest samples of series: at the step, or in a range before it; of those that `rows` has. *Unit*
+    /// of `range`: milliseconds.
+    fn samples(&self, selector: &Selector, range: Option<i64>, rows: Option<&Expr>) -> Times {
+        let asked = Asked::by(selector.shift);
+        let shift = asked.shift();
+        let at = |shift| {
+            Expr::Selector(Selector {
+                matchers: selector.matchers.clone(),
+                shift,
+            })
+        };
+        let timestamp = |shift| call(Function::Timestamp, vec![at(shift)]);
+        let newest = match (range, self.form) {
+            (None, _) | (_, Form::Live) => timestamp(shift),
+            (Some(range), Form::TsOfLast) => {
+                let selector = Selector {
+                    matchers: selector.matchers.clone(),
+                    shift,
+                };
+                let range = Expr::Range(RangeSelector { selector, range });
+                call(Function::TsOfLastOverTime, vec![range])
+            }
+            (Some(range), Form::Subquery) => {
+                let step = (range / 20).clamp(MIN_STEP, MAX_STEP).min(range).max(1);
+                let steps = subquery(timestamp(Shift::default()), range, Some(step), shift);
+                let ended = call(Function::MaxOverTime, vec![steps]);
+                let seen = binary(BinaryOp::Or, timestamp(shift), ended);
+                // `timestamp` looks farther back than a short range, and each step of the subquery, too.
+                binary(BinaryOp::GreaterEqual, seen, asked.time_before(range))
+            }
+        };
+        let newest = match rows {
+            Some(rows) if self.form != Form::Live => binary(BinaryOp::And, newest, rows.clone()),
+            _ => newest,
+        };
+        let (expr, asked) = match asked {
+            Asked::Back(back) => self.over_steps(newest, back),
+            // Which is the same at every step.
+            Asked::Query(_) | Asked::At(_) => (newest, asked),
+        };
+        Times {
+            expr: asked.added_to(expr),
+            fit: Fit::Same,
+        }
+    }
+
+    /// The values over the steps of the subqueries around, and what these ask for, if `back` before it was asked
+    /// for inside. *Unit*: milliseconds.
+    fn over_steps(&self, mut expr: Expr, mut back: i64) -> (Expr, Asked) {
+        for around in self.around.iter().rev() {
+            let asked = Asked::by(around.shift);
+            let steps = subquery(expr, around.range, around.step, asked.shift());
+            expr = call(self.over_steps, vec![steps]);
+            back = match asked {
+                Asked::Back(more) => back.saturating_add(more),
+                Asked::Query(more) => return (expr, Asked::Query(back.saturating_add(more))),
+                Asked::At(at) => return (expr, Asked::At(at.saturating_sub(back))),
+            };
+        }
+        (expr, Asked::Back(back))
+    }
+}
+
+/// The time that a selector or a subquery asks for. *Unit*: milliseconds.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    /// So long before the step.
+    Back(i64),
+    /// So long before the time of the query, at every step.
+    Query(i64),
+    /// At that time.
+    At(i64),
+}
+
+// === impl Asked ===
+
+impl Asked {
+    fn by(shift: Shift) -> Self {
+        match shift.at {
+            None => Self::Back(shift.offset),
+            Some(At::Start | At::End) => Self::Query(shift.offset),
+            Some(At::Time(time)) => Self::At(time.saturating_sub(shift.offset)),
+        }
+    }
+
+    /// As an offset or a time, never both: in `timestamp`, Prometheus forgets the offset of such a selector.
+    fn shift(self) -> Shift {
+        match self {
+            Self::Back(offset) | Self::Query(offset) => Shift { offset, at: None },
+            Self::At(time) => Shift {
+                offset: 0,
+                at: Some(At::Time(time)),
+            },
+        }
+    }
+
+    /// So long before the time. *Unit*: milliseconds; of the expression: seconds.
+    fn time_before(self, millis: i64) -> Expr {
+        match self {
+            Self::Back(back) | Self::Query(back) => {
+                let now = call(Function::Time, Vec::new());
+                binary(BinaryOp::Sub, now, seconds(back.saturating_add(millis)))
+            }
+            Self::At(time) => seconds(time.saturating_sub(millis)),
+        }
+    }
+
+    /// The times as if what was asked for was the time of the evaluation.
+    fn added_to(self, times: Expr) -> Expr {
+        match self {
+            Self::Back(0) | Self::Query(0) => times,
+            Self::Back(back) | Self::Query(back) => binary(BinaryOp::Add, times, seconds(back)),
+            Self::At(time) => {
+                let since = binary(BinaryOp::Sub, call(Function::Time, Vec::new()), seconds(time));
+                binary(BinaryOp::Add, times, since)
+            }
+        }
+    }
+}
+
+/// No newer than any of the scalars.
+fn not_newer(times: Expr, scalars: impl Iterator<Item = Expr>) -> Expr {
+    scalars.fold(times, |times, scalar| {
+        call(Function::ClampMax, vec![times, scalar])
+    })
+}
+
+fn vector_of(call: &Call) -> Option<&Expr> {
+    let is_vector = |arg: &&Expr| arg.value_type() == ValueType::InstantVector;
+    call.args.iter().find(is_vector)
+}
+
+/// Whether the metric name is among them, which no time has.
+fn has_name(labels: &[std::sync::Arc<str>]) -> bool {
+    labels.iter().any(|label| **label == *METRIC_NAME)
+}
+
+// --- the bound ---
+
+/// The time of the oldest series that any selector finds.
+fn bound(query: &Expr, form: Form) -> Expr {
+    let mut companion = Companion {
+        form,
+        around: Vec::new(),
+        over_steps: Function::MinOverTime,
+    };
+    let mut found = Vec::new();
+    companion.collect(query, &mut found);
+    let mut texts = std::collections::BTreeSet::new();
+    found.retain(|times| texts.insert(times.to_string()));
+    let oldest = |times: Expr| aggregate(AggregateOp::Min, Grouping::default(), times);
+    let number = |(i, times): (usize, Expr)| match i {
+        0 => oldest(times),
+        _ => labelled(oldest(times), SIDE, &i.to_string()),
+    };
+    let is_one = found.len() == 1;
+    let all = found.into_iter().enumerate().map(number);
+    let all = all.reduce(|all, one| binary(BinaryOp::Or, all, one));
+    match all {
+        Some(one) if is_one => one,
+        Some(all) => oldest(all),
+        // There is a selector, since the query has samples.
+        None => Expr::Number(f64::NAN),
+    }
+}
+
+impl<'a> Companion<'a> {
+    /// The times of all that is selected.
+    fn collect(&mut self, expr: &'a Expr, into: &mut Vec<Expr>) {
+        match expr {
+            Expr::Selector(selector) => into.push(self.samples(selector, None, None).expr),
+            Expr::Range(range) => into.push(self.samples(&range.selector, Some(range.range), None).expr),
+            Expr::Subquery(subquery) => {
+                self.around.push(subquery);
+                self.collect(&subquery.expr, into);
+                self.around.pop();
+            }
+            Expr::Call(call) if call.function == Function::Info => self.collect_info(call, into),
+            other => other
+                .children()
+                .into_iter()
+                .for_each(|part| self.collect(part, into)),
+        }
+    }
+
+    /// The info series are selected by their own matchers, and `target_info` where these name no metric.
+    fn collect_info(&mut self, call: &'a Call, into: &mut Vec<Expr>) {
+        let mut matchers = match call.args.get(1) {
+            Some(Expr::Selector(selector)) => selector.matchers.clone(),
+            _ => Vec::new(),
+        };
+        if matchers.iter().all(|matcher| matcher.name != METRIC_NAME) {
+            matchers.insert(0, equal(METRIC_NAME, "target_info"));
+        }
+        let shift = Shift::default();
+        into.push(self.samples(&Selector { matchers, shift }, None, None).expr);
+        if let Some(arg) = call.args.first() {
+            self.collect(arg, into);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(query: &str, newest: Newest) -> String {
+        match age(&crate::parse(query).unwrap(), newest) {
+            Age::Exact(companion) => companion.to_string(),
+            Age::Bound(bound) => format!("bound: {bound}"),
+            Age::Ageless => "ageless".to_owned(),
+        }
+    }
+
+    #[test]
+    fn companions_have_the_form_of_the_query() {
+        let check = |query: &str, expected: &str| assert_eq!(told(query, Newest::TsOfLast), expected);
+        check("x", "timestamp(x)");
+        check("x offset 1m", "timestamp(x offset 1m) + 60");
+        check("x offset -1m", "timestamp(x offset -1m) + -60");
+        check("x @ 100", "timestamp(x @ 100.000) + (time() - 100)");
+        check("x @ 100 offset 30s", "timestamp(x @ 70.000) + (time() - 70)");
+        check("x @ end() offset 1m", "timestamp(x offset 1m) + 60");
+        check("x[5m]", "ts_of_last_over_time(x[5m])");
+        check("-abs(x) * 2 == bool 3", "timestamp(x)");
+        check("sum by (pod) (x)", "min by (pod) (timestamp(x))");
+        check("avg without (pod) (x)", "min without (pod) (timestamp(x))");
+        check("topk(2, x)", "timestamp(x)");
+        check("sort_desc(x > 5)", "timestamp(x)");
+        check("sum(x > 5)", "min(timestamp(x) and x > 5)");
+        check("max(max_over_time(x[1m]))", "min(ts_of_last_over_time(x[1m]))");
+        check(
+            "max(rate(x[1m]))",
+            "min(ts_of_last_over_time(x[1m]) and rate(x[1m]))",
+        );
+        check(
+            "max_over_time(sum by (pod) (x)[1h:1m] offset 5m)",
+            "min by (pod) (max_over_time(timestamp(x)[1h:1m] offset 5m) + 300)",
+        );
+        check(
+            "max_over_time((x offset 1m)[1h:] @ 7200)",
+            "max_over_time(timestamp(x offset 1m)[1h:] @ 7200.000) + (time() - 7140)",
+        );
+        check(
+            "a / on (pod) b",
+            r#"min by (pod) (label_replace(timestamp(a), "__side__", "left", "", "") or label_replace(timestamp(b), "__side__", "right", "", ""))"#,
+        );
+        check(
+            "a * on (pod) group_left (gpu) b",
+            "timestamp(a) <= on (pod) group_left (gpu) timestamp(b) or timestamp(b) < on (pod) group_right (gpu) timestamp(a)",
+        );
+        check("a and b", "timestamp(a)");
+        check("sum(a unless b)", "min(timestamp(a) and (a unless b))");
+        check("a or b", "timestamp(a) or timestamp(b)");
+        check(
+            "a > 1 or on (pod) b",
+            "timestamp(a) and a > 1 or on (pod) timestamp(b)",
+        );
+        check("a or vector(0)", "timestamp(a) or timestamp(vector(0))");
+        check(
+            "a / scalar(b)",
+            "clamp_max(timestamp(a), scalar(min(timestamp(b)) or vector(time())))",
+        );
+        check("scalar(b)", "vector(scalar(min(timestamp(b)) or vector(time())))");
+        check(
+            "histogram_quantile(0.9, sum by (le, pod) (rate(b[1m])))",
+            "min without (le) (min by (le, pod) (ts_of_last_over_time(b[1m]) and rate(b[1m])))",
+        );
+        check(
+            r#"label_replace(x, "a", "$1", "b", "(.*)")"#,
+            r#"label_replace(timestamp(x), "a", "$1", "b", "(.*)")"#,
+        );
+        check("absent(x)", "timestamp(absent(x))");
+        for query in ["1", "vector(1)", "hour() > 5", "time()", "'text'"] {
+            check(query, "ageless");
+        }
+    }
+
+    #[test]
+    fn ranges_are_asked_for_by_what_2_42_knows() {
+        let check = |query: &str, expected: &str| assert_eq!(told(query, Newest::Subquery), expected);
+        check(
+            "rate(x[5m])",
+            "(timestamp(x) or max_over_time(timestamp(x)[5m:15s])) >= time() - 300",
+        );
+        check(
+            "rate(x[5s] offset 1m)",
+            "((timestamp(x offset 1m) or max_over_time(timestamp(x)[5s:1s] offset 1m)) >= time() - 65) + 60",
+        );
+        check(
+            "rate(x[1d] @ 100)",
+            "((timestamp(x @ 100.000) or max_over_time(timestamp(x)[1d:1m] @ 100.000)) >= -86300) + (time() - 100)",
+        );
+    }
+
+    #[test]
+    fn where_rows_cannot_be_told_apart_there_is_a_bound() {
+        let check = |query: &str, expected: &str| {
+            assert_eq!(told(query, Newest::TsOfLast), format!("bound: {expected}"))
+        };
+        check("count_values('v', x)", "min(timestamp(x))");
+        check("sum by (__name__) (x + x)", "min(timestamp(x))");
+        check(
+            "max_over_time((x > y)[5m:])",
+            r#"min(min(min_over_time(timestamp(x)[5m:])) or label_replace(min(min_over_time(timestamp(y)[5m:])), "__side__", "1", "", ""))"#,
+        );
+        check(
+            "info(x, {version='1'})",
+            r#"min(min(timestamp(target_info{version="1"})) or label_replace(min(timestamp(x)), "__side__", "1", "", ""))"#,
+        );
+        // What doubles at each operator.
+        let joins = " * on (pod) group_left () (b".repeat(20) + &")".repeat(20);
+        assert!(told(&format!("a{joins}"), Newest::TsOfLast).starts_with("bound: min("));
+    }
+
+    #[test]
+    fn who_reports_is_asked_without_comparisons() {
+        let check = |query: &str, expected: Option<&str>| {
+            let companion = reporting(&crate::parse(query).unwrap());
+            assert_eq!(
+                companion.map(|companion| companion.to_string()).as_deref(),
+                expected
+            );
+        };
+        check("x > 5", Some("timestamp(x)"));
+        check(
+            "sum by (pod) (rate(x[5m]) > 0)",
+            Some("min by (pod) (timestamp(x))"),
+        );
+        check(
+            "sum by (pod) (a) / (sum by (pod) (b) > 0)",
+            Some(
+                "min by (pod) (timestamp(a)) <= min by (pod) (timestamp(b)) or min by (pod) (timestamp(b)) < min by (pod) (timestamp(a))",
+            ),
+        );
+        check("a > 1 or b > 1", Some("timestamp(a) or timestamp(b)"));
+        check("count_values('v', x)", None);
+        check("vector(1)", None);
+    }
+}

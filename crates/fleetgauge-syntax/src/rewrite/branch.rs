@@ -1,0 +1,113 @@
+//! Which side of an `or` a row came from.
+
+use crate::Function;
+use crate::tree::{Binary, BinaryOp, Expr, Matching, ValueType};
+
+use super::build::{call, matched};
+use super::series::{METRIC_NAME, Rows, is_scalar, rows};
+
+/// The companion that tells which operand of its outermost `or` a row of a query came from: 1 for the first, as they are
+/// written.
+///
+/// *Shape*: to each row of the query, a row of the same labels, but for the metric name. There may be rows of which the
+/// query has none.
+///
+/// *Errors*: `None` if the query has no `or`, or does more with its rows than to compute or relabel each for itself.
+///
+/// ```
+/// use fleetgauge_syntax::{parse, rewrite::branch};
+///
+/// let branches = branch(&parse("new or old")?).expect("there is an `or`");
+/// assert_eq!(branches.to_string(), "clamp(timestamp(new), 1, 1) or clamp(timestamp(old), 2, 2)");
+/// # Ok::<(), fleetgauge_syntax::ParseError>(())
+/// ```
+pub fn branch(query: &Expr) -> Option<Expr> {
+    let mut count = 0;
+    crate::parse(&branches(query, &mut count)?.to_string()).ok()
+}
+
+/// `None` if there is no `or`.
+fn branches(expr: &Expr, count: &mut usize) -> Option<Expr> {
+    match expr {
+        Expr::Once(inner) | Expr::Negate(inner) => branches(inner, count),
+        Expr::Binary(op) if op.op == BinaryOp::Or => or(op, count),
+        Expr::Binary(op) if is_scalar(&op.right) => branches(&op.left, count),
+        Expr::Binary(op) if is_scalar(&op.left) => branches(&op.right, count),
+        Expr::Call(of) => {
+            let is_vector = |arg: &Expr| arg.value_type() == ValueType::InstantVector;
+            let at = of.args.iter().position(is_vector)?;
+            let is_name = |arg: &Expr| matches!(arg, Expr::Text(name) if **name == *METRIC_NAME);
+            match rows(of.function) {
+                Rows::Each | Rows::EachOrNone | Rows::Ordered => branches(&of.args[at], count),
+                Rows::Relabelled if !of.args.iter().any(is_name) => {
+                    let mut args = of.args.clone();
+                    args[at] = branches(&of.args[at], count)?;
+                    Some(call(of.function, args))
+                }
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+fn or(op: &Binary, count: &mut usize) -> Option<Expr> {
+    let Matching { on, labels, .. } = &op.matching;
+    if *on && labels.iter().any(|label| **label == *METRIC_NAME) {
+        return None;
+    }
+    let left = side(&op.left, count);
+    let right = side(&op.right, count);
+    Some(matched(BinaryOp::Or, left, right, op.matching.clone()))
+}
+
+/// The number of the operand, or those of its own.
+fn side(expr: &Expr, count: &mut usize) -> Expr {
+    let before = *count;
+    // What gives other rows than the operands of its `or` is one branch.
+    let is_or = matches!(expr.unwrapped(), Expr::Binary(op) if op.op == BinaryOp::Or);
+    if is_or && let Some(own) = branches(expr, count) {
+        return own;
+    }
+    *count = before + 1;
+    let number = || Expr::Number(*count as f64);
+    let present = call(Function::Timestamp, vec![expr.clone()]);
+    call(Function::Clamp, vec![present, number(), number()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn branches_are_numbered_as_they_are_written() {
+        let check = |query: &str, expected: Option<&str>| {
+            let branches = branch(&crate::parse(query).unwrap());
+            assert_eq!(branches.map(|branches| branches.to_string()).as_deref(), expected);
+        };
+        let three =
+            "clamp(timestamp(a), 1, 1) or clamp(timestamp(sum(b)), 2, 2) or clamp(timestamp(c), 3, 3)";
+        check("a or sum(b) or c", Some(three));
+        check(
+            "a or (sum(b) or c) >= 0",
+            Some("clamp(timestamp(a), 1, 1) or clamp(timestamp((sum(b) or c) >= 0), 2, 2)"),
+        );
+        check("100 * -abs(a or sum(b) or c) >= 0", Some(three));
+        check(
+            r#"label_replace(a or on (pod) vector(0), "x", "y", "", "")"#,
+            Some(
+                r#"label_replace(clamp(timestamp(a), 1, 1) or on (pod) clamp(timestamp(vector(0)), 2, 2), "x", "y", "", "")"#,
+            ),
+        );
+        for query in [
+            "a",
+            "1",
+            "a and b",
+            "sum(a or b)",
+            "a or on (__name__) b",
+            "(a or b) * c",
+        ] {
+            check(query, None);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What functions and aggregations do with series.
+
+use crate::Function;
+use crate::tree::{AggregateOp, Expr, ValueType};
+
+/// The label that holds the name of the metric.
+pub(super) const METRIC_NAME: &str = "__name__";
+/// The label that holds the bound of a histogram's bucket.
+pub(super) const BUCKET: &str = "le";
+
+/// Which rows a function gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// One for each of its vector.
+    Each,
+    /// One for each of its vector, or none at all.
+    EachOrNone,
+    /// One for each of its vector, with other labels.
+    Relabelled,
+    /// One for each of its vector, in an order that means something.
+    Ordered,
+    /// One for each series of its range.
+    EachSeries,
+    /// One for each series of its range that has samples enough, which is two mostly.
+    EachLongSeries,
+    /// One for each histogram of its vector.
+    EachHistogram,
+    /// One, where there is none.
+    Absence,
+    /// None, or one that no series stands behind.
+    Number,
+    /// Those of several vectors, or several for each.
+    Joined,
+}
+
+/// Which rows an aggregation gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Groups {
+    /// One for each group.
+    Each,
+    /// Some of each group, as they are.
+    Some,
+    /// One for each value in a group.
+    EachValue,
+}
+
+pub(super) fn rows(function: Function) -> Rows {
+    use Function as F;
+    match function {
+        F::Abs | F::Acos | F::Acosh | F::Asin | F::Asinh | F::Atan | F::Atanh | F::Ceil => Rows::Each,
+        F::ClampMax | F::ClampMin | F::Cos | F::Cosh | F::Deg | F::Exp | F::Floor | F::Ln => Rows::Each,
+        F::Log10 | F::Log2 | F::Rad | F::Round | F::Sgn | F::Sin | F::Sinh | F::Sqrt => Rows::Each,
+        F::Tan | F::Tanh | F::Timestamp | F::StartTimestamp => Rows::Each,
+        F::DayOfMonth | F::DayOfWeek | F::DayOfYear | F::DaysInMonth => Rows::Each,
+        F::Hour | F::Minute | F::Month | F::Year => Rows::Each,
+        F::HistogramAvg | F::HistogramCount | F::HistogramStddev => Rows::Each,
+        F::HistogramStdvar | F::HistogramSum => Rows::Each,
+        F::Clamp => Rows::EachOrNone,
+        F::LabelJoin | F::LabelReplace => Rows::Relabelled,
+        F::Sort | F::SortByLabel | F::SortByLabelDesc | F::SortDesc => Rows::Ordered,
+        F::AvgOverTime | F::Changes | F::CountOverTime | F::FirstOverTime => Rows::EachSeries,
+        F::LastOverTime | F::MadOverTime | F::MaxOverTime | F::MinOverTime => Rows::EachSeries,
+        F::PresentOverTime | F::QuantileOverTime | F::Resets => Rows::EachSeries,
+        F::StddevOverTime | F::StdvarOverTime | F::SumOverTime => Rows::EachSeries,
+        F::TsOfFirstOverTime | F::TsOfLastOverTime => Rows::EachSeries,
+        F::TsOfMaxOverTime | F::TsOfMinOverTime => Rows::EachSeries,
+        F::Delta | F::Deriv | F::DoubleExponentialSmoothing | F::Idelta => Rows::EachLongSeries,
+        F::Increase | F::Integral | F::Irate | F::PredictLinear | F::Rate => Rows::EachLongSeries,
+        F::HistogramFraction | F::HistogramQuantile => Rows::EachHistogram,
+        F::Absent | F::AbsentOverTime => Rows::Absence,
+        F::MaxOf | F::MinOf | F::Pi | F::Scalar | F::Time | F::Vector => Rows::Number,
+        F::HistogramQuantiles | F::Info => Rows::Joined,
+    }
+}
+
+pub(super) fn groups(op: AggregateOp) -> Groups {
+    use AggregateOp as A;
+    match op {
+        A::Sum | A::Avg | A::Min | A::Max | A::Count | A::Group => Groups::Each,
+        A::Stddev | A::Stdvar | A::Quantile => Groups::Each,
+        A::Topk | A::Bottomk | A::Limitk | A::LimitRatio => Groups::Some,
+        A::CountValues => Groups::EachValue,
+    }
+}
+
+/// Whether samples stand behind it.
+pub(super) fn has_samples(expr: &Expr) -> bool {
+    let is_read = |part: &&Expr| matches!(part, Expr::Selector(_) | Expr::Range(_));
+    expr.walk().iter().any(is_read)
+}
+
+pub(super) fn is_scalar(expr: &Expr) -> bool {
+    expr.value_type() == ValueType::Scalar
+}
