@@ -227,7 +227,7 @@ fn is_beyond(expr: &Expr, when: When) -> bool {
     is_range && expr.walk().iter().any(|part| part.is_held_subquery())
 }
 
-fn number(variable: &str, default: usize) -> usize {
+pub(crate) fn number(variable: &str, default: usize) -> usize {
     match std::env::var(variable) {
         Ok(text) => text
             .parse()
@@ -301,11 +301,7 @@ fn report(asked: &Asked, pair: &mut Pair, series: &[Series], expr: Expr, when: W
 fn prometheus_2_42_and_we_give_the_same_answers() {
     compare_with(&Asked {
         version: Version::V2,
-        programs: Programs {
-            prometheus: "prometheus".into(),
-            promtool: "promtool".into(),
-            flags: Vec::new(),
-        },
+        programs: Programs::v2(),
     });
 }
 

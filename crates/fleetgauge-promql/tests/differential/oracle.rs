@@ -44,6 +44,19 @@ pub(crate) enum When {
     Range(i64, i64, i64),
 }
 
+// === impl Programs ===
+
+impl Programs {
+    /// Debian's.
+    pub(crate) fn v2() -> Self {
+        Self {
+            prometheus: "prometheus".into(),
+            promtool: "promtool".into(),
+            flags: Vec::new(),
+        }
+    }
+}
+
 // === impl Answer ===
 
 impl Answer {

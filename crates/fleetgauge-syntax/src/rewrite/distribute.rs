@@ -672,6 +672,19 @@ mod tests {
     }
 
     #[test]
+    fn all_member_labels_are_kept() {
+        let plan = |query: &str| distribute(&crate::parse(query).unwrap(), &["region", "cluster"]).unwrap();
+        let one = plan("sum by (cluster) (x)");
+        assert_eq!(one.pushed[0].expr.to_string(), "sum by (cluster, region) (x)");
+        assert_eq!(one.rest.to_string(), "sum by (cluster) (part0)");
+        assert_eq!(
+            plan("max without (region) (x)").pushed[0].expr.to_string(),
+            "max without () (x)"
+        );
+        assert_eq!(plan("a / on (cluster) b").pushed.len(), 2);
+    }
+
+    #[test]
     fn what_cannot_be_split_says_so() {
         let check = |query: &str, expected| {
             let refused = distribute(&crate::parse(query).unwrap(), &["cluster"]).unwrap_err();

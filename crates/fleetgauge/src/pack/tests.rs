@@ -474,6 +474,38 @@ fn the_built_in_packs_stand_and_tell_meaning_and_unit() {
     assert_eq!(Pack::builtin("vlm"), None);
 }
 
+#[test]
+fn a_built_in_query_tells_ages_and_reporters_and_is_split_for_members() {
+    use fleetgauge_syntax::rewrite::{Age, Newest, age, distribute, reporting};
+    use fleetgauge_syntax::tree::Expr;
+    let list = QueryList::new();
+    for pack in Pack::builtins() {
+        pack.register_into(&list).unwrap();
+        for query in pack.queries() {
+            let ways = list.get(query.name.as_str()).unwrap().ways(64);
+            let examples = ways.iter().flat_map(|way| way.examples().collect::<Vec<_>>());
+            let trees = examples.filter_map(|example| fleetgauge_syntax::parse(example.text()).ok());
+            let trees: Vec<_> = trees.collect();
+            assert!(!trees.is_empty(), "{}", query.name);
+            for tree in trees {
+                let printed = fleetgauge_syntax::parse(&tree.to_string()).unwrap();
+                assert_eq!(printed.to_string(), tree.to_string());
+                let bare = |tree: Expr| format!("{:?}", tree.without_places());
+                let is_exact = matches!(age(&tree, Newest::Subquery), Age::Exact(_));
+                assert!(is_exact && reporting(&tree).is_some(), "{tree}");
+                let plan = distribute(&tree, &["cluster"]).unwrap();
+                // No raw series are pulled, but for the `or` of DCGM's, whose one side is over all members.
+                let is_raw = plan
+                    .pushed
+                    .iter()
+                    .any(|part| matches!(part.expr, Expr::Selector(_)));
+                assert!(!is_raw || pack.name() == "dcgm", "{tree}");
+                assert_eq!(bare(printed), bare(tree));
+            }
+        }
+    }
+}
+
 /// Of another number, a quantile is ±Inf or has no data, which looks like a fleet that stands still.
 #[test]
 fn a_quantile_of_a_built_in_pack_is_from_0_to_1() {
