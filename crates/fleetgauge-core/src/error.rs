@@ -169,6 +169,14 @@ impl FetchError {
         }
     }
 
+    /// The question itself is wrong, as Prometheus classifies it.
+    pub(crate) fn bad_data(why: impl fmt::Display) -> Self {
+        FetchError::Rejected {
+            kind: "bad_data".into(),
+            message: why.to_string(),
+        }
+    }
+
     /// One word for the variant, bounded for use as a label value.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -3,7 +3,7 @@
 //!
 //! In reading order:
 //! - what a number is: [`label`], [`sample`], [`time`], [`result`]
-//! - what is asked: [`params`], [`template`], [`query`], [`query_list`]
+//! - what is asked: [`params`], [`template`], [`query`], [`query_list`], [`range`]
 //! - how it is had and kept: [`backend`], [`cache`], [`source`], [`registry`]
 //! - where it is scraped: [`target`]
 //! - whose it is: [`variant`]
@@ -17,6 +17,7 @@ pub mod label;
 pub mod params;
 pub mod query;
 pub mod query_list;
+pub mod range;
 pub mod registry;
 pub mod result;
 pub mod sample;

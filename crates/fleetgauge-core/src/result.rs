@@ -5,6 +5,7 @@ mod times;
 
 use crate::label::{LabelSets, Labels};
 use crate::query::QueryName;
+use crate::range::Steps;
 use crate::sample::{MetricValue, Point, Stamp};
 use crate::time::Timestamp;
 
@@ -83,6 +84,7 @@ pub struct MetricResult {
     query: QueryName,
     collected_at: Timestamp,
     answer: Answer,
+    steps: Option<Steps>,
 }
 
 // === impl Answer ===
@@ -266,7 +268,15 @@ impl MetricResult {
             query,
             collected_at,
             answer,
+            steps: None,
         }
+    }
+
+    /// Sets the steps at which the query was evaluated.
+    #[must_use]
+    pub fn with_steps(mut self, steps: Steps) -> Self {
+        self.steps = Some(steps);
+        self
     }
 
     /// Whether nothing is known to be missing that could have changed the answer: [`Answer::is_complete`].
@@ -282,6 +292,12 @@ impl MetricResult {
     /// When the answer arrived.
     pub fn collected_at(&self) -> Timestamp {
         self.collected_at
+    }
+
+    /// The steps at which the query was evaluated, if it was at several. A series lacks those at which it had no
+    /// value.
+    pub fn steps(&self) -> Option<Steps> {
+        self.steps
     }
 
     /// The answer, whole.

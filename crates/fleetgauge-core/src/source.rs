@@ -1,11 +1,14 @@
 //! Where an autoscaler gets its numbers: queries by name, refreshed in batches, read from a cache.
 
 mod cached;
+mod delta;
 mod fixed;
 mod flight;
 mod noop;
 mod refresh;
 mod stats;
+
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
@@ -16,6 +19,7 @@ use crate::query_list::QueryList;
 
 pub use crate::error::QueryError;
 pub use cached::{CachedSource, CachedSourceConfig, RetryPolicy};
+pub use delta::RangeConfig;
 pub use fixed::{FixedBackend, FixedSource};
 pub use noop::NoOpSource;
 pub use refresh::{Outcome, RefreshResults, RefreshSpec};
@@ -61,6 +65,24 @@ pub trait MetricsSource: Send + Sync {
     /// The cached value of `query` with `params` in this shape, as [`RefreshSpec::range`] asks for it, or why
     /// there is none.
     fn lookup_shape(&self, query: &str, params: &Params, shape: Shape) -> Lookup;
+
+    /// Runs queries over a range, every `step` from `window` ago until now, and caches their answers: as
+    /// [`refresh`](Self::refresh) of [`RefreshSpec::range`].
+    fn refresh_range(
+        &self,
+        spec: RefreshSpec,
+        window: Duration,
+        step: Duration,
+    ) -> BoxFuture<'_, RefreshResults> {
+        self.refresh(spec.range(window, step))
+    }
+
+    /// The cached range of `query` with `params`, as [`refresh_range`](Self::refresh_range) asks for it; reads as
+    /// [`get`](Self::get) does.
+    fn get_range(&self, query: &str, params: &Params, window: Duration, step: Duration) -> Option<CachedRef> {
+        self.lookup_shape(query, params, Shape::Range { window, step })
+            .value()
+    }
 
     /// The cached value of `query` with `params` where it holds; otherwise the query is refreshed first.
     ///

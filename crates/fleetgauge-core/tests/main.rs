@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod pipeline;
+mod ranges;
 mod template_properties;
 
 mod support {

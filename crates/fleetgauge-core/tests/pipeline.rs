@@ -782,14 +782,32 @@ impl Scripted {
 }
 
 impl Backend for Scripted {
-    fn fetch<'a>(&'a self, _: &'a Request) -> BoxFuture<'a, Result<Answer, FetchError>> {
+    fn fetch<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, FetchError>> {
         async move {
             let (ends, outcome) = oneshot::channel();
             self.0.lock().unwrap().push(Some(ends));
-            outcome.await.unwrap()
+            let answer = outcome.await.unwrap()?;
+            Ok(match request.shape {
+                Shape::Instant => answer,
+                _ => at_the_end(&answer, request),
+            })
         }
         .boxed()
     }
+}
+
+/// The values as points at the last step of what was asked.
+fn at_the_end(answer: &Answer, request: &Request) -> Answer {
+    let mut ranged = AnswerBuilder::new(Stamp::Evaluated);
+    for value in answer.values() {
+        value
+            .labels
+            .iter()
+            .for_each(|(name, value)| ranged.label(name, value));
+        ranged.point(value.value, request.at.expect("a range has an end"));
+        ranged.end_points().unwrap();
+    }
+    ranged.build()
 }
 
 fn rejected(message: &str) -> FetchError {

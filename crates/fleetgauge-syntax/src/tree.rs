@@ -308,6 +308,24 @@ impl<M> Expr<M> {
         }
     }
 
+    /// Whether its value at a step depends on samples up to that step alone: not on what comes later (a negative
+    /// `offset`), and not on a time that is fixed or moves with the range (`@`).
+    pub fn is_causal(&self) -> bool {
+        let is_past = |shift: Shift| shift.at.is_none() && shift.offset >= 0;
+        match self {
+            Self::Number(_) | Self::Text(_) => true,
+            Self::Selector(selector) => is_past(selector.shift),
+            Self::Range(range) => is_past(range.selector.shift),
+            Self::Subquery(subquery) => is_past(subquery.shift) && subquery.expr.is_causal(),
+            Self::Call(call) => call.args.iter().all(Self::is_causal),
+            Self::Aggregate(aggregate) => {
+                aggregate.param.as_ref().is_none_or(Self::is_causal) && aggregate.expr.is_causal()
+            }
+            Self::Binary(binary) => binary.left.is_causal() && binary.right.is_causal(),
+            Self::Negate(inner) | Self::Once(inner) => inner.is_causal(),
+        }
+    }
+
     /// What it evaluates to.
     pub fn value_type(&self) -> ValueType {
         match self {

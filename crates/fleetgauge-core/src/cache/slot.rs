@@ -132,10 +132,10 @@ impl State {
         })
     }
 
-    /// The state without its value, where that is too old to be returned: when it was had, and what has failed
+    /// The state without its value, where that is too old to be kept: when it was had, and what has failed
     /// since, remains.
     pub(super) fn without_expired(&self, now: Moment) -> Option<State> {
-        let value = self.value().filter(|value| value.is_gone_at(now))?;
+        let value = self.value().filter(|value| value.is_useless_at(now))?;
         Some(State::Absent {
             last: Some((value.cached(), value.sent())),
             last_error: value.shared_last_error().cloned(),

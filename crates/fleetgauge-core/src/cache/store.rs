@@ -165,6 +165,13 @@ impl Cache {
         value
     }
 
+    /// The last good answer of `query` with `params` in this shape, however old it is.
+    pub(crate) fn held(&self, query: &RegisteredQuery, params: &Params, shape: Shape) -> Option<CachedValue> {
+        let slots = self.0.slots.pin();
+        let slot = slots.get(&KeyRef::new(query, params, shape))?;
+        slot.load().value().cloned()
+    }
+
     /// `result` as a value of `query`, which is not kept.
     pub(crate) fn value(&self, query: &RegisteredQuery, result: MetricResult, sent: Instant) -> CachedValue {
         let Inner { config, clock, .. } = &*self.0;
@@ -214,7 +221,8 @@ impl Cache {
         move || inner.upgrade().map(Cache)
     }
 
-    /// Removes values that are expired beyond `max_stale`, and then, when nobody has asked for a key for as
+    /// Removes values that are expired beyond `max_stale`, and ranges of which no step lies in their window any more;
+    /// then, when nobody has asked for a key for as
     /// long as the default TTL, what is known of why it has no value.
     ///
     /// Returns how many keys went.

@@ -37,6 +37,9 @@ pub struct CachedValue {
     expires: Moment,
     /// When it is too old to be returned at all.
     gone: Moment,
+    /// When nothing in it can be of use to a later refresh, which takes over the steps of a range that have not left
+    /// it.
+    useless: Moment,
     cached_at: Timestamp,
     ttl: Duration,
     last_error: Option<Arc<Failure>>,
@@ -67,11 +70,14 @@ impl CachedValue {
     ) -> Self {
         let cached = clock.now();
         let expires = cached.saturating_add(ttl);
+        let gone = expires.saturating_add(max_stale);
+        let window = result.steps().map_or(Duration::ZERO, |steps| steps.window());
         Self {
             sent,
             cached,
             expires,
-            gone: expires.saturating_add(max_stale),
+            gone,
+            useless: gone.max(cached.saturating_add(window)),
             cached_at: result.collected_at(),
             result: Arc::new(result),
             ttl,
@@ -133,6 +139,11 @@ impl CachedValue {
 
     pub(super) fn is_expired_at(&self, now: Moment) -> bool {
         now >= self.expires
+    }
+
+    /// Whether it is too old to be kept.
+    pub(super) fn is_useless_at(&self, now: Moment) -> bool {
+        now >= self.useless
     }
 
     /// Whether it is too old to be returned.

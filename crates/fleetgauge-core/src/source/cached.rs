@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
+use super::delta::{Delta, RangeConfig, check_points};
 use super::flight::{Flight, FlightKeyRef, FlightOutcome, Flights, Freshness, Joined, Leader};
 use super::stats::Counts;
 use super::{MetricsSource, RefreshResults, RefreshSpec, SourceStats};
@@ -23,6 +24,7 @@ use crate::error::{FetchError, QueryError};
 use crate::params::Params;
 use crate::query::Shape;
 use crate::query_list::{QueryList, RegisteredQuery};
+use crate::range::Steps;
 use crate::result::{Answer, AnswerKind, MetricResult};
 use crate::time::{Clock, Timestamp};
 
@@ -47,6 +49,8 @@ pub struct CachedSourceConfig {
     pub max_concurrency: usize,
     /// When a query is tried again.
     pub retry: RetryPolicy,
+    /// How ranges are refreshed, and how large they may be.
+    pub range: RangeConfig,
     /// How often expired values are removed. Default: 60 s.
     pub sweep_interval: Duration,
 }
@@ -95,6 +99,7 @@ impl Default for CachedSourceConfig {
             query_timeout: Duration::from_secs(10),
             max_concurrency: 16,
             retry: RetryPolicy::default(),
+            range: RangeConfig::default(),
             sweep_interval: Duration::from_secs(60),
         }
     }
@@ -366,13 +371,16 @@ impl Inner {
         ask: Arc<Ask>,
         mut request: Request,
     ) {
-        let fetched = self.fetch(&mut request, &mut leader.sent).await;
+        let fetched = self.fetch(&query, &ask, &mut request, &mut leader.sent).await;
         let outcome = match fetched {
-            Ok(answer) => {
+            Ok((answer, steps)) => {
                 if answer.is_no_data() {
                     self.counts.no_data.fetch_add(1, Ordering::Relaxed);
                 }
-                let result = MetricResult::new(query.name().clone(), self.clock.wall(), answer);
+                let mut result = MetricResult::new(query.name().clone(), self.clock.wall(), answer);
+                if let Some(steps) = steps {
+                    result = result.with_steps(steps);
+                }
                 Ok(if ask.at.is_none() {
                     self.cache
                         .store_sent(&query, &ask.params, ask.shape, result, leader.sent)
@@ -408,9 +416,46 @@ impl Inner {
         self.permits.acquire().await.map_err(|_| FetchError::Aborted)
     }
 
+    /// Asks the backend, for the steps of a range that it has to be asked for. Gives the answer to all that was asked,
+    /// and its steps.
+    async fn fetch(
+        &self,
+        query: &RegisteredQuery,
+        ask: &Ask,
+        request: &mut Request,
+        sent: &mut StdInstant,
+    ) -> Result<(Answer, Option<Steps>), FetchError> {
+        let permit = self.permit().await?;
+        let Some(steps) = request.steps(self.clock.wall())? else {
+            return Ok((self.ask(permit, request, sent).await?, None));
+        };
+        self.config.range.check_steps(steps)?;
+        let held = (ask.at.is_none())
+            .then(|| self.cache.held(query, &ask.params, ask.shape))
+            .flatten();
+        let delta = held.and_then(|held| Delta::new(held, steps, &self.config.range, request));
+        let wanted = delta.as_ref().map_or(steps, |delta| delta.wanted());
+        request.at = Some(wanted.end());
+        request.shape = Shape::Range {
+            window: wanted.window(),
+            step: wanted.step(),
+        };
+        let mut answer = self.ask(permit, request, sent).await?;
+        check_points(&answer, wanted)?;
+        if let Some(delta) = delta {
+            answer = delta.join(&answer)?;
+        }
+        self.config.range.check_size(&answer)?;
+        Ok((answer, Some(steps)))
+    }
+
     /// Asks the backend, again if need be, within the query's timeout. `sent` is when the latest try was sent.
-    async fn fetch(&self, request: &mut Request, sent: &mut StdInstant) -> Result<Answer, FetchError> {
-        let mut permit = self.permit().await?;
+    async fn ask(
+        &self,
+        mut permit: SemaphorePermit<'_>,
+        request: &mut Request,
+        sent: &mut StdInstant,
+    ) -> Result<Answer, FetchError> {
         let after = request.timeout;
         let mut now = Instant::now();
         let deadline = later(now, after);
@@ -474,6 +519,12 @@ fn known(answer: Answer, shape: Shape) -> Result<Answer, FetchError> {
             what: "the query gives a range vector, which is not one value a series; put it into a function, such as \
                    last_over_time() or rate()"
                 .into(),
+        });
+    }
+    if shape != Shape::Instant && answer.kind() != AnswerKind::Matrix {
+        return Err(FetchError::Malformed {
+            detail: "the answer to a range is not a matrix".into(),
+            source: None,
         });
     }
     if !answer.is_no_data() || answer.is_complete() {

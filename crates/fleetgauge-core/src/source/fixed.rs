@@ -10,7 +10,9 @@ use futures_util::future::BoxFuture;
 use super::{CachedSource, CachedSourceConfig};
 use crate::backend::{Backend, Request};
 use crate::error::FetchError;
-use crate::result::Answer;
+use crate::range::Steps;
+use crate::result::{Answer, AnswerBuilder, AnswerKind};
+use crate::time::Timestamp;
 
 /// A source that answers what it was told to, for tests of code that reads metrics.
 ///
@@ -43,7 +45,8 @@ pub type FixedSource = CachedSource;
 /// The backend of a [`FixedSource`].
 ///
 /// Cheap to clone; clones share answers, so that a test keeps one to change them while the source is in
-/// use. A query that nothing was said of has no data.
+/// use. A query that nothing was said of has no data. Asked for a range, it answers with the points of a matrix at
+/// the steps of the range, and with any other answer's values at each of them.
 #[derive(Clone, Debug, Default)]
 pub struct FixedBackend(Arc<Mutex<State>>);
 
@@ -70,7 +73,7 @@ impl FixedBackend {
     where
         L: IntoIterator<Item = (&'a str, &'a str)>,
     {
-        let mut answer = crate::result::AnswerBuilder::new(crate::sample::Stamp::Evaluated);
+        let mut answer = AnswerBuilder::new(crate::sample::Stamp::Evaluated);
         for (labels, value) in values {
             if let Err(error) = answer.series(labels, value, Default::default()) {
                 panic!("{error}");
@@ -149,8 +152,48 @@ impl Backend for FixedBackend {
             if let Some(delay) = delay {
                 tokio::time::sleep(delay).await;
             }
-            outcome.unwrap_or_else(|| Ok(Answer::no_data()))
+            let answer = outcome.unwrap_or_else(|| Ok(Answer::no_data()))?;
+            match request.steps(Timestamp::default())? {
+                Some(steps) => over(&answer, steps),
+                None => Ok(answer),
+            }
         };
         fetch.boxed()
     }
+}
+
+/// The answer to a range: of a matrix the points at its steps, of other answers their values at each step.
+fn over(answer: &Answer, steps: Steps) -> Result<Answer, FetchError> {
+    let mut ranged = AnswerBuilder::new(answer.stamp());
+    ranged.matrix();
+    for series in answer.series() {
+        let points = || series.points();
+        let at_steps: Vec<_> = match answer.kind() {
+            AnswerKind::Matrix => (points())
+                .filter(|point| steps.position(point.timestamp).is_some())
+                .map(|point| (point.value, point.timestamp))
+                .collect(),
+            _ => (points())
+                .flat_map(|point| steps.iter().map(move |step| (point.value, step)))
+                .collect(),
+        };
+        if at_steps.is_empty() {
+            continue;
+        }
+        for (name, value) in series.labels().iter() {
+            ranged.label(name, value);
+        }
+        at_steps
+            .into_iter()
+            .for_each(|(value, at)| ranged.point(value, at));
+        ranged.end_points().map_err(|error| FetchError::Malformed {
+            detail: error.to_string(),
+            source: None,
+        })?;
+    }
+    answer.warnings().for_each(|warning| match answer.is_complete() {
+        true => ranged.warning(warning),
+        false => ranged.missing(warning),
+    });
+    Ok(ranged.build())
 }

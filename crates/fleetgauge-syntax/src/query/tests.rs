@@ -364,3 +364,30 @@ fn a_query_of_any_depth_is_read_or_refused() {
     let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(run);
     thread.expect("a thread").join().expect("no overflow");
 }
+
+#[test]
+fn a_step_that_depends_on_the_past_alone_is_known() {
+    let check = |query: &str, expected: bool| {
+        let expr = parse(query).unwrap_or_else(|error| panic!("{query}: {error}"));
+        assert_eq!(expr.is_causal(), expected, "{query}");
+    };
+    for query in [
+        "1",
+        "up offset 5m",
+        "sum by (pod) (rate(x[5m] offset 1h)) / on (pod) y > time()",
+        "max_over_time(rate(x[5m])[1h:1m] offset 1m)",
+    ] {
+        check(query, true);
+    }
+    for query in [
+        "up offset -5m",
+        "up @ 100",
+        "up + (down @ end())",
+        "topk(scalar(x @ start()), up)",
+        "-max_over_time(x[5m:1m] @ start())",
+        "max_over_time((x offset -1m)[5m:1m])",
+        "label_replace(rate(x[5m] offset -1s), \"a\", \"b\", \"c\", \".*\")",
+    ] {
+        check(query, false);
+    }
+}

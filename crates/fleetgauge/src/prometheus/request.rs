@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fleetgauge_core::backend::{FetchError, Request};
-use fleetgauge_core::query::{QueryType, Shape};
+use fleetgauge_core::query::Shape;
 use fleetgauge_core::time::Timestamp;
 
 use crate::client::Secret;
@@ -25,26 +25,17 @@ pub(super) fn form(
     now: Timestamp,
 ) -> Result<String, FetchError> {
     let mut form = form_urlencoded::Serializer::new(String::with_capacity(query.text.len() * 2 + 64));
-    match query.query_type {
-        QueryType::PromQl => form.append_pair("query", &query.text),
-        QueryType::MetricName => form.append_pair("query", &selector(&query.text)),
-    };
-    match query.shape {
-        Shape::Range { window, step } => {
-            let step = whole_millis("step", step)?;
-            let window = whole_millis("window", window)?;
-            let end = match query.at {
-                Some(at) => at.as_millis(),
-                None => now.as_millis() - now.as_millis().rem_euclid(step.max(1)),
-            };
-            if step == 0 {
-                return Err(bad_data("the step of a range must be more than zero"));
-            }
-            form.append_pair("start", &in_seconds(end.saturating_sub(window)));
-            form.append_pair("end", &in_seconds(end));
-            form.append_pair("step", &in_seconds(step));
+    form.append_pair("query", &query.promql());
+    match (query.shape, query.steps(now)?) {
+        (_, Some(steps)) => {
+            form.append_pair("start", &in_seconds(steps.start().as_millis()));
+            form.append_pair("end", &in_seconds(steps.end().as_millis()));
+            form.append_pair(
+                "step",
+                &in_seconds(i64::try_from(steps.step().as_millis()).unwrap_or(i64::MAX)),
+            );
         }
-        Shape::Instant => {
+        (Shape::Instant, None) => {
             if let Some(at) = query.at {
                 form.append_pair("time", &in_seconds(at.as_millis()));
             }
@@ -62,39 +53,11 @@ pub(super) fn form(
     Ok(form.finish())
 }
 
-/// *Unit*: milliseconds, which is as fine as the API is.
-fn whole_millis(field: &str, duration: Duration) -> Result<i64, FetchError> {
-    match i64::try_from(duration.as_millis()) {
-        Ok(millis) if duration.subsec_nanos().is_multiple_of(1_000_000) => Ok(millis),
-        _ => Err(bad_data(&format!(
-            "the {field} of a range must be a whole number of milliseconds, and at most 292 million years"
-        ))),
-    }
-}
-
-fn bad_data(message: &str) -> FetchError {
-    FetchError::Rejected {
-        kind: "bad_data".into(),
-        message: message.into(),
-    }
-}
-
 /// A time or a step in milliseconds, as the API reads it.
 fn in_seconds(millis: i64) -> String {
     let sign = if millis < 0 { "-" } else { "" };
     let millis = millis.unsigned_abs();
     format!("{sign}{}.{:03}", millis / 1000, millis % 1000)
-}
-
-/// The series of one metric. Written with the name in quotes, since `inf` or `bool` alone would be something
-/// else than a metric, and names with other characters than `a-zA-Z0-9_:` could not be written at all.
-fn selector(metric: &str) -> String {
-    let escaped = metric
-        .trim()
-        .replace('\\', r"\\")
-        .replace('"', "\\\"")
-        .replace('\n', r"\n");
-    format!("{{__name__=\"{escaped}\"}}")
 }
 
 /// In seconds with milliseconds, which every server of this API reads; rounded up, as zero means "no time".
@@ -106,6 +69,7 @@ fn seconds(timeout: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fleetgauge_core::query::QueryType;
 
     #[test]
     fn queries_become_forms() {
@@ -173,11 +137,5 @@ mod tests {
             step: Duration::from_secs(1),
         };
         check(long, None, Err("the window of a range"));
-    }
-
-    #[test]
-    fn metric_names_are_quoted() {
-        assert_eq!(selector(" inf\n"), r#"{__name__="inf"}"#);
-        assert_eq!(selector("a\"b\\c\nd"), r#"{__name__="a\"b\\c\nd"}"#);
     }
 }
