@@ -1,8 +1,10 @@
 //! PromQL over the window, as a Prometheus server would answer it at this moment.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use fleetgauge_core::backend::FetchError;
+use fleetgauge_core::range::Steps;
 use fleetgauge_core::result::Answer;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError};
@@ -15,17 +17,38 @@ pub(super) fn engine(lookback: Duration, timeout: Duration) -> Engine {
     Engine::new(config.with_lookback(lookback).with_timeout(timeout))
 }
 
-/// Evaluates `query` over `view` as of `at`, on a thread that may be busy with it for a while.
+/// When a query is evaluated.
+pub(super) enum Times {
+    Once(Timestamp),
+    Steps(Steps),
+}
+
+// === impl Times ===
+
+impl Times {
+    pub(super) fn first(&self) -> Timestamp {
+        match self {
+            Self::Once(at) => *at,
+            Self::Steps(steps) => steps.start(),
+        }
+    }
+}
+
+/// Evaluates `query` over `view`, on a thread that may be busy with it for a while.
 pub(super) async fn evaluate(
     engine: &Engine,
     view: View,
-    query: &str,
-    at: Timestamp,
+    query: Cow<'_, str>,
+    times: Times,
 ) -> Result<Answer, FetchError> {
-    let (engine, query) = (engine.clone(), query.to_owned());
-    let evaluating = move || engine.instant(&view, &query, at).map_err(refused);
+    let (engine, query) = (engine.clone(), query.into_owned());
+    let evaluating = move || match times {
+        Times::Once(at) => engine.instant(&view, &query, at),
+        Times::Steps(steps) => engine.range(&view, &query, steps.start(), steps.end(), steps.step()),
+    };
     let evaluated = tokio::task::spawn_blocking(evaluating).await;
-    Ok(evaluated.map_err(|_| FetchError::Aborted)??.answer)
+    let evaluated = evaluated.map_err(|_| FetchError::Aborted)?;
+    Ok(evaluated.map_err(refused)?.answer)
 }
 
 /// Under the names that Prometheus gives to such errors.
