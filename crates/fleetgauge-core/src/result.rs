@@ -128,6 +128,16 @@ impl Answer {
         self
     }
 
+    /// With values that all stand at `at`, and `stamp` for what that means; a matrix keeps its times.
+    #[must_use]
+    pub fn stamped(mut self, at: Timestamp, stamp: Stamp) -> Self {
+        self.stamp = stamp;
+        if self.kind != AnswerKind::Matrix {
+            self.times = Times::Same(at);
+        }
+        self
+    }
+
     /// What it is.
     pub fn kind(&self) -> AnswerKind {
         self.kind
