@@ -155,12 +155,12 @@ impl Answers {
 
     /// Adds why something may be missing from the answers of this name, or why there is none.
     pub fn add_missing(&mut self, name: &str, reason: &str) {
-        self.named(name).missing.push(format!("{name}: {reason}"));
+        self.named(name).missing.push(reason.to_owned());
     }
 
     /// Adds a remark on the answers of this name that nothing is missing because of.
     pub fn add_warning(&mut self, name: &str, warning: &str) {
-        self.named(name).warnings.push(format!("{name}: {warning}"));
+        self.named(name).warnings.push(warning.to_owned());
     }
 
     fn named(&mut self, name: &str) -> &mut Named {
