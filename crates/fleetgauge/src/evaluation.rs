@@ -1,31 +1,29 @@
-//! PromQL over the window, as a Prometheus server would answer it at this moment.
+//! PromQL over samples in memory, as a backend answers it.
 
 use std::time::Duration;
 
 use fleetgauge_core::backend::FetchError;
 use fleetgauge_core::result::Answer;
-use fleetgauge_core::time::Timestamp;
-use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError};
-
-use super::view::View;
+use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError, Evaluation};
 
 /// An engine for the queries of a source.
-pub(super) fn engine(lookback: Duration, timeout: Duration) -> Engine {
+pub(crate) fn engine(lookback: Duration, timeout: Duration) -> Engine {
     let config = EngineConfig::default();
     Engine::new(config.with_lookback(lookback).with_timeout(timeout))
 }
 
-/// Evaluates `query` over `view` as of `at`, on a thread that may be busy with it for a while.
-pub(super) async fn evaluate(
-    engine: &Engine,
-    view: View,
-    query: &str,
-    at: Timestamp,
-) -> Result<Answer, FetchError> {
-    let (engine, query) = (engine.clone(), query.to_owned());
-    let evaluating = move || engine.instant(&view, &query, at).map_err(refused);
-    let evaluated = tokio::task::spawn_blocking(evaluating).await;
-    Ok(evaluated.map_err(|_| FetchError::Aborted)??.answer)
+/// What `evaluate` gives, on a thread that may be busy with it for a while.
+pub(crate) async fn run<F>(evaluate: F) -> Result<Answer, FetchError>
+where
+    F: FnOnce() -> Result<Answer, FetchError> + Send + 'static,
+{
+    let evaluated = tokio::task::spawn_blocking(evaluate).await;
+    evaluated.map_err(|_| FetchError::Aborted)?
+}
+
+/// The answer, or why a backend has none.
+pub(crate) fn answer(evaluated: Result<Evaluation, EvalError>) -> Result<Answer, FetchError> {
+    evaluated.map(|evaluation| evaluation.answer).map_err(refused)
 }
 
 /// Under the names that Prometheus gives to such errors.

@@ -23,8 +23,8 @@ use tokio::time::Instant;
 use super::active::{ActiveTarget, Lagging, Need};
 use super::gap::Gap;
 use super::pool::{Known, Pool};
-use super::promql;
 use super::view::{Late, View};
+use crate::evaluation;
 
 /// The text of the query for the newest samples of all series.
 pub(super) const ALL_METRICS: &str = r#"{__name__=~".+"}"#;
@@ -50,7 +50,7 @@ pub struct ScrapeBackend {
 impl ScrapeBackend {
     pub(super) fn new(pool: Arc<Pool>) -> Self {
         let config = &pool.common().config;
-        let engine = promql::engine(config.lookback_delta, config.query_timeout);
+        let engine = evaluation::engine(config.lookback_delta, config.query_timeout);
         Self { pool, engine }
     }
 
@@ -93,7 +93,10 @@ impl ScrapeBackend {
                 let reading = tokio::task::spawn_blocking(move || selector.newest(&view, at, lookback));
                 reading.await.map_err(|_| FetchError::Aborted)??
             }
-            None => promql::evaluate(&self.engine, view, &query.text, at).await?,
+            None => {
+                let (engine, text) = (self.engine.clone(), query.text.clone());
+                evaluation::run(move || evaluation::answer(engine.instant(&view, &text, at))).await?
+            }
         };
         self.finish(answer, count, &gaps, &late)
     }
