@@ -134,12 +134,14 @@ pub(crate) struct Render {
     pub(crate) kinds: Vec<(String, ParamKind)>,
 }
 
-/// Ask a Prometheus, now
+/// Ask a Prometheus, now or over a range
 #[derive(Debug, Args)]
 #[command(override_usage = "fleetgauge query [OPTIONS] <PACK/NAME | --promql <EXPR>>")]
 #[command(after_help = "\
 The server is the one of --prometheus, else of PROMETHEUS_BASE_URL, else of the configuration file.
 An answer without values is \"no data\", which is not zero and not an error: the exit status is 0.
+The table of a range has a line of bars for each series, from its min to its max, a gap where a
+step has no value, and ? for what is not a finite number.
 
 Environment: PROMETHEUS_BASE_URL, PROMETHEUS_BEARER_TOKEN, PROMETHEUS_TLS_INSECURE_SKIP_VERIFY,
 PROMETHEUS_CA_CERT_PATH, PROMETHEUS_CLIENT_CERT_PATH, PROMETHEUS_CLIENT_KEY_PATH and
@@ -152,6 +154,8 @@ Examples:
       -p modelID=meta-llama/Llama-3.1-8B-Instruct -o json
   fleetgauge query -o csv \\
       --promql 'sum by (pod) (rate(vllm:request_success_total[1m]))'
+  fleetgauge query --range 30m --step 15s \\
+      --promql 'sum by (pod) (vllm:num_requests_waiting)'
   fleetgauge packs inference                            the queries there are")]
 pub(crate) struct Query {
     /// A query of a pack, as inference/queue_length, or of the configuration file
@@ -169,6 +173,12 @@ pub(crate) struct Query {
     /// What a parameter of --promql is: text, regex, metric, label, duration, number, quantile, texts or labels (lists)
     #[arg(long = "param-kind", value_name = "NAME=KIND", value_parser = param_kind, conflicts_with = "name")]
     pub(crate) kinds: Vec<(String, ParamKind)>,
+    /// Evaluate over this long until now, rather than once
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) range: Option<Duration>,
+    /// How far the times of --range are apart; they are multiples of it [default: a 60th of the range]
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "range")]
+    pub(crate) step: Option<Duration>,
     /// How to print the answer
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = QueryFormat::Table)]
     pub(crate) output: QueryFormat,

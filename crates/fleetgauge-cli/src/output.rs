@@ -5,6 +5,7 @@
 pub(crate) mod api;
 pub(crate) mod csv;
 pub(crate) mod json;
+pub(crate) mod range;
 pub(crate) mod table;
 
 use std::borrow::Cow;

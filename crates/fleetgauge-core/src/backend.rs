@@ -1,5 +1,6 @@
 //! The seam to what holds the metrics: one request in, one answer or typed failure out.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -90,6 +91,20 @@ impl Request {
         self
     }
 
+    /// The query as PromQL.
+    ///
+    /// A metric's name stands in quotes, since `inf` or `bool` alone would be something else than a metric, and names
+    /// with other characters than `a-zA-Z0-9_:` could not be written at all.
+    pub fn promql(&self) -> Cow<'_, str> {
+        match self.query_type {
+            QueryType::PromQl => Cow::Borrowed(&self.text),
+            QueryType::MetricName => {
+                let escaped = self.text.trim().replace('\\', r"\\").replace('"', "\\\"");
+                Cow::Owned(format!("{{__name__=\"{}\"}}", escaped.replace('\n', r"\n")))
+            }
+        }
+    }
+
     /// The steps at which the query is to be evaluated, where it is at several and nothing else says when they end
     /// than `now`; `None` where it is to be evaluated once.
     ///
@@ -109,5 +124,25 @@ impl Request {
     pub fn with_max_age(mut self, max_age: Duration) -> Self {
         self.max_age = Some(max_age);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metric_names_are_quoted() {
+        let promql = |query_type, text: &str| {
+            let name = "q".parse().expect("a name");
+            let request = Request::new(name, query_type, text, Duration::ZERO);
+            request.promql().into_owned()
+        };
+        assert_eq!(promql(QueryType::MetricName, " inf\n"), r#"{__name__="inf"}"#);
+        assert_eq!(
+            promql(QueryType::MetricName, "a\"b\\c\nd"),
+            r#"{__name__="a\"b\\c\nd"}"#
+        );
+        assert_eq!(promql(QueryType::PromQl, "up "), "up ");
     }
 }

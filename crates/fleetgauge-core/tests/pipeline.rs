@@ -782,14 +782,32 @@ impl Scripted {
 }
 
 impl Backend for Scripted {
-    fn fetch<'a>(&'a self, _: &'a Request) -> BoxFuture<'a, Result<Answer, FetchError>> {
+    fn fetch<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, FetchError>> {
         async move {
             let (ends, outcome) = oneshot::channel();
             self.0.lock().unwrap().push(Some(ends));
-            outcome.await.unwrap()
+            let answer = outcome.await.unwrap()?;
+            Ok(match request.shape {
+                Shape::Instant => answer,
+                _ => at_the_end(&answer, request),
+            })
         }
         .boxed()
     }
+}
+
+/// The values as points at the last step of what was asked.
+fn at_the_end(answer: &Answer, request: &Request) -> Answer {
+    let mut ranged = AnswerBuilder::new(Stamp::Evaluated);
+    for value in answer.values() {
+        value
+            .labels
+            .iter()
+            .for_each(|(name, value)| ranged.label(name, value));
+        ranged.point(value.value, request.at.expect("a range has an end"));
+        ranged.end_points().unwrap();
+    }
+    ranged.build()
 }
 
 fn rejected(message: &str) -> FetchError {
@@ -926,14 +944,6 @@ async fn a_query_that_is_replaced_loses_values_flights_and_places_and_an_equal_o
     assert_eq!(source.stats().cache.entries, 0);
 }
 
-/// One point of a series without labels.
-fn ranged(value: f64) -> Answer {
-    let mut answer = AnswerBuilder::new(Stamp::Evaluated);
-    answer.point(value, Timestamp::from_millis(1_000));
-    answer.end_points().unwrap();
-    answer.build()
-}
-
 const MINUTE: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_secs(15);
 
@@ -953,7 +963,7 @@ async fn each_shape_has_its_own_value_failure_and_flight() {
     let other = ask(q().range(MINUTE, STEP * 2));
     backend.until_calls(3).await;
     backend.end(0, Ok(one(1.0)));
-    backend.end(1, Ok(ranged(2.0)));
+    backend.end(1, Ok(one(2.0)));
     backend.end(2, Err(rejected("third")));
     assert!(instant.await.unwrap() && range.await.unwrap() && !other.await.unwrap());
     assert_eq!(read(&source), (Some(1.0), None));
@@ -992,7 +1002,7 @@ async fn a_given_time_has_nothing_to_do_with_the_cache() {
     while source.stats().flights_shared < 1 {
         tokio::task::yield_now().await;
     }
-    for (call, outcome) in [Ok(one(0.0)), Ok(one(1.0)), Err(rejected("at 2")), Ok(ranged(3.0))]
+    for (call, outcome) in [Ok(one(0.0)), Ok(one(1.0)), Err(rejected("at 2")), Ok(one(3.0))]
         .into_iter()
         .enumerate()
     {

@@ -1,10 +1,14 @@
 //! PromQL over samples in memory, as a backend answers it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use fleetgauge_core::backend::FetchError;
+use fleetgauge_core::range::Steps;
 use fleetgauge_core::result::Answer;
-use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError, Evaluation};
+use fleetgauge_core::time::Timestamp;
+use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError};
+use fleetgauge_promql::queryable::Queryable;
 
 /// An engine for the queries of a source.
 pub(crate) fn engine(lookback: Duration, timeout: Duration) -> Engine {
@@ -12,18 +16,41 @@ pub(crate) fn engine(lookback: Duration, timeout: Duration) -> Engine {
     Engine::new(config.with_lookback(lookback).with_timeout(timeout))
 }
 
-/// What `evaluate` gives, on a thread that may be busy with it for a while.
-pub(crate) async fn run<F>(evaluate: F) -> Result<Answer, FetchError>
-where
-    F: FnOnce() -> Result<Answer, FetchError> + Send + 'static,
-{
-    let evaluated = tokio::task::spawn_blocking(evaluate).await;
-    evaluated.map_err(|_| FetchError::Aborted)?
+/// When a query is evaluated.
+pub(crate) enum Times {
+    Once(Timestamp),
+    Steps(Steps),
 }
 
-/// The answer, or why a backend has none.
-pub(crate) fn answer(evaluated: Result<Evaluation, EvalError>) -> Result<Answer, FetchError> {
-    evaluated.map(|evaluation| evaluation.answer).map_err(refused)
+// === impl Times ===
+
+impl Times {
+    pub(crate) fn first(&self) -> Timestamp {
+        match self {
+            Self::Once(at) => *at,
+            Self::Steps(steps) => steps.start(),
+        }
+    }
+}
+
+/// Evaluates `query` over what `data` gives, on a thread that may be busy with it for a while.
+pub(crate) async fn evaluate<D: Queryable>(
+    engine: &Engine,
+    data: impl FnOnce() -> Result<D, FetchError> + Send + 'static,
+    query: Cow<'_, str>,
+    times: Times,
+) -> Result<Answer, FetchError> {
+    let (engine, query) = (engine.clone(), query.into_owned());
+    let evaluating = move || {
+        let data = data()?;
+        let evaluated = match times {
+            Times::Once(at) => engine.instant(&data, &query, at),
+            Times::Steps(steps) => engine.range(&data, &query, steps.start(), steps.end(), steps.step()),
+        };
+        Ok(evaluated.map_err(refused)?.answer)
+    };
+    let evaluated = tokio::task::spawn_blocking(evaluating).await;
+    evaluated.map_err(|_| FetchError::Aborted)?
 }
 
 /// Under the names that Prometheus gives to such errors.

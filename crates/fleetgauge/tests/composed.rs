@@ -653,7 +653,7 @@ async fn the_times_of_a_range_are_as_far_apart_as_the_input_says() {
     );
 }
 
-/// Answers what is now, and nothing else, as scraped pods do.
+/// Answers what is now, and nothing else.
 struct NowOnly(FixedBackend);
 
 impl Backend for NowOnly {

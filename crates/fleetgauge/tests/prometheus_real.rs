@@ -173,6 +173,62 @@ async fn victoria_metrics_answers() {
     }
 }
 
+/// Labels, times and bits of the values.
+fn points(answer: &Answer) -> Vec<(String, Vec<(i64, u64)>)> {
+    let series = answer.series().map(|series| {
+        let points = series.points();
+        let points = points.map(|point| (point.timestamp.as_millis(), point.value.to_bits()));
+        (series.labels().to_string(), points.collect())
+    });
+    series.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_that_is_refreshed_step_by_step_is_what_one_query_answers() {
+    // Samples of the next two minutes are there already: a step sees those up to its own time.
+    let samples = |gap: u32| -> Vec<_> {
+        let times = (now() - 300..now() + 120).filter(|at| at / 7 % gap > 0);
+        times
+            .map(|at| (f64::from(at), f64::from(at % 1009 * 31 % 97)))
+            .collect()
+    };
+    let data = OpenMetrics::new()
+        .series("requests", &[("pod", "a")], &samples(1000))
+        .series("requests", &[("pod", "b")], &samples(2))
+        .series("requests", &[("pod", "c")], &samples(5));
+    let server = Prometheus::builder().data(&data).start().unwrap();
+    let mut config = PrometheusSourceConfig::new(server.url());
+    config.range.overlap = Duration::from_secs(2);
+    let source = PrometheusSource::new(config).unwrap();
+    for (name, text) in [
+        ("plain", "requests"),
+        ("rate", "sum by (pod) (rate(requests[10s] offset 3s))"),
+        ("some", "requests > 50"),
+        ("subquery", "max_over_time(requests[20s:3s]) - 1"),
+        ("end", "requests @ end()"),
+    ] {
+        source
+            .query_list()
+            .must_register(QueryTemplate::promql(name, text));
+    }
+    let (window, step) = (Duration::from_secs(30), Duration::from_secs(1));
+    let mut ends = Vec::new();
+    while ends.len() < 4 {
+        let results = source.refresh_range(RefreshSpec::all(), window, step).await;
+        for (name, outcome) in results.iter() {
+            let result = outcome.as_ref().unwrap();
+            let end = result.steps().unwrap().end();
+            if ends.last() != Some(&end) {
+                ends.push(end);
+            }
+            let whole = RefreshSpec::queries([name]).range(window, step).at(end);
+            let whole = source.refresh(whole).await[name].clone().unwrap();
+            assert_eq!(points(result.answer()), points(whole.answer()), "{name}");
+            assert!(!whole.is_no_data(), "{name}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_warning_of_prometheus_is_kept() {
     // A remote store that cannot be reached makes an answer that may be incomplete.

@@ -60,19 +60,78 @@ async fn queries_are_evaluated_over_what_was_scraped() {
 }
 
 #[tokio::test]
-async fn ranges_and_given_times_are_not_supported() {
+async fn ranges_have_the_steps_since_the_first_scrape_and_say_that_earlier_ones_are_missing() {
+    let server = FaultyServer::start([Answer::text("waiting{a=\"b\"} 3\n")]).unwrap();
+    let pods = StaticTargets::new([server.addr().to_string()]);
+    let config = ScrapeConfig::new("vllm").with_interval(Duration::from_millis(100));
+    let source = ScrapeSource::start(config, [Arc::new(pods) as _]).unwrap();
+    for query in [
+        QueryTemplate::metric_name("name", "waiting"),
+        QueryTemplate::promql("sum", "sum by (a) (waiting) + 1"),
+    ] {
+        source.query_list().must_register(query);
+    }
+    let millis = Duration::from_millis;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    // Until the last two steps have been scraped.
+    let refresh = async |window, step| loop {
+        let results = source.refresh_range(RefreshSpec::all(), window, step).await;
+        let points = |name: &str| -> Vec<_> {
+            let result = results[name].as_ref().ok();
+            let series = result.into_iter().flat_map(|result| result.answer().series());
+            series.flat_map(|series| series.points()).collect()
+        };
+        let (name, sum) = (points("name"), points("sum"));
+        if name.len() >= 2 && sum.len() >= 2 {
+            break (results, name, sum);
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{results:?}");
+        tokio::task::yield_now().await;
+    };
+    let (results, name, sum) = refresh(Duration::from_secs(60), millis(200)).await;
+    assert!(name.iter().all(|point| point.value == 3.0), "{name:?}");
+    assert!(sum.iter().all(|point| point.value == 4.0), "{sum:?}");
+    let steps = results["sum"].as_ref().unwrap().steps().unwrap();
+    assert_eq!(steps.count(), 301);
+    assert!(sum.iter().all(|point| steps.position(point.timestamp).is_some()));
+    let warnings = results["sum"].as_ref().unwrap().warnings().collect::<Vec<_>>();
+    assert!(
+        warnings[0].contains("samples are kept only since"),
+        "{warnings:?}"
+    );
+    assert!(!results.is_complete());
+    // A window that has passed since the start lacks nothing.
+    let (results, ..) = refresh(millis(200), millis(200)).await;
+    assert!(results.is_complete(), "{results:?}");
+}
+
+#[tokio::test]
+async fn a_time_before_the_first_scrape_has_an_error_and_is_not_without_data() {
     let server = FaultyServer::start([Answer::text("waiting 3\n")]).unwrap();
     let pods = StaticTargets::new([server.addr().to_string()]);
     let source = ScrapeSource::start(ScrapeConfig::new("vllm"), [Arc::new(pods) as _]).unwrap();
-    let waiting = QueryTemplate::metric_name("waiting", "waiting");
-    source.query_list().must_register(waiting);
+    source
+        .query_list()
+        .must_register(QueryTemplate::metric_name("waiting", "waiting"));
     let spec = || RefreshSpec::queries(["waiting"]);
-    let second = Duration::from_secs(1);
-    for spec in [spec().range(second, second), spec().at(Timestamp::default())] {
-        let results = source.refresh(spec).await;
-        assert_eq!(results["waiting"].as_ref().unwrap_err().reason(), "unsupported");
-    }
-    assert!(source.refresh(spec()).await["waiting"].is_ok());
+    let results = source.refresh(spec().at(Timestamp::default())).await;
+    let error = results["waiting"].as_ref().unwrap_err();
+    assert_eq!(error.reason(), "incomplete");
+    assert!(
+        error.to_string().contains("samples are kept only since"),
+        "{error}"
+    );
+    let now = Timestamp::from(std::time::SystemTime::now());
+    let results = source
+        .refresh(spec().at(now.saturating_add(Duration::from_secs(5))))
+        .await;
+    let values: Vec<_> = results["waiting"]
+        .as_ref()
+        .unwrap()
+        .values()
+        .map(|value| value.value)
+        .collect();
+    assert_eq!(values, [3.0]);
 }
 
 #[tokio::test]

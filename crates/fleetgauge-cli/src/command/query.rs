@@ -1,10 +1,13 @@
 //! `fleetgauge query`: one question to a Prometheus, answered now.
 
+use std::time::Duration;
+
 use anyhow::{anyhow, bail};
 use fleetgauge::pack::Pack;
 use fleetgauge_core::params::{ParamKind, ParamSpec, Params};
 use fleetgauge_core::printable::{Excerpt, Printable};
 use fleetgauge_core::query::QueryTemplate;
+use fleetgauge_core::range::Steps;
 use fleetgauge_core::result::Answer;
 use fleetgauge_core::similar::similar;
 use fleetgauge_core::source::{MetricsSource, QueryError, RefreshSpec};
@@ -15,7 +18,7 @@ use super::render;
 use crate::cli::{ParamArgs, Query, QueryFormat};
 use crate::config::{self, Config, Environment};
 use crate::failure::Usage;
-use crate::output::{self, csv, json, table};
+use crate::output::{self, csv, json, range, table};
 
 /// What the query of `--promql` is registered under.
 const TYPED: &str = "promql";
@@ -25,7 +28,12 @@ struct Answered {
     unit: String,
     promql: String,
     answer: Answer,
+    /// Of a range.
+    steps: Option<Steps>,
 }
+
+/// A range without a given step has so many steps, and one more.
+const DEFAULT_STEPS: u32 = 60;
 
 pub(super) fn run(args: &Query) -> anyhow::Result<()> {
     // clap has seen to it that one of them is there.
@@ -38,8 +46,11 @@ pub(super) fn run(args: &Query) -> anyhow::Result<()> {
         Ok(answered) => print(asked, &answered, args.output),
         Err(error) => {
             if args.output == QueryFormat::Json && !error.is::<Usage>() {
-                let answer = json::QueryAnswer::failed(asked, format!("{error:#}"));
-                output::print(&json::to_line(&answer)?)?;
+                let error = format!("{error:#}");
+                output::print(&match args.range {
+                    Some(_) => json::to_line(&json::range::RangeAnswer::failed(asked, error))?,
+                    None => json::to_line(&json::QueryAnswer::failed(asked, error))?,
+                })?;
             }
             Err(error)
         }
@@ -73,18 +84,29 @@ fn ask(args: &Query) -> anyhow::Result<Answered> {
             .register(query)
             .map_err(|error| registering(args, error))?;
         let promql = source.query_list().render(&name, &params)?;
-        let outcomes = source
-            .refresh(RefreshSpec::queries([&*name]).params(params))
-            .await;
+        let mut spec = RefreshSpec::queries([&*name]).params(params);
+        if let Some(range) = args.range {
+            spec = spec.range(range, args.step.unwrap_or_else(|| default_step(range)));
+        }
+        let outcomes = source.refresh(spec).await;
         match &outcomes[&*name] {
             Ok(result) => Ok(Answered {
                 unit,
                 promql,
                 answer: result.answer().clone(),
+                steps: result.steps(),
             }),
             Err(error) => Err(failed(args, error)),
         }
     })
+}
+
+/// In whole seconds, unless that is too coarse.
+fn default_step(range: Duration) -> Duration {
+    let step = range / DEFAULT_STEPS;
+    let unit = Duration::from_millis(if step < Duration::from_secs(1) { 1 } else { 1000 });
+    let units = step.as_nanos().div_ceil(unit.as_nanos()).max(1);
+    unit.saturating_mul(u32::try_from(units).unwrap_or(u32::MAX))
 }
 
 /// The query that was asked for, by its name or as it was typed.
@@ -203,7 +225,12 @@ fn failed(args: &Query, error: &QueryError) -> anyhow::Error {
 }
 
 fn print(asked: &str, answered: &Answered, format: QueryFormat) -> anyhow::Result<()> {
-    let Answered { unit, promql, answer } = answered;
+    let Answered {
+        unit,
+        promql,
+        answer,
+        steps,
+    } = answered;
     if format != QueryFormat::Json {
         for warning in answer.warnings() {
             output::note(&format!("warning: {}", Printable(warning)));
@@ -212,19 +239,26 @@ fn print(asked: &str, answered: &Answered, format: QueryFormat) -> anyhow::Resul
             output::note(&format!("info: {}", Printable(info)));
         }
     }
-    match format {
-        QueryFormat::Table => {
+    match (format, steps) {
+        (QueryFormat::Table, Some(steps)) => output::print_line(&range::table(answer, steps, unit)),
+        (QueryFormat::Json, Some(steps)) => {
+            let mut entry = json::range::RangeAnswer::answered(asked, answer, steps);
+            entry.unit = unit;
+            entry.promql = Some(promql);
+            output::print(&json::to_line(&entry)?)
+        }
+        (QueryFormat::Table, None) => {
             // What is not PromQL, but MetricsQL, may order its answer.
             let is_ordered = Expression::parse(promql).map_or(true, |expression| expression.is_ordered());
             output::print_line(&table::answer(answer, unit, is_ordered))
         }
-        QueryFormat::Csv => {
+        (QueryFormat::Csv, _) => {
             if answer.is_no_data() {
                 output::note("no data");
             }
             output::print_data(&csv::answer(answer)?)
         }
-        QueryFormat::Json => {
+        (QueryFormat::Json, None) => {
             let mut entry = json::QueryAnswer::answered(asked, answer);
             entry.unit = unit;
             entry.promql = Some(promql);

@@ -1,6 +1,7 @@
 //! The JSON of the command line. Fields may be added; none is ever renamed.
 
 pub(crate) mod demo;
+pub(crate) mod range;
 pub(crate) mod scrape;
 
 use fleetgauge::pack::Pack;

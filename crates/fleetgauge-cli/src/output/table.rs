@@ -64,7 +64,7 @@ pub(crate) fn answer(answer: &Answer, unit: &str, is_ordered: bool) -> String {
 }
 
 /// How labels are laid out.
-enum Columns<'a> {
+pub(super) enum Columns<'a> {
     /// Each in a column of its own.
     Each(Vec<&'a str>),
     /// All in one: nobody reads hundreds of columns, and laying them out takes for ever.
@@ -75,7 +75,7 @@ enum Columns<'a> {
 const MAX_COLUMNS: usize = 50;
 
 impl<'a> Columns<'a> {
-    fn of(names: Vec<&'a str>) -> Self {
+    pub(super) fn of(names: Vec<&'a str>) -> Self {
         if names.len() > MAX_COLUMNS {
             Self::One
         } else {
@@ -83,7 +83,7 @@ impl<'a> Columns<'a> {
         }
     }
 
-    fn titles(&self) -> &[&'a str] {
+    pub(super) fn titles(&self) -> &[&'a str] {
         match self {
             Self::Each(names) => names,
             Self::One => &["labels"],
@@ -91,7 +91,7 @@ impl<'a> Columns<'a> {
     }
 
     /// What rows are sorted by.
-    fn key<'l>(&self, labels: Labels<'l>) -> Vec<(&'l str, &'l str)> {
+    pub(super) fn key<'l>(&self, labels: Labels<'l>) -> Vec<(&'l str, &'l str)> {
         match self {
             Self::Each(names) => {
                 let value = |name: &&str| ("", labels.get(name).unwrap_or_default());
@@ -101,7 +101,7 @@ impl<'a> Columns<'a> {
         }
     }
 
-    fn cells<'l>(&self, labels: impl Iterator<Item = (&'l str, &'l str)>) -> Vec<Cell> {
+    pub(super) fn cells<'l>(&self, labels: impl Iterator<Item = (&'l str, &'l str)>) -> Vec<Cell> {
         match self {
             Self::Each(names) => {
                 let labels: HashMap<_, _> = labels.collect();
@@ -224,7 +224,7 @@ pub(crate) fn label_names(answer: &Answer) -> Vec<&str> {
 }
 
 /// The names of labels: the metric's name and the place first, then by the alphabet.
-fn sorted_names<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<&'a str> {
+pub(super) fn sorted_names<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<&'a str> {
     const FIRST: [&str; 3] = ["__name__", "namespace", "pod"];
     let names: BTreeSet<_> = labels.map(|(name, _)| name).collect();
     let first = FIRST.into_iter().filter(|name| names.contains(name));

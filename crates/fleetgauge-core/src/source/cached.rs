@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::delta::{Delta, RangeConfig};
+use super::delta::{Delta, RangeConfig, check_points};
 use super::flight::{Flight, FlightKeyRef, FlightOutcome, Flights, Freshness, Joined, Leader};
 use super::stats::Counts;
 use super::{MetricsSource, RefreshResults, RefreshSpec, SourceStats};
@@ -441,6 +441,7 @@ impl Inner {
             step: wanted.step(),
         };
         let mut answer = self.ask(permit, request, sent).await?;
+        check_points(&answer, wanted)?;
         if let Some(delta) = delta {
             answer = delta.join(&answer)?;
         }

@@ -135,13 +135,6 @@ impl Delta {
             .collect();
         let mut is_new = false;
         for series in new.series() {
-            let mut points = series.points();
-            if let Some(point) = points.find(|point| self.wanted.position(point.timestamp).is_none()) {
-                return Err(malformed(format!(
-                    "a point at {}, which is not one of the steps asked for",
-                    point.timestamp
-                )));
-            }
             match places.get(&series.labels()) {
                 Some(&place) if joined[place].new.is_some() => {
                     return Err(malformed(format!("two series {}", series.labels())));
@@ -203,6 +196,18 @@ impl<'a> Joined<'a> {
         let held = self.held.into_iter().flat_map(|series| series.points());
         let held = held.filter(move |point| (start..wanted).contains(&point.timestamp));
         held.chain(self.new.into_iter().flat_map(|series| series.points()))
+    }
+}
+
+/// Refuses an answer with a point that is at none of the steps.
+pub(super) fn check_points(answer: &Answer, steps: Steps) -> Result<(), FetchError> {
+    let mut points = answer.series().flat_map(|series| series.points());
+    match points.find(|point| steps.position(point.timestamp).is_none()) {
+        None => Ok(()),
+        Some(point) => Err(malformed(format!(
+            "a point at {}, which is not one of the steps asked for",
+            point.timestamp
+        ))),
     }
 }
 

@@ -87,7 +87,8 @@ impl ComposedBackend {
         let now = self.clock.wall();
         let steps = request.steps(now)?;
         let at = request.at.unwrap_or(now);
-        let expr = parse(&request.text).map_err(rejected)?;
+        let text = request.promql();
+        let expr = parse(&text).map_err(rejected)?;
         let plan = Plan::new(&expr, &self.inputs, times(request, at, steps)).map_err(rejected)?;
         let ask = Ask {
             request,
@@ -99,7 +100,10 @@ impl ComposedBackend {
         let had = try_join_all(fetches).await?;
         let dated = dated(&had);
         let _permit = self.evaluating.acquire().await.map_err(|_| FetchError::Aborted)?;
-        let answer = self.evaluate(request.text.clone(), had, at, steps).await?;
+        let inputs = Arc::clone(&self.inputs);
+        let times = steps.map_or(evaluation::Times::Once(at), evaluation::Times::Steps);
+        let data = move || gathered(&inputs, &had);
+        let answer = evaluation::evaluate(&self.engine, data, text, times).await?;
         Ok(match (steps, dated) {
             (None, Some((lag, stamp))) => answer.stamped(before(at, lag), stamp),
             _ => answer,
@@ -155,24 +159,6 @@ impl ComposedBackend {
             outcome,
             warning,
         })
-    }
-
-    async fn evaluate(
-        &self,
-        text: String,
-        had: Vec<Had>,
-        at: Timestamp,
-        steps: Option<Steps>,
-    ) -> Result<Answer, FetchError> {
-        let (inputs, engine) = (Arc::clone(&self.inputs), self.engine.clone());
-        evaluation::run(move || {
-            let answers = gathered(&inputs, &had)?;
-            evaluation::answer(match steps {
-                None => engine.instant(&answers, &text, at),
-                Some(steps) => engine.range(&answers, &text, steps.start(), steps.end(), steps.step()),
-            })
-        })
-        .await
     }
 }
 

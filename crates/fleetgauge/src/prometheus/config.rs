@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use fleetgauge_core::source::{CachedSourceConfig, RetryPolicy};
+use fleetgauge_core::source::{CachedSourceConfig, RangeConfig, RetryPolicy};
 
 use super::endpoint::Base;
 use crate::client::endpoint::shown_url;
@@ -48,6 +48,8 @@ pub struct PrometheusSourceConfig {
     pub max_concurrency: usize,
     /// When a query is tried again.
     pub retry: RetryPolicy,
+    /// How ranges are refreshed, and how large they may be.
+    pub range: RangeConfig,
     /// How long a TCP connection may take to establish. Default: 5 s.
     pub connect_timeout: Duration,
     /// How large an answer may be once it is decompressed. *Unit*: bytes. Default: 64 MiB.
@@ -117,6 +119,7 @@ impl Default for PrometheusSourceConfig {
             max_entries: source.cache.max_entries,
             max_concurrency: source.max_concurrency,
             retry: source.retry,
+            range: source.range,
             connect_timeout: Duration::from_secs(5),
             max_answer_bytes: 64 << 20,
             auth: Auth::None,
@@ -177,6 +180,12 @@ impl PrometheusSourceConfig {
     /// Sets how many queries are with the server at once.
     pub fn with_max_concurrency(mut self, max_concurrency: usize) -> Self {
         self.max_concurrency = max_concurrency;
+        self
+    }
+
+    /// Sets how ranges are refreshed, and how large they may be.
+    pub fn with_range(mut self, range: RangeConfig) -> Self {
+        self.range = range;
         self
     }
 
@@ -276,6 +285,7 @@ impl PrometheusSourceConfig {
         source.query_timeout = self.query_timeout;
         source.max_concurrency = self.max_concurrency;
         source.retry = self.retry.clone();
+        source.range = self.range.clone();
         source
     }
 
@@ -310,6 +320,7 @@ impl fmt::Debug for PrometheusSourceConfig {
             .field("max_entries", &self.max_entries)
             .field("max_concurrency", &self.max_concurrency)
             .field("retry", &self.retry)
+            .field("range", &self.range)
             .field("connect_timeout", &self.connect_timeout)
             .field("max_answer_bytes", &self.max_answer_bytes)
             .field("auth", &self.auth)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fleetgauge_core::backend::{FetchError, Request};
-use fleetgauge_core::query::{QueryType, Shape};
+use fleetgauge_core::query::Shape;
 use fleetgauge_core::time::Timestamp;
 
 use crate::client::Secret;
@@ -25,10 +25,7 @@ pub(super) fn form(
     now: Timestamp,
 ) -> Result<String, FetchError> {
     let mut form = form_urlencoded::Serializer::new(String::with_capacity(query.text.len() * 2 + 64));
-    match query.query_type {
-        QueryType::PromQl => form.append_pair("query", &query.text),
-        QueryType::MetricName => form.append_pair("query", &selector(&query.text)),
-    };
+    form.append_pair("query", &query.promql());
     match (query.shape, query.steps(now)?) {
         (_, Some(steps)) => {
             form.append_pair("start", &in_seconds(steps.start().as_millis()));
@@ -63,17 +60,6 @@ fn in_seconds(millis: i64) -> String {
     format!("{sign}{}.{:03}", millis / 1000, millis % 1000)
 }
 
-/// The series of one metric. Written with the name in quotes, since `inf` or `bool` alone would be something
-/// else than a metric, and names with other characters than `a-zA-Z0-9_:` could not be written at all.
-fn selector(metric: &str) -> String {
-    let escaped = metric
-        .trim()
-        .replace('\\', r"\\")
-        .replace('"', "\\\"")
-        .replace('\n', r"\n");
-    format!("{{__name__=\"{escaped}\"}}")
-}
-
 /// In seconds with milliseconds, which every server of this API reads; rounded up, as zero means "no time".
 fn seconds(timeout: Duration) -> String {
     let millis = timeout.as_nanos().div_ceil(1_000_000).max(1);
@@ -83,6 +69,7 @@ fn seconds(timeout: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fleetgauge_core::query::QueryType;
 
     #[test]
     fn queries_become_forms() {
@@ -150,11 +137,5 @@ mod tests {
             step: Duration::from_secs(1),
         };
         check(long, None, Err("the window of a range"));
-    }
-
-    #[test]
-    fn metric_names_are_quoted() {
-        assert_eq!(selector(" inf\n"), r#"{__name__="inf"}"#);
-        assert_eq!(selector("a\"b\\c\nd"), r#"{__name__="a\"b\\c\nd"}"#);
     }
 }

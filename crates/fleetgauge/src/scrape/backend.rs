@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fleetgauge_core::backend::{Backend, FetchError, Request};
 use fleetgauge_core::label::METRIC_NAME;
-use fleetgauge_core::query::{QueryType, Shape};
+use fleetgauge_core::query::QueryType;
 use fleetgauge_core::result::{Answer, AnswerBuilder};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
@@ -24,7 +24,7 @@ use super::active::{ActiveTarget, Lagging, Need};
 use super::gap::Gap;
 use super::pool::{Known, Pool};
 use super::view::{Late, View};
-use crate::evaluation;
+use crate::evaluation::{self, Times};
 
 /// The text of the query for the newest samples of all series.
 pub(super) const ALL_METRICS: &str = r#"{__name__=~".+"}"#;
@@ -38,8 +38,8 @@ const WAIT_FOR_HANGING: Duration = Duration::from_millis(500);
 
 /// A [`Backend`] that scrapes targets, and answers from the newest samples of each.
 ///
-/// Queries by metric name, and `{__name__=~".+"}`, are answered with the newest samples and their times; other
-/// PromQL is evaluated as of now.
+/// Queries by metric name, and `{__name__=~".+"}`, are answered with the newest samples and their times, where what is
+/// now is asked for; other PromQL, given times and ranges are evaluated over the samples that are kept.
 pub struct ScrapeBackend {
     pool: Arc<Pool>,
     engine: Engine,
@@ -55,11 +55,6 @@ impl ScrapeBackend {
     }
 
     async fn answer(&self, query: &Request) -> Result<Answer, FetchError> {
-        if query.shape != Shape::Instant || query.at.is_some() {
-            let what = "ranges and given times, of pods that are scraped; only what is now is asked of them";
-            return Err(FetchError::Unsupported { what: what.into() });
-        }
-        let selector = Selector::of(query);
         // What there is by then is an answer; what comes after the deadline is none.
         let margin = (query.timeout / 10).min(Duration::from_millis(200));
         let deadline = Instant::now() + query.timeout - margin;
@@ -86,16 +81,18 @@ impl ScrapeBackend {
         let count = targets.len();
         let wanted = self.pool.common().config.wanted.clone();
         let view = View::new(self.pool.window().clone(), wanted, gaps.clone(), targets);
-        let answer = match selector {
-            Some(selector) => {
+        let answer = match (Selector::of(query), query.steps(at)?) {
+            // Its samples with their own times are those of now.
+            (Some(selector), None) if query.at.is_none() => {
                 let lookback = self.pool.common().config.lookback_delta;
                 // All series are walked over, of which there may be millions.
                 let reading = tokio::task::spawn_blocking(move || selector.newest(&view, at, lookback));
                 reading.await.map_err(|_| FetchError::Aborted)??
             }
-            None => {
-                let (engine, text) = (self.engine.clone(), query.text.clone());
-                evaluation::run(move || evaluation::answer(engine.instant(&view, &text, at))).await?
+            (_, steps) => {
+                let times = steps.map_or_else(|| Times::Once(query.at.unwrap_or(at)), Times::Steps);
+                let view = view.from(times.first(), self.pool.kept_since(at));
+                evaluation::evaluate(&self.engine, || Ok(view), query.promql(), times).await?
             }
         };
         self.finish(answer, count, &gaps, &late)

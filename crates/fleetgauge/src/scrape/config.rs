@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleetgauge_core::source::{CachedSourceConfig, RetryPolicy};
+use fleetgauge_core::source::{CachedSourceConfig, RangeConfig, RetryPolicy};
 use fleetgauge_core::target::{Scheme, TargetDefaults};
 use fleetgauge_promql::exposition::{Limits, Wanted};
 use fleetgauge_promql::window::WindowConfig;
@@ -73,6 +73,8 @@ pub struct ScrapeConfig {
     /// How long one query may take, the scrapes that it asks for included, where it does not say itself.
     /// Default: 10 s.
     pub query_timeout: Duration,
+    /// How ranges are refreshed, and how large they may be.
+    pub range: RangeConfig,
 }
 
 // === impl ScrapeConfig ===
@@ -98,6 +100,7 @@ impl Default for ScrapeConfig {
             window: WindowConfig::default(),
             default_ttl: source.cache.default_ttl,
             query_timeout: source.query_timeout,
+            range: source.range,
         }
     }
 }
@@ -259,6 +262,7 @@ impl ScrapeConfig {
         let mut source = CachedSourceConfig::default();
         source.cache.default_ttl = self.default_ttl;
         source.query_timeout = self.query_timeout;
+        source.range = self.range.clone();
         // All queries wait for the same scrapes.
         source.max_concurrency = 1_000;
         // A scrape that failed is tried again at the next tick, not by whoever asks.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fleetgauge_core::target::{Discovered, DiscoveryError, Snapshot, Target, TargetDiscovery, TargetLabels};
-use fleetgauge_core::time::Clock;
+use fleetgauge_core::time::{Clock, Timestamp};
 use fleetgauge_promql::window::Window;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
@@ -41,6 +41,7 @@ pub(super) struct Pool {
     common: Arc<Common>,
     window: Window,
     discovery_names: Vec<Arc<str>>,
+    started_at: Timestamp,
     /// Until when an answer waits for discoveries that have told nothing yet.
     first_word_until: Instant,
     /// Whether every discovery has told something, and it has taken effect. Sent whenever something does.
@@ -132,6 +133,7 @@ impl Pool {
             ..Running::default()
         };
         let pool = Arc::new(Self {
+            started_at: common.clock.wall(),
             common: Arc::new(common),
             window,
             discovery_names: slots.iter().map(|slot| Arc::clone(&slot.name)).collect(),
@@ -158,6 +160,14 @@ impl Pool {
 
     pub(super) fn common(&self) -> &Common {
         &self.common
+    }
+
+    /// Before this nothing can have been kept at `now`: it was not scraped yet, or is out of the retention.
+    pub(super) fn kept_since(&self, now: Timestamp) -> Timestamp {
+        let retention = self.window.config().retention.as_millis();
+        let retention = i64::try_from(retention).unwrap_or(i64::MAX);
+        self.started_at
+            .max(Timestamp::from_millis(now.as_millis().saturating_sub(retention)))
     }
 
     pub(super) fn is_closed(&self) -> bool {

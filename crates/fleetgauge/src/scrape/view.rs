@@ -24,6 +24,14 @@ pub(super) struct View {
     gaps: Vec<Gap>,
     /// The targets, and whether each has been scraped in time.
     targets: Vec<(Arc<ActiveTarget>, bool)>,
+    too_early: Option<TooEarly>,
+}
+
+/// A time that is asked for, and before what is kept.
+#[derive(Clone, Copy)]
+pub(super) struct TooEarly {
+    pub(super) asked: Timestamp,
+    pub(super) kept_since: Timestamp,
 }
 
 /// A target whose values are not those of now, in words.
@@ -50,6 +58,16 @@ impl fmt::Display for Late<'_> {
     }
 }
 
+impl fmt::Display for TooEarly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { asked, kept_since } = self;
+        write!(
+            f,
+            "times from {asked} on are asked for, and samples are kept only since {kept_since}"
+        )
+    }
+}
+
 // === impl View ===
 
 impl View {
@@ -64,7 +82,14 @@ impl View {
             wanted,
             gaps,
             targets,
+            too_early: None,
         }
+    }
+
+    /// Over times of which the first is `asked`, while samples are kept since `kept_since`.
+    pub(super) fn from(mut self, asked: Timestamp, kept_since: Timestamp) -> Self {
+        self.too_early = (asked < kept_since).then_some(TooEarly { asked, kept_since });
+        self
     }
 
     pub(super) fn window(&self) -> &Window {
@@ -79,6 +104,9 @@ impl Queryable for View {
 
     fn missing(&self, read: Read<'_>, into: &mut Missing) {
         self.window.missing(read, into);
+        if let Some(too_early) = self.too_early {
+            into.add(too_early);
+        }
         let is_reported = read.metric().is_some_and(|metric| REPORTED.contains(&metric));
         // Where exposed labels win, series may have any others than their target's.
         let keeps_labels = !self.window.config().honor_labels;
