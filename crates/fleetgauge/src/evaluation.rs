@@ -22,17 +22,6 @@ pub(crate) enum Times {
     Steps(Steps),
 }
 
-// === impl Times ===
-
-impl Times {
-    pub(crate) fn first(&self) -> Timestamp {
-        match self {
-            Self::Once(at) => *at,
-            Self::Steps(steps) => steps.start(),
-        }
-    }
-}
-
 /// Evaluates `query` over what `data` gives, on a thread that may be busy with it for a while.
 pub(crate) async fn evaluate<D: Queryable>(
     engine: &Engine,

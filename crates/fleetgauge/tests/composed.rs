@@ -1098,7 +1098,7 @@ async fn sources_over_sources_are_built_in_their_order_and_circles_refused() {
 
 #[tokio::test]
 async fn many_queries_of_deep_sources_neither_wait_for_each_other_nor_overflow() {
-    const DEPTH: usize = 100;
+    const DEPTH: usize = 200;
     let backend = FixedBackend::new().answer("epp/queue_size", vector(NOW, &["1"]));
     let mut config = CachedSourceConfig::default();
     config.max_concurrency = 1;

@@ -90,8 +90,10 @@ impl ScrapeBackend {
                 reading.await.map_err(|_| FetchError::Aborted)??
             }
             (_, steps) => {
-                let times = steps.map_or_else(|| Times::Once(query.at.unwrap_or(at)), Times::Steps);
-                let view = view.from(times.first(), self.pool.kept_since(at));
+                let once = query.at.unwrap_or(at);
+                let first = steps.map_or(once, |steps| steps.start());
+                let view = view.from(first, self.pool.kept_since(at));
+                let times = steps.map_or(Times::Once(once), Times::Steps);
                 evaluation::evaluate(&self.engine, || Ok(view), query.promql(), times).await?
             }
         };
