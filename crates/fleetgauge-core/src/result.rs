@@ -152,10 +152,13 @@ impl Answer {
         self
     }
 
-    /// With who was expected to report, and who did. It is incomplete where somebody is missing.
+    /// With who was expected to report, and who did. Where somebody is missing it is incomplete, and a warning says so.
     #[must_use]
     pub fn with_completeness(mut self, completeness: Arc<Completeness>) -> Self {
         let has_uncounted_loss = self.has_uncounted_loss();
+        if !completeness.is_whole() {
+            self = self.with_warning(&completeness.to_string());
+        }
         self.is_complete = !has_uncounted_loss && completeness.is_whole();
         self.provenance_mut()
             .set_completeness(completeness, has_uncounted_loss);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::ReasonCode;
 use crate::cache::{CachedValue, Lookup};
+use crate::error::FetchError;
 use crate::result::MetricResult;
 use crate::time::Moment;
 
@@ -61,7 +62,13 @@ impl From<&Lookup> for Found {
                 let error = last_error.as_ref().map(|failure| failure.error.to_string());
                 (ReasonCode::Expired, expired(error.as_deref()))
             }
-            Lookup::Failed(failure) => (ReasonCode::Failed, failure.error.to_string()),
+            Lookup::Failed(failure) => {
+                let code = match failure.error.fetch_error() {
+                    Some(FetchError::Incomplete { .. }) => ReasonCode::Incomplete,
+                    _ => ReasonCode::Failed,
+                };
+                (code, failure.error.to_string())
+            }
             Lookup::NeverRefreshed => {
                 let text = "the query was never refreshed, or so long ago that it is forgotten";
                 (ReasonCode::NeverRefreshed, text.to_owned())

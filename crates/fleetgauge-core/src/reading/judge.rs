@@ -494,17 +494,25 @@ impl<'a> Judge<'a> {
         )
     }
 
-    /// What counts as an error. What is known of a question that is another one now, or none, is not held.
+    /// What counts as an error; but an answer that has no value because something is missing counts as incomplete. What is
+    /// known of a question that is another one now, or none, is not held.
     fn error(&self, code: ReasonCode, text: impl Into<Box<str>>) -> Refusal {
-        let is_question = matches!(code, ReasonCode::Replaced | ReasonCode::Invalid);
-        let holds = self.policy.on_error == Some(OnError::Hold) && !is_question;
+        let holds = match code {
+            ReasonCode::Replaced | ReasonCode::Invalid => false,
+            ReasonCode::Incomplete => self.holds_incomplete(),
+            _ => self.policy.on_error == Some(OnError::Hold),
+        };
         Refusal::new(code, text, holds)
+    }
+
+    fn holds_incomplete(&self) -> bool {
+        self.policy.on_incomplete.unwrap_or_default() != OnIncomplete::Fail
     }
 
     /// Why the answer counts as incomplete, if it does.
     fn incompleteness(&self, result: &MetricResult) -> Option<Refusal> {
         let answer = result.answer();
-        let holds = self.policy.on_incomplete.unwrap_or_default() != OnIncomplete::Fail;
+        let holds = self.holds_incomplete();
         let incomplete = |text| Some(Refusal::new(ReasonCode::Incomplete, text, holds));
         if answer.has_uncounted_loss() {
             let warnings = answer.warnings().take(MAX_WARNINGS);

@@ -343,7 +343,9 @@ fn each_absence_is_held_by_its_own_setting() {
             ("undefined", answer([("a", f64::NAN)])),
             ("incomplete", answer([("a", 9.0)]).with_loss()),
         ];
-        for (reason, absence) in absences {
+        // What has no value because something is missing is an error of the fetch, and nothing else.
+        let no_value = [("incomplete", Step::Lookup(ReasonCode::Incomplete))];
+        for (reason, absence) in absences.into_iter().chain(no_value) {
             let expected = match reason == held {
                 true => format!("held 5: {reason}"),
                 false => format!("withheld: {reason}"),
@@ -700,6 +702,14 @@ fn what_a_lookup_tells_is_judged() {
         );
     };
     assert_eq!(read().0, "withheld: never_refreshed");
+    let detail = "target x".into();
+    let incomplete = FetchError::Incomplete { detail };
+    cache.record_failure(
+        &query,
+        &none,
+        crate::error::QueryError::fetch(query.name(), incomplete),
+    );
+    assert_eq!(read().0, "withheld: incomplete");
     fail();
     let (told, text, changes) = read();
     assert_eq!((&*told, changes), ("withheld: failed", false));

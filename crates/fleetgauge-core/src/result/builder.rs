@@ -130,8 +130,8 @@ impl AnswerBuilder {
         set_last(&mut self.branches, self.labels.len(), Some(branch), None);
     }
 
-    /// Says who was expected to report, and who did. Where somebody is missing, the answer is incomplete, and a
-    /// [`warning`](Self::warning) says so in words.
+    /// Says who was expected to report, and who did. Where somebody is missing the answer is incomplete, and a warning says
+    /// so: it need not be told as [`missing`](Self::missing), which is for what no name is missing for.
     pub fn completeness(&mut self, completeness: Arc<Completeness>) {
         self.completeness = Some(completeness);
     }
