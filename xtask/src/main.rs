@@ -26,7 +26,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Formatting, lints, documentation and the arrows between the crates.
+    /// Formatting, lints, documentation, the arrows between the crates and, with cargo-deny, their dependencies.
     Check,
     /// Every test, real servers included, with one line of totals at the end.
     Test {
@@ -120,5 +120,26 @@ fn check() -> Result<()> {
         .env("RUSTDOCFLAGS", "-D warnings")
         .run()?;
     cargo(["test", "--quiet", "--package", "xtask", "--test", "arrows"]).run()?;
-    cargo(["test", "--quiet", "--package", "xtask", "--test", "circles"]).run()
+    cargo(["test", "--quiet", "--package", "xtask", "--test", "circles"]).run()?;
+    check_dependencies()
+}
+
+/// Licences, duplicate versions and sources of the dependencies, as `deny.toml` has them.
+fn check_dependencies() -> Result<()> {
+    if cargo(["deny", "--version"]).succeeds() {
+        let check = [
+            "deny",
+            "check",
+            "--hide-inclusion-graph",
+            "licenses",
+            "bans",
+            "sources",
+        ];
+        return cargo(check).run();
+    }
+    eprintln!(
+        "Licences, versions and sources of the dependencies are not checked, for cargo-deny is missing: \
+         cargo install cargo-deny --locked"
+    );
+    Ok(())
 }

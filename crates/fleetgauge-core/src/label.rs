@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Range;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -100,7 +101,21 @@ pub struct LabelSetsBuilder {
     /// which it came.
     previous_shape: u32,
     previous_order: Vec<u32>,
+    /// The lists that [`shared`](Self::shared) gave for the series being built.
+    pending: Option<SharedLabels>,
+    /// Those of the series before, if it was given so.
+    previous: Option<SharedLabels>,
     overflow: bool,
+}
+
+/// A list of texts that several series share.
+pub type SharedTexts = Arc<[Arc<str>]>;
+
+/// Names and values but for the first of them.
+struct SharedLabels {
+    names: SharedTexts,
+    values: SharedTexts,
+    skipped: usize,
 }
 
 // === impl LabelSets ===
@@ -255,6 +270,23 @@ impl fmt::Debug for Labels<'_> {
     }
 }
 
+// === impl SharedLabels ===
+
+impl SharedLabels {
+    fn names(&self) -> &[Arc<str>] {
+        self.names.get(self.skipped..).unwrap_or_default()
+    }
+
+    fn values(&self) -> &[Arc<str>] {
+        self.values.get(self.skipped..).unwrap_or_default()
+    }
+
+    fn one_by_one(&self, into: &mut LabelSetsBuilder) {
+        let labels = self.names().iter().zip(self.values());
+        labels.for_each(|(name, value)| into.label(name, value));
+    }
+}
+
 // === impl LabelSetsBuilder ===
 
 impl LabelSetsBuilder {
@@ -273,11 +305,48 @@ impl LabelSetsBuilder {
         self.values.push(value);
     }
 
+    /// Sets all labels of the series being built, but the first `skipped` of these. Many texts are those of the series
+    /// before: these are known by their addresses, which is several times as fast as by their bytes.
+    pub fn shared(&mut self, names: &SharedTexts, values: &SharedTexts, skipped: usize) {
+        let labels = SharedLabels {
+            names: Arc::clone(names),
+            values: Arc::clone(values),
+            skipped,
+        };
+        if names.len() == values.len() && labels.values().iter().all(|value| !value.is_empty()) {
+            self.pending = Some(labels);
+        } else {
+            labels.one_by_one(self);
+        }
+    }
+
+    /// Makes room for so many series.
+    pub fn reserve(&mut self, series: usize) {
+        self.rows.reserve(series);
+        self.ends.reserve(series);
+        let Self {
+            text,
+            ends,
+            strings,
+            hasher,
+            ..
+        } = self;
+        strings.reserve(series, |&r| hasher.hash_one(string_at(text, ends, r)));
+    }
+
     /// Ends the series being built.
     ///
     /// *Errors*: [`LabelError`], and then the series is not kept; the ones before it are.
     pub fn end_series(&mut self) -> Result<(), LabelError> {
-        let ended = self.try_end_series();
+        let previous = self.previous.take();
+        let ended = match self.pending.take() {
+            Some(labels) if self.names.is_empty() => self.try_end_shared(labels, previous),
+            Some(labels) => {
+                labels.one_by_one(self);
+                self.try_end_series()
+            }
+            None => self.try_end_series(),
+        };
         self.names.clear();
         self.values.clear();
         ended
@@ -302,6 +371,36 @@ impl LabelSetsBuilder {
             rows: self.rows.into_boxed_slice(),
             cells: self.cells.into_boxed_slice(),
         }
+    }
+
+    fn try_end_shared(
+        &mut self,
+        labels: SharedLabels,
+        previous: Option<SharedLabels>,
+    ) -> Result<(), LabelError> {
+        let is_same = |before: &SharedLabels| {
+            Arc::ptr_eq(&before.names, &labels.names) && before.skipped == labels.skipped
+        };
+        if previous.as_ref().is_some_and(is_same) {
+            self.names.extend_from_slice(&self.previous_names);
+        } else {
+            for (at, name) in labels.names().iter().enumerate() {
+                let name = self.reference(name, self.previous_names.get(at).copied());
+                self.names.push(name);
+            }
+        }
+        let before = previous.as_ref().map_or(&[][..], SharedLabels::values);
+        for (at, value) in labels.values().iter().enumerate() {
+            let guess = self.previous_values.get(at).copied();
+            let value = match (before.get(at), guess) {
+                (Some(before), Some(known)) if Arc::ptr_eq(before, value) => known,
+                _ => self.reference(value, guess),
+            };
+            self.values.push(value);
+        }
+        self.try_end_series()?;
+        self.previous = Some(labels);
+        Ok(())
     }
 
     fn try_end_series(&mut self) -> Result<(), LabelError> {
@@ -503,6 +602,32 @@ mod tests {
         );
         assert_eq!(labels.get("job"), None);
         assert_eq!(labels.metric_name(), Some("up"));
+    }
+
+    proptest! {
+        /// Lists that share texts and addresses, in any order of ways to give them.
+        #[test]
+        fn shared_labels_are_the_labels_that_they_hold(
+            series in prop::collection::vec((0..3usize, prop::collection::vec(0..4usize, 4), 0..6usize, any::<bool>()), 0..20),
+        ) {
+            let list = |texts: &[&str]| -> SharedTexts { texts.iter().map(|&text| text.into()).collect() };
+            let names = [list(&["a", "b", "c", "d"]), list(&["a", "b", "c", "d"]), list(&["a", "b", "b", "c"])];
+            let texts: [Arc<str>; 4] = ["x".into(), "y".into(), "x".into(), "".into()];
+            let (mut shared, mut each) = (LabelSetsBuilder::default(), LabelSetsBuilder::default());
+            for (names_at, values, skipped, one_by_one) in series {
+                let values: SharedTexts = values.iter().map(|&at| Arc::clone(&texts[at])).collect();
+                let labels = || names[names_at].iter().zip(values.iter()).skip(skipped);
+                match one_by_one {
+                    true => labels().for_each(|(name, value)| shared.label(name, value)),
+                    false => shared.shared(&names[names_at], &values, skipped),
+                }
+                labels().for_each(|(name, value)| each.label(name, value));
+                prop_assert_eq!(shared.end_series(), each.end_series());
+            }
+            let (shared, each) = (shared.build(), each.build());
+            prop_assert_eq!(shared.iter().collect::<Vec<_>>(), each.iter().collect::<Vec<_>>());
+            prop_assert_eq!(shared.heap_bytes(), each.heap_bytes());
+        }
     }
 
     #[test]

@@ -236,6 +236,7 @@ impl Evaluator<'_> {
             Operand::Scalar(values) => answer.scalar(values.first().copied().unwrap_or(f64::NAN), at),
             Operand::Text(text) => answer.text(&text, at),
             Operand::Vector(vector) => {
+                answer.reserve(vector.labels.len(), 1);
                 for i in self.order(&vector.labels, root.is_ordered())? {
                     let value = vector.row(i)[0];
                     if !is_absent(value) {
@@ -261,6 +262,7 @@ impl Evaluator<'_> {
         };
         let mut answer = AnswerBuilder::new(Stamp::Evaluated);
         answer.matrix();
+        answer.reserve(vector.labels.len(), 0);
         for i in self.order(&vector.labels, false)? {
             let row = vector.row(i);
             self.budget.spend(steps.count)?;
@@ -318,7 +320,8 @@ impl Evaluator<'_> {
         // A reference for each name and value, the value and where its text ends, and the series itself.
         let texts = labels.iter().map(|(_, value)| value.len() + 16);
         self.budget.take_bytes(texts.sum::<usize>() + 24)?;
-        labels.iter().for_each(|(name, value)| answer.label(name, value));
+        let (names, values, skipped) = labels.shared();
+        answer.shared_labels(names, values, skipped);
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 pub(crate) use fleetgauge_core::label::METRIC_NAME;
-use fleetgauge_core::label::{Labels, write_braced, write_series};
+use fleetgauge_core::label::{Labels, SharedTexts, write_braced, write_series};
 
 pub(crate) use groups::{Groups, Members};
 pub(crate) use projection::Projection;
@@ -89,6 +89,11 @@ impl LabelSet {
             values,
             start: 0,
         }
+    }
+
+    /// Names and values as they are shared with other series, and how many of the first are not its own.
+    pub(crate) fn shared(&self) -> (&SharedTexts, &SharedTexts, usize) {
+        (&self.names, &self.values, self.start as usize)
     }
 
     fn names(&self) -> &[Arc<str>] {

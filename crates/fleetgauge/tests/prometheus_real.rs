@@ -188,7 +188,9 @@ async fn a_range_that_is_refreshed_step_by_step_is_what_one_query_answers() {
     // Samples of the next two minutes are there already: a step sees those up to its own time.
     let samples = |gap: u32| -> Vec<_> {
         let times = (now() - 300..now() + 120).filter(|at| at / 7 % gap > 0);
-        times.map(|at| (f64::from(at), f64::from(at % 1009 * 31 % 97))).collect()
+        times
+            .map(|at| (f64::from(at), f64::from(at % 1009 * 31 % 97)))
+            .collect()
     };
     let data = OpenMetrics::new()
         .series("requests", &[("pod", "a")], &samples(1000))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::age::Age;
 use crate::completeness::Completeness;
-use crate::label::{LabelError, LabelSetsBuilder};
+use crate::label::{LabelError, LabelSetsBuilder, SharedTexts};
 use crate::sample::Stamp;
 use crate::time::Timestamp;
 
@@ -103,6 +103,18 @@ impl AnswerBuilder {
     /// Adds a label to the series being built, for decoders that meet labels one by one.
     pub fn label(&mut self, name: &str, value: &str) {
         self.labels.label(name, value);
+    }
+
+    /// Sets all labels of the series being built, as [`LabelSetsBuilder::shared`].
+    pub fn shared_labels(&mut self, names: &SharedTexts, values: &SharedTexts, skipped: usize) {
+        self.labels.shared(names, values, skipped);
+    }
+
+    /// Makes room for so many series, and so many values of each.
+    pub fn reserve(&mut self, series: usize, values: usize) {
+        self.labels.reserve(series);
+        self.values.reserve(series.saturating_mul(values));
+        self.times.reserve(series.saturating_mul(values));
     }
 
     /// Ends the series being built, with its value.

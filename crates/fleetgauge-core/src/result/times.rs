@@ -116,7 +116,18 @@ impl Times {
 impl Grid {
     /// The grid on which all times lie, if it takes less room than they do.
     fn of(times: &[Timestamp], ends: &[usize]) -> Option<Self> {
-        let millis = || times.iter().map(|time| time.as_millis());
+        // Mostly a series has the times of the one before, which have been looked at.
+        let mut begin = 0;
+        let mut before: &[Timestamp] = &[];
+        let mut distinct = Vec::new();
+        for &end in ends {
+            let series = &times[begin..end];
+            if series != before {
+                distinct.push(series);
+            }
+            (begin, before) = (end, series);
+        }
+        let millis = || distinct.iter().copied().flatten().map(|time| time.as_millis());
         let (start, last) = (millis().min()?, millis().max()?);
         let apart = |time: i64| time.abs_diff(start);
         let step = millis().map(apart).fold(0, greatest_common_divisor).max(1);
@@ -129,11 +140,7 @@ impl Grid {
             width,
             gaps: None,
         };
-        let mut are_sorted = ends.iter().scan(0, |begin, &end| {
-            let series = &times[std::mem::replace(begin, end)..end];
-            Some(series.is_sorted_by(|a, b| a < b))
-        });
-        if !are_sorted.all(|is_sorted| is_sorted) {
+        if !distinct.iter().all(|series| series.is_sorted_by(|a, b| a < b)) {
             return None;
         }
         if points == times.len() {
