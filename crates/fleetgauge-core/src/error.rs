@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::printable::Printable;
+use crate::printable::{Printable, Quoted};
 use crate::query::QueryName;
 use crate::query_list::QueryRenderError;
 
@@ -105,6 +105,19 @@ pub enum FetchError {
         /// The kind.
         what: String,
     },
+    /// An answer that this one is computed from could not be had.
+    #[error("input {} of source {}{asked}: {error}", Quoted(.input), Quoted(.of))]
+    Input {
+        /// The input's name.
+        input: String,
+        /// The name of the source that it is asked of.
+        of: String,
+        /// What was asked of it besides its value now: ` over a range`; empty where that is all.
+        asked: &'static str,
+        /// Why that source has no answer.
+        #[source]
+        error: Box<QueryError>,
+    },
     /// The fetch ended without an outcome: it panicked, or its runtime shut down.
     #[error("the fetch was aborted")]
     Aborted,
@@ -177,7 +190,7 @@ impl FetchError {
         }
     }
 
-    /// One word for the variant, bounded for use as a label value.
+    /// One word for the variant, bounded for use as a label value; for an input that of what it failed with.
     pub fn reason(&self) -> &'static str {
         match self {
             FetchError::Unreachable { .. } => "unreachable",
@@ -192,6 +205,7 @@ impl FetchError {
             FetchError::Incomplete { .. } => "incomplete",
             FetchError::TooLarge { .. } => "too_large",
             FetchError::Unsupported { .. } => "unsupported",
+            FetchError::Input { error, .. } => error.reason(),
             FetchError::Aborted => "aborted",
         }
     }

@@ -2,22 +2,27 @@
 //! globals.
 //!
 //! In reading order:
-//! - what a number is: [`label`], [`sample`], [`time`], [`result`]
+//! - what a number is: [`label`], [`sample`], [`time`], [`result`]; and what it stands on: [`age`], [`completeness`]
 //! - what is asked: [`params`], [`template`], [`query`], [`query_list`], [`range`]
 //! - how it is had and kept: [`backend`], [`cache`], [`source`], [`registry`]
+//! - what is made of it: [`policy`], [`reading`]
 //! - where it is scraped: [`target`]
 //! - whose it is: [`variant`]
 //! - how messages name what others wrote: [`printable`], [`similar`]
 
+pub mod age;
 pub mod backend;
 pub mod cache;
+pub mod completeness;
 mod counter;
 mod error;
 pub mod label;
 pub mod params;
+pub mod policy;
 pub mod query;
 pub mod query_list;
 pub mod range;
+pub mod reading;
 pub mod registry;
 pub mod result;
 pub mod sample;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::params::{ParamSpec, Params};
@@ -76,6 +76,14 @@ pub enum RegisterError {
         /// The parameter.
         param: String,
     },
+    /// The source cannot answer it.
+    #[error("query {name}: {why}")]
+    Refused {
+        /// The query's name.
+        name: QueryName,
+        /// What is wrong, and what to do.
+        why: String,
+    },
     /// A time to live or timeout of zero: no answer would ever hold, or arrive.
     #[error("query {name}: {field} must be more than zero")]
     ZeroDuration {
@@ -114,10 +122,14 @@ struct Inner {
     next_id: AtomicU64,
     /// Held by who registers, replaces or removes.
     writing: Mutex<Vec<OnReplaced>>,
+    check: OnceLock<Check>,
 }
 
 /// Is told of queries that are not registered any more.
 type OnReplaced = Box<dyn Fn(&[RegisteredQuery]) + Send + Sync>;
+
+/// Looks at a query before it is registered.
+type Check = Box<dyn Fn(&RegisteredQuery) -> Result<Vec<ParamSpec>, String> + Send + Sync>;
 
 struct Registered {
     /// Unique in its list: stands for the name in cache keys.
@@ -202,8 +214,36 @@ impl QueryList {
         self.write().push(Box::new(told));
     }
 
-    /// The query of this template, not yet registered.
+    /// Lets a source refuse queries that it cannot answer: `check` sees each query before it is registered, and says
+    /// why it is not, or which further parameters its answers depend on, which it then declares too. The first check
+    /// that is set stays.
+    pub fn set_check(
+        &self,
+        check: impl Fn(&RegisteredQuery) -> Result<Vec<ParamSpec>, String> + Send + Sync + 'static,
+    ) {
+        // A list has one source.
+        let _ = self.0.check.set(Box::new(check));
+    }
+
+    /// The query of this template, not yet registered, if the source takes it.
     fn compile(&self, template: QueryTemplate) -> Result<RegisteredQuery, RegisterError> {
+        let query = self.compile_as_given(template)?;
+        let Some(check) = self.0.check.get() else {
+            return Ok(query);
+        };
+        let further = check(&query).map_err(|why| RegisterError::Refused {
+            name: query.name().clone(),
+            why,
+        })?;
+        if further.is_empty() {
+            return Ok(query);
+        }
+        let mut template = query.template().clone();
+        template.params.extend(further);
+        self.compile_as_given(template)
+    }
+
+    fn compile_as_given(&self, template: QueryTemplate) -> Result<RegisteredQuery, RegisterError> {
         let name: QueryName = template.name.parse()?;
         for (field, duration) in [("ttl", template.ttl), ("timeout", template.timeout)] {
             if duration == Some(Duration::ZERO) {
@@ -574,6 +614,28 @@ mod tests {
         );
         assert_eq!(queries.replace_all(set).unwrap(), QueryChanges::default());
         assert!(queries.remove("new") && !queries.remove("new"));
+    }
+
+    #[test]
+    fn a_source_refuses_what_it_cannot_answer_and_adds_what_answers_depend_on() {
+        let queries = QueryList::new();
+        queries.set_check(|query| match query.template().template.as_str() {
+            "down" => Err("there is no down".into()),
+            "up" => Ok(vec![ParamSpec::required("zone", crate::params::ParamKind::Text)]),
+            _ => Ok(Vec::new()),
+        });
+        let error = queries.register(QueryTemplate::promql("a", "down")).unwrap_err();
+        assert_eq!(error.to_string(), "query a: there is no down");
+        for register in [QueryList::register, |list: &QueryList, template| {
+            list.replace(template)
+                .map(|changed| assert!(!changed, "an equal template"))
+        }] {
+            register(&queries, QueryTemplate::promql("b", "up")).unwrap();
+        }
+        assert_eq!(queries.get("b").unwrap().params()[0].name(), "zone");
+        assert!(queries.render("b", &Params::new()).is_err());
+        assert!(queries.replace_all([QueryTemplate::promql("c", "down")]).is_err());
+        assert_eq!(queries.list(), ["b"]);
     }
 
     #[test]

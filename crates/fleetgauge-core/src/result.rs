@@ -1,8 +1,13 @@
 //! What a backend answered, and what became of it for one query.
 
 mod builder;
+mod provenance;
 mod times;
 
+use std::sync::Arc;
+
+use crate::age::Age;
+use crate::completeness::Completeness;
 use crate::label::{LabelSets, Labels};
 use crate::query::QueryName;
 use crate::range::Steps;
@@ -12,6 +17,7 @@ use crate::time::Timestamp;
 use times::Times;
 
 pub use builder::AnswerBuilder;
+pub use provenance::{Origin, Provenance};
 
 /// The answer to a query, or the knowledge that there is none: of a backend, of an evaluation, in the cache.
 ///
@@ -28,6 +34,7 @@ pub struct Answer {
     text: Option<Box<str>>,
     warnings: Box<[Box<str>]>,
     infos: Box<[Box<str>]>,
+    provenance: Option<Arc<Provenance>>,
 }
 
 /// What an answer is, as Prometheus names it.
@@ -102,6 +109,7 @@ impl Answer {
             text: None,
             warnings: Box::default(),
             infos: Box::default(),
+            provenance: None,
         }
     }
 
@@ -126,6 +134,74 @@ impl Answer {
         warnings.push(warning.into());
         self.warnings = warnings.into_boxed_slice();
         self
+    }
+
+    /// With values that all stand at `at`, and `stamp` for what that means; a matrix keeps its times.
+    #[must_use]
+    pub fn stamped(mut self, at: Timestamp, stamp: Stamp) -> Self {
+        self.stamp = stamp;
+        if self.kind != AnswerKind::Matrix {
+            self.times = Times::Same(at);
+        }
+        self
+    }
+
+    /// With the ages of its series, in their order; of those that are left out nothing is known.
+    #[must_use]
+    pub fn with_ages(mut self, ages: Vec<Age>) -> Self {
+        let rows = self.labels.len();
+        self.provenance_mut().set_ages(ages, rows);
+        self
+    }
+
+    /// With the branches of the query that gave its series, in their order, each counted from 0.
+    #[must_use]
+    pub fn with_branches(mut self, branches: Vec<Option<u16>>) -> Self {
+        let rows = self.labels.len();
+        self.provenance_mut().set_branches(branches, rows);
+        self
+    }
+
+    /// With who was expected to report, and who did. Where somebody is missing it is incomplete, and a warning says so.
+    #[must_use]
+    pub fn with_completeness(mut self, completeness: Arc<Completeness>) -> Self {
+        let has_uncounted_loss = self.has_uncounted_loss();
+        if !completeness.is_whole() {
+            self = self.with_warning(&completeness.to_string());
+        }
+        self.is_complete = !has_uncounted_loss && completeness.is_whole();
+        self.provenance_mut()
+            .set_completeness(completeness, has_uncounted_loss);
+        self
+    }
+
+    /// With where it comes from.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Arc<Origin>) -> Self {
+        self.provenance_mut().set_origin(origin);
+        self
+    }
+
+    fn provenance_mut(&mut self) -> &mut Provenance {
+        Arc::make_mut(self.provenance.get_or_insert_default())
+    }
+
+    /// What it tells of ages, completeness and origin, if anything.
+    pub fn provenance(&self) -> Option<&Provenance> {
+        self.provenance.as_deref()
+    }
+
+    /// Who was expected to report, and who did, where the source told it.
+    pub fn completeness(&self) -> Option<&Arc<Completeness>> {
+        self.provenance()?.completeness()
+    }
+
+    /// Whether something is missing that [`completeness`](Self::completeness) does not count: no name is missing for it.
+    pub fn has_uncounted_loss(&self) -> bool {
+        match self.provenance() {
+            Some(provenance) if provenance.completeness().is_some() => provenance.has_uncounted_loss(),
+            _ => !self.is_complete,
+        }
     }
 
     /// What it is.
@@ -180,6 +256,16 @@ impl Answer {
         })
     }
 
+    /// The series at `row`, which there is.
+    fn series_at(&self, row: usize) -> Series<'_> {
+        Series {
+            answer: self,
+            index: row,
+            first: row.checked_sub(1).map_or(0, |before| self.times.end(before)),
+            end: self.times.end(row),
+        }
+    }
+
     /// What the timestamps mean.
     pub fn stamp(&self) -> Stamp {
         self.stamp
@@ -200,7 +286,8 @@ impl Answer {
     }
 
     /// Whether nothing is known to be missing that could have changed the answer: no sample that was refused
-    /// or could not be read, no target that was left out or failed, no part of a backend that did not answer.
+    /// or could not be read, no target that was left out or failed, no part of a backend that did not answer, nobody who
+    /// was expected to report.
     /// What is missing, [`warnings`](Self::warnings) say.
     pub fn is_complete(&self) -> bool {
         self.is_complete
@@ -227,7 +314,8 @@ impl Answer {
     pub fn heap_bytes(&self) -> usize {
         let texts = self.warnings.iter().chain(&self.infos).chain(&self.text);
         let texts: usize = texts.map(|t| t.len() + size_of::<Box<str>>()).sum();
-        self.labels.heap_bytes() + size_of_val(&*self.values) + self.times.heap_bytes() + texts
+        let provenance = self.provenance().map_or(0, Provenance::heap_bytes);
+        self.labels.heap_bytes() + size_of_val(&*self.values) + self.times.heap_bytes() + texts + provenance
     }
 }
 
@@ -305,6 +393,21 @@ impl MetricResult {
         &self.answer
     }
 
+    /// How old the value of the series at `row` was when the answer was had: as its provenance tells, or by the time of
+    /// the sample where that is known.
+    pub fn age(&self, row: usize) -> Age {
+        match self.answer.provenance() {
+            Some(provenance) if provenance.has_ages() => provenance.age(row),
+            _ if self.answer.stamp != Stamp::Sampled || row >= self.answer.labels.len() => Age::UNKNOWN,
+            _ => {
+                let newest = self.answer.series_at(row).points().last();
+                newest.map_or(Age::UNKNOWN, |point| {
+                    Age::between(point.timestamp, self.collected_at)
+                })
+            }
+        }
+    }
+
     /// Whether there is something in it.
     pub fn status(&self) -> AnswerStatus {
         self.answer.status()
@@ -339,6 +442,8 @@ impl MetricResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::completeness::Report;
+    use std::time::Duration;
 
     #[test]
     fn no_data_is_neither_zero_nor_a_text() {
@@ -435,6 +540,118 @@ mod tests {
         let value = answer.values().next().unwrap();
         assert!(value.labels.is_empty() && value.is_undefined());
         assert_eq!(answer.series().len(), 1);
+    }
+
+    fn missing_one_of_two() -> Arc<Completeness> {
+        let mut completeness = Completeness::known();
+        completeness.add("pod a", Report::Reported);
+        completeness.add("pod b", Report::Missing("timeout"));
+        Arc::new(completeness)
+    }
+
+    #[test]
+    fn ages_and_branches_belong_to_their_rows() {
+        let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+        let age = |s| Age::exact(Duration::from_secs(s));
+        for (pod, told) in [("a", None), ("b", Some(7)), ("c", Some(9)), ("d", None)] {
+            answer.series([("pod", pod)], 1.0, Timestamp::default()).unwrap();
+            if let Some(told) = told {
+                answer.age(age(told));
+                answer.branch(u16::from(told == 9));
+            }
+        }
+        let answer = answer.build();
+        let provenance = answer.provenance().unwrap();
+        let ages = [Age::UNKNOWN, age(7), age(9), Age::UNKNOWN];
+        assert_eq!([0, 1, 2, 3].map(|row| provenance.age(row)), ages);
+        assert_eq!(
+            [0, 1, 2, 3].map(|row| provenance.branch(row)),
+            [None, Some(0), Some(1), None]
+        );
+        let result = MetricResult::new("q".parse().unwrap(), Timestamp::from_millis(99), answer);
+        assert_eq!([0, 1, 2, 3, 4].map(|row| result.age(row))[..4], ages);
+        assert_eq!(result.age(4), Age::UNKNOWN);
+    }
+
+    #[test]
+    fn a_sample_knows_its_age_and_an_evaluation_does_not() {
+        let check = |stamp, expected: Option<u64>| {
+            let mut answer = AnswerBuilder::new(stamp);
+            answer
+                .series([("pod", "a")], 1.0, Timestamp::from_millis(1_000))
+                .unwrap();
+            answer
+                .series([("pod", "b")], 1.0, Timestamp::from_millis(3_000))
+                .unwrap();
+            let result = MetricResult::new(
+                "q".parse().unwrap(),
+                Timestamp::from_millis(4_000),
+                answer.build(),
+            );
+            assert_eq!(result.age(1).duration(), expected.map(Duration::from_millis));
+        };
+        check(Stamp::Sampled, Some(1_000));
+        check(Stamp::Evaluated, None);
+    }
+
+    #[test]
+    fn what_completeness_counts_is_told_from_what_it_does_not() {
+        let check = |answer: Answer, expected: (bool, bool)| {
+            assert_eq!((answer.is_complete(), answer.has_uncounted_loss()), expected);
+        };
+        let with = |build: fn(&mut AnswerBuilder)| {
+            let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+            build(&mut answer);
+            answer.build()
+        };
+        check(with(|_| {}), (true, false));
+        check(with(|answer| answer.missing("a bad line")), (false, true));
+        check(
+            with(|answer| answer.completeness(missing_one_of_two())),
+            (false, false),
+        );
+        check(
+            with(|answer| answer.completeness(Arc::new(Completeness::known()))),
+            (true, false),
+        );
+        let both = |answer: &mut AnswerBuilder| {
+            answer.completeness(missing_one_of_two());
+            answer.missing("a bad line");
+        };
+        check(with(both), (false, true));
+        // Told anew: what is counted now does not hide what was not counted.
+        check(
+            with(both).with_completeness(Arc::new(Completeness::known())),
+            (false, true),
+        );
+        let told = with(|answer| answer.completeness(missing_one_of_two()));
+        check(
+            told.with_completeness(Arc::new(Completeness::known())),
+            (true, false),
+        );
+    }
+
+    #[test]
+    fn provenance_takes_room_only_where_it_is() {
+        let bare = || {
+            let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+            for row in 0..1_000 {
+                let pod = format!("p{row}");
+                answer
+                    .series([("pod", &*pod)], 1.0, Timestamp::default())
+                    .unwrap();
+            }
+            answer
+        };
+        let plain = bare().build();
+        assert!(plain.provenance().is_none());
+        let ages = (0..1_000).map(|s| Age::exact(Duration::from_secs(s)));
+        let aged = bare().build().with_ages(ages.collect());
+        assert!(aged.heap_bytes() - plain.heap_bytes() < 5 * 1_000);
+        let bound = bare()
+            .build()
+            .with_ages(vec![Age::at_most(Duration::from_secs(5)); 1_000]);
+        assert!(bound.heap_bytes() - plain.heap_bytes() < 300);
     }
 
     #[test]

@@ -332,6 +332,7 @@ impl Evaluator<'_> {
             .for_each(|warning| answer.warning(&warning.to_string()));
         infos.iter().for_each(|info| answer.info(&info.to_string()));
         let missing = self.reader.missing();
+        missing.warnings().for_each(|warning| answer.warning(&warning));
         missing.reasons().for_each(|reason| answer.missing(&reason));
         Evaluation {
             answer: answer.build(),

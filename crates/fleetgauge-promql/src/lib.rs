@@ -6,12 +6,14 @@
 //!   - [`missing`]: what an answer may lack, and why
 //!   - [`parse`]: from text to an expression whose types are checked
 //!   - [`label`], [`matcher`], [`sample`]: what identifies a series, what selects it, and its points
+//! - [`answers`]: what was answered already, as series, so that answers can be joined and aggregated
 //! - [`store`]: samples of any age, from a file or a script
 //! - [`script`]: the language of Prometheus's engine tests: load these series, evaluate that, expect this
 
 pub mod exposition;
 pub mod window;
 
+pub mod answers;
 pub mod engine;
 pub mod label;
 pub mod matcher;

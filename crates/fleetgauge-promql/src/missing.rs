@@ -9,9 +9,15 @@ use fleetgauge_core::time::Timestamp;
 
 use crate::matcher::{MatchOp, Matcher};
 
-/// Why an answer may lack samples: each reason once, the first of them in words.
+/// Why an answer may lack samples, and what its data warns of besides: each text once, the first of them in words.
 #[derive(Clone, Debug, Default)]
 pub struct Missing {
+    reasons: Texts,
+    warnings: Texts,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Texts {
     named: Vec<String>,
     seen: HashSet<u64>,
     hasher: RandomState,
@@ -31,7 +37,7 @@ pub struct Read<'a> {
     pub newest: bool,
 }
 
-/// How many reasons are told in words.
+/// How many texts are told in words.
 const MAX_NAMED: usize = 5;
 
 // === impl Missing ===
@@ -39,10 +45,12 @@ const MAX_NAMED: usize = 5;
 impl Missing {
     /// Adds a reason, unless it is known.
     pub fn add(&mut self, reason: impl fmt::Display) {
-        let reason = reason.to_string();
-        if self.seen.insert(self.hasher.hash_one(&reason)) && self.named.len() < MAX_NAMED {
-            self.named.push(reason);
-        }
+        self.reasons.add(reason.to_string());
+    }
+
+    /// Adds a remark on the data that nothing is missing because of, unless it is known.
+    pub fn warn(&mut self, warning: impl fmt::Display) {
+        self.warnings.add(warning.to_string());
     }
 
     /// Adds that series came or went while they were read: half of the new ones of a target may have been seen, or
@@ -53,13 +61,32 @@ impl Missing {
 
     /// Whether nothing is known to be missing.
     pub fn is_empty(&self) -> bool {
-        self.seen.is_empty()
+        self.reasons.seen.is_empty()
     }
 
     /// The reasons in words; where there are many, the last one says how many more there are.
     pub fn reasons(&self) -> impl Iterator<Item = String> {
+        self.reasons.all("reasons why samples may be missing")
+    }
+
+    /// The remarks that nothing is missing because of, in words, as [`reasons`](Self::reasons).
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        self.warnings.all("warnings")
+    }
+}
+
+// === impl Texts ===
+
+impl Texts {
+    fn add(&mut self, text: String) {
+        if self.seen.insert(self.hasher.hash_one(&text)) && self.named.len() < MAX_NAMED {
+            self.named.push(text);
+        }
+    }
+
+    fn all(&self, what: &str) -> impl Iterator<Item = String> {
         let more = self.seen.len() - self.named.len();
-        let rest = (more > 0).then(|| format!("and {more} more reasons why samples may be missing"));
+        let rest = (more > 0).then(|| format!("and {more} more {what}"));
         self.named.iter().cloned().chain(rest)
     }
 }

@@ -20,6 +20,12 @@ pub trait Queryable: Send + Sync {
     /// how they are stored. A series without samples there may be among them.
     fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Box<dyn Selection + '_>;
 
+    /// As [`select`](Self::select), for a selector without a range, which looks for the newest sample of each series at
+    /// one or several times. Holders whose samples count at their own times alone give others then.
+    fn select_newest(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Box<dyn Selection + '_> {
+        self.select(matchers, from, to)
+    }
+
     /// The names of the labels of the series that [`select`](Self::select) finds: the first `limit` in their order.
     fn label_names(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp, limit: usize) -> Listed {
         Listed::of(&*self.select(matchers, from, to), limit, |labels, list| {

@@ -94,7 +94,9 @@ impl<'a> Reader<'a> {
         let lookback = i64::try_from(self.lookback.as_millis()).unwrap_or(i64::MAX);
         let (first, last) = times.bounds();
         let from = after(first.saturating_sub(lookback));
-        let series = self.select(selector, from, last, steps.count == 1);
+        let range = (Timestamp::from_millis(from), Timestamp::from_millis(last));
+        let series = self.data.select_newest(&selector.matchers, range.0, range.1);
+        let series = self.note(selector, range, steps.count == 1, series);
         budget.take_list::<usize>(series.len())?;
         budget.take_result(series.len(), steps.count)?;
 
@@ -120,7 +122,6 @@ impl<'a> Reader<'a> {
             return Ok(result);
         }
         let mut buffer = Buffer::default();
-        let range = (Timestamp::from_millis(from), Timestamp::from_millis(last));
         for i in 0..series.len() {
             buffer.read(&*series, i, range, budget)?;
             let samples = (buffer.times(), buffer.values());
@@ -157,7 +158,10 @@ impl<'a> Reader<'a> {
     ) -> Result<Ranges<'a>, EvalError> {
         let times = self.times(selector.shift, steps);
         let (first, last) = times.bounds();
-        let series = self.select(selector, after(first.saturating_sub(range)), last, false);
+        let from = Timestamp::from_millis(after(first.saturating_sub(range)));
+        let to = Timestamp::from_millis(last);
+        let series = self.data.select(&selector.matchers, from, to);
+        let series = self.note(selector, (from, to), false, series);
         budget.take_list::<usize>(series.len())?;
         budget.take_result(series.len(), 1)?;
         Ok(Ranges {
@@ -204,12 +208,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn select(&mut self, selector: &Selector, from: i64, to: i64, newest: bool) -> Rc<dyn Selection + 'a> {
-        let (from, to) = (Timestamp::from_millis(from), Timestamp::from_millis(to));
-        let series: Rc<dyn Selection + 'a> = self.data.select(&selector.matchers, from, to).into();
+    /// Remembers what was read.
+    fn note(
+        &mut self,
+        selector: &Selector,
+        range: (Timestamp, Timestamp),
+        newest: bool,
+        series: Box<dyn Selection + 'a>,
+    ) -> Rc<dyn Selection + 'a> {
+        let series: Rc<dyn Selection + 'a> = series.into();
         self.reads.push(Done {
             matchers: selector.matchers.clone(),
-            range: (from, to),
+            range,
             newest,
             series: Rc::clone(&series),
         });

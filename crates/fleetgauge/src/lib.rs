@@ -1,8 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub use fleetgauge_core::{
-    backend, cache, label, params, printable, query, query_list, registry, result, sample, source, target,
-    template, time, variant,
+    age, backend, cache, completeness, label, params, policy, printable, query, query_list, reading,
+    registry, result, sample, source, target, template, time, variant,
 };
 #[cfg(feature = "promql")]
 pub use fleetgauge_promql as promql;
@@ -14,10 +14,14 @@ pub use fleetgauge_promql as promql;
     allow(dead_code, unused_imports)
 )]
 mod client;
+#[cfg(feature = "promql")]
+pub mod composed;
 #[cfg(any(feature = "packs", feature = "scrape"))]
 pub mod document;
 #[cfg(all(feature = "packs", feature = "scrape"))]
 pub mod epp;
+#[cfg(feature = "promql")]
+mod evaluation;
 #[cfg(any(feature = "client", feature = "packs"))]
 pub mod file;
 #[cfg(feature = "packs")]
@@ -27,6 +31,8 @@ pub mod prometheus;
 #[cfg(feature = "scrape")]
 pub mod scrape;
 
+#[cfg(feature = "promql")]
+pub use composed::{ComposedConfig, ComposedSource};
 pub use fleetgauge_core::cache::{Cache, CachedRef, CachedValue, Lookup, PreparedQuery};
 pub use fleetgauge_core::params::{ParamKind, ParamSpec, Params};
 pub use fleetgauge_core::query::{QueryTemplate, QueryType};

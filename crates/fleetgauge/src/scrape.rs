@@ -23,7 +23,6 @@ mod fetch;
 mod gap;
 mod page;
 mod pool;
-mod promql;
 mod protocol;
 mod schedule;
 mod scraper;

@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fleetgauge_testkit::{OpenMetrics, Prometheus};
 
-/// Two pods of one Deployment in namespace `chat`, the second with two data-parallel ranks, and a pod of a
-/// workload that nobody registered.
+/// Two pods of one Deployment in namespace `chat`, each with a GPU, the second with two data-parallel ranks, and a pod
+/// of a workload that nobody registered.
 fn fleet() -> Prometheus {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let now = u32::try_from(now).unwrap();
@@ -32,6 +32,23 @@ fn fleet() -> Prometheus {
             .steady("vllm:kv_cache_usage_perc", &labels, usage, window)
             .steady("vllm:num_requests_waiting", &labels, waiting, window)
             .steady("vllm:num_requests_running", &labels, 4.0, window);
+    }
+    for (pod, used) in [
+        ("vllm-llama-8b-7d9c5b6f4-x2x9z", 60.0),
+        ("vllm-llama-8b-7d9c5b6f4-kq7hd", 76.0),
+    ] {
+        let labels = [
+            ("namespace", "chat"),
+            ("pod", pod),
+            ("UUID", pod),
+            ("job", "dcgm"),
+        ];
+        fleet = fleet.steady("DCGM_FI_DEV_FB_USED", &labels, used, window).steady(
+            "DCGM_FI_DEV_FB_FREE",
+            &labels,
+            80.0 - used,
+            window,
+        );
     }
     Prometheus::builder().data(&fleet).start().unwrap()
 }
@@ -103,6 +120,25 @@ fn the_examples_do_what_they_say_against_a_live_prometheus() {
     );
     assert_eq!(controller.matches("left out: ").count(), 3, "{controller}");
     assert!(controller.contains("stray-0"), "{controller}");
+
+    let joined = run("join_sources", &url);
+    let expected = [
+        "waiting_by_memory: vllm-llama-8b-7d9c5b6f4-kq7hd 5.26",
+        "waiting_by_memory: vllm-llama-8b-7d9c5b6f4-x2x9z 1.33",
+        "waiting_with_memory_left: vllm-llama-8b-7d9c5b6f4-x2x9z 1.00",
+    ];
+    assert_eq!(sorted(&joined), expected);
+
+    let aggregated = run("aggregate_sources", &url);
+    let number = |name: &str| {
+        let line = aggregated
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_suffix(" waiting"));
+        line.and_then(|number| number.parse::<f64>().ok())
+            .unwrap_or_else(|| panic!("{name} in {aggregated}"))
+    };
+    assert_eq!(number("there: "), 6.0, "{aggregated}");
+    assert_eq!(number("total: "), number("here: ") + 6.0, "{aggregated}");
 }
 
 #[test]

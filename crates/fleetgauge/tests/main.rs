@@ -1,6 +1,7 @@
 //! The integration tests of this crate: one binary, since each links everything anew.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod composed;
 mod packs;
 mod packs_scraped;
 mod prometheus_answer;

@@ -129,8 +129,12 @@ impl CachedValue {
         self.sent
     }
 
-    pub(super) fn cached(&self) -> Moment {
+    pub(crate) fn cached(&self) -> Moment {
         self.cached
+    }
+
+    pub(crate) fn expires(&self) -> Moment {
+        self.expires
     }
 
     pub(super) fn age_at(&self, now: Moment) -> Duration {

@@ -1,11 +1,15 @@
 //! Builds an answer, series by series.
 
+use std::sync::Arc;
+
+use crate::age::Age;
+use crate::completeness::Completeness;
 use crate::label::{LabelError, LabelSetsBuilder, SharedTexts};
 use crate::sample::Stamp;
 use crate::time::Timestamp;
 
 use super::times::Times;
-use super::{Answer, AnswerKind};
+use super::{Answer, AnswerKind, Origin};
 
 /// Builds an [`Answer`], series by series.
 ///
@@ -53,6 +57,11 @@ pub struct AnswerBuilder {
     text: Option<Box<str>>,
     warnings: Vec<Box<str>>,
     infos: Vec<Box<str>>,
+    /// Those of the series that have been ended, from the first to the last that was given one.
+    ages: Vec<Age>,
+    branches: Vec<Option<u16>>,
+    completeness: Option<Arc<Completeness>>,
+    origin: Option<Arc<Origin>>,
 }
 
 impl AnswerBuilder {
@@ -69,6 +78,10 @@ impl AnswerBuilder {
             text: None,
             warnings: Vec::new(),
             infos: Vec::new(),
+            ages: Vec::new(),
+            branches: Vec::new(),
+            completeness: None,
+            origin: None,
         }
     }
 
@@ -116,6 +129,28 @@ impl AnswerBuilder {
         self.values.push(value);
         self.times.push(timestamp);
         Ok(())
+    }
+
+    /// Says how old the value of the series that was ended last is. Where some series are given an age, nothing is known
+    /// of those that are not.
+    pub fn age(&mut self, age: Age) {
+        set_last(&mut self.ages, self.labels.len(), age, Age::UNKNOWN);
+    }
+
+    /// Says which branch of the query gave the series that was ended last, counted from 0.
+    pub fn branch(&mut self, branch: u16) {
+        set_last(&mut self.branches, self.labels.len(), Some(branch), None);
+    }
+
+    /// Says who was expected to report, and who did. Where somebody is missing the answer is incomplete, and a warning says
+    /// so: it need not be told as [`missing`](Self::missing), which is for what no name is missing for.
+    pub fn completeness(&mut self, completeness: Arc<Completeness>) {
+        self.completeness = Some(completeness);
+    }
+
+    /// Says where the answer comes from.
+    pub fn origin(&mut self, origin: Arc<Origin>) {
+        self.origin = Some(origin);
     }
 
     /// Makes it a matrix, which it is also without any series.
@@ -173,8 +208,8 @@ impl AnswerBuilder {
         self.warnings.push(warning.into());
     }
 
-    /// Adds a warning that something is missing that could have changed the answer, which is incomplete then. Where the
-    /// text is blank, it says that.
+    /// Adds a warning that something is missing that could have changed the answer, which is incomplete then; not what
+    /// its [`completeness`](Self::completeness) counts. Where the text is blank, it says that.
     pub fn missing(&mut self, warning: &str) {
         self.is_complete = false;
         self.warning(match warning.trim() {
@@ -208,7 +243,7 @@ impl AnswerBuilder {
             }
             _ => Times::one_each(self.times),
         };
-        Answer {
+        let answer = Answer {
             kind: self.kind,
             labels: self.labels.build(),
             values: self.values.into_boxed_slice(),
@@ -218,6 +253,32 @@ impl AnswerBuilder {
             text: self.text,
             warnings: self.warnings.into_boxed_slice(),
             infos: self.infos.into_boxed_slice(),
+            provenance: None,
+        };
+        let answer = match self.ages.is_empty() {
+            true => answer,
+            false => answer.with_ages(self.ages),
+        };
+        let answer = match self.branches.is_empty() {
+            true => answer,
+            false => answer.with_branches(self.branches),
+        };
+        let answer = match self.completeness {
+            Some(completeness) => answer.with_completeness(completeness),
+            None => answer,
+        };
+        match self.origin {
+            Some(origin) => answer.with_origin(origin),
+            None => answer,
         }
     }
+}
+
+/// Sets the last of `rows` values; those before that were not set are `otherwise`.
+fn set_last<T: Clone>(column: &mut Vec<T>, rows: usize, value: T, otherwise: T) {
+    let Some(before) = rows.checked_sub(1) else {
+        return;
+    };
+    column.resize(before, otherwise);
+    column.push(value);
 }

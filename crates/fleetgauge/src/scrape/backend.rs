@@ -23,8 +23,8 @@ use tokio::time::Instant;
 use super::active::{ActiveTarget, Lagging, Need};
 use super::gap::Gap;
 use super::pool::{Known, Pool};
-use super::promql::{self, Times};
 use super::view::{Late, View};
+use crate::evaluation::{self, Times};
 
 /// The text of the query for the newest samples of all series.
 pub(super) const ALL_METRICS: &str = r#"{__name__=~".+"}"#;
@@ -50,7 +50,7 @@ pub struct ScrapeBackend {
 impl ScrapeBackend {
     pub(super) fn new(pool: Arc<Pool>) -> Self {
         let config = &pool.common().config;
-        let engine = promql::engine(config.lookback_delta, config.query_timeout);
+        let engine = evaluation::engine(config.lookback_delta, config.query_timeout);
         Self { pool, engine }
     }
 
@@ -90,9 +90,11 @@ impl ScrapeBackend {
                 reading.await.map_err(|_| FetchError::Aborted)??
             }
             (_, steps) => {
-                let times = steps.map_or_else(|| Times::Once(query.at.unwrap_or(at)), Times::Steps);
-                let view = view.from(times.first(), self.pool.kept_since(at));
-                promql::evaluate(&self.engine, view, query.promql(), times).await?
+                let once = query.at.unwrap_or(at);
+                let first = steps.map_or(once, |steps| steps.start());
+                let view = view.from(first, self.pool.kept_since(at));
+                let times = steps.map_or(Times::Once(once), Times::Steps);
+                evaluation::evaluate(&self.engine, || Ok(view), query.promql(), times).await?
             }
         };
         self.finish(answer, count, &gaps, &late)

@@ -1,4 +1,4 @@
-//! PromQL over the window, as a Prometheus server would answer it at this moment.
+//! PromQL over samples in memory, as a backend answers it.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,47 +8,38 @@ use fleetgauge_core::range::Steps;
 use fleetgauge_core::result::Answer;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError};
-
-use super::view::View;
+use fleetgauge_promql::queryable::Queryable;
 
 /// An engine for the queries of a source.
-pub(super) fn engine(lookback: Duration, timeout: Duration) -> Engine {
+pub(crate) fn engine(lookback: Duration, timeout: Duration) -> Engine {
     let config = EngineConfig::default();
     Engine::new(config.with_lookback(lookback).with_timeout(timeout))
 }
 
 /// When a query is evaluated.
-pub(super) enum Times {
+pub(crate) enum Times {
     Once(Timestamp),
     Steps(Steps),
 }
 
-// === impl Times ===
-
-impl Times {
-    pub(super) fn first(&self) -> Timestamp {
-        match self {
-            Self::Once(at) => *at,
-            Self::Steps(steps) => steps.start(),
-        }
-    }
-}
-
-/// Evaluates `query` over `view`, on a thread that may be busy with it for a while.
-pub(super) async fn evaluate(
+/// Evaluates `query` over what `data` gives, on a thread that may be busy with it for a while.
+pub(crate) async fn evaluate<D: Queryable>(
     engine: &Engine,
-    view: View,
+    data: impl FnOnce() -> Result<D, FetchError> + Send + 'static,
     query: Cow<'_, str>,
     times: Times,
 ) -> Result<Answer, FetchError> {
     let (engine, query) = (engine.clone(), query.into_owned());
-    let evaluating = move || match times {
-        Times::Once(at) => engine.instant(&view, &query, at),
-        Times::Steps(steps) => engine.range(&view, &query, steps.start(), steps.end(), steps.step()),
+    let evaluating = move || {
+        let data = data()?;
+        let evaluated = match times {
+            Times::Once(at) => engine.instant(&data, &query, at),
+            Times::Steps(steps) => engine.range(&data, &query, steps.start(), steps.end(), steps.step()),
+        };
+        Ok(evaluated.map_err(refused)?.answer)
     };
     let evaluated = tokio::task::spawn_blocking(evaluating).await;
-    let evaluated = evaluated.map_err(|_| FetchError::Aborted)?;
-    Ok(evaluated.map_err(refused)?.answer)
+    evaluated.map_err(|_| FetchError::Aborted)?
 }
 
 /// Under the names that Prometheus gives to such errors.

@@ -1,0 +1,278 @@
+//! Who was expected to report, who did, and who did not and why.
+
+use std::fmt;
+
+use crate::printable::Printable;
+
+/// Who an answer stands on: targets of discovery, pods of a variant, members of a federation, inputs of a composition.
+///
+/// *Shape*: counts, and the names of some of those that did not report. Every one that is expected has reported or is
+/// missing; those that are starting are not expected yet.
+///
+/// ```
+/// use fleetgauge_core::completeness::{Completeness, Report};
+///
+/// let mut queue = Completeness::known();
+/// queue.add("pod a", Report::Reported);
+/// queue.add("pod b", Report::Missing("connection refused"));
+/// queue.add("pod c", Report::Starting("loads its model"));
+/// assert_eq!((queue.expected(), queue.reported()), (Some(2), 1));
+/// assert_eq!(queue.ratio(), Some(0.5));
+/// assert_eq!(queue.to_string(), "1 of 2 reported; missing: pod b (connection refused); starting: pod c (loads its model)");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completeness {
+    /// Whether it is known who is expected.
+    is_known: bool,
+    reported: u64,
+    missing: Absentees,
+    starting: Absentees,
+}
+
+/// What one of those expected has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report<'a> {
+    /// Its raw series are there and fresh, even if the query gives it no row.
+    Reported,
+    /// It should have reported and has not, for this reason.
+    Missing(&'a str),
+    /// It has not been ready yet, for this reason, and is not expected until it was.
+    Starting(&'a str),
+}
+
+/// Those who have not reported: how many, and some of them by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Absentees {
+    count: u64,
+    named: Vec<Absentee>,
+}
+
+/// One that has not reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Absentee {
+    /// Its name.
+    pub who: Box<str>,
+    /// Why it has not reported.
+    pub reason: Box<str>,
+}
+
+/// How many are named of those that are missing, and of those that are starting.
+pub const MAX_NAMED: usize = 10;
+
+/// How much is kept of a name, and of a reason. *Unit*: characters.
+const MAX_TEXT: usize = 200;
+
+// === impl Completeness ===
+
+impl Completeness {
+    /// Where it is known who is expected: so far nobody, and all of them have reported.
+    pub fn known() -> Self {
+        Self {
+            is_known: true,
+            reported: 0,
+            missing: Absentees::default(),
+            starting: Absentees::default(),
+        }
+    }
+
+    /// Where it is not known who is expected, as of a Prometheus that is asked over its API.
+    pub fn unknown() -> Self {
+        Self {
+            is_known: false,
+            ..Self::known()
+        }
+    }
+
+    /// Adds what `who` has done.
+    pub fn add(&mut self, who: &str, report: Report<'_>) {
+        match report {
+            Report::Reported => self.reported += 1,
+            Report::Missing(reason) => self.missing.add(who, reason),
+            Report::Starting(reason) => self.starting.add(who, reason),
+        }
+    }
+
+    /// Adds all of `other`, another contributor's. Who is expected is known where both know it.
+    pub fn merge(&mut self, other: &Self) {
+        self.is_known &= other.is_known;
+        self.reported = self.reported.saturating_add(other.reported);
+        self.missing.merge(&other.missing);
+        self.starting.merge(&other.starting);
+    }
+
+    /// How many should have reported, if that is known. Those that are starting are not among them.
+    pub fn expected(&self) -> Option<u64> {
+        self.is_known
+            .then(|| self.reported.saturating_add(self.missing.count))
+    }
+
+    /// How many have reported.
+    pub fn reported(&self) -> u64 {
+        self.reported
+    }
+
+    /// Who should have reported and has not.
+    pub fn missing(&self) -> &Absentees {
+        &self.missing
+    }
+
+    /// Who has not been ready yet.
+    pub fn starting(&self) -> &Absentees {
+        &self.starting
+    }
+
+    /// Whether nobody is known to be missing.
+    pub fn is_whole(&self) -> bool {
+        self.missing.count == 0
+    }
+
+    /// Which part of those expected has reported, if it is known who is. Of none expected it is all.
+    ///
+    /// *Unit*: ratio, 0 to 1.
+    pub fn ratio(&self) -> Option<f64> {
+        self.expected().map(|expected| match expected {
+            0 => 1.0,
+            _ => self.reported as f64 / expected as f64,
+        })
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let absentees = [&self.missing, &self.starting];
+        absentees.map(Absentees::heap_bytes).iter().sum()
+    }
+}
+
+impl fmt::Display for Completeness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.expected() {
+            Some(expected) => write!(f, "{} of {expected} reported", self.reported)?,
+            None => write!(f, "{} reported, of an unknown number", self.reported)?,
+        }
+        for (what, absentees) in [("missing", &self.missing), ("starting", &self.starting)] {
+            if absentees.count > 0 {
+                write!(f, "; {what}: {absentees}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+// === impl Absentees ===
+
+impl Absentees {
+    fn add(&mut self, who: &str, reason: &str) {
+        self.count = self.count.saturating_add(1);
+        if self.named.len() < MAX_NAMED {
+            let cut = |text: &str| text.chars().take(MAX_TEXT).collect::<String>().into_boxed_str();
+            let (who, reason) = (cut(who), cut(reason));
+            self.named.push(Absentee { who, reason });
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.count = self.count.saturating_add(other.count);
+        let room = MAX_NAMED - self.named.len();
+        self.named.extend(other.named.iter().take(room).cloned());
+    }
+
+    /// How many they are.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Some of them, at most [`MAX_NAMED`], in the order in which they were added.
+    pub fn named(&self) -> &[Absentee] {
+        &self.named
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let texts = self.named.iter().map(|one| one.who.len() + one.reason.len());
+        texts.sum::<usize>() + self.named.capacity() * size_of::<Absentee>()
+    }
+}
+
+/// `pod b (connection refused), pod c (timeout) and 7 more`.
+impl fmt::Display for Absentees {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, Absentee { who, reason }) in self.named.iter().enumerate() {
+            let separator = if at == 0 { "" } else { ", " };
+            write!(f, "{separator}{} ({})", Printable(who), Printable(reason))?;
+        }
+        match self.count.saturating_sub(self.named.len() as u64) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(reported: u64, missing: u64, starting: u64) -> Completeness {
+        let mut completeness = Completeness::known();
+        for i in 0..reported {
+            completeness.add(&format!("r{i}"), Report::Reported);
+        }
+        for i in 0..missing {
+            completeness.add(&format!("m{i}"), Report::Missing("timeout"));
+        }
+        for i in 0..starting {
+            completeness.add(&format!("s{i}"), Report::Starting("not ready"));
+        }
+        completeness
+    }
+
+    #[test]
+    fn the_ratio_is_that_of_those_expected() {
+        let check = |given: &Completeness, expected: (Option<u64>, Option<f64>, bool)| {
+            assert_eq!((given.expected(), given.ratio(), given.is_whole()), expected);
+        };
+        check(&of(3, 1, 0), (Some(4), Some(0.75), false));
+        check(&of(2, 0, 8), (Some(2), Some(1.0), true));
+        check(&of(0, 0, 8), (Some(0), Some(1.0), true));
+        check(&of(0, 0, 0), (Some(0), Some(1.0), true));
+        check(&of(0, 2, 0), (Some(2), Some(0.0), false));
+        check(&Completeness::unknown(), (None, None, true));
+    }
+
+    #[test]
+    fn merging_adds_up_and_keeps_what_is_not_known() {
+        let mut both = of(3, 1, 1);
+        both.merge(&of(1, 4, 0));
+        assert_eq!(
+            (
+                both.expected(),
+                both.reported(),
+                both.missing().count(),
+                both.starting().count()
+            ),
+            (Some(9), 4, 5, 1)
+        );
+        both.merge(&Completeness::unknown());
+        assert_eq!(
+            (both.expected(), both.ratio(), both.is_whole()),
+            (None, None, false)
+        );
+    }
+
+    #[test]
+    fn many_that_are_missing_are_some_names_and_a_count() {
+        let mut many = of(0, 7, 0);
+        many.merge(&of(0, 1_000, 0));
+        assert_eq!(
+            (many.missing().named().len(), many.missing().count()),
+            (MAX_NAMED, 1_007)
+        );
+        let text = many.to_string();
+        assert!(
+            text.starts_with("0 of 1007 reported; missing: m0 (timeout), "),
+            "{text}"
+        );
+        assert!(text.ends_with("m2 (timeout) and 997 more"), "{text}");
+        let mut long = Completeness::known();
+        long.add("a\u{1b}[31m", Report::Missing(&"x".repeat(1_000_000)));
+        assert!(long.to_string().len() < 1_000 && !long.to_string().contains('\u{1b}'));
+    }
+}

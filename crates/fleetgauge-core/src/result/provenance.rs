@@ -1,0 +1,133 @@
+//! What the numbers of an answer stand on. Most answers carry none of it, and then it takes no room.
+
+use std::sync::Arc;
+
+use crate::age::{Age, Ages, Column};
+use crate::completeness::Completeness;
+
+/// What an answer tells of where its numbers come from, beside the numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Provenance {
+    ages: Option<Ages>,
+    branches: Option<Column<u16>>,
+    completeness: Option<Arc<Completeness>>,
+    origin: Option<Arc<Origin>>,
+    /// Whether something is missing that the completeness does not count.
+    has_uncounted_loss: bool,
+}
+
+/// Where an answer comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Origin {
+    /// The source's name; empty where nobody told it.
+    pub source: Box<str>,
+    /// The query's name.
+    pub query: Box<str>,
+    /// The query's text as it was sent; empty where nobody told it.
+    pub text: Box<str>,
+    /// What was warned of.
+    pub warnings: Box<[Box<str>]>,
+}
+
+/// Which branch gave no row of its own: the query has none, or it was not asked.
+const NO_BRANCH: u16 = u16::MAX;
+
+// === impl Provenance ===
+
+impl Provenance {
+    /// How old the value of the series at `row` was when the answer was had.
+    pub fn age(&self, row: usize) -> Age {
+        let age = self.ages.as_ref().and_then(|ages| ages.at(row));
+        age.unwrap_or(Age::UNKNOWN)
+    }
+
+    /// Whether it tells ages.
+    pub fn has_ages(&self) -> bool {
+        self.ages.is_some()
+    }
+
+    /// Which branch of the query gave the series at `row`, counted from 0, where the query has several and that was asked.
+    pub fn branch(&self, row: usize) -> Option<u16> {
+        let branch = self.branches.as_ref()?.at(row)?;
+        (branch != NO_BRANCH).then_some(branch)
+    }
+
+    /// Who was expected to report, and who did.
+    pub fn completeness(&self) -> Option<&Arc<Completeness>> {
+        self.completeness.as_ref()
+    }
+
+    /// Source, query and rendered text.
+    pub fn origin(&self) -> Option<&Arc<Origin>> {
+        self.origin.as_ref()
+    }
+
+    pub(super) fn has_uncounted_loss(&self) -> bool {
+        self.has_uncounted_loss
+    }
+
+    pub(super) fn set_ages(&mut self, mut ages: Vec<Age>, rows: usize) {
+        ages.resize(rows, Age::UNKNOWN);
+        self.ages = Some(Ages::new(&ages));
+    }
+
+    pub(super) fn set_branches(&mut self, mut branches: Vec<Option<u16>>, rows: usize) {
+        branches.resize(rows, None);
+        let branches = branches.into_iter().map(|branch| branch.unwrap_or(NO_BRANCH));
+        self.branches = Some(Column::new(branches.collect()));
+    }
+
+    pub(super) fn set_completeness(&mut self, completeness: Arc<Completeness>, has_uncounted_loss: bool) {
+        self.completeness = Some(completeness);
+        self.has_uncounted_loss = has_uncounted_loss;
+    }
+
+    pub(super) fn set_origin(&mut self, origin: Arc<Origin>) {
+        self.origin = Some(origin);
+    }
+
+    /// *Unit*: bytes.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let ages = self.ages.as_ref().map_or(0, Ages::heap_bytes);
+        let branches = self.branches.as_ref().map_or(0, Column::heap_bytes);
+        let completeness = self.completeness.as_ref();
+        let completeness = completeness.map_or(0, |c| size_of_val(&**c) + c.heap_bytes());
+        let origin = self.origin.as_ref();
+        let origin = origin.map_or(0, |origin| size_of_val(&**origin) + origin.heap_bytes());
+        size_of_val(self) + ages + branches + completeness + origin
+    }
+}
+
+// === impl Origin ===
+
+impl Origin {
+    /// That of the query `query` of `source`.
+    pub fn new(source: &str, query: &str) -> Self {
+        Self {
+            source: source.into(),
+            query: query.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Sets the query's text as it was sent.
+    #[must_use]
+    pub fn with_text(mut self, text: &str) -> Self {
+        self.text = text.into();
+        self
+    }
+
+    /// Sets what was warned of.
+    #[must_use]
+    pub fn with_warnings<'a>(mut self, warnings: impl IntoIterator<Item = &'a str>) -> Self {
+        self.warnings = warnings.into_iter().map(Box::from).collect();
+        self
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let warnings = self.warnings.iter();
+        let warnings: usize = warnings.map(|w| w.len() + size_of::<Box<str>>()).sum();
+        self.source.len() + self.query.len() + self.text.len() + warnings
+    }
+}

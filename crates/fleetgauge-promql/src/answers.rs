@@ -1,0 +1,391 @@
+//! Answers as series, so that PromQL joins and aggregates what different sources have answered.
+//!
+//! An answer is not a store of samples: its values stand at the times that it was asked for, and at no others. So a
+//! selector (`queue`) finds a value at exactly the time at which it looks, whatever the engine's lookback is, and what
+//! an answer lacks at a step stays absent there. A range selector (`queue[10m]`) reads the points in its range.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleetgauge_core::label::Labels;
+use fleetgauge_core::result::{Answer, AnswerKind};
+use fleetgauge_core::time::Timestamp;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use crate::label::{LabelSet, METRIC_NAME};
+use crate::matcher::Matcher;
+use crate::missing::{Missing, Read};
+use crate::queryable::{Queryable, Selection};
+use crate::sample::{STALE_MARKER, Sample, Samples};
+
+/// Answers by name, to be evaluated over: the rows of an answer are series whose metric name is the answer's name.
+///
+/// ```
+/// use fleetgauge_core::result::AnswerBuilder;
+/// use fleetgauge_core::sample::Stamp;
+/// use fleetgauge_core::time::Timestamp;
+/// use fleetgauge_promql::answers::{Answers, ReadBy};
+/// use fleetgauge_promql::engine::Engine;
+///
+/// let now = Timestamp::from_secs_f64(1_763_930_000.0);
+/// let mut queue = AnswerBuilder::new(Stamp::Evaluated);
+/// queue.series([("__name__", "vllm:num_requests_waiting"), ("pod", "a")], 3.0, now)?;
+/// let mut backlog = AnswerBuilder::new(Stamp::Evaluated);
+/// backlog.series([], 4.0, now)?;
+///
+/// let mut answers = Answers::new();
+/// answers.add("queue", &queue.build(), now, ReadBy::All)?;
+/// answers.add("backlog", &backlog.build(), now, ReadBy::All)?;
+/// let sum = Engine::default().instant(&answers, "sum(queue) + backlog", now)?.answer;
+/// assert_eq!(sum.values().next().map(|sum| sum.value), Some(7.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Answers(BTreeMap<Box<str>, Named>);
+
+/// Which selectors read an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadBy {
+    /// All.
+    All,
+    /// Those without a range, `queue`.
+    Selectors,
+    /// Those with a range, `queue[10m]`.
+    Ranges,
+}
+
+/// An answer that cannot be read as series.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswersError {
+    /// Two rows differ in their metric names alone, which the name of the answer takes the place of.
+    #[error(
+        "two rows of the answer are {series} once its name has taken the place of theirs; aggregate them, or tell them apart by a label"
+    )]
+    SameSeries {
+        /// The series that they become.
+        series: LabelSet,
+    },
+    /// It is a text.
+    #[error("the answer is a string, and has no numbers")]
+    Text,
+}
+
+/// All that is there under one name.
+#[derive(Clone, Debug, Default)]
+struct Named {
+    selectors: Vec<Row>,
+    ranges: Vec<Row>,
+    missing: Vec<String>,
+    warnings: Vec<String>,
+}
+
+/// A series. Those of an answer are sorted by their labels, and each label set is there once.
+#[derive(Clone, Debug)]
+struct Row {
+    labels: LabelSet,
+    points: Points,
+}
+
+/// Oldest first, each time once. *Unit* of times: milliseconds since the Unix epoch.
+#[derive(Clone, Debug)]
+enum Points {
+    One(i64, f64),
+    Many(Samples),
+}
+
+/// Gives rows their labels: texts that several rows have are there once, and so are lists of names.
+struct Relabel<'a> {
+    name: Arc<str>,
+    /// The last list of names, and where the metric name stands in it.
+    names: Vec<&'a str>,
+    shape: (Arc<[Arc<str>]>, usize),
+    texts: HashMap<&'a str, Arc<str>, RandomState>,
+}
+
+/// What a selector found.
+struct Selected<'a> {
+    rows: Vec<&'a Row>,
+    /// Whether a value counts at its own time alone.
+    is_exact: bool,
+}
+
+// === impl Answers ===
+
+impl Answers {
+    /// No answer at all.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds what was answered under `name` when it was asked as of `at`.
+    ///
+    /// The values of a vector or scalar stand at `at`, those of a matrix at their own times. Several answers of one
+    /// name are one: where two have a value of the same series at the same time, the one that was added later counts.
+    /// What an answer lacks or warns of, the answers of queries that read it lack and warn of too.
+    ///
+    /// *Errors*: [`AnswersError`]; nothing is added then.
+    pub fn add(
+        &mut self,
+        name: &str,
+        answer: &Answer,
+        at: Timestamp,
+        read_by: ReadBy,
+    ) -> Result<(), AnswersError> {
+        let rows = rows(name, answer, at)?;
+        let named = self.named(name);
+        match read_by {
+            ReadBy::All => {
+                merge(&mut named.selectors, rows.clone());
+                merge(&mut named.ranges, rows);
+            }
+            ReadBy::Selectors => merge(&mut named.selectors, rows),
+            ReadBy::Ranges => merge(&mut named.ranges, rows),
+        }
+        let told = match answer.is_complete() {
+            true => &mut named.warnings,
+            false => &mut named.missing,
+        };
+        told.extend(answer.warnings().map(|warning| format!("{name}: {warning}")));
+        Ok(())
+    }
+
+    /// Adds why something may be missing from the answers of this name, or why there is none.
+    pub fn add_missing(&mut self, name: &str, reason: &str) {
+        self.named(name).missing.push(reason.to_owned());
+    }
+
+    /// Adds a remark on the answers of this name that nothing is missing because of.
+    pub fn add_warning(&mut self, name: &str, warning: &str) {
+        self.named(name).warnings.push(warning.to_owned());
+    }
+
+    fn named(&mut self, name: &str) -> &mut Named {
+        self.0.entry(name.into()).or_default()
+    }
+
+    fn selected(&self, matchers: &[Matcher], is_exact: bool) -> Box<dyn Selection + '_> {
+        let (of_name, others): (Vec<_>, Vec<_>) =
+            matchers.iter().partition(|matcher| matcher.name() == METRIC_NAME);
+        let names = self.0.iter();
+        let names = names.filter(|(name, _)| of_name.iter().all(|matcher| matcher.matches_value(name)));
+        let mut rows: Vec<&Row> = Vec::new();
+        let mut count = 0;
+        for (_, named) in names {
+            let of_one = if is_exact { &named.selectors } else { &named.ranges };
+            let fits = |row: &&Row| others.iter().all(|matcher| matcher.matches(&row.labels));
+            rows.extend(of_one.iter().filter(fits));
+            count += 1;
+        }
+        if count > 1 {
+            rows.sort_by(|a, b| a.labels.cmp(&b.labels));
+        }
+        Box::new(Selected { rows, is_exact })
+    }
+}
+
+impl Queryable for Answers {
+    fn select(&self, matchers: &[Matcher], _from: Timestamp, _to: Timestamp) -> Box<dyn Selection + '_> {
+        self.selected(matchers, false)
+    }
+
+    fn select_newest(
+        &self,
+        matchers: &[Matcher],
+        _from: Timestamp,
+        _to: Timestamp,
+    ) -> Box<dyn Selection + '_> {
+        self.selected(matchers, true)
+    }
+
+    fn missing(&self, read: Read<'_>, into: &mut Missing) {
+        let of_read = self.0.iter().filter(|(name, _)| read.may_select(Some(name), []));
+        for (_, named) in of_read {
+            named.missing.iter().for_each(|reason| into.add(reason));
+            named.warnings.iter().for_each(|warning| into.warn(warning));
+        }
+    }
+}
+
+impl Selection for Selected<'_> {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn labels(&self, index: usize) -> LabelSet {
+        self.rows[index].labels.clone()
+    }
+
+    fn read(&self, index: usize, from: Timestamp, to: Timestamp, into: &mut Samples) {
+        let (times, values) = self.rows[index].points.as_slices();
+        let first = times.partition_point(|&time| time < from.as_millis());
+        let end = times.partition_point(|&time| time <= to.as_millis());
+        for i in first..end.max(first) {
+            let time = times[i];
+            into.push(time, values[i]);
+            let next = time.saturating_add(1);
+            // A marker right behind it ends the value, so that no lookback carries it on.
+            if self.is_exact && times.get(i + 1).is_none_or(|&after| after > next) {
+                into.push(next, f64::from_bits(STALE_MARKER));
+            }
+        }
+    }
+
+    fn newest(
+        &self,
+        indices: Range<usize>,
+        at: Timestamp,
+        lookback: Duration,
+        into: &mut Vec<Option<Sample>>,
+    ) {
+        into.extend(self.rows[indices].iter().map(|row| {
+            let (times, values) = row.points.as_slices();
+            let newest = times
+                .partition_point(|&time| time <= at.as_millis())
+                .checked_sub(1)?;
+            let sample = Sample {
+                timestamp: Timestamp::from_millis(times[newest]),
+                value: values[newest],
+            };
+            let counts = match self.is_exact {
+                true => sample.timestamp == at,
+                false => at.saturating_since(sample.timestamp) < lookback,
+            };
+            counts.then_some(sample)
+        }));
+    }
+}
+
+// === impl Points ===
+
+impl Points {
+    fn as_slices(&self) -> (&[i64], &[f64]) {
+        match self {
+            Self::One(time, value) => (std::slice::from_ref(time), std::slice::from_ref(value)),
+            Self::Many(samples) => (samples.times(), samples.values()),
+        }
+    }
+
+    /// Both, and those of `later` where they have the same time.
+    fn merged(&self, later: &Self) -> Self {
+        let ((old_times, old), (new_times, new)) = (self.as_slices(), later.as_slices());
+        let mut samples = Samples::default();
+        samples.reserve(old.len() + new.len());
+        let (mut i, mut j) = (0, 0);
+        while i < old.len() || j < new.len() {
+            let is_old = j == new.len() || i < old.len() && old_times[i] < new_times[j];
+            if is_old {
+                samples.push(old_times[i], old[i]);
+                i += 1;
+                continue;
+            }
+            if i < old.len() && old_times[i] == new_times[j] {
+                i += 1;
+            }
+            samples.push(new_times[j], new[j]);
+            j += 1;
+        }
+        Self::Many(samples)
+    }
+}
+
+// === impl Relabel ===
+
+impl<'a> Relabel<'a> {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            names: Vec::new(),
+            shape: (Arc::from([Arc::from(METRIC_NAME)]), 0),
+            texts: HashMap::default(),
+        }
+    }
+
+    /// `labels`, with the answer's name as their metric name.
+    fn apply(&mut self, labels: Labels<'a>) -> LabelSet {
+        let others = || labels.iter().filter(|(name, _)| *name != METRIC_NAME);
+        if !others().map(|(name, _)| name).eq(self.names.iter().copied()) {
+            self.names = others().map(|(name, _)| name).collect();
+            let place = self.names.partition_point(|name| *name < METRIC_NAME);
+            let mut names: Vec<Arc<str>> = self.names.iter().map(|&name| name.into()).collect();
+            names.insert(place, METRIC_NAME.into());
+            self.shape = (names.into(), place);
+        }
+        let (names, place) = (Arc::clone(&self.shape.0), self.shape.1);
+        let mut values = Vec::with_capacity(names.len());
+        for (_, value) in others() {
+            let text = self.texts.entry(value).or_insert_with(|| value.into());
+            values.push(Arc::clone(text));
+        }
+        values.insert(place, Arc::clone(&self.name));
+        LabelSet::from_shared(names, values.into())
+    }
+}
+
+/// The rows of `answer` as series of the metric `name`, sorted by labels.
+fn rows(name: &str, answer: &Answer, at: Timestamp) -> Result<Vec<Row>, AnswersError> {
+    if answer.kind() == AnswerKind::String {
+        return Err(AnswersError::Text);
+    }
+    let mut relabel = Relabel::new(name);
+    let mut rows: Vec<Row> = Vec::with_capacity(answer.series().len());
+    if answer.kind() == AnswerKind::Matrix {
+        for series in answer.series() {
+            let mut samples = Samples::default();
+            samples.reserve(series.len());
+            for point in series.points() {
+                samples.push(point.timestamp.as_millis(), number(point.value));
+            }
+            rows.push(Row {
+                labels: relabel.apply(series.labels()),
+                points: Points::Many(samples),
+            });
+        }
+    } else {
+        rows.extend(answer.values().map(|value| Row {
+            labels: relabel.apply(value.labels),
+            points: Points::One(at.as_millis(), number(value.value)),
+        }));
+    }
+    if !rows.is_sorted_by(|a, b| a.labels < b.labels) {
+        rows.sort_by(|a, b| a.labels.cmp(&b.labels));
+        if let Some(same) = rows.windows(2).find(|pair| pair[0].labels == pair[1].labels) {
+            return Err(AnswersError::SameSeries {
+                series: same[0].labels.clone(),
+            });
+        }
+    }
+    Ok(rows)
+}
+
+/// Adds `new` to `rows`, both sorted.
+fn merge(rows: &mut Vec<Row>, new: Vec<Row>) {
+    if rows.is_empty() {
+        *rows = new;
+        return;
+    }
+    rows.extend(new);
+    // Stable: of two rows of one series the one that came later is behind.
+    rows.sort_by(|a, b| a.labels.cmp(&b.labels));
+    rows.dedup_by(|later, earlier| {
+        let is_same = later.labels == earlier.labels;
+        if is_same {
+            earlier.points = earlier.points.merged(&later.points);
+        }
+        is_same
+    });
+}
+
+/// The value as it is read: a NaN is one, and never the marker that a series has ended.
+fn number(value: f64) -> f64 {
+    match value.to_bits() {
+        STALE_MARKER => f64::NAN,
+        _ => value,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,320 @@
+//! Fetches the inputs that an expression reads, side by side, and evaluates it over their answers.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use fleetgauge_core::backend::{Backend, FetchError, Request};
+use fleetgauge_core::cache::Lookup;
+use fleetgauge_core::params::Params;
+use fleetgauge_core::query::{QueryType, Shape};
+use fleetgauge_core::query_list::QueryList;
+use fleetgauge_core::range::Steps;
+use fleetgauge_core::result::{Answer, MetricResult};
+use fleetgauge_core::sample::Stamp;
+use fleetgauge_core::source::{QueryError, RefreshSpec};
+use fleetgauge_core::time::{Clock, Timestamp};
+use fleetgauge_promql::answers::Answers;
+use fleetgauge_promql::engine::Engine;
+use fleetgauge_syntax::parse;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, try_join_all};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::input::{Inputs, SourceInput};
+use super::plan::{Fetch, Plan, Times, TimesShape, When};
+use crate::evaluation;
+
+/// A [`Backend`] whose answers are computed from those of other sources.
+pub(super) struct ComposedBackend {
+    inputs: Inputs,
+    engine: Engine,
+    clock: Clock,
+    /// Those of the source before it.
+    queries: OnceLock<QueryList>,
+    /// The right to evaluate: a core each.
+    evaluating: Semaphore,
+}
+
+/// What an input was asked, and what became of it.
+struct Had {
+    fetch: Fetch,
+    /// When it was asked for.
+    at: Timestamp,
+    outcome: Result<Arc<MetricResult>, Arc<FetchError>>,
+    /// What else is to be told of it.
+    warning: Option<&'static str>,
+}
+
+/// What all inputs are asked with.
+struct Ask<'a> {
+    request: &'a Request,
+    params: Params,
+    now: Timestamp,
+    deadline: Instant,
+}
+
+/// A range of such an input is not continued from its last answer.
+const LOOKS_AHEAD: &str = "an input looks at other times than each step's past (@, a negative offset), so ranges are asked for whole";
+
+// === impl ComposedBackend ===
+
+impl ComposedBackend {
+    pub(super) fn new(inputs: Inputs, timeout: Duration, clock: Clock) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        // The lookback makes no difference: answers count at their own times alone.
+        let lookback = Duration::from_millis(1);
+        Self {
+            inputs,
+            engine: evaluation::engine(lookback, timeout),
+            clock,
+            queries: OnceLock::new(),
+            evaluating: Semaphore::new(cores),
+        }
+    }
+
+    /// Sets the queries of the source that asks it, whose parameters say what an answer may depend on.
+    pub(super) fn set_queries(&self, queries: QueryList) {
+        // It has one source.
+        let _ = self.queries.set(queries);
+    }
+
+    async fn answer(&self, request: &Request) -> Result<Answer, FetchError> {
+        // What is asked here in turn begins on a stack of its own, however deep sources lie on sources.
+        tokio::task::yield_now().await;
+        // An input that is late is named by then, and what there is without it is evaluated.
+        let margin = (request.timeout / 10).min(Duration::from_millis(200));
+        let now = self.clock.wall();
+        let steps = request.steps(now)?;
+        let at = request.at.unwrap_or(now);
+        let text = request.promql();
+        let expr = parse(&text).map_err(rejected)?;
+        let plan = Plan::new(&expr, &self.inputs, times(request, at, steps)).map_err(rejected)?;
+        let ask = Ask {
+            request,
+            params: self.params(request),
+            now,
+            deadline: Instant::now() + request.timeout.saturating_sub(margin),
+        };
+        let fetches = plan.fetches.iter().map(|fetch| self.fetch(*fetch, &ask));
+        let had = try_join_all(fetches).await?;
+        let dated = dated(&had);
+        let _permit = self.evaluating.acquire().await.map_err(|_| FetchError::Aborted)?;
+        let inputs = Arc::clone(&self.inputs);
+        let times = steps.map_or(evaluation::Times::Once(at), evaluation::Times::Steps);
+        let data = move || gathered(&inputs, &had);
+        let answer = evaluation::evaluate(&self.engine, data, text, times).await?;
+        Ok(match (steps, dated) {
+            (None, Some((lag, stamp))) => answer.stamped(before(at, lag), stamp),
+            _ => answer,
+        })
+    }
+
+    /// The caller's parameters, but for those that the query does not declare: the answer must not depend on them, since
+    /// the cache does not tell them apart.
+    fn params(&self, request: &Request) -> Params {
+        let query = self
+            .queries
+            .get()
+            .and_then(|queries| queries.get(request.name.as_str()));
+        let declared = query.iter().flat_map(|query| query.params());
+        let mut params = Params::new();
+        for spec in declared {
+            let values = request.params.values(spec.name());
+            values.for_each(|value| params.push(spec.name(), value));
+        }
+        params
+    }
+
+    /// *Errors*: [`FetchError::Input`], unless the input is optional.
+    async fn fetch(&self, fetch: Fetch, ask: &Ask<'_>) -> Result<Had, FetchError> {
+        let input = &self.inputs[fetch.input];
+        let params = input.params(&ask.params);
+        let warning =
+            (ask.request.shape != Shape::Instant && looks_ahead(input, &params)).then_some(LOOKS_AHEAD);
+        let outcome = asked(input, fetch.when, params, ask)
+            .await
+            .map_err(|error| FetchError::Input {
+                input: input.name.clone(),
+                of: input.source_name.clone(),
+                asked: match fetch.when {
+                    When::Now => "",
+                    When::At(_) => ", at a given time",
+                    When::Over(_) => ", over a range",
+                },
+                error: Box::new(error),
+            });
+        let outcome = match outcome {
+            Err(error) if !input.is_optional => return Err(error),
+            outcome => outcome.map_err(Arc::new),
+        };
+        let at = match fetch.when {
+            When::Now => ask.now,
+            When::At(at) => at,
+            When::Over(grid) => grid.end(),
+        };
+        Ok(Had {
+            fetch,
+            at,
+            outcome,
+            warning,
+        })
+    }
+}
+
+impl Backend for ComposedBackend {
+    fn fetch<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, FetchError>> {
+        self.answer(request).boxed()
+    }
+}
+
+/// The times at which the query is evaluated.
+fn times(request: &Request, at: Timestamp, steps: Option<Steps>) -> Times {
+    match steps {
+        None => Times {
+            start: at.as_millis(),
+            step: 1,
+            count: 1,
+            shape: if request.at.is_some() {
+                TimesShape::At
+            } else {
+                TimesShape::Now
+            },
+        },
+        Some(steps) => Times {
+            start: steps.start().as_millis(),
+            step: i64::try_from(steps.step().as_millis()).unwrap_or(i64::MAX),
+            count: i64::try_from(steps.count()).unwrap_or(i64::MAX),
+            shape: TimesShape::Range,
+        },
+    }
+}
+
+/// What `input` answers.
+async fn asked(
+    input: &SourceInput,
+    when: When,
+    params: Params,
+    ask: &Ask<'_>,
+) -> Result<Arc<MetricResult>, QueryError> {
+    let max_age = ask.request.max_age;
+    if let (When::Now, Some(max_age)) = (when, max_age)
+        && let Lookup::Value(value) = input.source.lookup(&input.query, &params)
+        && !value.is_expired()
+        && value.age().max(lag(value.result(), ask.now)) <= max_age
+    {
+        return Ok(Arc::clone(value.result()));
+    }
+    let wait = ask.deadline.saturating_duration_since(Instant::now());
+    let mut spec = RefreshSpec::queries([&*input.query])
+        .params(params)
+        .wait_at_most(wait);
+    spec.max_age = max_age;
+    spec = match when {
+        When::Now => spec,
+        When::At(at) => spec.at(at),
+        When::Over(grid) => spec.range(grid.window(), grid.step()).at(grid.end()),
+    };
+    let results = input.source.refresh(spec).await;
+    match results.get(&input.query) {
+        Some(outcome) => outcome.clone(),
+        None => Err(QueryError::NoSource {
+            query: input.query.clone(),
+        }),
+    }
+}
+
+/// What was had of the inputs, as series.
+fn gathered(inputs: &[SourceInput], had: &[Had]) -> Result<Answers, FetchError> {
+    let mut answers = Answers::new();
+    for Had {
+        fetch,
+        at,
+        outcome,
+        warning,
+    } in had
+    {
+        let input = &inputs[fetch.input];
+        let result = match outcome {
+            Ok(result) => result,
+            Err(error) => {
+                answers.add_missing(&input.name, &format!("optional {error}"));
+                continue;
+            }
+        };
+        if let Err(error) = answers.add(&input.name, result.answer(), *at, fetch.read_by) {
+            let why = format!(
+                "input {:?} of source {:?}: {error}",
+                input.name, input.source_name
+            );
+            match input.is_optional {
+                true => answers.add_missing(&input.name, &format!("optional {why}")),
+                false => {
+                    return Err(FetchError::Rejected {
+                        kind: "execution".into(),
+                        message: why,
+                    });
+                }
+            }
+        }
+        if let Some(warning) = warning {
+            answers.add_warning(&input.name, warning);
+        }
+    }
+    Ok(answers)
+}
+
+/// How old the oldest value was when it was asked for, and what the times of values mean; nothing where there are none.
+fn dated(had: &[Had]) -> Option<(Duration, Stamp)> {
+    let with_values = had
+        .iter()
+        .filter_map(|had| Some((had, had.outcome.as_ref().ok()?)));
+    let mut with_values = with_values.filter(|(_, result)| !result.is_empty()).peekable();
+    with_values.peek()?;
+    let mut oldest = (Duration::ZERO, Stamp::Sampled);
+    for (had, result) in with_values {
+        if matches!(had.fetch.when, When::Over(_)) {
+            // Its points are dated by the steps.
+            oldest.1 = Stamp::Evaluated;
+            continue;
+        }
+        oldest.0 = oldest.0.max(lag(result, had.at));
+        if result.answer().stamp() == Stamp::Evaluated {
+            oldest.1 = Stamp::Evaluated;
+        }
+    }
+    Some(oldest)
+}
+
+/// How long before `at` the oldest value stands.
+fn lag(result: &MetricResult, at: Timestamp) -> Duration {
+    let times = result.values().map(|value| value.timestamp);
+    times
+        .min()
+        .map_or(Duration::ZERO, |oldest| at.saturating_since(oldest))
+}
+
+fn before(at: Timestamp, lag: Duration) -> Timestamp {
+    let lag = i64::try_from(lag.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millis(at.as_millis().saturating_sub(lag))
+}
+
+/// Whether a step of the input's query depends on other times than its past. What cannot be read, as a dialect of
+/// PromQL, may.
+fn looks_ahead(input: &SourceInput, params: &Params) -> bool {
+    let queries = input.source.query_list();
+    let Ok(query) = queries.find(&input.query) else {
+        return false;
+    };
+    let Ok(text) = query.render(params) else {
+        return false;
+    };
+    query.template().query_type == QueryType::PromQl && !parse(&text).is_ok_and(|expr| expr.is_causal())
+}
+
+fn rejected(why: impl std::fmt::Display) -> FetchError {
+    FetchError::Rejected {
+        kind: "bad_data".into(),
+        message: why.to_string(),
+    }
+}
