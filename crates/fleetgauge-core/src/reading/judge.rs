@@ -40,6 +40,7 @@ struct Refusal {
 struct Judge<'a> {
     policy: &'a Policy,
     now: Moment,
+    too_old: Refusal,
 }
 
 /// An answer that holds.
@@ -50,7 +51,7 @@ struct Answered<'a> {
     /// What comes when it expires.
     expired: Refusal,
     incomplete: Option<Refusal>,
-    /// The names of its rows' labels, each list once.
+    /// The names of its rows' labels, each list once, where there is a proof to compare them with.
     shapes: HashSet<Vec<&'a str>>,
     proof: Result<Proof<'a>, Refusal>,
 }
@@ -77,10 +78,7 @@ pub fn judge(
     before: Option<&ReadingSet>,
     now: Moment,
 ) -> ReadingSet {
-    let judge = Judge {
-        policy: &spec.policy,
-        now,
-    };
+    let judge = Judge::new(&spec.policy, now);
     let mut set = SetBuilder::default();
     let (absent, forgotten) = match judge.answered(spec, found, proof) {
         Ok(answered) => judge.rows(&answered, spec, before, &mut set),
@@ -118,6 +116,17 @@ fn reason(code: ReasonCode, text: impl Into<Box<str>>) -> Arc<Reason> {
 // === impl Judge ===
 
 impl<'a> Judge<'a> {
+    fn new(policy: &'a Policy, now: Moment) -> Self {
+        let max_age = policy.max_age.unwrap_or_default();
+        let text = format!("it is older than max_age, {max_age:?}");
+        let holds = policy.on_error == Some(OnError::Hold);
+        Self {
+            policy,
+            now,
+            too_old: Refusal::new(ReasonCode::TooOld, text, holds),
+        }
+    }
+
     /// The answer that was found, if it holds.
     fn answered(
         &self,
@@ -151,14 +160,18 @@ impl<'a> Judge<'a> {
             completeness: answer.completeness().cloned(),
             origin: origin(spec, result),
         };
+        let proof = self.proof(proof);
         Ok(Answered {
             result,
             basis: Arc::new(basis),
             expires,
             expired,
             incomplete: self.incompleteness(result),
-            shapes: result.values().map(|value| names(value.labels)).collect(),
-            proof: self.proof(proof),
+            shapes: match &proof {
+                Ok(_) => result.values().map(|value| names(value.labels)).collect(),
+                Err(_) => HashSet::new(),
+            },
+            proof,
         })
     }
 
@@ -272,10 +285,7 @@ impl<'a> Judge<'a> {
             }
         };
         let until_too_old = |phases: Phases, good: Option<&Measured>| match too_old_at {
-            Some(at) => phases.then(
-                at,
-                self.refused(at, &self.too_old(), Some(&measured), basis, good),
-            ),
+            Some(at) => phases.then(at, self.refused(at, &self.too_old, Some(&measured), basis, good)),
             None => phases,
         };
         if !measured.value.is_finite() {
@@ -395,7 +405,7 @@ impl<'a> Judge<'a> {
             None => stated,
             Some(max_age) => {
                 let at = basis.had.saturating_add(max_age).saturating_add(JUST_AFTER);
-                stated.then(at, self.refused(at, &self.too_old(), None, Some(basis), None))
+                stated.then(at, self.refused(at, &self.too_old, None, Some(basis), None))
             }
         }
     }
@@ -480,18 +490,10 @@ impl<'a> Judge<'a> {
                 let at = left.map(|left| measured.basis.had.saturating_add(left).saturating_add(JUST_AFTER));
                 match at {
                     Some(at) if at > self.now => Ok(Some(at)),
-                    _ => Err(self.too_old()),
+                    _ => Err(self.too_old.clone()),
                 }
             }
         }
-    }
-
-    fn too_old(&self) -> Refusal {
-        let max_age = self.policy.max_age.unwrap_or_default();
-        self.error(
-            ReasonCode::TooOld,
-            format!("it is older than max_age, {max_age:?}"),
-        )
     }
 
     /// What counts as an error; but an answer that has no value because something is missing counts as incomplete. What is
