@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::found::expired;
-use super::set::{Basis, Measured, Phase, Phases, Row, SetBuilder, pairs};
+use super::phase::{Basis, Measured, Phase, Phases};
+use super::set::{Row, SetBuilder, pairs};
 use super::{Found, ReadingSet, ReadingSpec, Reason, ReasonCode, Status};
 use crate::age::{Age, AgeKind};
 use crate::label::Labels;
