@@ -506,7 +506,7 @@ async fn what_is_not_known_is_an_error() {
     assert_eq!(source.discovery_errors().len(), 1);
 
     let (_sender, silent) = Pushed::new("silent");
-    let source = start(config().with_query_timeout(Duration::from_millis(50)), silent);
+    let source = start(config().with_query_timeout(Duration::from_secs(1)), silent);
     let error = refresh(&source, "a").await.unwrap_err().to_string();
     assert!(
         error.ends_with("targets not known: no answer yet from silent"),
