@@ -417,7 +417,7 @@ fn the_commands_that_are_shown_answer_on_the_demo_fleet() {
         .filter(|command| command.starts_with("fleetgauge query ") && !command.contains("OPTIONS"))
         .chain([&*tried[2]])
         .collect();
-    assert_eq!(queries.len(), 7, "{queries:#?}");
+    assert_eq!(queries.len(), 8, "{queries:#?}");
     for query in queries {
         // Prometheus gets to know its targets after five seconds, and two scrapes make a rate.
         until(query, || {

@@ -102,11 +102,21 @@ async fn get_takes_over_where_post_is_refused_and_is_remembered() {
 /// The method, redirects and faults of a range are those of an instant query.
 #[tokio::test]
 async fn a_range_is_asked_for_at_its_own_path() {
-    let matrix = r#"{"status":"success","data":{"resultType":"matrix","result":[
-        {"metric":{"pod":"a"},"values":[[0,"1"],[15,"2"]]}]}}"#;
+    // A point at either end of what is asked for.
+    let matrix = |target: &str| {
+        let time = |name: &str| {
+            let (_, after) = target.split_once(name).unwrap();
+            after.split_once('&').unwrap().0.to_owned()
+        };
+        let (start, end) = (time("&start="), time("&end="));
+        format!(
+            r#"{{"status":"success","data":{{"resultType":"matrix","result":[
+                {{"metric":{{"pod":"a"}},"values":[[{start},"1"],[{end},"2"]]}}]}}}}"#
+        )
+    };
     let answers = move |request: &Request| match (&*request.method, &*request.target) {
         ("POST", _) => Answer::status(405),
-        (_, target) if target.starts_with("/p/api/v1/query_range?") => Answer::json(matrix),
+        (_, target) if target.starts_with("/p/api/v1/query_range?") => Answer::json(matrix(target)),
         _ => Answer::status(404),
     };
     let (server, config) = serve(Answer::choose(answers));
