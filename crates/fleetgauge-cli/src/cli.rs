@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use fleetgauge::scrape::ScrapeProtocol;
+use fleetgauge::scrape::{ScrapeProtocol, TlsConfig};
 use fleetgauge_core::params::ParamKind;
 use fleetgauge_core::time::{Timestamp, parse_seconds};
 
@@ -373,9 +373,15 @@ pub(crate) struct SourceArgs {
     /// Base URL of the Prometheus (or Thanos, Mimir, VictoriaMetrics), with its path prefix; http where it says no scheme
     #[arg(long, value_name = "URL")]
     pub(crate) prometheus: Option<String>,
-    /// Configuration file; environment and flags go before what it says
+    /// Scrape these pods, and ask them: host:port or URLs
+    #[arg(long, value_name = "URL", num_args = 1.., conflicts_with_all = ["prometheus", "source"])]
+    pub(crate) scrape: Vec<String>,
+    /// Configuration file; environment and flags go before what it says of the source prometheus
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// The source of the configuration file that is asked [default: the one that has the query, else prometheus]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
     /// How long the answer may take, retries included [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
@@ -387,6 +393,27 @@ pub(crate) struct SourceArgs {
     pub(crate) query_params: Vec<(String, String)>,
     #[command(flatten)]
     pub(crate) access: AccessArgs,
+}
+
+impl SourceArgs {
+    /// A flag that says something of the server of `--prometheus`, if one was given.
+    pub(crate) fn server_flag(&self) -> Option<&'static str> {
+        let access = &self.access;
+        let flags = [
+            (self.prometheus.is_some(), "--prometheus"),
+            (!self.headers.is_empty(), "--header"),
+            (!self.query_params.is_empty(), "--query-param"),
+            (access.bearer_token_file.is_some(), "--bearer-token-file"),
+            (access.ca_file.is_some(), "--ca-file"),
+            (access.cert_file.is_some(), "--cert-file"),
+            (access.server_name.is_some(), "--server-name"),
+            (access.insecure_skip_verify, "--insecure-skip-verify"),
+            (access.proxy.is_some(), "--proxy"),
+        ];
+        flags
+            .into_iter()
+            .find_map(|(is_given, flag)| is_given.then_some(flag))
+    }
 }
 
 /// Who asks, and whom to trust.
@@ -413,6 +440,19 @@ pub(crate) struct AccessArgs {
     /// Go through this HTTP proxy, or through none [default: by HTTP_PROXY, HTTPS_PROXY and NO_PROXY]
     #[arg(long, value_name = "URL|none")]
     pub(crate) proxy: Option<String>,
+}
+
+impl AccessArgs {
+    /// Whom to trust, and what to show.
+    pub(crate) fn tls(&self) -> TlsConfig {
+        let mut tls = TlsConfig::default();
+        tls.ca_file.clone_from(&self.ca_file);
+        tls.client_cert_file.clone_from(&self.cert_file);
+        tls.client_key_file.clone_from(&self.key_file);
+        tls.server_name.clone_from(&self.server_name);
+        tls.insecure_skip_verify = self.insecure_skip_verify;
+        tls
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

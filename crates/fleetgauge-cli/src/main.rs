@@ -11,7 +11,9 @@ mod demo;
 mod failure;
 mod input;
 mod output;
+mod place;
 mod scraped;
+mod sources;
 
 use std::process::ExitCode;
 

@@ -10,6 +10,7 @@ mod hostile;
 mod pipe;
 mod query;
 mod scrape;
+mod sources;
 
 mod support {
     pub(crate) mod terminal;

@@ -3,22 +3,22 @@
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
-use fleetgauge::pack::Pack;
 use fleetgauge_core::params::{ParamKind, ParamSpec, Params};
 use fleetgauge_core::printable::{Excerpt, Printable};
 use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::range::Steps;
 use fleetgauge_core::result::Answer;
 use fleetgauge_core::similar::similar;
-use fleetgauge_core::source::{MetricsSource, QueryError, RefreshSpec};
+use fleetgauge_core::source::{QueryError, RefreshSpec};
 use fleetgauge_core::template::Template;
 use fleetgauge_promql::parse::Expression;
 
 use super::render;
 use crate::cli::{ParamArgs, Query, QueryFormat};
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Environment};
 use crate::failure::Usage;
 use crate::output::{self, csv, json, range, table};
+use crate::sources::Sources;
 
 /// What the query of `--promql` is registered under.
 const TYPED: &str = "promql";
@@ -63,26 +63,32 @@ fn ask(args: &Query) -> anyhow::Result<Answered> {
         bail!("COLLECTOR_V2=false switches this collector off; unset it, or set it to true");
     }
     let config = config::read_if_given(args.source.config.as_deref())?;
-    let mut query = find(args, &config)?;
+    let sources = Sources::new(&config, &environment, &args.source);
+    let asked = sources.chosen(args.name.as_deref())?;
+    let mut query = find(args, &sources, &asked)?;
     let params = render::values(&args.params);
-    check_params(&query, &args.params, &params)?;
+    if !sources.is_composed(&asked) {
+        check_params(&query.name, &query.params, &args.params, &params)?;
+    }
     if args.source.timeout.is_some() {
         query.timeout = args.source.timeout;
     }
-    let source = config::prometheus_source(&config, &environment, &args.source)?;
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let source = source
-            .build()
-            .map_err(|error| config::name_flag(error, &args.source.access, Some(&args.source)))?;
+        let source = sources.open(&asked)?;
         let (name, unit) = (query.name.clone(), query.unit.clone());
         source
             .query_list()
-            .register(query)
+            .replace(query)
             .map_err(|error| registering(args, error))?;
+        if sources.is_composed(&asked) {
+            // A query over others takes their parameters, too, which are known only now.
+            let query = source.query_list().find(&name)?;
+            check_params(&name, query.params(), &args.params, &params)?;
+        }
         let promql = source.query_list().render(&name, &params)?;
         let mut spec = RefreshSpec::queries([&*name]).params(params);
         if let Some(range) = args.range {
@@ -110,7 +116,7 @@ fn default_step(range: Duration) -> Duration {
 }
 
 /// The query that was asked for, by its name or as it was typed.
-fn find(args: &Query, config: &Config) -> anyhow::Result<QueryTemplate> {
+fn find(args: &Query, sources: &Sources<'_>, source: &str) -> anyhow::Result<QueryTemplate> {
     let Some(name) = &args.name else {
         let text = args.promql.as_deref().unwrap_or_default();
         let mut query = QueryTemplate::promql(TYPED, text);
@@ -124,31 +130,27 @@ fn find(args: &Query, config: &Config) -> anyhow::Result<QueryTemplate> {
         }
         return Ok(query);
     };
-    if let Some(query) = config.queries.iter().find(|query| query.name == *name) {
-        return Ok(query.clone());
+    let known: Vec<_> = sources.queries(source).collect();
+    if let Some(query) = known.iter().find(|query| query.name == *name) {
+        return Ok((*query).clone());
     }
-    let builtin = Pack::builtins();
-    let packs = || config.packs.iter().chain(&builtin);
-    if let Some((pack, short)) = name.split_once('/') {
-        let query = packs()
-            .find(|known| known.name() == pack)
-            .and_then(|pack| pack.query(short));
-        if let Some(query) = query {
-            return Ok(query.clone());
-        }
-    }
-    let of_packs = packs().flat_map(|pack| pack.queries());
-    let names = || {
-        config
-            .queries
-            .iter()
-            .chain(of_packs.clone())
-            .map(|query| &*query.name)
-    };
+    let names = || known.iter().map(|query| &*query.name);
     // A name without its pack is the likeliest mistake.
     let behind_slash = names().find(|known| known.split_once('/').is_some_and(|(_, short)| short == name));
     match behind_slash.or_else(|| similar(name, names())) {
         Some(similar) => bail!("there is no query {}; did you mean {similar:?}?", Excerpt(name)),
+        None if sources.is_composed(source) => {
+            let names: Vec<_> = names().collect();
+            bail!(
+                "source {source} has no query {}; it has {}, and --promql takes an expression over its inputs",
+                Excerpt(name),
+                if names.is_empty() {
+                    "none".to_owned()
+                } else {
+                    names.join(", ")
+                }
+            )
+        }
         None => bail!(
             "there is no query {}; `fleetgauge packs` lists the packs, and --promql takes an expression",
             Excerpt(name)
@@ -157,28 +159,28 @@ fn find(args: &Query, config: &Config) -> anyhow::Result<QueryTemplate> {
 }
 
 /// Tells all parameters that are missing at once, and those that were likely misspelt.
-fn check_params(query: &QueryTemplate, args: &ParamArgs, params: &Params) -> anyhow::Result<()> {
-    let missing: Vec<_> = query
-        .params
+fn check_params(
+    query: &str,
+    declared: &[ParamSpec],
+    args: &ParamArgs,
+    params: &Params,
+) -> anyhow::Result<()> {
+    let missing: Vec<_> = declared
         .iter()
         .filter(|param| param.is_required() && params.get(param.name()).is_none())
         .collect();
     for name in args.names() {
-        let Some(param) = query.params.iter().find(|param| param.name() == name) else {
+        let Some(param) = declared.iter().find(|param| param.name() == name) else {
             // A script may give the same parameters to all its queries, so this is no error.
-            let unset = query.params.iter().map(ParamSpec::name);
-            render::warn_unused(
-                &query.name,
-                name,
-                unset.filter(|known| params.get(known).is_none()),
-            );
+            let unset = declared.iter().map(ParamSpec::name);
+            render::warn_unused(query, name, unset.filter(|known| params.get(known).is_none()));
             continue;
         };
         if params.values(name).len() > 1 && !param.kind().is_list() {
-            return Err(render::several(name).context(format!("query {}", query.name)));
+            return Err(render::several(name).context(format!("query {query}")));
         }
         if args.regex.iter().any(|(regex, _)| regex == name) && param.kind() != ParamKind::Regex {
-            let (query, kind) = (&query.name, param.kind());
+            let kind = param.kind();
             bail!(Usage(format!(
                 "parameter {name:?} of {query} is {kind}, not regex; give it with -p"
             )));
@@ -186,7 +188,7 @@ fn check_params(query: &QueryTemplate, args: &ParamArgs, params: &Params) -> any
     }
     match &*missing {
         [] => Ok(()),
-        [one] => Err(render::missing(one.name()).context(format!("query {}", query.name))),
+        [one] => Err(render::missing(one.name()).context(format!("query {query}"))),
         several => {
             let flags: Vec<_> = several
                 .iter()
@@ -197,10 +199,7 @@ fn check_params(query: &QueryTemplate, args: &ParamArgs, params: &Params) -> any
                 .map(|param| format!("{:?}", param.name()))
                 .collect();
             let (names, flags) = (names.join(", "), flags.join(" "));
-            bail!(
-                "query {}: parameters {names} are missing; give them with {flags}",
-                query.name
-            )
+            bail!("query {query}: parameters {names} are missing; give them with {flags}")
         }
     }
 }
