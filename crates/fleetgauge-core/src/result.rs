@@ -5,6 +5,7 @@ mod provenance;
 mod times;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::age::Age;
 use crate::completeness::Completeness;
@@ -179,6 +180,13 @@ impl Answer {
     #[must_use]
     pub fn with_origin(mut self, origin: Arc<Origin>) -> Self {
         self.provenance_mut().set_origin(origin);
+        self
+    }
+
+    /// With how far the samples are apart that the query reads, those that are farthest.
+    #[must_use]
+    pub fn with_sample_interval(mut self, interval: Duration) -> Self {
+        self.provenance_mut().set_sample_interval(interval);
         self
     }
 
@@ -443,7 +451,6 @@ impl MetricResult {
 mod tests {
     use super::*;
     use crate::completeness::Report;
-    use std::time::Duration;
 
     #[test]
     fn no_data_is_neither_zero_nor_a_text() {

@@ -1,6 +1,7 @@
 //! What the numbers of an answer stand on. Most answers carry none of it, and then it takes no room.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::age::{Age, Ages, Column};
 use crate::completeness::Completeness;
@@ -12,6 +13,7 @@ pub struct Provenance {
     branches: Option<Column<u16>>,
     completeness: Option<Arc<Completeness>>,
     origin: Option<Arc<Origin>>,
+    sample_interval: Option<Duration>,
     /// Whether something is missing that the completeness does not count.
     has_uncounted_loss: bool,
 }
@@ -63,6 +65,11 @@ impl Provenance {
         self.origin.as_ref()
     }
 
+    /// How far the samples are apart that the query reads, those that are farthest.
+    pub fn sample_interval(&self) -> Option<Duration> {
+        self.sample_interval
+    }
+
     pub(super) fn has_uncounted_loss(&self) -> bool {
         self.has_uncounted_loss
     }
@@ -81,6 +88,10 @@ impl Provenance {
     pub(super) fn set_completeness(&mut self, completeness: Arc<Completeness>, has_uncounted_loss: bool) {
         self.completeness = Some(completeness);
         self.has_uncounted_loss = has_uncounted_loss;
+    }
+
+    pub(super) fn set_sample_interval(&mut self, interval: Duration) {
+        self.sample_interval = Some(interval);
     }
 
     pub(super) fn set_origin(&mut self, origin: Arc<Origin>) {
