@@ -164,6 +164,14 @@ impl AnswerBuilder {
         self.times.push(timestamp);
     }
 
+    /// Adds points to the series being built, which is one of a matrix: a time for each of the values, oldest first.
+    pub(crate) fn points(&mut self, values: &[f64], times: impl Iterator<Item = Timestamp>) {
+        self.values.extend_from_slice(values);
+        self.times.extend(times.take(values.len()));
+        // A value without a time is none.
+        self.values.truncate(self.times.len());
+    }
+
     /// Ends the series being built, with the points that were added.
     ///
     /// *Errors*: [`LabelError`], and then the series is not added.
