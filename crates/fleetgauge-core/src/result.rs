@@ -5,6 +5,7 @@ mod provenance;
 mod times;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::age::Age;
 use crate::completeness::Completeness;
@@ -151,6 +152,20 @@ impl Answer {
     pub fn with_ages(mut self, ages: Vec<Age>) -> Self {
         let rows = self.labels.len();
         self.provenance_mut().set_ages(ages, rows);
+        self
+    }
+
+    /// With ages that are so much longer, where it tells them: what has passed since it was evaluated.
+    #[must_use]
+    pub fn older_by(mut self, more: Duration) -> Self {
+        let tells_ages = self.provenance().is_some_and(Provenance::has_ages);
+        if tells_ages && !more.is_zero() {
+            let rows = self.labels.len();
+            let provenance = self.provenance_mut();
+            let ages = (0..rows).map(|row| provenance.age(row).older_by(more));
+            let ages = ages.collect();
+            provenance.set_ages(ages, rows);
+        }
         self
     }
 
@@ -443,7 +458,6 @@ impl MetricResult {
 mod tests {
     use super::*;
     use crate::completeness::Report;
-    use std::time::Duration;
 
     #[test]
     fn no_data_is_neither_zero_nor_a_text() {

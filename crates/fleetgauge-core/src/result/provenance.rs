@@ -26,6 +26,8 @@ pub struct Origin {
     pub query: Box<str>,
     /// The query's text as it was sent; empty where nobody told it.
     pub text: Box<str>,
+    /// Where what it was computed of comes from: the queries of other sources, each as `NAME: SOURCE QUERY`.
+    pub inputs: Box<[Box<str>]>,
     /// What was warned of.
     pub warnings: Box<[Box<str>]>,
 }
@@ -118,6 +120,13 @@ impl Origin {
         self
     }
 
+    /// Sets the queries of other sources that it was computed of.
+    #[must_use]
+    pub fn with_inputs(mut self, inputs: impl IntoIterator<Item = String>) -> Self {
+        self.inputs = inputs.into_iter().map(String::into_boxed_str).collect();
+        self
+    }
+
     /// Sets what was warned of.
     #[must_use]
     pub fn with_warnings<'a>(mut self, warnings: impl IntoIterator<Item = &'a str>) -> Self {
@@ -126,8 +135,8 @@ impl Origin {
     }
 
     fn heap_bytes(&self) -> usize {
-        let warnings = self.warnings.iter();
-        let warnings: usize = warnings.map(|w| w.len() + size_of::<Box<str>>()).sum();
-        self.source.len() + self.query.len() + self.text.len() + warnings
+        let texts = self.inputs.iter().chain(&self.warnings);
+        let texts: usize = texts.map(|text| text.len() + size_of::<Box<str>>()).sum();
+        self.source.len() + self.query.len() + self.text.len() + texts
     }
 }
