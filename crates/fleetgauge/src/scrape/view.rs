@@ -109,11 +109,17 @@ impl Queryable for View {
                 }
             }
         }
+        let alike = alike(reads);
+        let mut of_it: Vec<Read<'_>> = Vec::new();
         // As they are now, after all has been read: one may have gone meanwhile.
         for (active, in_time) in &self.targets {
             let labels = active.target.labels();
-            let of_it = reads.iter().filter(|read| self.may_select(read, labels));
-            let of_it: Vec<_> = of_it.copied().collect();
+            of_it.clear();
+            for reads in &alike {
+                if self.may_select(&reads[0], labels) {
+                    of_it.extend(reads);
+                }
+            }
             if of_it.is_empty() {
                 continue;
             }
@@ -128,6 +134,25 @@ impl Queryable for View {
             into.count(&completeness);
         }
     }
+}
+
+/// The reads, those together that select the same targets: the selectors of a query mostly differ in the metric alone.
+fn alike<'a>(reads: &[Read<'a>]) -> Vec<Vec<Read<'a>>> {
+    let others = |read: &Read<'a>| {
+        let others = read
+            .matchers
+            .iter()
+            .filter(|matcher| matcher.name() != METRIC_NAME);
+        others.map(|matcher| (matcher.name(), matcher.op(), matcher.value()))
+    };
+    let mut alike: Vec<Vec<Read<'a>>> = Vec::new();
+    for read in reads {
+        match alike.iter_mut().find(|known| others(&known[0]).eq(others(read))) {
+            Some(known) => known.push(*read),
+            None => alike.push(vec![*read]),
+        }
+    }
+    alike
 }
 
 /// Adds the metrics that a selector may mean and that are not kept.
