@@ -95,6 +95,11 @@ impl Age {
         Self::known(age, AgeKind::AtLeast)
     }
 
+    /// A bound: some of the series that the query reads are younger than this, and recorded samples among them older.
+    pub fn around(age: Duration) -> Self {
+        Self::known(age, AgeKind::Around)
+    }
+
     /// Rounded up to milliseconds, so that nothing looks younger than it is. What is older than 49 days is unknown.
     fn known(age: Duration, kind: AgeKind) -> Self {
         match u32::try_from(age.as_nanos().div_ceil(1_000_000)) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 
 use crate::params::Params;
-use crate::query::{QueryName, QueryType, Shape};
+use crate::query::{Companions, QueryName, QueryType, Shape};
 use crate::range::Steps;
 use crate::result::Answer;
 use crate::time::Timestamp;
@@ -52,6 +52,8 @@ pub struct Request {
     /// ([`RefreshSpec::max_age`](crate::source::RefreshSpec::max_age)). For backends that collect samples
     /// themselves; one whose samples are collected elsewhere has no say in it.
     pub max_age: Option<Duration>,
+    /// What is asked beside the query; `None`: what the backend's own configuration says.
+    pub companions: Option<Companions>,
 }
 
 // === impl Request ===
@@ -70,6 +72,7 @@ impl Request {
             timeout,
             asked_at: Instant::now(),
             max_age: None,
+            companions: None,
         }
     }
 
@@ -118,6 +121,12 @@ impl Request {
             None => Steps::until_now(now, window, step),
         };
         steps.map(Some).map_err(FetchError::bad_data)
+    }
+
+    /// Sets what is asked beside the query.
+    pub fn with_companions(mut self, companions: Companions) -> Self {
+        self.companions = Some(companions);
+        self
     }
 
     /// Sets how old the samples of the answer may be.

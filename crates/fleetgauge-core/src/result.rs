@@ -197,6 +197,13 @@ impl Answer {
         self
     }
 
+    /// With how far the samples are apart that the query reads, those that are farthest.
+    #[must_use]
+    pub fn with_sample_interval(mut self, interval: Duration) -> Self {
+        self.provenance_mut().set_sample_interval(interval);
+        self
+    }
+
     fn provenance_mut(&mut self) -> &mut Provenance {
         Arc::make_mut(self.provenance.get_or_insert_default())
     }

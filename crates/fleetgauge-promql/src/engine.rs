@@ -251,12 +251,14 @@ impl Evaluator<'_> {
                 }
             }
             Operand::Text(text) => answer.text(&text, at),
-            Operand::Vector(vector) => {
+            Operand::Vector(mut vector) => {
                 answer.reserve(vector.labels.len(), 1);
                 for i in self.order(&vector.labels, root.is_ordered())? {
+                    // Given back while it is near, as the labels of a join are many small pieces.
+                    let labels = std::mem::take(&mut vector.labels[i]);
                     let value = vector.row(i)[0];
                     if !is_absent(value) {
-                        self.labels(&vector.labels[i], &mut answer)?;
+                        self.labels(&labels, &mut answer)?;
                         answer.end_series(value, at).map_err(unanswerable)?;
                         if self.reader.tells_ages {
                             answer.age(vector.age(i, 0));

@@ -1291,7 +1291,7 @@ async fn the_origin_names_the_inputs() {
     let origin = provenance.origin().unwrap();
     assert_eq!((&*origin.source, &*origin.query), ("fleet", "q"));
     assert_eq!(&*origin.text, "sum(queue) + max(queue) + sum(backlog)");
-    let inputs: Vec<_> = origin.inputs.iter().map(|input| &**input).collect();
+    let inputs: Vec<_> = origin.sent.iter().map(|input| &**input).collect();
     let expected = [
         "queue: pods inference/queue_length",
         "backlog: central epp/queue_size",

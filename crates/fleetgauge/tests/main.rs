@@ -5,6 +5,7 @@ mod composed;
 mod packs;
 mod packs_scraped;
 mod prometheus_answer;
+mod prometheus_companions;
 mod prometheus_faults;
 mod prometheus_http;
 mod prometheus_real;

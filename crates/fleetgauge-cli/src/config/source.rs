@@ -2,7 +2,7 @@
 
 use fleetgauge::prometheus::{Auth, PrometheusSourceConfig, ProxyConfig};
 
-use super::{AuthSection, Config, Environment, PrometheusSection, named_proxy};
+use super::{Config, Environment, PrometheusSection, named_proxy};
 use crate::cli::SourceArgs;
 use crate::failure::Usage;
 use crate::output;
@@ -16,7 +16,7 @@ pub(crate) fn prometheus_source(
     environment: &Environment,
     args: &SourceArgs,
 ) -> anyhow::Result<PrometheusSourceConfig> {
-    let mut source = from_file(&config.prometheus);
+    let mut source = from_file(config.prometheus());
     let url = args.prometheus.as_deref().or(environment.get(URL));
     if let Some(url) = url
         && !source.url.is_empty()
@@ -28,7 +28,7 @@ pub(crate) fn prometheus_source(
     }
     overlay_environment(&mut source, environment, args.prometheus.as_deref())?;
     overlay_flags(&mut source, args)?;
-    let section = config.prometheus.proxy.as_ref();
+    let section = config.prometheus().access.proxy.as_ref();
     source.proxy = proxy(args.access.proxy.as_deref(), section, environment)?;
     if source.url.is_empty() {
         let message = "no Prometheus is named; use --prometheus URL, the variable PROMETHEUS_BASE_URL, or \
@@ -36,6 +36,11 @@ pub(crate) fn prometheus_source(
         return Err(Usage(message.to_owned()).into());
     }
     Ok(source)
+}
+
+/// Whether flag, environment or file say where the source `prometheus` is.
+pub(crate) fn names_prometheus(config: &Config, environment: &Environment, args: &SourceArgs) -> bool {
+    args.prometheus.is_some() || environment.get(URL).is_some() || config.prometheus().url.is_some()
 }
 
 /// Whether `layer` has credentials for its own server, and another server is asked. They are then not sent
@@ -54,6 +59,16 @@ fn belongs_elsewhere(layer: &PrometheusSourceConfig, url: &str, name: &str) -> b
     credentials && elsewhere
 }
 
+/// A Prometheus of the section `sources`, to which environment and flags say nothing but the proxy.
+pub(crate) fn described_source(
+    section: &PrometheusSection,
+    environment: &Environment,
+) -> anyhow::Result<PrometheusSourceConfig> {
+    let mut source = from_file(section);
+    source.proxy = proxy(None, section.access.proxy.as_ref(), environment)?;
+    Ok(source)
+}
+
 fn from_file(section: &PrometheusSection) -> PrometheusSourceConfig {
     let mut source = PrometheusSourceConfig::new(section.url.clone().unwrap_or_default());
     for (name, value) in &section.headers {
@@ -62,24 +77,8 @@ fn from_file(section: &PrometheusSection) -> PrometheusSourceConfig {
     for (name, value) in &section.query_params {
         source = source.with_query_param(name, value.as_str());
     }
-    source = match section.auth.clone() {
-        None => source,
-        Some(AuthSection::Basic { username, password }) => source.with_basic_auth(username, password),
-        Some(AuthSection::BasicFile {
-            username,
-            password_file,
-        }) => source.with_auth(Auth::BasicFile {
-            user: username,
-            password_file,
-        }),
-        Some(AuthSection::Bearer(token)) => source.with_bearer_token(token),
-        Some(AuthSection::BearerFile(file)) => source.with_bearer_token_file(file),
-    };
-    source.tls.ca_file = section.ca_file.clone();
-    source.tls.client_cert_file = section.cert_file.clone();
-    source.tls.client_key_file = section.key_file.clone();
-    source.tls.server_name = section.server_name.clone();
-    source.tls.insecure_skip_verify = section.insecure_skip_verify.unwrap_or(false);
+    source.auth = section.access.auth.clone();
+    source.tls = section.access.tls.clone();
     source.query_timeout = section.timeout.unwrap_or(source.query_timeout);
     source.default_ttl = section.ttl.unwrap_or(source.default_ttl);
     source.max_stale = section.max_stale.unwrap_or(source.max_stale);

@@ -139,7 +139,7 @@ impl ComposedBackend {
         });
         Origin::new(&self.name, request.name.as_str())
             .with_text(text)
-            .with_inputs(inputs)
+            .with_sent(inputs)
     }
 
     /// The caller's parameters, but for those that the query does not declare: the answer must not depend on them, since

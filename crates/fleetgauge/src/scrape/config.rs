@@ -290,7 +290,10 @@ impl ScrapeConfig {
         source
     }
 
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    /// Whether a source can work like this.
+    ///
+    /// *Errors*: [`ConfigError::Invalid`], of the first setting that it cannot.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let invalid = |field: &str, problem: String| {
             Err(ConfigError::Invalid {
                 field: field.into(),
