@@ -155,6 +155,20 @@ impl Answer {
         self
     }
 
+    /// With ages that are so much longer, where it tells them: what has passed since it was evaluated.
+    #[must_use]
+    pub fn older_by(mut self, more: Duration) -> Self {
+        let tells_ages = self.provenance().is_some_and(Provenance::has_ages);
+        if tells_ages && !more.is_zero() {
+            let rows = self.labels.len();
+            let provenance = self.provenance_mut();
+            let ages = (0..rows).map(|row| provenance.age(row).older_by(more));
+            let ages = ages.collect();
+            provenance.set_ages(ages, rows);
+        }
+        self
+    }
+
     /// With the branches of the query that gave its series, in their order, each counted from 0.
     #[must_use]
     pub fn with_branches(mut self, branches: Vec<Option<u16>>) -> Self {

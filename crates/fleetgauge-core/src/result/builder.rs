@@ -231,6 +231,27 @@ impl AnswerBuilder {
         self.infos.push(info.into());
     }
 
+    /// Tells what `answer` tells beside its values: warnings, infos, what is missing, who has reported, where it comes
+    /// from.
+    pub fn told_by(&mut self, answer: &Answer) {
+        let completeness = answer.completeness();
+        // Who is missing is told by the completeness.
+        let counted = completeness.map(|completeness| completeness.to_string());
+        for warning in answer.warnings() {
+            if counted.as_deref() == Some(warning) {
+                continue;
+            }
+            match answer.has_uncounted_loss() {
+                true => self.missing(warning),
+                false => self.warning(warning),
+            }
+        }
+        answer.infos().for_each(|info| self.info(info));
+        self.is_complete &= !answer.has_uncounted_loss();
+        self.completeness = completeness.cloned();
+        self.origin = answer.provenance().and_then(|told| told.origin()).cloned();
+    }
+
     /// How many values there are so far.
     pub fn len(&self) -> usize {
         self.values.len()

@@ -181,12 +181,7 @@ impl Delta {
                 .end_points()
                 .map_err(|error| malformed(error.to_string()))?;
         }
-        let warn = match new.is_complete() {
-            true => AnswerBuilder::warning,
-            false => AnswerBuilder::missing,
-        };
-        new.warnings().for_each(|warning| warn(&mut answer, warning));
-        new.infos().for_each(|info| answer.info(info));
+        answer.told_by(new);
         Ok(answer.build())
     }
 }
