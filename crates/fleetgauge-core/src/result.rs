@@ -190,6 +190,44 @@ impl Answer {
         self
     }
 
+    /// What it tells beside its rows (warnings, completeness, origin) with the rows of `rows` in their place, and what
+    /// these tell beside. The ages are those of `rows`; a completeness of `rows` takes the place of its own.
+    #[must_use]
+    pub fn with_rows(self, mut rows: Self) -> Self {
+        let mut warnings = self.warnings.into_vec();
+        let new = rows.provenance.take();
+        let replaced = new.as_ref().and_then(|new| new.completeness().cloned());
+        let (lost_before, lost) = (
+            match &self.provenance {
+                Some(told) if told.completeness().is_some() => told.has_uncounted_loss(),
+                _ => !self.is_complete,
+            },
+            match &new {
+                Some(told) if told.completeness().is_some() => told.has_uncounted_loss(),
+                _ => !rows.is_complete,
+            },
+        );
+        let mut provenance = self.provenance.map(Arc::unwrap_or_clone).unwrap_or_default();
+        if let (Some(_), Some(before)) = (&replaced, provenance.completeness()) {
+            // The new one says it anew.
+            let told = before.to_string();
+            warnings.retain(|warning| **warning != *told);
+        }
+        warnings.append(&mut rows.warnings.into_vec());
+        rows.warnings = warnings.into_boxed_slice();
+        let infos = self.infos.iter().chain(&rows.infos).cloned().collect();
+        rows.infos = infos;
+        provenance.take_rows(new.map(Arc::unwrap_or_clone).unwrap_or_default());
+        let completeness = replaced.or_else(|| provenance.completeness().cloned());
+        rows.is_complete =
+            !lost_before && !lost && completeness.as_ref().is_none_or(|known| known.is_whole());
+        if let Some(completeness) = completeness {
+            provenance.set_completeness(completeness, lost_before || lost);
+        }
+        rows.provenance = (!provenance.is_blank()).then(|| Arc::new(provenance));
+        rows
+    }
+
     fn provenance_mut(&mut self) -> &mut Provenance {
         Arc::make_mut(self.provenance.get_or_insert_default())
     }
