@@ -17,6 +17,7 @@ mod scrape_missing;
 mod scrape_prometheus;
 mod scrape_promql;
 mod scrape_tls;
+mod transform;
 
 mod support {
     pub(crate) mod answer_body;
