@@ -27,6 +27,7 @@ pub(crate) enum Command {
     Render(Render),
     // By far the largest.
     Query(Box<Query>),
+    Explain(Box<Explain>),
     Check(Check),
     Packs(Packs),
     Promql(Promql),
@@ -158,6 +159,25 @@ Examples:
       --promql 'sum by (pod) (vllm:num_requests_waiting)'
   fleetgauge packs inference                            the queries there are")]
 pub(crate) struct Query {
+    #[command(flatten)]
+    pub(crate) question: QuestionArgs,
+    /// Evaluate over this long until now, rather than once
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) range: Option<Duration>,
+    /// How far the times of --range are apart; they are multiples of it [default: a 60th of the range]
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "range")]
+    pub(crate) step: Option<Duration>,
+    /// How to print the answer
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = QueryFormat::Table)]
+    pub(crate) output: QueryFormat,
+    // Last: its help heading holds for all that follows.
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+/// Which query, and its parameters.
+#[derive(Debug, Args)]
+pub(crate) struct QuestionArgs {
     /// A query of a pack, as inference/queue_length, or of the configuration file
     #[arg(
         value_name = "PACK/NAME",
@@ -173,15 +193,36 @@ pub(crate) struct Query {
     /// What a parameter of --promql is: text, regex, metric, label, duration, number, quantile, texts or labels (lists)
     #[arg(long = "param-kind", value_name = "NAME=KIND", value_parser = param_kind, conflicts_with = "name")]
     pub(crate) kinds: Vec<(String, ParamKind)>,
-    /// Evaluate over this long until now, rather than once
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub(crate) range: Option<Duration>,
-    /// How far the times of --range are apart; they are multiples of it [default: a 60th of the range]
-    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "range")]
-    pub(crate) step: Option<Duration>,
-    /// How to print the answer
-    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = QueryFormat::Table)]
-    pub(crate) output: QueryFormat,
+}
+
+impl QuestionArgs {
+    /// The name that was given, or the expression.
+    pub(crate) fn text(&self) -> &str {
+        let text = self.name.as_deref().or(self.promql.as_deref());
+        // clap has seen to it that one of them is there.
+        text.unwrap_or_default()
+    }
+}
+
+/// Show what a query's numbers stand on, and what may be acted on
+#[derive(Debug, Args)]
+#[command(override_usage = "fleetgauge explain [OPTIONS] <PACK/NAME | NAME | --promql <EXPR>>")]
+#[command(after_help = "\
+Asks as `query` does, and prints the chain from the template to the readings: where the template is from, its parameters,
+the text that was rendered, the source, all that was sent, the answer with the age of each value and the branch of an `or`
+that gave it, who has reported, the policy, and what the policy makes of it.
+
+Examples:
+  fleetgauge explain inference/queue_length --prometheus http://localhost:9090 \\
+      -p namespace=chat -p modelID=meta-llama/Llama-3.1-8B-Instruct
+  fleetgauge explain total --config fleetgauge.yaml
+  fleetgauge explain --promql 'sum(vllm:num_requests_waiting)' --scrape 10.0.0.7:8000")]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    pub(crate) question: QuestionArgs,
+    /// How to print it
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = ExplainFormat::Table)]
+    pub(crate) output: ExplainFormat,
     // Last: its help heading holds for all that follows.
     #[command(flatten)]
     pub(crate) source: SourceArgs,
@@ -465,6 +506,14 @@ pub(crate) enum DemoFormat {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ScrapeFormat {
+    /// For people
+    Table,
+    /// One JSON object
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExplainFormat {
     /// For people
     Table,
     /// One JSON object

@@ -8,6 +8,7 @@ mod cli;
 mod command;
 mod config;
 mod demo;
+mod explained;
 mod failure;
 mod input;
 mod output;

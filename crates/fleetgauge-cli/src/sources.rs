@@ -98,6 +98,14 @@ impl<'a> Sources<'a> {
         source.is_some_and(|source| matches!(source.kind, SourceKind::Composed(_)))
     }
 
+    /// Whether `source` is a Prometheus, which does not know who should report.
+    pub(crate) fn is_prometheus(&self, source: &str) -> bool {
+        match self.config.source(source).map(|source| &source.kind) {
+            None => source == PROMETHEUS,
+            Some(kind) => matches!(kind, SourceKind::Prometheus(_)),
+        }
+    }
+
     /// Makes the source `name`, and those that it needs. What they are asked for begins now.
     ///
     /// *Errors*: it cannot be made.

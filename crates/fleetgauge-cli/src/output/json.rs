@@ -1,7 +1,9 @@
 //! The JSON of the command line. Fields may be added; none is ever renamed.
 
 pub(crate) mod demo;
+pub(crate) mod explain;
 pub(crate) mod range;
+mod reading;
 pub(crate) mod scrape;
 
 use fleetgauge::pack::Pack;
