@@ -13,8 +13,6 @@
 //! # Ok::<(), fleetgauge::transform::StepError>(())
 //! ```
 
-#[cfg(feature = "promql")]
-mod aged;
 mod check;
 #[cfg(feature = "promql")]
 mod evaluate;
@@ -58,7 +56,7 @@ pub fn promql(expression: &str) -> Result<TransformStep, StepError> {
         text: text.to_owned(),
         reach,
         #[cfg(feature = "promql")]
-        over: evaluate::Over::new(&expr),
+        over: evaluate::Over::new(),
     })))
 }
 
