@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::printable::{Printable, Quoted};
 use crate::query::QueryName;
 use crate::query_list::QueryRenderError;
+use crate::transform::TransformError;
 
 /// Why a backend has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -118,6 +119,16 @@ pub enum FetchError {
         #[source]
         error: Box<QueryError>,
     },
+    /// What the query does with its answer could not be done.
+    #[error("transform: {0}")]
+    Transform(#[from] TransformError),
+    /// The query by whose answer the values count could not be had.
+    #[error("transform: the weights: {error}")]
+    Weights {
+        /// Why there are none.
+        #[source]
+        error: Box<QueryError>,
+    },
     /// The fetch ended without an outcome: it panicked, or its runtime shut down.
     #[error("the fetch was aborted")]
     Aborted,
@@ -190,7 +201,7 @@ impl FetchError {
         }
     }
 
-    /// One word for the variant, bounded for use as a label value; for an input that of what it failed with.
+    /// One word for the variant, bounded for use as a label value; for an input, or weights, that of what it failed with.
     pub fn reason(&self) -> &'static str {
         match self {
             FetchError::Unreachable { .. } => "unreachable",
@@ -206,6 +217,8 @@ impl FetchError {
             FetchError::TooLarge { .. } => "too_large",
             FetchError::Unsupported { .. } => "unsupported",
             FetchError::Input { error, .. } => error.reason(),
+            FetchError::Transform(_) => "transform",
+            FetchError::Weights { error } => error.reason(),
             FetchError::Aborted => "aborted",
         }
     }

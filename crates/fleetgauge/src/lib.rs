@@ -30,6 +30,8 @@ pub mod pack;
 pub mod prometheus;
 #[cfg(feature = "scrape")]
 pub mod scrape;
+#[cfg(any(feature = "packs", feature = "promql"))]
+pub mod transform;
 
 #[cfg(feature = "promql")]
 pub use composed::{ComposedConfig, ComposedSource};

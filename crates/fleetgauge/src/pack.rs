@@ -18,6 +18,9 @@
 //!       )
 //!     ttl: 30s                            # the source's default where absent
 //!     timeout: 10s                        # likewise
+//!     fold: {pod: sum, variant: sum}      # what the rows of a pod, and the pods of a variant, are together
+//!     transform:                          # what is done with each answer, step after step
+//!       - promql: answer / 2
 //!   - name: queue_length_anywhere         # a union: the first of these that answers, series by series
 //!     description: Requests that wait, on Acme's engine or on vLLM.
 //!     any_of: [queue_length, vllm/queue_length]
@@ -35,6 +38,7 @@ mod metricsql;
 mod param;
 mod promql;
 mod read;
+mod transform;
 mod union;
 
 use crate::document::{Document, Problems};

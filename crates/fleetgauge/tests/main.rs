@@ -18,6 +18,7 @@ mod scrape_prometheus;
 mod scrape_promql;
 mod scrape_provenance;
 mod scrape_tls;
+mod transform;
 
 mod support {
     pub(crate) mod answer_body;
