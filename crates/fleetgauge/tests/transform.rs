@@ -98,6 +98,11 @@ fn weighted_by(query: &str) -> TransformStep {
     TransformStep::ByVariant(VariantFold::WeightedBy(query.to_owned()))
 }
 
+fn named(name: &str, mut query: QueryTemplate) -> QueryTemplate {
+    query.name = name.to_owned();
+    query
+}
+
 const TWO: &str = "llama-0 llama-1";
 
 async fn refreshed(source: &CachedSource, query: QueryTemplate) -> Result<Arc<MetricResult>, String> {
@@ -174,10 +179,8 @@ async fn nan_and_warnings_go_through_expressions() {
     let (source, _) = source();
     let query = QueryTemplate::promql("q", "lossy llama-0").transform(promql("answer * NaN"));
     // The text says what is missing only where it is that alone.
-    let query = QueryTemplate {
-        template: "lossy".into(),
-        ..query
-    };
+    let mut query = query;
+    query.template = "lossy".into();
     let error = refreshed(&source, query).await.unwrap_err();
     assert!(error.contains("a store is down"), "{error}");
     let query = QueryTemplate::promql("q", TWO).transform(promql("answer * NaN"));
@@ -282,13 +285,7 @@ async fn a_range_that_is_transformed_is_asked_for_whole() {
     let plain = QueryTemplate::promql("plain", "llama-0");
     let made = plain.clone().transform(promql("answer * 2"));
     source.query_list().register(plain).unwrap();
-    source
-        .query_list()
-        .register(QueryTemplate {
-            name: "made".into(),
-            ..made
-        })
-        .unwrap();
+    source.query_list().register(named("made", made)).unwrap();
     for _ in 0..2 {
         source
             .refresh_range(RefreshSpec::all(), Duration::from_secs(600), STEP)
@@ -374,13 +371,7 @@ async fn weights_that_fail_fail_the_query() {
         "{error}"
     );
     // In a circle nobody would have an answer.
-    source
-        .query_list()
-        .register(QueryTemplate {
-            name: "q2".into(),
-            ..of("q")
-        })
-        .unwrap();
+    source.query_list().register(named("q2", of("q"))).unwrap();
     let error = refreshed(&source, of("q2")).await.unwrap_err();
     assert!(error.contains("themselves weighted"), "{error}");
     let itself = source.query_list().replace(of("q")).unwrap_err().to_string();
