@@ -213,7 +213,7 @@ fn what_is_no_expression_over_the_answer_is_refused() {
         let error = transform::promql(expression).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{expression}: {error}");
     };
-    check("sum(answer", "1:11: not PromQL: ");
+    check("sum(answer", "1:4: not PromQL: unclosed left parenthesis");
     check(
         "rates(answer)",
         "1:1: not PromQL: unknown function with name \"rates\"",
@@ -309,11 +309,11 @@ async fn a_range_that_is_transformed_is_asked_for_whole() {
 async fn weights_are_asked_beside_with_what_the_query_declares() {
     let (source, pods) = source();
     let param = |name: &str| ParamSpec::optional(name, ParamKind::Text);
-    let weights = QueryTemplate::promql("weights", "llama-0 llama-1 {{.a}}{{.b}}")
+    let weights = QueryTemplate::promql("weights", r#"llama-0 llama-1 x{a="{{.a}}", b="{{.b}}"}"#)
         .param(param("a"))
         .param(param("b"));
     source.query_list().register(weights).unwrap();
-    let query = QueryTemplate::promql("q", "llama-0 llama-1 {{.a}}")
+    let query = QueryTemplate::promql("q", r#"llama-0 llama-1 x{a="{{.a}}"}"#)
         .param(param("a"))
         .transform(weighted_by("weights"));
     source.query_list().register(query).unwrap();
@@ -334,7 +334,13 @@ async fn weights_are_asked_beside_with_what_the_query_declares() {
         .map(|request| request.text.clone())
         .collect();
     texts.sort();
-    assert_eq!(texts, ["llama-0 llama-1 one", "llama-0 llama-1 one"]);
+    assert_eq!(
+        texts,
+        [
+            r#"llama-0 llama-1 x{a="one", b=""}"#,
+            r#"llama-0 llama-1 x{a="one"}"#
+        ]
+    );
     // For a given time, and over a range, for the same.
     let at = Timestamp::from_millis(600_000);
     source.refresh(RefreshSpec::queries(["q"]).at(at)).await;
