@@ -809,11 +809,7 @@ fn a_capacity_in_labels_is_that_of_the_models_servers_and_undefined_where_it_is_
         let made = made.unwrap();
         let values: Vec<_> = made
             .values()
-            .map(|value| (value.label("pod"), value.value))
-            .collect();
-        let values: Vec<_> = values
-            .iter()
-            .map(|(pod, value)| format!("{pod}={value}"))
+            .map(|value| format!("{}={}", value.label("pod"), value.value))
             .collect();
         assert_eq!(values, ["a=1600", "b=NaN"], "{query}");
         let told = made.warnings().next().unwrap();

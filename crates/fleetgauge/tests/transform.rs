@@ -98,6 +98,11 @@ fn weighted_by(query: &str) -> TransformStep {
     TransformStep::ByVariant(VariantFold::WeightedBy(query.to_owned()))
 }
 
+fn named(name: &str, mut query: QueryTemplate) -> QueryTemplate {
+    query.name = name.to_owned();
+    query
+}
+
 const TWO: &str = "llama-0 llama-1";
 
 async fn refreshed(source: &CachedSource, query: QueryTemplate) -> Result<Arc<MetricResult>, String> {
@@ -174,10 +179,8 @@ async fn nan_and_warnings_go_through_expressions() {
     let (source, _) = source();
     let query = QueryTemplate::promql("q", "lossy llama-0").transform(promql("answer * NaN"));
     // The text says what is missing only where it is that alone.
-    let query = QueryTemplate {
-        template: "lossy".into(),
-        ..query
-    };
+    let mut query = query;
+    query.template = "lossy".into();
     let error = refreshed(&source, query).await.unwrap_err();
     assert!(error.contains("a store is down"), "{error}");
     let query = QueryTemplate::promql("q", TWO).transform(promql("answer * NaN"));
@@ -210,7 +213,7 @@ fn what_is_no_expression_over_the_answer_is_refused() {
         let error = transform::promql(expression).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{expression}: {error}");
     };
-    check("sum(answer", "1:11: not PromQL: ");
+    check("sum(answer", "1:4: not PromQL: unclosed left parenthesis");
     check(
         "rates(answer)",
         "1:1: not PromQL: unknown function with name \"rates\"",
@@ -282,13 +285,7 @@ async fn a_range_that_is_transformed_is_asked_for_whole() {
     let plain = QueryTemplate::promql("plain", "llama-0");
     let made = plain.clone().transform(promql("answer * 2"));
     source.query_list().register(plain).unwrap();
-    source
-        .query_list()
-        .register(QueryTemplate {
-            name: "made".into(),
-            ..made
-        })
-        .unwrap();
+    source.query_list().register(named("made", made)).unwrap();
     for _ in 0..2 {
         source
             .refresh_range(RefreshSpec::all(), Duration::from_secs(600), STEP)
@@ -312,11 +309,11 @@ async fn a_range_that_is_transformed_is_asked_for_whole() {
 async fn weights_are_asked_beside_with_what_the_query_declares() {
     let (source, pods) = source();
     let param = |name: &str| ParamSpec::optional(name, ParamKind::Text);
-    let weights = QueryTemplate::promql("weights", "llama-0 llama-1 {{.a}}{{.b}}")
+    let weights = QueryTemplate::promql("weights", r#"llama-0 llama-1 x{a="{{.a}}", b="{{.b}}"}"#)
         .param(param("a"))
         .param(param("b"));
     source.query_list().register(weights).unwrap();
-    let query = QueryTemplate::promql("q", "llama-0 llama-1 {{.a}}")
+    let query = QueryTemplate::promql("q", r#"llama-0 llama-1 x{a="{{.a}}"}"#)
         .param(param("a"))
         .transform(weighted_by("weights"));
     source.query_list().register(query).unwrap();
@@ -337,7 +334,13 @@ async fn weights_are_asked_beside_with_what_the_query_declares() {
         .map(|request| request.text.clone())
         .collect();
     texts.sort();
-    assert_eq!(texts, ["llama-0 llama-1 one", "llama-0 llama-1 one"]);
+    assert_eq!(
+        texts,
+        [
+            r#"llama-0 llama-1 x{a="one", b=""}"#,
+            r#"llama-0 llama-1 x{a="one"}"#
+        ]
+    );
     // For a given time, and over a range, for the same.
     let at = Timestamp::from_millis(600_000);
     source.refresh(RefreshSpec::queries(["q"]).at(at)).await;
@@ -374,13 +377,7 @@ async fn weights_that_fail_fail_the_query() {
         "{error}"
     );
     // In a circle nobody would have an answer.
-    source
-        .query_list()
-        .register(QueryTemplate {
-            name: "q2".into(),
-            ..of("q")
-        })
-        .unwrap();
+    source.query_list().register(named("q2", of("q"))).unwrap();
     let error = refreshed(&source, of("q2")).await.unwrap_err();
     assert!(error.contains("themselves weighted"), "{error}");
     let itself = source.query_list().replace(of("q")).unwrap_err().to_string();
