@@ -52,6 +52,9 @@ pub struct Request {
     /// ([`RefreshSpec::max_age`](crate::source::RefreshSpec::max_age)). For backends that collect samples
     /// themselves; one whose samples are collected elsewhere has no say in it.
     pub max_age: Option<Duration>,
+    /// By how much the backend's clock may differ from ours, where that matters, since it is asked for times by our
+    /// clock. A backend that has no clock of its own, or cannot know it, takes no notice.
+    pub clock_within: Option<Duration>,
 }
 
 // === impl Request ===
@@ -70,6 +73,7 @@ impl Request {
             timeout,
             asked_at: Instant::now(),
             max_age: None,
+            clock_within: None,
         }
     }
 
@@ -118,6 +122,12 @@ impl Request {
             None => Steps::until_now(now, window, step),
         };
         steps.map(Some).map_err(FetchError::bad_data)
+    }
+
+    /// Sets by how much the backend's clock may differ from ours.
+    pub fn with_clock_within(mut self, within: Duration) -> Self {
+        self.clock_within = Some(within);
+        self
     }
 
     /// Sets how old the samples of the answer may be.

@@ -99,7 +99,8 @@ enum Points {
 
 /// Gives rows their labels: texts that several rows have are there once, and so are lists of names.
 struct Relabel<'a> {
-    name: Arc<str>,
+    /// That of all rows; without it they keep theirs.
+    name: Option<Arc<str>>,
     /// The last list of names, and where the metric name stands in it.
     names: Vec<&'a str>,
     shape: (Arc<[Arc<str>]>, usize),
@@ -135,7 +136,31 @@ impl Answers {
         at: Timestamp,
         read_by: ReadBy,
     ) -> Result<(), AnswersError> {
-        let rows = rows(name, answer, at)?;
+        self.add_rows(name, rows(Some(name), answer, at)?, read_by);
+        let told = match answer.is_complete() {
+            true => &mut self.named(name).warnings,
+            false => &mut self.named(name).missing,
+        };
+        told.extend(answer.warnings().map(|warning| format!("{name}: {warning}")));
+        Ok(())
+    }
+
+    /// As [`add`](Self::add), but the rows keep the metric names that they have, if any: `name` is what selectors call
+    /// them, and nothing else. What the answer lacks or warns of is not taken over.
+    ///
+    /// *Errors*: [`AnswersError`]; nothing is added then.
+    pub fn add_named(
+        &mut self,
+        name: &str,
+        answer: &Answer,
+        at: Timestamp,
+        read_by: ReadBy,
+    ) -> Result<(), AnswersError> {
+        self.add_rows(name, rows(None, answer, at)?, read_by);
+        Ok(())
+    }
+
+    fn add_rows(&mut self, name: &str, rows: Vec<Row>, read_by: ReadBy) {
         let named = self.named(name);
         match read_by {
             ReadBy::All => {
@@ -145,12 +170,6 @@ impl Answers {
             ReadBy::Selectors => merge(&mut named.selectors, rows),
             ReadBy::Ranges => merge(&mut named.ranges, rows),
         }
-        let told = match answer.is_complete() {
-            true => &mut named.warnings,
-            false => &mut named.missing,
-        };
-        told.extend(answer.warnings().map(|warning| format!("{name}: {warning}")));
-        Ok(())
     }
 
     /// Adds why something may be missing from the answers of this name, or why there is none.
@@ -295,23 +314,26 @@ impl Points {
 // === impl Relabel ===
 
 impl<'a> Relabel<'a> {
-    fn new(name: &str) -> Self {
+    fn new(name: Option<&str>) -> Self {
         Self {
-            name: name.into(),
+            name: name.map(Arc::from),
             names: Vec::new(),
-            shape: (Arc::from([Arc::from(METRIC_NAME)]), 0),
+            shape: (name.iter().map(|_| Arc::from(METRIC_NAME)).collect(), 0),
             texts: HashMap::default(),
         }
     }
 
-    /// `labels`, with the answer's name as their metric name.
+    /// `labels`, with the answer's name as their metric name, if it takes the place of theirs.
     fn apply(&mut self, labels: Labels<'a>) -> LabelSet {
-        let others = || labels.iter().filter(|(name, _)| *name != METRIC_NAME);
+        let is_named = self.name.is_some();
+        let others = || (labels.iter()).filter(move |(name, _)| !is_named || *name != METRIC_NAME);
         if !others().map(|(name, _)| name).eq(self.names.iter().copied()) {
             self.names = others().map(|(name, _)| name).collect();
             let place = self.names.partition_point(|name| *name < METRIC_NAME);
             let mut names: Vec<Arc<str>> = self.names.iter().map(|&name| name.into()).collect();
-            names.insert(place, METRIC_NAME.into());
+            if is_named {
+                names.insert(place, METRIC_NAME.into());
+            }
             self.shape = (names.into(), place);
         }
         let (names, place) = (Arc::clone(&self.shape.0), self.shape.1);
@@ -320,13 +342,15 @@ impl<'a> Relabel<'a> {
             let text = self.texts.entry(value).or_insert_with(|| value.into());
             values.push(Arc::clone(text));
         }
-        values.insert(place, Arc::clone(&self.name));
+        if let Some(name) = &self.name {
+            values.insert(place, Arc::clone(name));
+        }
         LabelSet::from_shared(names, values.into())
     }
 }
 
-/// The rows of `answer` as series of the metric `name`, sorted by labels.
-fn rows(name: &str, answer: &Answer, at: Timestamp) -> Result<Vec<Row>, AnswersError> {
+/// The rows of `answer` as series of the metric `name`, or with their own names, sorted by labels.
+fn rows(name: Option<&str>, answer: &Answer, at: Timestamp) -> Result<Vec<Row>, AnswersError> {
     if answer.kind() == AnswerKind::String {
         return Err(AnswersError::Text);
     }

@@ -1,7 +1,8 @@
 //! What is asked beside a query, or in its place: other queries, made of its tree.
 //!
 //! - [`age`], [`reporting`], [`branch`]: companions, which tell of each row what it stands on
-//! - [`distribute`]: parts for the members of a federation, and how their answers are joined
+//! - [`distribute`]: parts for the members of a federation, and how their answers are joined; [`present`] and
+//!   [`newest`]: what a member is asked beside them
 //!
 //! What a function does with rows and series is said once, in `series`; where a tree does not allow an exact rewriting,
 //! these say so instead of guessing.
@@ -10,8 +11,10 @@ mod age;
 mod branch;
 mod build;
 mod distribute;
+mod member;
 mod series;
 
 pub use age::{Age, Newest, age, reporting};
 pub use branch::branch;
 pub use distribute::{DistributeError, Part, Plan, distribute};
+pub use member::{newest, present};

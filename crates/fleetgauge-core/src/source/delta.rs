@@ -1,6 +1,7 @@
 //! The steps of a range that have to be asked for, and the others, which are held already.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleetgauge_syntax::parse;
@@ -172,11 +173,17 @@ impl Delta {
                 .end_points()
                 .map_err(|error| malformed(error.to_string()))?;
         }
-        let warn = match new.is_complete() {
-            true => AnswerBuilder::warning,
-            false => AnswerBuilder::missing,
+        let warn = match new.has_uncounted_loss() {
+            false => AnswerBuilder::warning,
+            true => AnswerBuilder::missing,
         };
-        new.warnings().for_each(|warning| warn(&mut answer, warning));
+        // What the completeness warns of, it says itself.
+        let told = new.completeness().map(|completeness| completeness.to_string());
+        let warnings = new.warnings().filter(|warning| Some(*warning) != told.as_deref());
+        warnings.for_each(|warning| warn(&mut answer, warning));
+        new.completeness()
+            .into_iter()
+            .for_each(|completeness| answer.completeness(Arc::clone(completeness)));
         new.infos().for_each(|info| answer.info(info));
         Ok(answer.build())
     }

@@ -3,15 +3,16 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fleetgauge_core::backend::{self, Backend, FetchError};
 use fleetgauge_core::query::Shape;
 use fleetgauge_core::result::Answer;
-use fleetgauge_core::time::Clock;
+use fleetgauge_core::time::{Clock, Timestamp};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, LOCATION, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, DATE, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -122,12 +123,18 @@ impl PrometheusBackend {
             _ => (&self.endpoint, decode_answer),
         };
         let auth = self.credentials.header();
-        let answer = self.exchange(endpoint, &form, auth.as_deref(), decode).await;
+        let within = query.clock_within;
+        let answer = self
+            .exchange(endpoint, &form, auth.as_deref(), decode, within)
+            .await;
         let Err(FetchError::Unauthorized { status: 401, .. }) = answer else {
             return answer;
         };
         match self.credentials.renewed(auth.as_deref()) {
-            Some(renewed) => self.exchange(endpoint, &form, Some(&renewed), decode).await,
+            Some(renewed) => {
+                self.exchange(endpoint, &form, Some(&renewed), decode, within)
+                    .await
+            }
             None => answer,
         }
     }
@@ -139,16 +146,21 @@ impl PrometheusBackend {
         form: &Bytes,
         auth: Option<&HeaderValue>,
         decode: Decode,
+        clock_within: Option<Duration>,
     ) -> Result<Answer, FetchError> {
         let mut endpoint = Cow::Borrowed(endpoint);
         let mut get = self.get_only.load(Ordering::Relaxed);
         let mut redirects = 0;
         loop {
             let request = self.request(&endpoint, get, form, auth)?;
+            let sent = self.clock.wall();
             let response = self.transport.send(request, &endpoint.origin).await?;
             match response.status().as_u16() {
                 // Of the others, 206 is a part of an answer, and 204 none.
                 200 => {
+                    if let Some(within) = clock_within {
+                        check_clock(response.headers(), (sent, self.clock.wall()), within)?;
+                    }
                     if get {
                         self.get_only.store(true, Ordering::Relaxed);
                     }
@@ -263,6 +275,31 @@ impl fmt::Debug for PrometheusBackend {
             .field("server", &format_args!("{}", self.endpoint.origin))
             .field("path", &self.endpoint.path.path())
             .finish_non_exhaustive()
+    }
+}
+
+/// Whether the server's clock, as its `Date` tells it in whole seconds, is `within` ours. `between` is from when the
+/// request was sent to when the answer came. A server that does not tell its time is taken at its word.
+///
+/// *Errors*: [`FetchError::Clock`].
+fn check_clock(
+    headers: &HeaderMap,
+    between: (Timestamp, Timestamp),
+    within: Duration,
+) -> Result<(), FetchError> {
+    let date = headers.get(DATE).and_then(|date| date.to_str().ok());
+    let Some(date) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else {
+        return Ok(());
+    };
+    let date = Timestamp::from(date);
+    let behind = between
+        .0
+        .saturating_since(date.saturating_add(Duration::from_secs(1)));
+    let ahead = date.saturating_since(between.1);
+    let (by, is_ahead) = (behind.max(ahead), ahead > behind);
+    match by > within {
+        true => Err(FetchError::Clock { by, is_ahead }),
+        false => Ok(()),
     }
 }
 

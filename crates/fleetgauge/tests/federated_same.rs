@@ -1,0 +1,252 @@
+//! A federation answers what one server answers that holds the series of all members with their labels: over generated
+//! expressions, with members in memory, and over three real servers.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleetgauge::backend::{Backend, FetchError, Request};
+use fleetgauge::federated::{FederatedConfig, FederatedSource, Member};
+use fleetgauge::query::Shape;
+use fleetgauge::result::Answer;
+use fleetgauge::time::Timestamp;
+use fleetgauge::{CachedSource, MetricsSource, QueryType, SourceRegistry};
+use fleetgauge_promql::engine::{Engine, EngineConfig};
+use fleetgauge_promql::store::MemoryStore;
+use fleetgauge_syntax::parse;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::runtime::Runtime;
+
+use differential::compare;
+use differential::data::{self, Series};
+use differential::expr::Expr;
+use differential::generate::{Choices, expression, time};
+use differential::oracle::{self, When};
+use differential::random::Random;
+use differential::version::Version;
+
+/// The generator of the evaluator's own comparison with Prometheus.
+#[path = "../../fleetgauge-promql/tests/differential"]
+#[allow(dead_code)]
+mod differential {
+    pub(crate) mod compare;
+    pub(crate) mod data;
+    pub(crate) mod expr;
+    pub(crate) mod generate;
+    pub(crate) mod oracle;
+    pub(crate) mod random;
+    pub(crate) mod version;
+    mod vocabulary;
+}
+
+/// The members are told apart by this label, which most series have and many expressions name.
+const MEMBER: &str = "job";
+const MEMBERS: [&str; 2] = ["a", "b"];
+
+/// A server in memory.
+struct Memory {
+    engine: Engine,
+    store: MemoryStore,
+}
+
+// === impl Memory ===
+
+impl Memory {
+    fn answer(&self, request: &Request) -> Result<Answer, FetchError> {
+        let (at, text) = (request.at.unwrap(), request.promql());
+        let evaluated = match request.steps(at)? {
+            None => self.engine.instant(&self.store, &text, at),
+            Some(steps) => self
+                .engine
+                .range(&self.store, &text, steps.start(), steps.end(), steps.step()),
+        };
+        let evaluated = evaluated.map_err(|error| FetchError::Rejected {
+            kind: "execution".into(),
+            message: error.to_string(),
+        });
+        Ok(evaluated?.answer)
+    }
+}
+
+impl Backend for Memory {
+    fn fetch<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, FetchError>> {
+        std::future::ready(self.answer(request)).boxed()
+    }
+}
+
+/// The series that the member holds, which lack its label; and all of those that any member holds, with it.
+fn held(series: &[Series], member: &str) -> Vec<Series> {
+    let own = series
+        .iter()
+        .filter(|one| one.labels.contains(&(MEMBER, member_of(member))));
+    let mut own: Vec<Series> = own.cloned().collect();
+    let labels = own.iter_mut().map(|one| &mut one.labels);
+    labels.for_each(|labels| labels.retain(|(name, _)| *name != MEMBER));
+    own
+}
+
+fn member_of(name: &str) -> &'static str {
+    MEMBERS.into_iter().find(|member| *member == name).unwrap()
+}
+
+fn federated(sources: &SourceRegistry) -> FederatedSource {
+    let config = MEMBERS
+        .iter()
+        .fold(FederatedConfig::new("all"), |config, member| {
+            config.with_member(Member::new(*member, *member).with_label(MEMBER, *member))
+        });
+    FederatedSource::new(config, sources).unwrap()
+}
+
+fn request(query: &str, when: When) -> Request {
+    let name = "q".parse().unwrap();
+    let request = Request::new(name, QueryType::PromQl, query, Duration::from_secs(60));
+    let at = |millis: i64| Timestamp::from_millis(data::START + millis);
+    let millis = |millis: i64| Duration::from_millis(millis.unsigned_abs());
+    match when {
+        When::At(time) => request.with_at(at(time)),
+        When::Range(start, end, step) => {
+            let (window, step) = (millis(end - start), millis(step));
+            request.with_at(at(end)).with_shape(Shape::Range { window, step })
+        }
+    }
+}
+
+/// Of series that are alike, others may be taken elsewhere.
+fn has_ties(expr: &Expr) -> bool {
+    let ranks = |part: &&Expr| {
+        matches!(part, Expr::Aggregate { op: "topk" | "bottomk", args, .. }
+        if !args[1].walk().iter().all(|part| match part {
+            Expr::Selector(selector) => ["gauge", "other", "sparse"].contains(&selector.name),
+            _ => true,
+        }))
+    };
+    expr.walk().iter().any(ranks)
+}
+
+/// An expression that can be read, and its text.
+fn readable(random: &mut Random, version: Version) -> (Expr, String) {
+    loop {
+        let expr = expression(&mut Choices::new(random, version));
+        let text = expr.print(data::START);
+        let current = text.replace("holt_winters", "double_exponential_smoothing");
+        if parse(&current).is_ok() {
+            return (expr, current);
+        }
+    }
+}
+
+fn when(random: &mut Random, version: Version) -> When {
+    let start = time(&mut Choices::new(random, version));
+    if random.chance(70) {
+        return When::At(start);
+    }
+    let step = random.pick(&[15_000, 60_000, 7_000]);
+    When::Range(start, start + step * random.below(12) as i64, step)
+}
+
+fn number(variable: &str, default: usize) -> usize {
+    std::env::var(variable).map_or(default, |count| count.parse().unwrap())
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    compared: usize,
+    answered: usize,
+    joined: usize,
+    refused: usize,
+}
+
+/// Compares so many expressions with what `whole` answers.
+fn compare_all(
+    random: &mut Random,
+    version: Version,
+    (series, count): (&[Series], usize),
+    federated: &FederatedSource,
+    mut whole: impl FnMut(&str, When) -> Option<oracle::Answer>,
+    counts: &mut Counts,
+) {
+    let runtime = Runtime::new().unwrap();
+    let (engine, store) = (Engine::new(EngineConfig::default()), data::store(series));
+    for _ in 0..count {
+        let (expr, query) = readable(random, version);
+        let when = when(random, version);
+        if has_ties(&expr) {
+            continue;
+        }
+        let Some(expected) = whole(&query, when) else {
+            continue;
+        };
+        let request = request(&query, when);
+        let plan = || {
+            federated
+                .plan(&request)
+                .map_or_else(|error| error.to_string(), |plan| plan.to_string())
+        };
+        let got = match runtime.block_on(federated.ask(request.clone())) {
+            Ok(got) => got,
+            Err(error) => {
+                let error = error.to_string();
+                // Where conditions on the member label let nothing through, the whole looks at no parameter.
+                let is_known = query.contains("info(")
+                    || error.contains("range vector is not one value")
+                    || error.contains("invalid smoothing factor");
+                assert!(is_known, "{query} at {when:?}: {error}\n{}", plan());
+                counts.refused += 1;
+                continue;
+            }
+        };
+        assert!(
+            got.is_complete(),
+            "{query}: {:?}",
+            got.warnings().collect::<Vec<_>>()
+        );
+        let scale = || compare::scale(&engine, &store, &expr, when);
+        let difference = compare::difference(&expr, &expected, &compare::read(&got), scale);
+        assert_eq!(difference, None, "{query} at {when:?}\n{}", plan());
+        counts.compared += 1;
+        counts.answered += usize::from(!expected.series.is_empty());
+        counts.joined += usize::from(plan().lines().last().unwrap() != "part0");
+    }
+}
+
+#[test]
+fn members_give_together_what_one_would_give_that_had_all() {
+    let engine = Engine::new(EngineConfig::default());
+    let count = number("FLEETGAUGE_DIFFERENTIAL", 4_000);
+    let mut random = Random::new(number("FLEETGAUGE_DIFFERENTIAL_SEED", 7) as u64);
+    let mut counts = Counts::default();
+    for _ in 0..4 {
+        let mut series = data::generate(&mut random, Version::V3);
+        series.retain(|one| one.labels.iter().any(|(name, _)| *name == MEMBER));
+        let sources = SourceRegistry::new();
+        for member in MEMBERS {
+            let memory = Memory {
+                engine: engine.clone(),
+                store: data::store(&held(&series, member)),
+            };
+            let source = CachedSource::new(Arc::new(memory), Default::default());
+            sources.register(member, Arc::new(source)).unwrap();
+        }
+        let all = data::store(&series);
+        let whole = |query: &str, when: When| compare::ours(&engine, &all, query, when).ok();
+        let work = (&*series, count / 4);
+        compare_all(
+            &mut random,
+            Version::V3,
+            work,
+            &federated(&sources),
+            whole,
+            &mut counts,
+        );
+    }
+    println!("{counts:?}");
+    let Counts {
+        compared,
+        answered,
+        joined,
+        refused,
+    } = counts;
+    assert!(compared * 2 > count && answered * 2 > count && joined * 10 > count && refused * 10 < compared);
+}
