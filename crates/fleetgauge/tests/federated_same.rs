@@ -2,18 +2,23 @@
 //! expressions, with members in memory, and over three real servers.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleetgauge::backend::{Backend, FetchError, Request};
 use fleetgauge::federated::{FederatedConfig, FederatedSource, Member};
 use fleetgauge::query::Shape;
-use fleetgauge::result::Answer;
+use fleetgauge::result::{Answer, MetricResult};
 use fleetgauge::time::Timestamp;
-use fleetgauge::{CachedSource, MetricsSource, QueryType, SourceRegistry};
+use fleetgauge::{
+    CachedSource, MetricsSource, Pack, PrometheusSource, PrometheusSourceConfig, QueryType, RefreshSpec,
+    SourceRegistry,
+};
 use fleetgauge_promql::engine::{Engine, EngineConfig};
 use fleetgauge_promql::store::MemoryStore;
 use fleetgauge_syntax::parse;
+use fleetgauge_testkit::Prometheus;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Runtime;
@@ -22,9 +27,11 @@ use differential::compare;
 use differential::data::{self, Series};
 use differential::expr::Expr;
 use differential::generate::{Choices, expression, time};
-use differential::oracle::{self, When};
+use differential::oracle::{self, Oracle, Programs, When};
 use differential::random::Random;
 use differential::version::Version;
+
+use crate::packs;
 
 /// The generator of the evaluator's own comparison with Prometheus.
 #[path = "../../fleetgauge-promql/tests/differential"]
@@ -249,4 +256,126 @@ fn members_give_together_what_one_would_give_that_had_all() {
         refused,
     } = counts;
     assert!(compared * 2 > count && answered * 2 > count && joined * 10 > count && refused * 10 < compared);
+}
+
+/// A source over a server that holds these series, as a member.
+fn member(sources: &SourceRegistry, name: &str, server: &Prometheus) {
+    let source = PrometheusSource::new(PrometheusSourceConfig::new(server.url())).unwrap();
+    sources.register(name, Arc::new(source)).unwrap();
+}
+
+#[test]
+fn two_servers_give_together_what_a_third_gives_that_has_all() {
+    let count = number("FLEETGAUGE_DIFFERENTIAL", 3_000);
+    let mut random = Random::new(number("FLEETGAUGE_DIFFERENTIAL_SEED", 7) as u64);
+    let mut series = data::generate(&mut random, Version::V2);
+    series.retain(|one| one.labels.iter().any(|(name, _)| *name == MEMBER));
+    let servers = MEMBERS.map(|member| {
+        let data = data::open_metrics(&held(&series, member));
+        Prometheus::builder().data(&data).start().unwrap()
+    });
+    let sources = SourceRegistry::new();
+    for (name, server) in MEMBERS.iter().zip(&servers) {
+        member(&sources, name, server);
+    }
+    let mut whole = Oracle::start(&Programs::v2(), &series);
+    // It was renamed since, which no part of a query may show.
+    let known = |query: &str| !query.contains("double_exponential_smoothing");
+    let whole = |query: &str, when: When| known(query).then(|| whole.ask(query, when).ok())?;
+    let mut counts = Counts::default();
+    let work = (&*series, count);
+    compare_all(
+        &mut random,
+        Version::V2,
+        work,
+        &federated(&sources),
+        whole,
+        &mut counts,
+    );
+    println!("{counts:?}");
+    assert!(counts.compared * 2 > count && counts.answered * 3 > count && counts.joined * 10 > count);
+}
+
+/// Series by their labels, each with its points.
+fn rows(result: &MetricResult) -> BTreeMap<String, Vec<(i64, f64)>> {
+    let rows = result.answer().series().map(|series| {
+        let points = series
+            .points()
+            .map(|point| (point.timestamp.as_millis(), point.value));
+        (series.labels().to_string(), points.collect())
+    });
+    rows.collect()
+}
+
+fn is_close(one: &[(i64, f64)], other: &[(i64, f64)]) -> bool {
+    let mut pairs = one.iter().zip(other);
+    let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs()) || a.is_nan() && b.is_nan();
+    one.len() == other.len() && pairs.all(|(a, b)| a.0 == b.0 && near(a.1, b.1))
+}
+
+/// Pods of the same names are in both clusters, and some in one alone.
+#[tokio::test]
+async fn every_query_of_the_packs_answers_of_two_clusters_as_of_one_server() {
+    let [eu, us] = [0, 1].map(|cluster| {
+        let mut all = packs::series(&packs::JOBS[cluster..=cluster]);
+        all.retain(|one| cluster == 0 || one.labels.get("pod").is_none_or(|pod| pod.len() % 2 == 0));
+        all
+    });
+    let labelled = |series: &[packs::Series], cluster: &str| {
+        let mut series = series.to_vec();
+        for one in &mut series {
+            one.labels.insert("cluster".to_owned(), cluster.to_owned());
+        }
+        series
+    };
+    let servers = [packs::prometheus(&eu), packs::prometheus(&us)];
+    let both = [labelled(&eu, "eu"), labelled(&us, "us")].concat();
+    let all = packs::prometheus(&both);
+    let whole = PrometheusSource::new(PrometheusSourceConfig::new(all.url())).unwrap();
+    let sources = SourceRegistry::new();
+    let config =
+        ["eu", "us"]
+            .iter()
+            .zip(&servers)
+            .fold(FederatedConfig::new("both"), |config, (name, server)| {
+                member(&sources, name, server);
+                config.with_member(Member::new(*name, *name).with_label("cluster", *name))
+            });
+    let federated = FederatedSource::new(config, &sources).unwrap();
+    for pack in Pack::builtins() {
+        pack.register_into(whole.query_list()).unwrap();
+        pack.register_into(federated.query_list()).unwrap();
+    }
+    let names = whole.query_list().list();
+    let end = Timestamp::from_millis(i64::from(packs::START + (packs::SAMPLES - 1) * packs::STEP) * 1_000);
+    let spec = || {
+        RefreshSpec::queries(names.clone())
+            .params(packs::params())
+            .at(end)
+    };
+    let minutes = |count: u64| Duration::from_secs(count * 60);
+    let mut answered = 0;
+    for spec in [spec(), spec().range(minutes(10), minutes(1))] {
+        let (expected, got) = tokio::join!(whole.refresh(spec.clone()), federated.refresh(spec));
+        for (name, expected) in expected.iter() {
+            let query = whole.query_list().render(name, &packs::params()).unwrap();
+            let expected = expected.as_ref().unwrap_or_else(|error| panic!("{error}"));
+            let got = got[name]
+                .as_ref()
+                .unwrap_or_else(|error| panic!("{error}\n{query}"));
+            assert!(got.is_complete(), "{name}");
+            let (expected, got) = (rows(expected), rows(got));
+            let is_same = expected.len() == got.len()
+                && expected
+                    .iter()
+                    .zip(&got)
+                    .all(|(a, b)| a.0 == b.0 && is_close(a.1, b.1));
+            assert!(
+                is_same,
+                "{name}\n expected {expected:#?}\n found {got:#?}\n{query}"
+            );
+            answered += usize::from(!expected.is_empty());
+        }
+    }
+    assert!(answered > names.len(), "{answered} of {} twice", names.len());
 }
