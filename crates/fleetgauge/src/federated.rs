@@ -154,3 +154,8 @@ impl MetricsSource for FederatedSource {
         self.source.stats()
     }
 }
+
+/// So that the example of the page compiles.
+#[cfg(all(doctest, feature = "prometheus"))]
+#[doc = include_str!("../../../docs/federation.md")]
+mod page {}

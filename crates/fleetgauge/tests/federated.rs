@@ -173,7 +173,8 @@ fn down() -> FetchError {
 
 #[tokio::test]
 async fn members_are_asked_for_their_part_at_one_time_and_get_their_labels() {
-    let cases: [(&str, &[&str], &[&str], &[&str]); 7] = [
+    type Rows = &'static [&'static str];
+    let cases: [(&str, Rows, Rows, Rows); 7] = [
         (
             "queue",
             &["name=queue,pod=a 1"],

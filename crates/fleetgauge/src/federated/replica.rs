@@ -103,14 +103,21 @@ fn apart(points: &[Point]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fleetgauge_core::sample::Stamp;
     use fleetgauge_core::time::Timestamp;
 
+    /// Of an answer, since points come from nowhere else.
     fn points(times: &[i64]) -> Vec<Point> {
-        let point = |&at: &i64| Point {
-            timestamp: Timestamp::from_millis(at * 1000),
-            value: at as f64,
-        };
-        times.iter().map(point).collect()
+        let mut answer = AnswerBuilder::new(Stamp::Sampled);
+        for &at in times {
+            answer.point(at as f64, Timestamp::from_millis(at * 1000));
+        }
+        answer.end_points().unwrap();
+        answer
+            .build()
+            .series()
+            .flat_map(|series| series.points())
+            .collect()
     }
 
     #[test]
