@@ -44,6 +44,9 @@ pub struct Request {
     pub shape: Shape,
     /// The time of the evaluation, or the end of the range; `None` for now.
     pub at: Option<Timestamp>,
+    /// What is now, where `at` gives no time and several backends are asked for the same one. A backend that collects
+    /// samples itself collects them first, and so answers as of a moment later.
+    pub now: Option<Timestamp>,
     /// How much time is left for the fetch.
     pub timeout: Duration,
     /// When the caller asked; the fetch may begin later, when its turn has come.
@@ -70,6 +73,7 @@ impl Request {
             params: Arc::default(),
             shape: Shape::Instant,
             at: None,
+            now: None,
             timeout,
             asked_at: Instant::now(),
             max_age: None,
@@ -92,6 +96,12 @@ impl Request {
     /// Sets the time of the evaluation, or the end of the range.
     pub fn with_at(mut self, at: Timestamp) -> Self {
         self.at = Some(at);
+        self
+    }
+
+    /// Sets what is now, where no time is given.
+    pub fn with_now(mut self, now: Timestamp) -> Self {
+        self.now = Some(now);
         self
     }
 

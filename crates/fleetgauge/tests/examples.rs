@@ -129,6 +129,17 @@ fn the_examples_do_what_they_say_against_a_live_prometheus() {
     ];
     assert_eq!(sorted(&joined), expected);
 
+    let clusters = run("two_clusters", &url);
+    for line in [
+        "eu: 4 series",
+        "us: 2 series",
+        "by_cluster: 2 of 2 reported",
+        "inference/queue_length: 5 pods",
+        "by_cluster: 1 of 2 reported; missing: us (",
+    ] {
+        assert!(clusters.contains(line), "{line} in {clusters}");
+    }
+
     let aggregated = run("aggregate_sources", &url);
     let number = |name: &str| {
         let line = aggregated

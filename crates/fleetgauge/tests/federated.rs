@@ -215,7 +215,12 @@ async fn members_are_asked_for_their_part_at_one_time_and_get_their_labels() {
         assert!(result.is_complete(), "{text}");
         for (_, backend) in &fleet.members {
             let asked = backend.asked();
-            assert!(asked.iter().all(|request| request.at == Some(NOW)), "{text}");
+            assert!(
+                asked
+                    .iter()
+                    .all(|request| (request.at, request.now) == (None, Some(NOW))),
+                "{text}"
+            );
             assert_eq!(asked.len(), 1, "{text}");
         }
     }

@@ -66,13 +66,17 @@ impl FederatedBackend {
 
     fn split(&self, request: &Request, now: Timestamp) -> Result<Split, FetchError> {
         let labels: Vec<&str> = self.labels().collect();
-        let at = request.at.unwrap_or(now);
+        let at = (request.at.unwrap_or(now), request.at.is_none());
         Split::new(&request.promql(), &labels, at, request.steps(now)?)
     }
 
     /// How a query is split, as of now.
     pub(super) fn plan(&self, request: &Request) -> Result<Plan, FetchError> {
-        Ok(self.split(request, self.clock.wall())?.plan)
+        Ok(self.split(request, self.now(request))?.plan)
+    }
+
+    fn now(&self, request: &Request) -> Timestamp {
+        request.now.unwrap_or_else(|| self.clock.wall())
     }
 
     async fn answer(&self, request: &Request) -> Result<Answer, FetchError> {
@@ -80,7 +84,7 @@ impl FederatedBackend {
         tokio::task::yield_now().await;
         // A member that is late is named by then, and what there is without it is evaluated.
         let margin = (request.timeout / 10).min(Duration::from_millis(200));
-        let now = self.clock.wall();
+        let now = self.now(request);
         let steps = request.steps(now)?;
         let at = request.at.unwrap_or(now);
         let split = self.split(request, now)?;
@@ -88,6 +92,7 @@ impl FederatedBackend {
         let ask = Ask {
             query: &request.name,
             split: &split,
+            asked_at: request.asked_at,
             max_age: request.max_age,
             deadline: Instant::now() + request.timeout.saturating_sub(margin),
             clock: &self.clock,

@@ -10,9 +10,9 @@ use std::time::Duration;
 use fleetgauge_core::backend::{FetchError, Request};
 use fleetgauge_core::label::Labels;
 use fleetgauge_core::printable::Quoted;
-use fleetgauge_core::query::{QueryName, QueryType};
+use fleetgauge_core::query::QueryName;
 use fleetgauge_core::result::{Answer, AnswerKind};
-use fleetgauge_core::time::{Clock, Moment, Timestamp};
+use fleetgauge_core::time::{Clock, Moment};
 use fleetgauge_syntax::rewrite::newest;
 use futures_util::StreamExt;
 use futures_util::future::try_join_all;
@@ -43,6 +43,8 @@ pub(super) struct Replica {
 pub(super) struct Ask<'a> {
     pub(super) query: &'a QueryName,
     pub(super) split: &'a Split,
+    /// So that sources that collect samples themselves collect them once for all parts.
+    pub(super) asked_at: std::time::Instant,
     pub(super) max_age: Option<Duration>,
     pub(super) deadline: Instant,
     pub(super) clock: &'a Clock,
@@ -64,6 +66,16 @@ const CLOCK_WITHIN: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_millis(200);
 /// Of how many parts it is kept whether there were series.
 const MAX_HAD: usize = 10_000;
+
+// === impl Ask ===
+
+impl Ask<'_> {
+    fn timed(&self, mut request: Request) -> Request {
+        request.asked_at = self.asked_at;
+        request.max_age = self.max_age;
+        request
+    }
+}
 
 // === impl SourceMember ===
 
@@ -234,13 +246,8 @@ impl SourceMember {
             if ago >= gone_after {
                 return Ok(());
             }
-            let request = Request::new(
-                named(ask.query, "present"),
-                QueryType::PromQl,
-                present,
-                left(deadline),
-            );
-            let answer = replica.source.ask(request.with_at(question.at)).await;
+            let request = question.beside(named(ask.query, "present"), present, left(deadline));
+            let answer = replica.source.ask(ask.timed(request)).await;
             if answer.map_err(|error| error.to_string())?.is_no_data() {
                 return Err(format!(
                     "empty: nothing answers {present} any more, and {ago:.0?} ago it did"
@@ -270,25 +277,20 @@ impl Replica {
     async fn answers<'a>(
         &'a self,
         questions: &[&Question],
-        newest: Option<&(String, Timestamp)>,
+        newest: Option<&(String, &Question)>,
         ask: &Ask<'_>,
         deadline: Instant,
     ) -> Result<Answered<'a>, FetchError> {
         let answers = questions.iter().map(|question| {
             let part = &ask.split.plan.pushed[question.part].name;
-            let mut request = question.request(&named(ask.query, part), left(deadline));
-            request.max_age = ask.max_age;
-            self.source.ask(request.with_clock_within(CLOCK_WITHIN))
+            let request = question.request(named(ask.query, part), left(deadline));
+            self.source
+                .ask(ask.timed(request).with_clock_within(CLOCK_WITHIN))
         });
         let newest = async {
-            let (text, at) = newest?;
-            let request = Request::new(
-                named(ask.query, "newest"),
-                QueryType::PromQl,
-                text,
-                left(deadline),
-            );
-            let answer = self.source.ask(request.with_at(*at)).await.ok()?;
+            let (text, question) = newest?;
+            let request = question.beside(named(ask.query, "newest"), text, left(deadline));
+            let answer = self.source.ask(ask.timed(request)).await.ok()?;
             answer.values().next().map(|value| value.value)
         };
         let (answers, newest) = tokio::join!(try_join_all(answers), newest);
@@ -300,13 +302,13 @@ impl Replica {
     }
 }
 
-/// What tells the newest sample of all that is asked, and as of when.
-fn newest_of(questions: &[&Question], ask: &Ask<'_>) -> Option<(String, Timestamp)> {
+/// What tells the newest sample of all that is asked, and the question that asks for the latest time.
+fn newest_of<'q>(questions: &[&'q Question], ask: &Ask<'_>) -> Option<(String, &'q Question)> {
     let parts = questions
         .iter()
         .map(|question| &ask.split.plan.pushed[question.part].expr);
-    let at = questions.iter().map(|question| question.at).max()?;
-    Some((newest(parts)?.to_string(), at))
+    let latest = questions.iter().max_by_key(|question| question.at)?;
+    Some((newest(parts)?.to_string(), latest))
 }
 
 /// The name under which the sources of members are asked for a part of `query`.

@@ -30,6 +30,8 @@ pub(super) struct Question {
     pub(super) shape: Shape,
     /// The time, or the last one.
     pub(super) at: Timestamp,
+    /// Whether that is now, and not given.
+    is_now: bool,
     pub(super) read_by: ReadBy,
     /// Whether it gives series as they are stored, so that what one replica lacks can be had of another.
     pub(super) is_raw: bool,
@@ -47,20 +49,21 @@ struct PartReads<'a> {
 // === impl Split ===
 
 impl Split {
-    /// Splits the query `text`, to be evaluated at `at` or at all of `steps`.
+    /// Splits the query `text`, to be evaluated at `at`, which is now or given, or at all of `steps`.
     ///
     /// *Errors*: [`FetchError::Rejected`]
     pub(super) fn new(
         text: &str,
         labels: &[&str],
-        at: Timestamp,
+        (at, is_now): (Timestamp, bool),
         steps: Option<Steps>,
     ) -> Result<Self, FetchError> {
         let expr = parse(text).map_err(rejected)?;
         let plan = distribute(&expr, labels).map_err(rejected)?;
         let (start, end) = steps.map_or((at, at), |steps| (steps.start(), steps.end()));
         let plan = plan.between(start.as_millis(), end.as_millis());
-        let times = steps.map_or(Times::once(at, TimesShape::At), Times::over);
+        let shape = if is_now { TimesShape::Now } else { TimesShape::At };
+        let times = steps.map_or(Times::once(at, shape), Times::over);
         let mut read = PartReads {
             parts: &plan.pushed,
             selectors: BTreeSet::new(),
@@ -73,7 +76,9 @@ impl Split {
             questions.push(Question::of_values(part, &plan.pushed[part], when, at));
         }
         for (part, span) in ranges {
-            questions.push(Question::of_samples(part, &plan.pushed[part], span));
+            let mut question = Question::of_samples(part, &plan.pushed[part], span);
+            question.is_now = is_now && steps.is_none() && question.at == at;
+            questions.push(question);
         }
         Ok(Self { plan, questions })
     }
@@ -155,6 +160,7 @@ impl Question {
             text: part.expr.to_string(),
             shape,
             at,
+            is_now: when == When::Now,
             read_by: ReadBy::Selectors,
             is_raw: matches!(part.expr.unwrapped(), Expr::Selector(_)),
             present: present(&part.expr).map(|expr| expr.to_string()),
@@ -172,6 +178,7 @@ impl Question {
             text: expr.to_string(),
             shape: Shape::Instant,
             at: Timestamp::from_millis(span.last),
+            is_now: false,
             read_by: ReadBy::Ranges,
             is_raw: true,
             present: present(&expr).map(|expr| expr.to_string()),
@@ -183,9 +190,18 @@ impl Question {
         self.read_by == ReadBy::Ranges || self.shape != Shape::Instant
     }
 
-    pub(super) fn request(&self, name: &QueryName, timeout: Duration) -> Request {
-        let request = Request::new(name.clone(), QueryType::PromQl, &*self.text, timeout);
-        request.with_shape(self.shape).with_at(self.at)
+    /// What a source is asked.
+    pub(super) fn request(&self, name: QueryName, timeout: Duration) -> Request {
+        self.beside(name, &self.text, timeout).with_shape(self.shape)
+    }
+
+    /// What a source is asked beside it, for its time.
+    pub(super) fn beside(&self, name: QueryName, text: &str, timeout: Duration) -> Request {
+        let request = Request::new(name, QueryType::PromQl, text, timeout);
+        match self.is_now {
+            true => request.with_now(self.at),
+            false => request.with_at(self.at),
+        }
     }
 }
 
