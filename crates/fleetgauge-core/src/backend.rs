@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 
 use crate::params::Params;
-use crate::query::{QueryName, QueryType, Shape};
+use crate::query::{Companions, QueryName, QueryType, Shape};
 use crate::range::Steps;
 use crate::result::Answer;
 use crate::time::Timestamp;
@@ -58,6 +58,8 @@ pub struct Request {
     /// By how much the backend's clock may differ from ours, where that matters, since it is asked for times by our
     /// clock. A backend that has no clock of its own, or cannot know it, takes no notice.
     pub clock_within: Option<Duration>,
+    /// What is asked beside the query; `None`: what the backend's own configuration says.
+    pub companions: Option<Companions>,
 }
 
 // === impl Request ===
@@ -78,6 +80,7 @@ impl Request {
             asked_at: Instant::now(),
             max_age: None,
             clock_within: None,
+            companions: None,
         }
     }
 
@@ -137,6 +140,12 @@ impl Request {
     /// Sets by how much the backend's clock may differ from ours.
     pub fn with_clock_within(mut self, within: Duration) -> Self {
         self.clock_within = Some(within);
+        self
+    }
+
+    /// Sets what is asked beside the query.
+    pub fn with_companions(mut self, companions: Companions) -> Self {
+        self.companions = Some(companions);
         self
     }
 

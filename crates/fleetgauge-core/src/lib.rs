@@ -2,7 +2,8 @@
 //! globals.
 //!
 //! In reading order:
-//! - what a number is: [`label`], [`sample`], [`time`], [`result`]; and what it stands on: [`age`], [`completeness`]
+//! - what a number is: [`label`], [`sample`], [`time`], [`result`]; and what it stands on: [`age`], [`completeness`],
+//!   [`interval`]
 //! - what is asked: [`params`], [`template`], [`query`], [`query_list`], [`range`]
 //! - how it is had and kept: [`backend`], [`cache`], [`source`], [`registry`]
 //! - what is made of it: [`policy`], [`reading`]
@@ -16,6 +17,7 @@ pub mod cache;
 pub mod completeness;
 mod counter;
 mod error;
+pub mod interval;
 pub mod label;
 pub mod params;
 pub mod policy;

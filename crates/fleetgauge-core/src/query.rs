@@ -47,6 +47,35 @@ pub enum Shape {
     },
 }
 
+/// What a Prometheus is asked beside a query, in the same round and for the same time: other queries, made of its tree,
+/// which tell of each row what it stands on. In configuration `none`, `ages` or `all`.
+///
+/// Sources that know it by themselves, as those that scrape, take no notice.
+///
+/// ```
+/// use fleetgauge_core::query::Companions;
+///
+/// assert_eq!("ages".parse(), Ok(Companions::ages()));
+/// assert!("age".parse::<Companions>().is_err());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Companions {
+    /// How old each value is, and whether its series has ended.
+    pub ages: bool,
+    /// Which side of an `or` each row came from.
+    pub branches: bool,
+}
+
+/// What names no [`Companions`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} does not say what is asked beside a query; use none, ages or all")]
+#[non_exhaustive]
+pub struct UnknownCompanions {
+    /// What was given.
+    pub given: String,
+}
+
 /// A parameterised query, to be registered with a [`QueryList`](crate::query_list::QueryList).
 ///
 /// ```
@@ -81,6 +110,8 @@ pub struct QueryTemplate {
     pub timeout: Option<Duration>,
     /// Whether a refresh of all queries leaves it out: it is run by its name alone.
     pub only_by_name: bool,
+    /// What is asked beside the query; what its source says where `None`.
+    pub companions: Option<Companions>,
 }
 
 // === impl QueryName ===
@@ -139,6 +170,49 @@ impl fmt::Display for QueryType {
     }
 }
 
+// === impl Companions ===
+
+impl Companions {
+    /// Nothing.
+    pub const fn none() -> Self {
+        Self {
+            ages: false,
+            branches: false,
+        }
+    }
+
+    /// How old each value is.
+    pub const fn ages() -> Self {
+        Self {
+            ages: true,
+            branches: false,
+        }
+    }
+
+    /// How old each value is, and which side of an `or` each row came from.
+    pub const fn all() -> Self {
+        Self {
+            ages: true,
+            branches: true,
+        }
+    }
+}
+
+impl FromStr for Companions {
+    type Err = UnknownCompanions;
+
+    fn from_str(text: &str) -> Result<Self, UnknownCompanions> {
+        match text {
+            "none" => Ok(Self::none()),
+            "ages" => Ok(Self::ages()),
+            "all" => Ok(Self::all()),
+            _ => Err(UnknownCompanions {
+                given: text.chars().take(200).collect(),
+            }),
+        }
+    }
+}
+
 // === impl QueryTemplate ===
 
 impl QueryTemplate {
@@ -191,6 +265,12 @@ impl QueryTemplate {
     /// Says in which unit the values are.
     pub fn unit(mut self, unit: impl Into<String>) -> Self {
         self.unit = unit.into();
+        self
+    }
+
+    /// Sets what is asked beside the query, whatever its source says.
+    pub fn companions(mut self, companions: Companions) -> Self {
+        self.companions = Some(companions);
         self
     }
 

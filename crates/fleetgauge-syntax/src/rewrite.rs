@@ -1,6 +1,7 @@
 //! What is asked beside a query, or in its place: other queries, made of its tree.
 //!
 //! - [`age`], [`reporting`], [`branch`]: companions, which tell of each row what it stands on
+//! - [`sample_counts`]: the companion from which follows how far samples are apart
 //! - [`distribute`]: parts for the members of a federation, and how their answers are joined; [`present`] and
 //!   [`newest`]: what a member is asked beside them
 //!
@@ -12,9 +13,11 @@ mod branch;
 mod build;
 mod distribute;
 mod member;
+mod samples;
 mod series;
 
 pub use age::{Age, Newest, age, reporting};
-pub use branch::branch;
+pub use branch::{branch, operands};
 pub use distribute::{DistributeError, Part, Plan, distribute};
 pub use member::{newest, present};
+pub use samples::{COUNTED_MILLIS, SELECTOR, SampleCounts, sample_counts};

@@ -406,6 +406,17 @@ impl Expr {
     }
 }
 
+impl Selector {
+    /// Whether both select the same series, as far as their matchers are written alike.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let parts = |matcher: &Matcher| (matcher.name.clone(), matcher.op, matcher.value.clone());
+        self.matchers
+            .iter()
+            .map(parts)
+            .eq(other.matchers.iter().map(parts))
+    }
+}
+
 impl<M> Selector<M> {
     fn try_map<N, E, F>(self, f: &mut F) -> Result<Selector<N>, E>
     where

@@ -11,10 +11,15 @@ use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError};
 use fleetgauge_promql::queryable::Queryable;
 use tokio::sync::Semaphore;
 
-/// An engine for the queries of a source.
+/// An engine for the queries of a source, which tells how old values are.
 pub(crate) fn engine(lookback: Duration, timeout: Duration) -> Engine {
     let config = EngineConfig::default();
-    Engine::new(config.with_lookback(lookback).with_timeout(timeout))
+    Engine::new(
+        config
+            .with_lookback(lookback)
+            .with_timeout(timeout)
+            .with_ages(true),
+    )
 }
 
 /// Evaluates over answers, on as many cores as there are.

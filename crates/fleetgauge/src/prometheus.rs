@@ -1,6 +1,6 @@
 //! Prometheus as a source of metrics, and whatever else speaks its HTTP API: Thanos, Mimir, VictoriaMetrics.
 //!
-//! The module is thin on purpose: an HTTP client with two requests, and a decoder of their answers. What every
+//! The module is thin on purpose: an HTTP client with few requests, and a decoder of their answers. What every
 //! source needs (deadlines, retries, one flight per question, the cache) is [`CachedSource`]'s. Three things
 //! are its own. *Bounds*: an answer is never held in memory before its size is known to be acceptable.
 //! *Secrets*: they reach one host and no log. *Faults*: each has an outcome of its own, listed in
@@ -8,11 +8,13 @@
 
 mod api;
 mod backend;
+mod companion;
 mod config;
 mod endpoint;
 mod failure;
 mod header;
 mod request;
+mod rules;
 mod transport;
 mod vars;
 
@@ -32,6 +34,8 @@ pub use self::api::{decode_answer, decode_range};
 pub use self::backend::PrometheusBackend;
 pub use self::config::{PrometheusSourceConfig, QueryMethod, UnknownQueryMethod};
 pub use self::header::check_header;
+pub use fleetgauge_core::query::Companions;
+
 pub use crate::client::{Auth, ConfigError, ConnectionError, ProxyConfig, Secret, TlsConfig};
 
 /// The metrics of a Prometheus server: queries registered, refreshed over HTTP, read from the cache.

@@ -627,7 +627,7 @@ async fn ages_are_those_of_the_members_rows() {
     assert_eq!(age(&result, 0), (Some(4), AgeKind::Exact));
     assert_eq!(age(&result, 1), (Some(9), AgeKind::Exact));
     let result = answered(&fleet(scraped(9)).source(), "sum(queue)").await;
-    assert_eq!(age(&result, 0), (Some(9), AgeKind::AtMost));
+    assert_eq!(age(&result, 0), (Some(9), AgeKind::Exact));
     // A Prometheus does not tell them.
     let result = answered(&fleet(vector(&["name=queue,pod=a 1"])).source(), "queue").await;
     assert_eq!(age(&result, 0), (Some(4), AgeKind::Exact));

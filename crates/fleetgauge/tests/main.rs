@@ -7,6 +7,7 @@ mod federated_same;
 mod packs;
 mod packs_scraped;
 mod prometheus_answer;
+mod prometheus_companions;
 mod prometheus_faults;
 mod prometheus_http;
 mod prometheus_real;
@@ -17,6 +18,7 @@ mod scrape_faults;
 mod scrape_missing;
 mod scrape_prometheus;
 mod scrape_promql;
+mod scrape_provenance;
 mod scrape_tls;
 
 mod support {

@@ -13,10 +13,11 @@ use super::phase::{Basis, Measured, Phase, Phases};
 use super::set::{Row, SetBuilder, pairs};
 use super::{Found, ReadingSet, ReadingSpec, Reason, ReasonCode, Status};
 use crate::age::{Age, AgeKind};
+use crate::interval::is_shorter;
 use crate::label::Labels;
 use crate::policy::{OnError, OnIncomplete, OnNoData, OnUndefined, Policy};
 use crate::printable::{Printable, Quoted};
-use crate::result::{AnswerKind, MetricResult, Origin};
+use crate::result::{AnswerKind, MetricResult, Origin, Provenance};
 use crate::time::Moment;
 
 /// How long a row is known that the answers no longer have.
@@ -42,6 +43,8 @@ struct Judge<'a> {
     policy: &'a Policy,
     now: Moment,
     too_old: Refusal,
+    /// What is to be done where an age is not known.
+    age_advice: &'static str,
 }
 
 /// An answer that holds.
@@ -79,7 +82,7 @@ pub fn judge(
     before: Option<&ReadingSet>,
     now: Moment,
 ) -> ReadingSet {
-    let judge = Judge::new(&spec.policy, now);
+    let judge = Judge::new(&spec.policy, found, now);
     let mut set = SetBuilder::default();
     let (absent, forgotten) = match judge.answered(spec, found, proof) {
         Ok(answered) => judge.rows(&answered, spec, before, &mut set),
@@ -117,14 +120,31 @@ fn reason(code: ReasonCode, text: impl Into<Box<str>>) -> Arc<Reason> {
 // === impl Judge ===
 
 impl<'a> Judge<'a> {
-    fn new(policy: &'a Policy, now: Moment) -> Self {
+    fn new(policy: &'a Policy, found: &Found, now: Moment) -> Self {
         let max_age = policy.max_age.unwrap_or_default();
-        let text = format!("it is older than max_age, {max_age:?}");
+        let provenance = match found {
+            Found::Answer { result, .. } => result.answer().provenance(),
+            Found::Absent { .. } => None,
+        };
+        let interval = provenance.and_then(Provenance::sample_interval);
+        let mut text = format!("it is older than max_age, {max_age:?}");
+        if let Some(interval) = interval.filter(|interval| is_shorter(max_age, *interval)) {
+            let twice = (interval * 2).as_secs_f64().ceil();
+            text += &format!(
+                "; samples are about {interval:.0?} apart, so it can hardly ever be younger: set max_age to {twice}s or \
+                 more"
+            );
+        }
+        let age_advice = match provenance.is_some_and(Provenance::has_ages) {
+            true => "the warnings of its answer say why",
+            false => "let its source ask for ages, which a Prometheus is asked for by `companions: ages`",
+        };
         let holds = policy.on_error == Some(OnError::Hold);
         Self {
             policy,
             now,
             too_old: Refusal::new(ReasonCode::TooOld, text, holds),
+            age_advice,
         }
     }
 
@@ -483,7 +503,8 @@ impl<'a> Judge<'a> {
         match (age.kind(), age.duration()) {
             (AgeKind::Ageless, _) => Ok(None),
             (_, None) => {
-                let text = format!("its age is not known, and max_age is {max_age:?}");
+                let advice = self.age_advice;
+                let text = format!("its age is not known, and max_age is {max_age:?}: {advice}");
                 Err(self.error(ReasonCode::AgeUnknown, text))
             }
             (_, Some(age)) => {
@@ -639,12 +660,18 @@ fn origin(spec: &ReadingSpec, result: &MetricResult) -> Arc<Origin> {
     let answer = result.answer();
     let told = answer.provenance().and_then(|provenance| provenance.origin());
     match told {
-        Some(told) if answer.warnings().len() == 0 => Arc::clone(told),
+        Some(told) if answer.warnings().len() == 0 && (!told.source.is_empty() || spec.source.is_empty()) => {
+            Arc::clone(told)
+        }
         told => {
-            let origin = match told {
+            let mut origin = match told {
                 Some(told) => (**told).clone(),
                 None => Origin::new(&spec.source, result.query().as_str()),
             };
+            // A source does not know by which name it is registered.
+            if origin.source.is_empty() {
+                origin.source = spec.source.clone();
+            }
             let warnings: Vec<_> = origin
                 .warnings
                 .iter()

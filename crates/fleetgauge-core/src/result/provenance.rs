@@ -1,6 +1,7 @@
 //! What the numbers of an answer stand on. Most answers carry none of it, and then it takes no room.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::age::{Age, Ages, Column};
 use crate::completeness::Completeness;
@@ -12,6 +13,7 @@ pub struct Provenance {
     branches: Option<Column<u16>>,
     completeness: Option<Arc<Completeness>>,
     origin: Option<Arc<Origin>>,
+    sample_interval: Option<Duration>,
     /// Whether something is missing that the completeness does not count.
     has_uncounted_loss: bool,
 }
@@ -26,6 +28,9 @@ pub struct Origin {
     pub query: Box<str>,
     /// The query's text as it was sent; empty where nobody told it.
     pub text: Box<str>,
+    /// What was asked beside it or in its place: companions, the parts for members, the queries of inputs. Empty where it
+    /// is the text alone.
+    pub sent: Box<[Box<str>]>,
     /// What was warned of.
     pub warnings: Box<[Box<str>]>,
 }
@@ -63,6 +68,11 @@ impl Provenance {
         self.origin.as_ref()
     }
 
+    /// How far the samples are apart that the query reads, those that are farthest.
+    pub fn sample_interval(&self) -> Option<Duration> {
+        self.sample_interval
+    }
+
     pub(super) fn has_uncounted_loss(&self) -> bool {
         self.has_uncounted_loss
     }
@@ -81,6 +91,10 @@ impl Provenance {
     pub(super) fn set_completeness(&mut self, completeness: Arc<Completeness>, has_uncounted_loss: bool) {
         self.completeness = Some(completeness);
         self.has_uncounted_loss = has_uncounted_loss;
+    }
+
+    pub(super) fn set_sample_interval(&mut self, interval: Duration) {
+        self.sample_interval = Some(interval);
     }
 
     pub(super) fn set_origin(&mut self, origin: Arc<Origin>) {
@@ -118,6 +132,13 @@ impl Origin {
         self
     }
 
+    /// Sets what was asked beside the text or in its place.
+    #[must_use]
+    pub fn with_sent(mut self, sent: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
+        self.sent = sent.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Sets what was warned of.
     #[must_use]
     pub fn with_warnings<'a>(mut self, warnings: impl IntoIterator<Item = &'a str>) -> Self {
@@ -126,8 +147,8 @@ impl Origin {
     }
 
     fn heap_bytes(&self) -> usize {
-        let warnings = self.warnings.iter();
-        let warnings: usize = warnings.map(|w| w.len() + size_of::<Box<str>>()).sum();
-        self.source.len() + self.query.len() + self.text.len() + warnings
+        let lists = self.warnings.iter().chain(&self.sent);
+        let lists: usize = lists.map(|text| text.len() + size_of::<Box<str>>()).sum();
+        self.source.len() + self.query.len() + self.text.len() + lists
     }
 }

@@ -21,11 +21,12 @@ use super::{MetricsSource, RefreshResults, RefreshSpec, SourceStats};
 use crate::backend::{Backend, Request};
 use crate::cache::{Cache, CacheConfig, CachedRef, CachedValue, KeyRef, Lookup, PreparedQuery};
 use crate::error::{FetchError, QueryError};
+use crate::interval::is_shorter;
 use crate::params::Params;
 use crate::query::Shape;
 use crate::query_list::{QueryList, RegisteredQuery};
 use crate::range::Steps;
-use crate::result::{Answer, AnswerKind, MetricResult};
+use crate::result::{Answer, AnswerKind, MetricResult, Provenance};
 use crate::time::{Clock, Timestamp};
 
 /// A [`MetricsSource`] over any [`Backend`].
@@ -378,6 +379,7 @@ impl Inner {
         request.at = ask.at;
         request.asked_at = ask.freshness.asked_at;
         request.max_age = ask.freshness.max_age;
+        request.companions = query.template().companions;
         request
     }
 
@@ -395,6 +397,7 @@ impl Inner {
                 if answer.is_no_data() {
                     self.counts.no_data.fetch_add(1, Ordering::Relaxed);
                 }
+                let answer = self.advised(&query, answer);
                 let mut result = MetricResult::new(query.name().clone(), self.clock.wall(), answer);
                 if let Some(steps) = steps {
                     result = result.with_steps(steps);
@@ -409,6 +412,18 @@ impl Inner {
             Err(error) => self.failed(&query, &ask, error, leader.sent),
         };
         leader.end(outcome);
+    }
+
+    /// With a warning, where answers do not hold for as long as samples are apart: they are had again and again for
+    /// nothing, and are gone in between.
+    fn advised(&self, query: &RegisteredQuery, answer: Answer) -> Answer {
+        let ttl = query.template().ttl.unwrap_or(self.config.cache.default_ttl);
+        match answer.provenance().and_then(Provenance::sample_interval) {
+            Some(interval) if is_shorter(ttl, interval) => answer.with_warning(&format!(
+                "the answer holds for {ttl:?}, and samples are about {interval:.0?} apart: a longer ttl loses nothing"
+            )),
+            _ => answer,
+        }
     }
 
     /// A flight that failed: counted, and recorded beside the last value, unless it was of a given time.

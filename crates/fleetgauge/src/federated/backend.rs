@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleetgauge_core::age::AgeKind;
 use fleetgauge_core::backend::{Backend, FetchError, Request};
 use fleetgauge_core::completeness::{Completeness, Report};
 use fleetgauge_core::result::Answer;
@@ -18,7 +17,7 @@ use tokio::time::Instant;
 use super::config::{FederatedConfig, Require};
 use super::member::{Ask, SourceMember};
 use super::plan::{Split, rejected};
-use super::union::{oldest, union};
+use super::union::union;
 use crate::evaluation::{self, Evaluator};
 
 /// A [`Backend`] whose answers are those of its members together.
@@ -158,7 +157,6 @@ impl FederatedBackend {
         unions: Vec<Had>,
         times: evaluation::Times,
     ) -> Result<Answer, FetchError> {
-        let oldest = oldest(unions.iter().map(|had| &had.answer));
         let gathered = move || {
             let mut answers = Answers::new();
             for Had {
@@ -176,12 +174,7 @@ impl FederatedBackend {
             }
             Ok(answers)
         };
-        let answer = self.evaluator.evaluate(gathered, Cow::Owned(rest), times).await?;
-        let rows = answer.series().len();
-        Ok(match oldest.kind() {
-            AgeKind::Unknown => answer,
-            _ => answer.with_ages(vec![oldest; rows]),
-        })
+        self.evaluator.evaluate(gathered, Cow::Owned(rest), times).await
     }
 
     fn check_size<'a>(&self, answers: impl Iterator<Item = &'a Answer>) -> Result<(), FetchError> {

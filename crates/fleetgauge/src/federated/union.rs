@@ -96,20 +96,3 @@ pub(super) fn age(answer: &Answer, row: usize, points: &[Point], at: Timestamp) 
         _ => Age::UNKNOWN,
     }
 }
-
-/// That of a value that may stand on any of the rows of these answers: the oldest of all, which is a bound.
-pub(super) fn oldest<'a>(answers: impl IntoIterator<Item = &'a Answer>) -> Age {
-    let ages = answers.into_iter().flat_map(|answer| {
-        let provenance = answer.provenance();
-        (0..answer.series().len()).map(move |row| provenance.map_or(Age::UNKNOWN, |known| known.age(row)))
-    });
-    let oldest = Age::oldest(ages);
-    let bound = match (oldest.kind(), oldest.duration()) {
-        (AgeKind::Exact, Some(age)) => Age::at_most(age),
-        _ => oldest,
-    };
-    match oldest.is_ended() {
-        true => bound.with_ended(),
-        false => bound,
-    }
-}

@@ -1,28 +1,32 @@
-//! One query over HTTP, instant or over a range.
+//! One query over HTTP, instant or over a range; and beside an instant one, what tells how old its values are.
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fleetgauge_core::backend::{self, Backend, FetchError};
-use fleetgauge_core::query::Shape;
-use fleetgauge_core::result::Answer;
+use fleetgauge_core::query::{Companions, QueryType, Shape};
+use fleetgauge_core::result::{Answer, Origin};
 use fleetgauge_core::time::{Clock, Timestamp};
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, DATE, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::api::{decode_answer, decode_range};
+use super::companion::{Ages, Asked, Plan, Plans, Told};
 use super::config::{PrometheusSourceConfig, QueryMethod};
 use super::endpoint::Base;
 use super::failure::{refused, wrong_content_type};
 use super::header::own_header;
 use super::request::{OWN_PARAMS, form};
+use super::rules::{self, Recorded, Rules, decode_rules};
 use super::transport::Transport;
 use crate::client::credentials::Credentials;
 use crate::client::endpoint::Endpoint;
@@ -36,8 +40,30 @@ const MAX_REDIRECTS: usize = 5;
 /// millisecond), so it is done on one that may block.
 const LARGE_BYTES: usize = 512 << 10;
 
+/// By how much the clocks of this machine and the server may differ, before the server's is gone by.
+const CLOCKS_DIFFER_BY: Duration = Duration::from_secs(5);
+
+/// For how long companions are waited for at least, once the query is answered.
+const COMPANIONS_WAIT: Duration = Duration::from_secs(1);
+
 /// Reads the body of an answer.
-type Decode = fn(&[u8]) -> Result<Answer, FetchError>;
+type Decode<T> = fn(&[u8]) -> Result<T, FetchError>;
+
+/// What a server answered.
+struct Received<T> {
+    content: T,
+    /// When it did, by its own clock and to the second.
+    date: Option<Timestamp>,
+}
+
+/// What came of one of the questions beside a query.
+enum Beside {
+    Ages(Result<Answer, String>),
+    Live(Result<Answer, String>),
+    Branches(Result<Answer, String>),
+    Counts(Option<Answer>),
+    Rules(Result<Recorded, String>),
+}
 
 /// A [`Backend`] that asks a Prometheus, or whatever speaks its API: Thanos, Mimir, VictoriaMetrics.
 ///
@@ -47,6 +73,7 @@ type Decode = fn(&[u8]) -> Result<Answer, FetchError>;
 pub struct PrometheusBackend {
     endpoint: Endpoint,
     range_endpoint: Endpoint,
+    rules_endpoint: Endpoint,
     clock: Clock,
     transport: Transport,
     credentials: Credentials,
@@ -56,6 +83,11 @@ pub struct PrometheusBackend {
     method: QueryMethod,
     /// The server takes no POST.
     get_only: AtomicBool,
+    companions: Companions,
+    plans: Plans,
+    rules: Rules,
+    /// How far the server's clock is ahead of this machine's, where that is too much. *Unit*: milliseconds.
+    server_ahead: AtomicI64,
 }
 
 // === impl PrometheusBackend ===
@@ -71,6 +103,7 @@ impl PrometheusBackend {
         let Base {
             endpoint,
             range_endpoint,
+            rules_endpoint,
             user,
         } = Base::parse(&config.url)?;
         let from_url;
@@ -105,7 +138,12 @@ impl PrometheusBackend {
             get_only: AtomicBool::new(config.method == QueryMethod::Get),
             endpoint,
             range_endpoint,
+            rules_endpoint,
             clock,
+            companions: config.companions,
+            plans: Plans::default(),
+            rules: Rules::default(),
+            server_ahead: AtomicI64::new(0),
         };
         if config.tls.insecure_skip_verify {
             tracing::warn!(
@@ -116,52 +154,77 @@ impl PrometheusBackend {
         Ok(backend)
     }
 
-    async fn ask(&self, query: &backend::Request) -> Result<Answer, FetchError> {
-        let form = Bytes::from(form(query, &self.query_params, self.clock.wall())?);
-        let (endpoint, decode): (_, Decode) = match query.shape {
-            Shape::Range { .. } => (&self.range_endpoint, decode_range),
-            _ => (&self.endpoint, decode_answer),
+    async fn fetch_answer(&self, query: &backend::Request) -> Result<Answer, FetchError> {
+        let companions = query.companions.unwrap_or(self.companions);
+        let origin = Origin::new("", query.name.as_str()).with_text(&query.promql());
+        let (answer, origin) = match query.shape {
+            Shape::Instant if companions != Companions::none() => {
+                let plan = self.plans.of(&query.promql());
+                let answer = self.ask_with_companions(query, &plan, companions).await?;
+                (answer, origin.with_sent(plan.texts(companions)))
+            }
+            _ => (self.ask(query).await?.content, origin),
         };
+        Ok(answer.with_origin(Arc::new(origin)))
+    }
+
+    async fn ask(&self, query: &backend::Request) -> Result<Received<Answer>, FetchError> {
+        let form = Bytes::from(form(query, &self.query_params, self.clock.wall())?);
+        let get = self.get_only.load(Ordering::Relaxed);
+        let sent = (self.clock.wall(), Instant::now());
+        let received = match query.shape {
+            Shape::Range { .. } => self.send(&self.range_endpoint, &form, get, decode_range).await?,
+            _ => self.send(&self.endpoint, &form, get, decode_answer).await?,
+        };
+        if let (Some(within), Some(date)) = (query.clock_within, received.date)
+            && let Some(by) = differs_by(sent.0, sent.1.elapsed(), date, within)
+        {
+            return Err(FetchError::Clock {
+                by: Duration::from_millis(by.unsigned_abs()),
+                is_ahead: by > 0,
+            });
+        }
+        Ok(received)
+    }
+
+    /// Asks, once more where the credentials have just been renewed.
+    async fn send<T: Send + 'static>(
+        &self,
+        endpoint: &Endpoint,
+        form: &Bytes,
+        get: bool,
+        decode: Decode<T>,
+    ) -> Result<Received<T>, FetchError> {
         let auth = self.credentials.header();
-        let within = query.clock_within;
-        let answer = self
-            .exchange(endpoint, &form, auth.as_deref(), decode, within)
-            .await;
+        let answer = self.exchange(endpoint, form, get, auth.as_deref(), decode).await;
         let Err(FetchError::Unauthorized { status: 401, .. }) = answer else {
             return answer;
         };
         match self.credentials.renewed(auth.as_deref()) {
-            Some(renewed) => {
-                self.exchange(endpoint, &form, Some(&renewed), decode, within)
-                    .await
-            }
+            Some(renewed) => self.exchange(endpoint, form, get, Some(&renewed), decode).await,
             None => answer,
         }
     }
 
     /// Asks until there is an answer: through redirects, and by GET if the server takes no POST.
-    async fn exchange(
+    async fn exchange<T: Send + 'static>(
         &self,
         endpoint: &Endpoint,
         form: &Bytes,
+        mut get: bool,
         auth: Option<&HeaderValue>,
-        decode: Decode,
-        clock_within: Option<Duration>,
-    ) -> Result<Answer, FetchError> {
+        decode: Decode<T>,
+    ) -> Result<Received<T>, FetchError> {
         let mut endpoint = Cow::Borrowed(endpoint);
-        let mut get = self.get_only.load(Ordering::Relaxed);
+        let begins_with_post = !get;
         let mut redirects = 0;
         loop {
             let request = self.request(&endpoint, get, form, auth)?;
-            let sent = self.clock.wall();
             let response = self.transport.send(request, &endpoint.origin).await?;
             match response.status().as_u16() {
                 // Of the others, 206 is a part of an answer, and 204 none.
                 200 => {
-                    if let Some(within) = clock_within {
-                        check_clock(response.headers(), (sent, self.clock.wall()), within)?;
-                    }
-                    if get {
+                    if get && begins_with_post {
                         self.get_only.store(true, Ordering::Relaxed);
                     }
                     return self.answer(response, &endpoint, decode).await;
@@ -219,12 +282,12 @@ impl PrometheusBackend {
         Ok(request)
     }
 
-    async fn answer(
+    async fn answer<T: Send + 'static>(
         &self,
         response: Response<Incoming>,
         endpoint: &Endpoint,
-        decode: Decode,
-    ) -> Result<Answer, FetchError> {
+        decode: Decode<T>,
+    ) -> Result<Received<T>, FetchError> {
         let headers = response.headers().clone();
         let malformed = |detail| FetchError::Malformed { detail, source: None };
         if wrong_content_type(&headers) {
@@ -234,11 +297,156 @@ impl PrometheusBackend {
         }
         let connection = self.transport.connection(&endpoint.origin);
         let body = body::read(response, self.max_answer_bytes, connection).await?;
-        if body.len() < LARGE_BYTES {
-            return decode(&body);
+        let content = if body.len() < LARGE_BYTES {
+            decode(&body)?
+        } else {
+            let decoded = tokio::task::spawn_blocking(move || decode(&body));
+            decoded.await.unwrap_or(Err(FetchError::Aborted))?
+        };
+        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+        let date = date.map(Timestamp::from);
+        Ok(Received { content, date })
+    }
+
+    // --- companions ---
+
+    /// Asks the query, and in the same round and for the same time what tells how old its values are.
+    ///
+    /// For now it is asked by the clock of the server: where that differs much from this machine's, as its answer
+    /// tells, all is asked once more.
+    async fn ask_with_companions(
+        &self,
+        query: &backend::Request,
+        plan: &Plan,
+        companions: Companions,
+    ) -> Result<Answer, FetchError> {
+        let mut is_first = true;
+        loop {
+            let (wall, sent) = (self.clock.wall(), Instant::now());
+            let ahead = self.server_ahead.load(Ordering::Relaxed);
+            let now = Timestamp::from_millis(wall.as_millis().saturating_add(ahead));
+            let mut main = query.clone();
+            main.at = Some(query.at.or(query.now).unwrap_or(now));
+            main.timeout = query.timeout;
+            let (received, mut told) = self.round(&main, plan, companions).await?;
+            let since = sent.elapsed();
+            if query.at.or(query.now).is_none()
+                && let Some(by) = received
+                    .date
+                    .and_then(|date| differs_by(now, since, date, CLOCKS_DIFFER_BY))
+            {
+                if std::mem::take(&mut is_first) {
+                    self.server_ahead
+                        .store(ahead.saturating_add(by), Ordering::Relaxed);
+                    let seconds = ahead.saturating_add(by) / 1000;
+                    tracing::warn!(
+                        server = %self.endpoint.origin,
+                        "the server's clock is {seconds} s ahead of this machine's, and is gone by"
+                    );
+                    continue;
+                }
+                let why = "the server's clock jumps, or its header Date is not the time";
+                told.ages = Some(Err(why.to_owned()));
+                told.live = Some(Err(why.to_owned()));
+            }
+            let asked = Asked {
+                at: main.at.unwrap_or(now),
+                // Of a given time it is told how old the values were then.
+                since: if query.at.is_none() { since } else { Duration::ZERO },
+            };
+            let is_recorded = self.rules.may_be_read(&plan.reads);
+            return Ok(plan.tell(received.content, &told, asked, companions, is_recorded));
         }
-        let decoded = tokio::task::spawn_blocking(move || decode(&body));
-        decoded.await.unwrap_or(Err(FetchError::Aborted))
+    }
+
+    /// The answer to `main`, with what its companions told until then or soon after.
+    async fn round(
+        &self,
+        main: &backend::Request,
+        plan: &Plan,
+        companions: Companions,
+    ) -> Result<(Received<Answer>, Told), FetchError> {
+        let sent = Instant::now();
+        let mut beside = self.beside(main, plan, companions);
+        let mut told = Told::default();
+        let answer = {
+            let asking = self.ask(main);
+            tokio::pin!(asking);
+            loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut asking => break answer?,
+                    Some(one) = beside.next(), if !beside.is_empty() => self.note(one, plan, &mut told),
+                }
+            }
+        };
+        // The value is not to be late because of them.
+        let taken = sent.elapsed();
+        let left = (main.timeout * 9 / 10).saturating_sub(taken);
+        let rest = async {
+            while let Some(one) = beside.next().await {
+                self.note(one, plan, &mut told);
+            }
+        };
+        let _ = tokio::time::timeout(taken.max(COMPANIONS_WAIT).min(left), rest).await;
+        Ok((answer, told))
+    }
+
+    /// What is asked beside `main`.
+    fn beside<'a>(
+        &'a self,
+        main: &backend::Request,
+        plan: &'a Plan,
+        companions: Companions,
+    ) -> FuturesUnordered<BoxFuture<'a, Beside>> {
+        let beside = FuturesUnordered::new();
+        let ask = |text: &str, told: fn(Result<Answer, String>) -> Beside| {
+            let mut request = main.clone();
+            request.query_type = QueryType::PromQl;
+            request.text = text.to_owned();
+            let asking = async move {
+                let answer = self.ask(&request).await.map(|received| received.content);
+                told(answer.map_err(|error| self.redact(error).to_string()))
+            };
+            beside.push(asking.boxed());
+        };
+        if let (true, Some(text)) = (companions.branches, &plan.branches) {
+            ask(text, Beside::Branches);
+        }
+        if !companions.ages {
+            return beside;
+        }
+        if let Ages::Exact(text) | Ages::Bound(text) = &plan.ages {
+            ask(text, Beside::Ages);
+        }
+        if let Some(text) = &plan.live {
+            ask(text, Beside::Live);
+        }
+        let now = self.clock.now();
+        if let Some(text) = plan.counts_due(now) {
+            ask(text, |counts| Beside::Counts(counts.ok()));
+        }
+        if self.rules.are_due(now) {
+            let asking = async {
+                let form = Bytes::from_static(rules::FORM.as_bytes());
+                let rules = self.send(&self.rules_endpoint, &form, true, decode_rules).await;
+                let rules = rules.map(|received| received.content);
+                Beside::Rules(rules.map_err(|error| self.redact(error).to_string()))
+            };
+            beside.push(asking.boxed());
+        }
+        beside
+    }
+
+    fn note(&self, one: Beside, plan: &Plan, told: &mut Told) {
+        match one {
+            Beside::Ages(ages) => told.ages = Some(ages),
+            Beside::Live(live) => told.live = Some(live),
+            Beside::Branches(branches) => told.branches = Some(branches),
+            Beside::Counts(counts) => plan.learn(counts.as_ref()),
+            Beside::Rules(recorded) => self.rules.learn(recorded),
+        }
     }
 
     fn redact(&self, error: FetchError) -> FetchError {
@@ -259,7 +467,7 @@ impl Backend for PrometheusBackend {
     fn fetch<'a>(&'a self, request: &'a backend::Request) -> BoxFuture<'a, Result<Answer, FetchError>> {
         let after = request.timeout;
         let fetch = async move {
-            match tokio::time::timeout(after, self.ask(request)).await {
+            match tokio::time::timeout(after, self.fetch_answer(request)).await {
                 Ok(answer) => answer.map_err(|error| self.redact(error)),
                 Err(_) => Err(FetchError::Timeout { after }),
             }
@@ -278,29 +486,16 @@ impl fmt::Debug for PrometheusBackend {
     }
 }
 
-/// Whether the server's clock, as its `Date` tells it in whole seconds, is `within` ours. `between` is from when the
-/// request was sent to when the answer came. A server that does not tell its time is taken at its word.
-///
-/// *Errors*: [`FetchError::Clock`].
-fn check_clock(
-    headers: &HeaderMap,
-    between: (Timestamp, Timestamp),
-    within: Duration,
-) -> Result<(), FetchError> {
-    let date = headers.get(DATE).and_then(|date| date.to_str().ok());
-    let Some(date) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else {
-        return Ok(());
-    };
-    let date = Timestamp::from(date);
-    let behind = between
-        .0
-        .saturating_since(date.saturating_add(Duration::from_secs(1)));
-    let ahead = date.saturating_since(between.1);
-    let (by, is_ahead) = (behind.max(ahead), ahead > behind);
-    match by > within {
-        true => Err(FetchError::Clock { by, is_ahead }),
-        false => Ok(()),
-    }
+/// By how much the clock of a server differs from `asked`, the time for which it was asked `since` ago, where that is too
+/// much. *Unit*: milliseconds.
+fn differs_by(asked: Timestamp, since: Duration, date: Timestamp, within: Duration) -> Option<i64> {
+    // A date is cut to whole seconds.
+    let (early, late) = (date.as_millis(), date.as_millis().saturating_add(999));
+    let answered = asked.saturating_add(since);
+    let slack = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
+    let is_near = late.saturating_add(slack) >= asked.as_millis()
+        && early.saturating_sub(slack) <= answered.as_millis();
+    (!is_near).then(|| early.saturating_sub(asked.as_millis()))
 }
 
 fn redirected(message: String) -> FetchError {

@@ -9,12 +9,15 @@ use crate::client::{ConfigError, Secret};
 
 const API_PATH: &str = "/api/v1/query";
 const RANGE_API_PATH: &str = "/api/v1/query_range";
+const RULES_API_PATH: &str = "/api/v1/rules";
 
 /// The endpoint of a base URL, with the user and password in it.
 pub(super) struct Base {
     /// Of instant queries.
     pub(super) endpoint: Endpoint,
     pub(super) range_endpoint: Endpoint,
+    /// Of the server's recording rules.
+    pub(super) rules_endpoint: Endpoint,
     pub(super) user: Option<(String, Secret)>,
 }
 
@@ -67,8 +70,12 @@ impl Base {
         let path = |name: &str| {
             PathAndQuery::try_from(format!("{prefix}{name}")).map_err(|e| fault(&format!("not a URL ({e})")))
         };
-        let (path, range_path) = (path(API_PATH)?, path(RANGE_API_PATH)?);
+        let paths = (path(API_PATH)?, path(RANGE_API_PATH)?, path(RULES_API_PATH)?);
         let origin = Origin::new(scheme, &authority).map_err(fault)?;
+        let endpoint = |path| Endpoint {
+            origin: origin.clone(),
+            path,
+        };
         let user = match authority.as_str().rsplit_once('@') {
             None => None,
             Some((userinfo, _)) => {
@@ -83,11 +90,9 @@ impl Base {
             }
         };
         Ok(Self {
-            range_endpoint: Endpoint {
-                origin: origin.clone(),
-                path: range_path,
-            },
-            endpoint: Endpoint { origin, path },
+            endpoint: endpoint(paths.0),
+            range_endpoint: endpoint(paths.1),
+            rules_endpoint: endpoint(paths.2),
             user,
         })
     }

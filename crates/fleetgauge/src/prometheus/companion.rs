@@ -1,0 +1,404 @@
+//! What is asked beside a query, and what an answer is told by it: how old its values are, which of them have ended,
+//! which side of an `or` they came from, and how far samples are apart.
+//!
+//! Nothing here asks. A [`Plan`] is the texts for one query, which are made once; [`Told`] is what came back, of which
+//! any part may be missing. What is missing costs what it would have told, never a value.
+
+use std::cell::{Cell, OnceCell};
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fleetgauge_core::age::Age;
+use fleetgauge_core::interval::short_windows;
+use fleetgauge_core::label::{Labels, METRIC_NAME};
+use fleetgauge_core::query::Companions;
+use fleetgauge_core::result::{Answer, AnswerKind};
+use fleetgauge_core::time::{Moment, Timestamp};
+use fleetgauge_syntax::rewrite::{self, COUNTED_MILLIS, Newest, SELECTOR};
+use fleetgauge_syntax::tree::{Expr, Selector};
+use foldhash::fast::FixedState;
+
+use super::rules::Reads;
+
+/// How many plans are kept: more queries than that are not refreshed in turn.
+const MAX_PLANS: usize = 1_000;
+
+/// How often samples are counted anew.
+const COUNT_EVERY: Duration = Duration::from_secs(600);
+
+/// How old the rows of a query are.
+#[derive(Debug)]
+pub(super) enum Ages {
+    /// Each is asked for.
+    Exact(String),
+    /// Of the oldest series alone.
+    Bound(String),
+    /// No sample contributes.
+    Ageless,
+    /// It cannot be asked, for this reason.
+    Unknown(String),
+}
+
+/// The companions of one query.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) ages: Ages,
+    /// Who reports; `None` where no row of the query can outlive its series.
+    pub(super) live: Option<String>,
+    pub(super) branches: Option<String>,
+    pub(super) reads: Reads,
+    query: Option<Expr>,
+    counts: Option<(String, Vec<Selector>)>,
+    interval: Mutex<Interval>,
+}
+
+/// What is known of the distance of the samples that a query reads.
+#[derive(Debug, Default)]
+struct Interval {
+    asked: Option<Moment>,
+    longest: Option<Duration>,
+    warnings: Arc<[String]>,
+}
+
+/// What the companions answered; `None`: not asked, or not answered in time.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) ages: Option<Result<Answer, String>>,
+    pub(super) live: Option<Result<Answer, String>>,
+    pub(super) branches: Option<Result<Answer, String>>,
+}
+
+/// When a query was asked, and how long ago that was when its answer was complete.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) at: Timestamp,
+    pub(super) since: Duration,
+}
+
+/// The plans of the queries that were asked, by their text.
+#[derive(Debug, Default)]
+pub(super) struct Plans(Mutex<HashMap<Box<str>, Arc<Plan>>>);
+
+/// Where the rows of a companion are, by labels without the metric name.
+struct Rows<'a> {
+    rows: Vec<(Labels<'a>, f64)>,
+    /// Behind the one that was found last.
+    next: Cell<usize>,
+    /// By the hashes of labels; made where the rows are in another order than the query's.
+    index: OnceCell<HashMap<u64, Vec<usize>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// === impl Plans ===
+
+impl Plans {
+    pub(super) fn of(&self, query: &str) -> Arc<Plan> {
+        let mut plans = lock(&self.0);
+        if let Some(plan) = plans.get(query) {
+            return Arc::clone(plan);
+        }
+        if plans.len() >= MAX_PLANS {
+            plans.clear();
+        }
+        let plan = Arc::new(Plan::new(query));
+        plans.insert(query.into(), Arc::clone(&plan));
+        plan
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    fn new(query: &str) -> Self {
+        let tree = match fleetgauge_syntax::parse(query) {
+            Ok(tree) => tree,
+            Err(error) => {
+                return Self {
+                    ages: Ages::Unknown(format!("the query is not PromQL as Prometheus has it ({error})")),
+                    live: None,
+                    branches: None,
+                    reads: Reads::default(),
+                    query: None,
+                    counts: None,
+                    interval: Mutex::default(),
+                };
+            }
+        };
+        let ages = match rewrite::age(&tree, Newest::Subquery) {
+            rewrite::Age::Exact(rows) => Ages::Exact(rows.to_string()),
+            rewrite::Age::Bound(oldest) => Ages::Bound(oldest.to_string()),
+            rewrite::Age::Ageless => Ages::Ageless,
+        };
+        let mut parts = tree.walk().into_iter();
+        let looks_back = parts.any(|part| matches!(part, Expr::Range(_) | Expr::Subquery(_)));
+        let live = looks_back.then(|| rewrite::reporting(&tree)).flatten();
+        let counts = rewrite::sample_counts(&tree);
+        Self {
+            ages,
+            live: live.map(|rows| rows.to_string()),
+            branches: rewrite::branch(&tree).map(|rows| rows.to_string()),
+            reads: Reads::of(&tree),
+            counts: counts.map(|counts| (counts.expr.to_string(), counts.selectors)),
+            query: Some(tree),
+            interval: Mutex::default(),
+        }
+    }
+
+    /// What is asked beside the query at every refresh.
+    pub(super) fn texts(&self, companions: Companions) -> impl Iterator<Item = &str> {
+        let ages = match &self.ages {
+            Ages::Exact(text) | Ages::Bound(text) => Some(text),
+            Ages::Ageless | Ages::Unknown(_) => None,
+        };
+        let of_ages = [ages, self.live.as_ref()].map(|text| text.filter(|_| companions.ages));
+        let branches = self.branches.as_ref().filter(|_| companions.branches);
+        let texts = of_ages.into_iter().chain([branches]);
+        texts.flatten().map(String::as_str)
+    }
+
+    /// What counts samples, where it is time to ask for it; whoever is given it asks.
+    pub(super) fn counts_due(&self, now: Moment) -> Option<&str> {
+        let (text, _) = self.counts.as_ref()?;
+        let mut interval = lock(&self.interval);
+        let is_due = |asked: Moment| now.saturating_since(asked) >= COUNT_EVERY;
+        if !interval.asked.is_none_or(is_due) {
+            return None;
+        }
+        interval.asked = Some(now);
+        Some(text)
+    }
+
+    /// Learns how far samples are apart. Where that is not told now, it is known no more.
+    pub(super) fn learn(&self, counts: Option<&Answer>) {
+        let (Some(query), Some((_, selectors))) = (&self.query, &self.counts) else {
+            return;
+        };
+        let counts = counts.filter(|counts| counts.is_complete());
+        let mut intervals = vec![None; selectors.len()];
+        for row in counts.iter().flat_map(|counts| counts.values()) {
+            let index = row
+                .labels
+                .get(SELECTOR)
+                .and_then(|index| index.parse::<usize>().ok());
+            let interval = index.and_then(|index| intervals.get_mut(index));
+            if let (Some(interval), true) = (interval, row.value >= 1.0) {
+                let millis = COUNTED_MILLIS as f64 / row.value;
+                *interval = Some(Duration::from_millis(millis as u64));
+            }
+        }
+        let of = |selector: &Selector| {
+            let same = selectors.iter().position(|known| known.is_same(selector));
+            same.and_then(|index| intervals[index])
+        };
+        let short = short_windows(query, of);
+        let warnings: Arc<[String]> = short.iter().map(ToString::to_string).collect();
+        let mut known = lock(&self.interval);
+        if *warnings != *known.warnings {
+            for warning in &*warnings {
+                tracing::warn!(%warning, "a window is too short");
+            }
+        }
+        known.warnings = warnings;
+        known.longest = intervals.into_iter().flatten().max();
+    }
+
+    /// `answer` with all that was told of it. `is_recorded` says whether recorded samples may be among those it reads.
+    pub(super) fn tell(
+        &self,
+        answer: Answer,
+        told: &Told,
+        asked: Asked,
+        companions: Companions,
+        is_recorded: bool,
+    ) -> Answer {
+        let mut answer = answer;
+        if matches!(answer.kind(), AnswerKind::Vector | AnswerKind::Scalar) && !answer.is_no_data() {
+            if companions.ages {
+                answer = self.with_ages(answer, told, asked, is_recorded);
+            }
+            if companions.branches && self.branches.is_some() {
+                answer = with_branches(answer, told);
+            }
+        }
+        let (longest, warnings) = {
+            let interval = lock(&self.interval);
+            (interval.longest, Arc::clone(&interval.warnings))
+        };
+        for warning in &*warnings {
+            answer = answer.with_warning(warning);
+        }
+        match longest {
+            Some(longest) => answer.with_sample_interval(longest),
+            None => answer,
+        }
+    }
+
+    fn with_ages(&self, answer: Answer, told: &Told, asked: Asked, is_recorded: bool) -> Answer {
+        let rows = answer.series().len();
+        let had = asked.at.saturating_add(asked.since);
+        let age = |seconds: f64, is_bound: bool| {
+            if !seconds.is_finite() {
+                return Age::UNKNOWN;
+            }
+            let age = Age::between(Timestamp::from_secs_f64(seconds), had);
+            match (age.duration(), is_bound, is_recorded) {
+                (Some(age), true, true) => Age::around(age),
+                (Some(age), true, false) => Age::at_most(age),
+                (Some(age), false, true) => Age::at_least(age),
+                _ => age,
+            }
+        };
+        let unknown = |answer: Answer, why: &str| {
+            answer
+                .with_ages(Vec::new())
+                .with_warning(&format!("how old the values are is not known: {why}"))
+        };
+        let of_ages = match (&self.ages, &told.ages) {
+            (Ages::Ageless, _) => return answer.with_ages(vec![Age::AGELESS; rows]),
+            (Ages::Unknown(why), _) => return unknown(answer, why),
+            (_, told) => match usable(told.as_ref()) {
+                Ok(ages) => ages,
+                Err(why) => return unknown(answer, why),
+            },
+        };
+        if matches!(self.ages, Ages::Bound(_)) {
+            let oldest = of_ages.values().next().map(|oldest| oldest.value);
+            return match oldest {
+                Some(oldest) => answer.with_ages(vec![age(oldest, true); rows]),
+                None => unknown(answer, "the companion has no row"),
+            };
+        }
+        if self.reads.may_be_any && differ_by_name_alone(&answer) {
+            return unknown(answer, "some of them differ by their metric names alone");
+        }
+        let of_ages = Rows::of(of_ages);
+        let live = self.live.as_ref().map(|_| usable(told.live.as_ref()));
+        let (live, why_not) = match live {
+            None => (None, None),
+            Some(Ok(live)) => (Some(Rows::of(live)), None),
+            Some(Err(why)) => (None, Some(why)),
+        };
+        let ages = answer.series().map(|series| {
+            let Some(newest) = of_ages.get(series.labels()) else {
+                return Age::UNKNOWN;
+            };
+            match live.as_ref().map(|live| live.get(series.labels())) {
+                // Steps of a subquery tell when a series ended: it may have been later, by as much as a step.
+                Some(None) => age(newest, true).with_ended(),
+                Some(Some(live)) => age(newest, newest < live),
+                None => age(newest, false),
+            }
+        });
+        let mut ages: Vec<Age> = ages.collect();
+        let mut warnings = Vec::new();
+        if let Some(why) = why_not {
+            // A value whose series has ended would look as if it had not.
+            ages.fill(Age::UNKNOWN);
+            warnings.push(format!("how old the values are is not known: {why}"));
+        } else {
+            let missing = ages.iter().filter(|age| **age == Age::UNKNOWN).count();
+            if missing > 0 {
+                warnings.push(format!(
+                    "how old {missing} of the {rows} values are is not known: the companion has no such rows"
+                ));
+            }
+        }
+        drop((of_ages, live));
+        let answer = answer.with_ages(ages);
+        warnings
+            .iter()
+            .fold(answer, |answer, warning| answer.with_warning(warning))
+    }
+}
+
+fn with_branches(answer: Answer, told: &Told) -> Answer {
+    let branches = match usable(told.branches.as_ref()) {
+        Ok(branches) => Rows::of(branches),
+        Err(why) => {
+            return answer.with_warning(&format!("which side of an `or` answered is not known: {why}"));
+        }
+    };
+    let of = |labels: Labels<'_>| {
+        let number = branches.get(labels)?;
+        let is_whole = number >= 1.0 && number < f64::from(u16::MAX) && number.fract() == 0.0;
+        is_whole.then(|| number as u16 - 1)
+    };
+    let numbers = answer.series().map(|series| of(series.labels())).collect();
+    answer.with_branches(numbers)
+}
+
+/// What a companion answered, if it can be relied on.
+///
+/// *Errors*: why not.
+fn usable(told: Option<&Result<Answer, String>>) -> Result<&Answer, &str> {
+    match told {
+        None => Err("the companion was not answered in time"),
+        Some(Err(why)) => Err(why),
+        Some(Ok(answer)) if !answer.is_complete() => Err(answer
+            .warnings()
+            .next()
+            .unwrap_or("the companion's answer is partial")),
+        Some(Ok(answer)) if !matches!(answer.kind(), AnswerKind::Vector | AnswerKind::Scalar) => {
+            Err("the companion's answer is not a vector")
+        }
+        Some(Ok(answer)) => Ok(answer),
+    }
+}
+
+// === impl Rows ===
+
+impl<'a> Rows<'a> {
+    fn of(answer: &'a Answer) -> Self {
+        Self {
+            rows: answer.values().map(|value| (value.labels, value.value)).collect(),
+            next: Cell::new(0),
+            index: OnceCell::new(),
+        }
+    }
+
+    /// The value of the row with these labels, the metric name aside.
+    fn get(&self, labels: Labels<'_>) -> Option<f64> {
+        // Mostly the companion's rows are in the order of the query's.
+        let next = self.next.get();
+        if let Some((known, value)) = self.rows.get(next)
+            && nameless(*known).eq(nameless(labels))
+        {
+            self.next.set(next + 1);
+            return Some(*value);
+        }
+        let index = self.index.get_or_init(|| {
+            let mut index: HashMap<u64, Vec<usize>> = HashMap::with_capacity(self.rows.len());
+            for (row, (labels, _)) in self.rows.iter().enumerate() {
+                index.entry(hash(*labels)).or_default().push(row);
+            }
+            index
+        });
+        let mut candidates = index.get(&hash(labels))?.iter().copied();
+        let row = candidates.find(|&row| nameless(self.rows[row].0).eq(nameless(labels)))?;
+        self.next.set(row + 1);
+        Some(self.rows[row].1)
+    }
+}
+
+/// Without the metric name, which no companion keeps.
+fn nameless<'l>(labels: Labels<'l>) -> impl Iterator<Item = (&'l str, &'l str)> + Clone {
+    labels.iter().filter(|(name, _)| *name != METRIC_NAME)
+}
+
+fn hash(labels: Labels<'_>) -> u64 {
+    let mut hasher = FixedState::default().build_hasher();
+    nameless(labels).for_each(|pair| pair.hash(&mut hasher));
+    hasher.finish()
+}
+
+/// Whether some rows differ by their metric names alone, so that one row of a companion would stand for several.
+fn differ_by_name_alone(answer: &Answer) -> bool {
+    let mut seen = HashSet::with_capacity(answer.len());
+    let mut names = answer.series().map(|series| series.labels());
+    names.any(|labels| !seen.insert(nameless(labels).collect::<Vec<_>>()))
+}
