@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::completeness::Completeness;
 use crate::printable::{Printable, Quoted};
 use crate::query::QueryName;
 use crate::query_list::QueryRenderError;
@@ -129,6 +130,27 @@ pub enum FetchError {
         #[source]
         error: Box<QueryError>,
     },
+    /// The backend's clock differs from ours by more than was asked for ([`Request::clock_within`]), so that it has other
+    /// samples for the same time.
+    ///
+    /// [`Request::clock_within`]: crate::backend::Request::clock_within
+    #[error("the clock of the server is {by:?} {}; set both clocks by NTP", if *.is_ahead { "ahead of ours" } else { "behind ours" })]
+    Clock {
+        /// By how much.
+        by: Duration,
+        /// Whether it is later than ours.
+        is_ahead: bool,
+    },
+    /// Fewer members of a federation have reported than are required.
+    #[error("{required} of {of} members are required: {members}")]
+    Members {
+        /// How many have to report.
+        required: usize,
+        /// Of how many.
+        of: usize,
+        /// Which ones have not, and why.
+        members: Arc<Completeness>,
+    },
     /// The fetch ended without an outcome: it panicked, or its runtime shut down.
     #[error("the fetch was aborted")]
     Aborted,
@@ -219,6 +241,8 @@ impl FetchError {
             FetchError::Input { error, .. } => error.reason(),
             FetchError::Transform(_) => "transform",
             FetchError::Weights { error } => error.reason(),
+            FetchError::Clock { .. } => "clock",
+            FetchError::Members { .. } => "members",
             FetchError::Aborted => "aborted",
         }
     }

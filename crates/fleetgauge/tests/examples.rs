@@ -138,6 +138,16 @@ fn the_examples_do_what_they_say_against_a_live_prometheus() {
         matches!(numbers[..], [now, then] if now > 0.0 && then == now + 300.0),
         "{forecast}"
     );
+    let clusters = run("two_clusters", &url);
+    for line in [
+        "eu: 4 series",
+        "us: 2 series",
+        "by_cluster: 2 of 2 reported",
+        "inference/queue_length: 5 pods",
+        "by_cluster: 1 of 2 reported; missing: us (",
+    ] {
+        assert!(clusters.contains(line), "{line} in {clusters}");
+    }
 
     let aggregated = run("aggregate_sources", &url);
     let number = |name: &str| {

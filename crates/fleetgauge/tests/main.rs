@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod composed;
+mod federated;
+mod federated_same;
 mod packs;
 mod packs_scraped;
 mod prometheus_answer;

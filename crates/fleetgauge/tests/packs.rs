@@ -23,9 +23,9 @@ use fleetgauge_promql::parse::Expression;
 use fleetgauge_promql::window::{Window, WindowConfig};
 use fleetgauge_testkit::{OpenMetrics, Prometheus};
 
-const START: u32 = 1_700_000_000;
-const STEP: u32 = 15;
-const SAMPLES: u32 = 81;
+pub(crate) const START: u32 = 1_700_000_000;
+pub(crate) const STEP: u32 = 15;
+pub(crate) const SAMPLES: u32 = 81;
 
 /// The servers whose answers `expected.txt` has, in the order of their addresses.
 const SERVERS: [&str; 11] = [
@@ -100,7 +100,7 @@ const PAGES: [Page; 7] = [
 ];
 
 /// What two jobs add to the series of one target: those of a PodMonitor, and those of a ServiceMonitor.
-const JOBS: [&[(&str, &str)]; 2] = [
+pub(crate) const JOBS: [&[(&str, &str)]; 2] = [
     &[("job", "llm/pods"), ("container", "server"), ("endpoint", "http")],
     &[("job", "servers"), ("service", "servers")],
 ];
@@ -199,9 +199,9 @@ type Vector = BTreeMap<String, f64>;
 
 /// A series: its samples begin at `start` and grow by `growth`.
 #[derive(Clone, Debug, PartialEq)]
-struct Series {
-    name: String,
-    labels: BTreeMap<String, String>,
+pub(crate) struct Series {
+    pub(crate) name: String,
+    pub(crate) labels: BTreeMap<String, String>,
     start: f64,
     growth: f64,
 }
@@ -275,7 +275,7 @@ impl Series {
         all
     }
 
-    fn samples(&self) -> Vec<(f64, f64)> {
+    pub(crate) fn samples(&self) -> Vec<(f64, f64)> {
         let sample = |i| {
             (
                 f64::from(START + i * STEP),
@@ -299,7 +299,7 @@ impl Series {
 }
 
 /// The whole fleet, as the jobs scrape it.
-fn series(jobs: &[&[(&str, &str)]]) -> Vec<Series> {
+pub(crate) fn series(jobs: &[&[(&str, &str)]]) -> Vec<Series> {
     let mut all = Vec::new();
     for job in jobs {
         for line in lines(include_str!("packs/fleet.series")) {
@@ -313,6 +313,19 @@ fn series(jobs: &[&[(&str, &str)]]) -> Vec<Series> {
         all.extend(PAGES.iter().flat_map(|page| Series::of_page(page, job)));
     }
     all
+}
+
+/// A Prometheus that holds these series.
+pub(crate) fn prometheus(all: &[Series]) -> Prometheus {
+    let data = all.iter().fold(OpenMetrics::new(), |data, series| {
+        let labels: Vec<_> = series
+            .labels
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .collect();
+        data.series(&series.name, &labels, &series.samples())
+    });
+    Prometheus::builder().data(&data).start().unwrap()
 }
 
 // === impl Fleet ===
@@ -346,19 +359,6 @@ impl Fleet {
             engine: Engine::default(),
             queries,
         }
-    }
-
-    /// A Prometheus that holds the same.
-    fn prometheus(all: &[Series]) -> Prometheus {
-        let data = all.iter().fold(OpenMetrics::new(), |data, series| {
-            let labels: Vec<_> = series
-                .labels
-                .iter()
-                .map(|(k, v)| (k.as_str(), v.as_str()))
-                .collect();
-            data.series(&series.name, &labels, &series.samples())
-        });
-        Prometheus::builder().data(&data).start().unwrap()
     }
 
     /// The answer to every query of every pack.
@@ -437,7 +437,7 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
-fn params() -> Params {
+pub(crate) fn params() -> Params {
     [
         ("namespace", "llm"),
         ("modelID", "llama"),
@@ -545,7 +545,7 @@ fn others() -> Vec<(&'static str, Vec<(&'static str, f64)>)> {
 #[test]
 fn every_query_folds_ranks_as_it_should() {
     let series = series(&JOBS);
-    let (fleet, prometheus) = (Fleet::new(&series), Fleet::prometheus(&series));
+    let (fleet, prometheus) = (Fleet::new(&series), prometheus(&series));
     let mut all = expected();
     for (query, values) in others() {
         let values = values

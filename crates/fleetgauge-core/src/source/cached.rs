@@ -278,6 +278,20 @@ impl CachedSource {
         results.into_iter().collect()
     }
 
+    async fn ask_now(&self, mut request: Request) -> Result<Answer, FetchError> {
+        let (inner, range) = (&self.0, &self.0.config.range);
+        let steps = request.steps(inner.clock.wall())?;
+        steps.map_or(Ok(()), |steps| range.check_steps(steps))?;
+        let permit = inner.permit().await?;
+        let answer = inner.ask(permit, &mut request, &mut StdInstant::now()).await?;
+        let Some(steps) = steps else {
+            return Ok(answer);
+        };
+        check_points(&answer, steps)?;
+        range.check_size(&answer)?;
+        Ok(answer)
+    }
+
     async fn get_or_refresh_now(&self, name: &str, params: &Params) -> Result<CachedValue, QueryError> {
         let query = self.find(name)?;
         if let Some(value) = self.fresh(&query, params) {
@@ -325,6 +339,10 @@ impl MetricsSource for CachedSource {
         params: &'a Params,
     ) -> BoxFuture<'a, Result<CachedValue, QueryError>> {
         self.get_or_refresh_now(query, params).boxed()
+    }
+
+    fn ask(&self, request: Request) -> BoxFuture<'_, Result<Answer, FetchError>> {
+        self.ask_now(request).boxed()
     }
 
     fn prepare(&self, query: &str, params: &Params) -> Result<PreparedQuery, QueryError> {
@@ -506,7 +524,11 @@ impl Inner {
         if steps.is_some() {
             self.config.range.check_size(&answer)?;
         }
-        known(answer, request.shape)
+        let answer = known(answer, request.shape)?;
+        match steps {
+            Some(_) => Ok(answer),
+            None => one_a_series(answer),
+        }
     }
 
     /// The answers by which the values of `query` count, for the same times.
@@ -573,7 +595,8 @@ impl Inner {
             return Ok((answer, steps));
         }
         let Some(steps) = steps else {
-            return Ok((self.ask(permit, request, sent).await?, None));
+            let answer = self.ask(permit, request, sent).await?;
+            return Ok((one_a_series(answer)?, None));
         };
         self.config.range.check_steps(steps)?;
         let held = (ask.at.is_none())
@@ -655,18 +678,25 @@ fn start(flight: impl Future<Output = ()> + Send + 'static, deadline: Option<Ins
 /// An error names no more of what is missing.
 const SHOWN_WARNINGS: usize = 5;
 
-/// `answer`, unless it is empty because of what is missing from it: that is not "no data", and must not take
-/// the place of a value. Nor is a range vector one value a series.
+/// `answer`, unless it is a range vector, which is not one value a series.
 ///
-/// *Errors*: [`FetchError::Incomplete`], [`FetchError::Unsupported`].
-fn known(answer: Answer, shape: Shape) -> Result<Answer, FetchError> {
-    if shape == Shape::Instant && answer.kind() == AnswerKind::Matrix {
-        return Err(FetchError::Unsupported {
+/// *Errors*: [`FetchError::Unsupported`].
+fn one_a_series(answer: Answer) -> Result<Answer, FetchError> {
+    match answer.kind() {
+        AnswerKind::Matrix => Err(FetchError::Unsupported {
             what: "the query gives a range vector, which is not one value a series; put it into a function, such as \
                    last_over_time() or rate()"
                 .into(),
-        });
+        }),
+        _ => Ok(answer),
     }
+}
+
+/// `answer`, unless it is empty because of what is missing from it: that is not "no data", and must not take
+/// the place of a value.
+///
+/// *Errors*: [`FetchError::Incomplete`], [`FetchError::Malformed`].
+fn known(answer: Answer, shape: Shape) -> Result<Answer, FetchError> {
     if shape != Shape::Instant && answer.kind() != AnswerKind::Matrix {
         return Err(FetchError::Malformed {
             detail: "the answer to a range is not a matrix".into(),
