@@ -4,6 +4,7 @@
 mod composed;
 mod packs;
 mod packs_scraped;
+mod prometheus_ages;
 mod prometheus_answer;
 mod prometheus_companions;
 mod prometheus_faults;

@@ -28,7 +28,9 @@ use crate::tree::{
     Shift, Subquery, ValueType,
 };
 
-use super::build::{aggregate, binary, by, call, equal, labelled, matched, seconds, subquery, without};
+use super::build::{
+    aggregate, binary, by, call, equal, labelled, matched, present, seconds, subquery, without,
+};
 use super::series::{BUCKET, Groups, METRIC_NAME, Rows, groups, has_samples, is_scalar, rows};
 
 /// What tells how old the rows of a query are. *Unit* of the values: seconds since the Unix epoch, so that the age is
@@ -213,7 +215,7 @@ impl<'a> Companion<'a> {
 
     /// Of rows to which nothing contributes.
     fn now(&self, expr: &Expr) -> Times {
-        let time = call(Function::Timestamp, vec![expr.clone()]);
+        let time = present(expr.clone(), call(Function::Time, Vec::new()));
         let (expr, asked) = self.over_steps(time, 0);
         Times {
             expr: asked.added_to(expr),
@@ -697,7 +699,10 @@ mod tests {
             "a > 1 or on (pod) b",
             "timestamp(a) and a > 1 or on (pod) timestamp(b)",
         );
-        check("a or vector(0)", "timestamp(a) or timestamp(vector(0))");
+        check(
+            "a or vector(0)",
+            "timestamp(a) or clamp(vector(0) == bool 0, time(), time())",
+        );
         check(
             "a / scalar(b)",
             "clamp_max(timestamp(a), scalar(min(timestamp(b)) or vector(time())))",
@@ -711,7 +716,7 @@ mod tests {
             r#"label_replace(x, "a", "$1", "b", "(.*)")"#,
             r#"label_replace(timestamp(x), "a", "$1", "b", "(.*)")"#,
         );
-        check("absent(x)", "timestamp(absent(x))");
+        check("absent(x)", "clamp(absent(x) == bool 0, time(), time())");
         for query in ["1", "vector(1)", "hour() > 5", "time()", "'text'"] {
             check(query, "ageless");
         }
