@@ -20,6 +20,7 @@
 //!   max_stale: 0s
 //!   max_concurrency: 16
 //!   method: auto            # POST, and GET where that is refused
+//!   companions: none        # or ages, or all: what is asked beside each query
 //!   proxy: environment      # or a URL, or none
 //! packs: [acme.yaml]        # beside the built-in ones; relative to this file
 //! queries:                  # as in a pack, under their names alone
@@ -37,7 +38,7 @@ use std::time::Duration;
 use fleetgauge::document::Problem;
 use fleetgauge::pack::Pack;
 use fleetgauge::prometheus::{ConfigError, ProxyConfig, QueryMethod};
-use fleetgauge_core::query::QueryTemplate;
+use fleetgauge_core::query::{Companions, QueryTemplate};
 
 pub(crate) use environment::Environment;
 pub(crate) use file::{check, read_if_given};
@@ -72,6 +73,7 @@ pub(crate) struct PrometheusSection {
     max_stale: Option<Duration>,
     max_concurrency: Option<u64>,
     method: Option<QueryMethod>,
+    companions: Option<Companions>,
     /// `None`: that of the environment.
     proxy: Option<ProxyConfig>,
 }

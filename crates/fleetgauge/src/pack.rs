@@ -17,6 +17,7 @@
 //!         acme_queue{namespace="{{.namespace}}", model_name="{{.modelID}}"{{if .podFilter}}, pod=~"{{.podFilter}}"{{end}}}
 //!       )
 //!     ttl: 30s                            # the source's default where absent
+//!     companions: ages                    # none, ages or all; what a Prometheus source says where absent
 //!     timeout: 10s                        # likewise
 //!   - name: queue_length_anywhere         # a union: the first of these that answers, series by series
 //!     description: Requests that wait, on Acme's engine or on vLLM.

@@ -189,6 +189,9 @@ fn read_prometheus(node: &Node, directory: &Path, reader: &mut Reader) -> Promet
     section.max_stale = fields.take("max_stale").and_then(|node| reader.duration(node));
     section.max_concurrency = fields.take("max_concurrency").and_then(|node| reader.count(node));
     section.method = fields.take("method").and_then(|node| read_parsed(node, reader));
+    section.companions = fields
+        .take("companions")
+        .and_then(|node| read_parsed(node, reader));
     section.proxy = fields.take("proxy").and_then(|node| read_proxy(node, reader));
     fields.finish(reader);
     section

@@ -88,6 +88,7 @@ fn from_file(section: &PrometheusSection) -> PrometheusSourceConfig {
         .and_then(|count| usize::try_from(count).ok());
     source.max_concurrency = concurrency.unwrap_or(source.max_concurrency);
     source.method = section.method.unwrap_or_default();
+    source.companions = section.companions.unwrap_or_default();
     source
 }
 
