@@ -163,6 +163,23 @@ fn companion(query: &Expr, form: Form) -> Option<Expr> {
     is_small(&times).then(|| finished(times))?
 }
 
+/// Whether rows may be there whose series have ended.
+fn looks_back(expr: &Expr) -> bool {
+    let looks_back = |part: &&Expr| matches!(part, Expr::Range(_) | Expr::Subquery(_));
+    expr.walk().iter().any(looks_back)
+}
+
+/// Who reports of an `or`: a row is told of by the operand that it is from, or where neither has it because of what they
+/// compare, by either.
+fn or_live(op: &Binary, left: Expr, right: Expr) -> Expr {
+    let with = |kind, left: Expr, right: Expr| matched(kind, left, right, op.matching.clone());
+    let from_left = binary(BinaryOp::And, left.clone(), op.left.clone());
+    let from_right = with(BinaryOp::Unless, right, op.left.clone());
+    let from_neither = with(BinaryOp::Unless, left, op.right.clone());
+    let rows = with(BinaryOp::Or, from_left, from_right);
+    with(BinaryOp::Or, rows, from_neither)
+}
+
 /// As the parser gives it; `None` if it is beyond a limit.
 fn finished(expr: Expr) -> Option<Expr> {
     crate::parse(&expr.to_string()).ok()
@@ -396,10 +413,13 @@ impl<'a> Companion<'a> {
             return None;
         }
         let (left, right) = (self.strict(&op.left)?, self.rows(&op.right)?);
-        Some(Times {
-            expr: matched(BinaryOp::Or, left, right.expr, op.matching.clone()),
-            fit: right.fit,
-        })
+        let expr = if self.form == Form::Live && (looks_back(&op.left) || looks_back(&op.right)) {
+            or_live(op, left, right.expr)
+        } else {
+            matched(BinaryOp::Or, left, right.expr, op.matching.clone())
+        };
+        let fit = right.fit;
+        is_small(&expr).then_some(Times { expr, fit })
     }
 
     /// The older one of both sides.
