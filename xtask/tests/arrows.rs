@@ -54,6 +54,7 @@ const ARROWS: &[Row] = &[
             "fleetgauge",
             "fleetgauge-kube",
             "fleetgauge-sim",
+            "fleetgauge-syntax",
         ],
         dev: &["fleetgauge-testkit"],
     },

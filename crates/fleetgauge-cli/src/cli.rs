@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use fleetgauge::scrape::ScrapeProtocol;
+use fleetgauge::scrape::{ScrapeProtocol, TlsConfig};
 use fleetgauge_core::params::ParamKind;
 use fleetgauge_core::time::{Timestamp, parse_seconds};
 
@@ -27,6 +27,7 @@ pub(crate) enum Command {
     Render(Render),
     // By far the largest.
     Query(Box<Query>),
+    Explain(Box<Explain>),
     Check(Check),
     Packs(Packs),
     Promql(Promql),
@@ -158,6 +159,25 @@ Examples:
       --promql 'sum by (pod) (vllm:num_requests_waiting)'
   fleetgauge packs inference                            the queries there are")]
 pub(crate) struct Query {
+    #[command(flatten)]
+    pub(crate) question: QuestionArgs,
+    /// Evaluate over this long until now, rather than once
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) range: Option<Duration>,
+    /// How far the times of --range are apart; they are multiples of it [default: a 60th of the range]
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "range")]
+    pub(crate) step: Option<Duration>,
+    /// How to print the answer
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = QueryFormat::Table)]
+    pub(crate) output: QueryFormat,
+    // Last: its help heading holds for all that follows.
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+/// Which query, and its parameters.
+#[derive(Debug, Args)]
+pub(crate) struct QuestionArgs {
     /// A query of a pack, as inference/queue_length, or of the configuration file
     #[arg(
         value_name = "PACK/NAME",
@@ -173,15 +193,36 @@ pub(crate) struct Query {
     /// What a parameter of --promql is: text, regex, metric, label, duration, number, quantile, texts or labels (lists)
     #[arg(long = "param-kind", value_name = "NAME=KIND", value_parser = param_kind, conflicts_with = "name")]
     pub(crate) kinds: Vec<(String, ParamKind)>,
-    /// Evaluate over this long until now, rather than once
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub(crate) range: Option<Duration>,
-    /// How far the times of --range are apart; they are multiples of it [default: a 60th of the range]
-    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "range")]
-    pub(crate) step: Option<Duration>,
-    /// How to print the answer
-    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = QueryFormat::Table)]
-    pub(crate) output: QueryFormat,
+}
+
+impl QuestionArgs {
+    /// The name that was given, or the expression.
+    pub(crate) fn text(&self) -> &str {
+        let text = self.name.as_deref().or(self.promql.as_deref());
+        // clap has seen to it that one of them is there.
+        text.unwrap_or_default()
+    }
+}
+
+/// Show what a query's numbers stand on, and what may be acted on
+#[derive(Debug, Args)]
+#[command(override_usage = "fleetgauge explain [OPTIONS] <PACK/NAME | NAME | --promql <EXPR>>")]
+#[command(after_help = "\
+Asks as `query` does, and prints the chain from the template to the readings: where the template is from, its parameters,
+the text that was rendered, the source, all that was sent, the answer with the age of each value and the branch of an `or`
+that gave it, who has reported, the policy, and what the policy makes of it.
+
+Examples:
+  fleetgauge explain inference/queue_length --prometheus http://localhost:9090 \\
+      -p namespace=chat -p modelID=meta-llama/Llama-3.1-8B-Instruct
+  fleetgauge explain total --config fleetgauge.yaml
+  fleetgauge explain --promql 'sum(vllm:num_requests_waiting)' --scrape 10.0.0.7:8000")]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    pub(crate) question: QuestionArgs,
+    /// How to print it
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = ExplainFormat::Table)]
+    pub(crate) output: ExplainFormat,
     // Last: its help heading holds for all that follows.
     #[command(flatten)]
     pub(crate) source: SourceArgs,
@@ -373,9 +414,15 @@ pub(crate) struct SourceArgs {
     /// Base URL of the Prometheus (or Thanos, Mimir, VictoriaMetrics), with its path prefix; http where it says no scheme
     #[arg(long, value_name = "URL")]
     pub(crate) prometheus: Option<String>,
-    /// Configuration file; environment and flags go before what it says
+    /// Scrape these pods, and ask them: host:port or URLs
+    #[arg(long, value_name = "URL", num_args = 1.., conflicts_with_all = ["prometheus", "source"])]
+    pub(crate) scrape: Vec<String>,
+    /// Configuration file; environment and flags go before what it says of the source prometheus
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// The source of the configuration file that is asked [default: the one that has the query, else prometheus]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
     /// How long the answer may take, retries included [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
@@ -387,6 +434,27 @@ pub(crate) struct SourceArgs {
     pub(crate) query_params: Vec<(String, String)>,
     #[command(flatten)]
     pub(crate) access: AccessArgs,
+}
+
+impl SourceArgs {
+    /// A flag that says something of the server of `--prometheus`, if one was given.
+    pub(crate) fn server_flag(&self) -> Option<&'static str> {
+        let access = &self.access;
+        let flags = [
+            (self.prometheus.is_some(), "--prometheus"),
+            (!self.headers.is_empty(), "--header"),
+            (!self.query_params.is_empty(), "--query-param"),
+            (access.bearer_token_file.is_some(), "--bearer-token-file"),
+            (access.ca_file.is_some(), "--ca-file"),
+            (access.cert_file.is_some(), "--cert-file"),
+            (access.server_name.is_some(), "--server-name"),
+            (access.insecure_skip_verify, "--insecure-skip-verify"),
+            (access.proxy.is_some(), "--proxy"),
+        ];
+        flags
+            .into_iter()
+            .find_map(|(is_given, flag)| is_given.then_some(flag))
+    }
 }
 
 /// Who asks, and whom to trust.
@@ -415,6 +483,19 @@ pub(crate) struct AccessArgs {
     pub(crate) proxy: Option<String>,
 }
 
+impl AccessArgs {
+    /// Whom to trust, and what to show.
+    pub(crate) fn tls(&self) -> TlsConfig {
+        let mut tls = TlsConfig::default();
+        tls.ca_file.clone_from(&self.ca_file);
+        tls.client_cert_file.clone_from(&self.cert_file);
+        tls.client_key_file.clone_from(&self.key_file);
+        tls.server_name.clone_from(&self.server_name);
+        tls.insecure_skip_verify = self.insecure_skip_verify;
+        tls
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DemoFormat {
     /// For people
@@ -425,6 +506,14 @@ pub(crate) enum DemoFormat {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ScrapeFormat {
+    /// For people
+    Table,
+    /// One JSON object
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExplainFormat {
     /// For people
     Table,
     /// One JSON object

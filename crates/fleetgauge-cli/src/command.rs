@@ -3,10 +3,12 @@
 mod check;
 mod completions;
 mod demo;
+mod explain;
 mod man;
 mod packs;
 mod promql;
 mod query;
+mod question;
 mod render;
 mod scrape;
 
@@ -18,6 +20,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Scrape(args) => scrape::run(&args),
         Command::Render(args) => render::run(args),
         Command::Query(args) => query::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Packs(args) => packs::run(&args),
         Command::Promql(args) => promql::run(&args.command),

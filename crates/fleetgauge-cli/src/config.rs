@@ -20,77 +20,47 @@
 //!   max_stale: 0s
 //!   max_concurrency: 16
 //!   method: auto            # POST, and GET where that is refused
-//!   companions: none        # or ages, or all: what is asked beside each query
 //!   proxy: environment      # or a URL, or none
+//!   companions: ages        # asks how old each value is, as well
 //! packs: [acme.yaml]        # beside the built-in ones; relative to this file
 //! queries:                  # as in a pack, under their names alone
 //!   - {name: up, template: up}
 //! ```
 
+mod access;
 mod environment;
 mod file;
 mod flag;
+mod prometheus;
 mod source;
-
-use std::path::PathBuf;
-use std::time::Duration;
+mod sources;
 
 use fleetgauge::document::Problem;
 use fleetgauge::pack::Pack;
-use fleetgauge::prometheus::{ConfigError, ProxyConfig, QueryMethod};
-use fleetgauge_core::query::{Companions, QueryTemplate};
+use fleetgauge_core::query::QueryTemplate;
+
+use prometheus::PrometheusSection;
+use sources::SourceSection;
 
 pub(crate) use environment::Environment;
 pub(crate) use file::{check, read_if_given};
 pub(crate) use flag::name_flag;
-pub(crate) use source::{prometheus_source, proxy};
+pub(crate) use prometheus::{described_source, proxy};
+pub(crate) use source::{names_prometheus, prometheus_source};
+pub(crate) use sources::{PROMETHEUS, SourceKind};
 
 /// What a configuration file says.
-#[derive(Default)]
 pub(crate) struct Config {
-    pub(crate) prometheus: PrometheusSection,
+    /// The short form of a source of this name.
+    prometheus: PrometheusSection,
+    pub(crate) sources: Vec<SourceSection>,
+    /// The built-in packs, which are always there.
+    pub(crate) builtin: Vec<Pack>,
     /// The packs of the file, without the built-in ones.
     pub(crate) packs: Vec<Pack>,
     pub(crate) queries: Vec<QueryTemplate>,
     /// What may be meant, in the file and in its packs.
     pub(crate) warnings: Vec<Problem>,
-}
-
-/// Its section `prometheus`; what is absent is left to the environment, the flags and the defaults.
-#[derive(Default)]
-pub(crate) struct PrometheusSection {
-    url: Option<String>,
-    headers: Vec<(String, String)>,
-    query_params: Vec<(String, String)>,
-    auth: Option<AuthSection>,
-    ca_file: Option<PathBuf>,
-    cert_file: Option<PathBuf>,
-    key_file: Option<PathBuf>,
-    server_name: Option<String>,
-    insecure_skip_verify: Option<bool>,
-    timeout: Option<Duration>,
-    ttl: Option<Duration>,
-    max_stale: Option<Duration>,
-    max_concurrency: Option<u64>,
-    method: Option<QueryMethod>,
-    companions: Option<Companions>,
-    /// `None`: that of the environment.
-    proxy: Option<ProxyConfig>,
-}
-
-/// Who asks.
-#[derive(Clone)]
-enum AuthSection {
-    Basic {
-        username: String,
-        password: String,
-    },
-    BasicFile {
-        username: String,
-        password_file: PathBuf,
-    },
-    Bearer(String),
-    BearerFile(PathBuf),
 }
 
 /// A file that is in order, but for warnings.
@@ -99,14 +69,42 @@ pub(crate) enum Checked {
     Pack(Pack),
 }
 
-/// The proxy that `text` names, a URL or `none`; `None` leaves it to the environment.
-///
-/// *Errors*: what is wrong with the URL, without the password in it.
-pub(crate) fn named_proxy(text: &str) -> Result<Option<ProxyConfig>, ConfigError> {
-    match text {
-        "environment" => Ok(None),
-        "none" => Ok(Some(ProxyConfig::none())),
-        url => ProxyConfig::url(url).map(Some),
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            prometheus: PrometheusSection::default(),
+            sources: Vec::new(),
+            builtin: Pack::builtins(),
+            packs: Vec::new(),
+            queries: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// The source `name` of the section `sources`.
+    pub(crate) fn source(&self, name: &str) -> Option<&SourceSection> {
+        self.sources.iter().find(|source| source.name == name)
+    }
+
+    /// The source named `prometheus`, wherever it is described.
+    fn prometheus(&self) -> &PrometheusSection {
+        match self.source(PROMETHEUS).map(|source| &source.kind) {
+            Some(SourceKind::Prometheus(section)) => section,
+            _ => &self.prometheus,
+        }
+    }
+
+    /// Its packs, and behind them the built-in ones.
+    pub(crate) fn all_packs(&self) -> impl Iterator<Item = &Pack> + Clone {
+        self.packs.iter().chain(&self.builtin)
+    }
+
+    /// Its own queries, and those of all packs.
+    pub(crate) fn all_queries(&self) -> impl Iterator<Item = &QueryTemplate> + Clone {
+        let of_packs = self.all_packs().flat_map(Pack::queries);
+        self.queries.iter().chain(of_packs)
     }
 }
 

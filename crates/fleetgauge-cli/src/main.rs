@@ -8,10 +8,13 @@ mod cli;
 mod command;
 mod config;
 mod demo;
+mod explained;
 mod failure;
 mod input;
 mod output;
+mod place;
 mod scraped;
+mod sources;
 
 use std::process::ExitCode;
 

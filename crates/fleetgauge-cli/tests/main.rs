@@ -4,12 +4,14 @@
 #[cfg(target_os = "linux")]
 mod demo;
 mod docs;
+mod explain;
 mod golden;
 #[cfg(target_os = "linux")]
 mod hostile;
 mod pipe;
 mod query;
 mod scrape;
+mod sources;
 
 mod support {
     pub(crate) mod terminal;

@@ -15,6 +15,6 @@ mod samples;
 mod series;
 
 pub use age::{Age, Newest, age, reporting};
-pub use branch::branch;
+pub use branch::{branch, operands};
 pub use distribute::{DistributeError, Part, Plan, distribute};
 pub use samples::{COUNTED_MILLIS, SELECTOR, SampleCounts, sample_counts};

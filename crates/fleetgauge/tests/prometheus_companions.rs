@@ -236,7 +236,7 @@ async fn values_whose_series_have_ended_are_marked() {
         told("live", 3, AgeKind::Exact, false),
         told("ended", 200, AgeKind::AtMost, true),
         // A part of what it is computed from has ended, by at most a step of the subquery earlier than it seems.
-        told("partly", 90, AgeKind::AtMost, false),
+        told("partly", 90, AgeKind::AtMost, true),
         unknown("new"),
         ("brief".to_owned(), None, AgeKind::Unknown, true),
     ];

@@ -47,11 +47,14 @@ impl fmt::Display for Summary<'_> {
             }
             Checked::Config(config) => {
                 let packs = Count(config.packs.len(), "pack", "packs");
-                write!(
-                    f,
-                    "configuration with {packs} and {}",
-                    Count(config.queries.len(), "query", "queries")
-                )
+                let queries = Count(config.queries.len(), "query", "queries");
+                match config.sources.len() {
+                    0 => write!(f, "configuration with {packs} and {queries}"),
+                    sources => {
+                        let sources = Count(sources, "source", "sources");
+                        write!(f, "configuration with {sources}, {packs} and {queries}")
+                    }
+                }
             }
         }
     }

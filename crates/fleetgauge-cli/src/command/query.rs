@@ -2,26 +2,19 @@
 
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
-use fleetgauge::pack::Pack;
-use fleetgauge_core::params::{ParamKind, ParamSpec, Params};
-use fleetgauge_core::printable::{Excerpt, Printable};
-use fleetgauge_core::query::QueryTemplate;
+use anyhow::bail;
+use fleetgauge_core::printable::Printable;
 use fleetgauge_core::range::Steps;
 use fleetgauge_core::result::Answer;
-use fleetgauge_core::similar::similar;
-use fleetgauge_core::source::{MetricsSource, QueryError, RefreshSpec};
-use fleetgauge_core::template::Template;
+use fleetgauge_core::source::RefreshSpec;
 use fleetgauge_promql::parse::Expression;
 
-use super::render;
-use crate::cli::{ParamArgs, Query, QueryFormat};
-use crate::config::{self, Config, Environment};
+use super::{question, render};
+use crate::cli::{Query, QueryFormat};
+use crate::config::{self, Environment};
 use crate::failure::Usage;
 use crate::output::{self, csv, json, range, table};
-
-/// What the query of `--promql` is registered under.
-const TYPED: &str = "promql";
+use crate::sources::Sources;
 
 /// What was asked, and what came back.
 struct Answered {
@@ -37,11 +30,7 @@ const DEFAULT_STEPS: u32 = 60;
 
 pub(super) fn run(args: &Query) -> anyhow::Result<()> {
     // clap has seen to it that one of them is there.
-    let asked = args
-        .name
-        .as_deref()
-        .or(args.promql.as_deref())
-        .unwrap_or_default();
+    let asked = args.question.text();
     match ask(args) {
         Ok(answered) => print(asked, &answered, args.output),
         Err(error) => {
@@ -63,26 +52,32 @@ fn ask(args: &Query) -> anyhow::Result<Answered> {
         bail!("COLLECTOR_V2=false switches this collector off; unset it, or set it to true");
     }
     let config = config::read_if_given(args.source.config.as_deref())?;
-    let mut query = find(args, &config)?;
-    let params = render::values(&args.params);
-    check_params(&query, &args.params, &params)?;
+    let sources = Sources::new(&config, &environment, &args.source);
+    let asked = sources.chosen(args.question.name.as_deref())?;
+    let mut query = question::find(&args.question, &sources, &asked)?;
+    let params = render::values(&args.question.params);
+    if !sources.is_composed(&asked) {
+        question::check_params(&query.name, &query.params, &args.question.params, &params)?;
+    }
     if args.source.timeout.is_some() {
         query.timeout = args.source.timeout;
     }
-    let source = config::prometheus_source(&config, &environment, &args.source)?;
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let source = source
-            .build()
-            .map_err(|error| config::name_flag(error, &args.source.access, Some(&args.source)))?;
+        let source = sources.open(&asked)?;
         let (name, unit) = (query.name.clone(), query.unit.clone());
         source
             .query_list()
-            .register(query)
-            .map_err(|error| registering(args, error))?;
+            .replace(query)
+            .map_err(|error| question::registering(&args.question, error))?;
+        if sources.is_composed(&asked) {
+            // A query over others takes their parameters, too, which are known only now.
+            let query = source.query_list().find(&name)?;
+            question::check_params(&name, query.params(), &args.question.params, &params)?;
+        }
         let promql = source.query_list().render(&name, &params)?;
         let mut spec = RefreshSpec::queries([&*name]).params(params);
         if let Some(range) = args.range {
@@ -96,7 +91,7 @@ fn ask(args: &Query) -> anyhow::Result<Answered> {
                 answer: result.answer().clone(),
                 steps: result.steps(),
             }),
-            Err(error) => Err(failed(args, error)),
+            Err(error) => Err(question::failed(&args.question, error)),
         }
     })
 }
@@ -107,121 +102,6 @@ fn default_step(range: Duration) -> Duration {
     let unit = Duration::from_millis(if step < Duration::from_secs(1) { 1 } else { 1000 });
     let units = step.as_nanos().div_ceil(unit.as_nanos()).max(1);
     unit.saturating_mul(u32::try_from(units).unwrap_or(u32::MAX))
-}
-
-/// The query that was asked for, by its name or as it was typed.
-fn find(args: &Query, config: &Config) -> anyhow::Result<QueryTemplate> {
-    let Some(name) = &args.name else {
-        let text = args.promql.as_deref().unwrap_or_default();
-        let mut query = QueryTemplate::promql(TYPED, text);
-        query.params = render::declare(text, &args.params, &args.kinds)?;
-        // What does not compile is told when it is registered.
-        if let Ok(template) = Template::compile(text, &query.params) {
-            let kinds = args.kinds.iter().map(|(name, _)| name.as_str());
-            render::warn_of_unused(&template, args.params.names().chain(kinds));
-            let rendered = template.render(&render::values(&args.params));
-            rendered.map_err(|error| render::not_rendered(text, &error))?;
-        }
-        return Ok(query);
-    };
-    if let Some(query) = config.queries.iter().find(|query| query.name == *name) {
-        return Ok(query.clone());
-    }
-    let builtin = Pack::builtins();
-    let packs = || config.packs.iter().chain(&builtin);
-    if let Some((pack, short)) = name.split_once('/') {
-        let query = packs()
-            .find(|known| known.name() == pack)
-            .and_then(|pack| pack.query(short));
-        if let Some(query) = query {
-            return Ok(query.clone());
-        }
-    }
-    let of_packs = packs().flat_map(|pack| pack.queries());
-    let names = || {
-        config
-            .queries
-            .iter()
-            .chain(of_packs.clone())
-            .map(|query| &*query.name)
-    };
-    // A name without its pack is the likeliest mistake.
-    let behind_slash = names().find(|known| known.split_once('/').is_some_and(|(_, short)| short == name));
-    match behind_slash.or_else(|| similar(name, names())) {
-        Some(similar) => bail!("there is no query {}; did you mean {similar:?}?", Excerpt(name)),
-        None => bail!(
-            "there is no query {}; `fleetgauge packs` lists the packs, and --promql takes an expression",
-            Excerpt(name)
-        ),
-    }
-}
-
-/// Tells all parameters that are missing at once, and those that were likely misspelt.
-fn check_params(query: &QueryTemplate, args: &ParamArgs, params: &Params) -> anyhow::Result<()> {
-    let missing: Vec<_> = query
-        .params
-        .iter()
-        .filter(|param| param.is_required() && params.get(param.name()).is_none())
-        .collect();
-    for name in args.names() {
-        let Some(param) = query.params.iter().find(|param| param.name() == name) else {
-            // A script may give the same parameters to all its queries, so this is no error.
-            let unset = query.params.iter().map(ParamSpec::name);
-            render::warn_unused(
-                &query.name,
-                name,
-                unset.filter(|known| params.get(known).is_none()),
-            );
-            continue;
-        };
-        if params.values(name).len() > 1 && !param.kind().is_list() {
-            return Err(render::several(name).context(format!("query {}", query.name)));
-        }
-        if args.regex.iter().any(|(regex, _)| regex == name) && param.kind() != ParamKind::Regex {
-            let (query, kind) = (&query.name, param.kind());
-            bail!(Usage(format!(
-                "parameter {name:?} of {query} is {kind}, not regex; give it with -p"
-            )));
-        }
-    }
-    match &*missing {
-        [] => Ok(()),
-        [one] => Err(render::missing(one.name()).context(format!("query {}", query.name))),
-        several => {
-            let flags: Vec<_> = several
-                .iter()
-                .map(|param| format!("-p {}=VALUE", param.name()))
-                .collect();
-            let names: Vec<_> = several
-                .iter()
-                .map(|param| format!("{:?}", param.name()))
-                .collect();
-            let (names, flags) = (names.join(", "), flags.join(" "));
-            bail!(
-                "query {}: parameters {names} are missing; give them with {flags}",
-                query.name
-            )
-        }
-    }
-}
-
-/// A fault of a template that was typed is shown where it is.
-fn registering(args: &Query, error: fleetgauge_core::query_list::RegisterError) -> anyhow::Error {
-    use fleetgauge_core::query_list::RegisterError::Template;
-    match (&args.promql, error) {
-        (Some(text), Template { error, .. }) => {
-            render::pointing(text, error.line(), error.column(), error.message())
-        }
-        (_, error) => error.into(),
-    }
-}
-
-fn failed(args: &Query, error: &QueryError) -> anyhow::Error {
-    match (&args.promql, error.fetch_error()) {
-        // The name of a typed query is ours, and tells nothing.
-        (Some(_), Some(fetch)) => anyhow!("{fetch}"),
-        _ => anyhow!("{error}"),
-    }
 }
 
 fn print(asked: &str, answered: &Answered, format: QueryFormat) -> anyhow::Result<()> {

@@ -1,9 +1,7 @@
 //! `fleetgauge scrape`: what targets expose, read once.
 
-mod url;
-
 use anyhow::anyhow;
-use fleetgauge::scrape::{Auth, PageFetcher, ProxyConfig, ScrapeConfig, TlsConfig};
+use fleetgauge::scrape::{Auth, PageFetcher, ProxyConfig, ScrapeConfig};
 use fleetgauge_core::backend::FetchError;
 use fleetgauge_promql::exposition::Format;
 use futures_util::future::join_all;
@@ -12,8 +10,8 @@ use crate::cli::{Scrape, ScrapeFormat};
 use crate::config::{self, Environment};
 use crate::failure::{Reported, Usage};
 use crate::output::{self, json, table};
+use crate::place::{Place, without_user};
 use crate::scraped::Scraped;
-use url::Place;
 
 pub(super) fn run(args: &Scrape) -> anyhow::Result<()> {
     let places: Vec<_> = args
@@ -81,15 +79,6 @@ async fn fetch(place: &Place, config: ScrapeConfig, args: &Scrape) -> Result<(Fo
 
 fn settings(place: &Place, args: &Scrape) -> ScrapeConfig {
     let access = &args.access;
-    let tls = {
-        let mut tls = TlsConfig::default();
-        tls.ca_file.clone_from(&access.ca_file);
-        tls.client_cert_file.clone_from(&access.cert_file);
-        tls.client_key_file.clone_from(&access.key_file);
-        tls.server_name.clone_from(&access.server_name);
-        tls.insecure_skip_verify = access.insecure_skip_verify;
-        tls
-    };
     let auth = match &access.bearer_token_file {
         Some(file) => Auth::BearerFile {
             token_file: file.clone(),
@@ -102,17 +91,9 @@ fn settings(place: &Place, args: &Scrape) -> ScrapeConfig {
         .with_scheme(place.target.scheme())
         .with_gzip(true)
         .with_auth(auth)
-        .with_tls(tls);
+        .with_tls(access.tls());
     match args.fallback_scrape_protocol {
         Some(protocol) => config.with_fallback_scrape_protocol(protocol),
         None => config,
-    }
-}
-
-/// A URL that can't be read may hold a password nevertheless.
-fn without_user(url: &str) -> String {
-    match url.rsplit_once('@') {
-        Some((_, rest)) => format!("…@{rest}"),
-        None => format!("{url:?}"),
     }
 }

@@ -1,24 +1,20 @@
 //! Reading configuration files and packs, with every problem at its place.
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 
 use anyhow::anyhow;
 use fleetgauge::document::{Document, Node, Position, Problem, Problems, Reader};
 use fleetgauge::file;
 use fleetgauge::pack::{Pack, read_queries};
-use fleetgauge::prometheus::{ConfigError, PrometheusSourceConfig, ProxyConfig, Secret, check_header};
-use fleetgauge_core::printable::Printable;
 
-use super::{AuthSection, Checked, Config, PrometheusSection, named_proxy};
+use super::prometheus::read_prometheus;
+use super::sources::{PROMETHEUS, check_composed, read_sources};
+use super::{Checked, Config};
 use crate::input;
 
 /// No configuration and no pack is longer.
 const MAX_BYTES: u64 = 4 << 20;
-/// No token and no certificate, as the client reads them.
-const MAX_SECRET_BYTES: u64 = 1 << 20;
 
 /// Reads a configuration file and the packs that it names.
 ///
@@ -84,6 +80,15 @@ fn read_config(document: &Document, directory: &Path) -> Result<Config, Vec<Prob
         if let Some(node) = fields.take("queries") {
             config.queries = read_queries(node, None, &mut reader);
         }
+        if let Some(node) = fields.take("sources") {
+            config.sources = read_sources(node, directory, &mut reader);
+            let queries: Vec<_> = config.all_queries().collect();
+            check_composed(&config.sources, &queries, &mut reader);
+            if let (Some(_), Some(node)) = (config.source(PROMETHEUS), fields.take("prometheus")) {
+                let message = "there is a source prometheus in sources, too; this section is the same one";
+                reader.problem(node.position(), message);
+            }
+        }
         fields.finish(&mut reader);
     }
     let mut problems = reader.warnings();
@@ -104,6 +109,10 @@ fn read_packs(node: &Node, directory: &Path, reader: &mut Reader, problems: &mut
     let mut names: BTreeSet<String> = Pack::builtin_names().map(str::to_owned).collect();
     for node in reader.list(node, "a list of pack files") {
         let Some(file) = reader.text(node) else { continue };
+        if Pack::builtin_names().any(|name| name == file) {
+            // It is there anyhow.
+            continue;
+        }
         let file = directory.join(file);
         let name = file.display().to_string();
         let text = match file::read(&file, MAX_BYTES).and_then(|bytes| file::text(&file, bytes)) {
@@ -145,190 +154,4 @@ fn read_packs(node: &Node, directory: &Path, reader: &mut Reader, problems: &mut
         }
     }
     packs
-}
-
-fn read_prometheus(node: &Node, directory: &Path, reader: &mut Reader) -> PrometheusSection {
-    let mut section = PrometheusSection::default();
-    let Some(mut fields) = reader.fields(node, "prometheus") else {
-        return section;
-    };
-    if let Some(url) = fields.take("url") {
-        section.url = read_url(url, reader);
-    }
-    section.headers = fields
-        .take("headers")
-        .map_or_else(Vec::new, |node| read_headers(node, reader));
-    section.query_params = fields
-        .take("query_params")
-        .map_or_else(Vec::new, |node| read_pairs(node, reader));
-    let basic = fields.take("basic_auth");
-    let token = fields.take("bearer_token");
-    let token_file = fields.take("bearer_token_file");
-    let mut ways = [basic, token, token_file].into_iter().flatten();
-    if let (Some(_), Some(second)) = (ways.next(), ways.next()) {
-        let message = "only one of basic_auth, bearer_token and bearer_token_file can be used";
-        reader.problem(second.position(), message);
-    }
-    section.auth = basic
-        .and_then(|node| read_basic_auth(node, directory, reader))
-        .or_else(|| {
-            token
-                .and_then(|node| reader.secret(node))
-                .map(|token| AuthSection::Bearer(token.to_owned()))
-        })
-        .or_else(|| {
-            read_path(token_file, "bearer_token_file", directory, reader).map(AuthSection::BearerFile)
-        });
-    if let Some(tls) = fields.take("tls") {
-        read_tls(tls, directory, &mut section, reader);
-    }
-    section.timeout = fields
-        .take("timeout")
-        .and_then(|node| reader.positive_duration(node));
-    section.ttl = fields.take("ttl").and_then(|node| reader.positive_duration(node));
-    section.max_stale = fields.take("max_stale").and_then(|node| reader.duration(node));
-    section.max_concurrency = fields.take("max_concurrency").and_then(|node| reader.count(node));
-    section.method = fields.take("method").and_then(|node| read_parsed(node, reader));
-    section.companions = fields
-        .take("companions")
-        .and_then(|node| read_parsed(node, reader));
-    section.proxy = fields.take("proxy").and_then(|node| read_proxy(node, reader));
-    fields.finish(reader);
-    section
-}
-
-fn read_parsed<T: FromStr<Err: Display>>(node: &Node, reader: &mut Reader) -> Option<T> {
-    match reader.text(node)?.parse() {
-        Ok(value) => Some(value),
-        Err(error) => {
-            reader.problem(node.position(), error.to_string());
-            None
-        }
-    }
-}
-
-fn read_proxy(node: &Node, reader: &mut Reader) -> Option<ProxyConfig> {
-    match named_proxy(reader.text(node)?) {
-        Ok(proxy) => proxy,
-        Err(error) => {
-            reader.problem(node.position(), problem_of(&error));
-            None
-        }
-    }
-}
-
-/// What is wrong, without the name of the setting: the place in the file says more.
-fn problem_of(error: &ConfigError) -> String {
-    match error {
-        ConfigError::Invalid { problem, .. } => problem.clone(),
-        other => other.to_string(),
-    }
-}
-
-fn read_url(node: &Node, reader: &mut Reader) -> Option<String> {
-    // User and password may stand in it.
-    let url = reader.secret(node)?;
-    let vars = [("PROMETHEUS_BASE_URL".to_owned(), url.to_owned())];
-    if let Err(error) = PrometheusSourceConfig::from_vars(vars) {
-        reader.problem(node.position(), problem_of(&error));
-        return None;
-    }
-    Some(url.to_owned())
-}
-
-fn read_pairs(node: &Node, reader: &mut Reader) -> Vec<(String, String)> {
-    let pairs = reader.pairs(node, "names and values").unwrap_or_default();
-    let read = |(_, name, value): &(&Node, &str, &Node)| {
-        Some((str::to_owned(name), reader.secret(value)?.to_owned()))
-    };
-    pairs.iter().filter_map(read).collect()
-}
-
-/// Pairs, each of which must be a header that can be sent.
-fn read_headers(node: &Node, reader: &mut Reader) -> Vec<(String, String)> {
-    let pairs = reader.pairs(node, "names and values").unwrap_or_default();
-    let mut headers = Vec::with_capacity(pairs.len());
-    for (key, name, value) in pairs {
-        let Some(value) = reader.secret(value) else {
-            continue;
-        };
-        if let Err(error) = check_header(name, &Secret::from(value)) {
-            reader.problem(key.position(), error.to_string());
-        }
-        headers.push((name.to_owned(), value.to_owned()));
-    }
-    headers
-}
-
-fn read_basic_auth(node: &Node, directory: &Path, reader: &mut Reader) -> Option<AuthSection> {
-    let mut fields = reader.fields(node, "basic_auth")?;
-    let username = fields
-        .require("username", reader)
-        .and_then(|node| reader.text(node));
-    let password = fields.take("password");
-    let password_file = fields.take("password_file");
-    fields.finish(reader);
-    let username = username?.to_owned();
-    match (password, password_file) {
-        (Some(password), None) => {
-            let password = reader.secret(password)?.to_owned();
-            Some(AuthSection::Basic { username, password })
-        }
-        (None, Some(_)) => {
-            let password_file = read_path(password_file, "password_file", directory, reader)?;
-            Some(AuthSection::BasicFile {
-                username,
-                password_file,
-            })
-        }
-        _ => {
-            reader.problem(
-                node.position(),
-                "basic_auth takes either password or password_file",
-            );
-            None
-        }
-    }
-}
-
-fn read_tls(node: &Node, directory: &Path, section: &mut PrometheusSection, reader: &mut Reader) {
-    let Some(mut fields) = reader.fields(node, "tls") else {
-        return;
-    };
-    section.ca_file = read_path(fields.take("ca_file"), "ca_file", directory, reader);
-    let (cert, key) = (fields.take("cert_file"), fields.take("key_file"));
-    if cert.is_some() != key.is_some() {
-        reader.problem(
-            node.position(),
-            "a client certificate takes both cert_file and key_file",
-        );
-    }
-    section.cert_file = read_path(cert, "cert_file", directory, reader);
-    section.key_file = read_path(key, "key_file", directory, reader);
-    section.server_name = fields
-        .take("server_name")
-        .and_then(|node| reader.text(node))
-        .map(str::to_owned);
-    section.insecure_skip_verify = fields
-        .take("insecure_skip_verify")
-        .and_then(|node| reader.bool(node));
-    fields.finish(reader);
-}
-
-/// The path in a field, from the directory of the file that it stands in; a warning if it cannot be used here. It may
-/// be a secret that was put into the wrong field.
-fn read_path(node: Option<&Node>, field: &str, directory: &Path, reader: &mut Reader) -> Option<PathBuf> {
-    let node = node?;
-    let typed = reader.secret(node)?;
-    let path = directory.join(typed);
-    // It may be there where the configuration is used.
-    if let Err(error) = file::read(&path, MAX_SECRET_BYTES) {
-        let named = if path.exists() || input::looks_like_path(typed) {
-            Printable(&path.to_string_lossy()).to_string()
-        } else {
-            format!("<what {field} names>")
-        };
-        reader.warning(node.position(), format!("{named} {}", error.problem()));
-    }
-    Some(path)
 }

@@ -1,8 +1,9 @@
 //! The Prometheus that is meant: what the file says, under the environment, under the flags.
 
-use fleetgauge::prometheus::{Auth, PrometheusSourceConfig, ProxyConfig};
+use fleetgauge::prometheus::{Auth, PrometheusSourceConfig};
 
-use super::{AuthSection, Config, Environment, PrometheusSection, named_proxy};
+use super::prometheus::{from_section, proxy};
+use super::{Config, Environment};
 use crate::cli::SourceArgs;
 use crate::failure::Usage;
 use crate::output;
@@ -16,7 +17,7 @@ pub(crate) fn prometheus_source(
     environment: &Environment,
     args: &SourceArgs,
 ) -> anyhow::Result<PrometheusSourceConfig> {
-    let mut source = from_file(&config.prometheus);
+    let mut source = from_section(config.prometheus());
     let url = args.prometheus.as_deref().or(environment.get(URL));
     if let Some(url) = url
         && !source.url.is_empty()
@@ -28,7 +29,7 @@ pub(crate) fn prometheus_source(
     }
     overlay_environment(&mut source, environment, args.prometheus.as_deref())?;
     overlay_flags(&mut source, args)?;
-    let section = config.prometheus.proxy.as_ref();
+    let section = config.prometheus().access.proxy.as_ref();
     source.proxy = proxy(args.access.proxy.as_deref(), section, environment)?;
     if source.url.is_empty() {
         let message = "no Prometheus is named; use --prometheus URL, the variable PROMETHEUS_BASE_URL, or \
@@ -36,6 +37,11 @@ pub(crate) fn prometheus_source(
         return Err(Usage(message.to_owned()).into());
     }
     Ok(source)
+}
+
+/// Whether flag, environment or file say where the source `prometheus` is.
+pub(crate) fn names_prometheus(config: &Config, environment: &Environment, args: &SourceArgs) -> bool {
+    args.prometheus.is_some() || environment.get(URL).is_some() || config.prometheus().url.is_some()
 }
 
 /// Whether `layer` has credentials for its own server, and another server is asked. They are then not sent
@@ -52,62 +58,6 @@ fn belongs_elsewhere(layer: &PrometheusSourceConfig, url: &str, name: &str) -> b
         ));
     }
     credentials && elsewhere
-}
-
-fn from_file(section: &PrometheusSection) -> PrometheusSourceConfig {
-    let mut source = PrometheusSourceConfig::new(section.url.clone().unwrap_or_default());
-    for (name, value) in &section.headers {
-        source = source.with_header(name, value.as_str());
-    }
-    for (name, value) in &section.query_params {
-        source = source.with_query_param(name, value.as_str());
-    }
-    source = match section.auth.clone() {
-        None => source,
-        Some(AuthSection::Basic { username, password }) => source.with_basic_auth(username, password),
-        Some(AuthSection::BasicFile {
-            username,
-            password_file,
-        }) => source.with_auth(Auth::BasicFile {
-            user: username,
-            password_file,
-        }),
-        Some(AuthSection::Bearer(token)) => source.with_bearer_token(token),
-        Some(AuthSection::BearerFile(file)) => source.with_bearer_token_file(file),
-    };
-    source.tls.ca_file = section.ca_file.clone();
-    source.tls.client_cert_file = section.cert_file.clone();
-    source.tls.client_key_file = section.key_file.clone();
-    source.tls.server_name = section.server_name.clone();
-    source.tls.insecure_skip_verify = section.insecure_skip_verify.unwrap_or(false);
-    source.query_timeout = section.timeout.unwrap_or(source.query_timeout);
-    source.default_ttl = section.ttl.unwrap_or(source.default_ttl);
-    source.max_stale = section.max_stale.unwrap_or(source.max_stale);
-    let concurrency = section
-        .max_concurrency
-        .and_then(|count| usize::try_from(count).ok());
-    source.max_concurrency = concurrency.unwrap_or(source.max_concurrency);
-    source.method = section.method.unwrap_or_default();
-    source.companions = section.companions.unwrap_or_default();
-    source
-}
-
-/// The proxy of the flag, else of the file, else of the environment: what is set for this server goes before what
-/// is set for all programs.
-pub(crate) fn proxy(
-    flag: Option<&str>,
-    section: Option<&ProxyConfig>,
-    environment: &Environment,
-) -> anyhow::Result<ProxyConfig> {
-    let named = flag.map(named_proxy).transpose();
-    let named = named.map_err(|error| Usage(error.to_string().replacen("proxy", "--proxy", 1)))?;
-    match named
-        .flatten()
-        .or_else(|| section.cloned().filter(|_| flag.is_none()))
-    {
-        Some(proxy) => Ok(proxy),
-        None => Ok(ProxyConfig::from_vars(environment.vars())?),
-    }
 }
 
 fn overlay_environment(

@@ -1,10 +1,14 @@
 //! The JSON of the command line. Fields may be added; none is ever renamed.
 
 pub(crate) mod demo;
+pub(crate) mod explain;
 pub(crate) mod range;
+mod reading;
 pub(crate) mod scrape;
 
 use fleetgauge::pack::Pack;
+use fleetgauge_core::age::Age;
+use fleetgauge_core::completeness::{Absentee, Absentees, Completeness};
 use fleetgauge_core::label::Labels;
 use fleetgauge_core::params::ParamSpec;
 use fleetgauge_core::query::QueryTemplate;
@@ -23,6 +27,7 @@ pub(crate) struct QueryAnswer<'a> {
     pub(crate) complete: bool,
     pub(crate) warnings: Vec<&'a str>,
     pub(crate) values: Vec<Value<'a>>,
+    pub(crate) completeness: CompletenessEntry<'a>,
     /// Remarks of the server on the query itself.
     pub(crate) infos: Vec<&'a str>,
     /// The string that a PromQL string literal evaluates to.
@@ -38,6 +43,27 @@ pub(crate) struct Value<'a> {
     labels: LabelMap<'a>,
     value: JsonNumber,
     timestamp: JsonNumber,
+    /// `null` where nothing is known of it, and where no sample contributes to the value.
+    age_seconds: Option<JsonNumber>,
+    age_is_bound: bool,
+    ended: bool,
+}
+
+/// Who was expected to report, and who did; `null` where nobody knows.
+#[derive(Default, serde::Serialize)]
+pub(crate) struct CompletenessEntry<'a> {
+    expected: Option<u64>,
+    reporting: Option<u64>,
+    /// Some of them by name.
+    missing: Vec<AbsenteeEntry<'a>>,
+    missing_count: u64,
+    starting: Vec<AbsenteeEntry<'a>>,
+}
+
+#[derive(serde::Serialize)]
+struct AbsenteeEntry<'a> {
+    who: &'a str,
+    reason: &'a str,
 }
 
 /// The answer to `fleetgauge packs`.
@@ -89,10 +115,16 @@ pub(crate) fn to_line(value: &impl Serialize) -> anyhow::Result<Vec<u8>> {
 
 impl<'a> QueryAnswer<'a> {
     pub(crate) fn answered(query: &'a str, answer: &'a Answer) -> Self {
-        let values = answer.values().map(|series| Value {
-            labels: LabelMap(series.labels),
-            value: JsonNumber(series.value),
-            timestamp: JsonNumber(series.timestamp.as_secs_f64()),
+        let values = answer.values().enumerate().map(|(row, series)| {
+            let age = age(answer, row);
+            Value {
+                labels: LabelMap(series.labels),
+                value: JsonNumber(series.value),
+                timestamp: JsonNumber(series.timestamp.as_secs_f64()),
+                age_seconds: age.duration().map(|age| JsonNumber(age.as_secs_f64())),
+                age_is_bound: age.is_bound(),
+                ended: age.is_ended(),
+            }
         });
         Self {
             query,
@@ -101,6 +133,10 @@ impl<'a> QueryAnswer<'a> {
             complete: answer.is_complete(),
             warnings: answer.warnings().collect(),
             values: values.collect(),
+            completeness: answer
+                .completeness()
+                .map(|one| CompletenessEntry::new(one))
+                .unwrap_or_default(),
             infos: answer.infos().collect(),
             text: answer.text(),
             unit: "",
@@ -116,12 +152,41 @@ impl<'a> QueryAnswer<'a> {
             complete: false,
             warnings: Vec::new(),
             values: Vec::new(),
+            completeness: CompletenessEntry::default(),
             infos: Vec::new(),
             text: None,
             unit: "",
             promql: None,
         }
     }
+}
+
+// === impl CompletenessEntry ===
+
+impl<'a> CompletenessEntry<'a> {
+    pub(crate) fn new(completeness: &'a Completeness) -> Self {
+        let named = |absentees: &'a Absentees| {
+            let entry = |one: &'a Absentee| AbsenteeEntry {
+                who: &one.who,
+                reason: &one.reason,
+            };
+            absentees.named().iter().map(entry).collect()
+        };
+        Self {
+            expected: completeness.expected(),
+            reporting: Some(completeness.reported()),
+            missing: named(completeness.missing()),
+            missing_count: completeness.missing().count(),
+            starting: named(completeness.starting()),
+        }
+    }
+}
+
+/// What is known of the age of the value at `row`.
+pub(super) fn age(answer: &Answer, row: usize) -> Age {
+    answer
+        .provenance()
+        .map_or(Age::UNKNOWN, |provenance| provenance.age(row))
 }
 
 // === impl PackEntry ===

@@ -1,13 +1,16 @@
 //! Tables without lines: columns that people read, and that `awk` can take apart.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Row, Table, presets};
+use fleetgauge_core::age::{Age, AgeKind};
 use fleetgauge_core::label::Labels;
 use fleetgauge_core::printable::Printable;
-use fleetgauge_core::result::{Answer, AnswerKind};
+use fleetgauge_core::result::{Answer, AnswerKind, Provenance};
 use fleetgauge_core::sample::Number;
 
+use super::json;
 use crate::scraped::{SampleLine, Scraped};
 
 /// A table with a header. On a terminal long cells are wrapped to the window.
@@ -46,21 +49,70 @@ pub(crate) fn answer(answer: &Answer, unit: &str, is_ordered: bool) -> String {
     } else {
         format!("value ({unit})")
     };
-    let header: Vec<_> = columns.titles().iter().copied().chain([&*value]).collect();
+    let has_ages = answer.provenance().is_some_and(Provenance::has_ages);
+    let age = has_ages.then_some("age");
+    let header: Vec<_> = columns
+        .titles()
+        .iter()
+        .copied()
+        .chain([&*value])
+        .chain(age)
+        .collect();
     let mut table = new(&header);
     // Wrapping would break names that people copy.
     table.set_content_arrangement(ContentArrangement::Disabled);
-    let mut rows: Vec<_> = answer.values().collect();
+    let mut rows: Vec<_> = answer.values().enumerate().collect();
     if !is_ordered {
-        rows.sort_by_cached_key(|series| columns.key(series.labels));
+        rows.sort_by_cached_key(|(_, series)| columns.key(series.labels));
     }
-    for series in rows {
+    for (at, series) in rows {
         let mut row = Row::from(columns.cells(series.labels.iter()));
         row.add_cell(Cell::new(Number(series.value)));
+        if has_ages {
+            row.add_cell(Cell::new(age_of(json::age(answer, at))));
+        }
         table.add_row(row);
     }
-    align_right(&mut table, header.len() - 1);
+    align_right(&mut table, columns.titles().len());
+    if has_ages {
+        align_right(&mut table, columns.titles().len() + 1);
+    }
     render(&mut table)
+}
+
+/// `4s`, `≤ 4s` where it is that at most, `?` where nothing is known of it; `ended` where the series behind it has stopped.
+pub(crate) fn age_of(age: Age) -> String {
+    let sign = match age.kind() {
+        AgeKind::AtMost => "≤ ",
+        AgeKind::AtLeast => "≥ ",
+        AgeKind::Around => "~ ",
+        _ => "",
+    };
+    let length = match (age.duration(), age.kind()) {
+        (Some(length), _) => format!("{sign}{}", printed_duration(length)),
+        (None, AgeKind::Ageless) => "-".to_owned(),
+        (None, _) => "?".to_owned(),
+    };
+    let ended = if age.is_ended() { ", ended" } else { "" };
+    format!("{length}{ended}")
+}
+
+/// In whole milliseconds below a second, in tenths of seconds below ten, as `1m30s` above.
+fn printed_duration(length: Duration) -> String {
+    match length.as_millis() {
+        millis @ 0..1_000 => format!("{millis}ms"),
+        millis @ 1_000..10_000 => format!("{:.1}s", millis as f64 / 1000.0),
+        _ => {
+            let seconds = length.as_secs();
+            let parts = [
+                (seconds / 3600, "h"),
+                (seconds / 60 % 60, "m"),
+                (seconds % 60, "s"),
+            ];
+            let told = parts.iter().filter(|(count, _)| *count > 0);
+            told.map(|(count, unit)| format!("{count}{unit}")).collect()
+        }
+    }
 }
 
 /// How labels are laid out.

@@ -28,6 +28,9 @@ pub struct Origin {
     pub query: Box<str>,
     /// The query's text as it was sent; empty where nobody told it.
     pub text: Box<str>,
+    /// What was asked beside it or in its place: companions, the parts for members, the queries of inputs. Empty where it
+    /// is the text alone.
+    pub sent: Box<[Box<str>]>,
     /// What was warned of.
     pub warnings: Box<[Box<str>]>,
 }
@@ -129,6 +132,13 @@ impl Origin {
         self
     }
 
+    /// Sets what was asked beside the text or in its place.
+    #[must_use]
+    pub fn with_sent(mut self, sent: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
+        self.sent = sent.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Sets what was warned of.
     #[must_use]
     pub fn with_warnings<'a>(mut self, warnings: impl IntoIterator<Item = &'a str>) -> Self {
@@ -137,8 +147,8 @@ impl Origin {
     }
 
     fn heap_bytes(&self) -> usize {
-        let warnings = self.warnings.iter();
-        let warnings: usize = warnings.map(|w| w.len() + size_of::<Box<str>>()).sum();
-        self.source.len() + self.query.len() + self.text.len() + warnings
+        let lists = self.warnings.iter().chain(&self.sent);
+        let lists: usize = lists.map(|text| text.len() + size_of::<Box<str>>()).sum();
+        self.source.len() + self.query.len() + self.text.len() + lists
     }
 }

@@ -21,26 +21,34 @@ use super::series::{METRIC_NAME, Rows, is_scalar, rows};
 /// # Ok::<(), fleetgauge_syntax::ParseError>(())
 /// ```
 pub fn branch(query: &Expr) -> Option<Expr> {
-    let mut count = 0;
-    crate::parse(&branches(query, &mut count)?.to_string()).ok()
+    crate::parse(&branches(query, &mut Vec::new())?.to_string()).ok()
+}
+
+/// The operands that [`branch`] numbers, the first one first; none where it is `None`.
+pub fn operands(query: &Expr) -> Vec<Expr> {
+    let mut operands = Vec::new();
+    match branches(query, &mut operands) {
+        Some(_) => operands,
+        None => Vec::new(),
+    }
 }
 
 /// `None` if there is no `or`.
-fn branches(expr: &Expr, count: &mut usize) -> Option<Expr> {
+fn branches(expr: &Expr, operands: &mut Vec<Expr>) -> Option<Expr> {
     match expr {
-        Expr::Once(inner) | Expr::Negate(inner) => branches(inner, count),
-        Expr::Binary(op) if op.op == BinaryOp::Or => or(op, count),
-        Expr::Binary(op) if is_scalar(&op.right) => branches(&op.left, count),
-        Expr::Binary(op) if is_scalar(&op.left) => branches(&op.right, count),
+        Expr::Once(inner) | Expr::Negate(inner) => branches(inner, operands),
+        Expr::Binary(op) if op.op == BinaryOp::Or => or(op, operands),
+        Expr::Binary(op) if is_scalar(&op.right) => branches(&op.left, operands),
+        Expr::Binary(op) if is_scalar(&op.left) => branches(&op.right, operands),
         Expr::Call(of) => {
             let is_vector = |arg: &Expr| arg.value_type() == ValueType::InstantVector;
             let at = of.args.iter().position(is_vector)?;
             let is_name = |arg: &Expr| matches!(arg, Expr::Text(name) if **name == *METRIC_NAME);
             match rows(of.function) {
-                Rows::Each | Rows::EachOrNone | Rows::Ordered => branches(&of.args[at], count),
+                Rows::Each | Rows::EachOrNone | Rows::Ordered => branches(&of.args[at], operands),
                 Rows::Relabelled if !of.args.iter().any(is_name) => {
                     let mut args = of.args.clone();
-                    args[at] = branches(&of.args[at], count)?;
+                    args[at] = branches(&of.args[at], operands)?;
                     Some(call(of.function, args))
                 }
                 _ => None,
@@ -50,26 +58,27 @@ fn branches(expr: &Expr, count: &mut usize) -> Option<Expr> {
     }
 }
 
-fn or(op: &Binary, count: &mut usize) -> Option<Expr> {
+fn or(op: &Binary, operands: &mut Vec<Expr>) -> Option<Expr> {
     let Matching { on, labels, .. } = &op.matching;
     if *on && labels.iter().any(|label| **label == *METRIC_NAME) {
         return None;
     }
-    let left = side(&op.left, count);
-    let right = side(&op.right, count);
+    let left = side(&op.left, operands);
+    let right = side(&op.right, operands);
     Some(matched(BinaryOp::Or, left, right, op.matching.clone()))
 }
 
 /// The number of the operand, or those of its own.
-fn side(expr: &Expr, count: &mut usize) -> Expr {
-    let before = *count;
+fn side(expr: &Expr, operands: &mut Vec<Expr>) -> Expr {
+    let before = operands.len();
     // What gives other rows than the operands of its `or` is one branch.
     let is_or = matches!(expr.unwrapped(), Expr::Binary(op) if op.op == BinaryOp::Or);
-    if is_or && let Some(own) = branches(expr, count) {
+    if is_or && let Some(own) = branches(expr, operands) {
         return own;
     }
-    *count = before + 1;
-    present(expr.clone(), Expr::Number(*count as f64))
+    operands.truncate(before);
+    operands.push(expr.clone());
+    present(expr.clone(), Expr::Number(operands.len() as f64))
 }
 
 #[cfg(test)]
@@ -84,6 +93,9 @@ mod tests {
         };
         let three = "clamp(a == bool 0, 1, 1) or clamp(sum(b) == bool 0, 2, 2) or clamp(c == bool 0, 3, 3)";
         check("a or sum(b) or c", Some(three));
+        let operands = operands(&crate::parse("100 * (a or (sum(b) or c) >= 0 or d)").unwrap());
+        let operands: Vec<_> = operands.iter().map(ToString::to_string).collect();
+        assert_eq!(operands, ["a", "(sum(b) or c) >= 0", "d"]);
         check(
             "a or (sum(b) or c) >= 0",
             Some("clamp(a == bool 0, 1, 1) or clamp((sum(b) or c) >= 0 == bool 0, 2, 2)"),

@@ -156,13 +156,15 @@ impl PrometheusBackend {
 
     async fn fetch_answer(&self, query: &backend::Request) -> Result<Answer, FetchError> {
         let companions = query.companions.unwrap_or(self.companions);
-        let answer = match query.shape {
-            Shape::Instant if companions != Companions::none() => {
-                self.ask_with_companions(query, companions).await?
-            }
-            _ => self.ask(query).await?.content,
-        };
         let origin = Origin::new("", query.name.as_str()).with_text(&query.promql());
+        let (answer, origin) = match query.shape {
+            Shape::Instant if companions != Companions::none() => {
+                let plan = self.plans.of(&query.promql());
+                let answer = self.ask_with_companions(query, &plan, companions).await?;
+                (answer, origin.with_sent(plan.texts(companions)))
+            }
+            _ => (self.ask(query).await?.content, origin),
+        };
         Ok(answer.with_origin(Arc::new(origin)))
     }
 
@@ -306,9 +308,9 @@ impl PrometheusBackend {
     async fn ask_with_companions(
         &self,
         query: &backend::Request,
+        plan: &Plan,
         companions: Companions,
     ) -> Result<Answer, FetchError> {
-        let plan = self.plans.of(&query.promql());
         let mut is_first = true;
         loop {
             let (wall, sent) = (self.clock.wall(), Instant::now());
@@ -317,7 +319,7 @@ impl PrometheusBackend {
             let mut main = query.clone();
             main.at = Some(query.at.unwrap_or(now));
             main.timeout = query.timeout;
-            let (received, mut told) = self.round(&main, &plan, companions).await?;
+            let (received, mut told) = self.round(&main, plan, companions).await?;
             let since = sent.elapsed();
             if query.at.is_none()
                 && let Some(by) = received.date.and_then(|date| differs_by(now, since, date))

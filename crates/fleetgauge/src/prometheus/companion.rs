@@ -149,6 +149,18 @@ impl Plan {
         }
     }
 
+    /// What is asked beside the query at every refresh.
+    pub(super) fn texts(&self, companions: Companions) -> impl Iterator<Item = &str> {
+        let ages = match &self.ages {
+            Ages::Exact(text) | Ages::Bound(text) => Some(text),
+            Ages::Ageless | Ages::Unknown(_) => None,
+        };
+        let of_ages = [ages, self.live.as_ref()].map(|text| text.filter(|_| companions.ages));
+        let branches = self.branches.as_ref().filter(|_| companions.branches);
+        let texts = of_ages.into_iter().chain([branches]);
+        texts.flatten().map(String::as_str)
+    }
+
     /// What counts samples, where it is time to ask for it; whoever is given it asks.
     pub(super) fn counts_due(&self, now: Moment) -> Option<&str> {
         let (text, _) = self.counts.as_ref()?;
@@ -277,7 +289,9 @@ impl Plan {
             match (newest, live) {
                 // Steps of a subquery tell when a series ended: it may have been later, by as much as a step.
                 (Some(newest), Some(None)) => age(newest, true).with_ended(),
-                (Some(newest), Some(Some(live))) => age(newest, newest < live),
+                // One that contributes is older than all that go on.
+                (Some(newest), Some(Some(live))) if newest < live => age(newest, true).with_ended(),
+                (Some(newest), Some(Some(_))) => age(newest, false),
                 (Some(newest), None) => age(newest, false),
                 (None, Some(None)) => Age::UNKNOWN.with_ended(),
                 (None, _) => Age::UNKNOWN,

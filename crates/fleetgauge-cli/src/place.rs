@@ -7,9 +7,11 @@ use fleetgauge_core::target::{Scheme, Target, TargetDefaults, TargetLabels};
 
 /// A target, and the user and password that stood in its URL.
 #[derive(Debug)]
-pub(super) struct Place {
-    pub(super) target: Target,
-    pub(super) auth: Auth,
+pub(crate) struct Place {
+    pub(crate) target: Target,
+    /// What the target was made of, its address among them.
+    labels: TargetLabels,
+    pub(crate) auth: Auth,
     query: String,
 }
 
@@ -19,7 +21,7 @@ impl Place {
     /// Reads `host`, `host:port`, `:port` or a whole URL.
     ///
     /// *Errors*: in words.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let (scheme, rest) = match text.split_once("://") {
             Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),
@@ -63,9 +65,20 @@ impl Place {
             Target::from_labels(&labels, &TargetDefaults::default()).map_err(|error| error.to_string())?;
         Ok(Self {
             target,
+            labels,
             auth: user.map_or(Auth::None, basic),
             query: query.to_owned(),
         })
+    }
+
+    /// Those of the target as a discovery tells them.
+    pub(crate) fn labels(&self) -> &TargetLabels {
+        &self.labels
+    }
+
+    /// Whether a user stood in the URL.
+    pub(crate) fn has_credentials(&self) -> bool {
+        self.auth != Auth::None
     }
 }
 
@@ -82,6 +95,14 @@ impl fmt::Display for Place {
             sign = '&';
         }
         Ok(())
+    }
+}
+
+/// A URL that can't be read may hold a password nevertheless.
+pub(crate) fn without_user(url: &str) -> String {
+    match url.rsplit_once('@') {
+        Some((_, rest)) => format!("…@{rest}"),
+        None => format!("{url:?}"),
     }
 }
 

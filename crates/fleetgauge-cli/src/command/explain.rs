@@ -1,0 +1,113 @@
+//! `fleetgauge explain`: the chain from a template to what may be acted on.
+
+use anyhow::bail;
+use fleetgauge_core::cache::Lookup;
+use fleetgauge_core::query::{Companions, QueryTemplate, QueryType};
+use fleetgauge_core::reading::{ReadingSpec, Readings};
+use fleetgauge_core::source::RefreshSpec;
+use fleetgauge_core::time::Clock;
+use fleetgauge_syntax::rewrite;
+
+use super::{question, render};
+use crate::cli::{Explain, ExplainFormat};
+use crate::config::{self, Config, Environment};
+use crate::explained::Explained;
+use crate::failure::Reported;
+use crate::output::{self, explain, json};
+use crate::sources::Sources;
+
+pub(super) fn run(args: &Explain) -> anyhow::Result<()> {
+    let explained = ask(args)?;
+    match args.output {
+        ExplainFormat::Table => output::print_line(&explain::text(&explained))?,
+        ExplainFormat::Json => output::print(&json::to_line(&json::explain::Explanation::new(&explained))?)?,
+    }
+    match &explained.outcome {
+        Ok(_) => Ok(()),
+        // It is told among the rest.
+        Err(_) => Err(Reported.into()),
+    }
+}
+
+fn ask(args: &Explain) -> anyhow::Result<Explained> {
+    let environment = Environment::of_process();
+    if !environment.collector_enabled()? {
+        bail!("COLLECTOR_V2=false switches this collector off; unset it, or set it to true");
+    }
+    let config = config::read_if_given(args.source.config.as_deref())?;
+    let sources = Sources::new(&config, &environment, &args.source);
+    let asked = sources.chosen(args.question.name.as_deref())?;
+    let mut query = question::find(&args.question, &sources, &asked)?;
+    let params = render::values(&args.question.params);
+    if !sources.is_composed(&asked) {
+        question::check_params(&query.name, &query.params, &args.question.params, &params)?;
+    }
+    query.timeout = args.source.timeout.or(query.timeout);
+    query.companions = Some(Companions::all());
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let source = sources.open(&asked)?;
+        let list = source.query_list();
+        list.replace(query.clone())
+            .map_err(|error| question::registering(&args.question, error))?;
+        let registered = list.find(&query.name)?;
+        if sources.is_composed(&asked) {
+            question::check_params(&query.name, registered.params(), &args.question.params, &params)?;
+        }
+        let rendered = registered.render(&params)?;
+        let clock = Clock::system();
+        let mut spec = ReadingSpec::new(&query.name, registered.name().clone())
+            .source(&asked)
+            .unit(&query.unit);
+        spec.knows_completeness = !sources.is_prometheus(&asked);
+        let policy = spec.policy.clone();
+        let readings = Readings::new(spec, clock.clone())?;
+        source
+            .refresh(RefreshSpec::queries([&*query.name]).params(params.clone()))
+            .await;
+        let found = source.lookup(&query.name, &params);
+        readings.update(&found, None);
+        let outcome = match &found {
+            Lookup::Value(value) => Ok(value.result().answer().clone()),
+            Lookup::Failed(failure) => Err(question::failed(&args.question, &failure.error).to_string()),
+            _ => Err("there is no answer".to_owned()),
+        };
+        let tree = fleetgauge_syntax::parse(&rendered).ok();
+        let operands = tree.iter().flat_map(rewrite::operands);
+        let given = args
+            .question
+            .params
+            .params
+            .iter()
+            .chain(&args.question.params.regex);
+        Ok(Explained {
+            from: origin(&config, &query),
+            params: given.cloned().collect(),
+            rendered,
+            source: asked,
+            operands: operands.map(|operand| operand.to_string()).collect(),
+            outcome,
+            policy,
+            readings: readings.judged(),
+            clock,
+            query,
+        })
+    })
+}
+
+/// Where the template of a query is from.
+fn origin(config: &Config, query: &QueryTemplate) -> String {
+    let has = |pack: &&fleetgauge::Pack| pack.queries().iter().any(|known| known.name == query.name);
+    if query.query_type == QueryType::PromQl && query.name == question::TYPED {
+        "typed".to_owned()
+    } else if let Some(pack) = config.packs.iter().find(has) {
+        format!("the pack {} of the configuration", pack.name())
+    } else if let Some(pack) = config.builtin.iter().find(has) {
+        format!("the built-in pack {}", pack.name())
+    } else {
+        "the configuration".to_owned()
+    }
+}
