@@ -17,6 +17,7 @@
 //!         acme_queue{namespace="{{.namespace}}", model_name="{{.modelID}}"{{if .podFilter}}, pod=~"{{.podFilter}}"{{end}}}
 //!       )
 //!     ttl: 30s                            # the source's default where absent
+//!     companions: ages                    # none, ages or all; what a Prometheus source says where absent
 //!     timeout: 10s                        # likewise
 //!     fold: {pod: sum, variant: sum}      # what the rows of a pod, and the pods of a variant, are together
 //!     transform:                          # what is done with each answer, step after step

@@ -6,6 +6,7 @@ mod federated;
 mod federated_same;
 mod packs;
 mod packs_scraped;
+mod prometheus_ages;
 mod prometheus_answer;
 mod prometheus_companions;
 mod prometheus_faults;

@@ -7,7 +7,7 @@ use std::fmt;
 
 use fleetgauge_core::params::{ParamKind, ParamSpec};
 use fleetgauge_core::printable::Excerpt;
-use fleetgauge_core::query::{QueryTemplate, QueryType};
+use fleetgauge_core::query::{Companions, QueryTemplate, QueryType, UnknownCompanions};
 use fleetgauge_core::query_list::{QueryList, RegisterError, RegisteredQuery};
 use fleetgauge_core::similar::similar;
 use fleetgauge_core::transform::weights;
@@ -211,6 +211,9 @@ fn read_query(
         }
     }
     query.fold = fields.take("fold").and_then(|fold| read_folds(fold, reader));
+    query.companions = fields
+        .take("companions")
+        .and_then(|node| read_companions(node, reader));
     let query_type = fields.take("type");
     let params = fields.take("params");
     let template = fields.take("template");
@@ -300,6 +303,13 @@ fn warn_of_unused(query: &RegisteredQuery, declared: &Declared, reader: &mut Rea
             );
         }
     }
+}
+
+fn read_companions(node: &Node, reader: &mut Reader) -> Option<Companions> {
+    let parsed = reader.text(node)?.parse();
+    parsed
+        .map_err(|error: UnknownCompanions| reader.problem(node.position(), error.to_string()))
+        .ok()
 }
 
 fn read_type(node: &Node, reader: &mut Reader) -> Option<QueryType> {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use fleetgauge_core::params::ParamKind;
-use fleetgauge_core::query::QueryType;
+use fleetgauge_core::query::{Companions, QueryType};
 use fleetgauge_core::query_list::QueryList;
 
 use super::collection::short_name;
@@ -28,7 +28,8 @@ params: [namespace, podFilter, {name: q, kind: number}, {name: by, kind: label, 
 template: |
   histogram_quantile({{.q}}, x{namespace=\"{{.namespace}}\"})
 ttl: 1m30s
-timeout: 5s")
+timeout: 5s
+companions: all")
     .unwrap();
     assert_eq!((pack.name(), pack.description()), ("acme", ""));
     let query = pack.query("ttft").unwrap();
@@ -45,6 +46,7 @@ timeout: 5s")
     );
     assert_eq!(query.ttl, Some(Duration::from_secs(90)));
     assert_eq!(query.timeout, Some(Duration::from_secs(5)));
+    assert_eq!(query.companions, Some(Companions::all()));
     let params = query.params.iter().map(|p| (p.name(), p.kind(), p.is_required()));
     let expected = [
         ("namespace", ParamKind::Text, true),
@@ -99,6 +101,10 @@ fn mistakes_have_a_place_and_a_remedy() {
     check(
         "name: a\ntemplate: '{{.a}}'\nparams: [{name: a, require: true}]",
         "6:24: unknown field \"require\" in a parameter; did you mean \"required\"?",
+    );
+    check(
+        "name: a\ntemplate: up\ncompanions: yes",
+        "6:17: \"yes\" does not say what is asked beside a query; use none, ages or all",
     );
     check(
         "name: a\ntemplate: up\nttl: 0",
