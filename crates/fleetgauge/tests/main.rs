@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod composed;
+mod doctor;
 mod packs;
 mod packs_scraped;
 mod prometheus_answer;
