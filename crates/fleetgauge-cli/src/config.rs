@@ -21,6 +21,7 @@
 //!   max_concurrency: 16
 //!   method: auto            # POST, and GET where that is refused
 //!   proxy: environment      # or a URL, or none
+//!   companions: ages        # asks how old each value is, as well
 //! packs: [acme.yaml]        # beside the built-in ones; relative to this file
 //! queries:                  # as in a pack, under their names alone
 //!   - {name: up, template: up}
@@ -30,23 +31,22 @@ mod access;
 mod environment;
 mod file;
 mod flag;
+mod prometheus;
 mod source;
 mod sources;
 
-use std::time::Duration;
-
 use fleetgauge::document::Problem;
 use fleetgauge::pack::Pack;
-use fleetgauge::prometheus::QueryMethod;
 use fleetgauge_core::query::QueryTemplate;
 
+use prometheus::PrometheusSection;
 use sources::SourceSection;
 
-use access::{Access, named_proxy};
 pub(crate) use environment::Environment;
 pub(crate) use file::{check, read_if_given};
 pub(crate) use flag::name_flag;
-pub(crate) use source::{described_source, names_prometheus, prometheus_source, proxy};
+pub(crate) use prometheus::{described_source, proxy};
+pub(crate) use source::{names_prometheus, prometheus_source};
 pub(crate) use sources::{PROMETHEUS, SourceKind};
 
 /// What a configuration file says.
@@ -61,20 +61,6 @@ pub(crate) struct Config {
     pub(crate) queries: Vec<QueryTemplate>,
     /// What may be meant, in the file and in its packs.
     pub(crate) warnings: Vec<Problem>,
-}
-
-/// A Prometheus, as the section `prometheus` and those of `sources` describe it; what is absent is left to the environment, the flags and the defaults.
-#[derive(Default)]
-pub(crate) struct PrometheusSection {
-    url: Option<String>,
-    headers: Vec<(String, String)>,
-    query_params: Vec<(String, String)>,
-    access: Access,
-    timeout: Option<Duration>,
-    ttl: Option<Duration>,
-    max_stale: Option<Duration>,
-    max_concurrency: Option<u64>,
-    method: Option<QueryMethod>,
 }
 
 /// A file that is in order, but for warnings.

@@ -125,6 +125,26 @@ impl Age {
         self
     }
 
+    /// What it is so much later.
+    #[must_use]
+    pub fn older_by(self, more: Duration) -> Self {
+        let Some(age) = self.duration() else { return self };
+        let mut older = Self::known(age.saturating_add(more), self.kind());
+        older.mark.ended = self.mark.ended;
+        older
+    }
+
+    /// That as a bound: it may as well be less.
+    #[must_use]
+    pub fn or_younger(mut self) -> Self {
+        self.mark.kind = match self.mark.kind {
+            AgeKind::Exact => AgeKind::AtMost,
+            AgeKind::AtLeast => AgeKind::Around,
+            kind => kind,
+        };
+        self
+    }
+
     /// Whether the raw series of a contributor has stopped.
     pub fn is_ended(self) -> bool {
         self.mark.ended
@@ -185,6 +205,21 @@ impl Age {
             (true, true) => Around,
         };
         Self::of(old.millis, kind)
+    }
+
+    /// That of what has been computed of the same contributors again and again, as by a subquery: the newest sample counts.
+    /// Unknown where one of them is, since that may be the newest; ageless where all are.
+    pub fn youngest(ages: impl IntoIterator<Item = Self>) -> Self {
+        let mut youngest = Self::AGELESS;
+        for age in ages {
+            match age.kind() {
+                AgeKind::Unknown => return age,
+                AgeKind::Ageless => {}
+                _ if youngest.kind() == AgeKind::Ageless || age.millis < youngest.millis => youngest = age,
+                _ => {}
+            }
+        }
+        youngest
     }
 
     /// That of a value to which all of these contribute; of none, ageless.

@@ -155,6 +155,20 @@ impl Answer {
         self
     }
 
+    /// With ages that are so much longer, where it tells them: what has passed since it was evaluated.
+    #[must_use]
+    pub fn older_by(mut self, more: Duration) -> Self {
+        let tells_ages = self.provenance().is_some_and(Provenance::has_ages);
+        if tells_ages && !more.is_zero() {
+            let rows = self.labels.len();
+            let provenance = self.provenance_mut();
+            let ages = (0..rows).map(|row| provenance.age(row).older_by(more));
+            let ages = ages.collect();
+            provenance.set_ages(ages, rows);
+        }
+        self
+    }
+
     /// With the branches of the query that gave its series, in their order, each counted from 0.
     #[must_use]
     pub fn with_branches(mut self, branches: Vec<Option<u16>>) -> Self {
@@ -353,6 +367,17 @@ impl<'a> Series<'a> {
             .zip(values)
             .map(|(timestamp, &value)| Point { timestamp, value })
     }
+
+    /// Its points from `from` on and before `to`, oldest first: values, and their times.
+    pub(crate) fn between(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> (&'a [f64], impl Iterator<Item = Timestamp> + use<'a>) {
+        let answer = self.answer;
+        let (range, times) = answer.times.between(self.index, self.first..self.end, from, to);
+        (&answer.values[range], times)
+    }
 }
 
 // === impl MetricResult ===
@@ -451,6 +476,7 @@ impl MetricResult {
 mod tests {
     use super::*;
     use crate::completeness::Report;
+    use proptest::prelude::*;
 
     #[test]
     fn no_data_is_neither_zero_nor_a_text() {
@@ -666,5 +692,33 @@ mod tests {
         let mut answer = AnswerBuilder::new(Stamp::Evaluated);
         answer.series([], 1.0, Timestamp::from_millis(5)).unwrap();
         assert_eq!(answer.build().values().next().unwrap().sampled_at(), None);
+    }
+
+    proptest! {
+        /// On a grid, with gaps and without, and off it.
+        #[test]
+        fn a_part_of_a_series_is_its_points_in_that_part(
+            series in prop::collection::vec(prop::collection::btree_set(0..80i64, 1..60), 1..4),
+            stretched in any::<bool>(),
+            (from, to) in (-5..90i64, -5..90i64),
+        ) {
+            let time = |at: i64| Timestamp::from_millis(if stretched { at * at * 7 } else { at * 15_000 });
+            let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+            for (row, times) in series.iter().enumerate() {
+                answer.label("row", &row.to_string());
+                times.iter().for_each(|&at| answer.point(at as f64, time(at)));
+                answer.end_points().unwrap();
+            }
+            let answer = answer.build();
+            let (from, to) = (time(from), Timestamp::from_millis(time(to).as_millis() + 1));
+            for series in answer.series() {
+                let (values, times) = series.between(from, to);
+                let part: Vec<_> = times.zip(values.iter().copied()).collect();
+                let points = series.points().filter(|point| (from..to).contains(&point.timestamp));
+                let expected: Vec<_> = points.map(|point| (point.timestamp, point.value)).collect();
+                prop_assert_eq!(part.len(), values.len());
+                prop_assert_eq!(part, expected);
+            }
+        }
     }
 }

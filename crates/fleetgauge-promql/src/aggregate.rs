@@ -114,6 +114,7 @@ impl Grouped {
                     *value = cell.result();
                 }
             }
+            result.stand_on_all(members, &self.vector);
         }
         result.retain_present();
         Ok(result)
@@ -138,6 +139,7 @@ impl Grouped {
                     *place = quantile(q, &mut values);
                 }
             }
+            result.stand_on_all(members, &self.vector);
         }
         result.retain_present();
         Ok(result)

@@ -9,8 +9,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleetgauge_core::age::Age;
+use fleetgauge_core::completeness::{Completeness, Report};
 use fleetgauge_core::label::Labels;
 use fleetgauge_core::result::{Answer, AnswerKind};
+use fleetgauge_core::sample::MetricValue;
 use fleetgauge_core::time::Timestamp;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -81,6 +84,10 @@ struct Named {
     ranges: Vec<Row>,
     missing: Vec<String>,
     warnings: Vec<String>,
+    /// Who was expected to report, where an answer tells it; those that do not tell it make it unknown.
+    completeness: Option<Completeness>,
+    /// Whether there is an answer that does not tell it.
+    is_uncounted: bool,
 }
 
 /// A series. Those of an answer are sorted by their labels, and each label set is there once.
@@ -93,8 +100,9 @@ struct Row {
 /// Oldest first, each time once. *Unit* of times: milliseconds since the Unix epoch.
 #[derive(Clone, Debug)]
 enum Points {
-    One(i64, f64),
-    Many(Samples),
+    One(i64, f64, Age),
+    /// With the age of each that has one.
+    Many(Samples, BTreeMap<i64, Age>),
 }
 
 /// Gives rows their labels: texts that several rows have are there once, and so are lists of names.
@@ -135,7 +143,36 @@ impl Answers {
         at: Timestamp,
         read_by: ReadBy,
     ) -> Result<(), AnswersError> {
-        let rows = rows(name, answer, at)?;
+        let ages = answer.provenance().filter(|provenance| provenance.has_ages());
+        self.add_rows(name, answer, at, read_by, |row, value| match ages {
+            Some(ages) => ages.age(row),
+            None => (value.sampled_at()).map_or(Age::UNKNOWN, |sampled_at| Age::between(sampled_at, at)),
+        })
+    }
+
+    /// As [`add`](Self::add), where the caller knows better how old the row at an index was at `at`.
+    ///
+    /// *Errors*: as [`add`](Self::add).
+    pub fn add_aged(
+        &mut self,
+        name: &str,
+        answer: &Answer,
+        at: Timestamp,
+        read_by: ReadBy,
+        age: impl Fn(usize) -> Age,
+    ) -> Result<(), AnswersError> {
+        self.add_rows(name, answer, at, read_by, |row, _| age(row))
+    }
+
+    fn add_rows(
+        &mut self,
+        name: &str,
+        answer: &Answer,
+        at: Timestamp,
+        read_by: ReadBy,
+        age: impl Fn(usize, MetricValue<'_>) -> Age,
+    ) -> Result<(), AnswersError> {
+        let rows = rows(name, answer, at, age)?;
         let named = self.named(name);
         match read_by {
             ReadBy::All => {
@@ -145,12 +182,32 @@ impl Answers {
             ReadBy::Selectors => merge(&mut named.selectors, rows),
             ReadBy::Ranges => merge(&mut named.ranges, rows),
         }
-        let told = match answer.is_complete() {
-            true => &mut named.warnings,
-            false => &mut named.missing,
+        let counted = answer.completeness();
+        match counted {
+            Some(completeness) => named.count(completeness),
+            None => named.is_uncounted = true,
+        }
+        let told = match answer.has_uncounted_loss() {
+            true => &mut named.missing,
+            false => &mut named.warnings,
         };
-        told.extend(answer.warnings().map(|warning| format!("{name}: {warning}")));
+        // Who is missing is counted, and told for all together.
+        let counted = counted.map(|completeness| completeness.to_string());
+        let others = answer
+            .warnings()
+            .filter(|warning| counted.as_deref() != Some(*warning));
+        told.extend(others.map(|warning| format!("{name}: {warning}")));
+        if answer.has_uncounted_loss() && named.missing.is_empty() {
+            named.missing.push(format!("{name}: it is incomplete"));
+        }
         Ok(())
+    }
+
+    /// Says that the answer of this name, which is expected, is not there: it counts as one who has not reported.
+    pub fn add_absent(&mut self, name: &str, reason: &str) {
+        let mut completeness = Completeness::known();
+        completeness.add(name, Report::Missing(reason));
+        self.named(name).count(&completeness);
     }
 
     /// Adds why something may be missing from the answers of this name, or why there is none.
@@ -201,11 +258,23 @@ impl Queryable for Answers {
         self.selected(matchers, true)
     }
 
-    fn missing(&self, read: Read<'_>, into: &mut Missing) {
-        let of_read = self.0.iter().filter(|(name, _)| read.may_select(Some(name), []));
-        for (_, named) in of_read {
+    fn missing(&self, reads: &[Read<'_>], into: &mut Missing) {
+        let is_read = |name: &str| reads.iter().any(|read| read.may_select(Some(name), []));
+        let of_reads: Vec<_> = (self.0.iter().filter(|(name, _)| is_read(name)))
+            .map(|(_, named)| named)
+            .collect();
+        // Where none tells who is expected, neither does what is computed of them.
+        let is_counted = of_reads.iter().any(|named| named.completeness.is_some());
+        for named in of_reads {
             named.missing.iter().for_each(|reason| into.add(reason));
             named.warnings.iter().for_each(|warning| into.warn(warning));
+            if is_counted && named.is_uncounted {
+                into.count(&Completeness::unknown());
+            }
+            named
+                .completeness
+                .iter()
+                .for_each(|completeness| into.count(completeness));
         }
     }
 }
@@ -257,6 +326,24 @@ impl Selection for Selected<'_> {
             counts.then_some(sample)
         }));
     }
+
+    /// What the answer tells, and how long before it was asked for it stands.
+    fn age(&self, index: usize, sample: Timestamp, asked: Timestamp, _lookback: Duration) -> Age {
+        let age = self.rows[index].points.age(sample.as_millis());
+        age.older_by(asked.saturating_since(sample))
+    }
+}
+
+// === impl Named ===
+
+impl Named {
+    /// Of several answers of one name, which are of the same contributors at several times, the least complete counts.
+    fn count(&mut self, completeness: &Completeness) {
+        let missing = |one: &Completeness| (one.expected().is_none(), one.missing().count());
+        if (self.completeness.as_ref()).is_none_or(|known| missing(known) < missing(completeness)) {
+            self.completeness = Some(completeness.clone());
+        }
+    }
 }
 
 // === impl Points ===
@@ -264,8 +351,24 @@ impl Selection for Selected<'_> {
 impl Points {
     fn as_slices(&self) -> (&[i64], &[f64]) {
         match self {
-            Self::One(time, value) => (std::slice::from_ref(time), std::slice::from_ref(value)),
-            Self::Many(samples) => (samples.times(), samples.values()),
+            Self::One(time, value, _) => (std::slice::from_ref(time), std::slice::from_ref(value)),
+            Self::Many(samples, _) => (samples.times(), samples.values()),
+        }
+    }
+
+    /// How old what stands at `time` was then.
+    fn age(&self, time: i64) -> Age {
+        match self {
+            Self::One(at, _, age) if *at == time => *age,
+            Self::One(..) => Age::UNKNOWN,
+            Self::Many(_, ages) => ages.get(&time).copied().unwrap_or(Age::UNKNOWN),
+        }
+    }
+
+    fn ages(&self) -> BTreeMap<i64, Age> {
+        match self {
+            Self::One(time, _, age) => [(*time, *age)].into(),
+            Self::Many(_, ages) => ages.clone(),
         }
     }
 
@@ -288,7 +391,11 @@ impl Points {
             samples.push(new_times[j], new[j]);
             j += 1;
         }
-        Self::Many(samples)
+        let mut ages = self.ages();
+        for &time in new_times {
+            ages.insert(time, later.age(time));
+        }
+        Self::Many(samples, ages)
     }
 }
 
@@ -326,7 +433,12 @@ impl<'a> Relabel<'a> {
 }
 
 /// The rows of `answer` as series of the metric `name`, sorted by labels.
-fn rows(name: &str, answer: &Answer, at: Timestamp) -> Result<Vec<Row>, AnswersError> {
+fn rows(
+    name: &str,
+    answer: &Answer,
+    at: Timestamp,
+    age: impl Fn(usize, MetricValue<'_>) -> Age,
+) -> Result<Vec<Row>, AnswersError> {
     if answer.kind() == AnswerKind::String {
         return Err(AnswersError::Text);
     }
@@ -341,13 +453,13 @@ fn rows(name: &str, answer: &Answer, at: Timestamp) -> Result<Vec<Row>, AnswersE
             }
             rows.push(Row {
                 labels: relabel.apply(series.labels()),
-                points: Points::Many(samples),
+                points: Points::Many(samples, BTreeMap::new()),
             });
         }
     } else {
-        rows.extend(answer.values().map(|value| Row {
+        rows.extend(answer.values().enumerate().map(|(row, value)| Row {
             labels: relabel.apply(value.labels),
-            points: Points::One(at.as_millis(), number(value.value)),
+            points: Points::One(at.as_millis(), number(value.value), age(row, value)),
         }));
     }
     if !rows.is_sorted_by(|a, b| a.labels < b.labels) {

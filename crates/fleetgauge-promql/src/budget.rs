@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use std::mem::size_of;
 use std::time::Duration;
 
+use fleetgauge_core::age::Age;
 use fleetgauge_core::time::{Clock, Moment};
 
 use crate::config::EngineConfig;
@@ -21,6 +22,8 @@ pub(crate) struct Budget {
     max_bytes: usize,
     samples: usize,
     bytes: usize,
+    /// What a number in a vector takes.
+    number_bytes: usize,
     timeout: Duration,
     began: Moment,
     clock: Clock,
@@ -50,11 +53,18 @@ impl Budget {
             max_bytes: config.max_bytes,
             samples: 0,
             bytes: 0,
+            number_bytes: size_of::<f64>(),
             timeout: config.timeout,
             began: config.clock.now(),
             clock: config.clock.clone(),
             unclocked: 0,
         }
+    }
+
+    /// Counts an age with each number of a vector from now on.
+    pub(super) fn with_ages(mut self) -> Self {
+        self.number_bytes = size_of::<(f64, Age)>();
+        self
     }
 
     /// How long ago the query was begun.
@@ -106,7 +116,7 @@ impl Budget {
     /// Counts the bytes of a vector of so many series and steps, without what its labels hold.
     pub(crate) fn take_vector(&mut self, series: usize, steps: usize) -> Result<(), EvalError> {
         self.take_list::<LabelSet>(series)?;
-        self.take_list::<f64>(series.saturating_mul(steps))
+        self.take_bytes(series.saturating_mul(steps).saturating_mul(self.number_bytes))
     }
 
     /// Counts a result of so many series and steps, before it is allocated.

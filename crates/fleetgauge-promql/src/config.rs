@@ -24,6 +24,8 @@ pub struct EngineConfig {
     pub max_steps: usize,
     /// How long a query may take. Default: 10 seconds.
     pub timeout: Duration,
+    /// Whether the answers to instant queries tell how old each value is. Default: no.
+    pub ages: bool,
     /// How many parsed queries are kept. Default: 256.
     pub parsed_queries: usize,
     /// Where `timeout` is read.
@@ -69,6 +71,12 @@ impl EngineConfig {
         self
     }
 
+    /// With [`ages`](Self::ages) or without.
+    pub fn with_ages(mut self, ages: bool) -> Self {
+        self.ages = ages;
+        self
+    }
+
     /// With another [`timeout`](Self::timeout).
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -92,6 +100,7 @@ impl Default for EngineConfig {
             max_bytes: 1 << 30,
             max_steps: 11_000,
             timeout: Duration::from_secs(10),
+            ages: false,
             parsed_queries: 256,
             clock: Clock::system(),
         }

@@ -38,6 +38,7 @@ pub(crate) mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleetgauge_core::age::Age;
 use fleetgauge_core::label::LabelError;
 use fleetgauge_core::result::{Answer, AnswerBuilder};
 use fleetgauge_core::sample::Stamp;
@@ -116,7 +117,7 @@ impl Engine {
     pub fn instant(&self, data: &dyn Queryable, query: &str, at: Timestamp) -> Result<Evaluation, EvalError> {
         let expression = self.parse(query)?;
         let steps = Steps::instant(at.as_millis());
-        self.settled(data, query, &steps, |evaluator| {
+        self.settled(data, query, &steps, self.0.config.ages, |evaluator| {
             evaluator.instant(expression.root(), &steps)
         })
     }
@@ -144,7 +145,7 @@ impl Engine {
             return Err(EvalError::execution(why));
         }
         let steps = self.steps(start, end, step)?;
-        self.settled(data, query, &steps, |evaluator| {
+        self.settled(data, query, &steps, false, |evaluator| {
             evaluator.range(expression.root(), &steps)
         })
     }
@@ -156,12 +157,14 @@ impl Engine {
         data: &dyn Queryable,
         query: &str,
         steps: &Steps,
+        tells_ages: bool,
         evaluate: impl Fn(&mut Evaluator<'_>) -> Result<AnswerBuilder, EvalError>,
     ) -> Result<Evaluation, EvalError> {
         let begun = Budget::new(&self.0.config);
+        let begun = if tells_ages { begun.with_ages() } else { begun };
         let mut tries = 0;
         loop {
-            let mut evaluator = self.evaluator(data, steps, begun.clone());
+            let mut evaluator = self.evaluator(data, steps, tells_ages, begun.clone());
             let answer = evaluate(&mut evaluator)?;
             tries += 1;
             let is_over = tries >= MAX_TRIES || tries >= MIN_TRIES && begun.elapsed() >= SETTLING;
@@ -201,18 +204,26 @@ impl Engine {
         }
     }
 
-    fn evaluator<'a>(&'a self, data: &'a dyn Queryable, steps: &Steps, budget: Budget) -> Evaluator<'a> {
+    fn evaluator<'a>(
+        &'a self,
+        data: &'a dyn Queryable,
+        steps: &Steps,
+        tells_ages: bool,
+        budget: Budget,
+    ) -> Evaluator<'a> {
         let config = &self.0.config;
         Evaluator {
             reader: Reader {
                 data,
                 lookback: config.lookback,
                 query: (steps.start, steps.until),
+                tells_ages,
                 reads: Vec::new(),
             },
             config,
             budget,
             notes: Annotations::default(),
+            scalars: Vec::new(),
         }
     }
 }
@@ -233,7 +244,12 @@ impl Evaluator<'_> {
         }
         let mut answer = AnswerBuilder::new(Stamp::Evaluated);
         match self.evaluate(root, steps)? {
-            Operand::Scalar(values) => answer.scalar(values.first().copied().unwrap_or(f64::NAN), at),
+            Operand::Scalar(values) => {
+                answer.scalar(values.first().copied().unwrap_or(f64::NAN), at);
+                if self.reader.tells_ages {
+                    answer.age(Age::oldest(self.scalars.iter().copied()));
+                }
+            }
             Operand::Text(text) => answer.text(&text, at),
             Operand::Vector(mut vector) => {
                 answer.reserve(vector.labels.len(), 1);
@@ -244,6 +260,9 @@ impl Evaluator<'_> {
                     if !is_absent(value) {
                         self.labels(&labels, &mut answer)?;
                         answer.end_series(value, at).map_err(unanswerable)?;
+                        if self.reader.tells_ages {
+                            answer.age(vector.age(i, 0));
+                        }
                     }
                 }
             }
@@ -333,9 +352,7 @@ impl Evaluator<'_> {
             .iter()
             .for_each(|warning| answer.warning(&warning.to_string()));
         infos.iter().for_each(|info| answer.info(&info.to_string()));
-        let missing = self.reader.missing();
-        missing.warnings().for_each(|warning| answer.warning(&warning));
-        missing.reasons().for_each(|reason| answer.missing(&reason));
+        self.reader.missing().tell(&mut answer);
         Evaluation {
             answer: answer.build(),
             warnings,

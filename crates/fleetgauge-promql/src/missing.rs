@@ -3,17 +3,22 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
+use fleetgauge_core::completeness::Completeness;
 use fleetgauge_core::label::METRIC_NAME;
+use fleetgauge_core::result::AnswerBuilder;
 use fleetgauge_core::time::Timestamp;
 
 use crate::matcher::{MatchOp, Matcher};
 
-/// Why an answer may lack samples, and what its data warns of besides: each text once, the first of them in words.
+/// Why an answer may lack samples, who has reported of those who were expected to, and what its data warns of besides:
+/// each text once, the first of them in words.
 #[derive(Clone, Debug, Default)]
 pub struct Missing {
     reasons: Texts,
     warnings: Texts,
+    completeness: Option<Completeness>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -33,6 +38,9 @@ pub struct Read<'a> {
     pub from: Timestamp,
     /// Until when, included.
     pub to: Timestamp,
+    /// The first time that is asked about: the beginning of a range, or the first step, which the newest sample before
+    /// it stands for.
+    pub since: Timestamp,
     /// Whether only the newest sample before `to` counts, and not all that are in the range.
     pub newest: bool,
 }
@@ -51,6 +59,23 @@ impl Missing {
     /// Adds a remark on the data that nothing is missing because of, unless it is known.
     pub fn warn(&mut self, warning: impl fmt::Display) {
         self.warnings.add(warning.to_string());
+    }
+
+    /// Counts those who were expected to report, and those who did, for all that was read. They are no reasons beside that.
+    pub fn count(&mut self, completeness: &Completeness) {
+        match &mut self.completeness {
+            Some(known) => known.merge(completeness),
+            None => self.completeness = Some(completeness.clone()),
+        }
+    }
+
+    /// Tells all of it in `answer`.
+    pub fn tell(self, answer: &mut AnswerBuilder) {
+        self.warnings().for_each(|warning| answer.warning(&warning));
+        self.reasons().for_each(|reason| answer.missing(&reason));
+        if let Some(completeness) = self.completeness {
+            answer.completeness(Arc::new(completeness));
+        }
     }
 
     /// Adds that series came or went while they were read: half of the new ones of a target may have been seen, or
@@ -100,6 +125,7 @@ impl<'a> Read<'a> {
             matchers,
             from,
             to,
+            since: from,
             newest: false,
         }
     }
@@ -108,8 +134,16 @@ impl<'a> Read<'a> {
     pub fn newest(matchers: &'a [Matcher], from: Timestamp, to: Timestamp) -> Self {
         Self {
             newest: true,
+            since: to,
             ..Self::range(matchers, from, to)
         }
+    }
+
+    /// Says which is the first time that is asked about.
+    #[must_use]
+    pub fn asked_since(mut self, since: Timestamp) -> Self {
+        self.since = since;
+        self
     }
 
     /// The name of the metric whose series alone are read, where `matchers` say it outright.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleetgauge_core::age::Age;
 use fleetgauge_core::time::Timestamp;
 
 use crate::label::LabelSet;
@@ -48,9 +49,9 @@ pub trait Queryable: Send + Sync {
         })
     }
 
-    /// Adds why samples may be missing from what is read: they were refused, could not be read, or were
-    /// dropped. Holders that know of nothing add nothing.
-    fn missing(&self, _read: Read<'_>, _into: &mut Missing) {}
+    /// Adds why samples may be missing from what a query has read: they were refused, could not be read, or were
+    /// dropped; and counts who was expected to report. Holders that know of nothing add nothing.
+    fn missing(&self, _reads: &[Read<'_>], _into: &mut Missing) {}
 }
 
 /// Names of labels, or values of one.
@@ -99,6 +100,17 @@ pub trait Selection {
         lookback: Duration,
         into: &mut Vec<Option<Sample>>,
     );
+
+    /// How old what was read of the series at `index` for the time `asked` is, `sample` being the time of the newest
+    /// sample that was read. It has ended where that is as old as `lookback`. Holders of what is no raw sample know
+    /// more.
+    fn age(&self, _index: usize, sample: Timestamp, asked: Timestamp, lookback: Duration) -> Age {
+        let age = Age::between(sample, asked);
+        match asked.saturating_since(sample) >= lookback {
+            true => age.with_ended(),
+            false => age,
+        }
+    }
 
     /// Whether series came or went since they were selected, or were just coming or going: what was read of them
     /// may lack some, and have both the old and the new ones of a target.

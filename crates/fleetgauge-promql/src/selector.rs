@@ -6,6 +6,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use fleetgauge_core::age::Age;
 use fleetgauge_core::time::Timestamp;
 
 use crate::budget::{Budget, SERIES_WORK};
@@ -24,6 +25,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) lookback: Duration,
     /// The first and the last step of the whole query, for `@ start()` and `@ end()`.
     pub(crate) query: (i64, i64),
+    /// Whether it is told how old the values are.
+    pub(crate) tells_ages: bool,
     /// What was read so far.
     pub(crate) reads: Vec<Done<'a>>,
 }
@@ -32,6 +35,8 @@ pub(crate) struct Reader<'a> {
 pub(crate) struct Done<'a> {
     matchers: Vec<Matcher>,
     range: (Timestamp, Timestamp),
+    /// The first time that was asked about.
+    since: Timestamp,
     newest: bool,
     series: Rc<dyn Selection + 'a>,
 }
@@ -50,18 +55,31 @@ pub(crate) struct Ranges<'a> {
     source: Source<'a>,
     times: Times,
     range: i64,
+    lookback: Duration,
+    tells_ages: bool,
 }
 
 enum Source<'a> {
     Series(Rc<dyn Selection + 'a>),
-    /// Of a subquery, with its steps.
-    Rows(Vector, Steps),
+    Rows(SubqueryRows),
+}
+
+/// What the inner expression of a subquery gave.
+pub(crate) struct SubqueryRows {
+    pub(crate) rows: Vector,
+    pub(crate) steps: Steps,
+    /// Whether each row is of one series at all steps, and never of several.
+    pub(crate) of_one_series_each: bool,
 }
 
 /// The samples of one series.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     samples: Samples,
+    /// The times of the staleness markers that were among them.
+    stale: Vec<i64>,
+    /// Of the steps of a subquery: how old what stands there is.
+    ages: Vec<Age>,
     /// How many samples a budget was asked for.
     taken: usize,
 }
@@ -96,7 +114,13 @@ impl<'a> Reader<'a> {
         let from = after(first.saturating_sub(lookback));
         let range = (Timestamp::from_millis(from), Timestamp::from_millis(last));
         let series = self.data.select_newest(&selector.matchers, range.0, range.1);
-        let series = self.note(selector, range, steps.count == 1, series);
+        let series = self.note(
+            selector,
+            range,
+            Timestamp::from_millis(first),
+            steps.count == 1,
+            series,
+        );
         budget.take_list::<usize>(series.len())?;
         budget.take_result(series.len(), steps.count)?;
 
@@ -116,6 +140,10 @@ impl<'a> Reader<'a> {
                     if let Some(sample) = sample {
                         let value = pick(sample.timestamp.as_millis(), sample.value);
                         result.push(series.labels(i), &[value]);
+                        if self.tells_ages {
+                            let age = series.age(i, sample.timestamp, at, self.lookback);
+                            result.set_age(result.len() - 1, 0, age);
+                        }
                     }
                 }
             }
@@ -128,7 +156,8 @@ impl<'a> Reader<'a> {
             budget.spend(SERIES_WORK + steps.count)?;
             let row = result.push_absent(series.labels(i));
             let (mut next, mut found) = (0, false);
-            for (place, time) in row.iter_mut().zip(times.iter()) {
+            let mut ages = Vec::new();
+            for (step, (place, time)) in row.iter_mut().zip(times.iter()).enumerate() {
                 while samples.0.get(next).is_some_and(|&t| t <= time) {
                     next += 1;
                 }
@@ -139,10 +168,15 @@ impl<'a> Reader<'a> {
                 if at > time.saturating_sub(lookback) && !is_absent(value) {
                     *place = pick(at, value);
                     found = true;
+                    if self.tells_ages {
+                        let [at, asked] = [at, time].map(Timestamp::from_millis);
+                        ages.push((step, series.age(i, at, asked, self.lookback)));
+                    }
                 }
             }
-            if !found {
-                result.pop();
+            match found {
+                false => result.pop(),
+                true => result.set_ages(ages),
             }
         }
         Ok(result)
@@ -161,28 +195,35 @@ impl<'a> Reader<'a> {
         let from = Timestamp::from_millis(after(first.saturating_sub(range)));
         let to = Timestamp::from_millis(last);
         let series = self.data.select(&selector.matchers, from, to);
-        let series = self.note(selector, (from, to), false, series);
+        let series = self.note(selector, (from, to), from, false, series);
         budget.take_list::<usize>(series.len())?;
         budget.take_result(series.len(), 1)?;
         Ok(Ranges {
             source: Source::Series(series),
             times,
             range,
+            lookback: self.lookback,
+            tells_ages: self.tells_ages,
         })
+    }
+
+    /// The series of a subquery.
+    pub(crate) fn ranges_of(&self, rows: SubqueryRows, times: Times, range: i64) -> Ranges<'a> {
+        Ranges {
+            source: Source::Rows(rows),
+            times,
+            range,
+            lookback: self.lookback,
+            tells_ages: self.tells_ages,
+        }
     }
 
     /// Why what was read may lack samples. Asked last: a scraper tells what it refuses before it writes the
     /// rest of its page, so whoever has seen anything of that page is told.
     pub(crate) fn missing(&self) -> Missing {
         let mut missing = Missing::default();
-        for done in &self.reads {
-            let (from, to) = done.range;
-            let read = match done.newest {
-                true => Read::newest(&done.matchers, from, to),
-                false => Read::range(&done.matchers, from, to),
-            };
-            self.data.missing(read, &mut missing);
-        }
+        let reads: Vec<_> = self.reads.iter().map(Done::read).collect();
+        self.data.missing(&reads, &mut missing);
         if self.has_changed() {
             missing.add_changed();
         }
@@ -213,6 +254,7 @@ impl<'a> Reader<'a> {
         &mut self,
         selector: &Selector,
         range: (Timestamp, Timestamp),
+        since: Timestamp,
         newest: bool,
         series: Box<dyn Selection + 'a>,
     ) -> Rc<dyn Selection + 'a> {
@@ -220,6 +262,7 @@ impl<'a> Reader<'a> {
         self.reads.push(Done {
             matchers: selector.matchers.clone(),
             range,
+            since,
             newest,
             series: Rc::clone(&series),
         });
@@ -230,6 +273,19 @@ impl<'a> Reader<'a> {
 /// The first moment after `time`: ranges are open on their left.
 fn after(time: i64) -> i64 {
     time.saturating_add(1)
+}
+
+// === impl Done ===
+
+impl Done<'_> {
+    fn read(&self) -> Read<'_> {
+        let (from, to) = self.range;
+        let read = match self.newest {
+            true => Read::newest(&self.matchers, from, to),
+            false => Read::range(&self.matchers, from, to),
+        };
+        read.asked_since(self.since)
+    }
 }
 
 // === impl Times ===
@@ -260,26 +316,17 @@ impl Times {
 // === impl Ranges ===
 
 impl Ranges<'_> {
-    /// Those of a subquery whose inner expression gave `rows`.
-    pub(crate) fn of_rows(rows: Vector, inner: Steps, times: Times, range: i64) -> Self {
-        Self {
-            source: Source::Rows(rows, inner),
-            times,
-            range,
-        }
-    }
-
     pub(crate) fn len(&self) -> usize {
         match &self.source {
             Source::Series(series) => series.len(),
-            Source::Rows(rows, _) => rows.len(),
+            Source::Rows(inner) => inner.rows.len(),
         }
     }
 
     pub(crate) fn labels(&self, i: usize) -> LabelSet {
         match &self.source {
             Source::Series(series) => series.labels(i),
-            Source::Rows(rows, _) => rows.labels[i].clone(),
+            Source::Rows(inner) => inner.rows.labels[i].clone(),
         }
     }
 
@@ -291,20 +338,62 @@ impl Ranges<'_> {
             Source::Series(series) => {
                 let range = (Timestamp::from_millis(from), Timestamp::from_millis(last));
                 into.read(&**series, i, range, budget)?;
+                if self.tells_ages {
+                    into.note_stale();
+                }
                 into.samples.drop_stale();
             }
-            Source::Rows(rows, inner) => {
+            Source::Rows(SubqueryRows { rows, steps, .. }) => {
                 into.samples.clear();
-                budget.spend(SERIES_WORK + inner.count)?;
-                for (at, &value) in inner.iter().zip(rows.row(i)) {
+                into.ages.clear();
+                budget.spend(SERIES_WORK + steps.count)?;
+                for (step, (at, &value)) in steps.iter().zip(rows.row(i)).enumerate() {
                     if !is_absent(value) {
                         into.samples.push(at, value);
+                        if self.tells_ages {
+                            into.ages.push(rows.age(i, step));
+                        }
                     }
                 }
                 into.take_growth(budget)?;
             }
         }
         Ok(())
+    }
+
+    pub(crate) fn tells_ages(&self) -> bool {
+        self.tells_ages
+    }
+
+    /// How old what the series `i` has in `window` is, whose samples are in `of`: as old as its newest sample. Where a
+    /// subquery has several series behind a row, the newest sample of each is not known, and there is a bound.
+    pub(crate) fn age(&self, i: usize, of: &Buffer, window: Window) -> Age {
+        let (from, to) = window.samples;
+        match &self.source {
+            Source::Series(series) => {
+                let Some(newest) = of.times()[from..to].last().copied() else {
+                    return Age::AGELESS;
+                };
+                let [sample, asked] = [newest, window.end].map(Timestamp::from_millis);
+                let age = series.age(i, sample, asked, self.lookback);
+                let is_stale = |&at: &i64| newest < at && at <= window.end;
+                match of.stale.iter().any(is_stale) {
+                    true => age.with_ended(),
+                    false => age,
+                }
+            }
+            Source::Rows(inner) => {
+                let steps = of.times()[from..to].iter().zip(&of.ages[from..to]);
+                let ages = steps.map(|(&at, age)| {
+                    let since = window.end.saturating_sub(at).unsigned_abs();
+                    age.older_by(Duration::from_millis(since))
+                });
+                match inner.of_one_series_each {
+                    true => Age::youngest(ages),
+                    false => Age::oldest(ages).or_younger(),
+                }
+            }
+        }
     }
 
     /// For each step, where its range begins and ends and which of the samples of `of` are in it.
@@ -348,6 +437,14 @@ impl Buffer {
         self.samples.values()
     }
 
+    /// Remembers the staleness markers.
+    fn note_stale(&mut self) {
+        let samples = self.samples.times().iter().zip(self.samples.values());
+        let stale = samples.filter(|(_, value)| is_absent(**value));
+        self.stale.clear();
+        self.stale.extend(stale.map(|(&at, _)| at));
+    }
+
     /// The samples of a series, staleness markers included, in place of those before.
     fn read(
         &mut self,
@@ -367,7 +464,7 @@ impl Buffer {
     fn take_growth(&mut self, budget: &mut Budget) -> Result<(), EvalError> {
         let grown = self.samples.capacity().saturating_sub(self.taken);
         self.taken += grown;
-        // Time and value, and the copy of the values that a quantile sorts.
-        budget.take_list::<[f64; 3]>(grown)
+        // Time and value, the copy of the values that a quantile sorts, and an age.
+        budget.take_list::<[f64; 4]>(grown)
     }
 }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use fleetgauge_core::age::Age;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
@@ -42,6 +43,8 @@ pub(crate) struct Steps {
 pub(crate) struct Vector {
     pub(crate) labels: Vec<LabelSet>,
     values: Vec<f64>,
+    /// How old each of the values is; none at all where no sample contributes to any, or where it is not asked.
+    ages: Vec<Age>,
     width: usize,
 }
 
@@ -89,6 +92,7 @@ impl Vector {
         Self {
             labels: Vec::with_capacity(series),
             values: Vec::with_capacity(series * width),
+            ages: Vec::new(),
             width,
         }
     }
@@ -128,6 +132,13 @@ impl Vector {
         assert_eq!(values.len(), self.width, "one value a step");
         self.labels.push(labels);
         self.values.extend_from_slice(values);
+        self.pad_ages();
+    }
+
+    /// Adds the series `row` of `from`, with these labels.
+    pub(crate) fn push_row_of(&mut self, labels: LabelSet, from: &Self, row: usize) {
+        self.push(labels, from.row(row));
+        self.stand_on(self.len() - 1, from, row);
     }
 
     /// Adds a series without samples, for the caller to fill.
@@ -135,6 +146,7 @@ impl Vector {
         let start = self.values.len();
         self.labels.push(labels);
         self.values.resize(start + self.width, ABSENT);
+        self.pad_ages();
         &mut self.values[start..]
     }
 
@@ -142,6 +154,7 @@ impl Vector {
     pub(crate) fn pop(&mut self) {
         if self.labels.pop().is_some() {
             self.values.truncate(self.labels.len() * self.width);
+            self.ages.truncate(self.values.len());
         }
     }
 
@@ -156,20 +169,85 @@ impl Vector {
                 self.labels.swap(kept, i);
                 let width = self.width;
                 self.values.copy_within(i * width..(i + 1) * width, kept * width);
+                if !self.ages.is_empty() {
+                    self.ages.copy_within(i * width..(i + 1) * width, kept * width);
+                }
             }
             kept += 1;
         }
         self.labels.truncate(kept);
         self.values.truncate(kept * self.width);
+        self.ages.truncate(self.values.len());
     }
 
     /// The series in the order of `order`, which has each index at most once.
     pub(crate) fn reordered(&self, order: &[usize]) -> Self {
         let mut new = Self::with_capacity(self.width, order.len());
         for &i in order {
-            new.push(self.labels[i].clone(), self.row(i));
+            new.push_row_of(self.labels[i].clone(), self, i);
         }
         new
+    }
+
+    // --- ages ---
+
+    /// How old the value of the series `i` at `step` is.
+    pub(crate) fn age(&self, i: usize, step: usize) -> Age {
+        let age = self.ages.get(i * self.width + step);
+        age.copied().unwrap_or(Age::AGELESS)
+    }
+
+    /// Sets how old the value of the series `i` at `step` is.
+    pub(crate) fn set_age(&mut self, i: usize, step: usize, age: Age) {
+        if self.ages.is_empty() {
+            self.ages.resize(self.values.len(), Age::AGELESS);
+        }
+        self.ages[i * self.width + step] = age;
+    }
+
+    /// Sets how old the values of the series added last are, by their steps.
+    pub(crate) fn set_ages(&mut self, ages: Vec<(usize, Age)>) {
+        if let Some(last) = self.len().checked_sub(1) {
+            ages.into_iter()
+                .for_each(|(step, age)| self.set_age(last, step, age));
+        }
+    }
+
+    /// Says that the values of the series `i` are computed from those of the series `row` of `from`, too.
+    pub(crate) fn stand_on(&mut self, i: usize, from: &Self, row: usize) {
+        if from.ages.is_empty() {
+            return;
+        }
+        for step in (0..self.width).filter(|&step| !is_absent(from.row(row)[step])) {
+            self.stand_on_at(i, step, from.age(row, step));
+        }
+    }
+
+    /// Says that the values of the series added last are computed from those of all of these of `from`.
+    pub(crate) fn stand_on_all<'r>(&mut self, rows: impl IntoIterator<Item = &'r usize>, from: &Self) {
+        if let Some(last) = self.len().checked_sub(1) {
+            rows.into_iter().for_each(|&row| self.stand_on(last, from, row));
+        }
+    }
+
+    /// Says that the value of the series `i` at `step` is computed from one of that age, too.
+    pub(crate) fn stand_on_at(&mut self, i: usize, step: usize, age: Age) {
+        if age != Age::AGELESS {
+            self.set_age(i, step, self.age(i, step).or_older(age));
+        }
+    }
+
+    /// Takes over the age of another series' value, as its value is taken over.
+    pub(crate) fn move_age(&mut self, from: usize, into: usize, step: usize) {
+        if !self.ages.is_empty() {
+            self.set_age(into, step, self.age(from, step));
+        }
+    }
+
+    fn pad_ages(&mut self) {
+        if !self.ages.is_empty() {
+            self.ages.resize(self.values.len(), Age::AGELESS);
+        }
     }
 
     /// Takes the metric names away. `false` if that cannot have made two label sets equal.
@@ -232,6 +310,7 @@ impl Vector {
                     ));
                 }
                 *place = value;
+                self.move_age(from, into, step);
             }
             self.row_mut(from).fill(ABSENT);
         }

@@ -276,8 +276,8 @@ impl Queryable for Window {
         Box::new(Window::select(self, matchers, from, to))
     }
 
-    fn missing(&self, read: Read<'_>, into: &mut Missing) {
-        Window::missing(self, read, into);
+    fn missing(&self, reads: &[Read<'_>], into: &mut Missing) {
+        reads.iter().for_each(|read| Window::missing(self, *read, into));
     }
 }
 

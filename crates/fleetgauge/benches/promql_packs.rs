@@ -8,6 +8,9 @@
 //!
 //! `FLEETGAUGE_PROMETHEUS_3` and `FLEETGAUGE_PROMTOOL_3` name another Prometheus than the one that is installed.
 //!
+//! `AGES=1` measures instead what it costs that the answers to instant queries tell how old each value is, without a
+//! Prometheus; the aim is at most 1.3 times.
+//!
 //! The aim is a third of Prometheus's time on each query, with at most its memory. Takes some minutes, most of
 //! them `promtool`'s. `PODS=100 cargo bench --bench promql_packs` is quicker.
 
@@ -64,6 +67,9 @@ fn main() {
     let before = resident_bytes("RssAnon", std::process::id());
     let window = fill(pods, &shapes);
     let window_bytes = window.stats().bytes;
+    if std::env::var_os("AGES").is_some() {
+        return with_ages(&window);
+    }
 
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("data.om");
@@ -129,6 +135,34 @@ fn main() {
         mib(resident_bytes("VmRSS", prometheus.pid())),
         mib(resident_bytes("RssAnon", prometheus.pid())),
     );
+}
+
+/// How long instant queries take without ages and with them, in turns.
+fn with_ages(window: &Window) {
+    let plain = Engine::new(EngineConfig::default());
+    let aged = Engine::new(EngineConfig::default().with_ages(true));
+    let end = Timestamp::from_millis(FIRST_MS + (SAMPLES - 1) * INTERVAL_MS + 1);
+    let mut ratios = Vec::new();
+    println!("{:28} {:>12} {:>12} {:>7}", "", "plain", "with ages", "ratio");
+    for (name, query) in queries() {
+        let mut times = [Vec::new(), Vec::new()];
+        for _ in 0..RUNS * RUNS_IN_TURN {
+            for (engine, times) in [&plain, &aged].into_iter().zip(&mut times) {
+                let start = Instant::now();
+                std::hint::black_box(engine.instant(window, &query, end).expect("an answer"));
+                times.push(start.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+        let [plain, aged] = times.map(|mut times| {
+            times.sort_unstable_by(f64::total_cmp);
+            times[times.len() / 2]
+        });
+        println!("{name:28} {plain:>9.3} ms {aged:>9.3} ms {:>6.2}x", aged / plain);
+        ratios.push(aged / plain);
+    }
+    ratios.sort_unstable_by(f64::total_cmp);
+    let (median, most) = (ratios[ratios.len() / 2], ratios[ratios.len() - 1]);
+    println!("{median:.2} times in the median, {most:.2} at most");
 }
 
 fn queries() -> Vec<(String, String)> {

@@ -10,10 +10,15 @@ use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError};
 use fleetgauge_promql::queryable::Queryable;
 
-/// An engine for the queries of a source.
+/// An engine for the queries of a source, which tells how old values are.
 pub(crate) fn engine(lookback: Duration, timeout: Duration) -> Engine {
     let config = EngineConfig::default();
-    Engine::new(config.with_lookback(lookback).with_timeout(timeout))
+    Engine::new(
+        config
+            .with_lookback(lookback)
+            .with_timeout(timeout)
+            .with_ages(true),
+    )
 }
 
 /// When a query is evaluated.

@@ -14,10 +14,12 @@
 //! Pages, lines, labels, series and memory are bounded. A fault is logged when it begins and when it ends, and
 //! counted every time.
 
+mod absence;
 mod active;
 mod backend;
 mod config;
 mod connecting;
+mod coverage;
 mod discovery;
 mod fetch;
 mod gap;

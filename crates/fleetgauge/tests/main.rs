@@ -17,6 +17,7 @@ mod scrape_faults;
 mod scrape_missing;
 mod scrape_prometheus;
 mod scrape_promql;
+mod scrape_provenance;
 mod scrape_tls;
 
 mod support {

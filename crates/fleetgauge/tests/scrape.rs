@@ -332,10 +332,8 @@ async fn a_failing_target_keeps_its_values_with_their_age_until_they_are_stale()
     );
     let warnings: Vec<_> = kept.warnings().collect();
     assert_eq!(warnings.len(), 1);
-    let expected = format!(
-        "target i (http://{}/metrics): backend unavailable (503): \"status 503\" (text/plain); its values are 9.0 s old",
-        server.addr()
-    );
+    let expected = "0 of 1 reported; missing: i (backend unavailable (503): \"status 503\" (text/plain); its values are \
+                    9.0 s old)";
     assert_eq!(warnings[0], expected);
     let target = &source.targets()[0];
     assert_eq!(
@@ -386,7 +384,7 @@ async fn a_target_that_does_not_answer_in_time_is_answered_for() {
     assert_eq!(late.len(), 2);
     let warnings: Vec<_> = late.warnings().collect();
     let expected = format!(
-        "target {0} (http://{0}/metrics): not scraped in time; its values are",
+        "1 of 2 reported; missing: {} (not scraped in time; its values are",
         slow.addr()
     );
     assert!(

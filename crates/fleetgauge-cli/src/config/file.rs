@@ -1,19 +1,16 @@
 //! Reading configuration files and packs, with every problem at its place.
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
 use std::path::Path;
-use std::str::FromStr;
 
 use anyhow::anyhow;
 use fleetgauge::document::{Document, Node, Position, Problem, Problems, Reader};
 use fleetgauge::file;
 use fleetgauge::pack::{Pack, read_queries};
-use fleetgauge::prometheus::{PrometheusSourceConfig, Secret, check_header};
 
-use super::access::{problem_of, read_access};
+use super::prometheus::read_prometheus;
 use super::sources::{PROMETHEUS, check_composed, read_sources};
-use super::{Checked, Config, PrometheusSection};
+use super::{Checked, Config};
 use crate::input;
 
 /// No configuration and no pack is longer.
@@ -157,75 +154,4 @@ fn read_packs(node: &Node, directory: &Path, reader: &mut Reader, problems: &mut
         }
     }
     packs
-}
-
-pub(super) fn read_prometheus(node: &Node, directory: &Path, reader: &mut Reader) -> PrometheusSection {
-    let mut section = PrometheusSection::default();
-    let Some(mut fields) = reader.fields(node, "prometheus") else {
-        return section;
-    };
-    if let Some(url) = fields.take("url") {
-        section.url = read_url(url, reader);
-    }
-    section.headers = fields
-        .take("headers")
-        .map_or_else(Vec::new, |node| read_headers(node, reader));
-    section.query_params = fields
-        .take("query_params")
-        .map_or_else(Vec::new, |node| read_pairs(node, reader));
-    section.access = read_access(&mut fields, directory, reader);
-    section.timeout = fields
-        .take("timeout")
-        .and_then(|node| reader.positive_duration(node));
-    section.ttl = fields.take("ttl").and_then(|node| reader.positive_duration(node));
-    section.max_stale = fields.take("max_stale").and_then(|node| reader.duration(node));
-    section.max_concurrency = fields.take("max_concurrency").and_then(|node| reader.count(node));
-    section.method = fields.take("method").and_then(|node| read_parsed(node, reader));
-    fields.finish(reader);
-    section
-}
-
-fn read_parsed<T: FromStr<Err: Display>>(node: &Node, reader: &mut Reader) -> Option<T> {
-    match reader.text(node)?.parse() {
-        Ok(value) => Some(value),
-        Err(error) => {
-            reader.problem(node.position(), error.to_string());
-            None
-        }
-    }
-}
-
-fn read_url(node: &Node, reader: &mut Reader) -> Option<String> {
-    // User and password may stand in it.
-    let url = reader.secret(node)?;
-    let vars = [("PROMETHEUS_BASE_URL".to_owned(), url.to_owned())];
-    if let Err(error) = PrometheusSourceConfig::from_vars(vars) {
-        reader.problem(node.position(), problem_of(&error));
-        return None;
-    }
-    Some(url.to_owned())
-}
-
-fn read_pairs(node: &Node, reader: &mut Reader) -> Vec<(String, String)> {
-    let pairs = reader.pairs(node, "names and values").unwrap_or_default();
-    let read = |(_, name, value): &(&Node, &str, &Node)| {
-        Some((str::to_owned(name), reader.secret(value)?.to_owned()))
-    };
-    pairs.iter().filter_map(read).collect()
-}
-
-/// Pairs, each of which must be a header that can be sent.
-fn read_headers(node: &Node, reader: &mut Reader) -> Vec<(String, String)> {
-    let pairs = reader.pairs(node, "names and values").unwrap_or_default();
-    let mut headers = Vec::with_capacity(pairs.len());
-    for (key, name, value) in pairs {
-        let Some(value) = reader.secret(value) else {
-            continue;
-        };
-        if let Err(error) = check_header(name, &Secret::from(value)) {
-            reader.problem(key.position(), error.to_string());
-        }
-        headers.push((name.to_owned(), value.to_owned()));
-    }
-    headers
 }

@@ -1,8 +1,9 @@
 //! The Prometheus that is meant: what the file says, under the environment, under the flags.
 
-use fleetgauge::prometheus::{Auth, PrometheusSourceConfig, ProxyConfig};
+use fleetgauge::prometheus::{Auth, PrometheusSourceConfig};
 
-use super::{Config, Environment, PrometheusSection, named_proxy};
+use super::prometheus::{from_section, proxy};
+use super::{Config, Environment};
 use crate::cli::SourceArgs;
 use crate::failure::Usage;
 use crate::output;
@@ -16,7 +17,7 @@ pub(crate) fn prometheus_source(
     environment: &Environment,
     args: &SourceArgs,
 ) -> anyhow::Result<PrometheusSourceConfig> {
-    let mut source = from_file(config.prometheus());
+    let mut source = from_section(config.prometheus());
     let url = args.prometheus.as_deref().or(environment.get(URL));
     if let Some(url) = url
         && !source.url.is_empty()
@@ -57,55 +58,6 @@ fn belongs_elsewhere(layer: &PrometheusSourceConfig, url: &str, name: &str) -> b
         ));
     }
     credentials && elsewhere
-}
-
-/// A Prometheus of the section `sources`, to which environment and flags say nothing but the proxy.
-pub(crate) fn described_source(
-    section: &PrometheusSection,
-    environment: &Environment,
-) -> anyhow::Result<PrometheusSourceConfig> {
-    let mut source = from_file(section);
-    source.proxy = proxy(None, section.access.proxy.as_ref(), environment)?;
-    Ok(source)
-}
-
-fn from_file(section: &PrometheusSection) -> PrometheusSourceConfig {
-    let mut source = PrometheusSourceConfig::new(section.url.clone().unwrap_or_default());
-    for (name, value) in &section.headers {
-        source = source.with_header(name, value.as_str());
-    }
-    for (name, value) in &section.query_params {
-        source = source.with_query_param(name, value.as_str());
-    }
-    source.auth = section.access.auth.clone();
-    source.tls = section.access.tls.clone();
-    source.query_timeout = section.timeout.unwrap_or(source.query_timeout);
-    source.default_ttl = section.ttl.unwrap_or(source.default_ttl);
-    source.max_stale = section.max_stale.unwrap_or(source.max_stale);
-    let concurrency = section
-        .max_concurrency
-        .and_then(|count| usize::try_from(count).ok());
-    source.max_concurrency = concurrency.unwrap_or(source.max_concurrency);
-    source.method = section.method.unwrap_or_default();
-    source
-}
-
-/// The proxy of the flag, else of the file, else of the environment: what is set for this server goes before what
-/// is set for all programs.
-pub(crate) fn proxy(
-    flag: Option<&str>,
-    section: Option<&ProxyConfig>,
-    environment: &Environment,
-) -> anyhow::Result<ProxyConfig> {
-    let named = flag.map(named_proxy).transpose();
-    let named = named.map_err(|error| Usage(error.to_string().replacen("proxy", "--proxy", 1)))?;
-    match named
-        .flatten()
-        .or_else(|| section.cloned().filter(|_| flag.is_none()))
-    {
-        Some(proxy) => Ok(proxy),
-        None => Ok(ProxyConfig::from_vars(environment.vars())?),
-    }
 }
 
 fn overlay_environment(

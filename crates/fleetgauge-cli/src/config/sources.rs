@@ -16,9 +16,8 @@ use fleetgauge_core::target::{
 };
 
 use super::access::{Access, read_access};
-use super::file::read_prometheus;
-use super::source::proxy;
-use super::{Environment, PrometheusSection};
+use super::environment::Environment;
+use super::prometheus::{PrometheusSection, proxy, read_prometheus};
 
 /// The source of the section `prometheus`, of the environment and of the flags.
 pub(crate) const PROMETHEUS: &str = "prometheus";

@@ -164,6 +164,14 @@ impl AnswerBuilder {
         self.times.push(timestamp);
     }
 
+    /// Adds points to the series being built, which is one of a matrix: a time for each of the values, oldest first.
+    pub(crate) fn points(&mut self, values: &[f64], times: impl Iterator<Item = Timestamp>) {
+        self.values.extend_from_slice(values);
+        self.times.extend(times.take(values.len()));
+        // A value without a time is none.
+        self.values.truncate(self.times.len());
+    }
+
     /// Ends the series being built, with the points that were added.
     ///
     /// *Errors*: [`LabelError`], and then the series is not added.
@@ -221,6 +229,27 @@ impl AnswerBuilder {
     /// Adds a remark of the backend that is not a problem.
     pub fn info(&mut self, info: &str) {
         self.infos.push(info.into());
+    }
+
+    /// Tells what `answer` tells beside its values: warnings, infos, what is missing, who has reported, where it comes
+    /// from.
+    pub fn told_by(&mut self, answer: &Answer) {
+        let completeness = answer.completeness();
+        // Who is missing is told by the completeness.
+        let counted = completeness.map(|completeness| completeness.to_string());
+        for warning in answer.warnings() {
+            if counted.as_deref() == Some(warning) {
+                continue;
+            }
+            match answer.has_uncounted_loss() {
+                true => self.missing(warning),
+                false => self.warning(warning),
+            }
+        }
+        answer.infos().for_each(|info| self.info(info));
+        self.is_complete &= !answer.has_uncounted_loss();
+        self.completeness = completeness.cloned();
+        self.origin = answer.provenance().and_then(|told| told.origin()).cloned();
     }
 
     /// How many values there are so far.

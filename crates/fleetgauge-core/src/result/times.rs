@@ -97,6 +97,37 @@ impl Times {
         own.iter().copied().chain(grid.into_iter().flatten())
     }
 
+    /// Which of the values of the series at `index`, which are at `values`, are from `from` on and before `to`, and their
+    /// times.
+    pub(super) fn between(
+        &self,
+        index: usize,
+        values: Range<usize>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> (Range<usize>, impl Iterator<Item = Timestamp> + use<'_>) {
+        let at = values.start;
+        let (range, own, grid) = match self {
+            Self::Grid(grid) => {
+                let points = grid.position(from)..grid.position(to).max(grid.position(from));
+                let before = |point: usize| at + grid.count_before(index, point);
+                let range = before(points.start)..before(points.end);
+                (range, &[][..], Some(grid.of_points(index, points)))
+            }
+            Self::Same(_) | Self::Each(_) | Self::Own { .. } => {
+                let own = match self {
+                    Self::Same(same) => std::slice::from_ref(same),
+                    Self::Each(times) | Self::Own { times, .. } => &times[values],
+                    Self::Grid(_) => &[],
+                };
+                let until = |end: Timestamp| own.partition_point(|&time| time < end);
+                let (first, end) = (until(from), until(to).max(until(from)));
+                (at + first..at + end, &own[first..end], None)
+            }
+        };
+        (range, own.iter().copied().chain(grid.into_iter().flatten()))
+    }
+
     /// *Unit*: bytes.
     pub(super) fn heap_bytes(&self) -> usize {
         match self {
@@ -166,13 +197,41 @@ impl Grid {
     }
 
     fn of_series(&self, index: usize) -> impl Iterator<Item = Timestamp> + use<'_> {
+        self.of_points(index, 0..self.width)
+    }
+
+    /// The times at those of `points` that the series at `index` has.
+    fn of_points(&self, index: usize, points: Range<usize>) -> impl Iterator<Item = Timestamp> + use<'_> {
         let is_present = move |point: &usize| {
             let point = index * self.width + point;
             let is_set = |gaps: &Gaps| gaps.present[point / 64] >> (point % 64) & 1 == 1;
             self.gaps.as_ref().is_none_or(is_set)
         };
-        let points = (0..self.width).filter(is_present);
-        points.map(|point| self.at(point))
+        points.filter(is_present).map(|point| self.at(point))
+    }
+
+    /// How many points are before `time`.
+    fn position(&self, time: Timestamp) -> usize {
+        let after = i128::from(time.as_millis()) - i128::from(self.start);
+        let step = i128::from(self.step);
+        let before = (after + step - 1).div_euclid(step).max(0);
+        usize::try_from(before).map_or(self.width, |before| before.min(self.width))
+    }
+
+    /// How many of the first `points` points the series at `index` has.
+    fn count_before(&self, index: usize, points: usize) -> usize {
+        let Some(gaps) = &self.gaps else { return points };
+        let (from, to) = (index * self.width, index * self.width + points);
+        let bits = |word: usize| {
+            let low = from.saturating_sub(word * 64).min(64);
+            let high = (to - word * 64).min(64);
+            let below = |bit: usize| 1u64.checked_shl(bit as u32).map_or(u64::MAX, |bit| bit - 1);
+            (gaps.present[word] & below(high) & !below(low)).count_ones() as usize
+        };
+        match from == to {
+            true => 0,
+            false => (from / 64..to.div_ceil(64)).map(bits).sum(),
+        }
     }
 
     fn at(&self, point: usize) -> Timestamp {

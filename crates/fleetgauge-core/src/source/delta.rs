@@ -11,7 +11,7 @@ use crate::error::FetchError;
 use crate::query::QueryType;
 use crate::range::Steps;
 use crate::result::{Answer, AnswerBuilder, Series};
-use crate::sample::Point;
+use crate::time::Timestamp;
 
 /// How ranges are refreshed, and how large they may be.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,25 +159,29 @@ impl Delta {
     fn built(&self, joined: &[Joined<'_>], new: &Answer) -> Result<Answer, FetchError> {
         let mut answer = AnswerBuilder::new(new.stamp());
         answer.matrix();
+        answer.reserve(joined.len(), self.steps.count());
+        // The steps that are held before those that were asked for, and those.
+        let (start, wanted) = (self.steps.start(), self.wanted.start());
+        let after = Timestamp::from_millis(self.steps.end().as_millis().saturating_add(1));
         for series in joined {
-            let mut points = series.points(self).peekable();
-            if points.peek().is_none() {
+            let held = series.held.map(|held| held.between(start, wanted));
+            let new = series.new.map(|new| new.between(wanted, after));
+            let mut count = 0;
+            for (values, times) in held.into_iter().chain(new) {
+                count += values.len();
+                answer.points(values, times);
+            }
+            if count == 0 {
                 continue;
             }
             for (name, value) in series.labels() {
                 answer.label(name, value);
             }
-            points.for_each(|point| answer.point(point.value, point.timestamp));
             answer
                 .end_points()
                 .map_err(|error| malformed(error.to_string()))?;
         }
-        let warn = match new.is_complete() {
-            true => AnswerBuilder::warning,
-            false => AnswerBuilder::missing,
-        };
-        new.warnings().for_each(|warning| warn(&mut answer, warning));
-        new.infos().for_each(|info| answer.info(info));
+        answer.told_by(new);
         Ok(answer.build())
     }
 }
@@ -188,14 +192,6 @@ impl<'a> Joined<'a> {
     fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         let series = self.held.or(self.new);
         series.into_iter().flat_map(|series| series.labels().iter())
-    }
-
-    /// Those that are held before the steps that were asked for, and those.
-    fn points(&self, delta: &Delta) -> impl Iterator<Item = Point> + use<'a> {
-        let (start, wanted) = (delta.steps.start(), delta.wanted.start());
-        let held = self.held.into_iter().flat_map(|series| series.points());
-        let held = held.filter(move |point| (start..wanted).contains(&point.timestamp));
-        held.chain(self.new.into_iter().flat_map(|series| series.points()))
     }
 }
 

@@ -8,7 +8,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::{CachedSource, CachedSourceConfig};
+use crate::age::Age;
 use crate::backend::{Backend, Request};
+use crate::completeness::Completeness;
 use crate::error::FetchError;
 use crate::range::Steps;
 use crate::result::{Answer, AnswerBuilder, AnswerKind};
@@ -87,6 +89,35 @@ impl FixedBackend {
     pub fn answer(self, query: &str, answer: Answer) -> Self {
         self.push(query, Ok(answer));
         self
+    }
+
+    /// Says how old the values are that `query` was given last, in their order; of those beyond nothing is known.
+    ///
+    /// # Panics
+    /// Where it was given none.
+    pub fn ages(self, query: &str, ages: impl IntoIterator<Item = Age>) -> Self {
+        let ages = ages.into_iter().collect();
+        self.change(query, |answer| answer.with_ages(ages));
+        self
+    }
+
+    /// Says who was expected to report for the answer that `query` was given last, and who did.
+    ///
+    /// # Panics
+    /// Where it was given none.
+    pub fn completeness(self, query: &str, completeness: Completeness) -> Self {
+        self.change(query, |answer| answer.with_completeness(Arc::new(completeness)));
+        self
+    }
+
+    fn change(&self, query: &str, change: impl FnOnce(Answer) -> Answer) {
+        let is_changed = self.state(|state| {
+            let last = state.answers.get_mut(query).and_then(VecDeque::back_mut);
+            let Some(Ok(answer)) = last else { return false };
+            *answer = change(answer.clone());
+            true
+        });
+        assert!(is_changed, "no answer was given for {query:?}");
     }
 
     /// Lets `query` fail with `error`.
@@ -191,9 +222,6 @@ fn over(answer: &Answer, steps: Steps) -> Result<Answer, FetchError> {
             source: None,
         })?;
     }
-    answer.warnings().for_each(|warning| match answer.is_complete() {
-        true => ranged.warning(warning),
-        false => ranged.missing(warning),
-    });
+    ranged.told_by(answer);
     Ok(ranged.build())
 }

@@ -111,6 +111,7 @@ fn by_count(
             }
         }
     }
+    (0..vector.len()).for_each(|i| chosen.stand_on(i, vector, i));
     if is_instant {
         return Ok(chosen.reordered(&order));
     }
@@ -154,7 +155,7 @@ fn by_ratio(
             GoFloat(ratio.clamp(-1.0, 1.0))
         ));
     }
-    for (labels, row) in vector.rows() {
+    for (i, (labels, row)) in vector.rows().enumerate() {
         budget.spend(SERIES_WORK + vector.width())?;
         let place = sample_hash::hash(labels) as f64 / u64::MAX as f64;
         let chosen_row = chosen.push_absent(labels.clone());
@@ -169,6 +170,7 @@ fn by_ratio(
                 *to = value;
             }
         }
+        chosen.stand_on_all([&i], vector);
     }
     chosen.retain_present();
     Ok(chosen)

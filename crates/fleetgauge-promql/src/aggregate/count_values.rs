@@ -32,7 +32,7 @@ pub(super) fn evaluate(
     let mut result = Vector::new(vector.width());
     // Of one series at a time: which group its values are of.
     budget.take_list::<[usize; 4]>(vector.width())?;
-    for (labels, row) in vector.rows() {
+    for (i, (labels, row)) in vector.rows().enumerate() {
         budget.spend(SERIES_WORK + vector.width())?;
         let mut known: HashMap<u64, usize, RandomState> = HashMap::default();
         for (step, &value) in row.iter().enumerate().filter(|(_, value)| !is_absent(**value)) {
@@ -56,6 +56,7 @@ pub(super) fn evaluate(
             }
             let count = &mut result.row_mut(group)[step];
             *count = if is_absent(*count) { 1.0 } else { *count + 1.0 };
+            result.stand_on_at(group, step, vector.age(i, step));
         }
     }
     Ok(result)

@@ -97,6 +97,8 @@ pub(super) fn evaluate(
                 if let Some(place) = result.labels.last_mut() {
                     *place = labels;
                 }
+                result.stand_on_all([&i], sides.many);
+                result.stand_on_all([&j], sides.one);
                 group_of.push(group);
             }
         }
@@ -165,6 +167,7 @@ fn merge(
                 }));
             }
             *place = value;
+            result.move_age(i, known, step);
         }
     }
     if merged {

@@ -20,8 +20,8 @@ pub(super) fn evaluate(
         let present = Presence::of(&left, &mut groups, budget)?;
         present.mask(&mut right, &mut groups, false, budget)?;
         budget.take_result(left.len() + right.len(), left.width())?;
-        for (labels, row) in right.rows() {
-            left.push(labels.clone(), row);
+        for row in 0..right.len() {
+            left.push_row_of(right.labels[row].clone(), &right, row);
         }
         // With one step, the right side has nothing that the left one has.
         if left.width() > 1 {

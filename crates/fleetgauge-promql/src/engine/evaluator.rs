@@ -1,13 +1,18 @@
 //! Walks the tree of a query, every expression once for all steps.
 
+use fleetgauge_core::age::Age;
+use fleetgauge_syntax::Function;
+
 use crate::aggregate;
 use crate::annotation::Annotations;
 use crate::binary;
 use crate::function::{self, CallContext, Implementation, RangeSpec, Special, absent, info};
 use crate::label::LabelSet;
 use crate::matcher::Matcher;
-use crate::parse::{Aggregate, Binary, Call, Expr, Selector, Shift, Subquery, ValueType};
-use crate::selector::{Buffer, Give, Ranges, Reader};
+use crate::parse::{
+    Aggregate, AggregateOp, Binary, BinaryOp, Call, Expr, Selector, Shift, Subquery, ValueType,
+};
+use crate::selector::{Buffer, Give, Ranges, Reader, SubqueryRows};
 use crate::value::{ABSENT, Operand, Steps, Vector, is_absent};
 
 use super::range;
@@ -21,6 +26,9 @@ pub(super) struct Evaluator<'a> {
     pub(super) config: &'a EngineConfig,
     pub(super) budget: Budget,
     pub(super) notes: Annotations,
+    /// How old the scalars are that were evaluated since the last vector, at each step: a vector that is computed with
+    /// them is as old. Empty where no sample contributes to any.
+    pub(super) scalars: Vec<Age>,
 }
 
 // === impl Evaluator ===
@@ -29,6 +37,34 @@ pub(super) struct Evaluator<'a> {
 impl<'a> Evaluator<'a> {
     /// Evaluates what is not a range vector.
     pub(super) fn evaluate(&mut self, expr: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
+        if !self.reader.tells_ages {
+            return self.operand(expr, steps);
+        }
+        let before = std::mem::take(&mut self.scalars);
+        let mut operand = self.operand(expr, steps)?;
+        let inside = std::mem::replace(&mut self.scalars, before);
+        match &mut operand {
+            Operand::Vector(vector) => {
+                for (step, &age) in inside.iter().enumerate() {
+                    (0..vector.len()).for_each(|i| vector.stand_on_at(i, step, age));
+                }
+            }
+            Operand::Scalar(_) => self.stand_on(&inside),
+            Operand::Text(_) => {}
+        }
+        Ok(operand)
+    }
+
+    /// Says that the scalar under way is computed from others of these ages, too.
+    fn stand_on(&mut self, ages: &[Age]) {
+        if self.scalars.len() < ages.len() {
+            self.scalars.resize(ages.len(), Age::AGELESS);
+        }
+        let both = self.scalars.iter_mut().zip(ages);
+        both.for_each(|(age, &other)| *age = age.or_older(other));
+    }
+
+    fn operand(&mut self, expr: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
         match expr {
             Expr::Number(value) => {
                 self.budget.take_scalar(steps.count)?;
@@ -116,13 +152,17 @@ impl<'a> Evaluator<'a> {
             Operand::Scalar(values) => {
                 let value = values.first().copied().unwrap_or(f64::NAN);
                 self.budget.take_scalar(steps.count)?;
+                if let [age] = self.scalars[..] {
+                    self.scalars.resize(steps.count, age);
+                }
                 Ok(Operand::Scalar(vec![value; steps.count]))
             }
             Operand::Vector(vector) => {
                 self.budget.take_result(vector.len(), steps.count)?;
                 let mut all = Vector::with_capacity(steps.count, vector.len());
-                for (labels, row) in vector.rows() {
+                for (i, (labels, row)) in vector.rows().enumerate() {
                     all.push_absent(labels.clone()).fill(row[0]);
+                    (0..steps.count).for_each(|step| all.stand_on_at(i, step, vector.age(i, 0)));
                 }
                 Ok(Operand::Vector(all))
             }
@@ -155,7 +195,12 @@ impl<'a> Evaluator<'a> {
             self.budget.take_result(1, inner.count)?;
             self.vector(&subquery.expr, &inner)?
         };
-        Ok(Ranges::of_rows(rows, inner, times, subquery.range))
+        let rows = SubqueryRows {
+            rows,
+            steps: inner,
+            of_one_series_each: is_of_one_series_each(&subquery.expr),
+        };
+        Ok(self.reader.ranges_of(rows, times, subquery.range))
     }
 
     // --- functions ---
@@ -173,6 +218,18 @@ impl<'a> Evaluator<'a> {
             (_, args) => {
                 let args = args.iter().map(|arg| self.evaluate(arg, steps));
                 let args = args.collect::<Result<Vec<_>, _>>()?;
+                if let (Function::Scalar, true, [Operand::Vector(vector)]) =
+                    (call.function, self.reader.tells_ages, &args[..])
+                {
+                    let present = |step: usize| {
+                        let rows = (0..vector.len()).filter(move |&i| !is_absent(vector.row(i)[step]));
+                        rows.map(move |i| vector.age(i, step))
+                    };
+                    let ages: Vec<_> = (0..vector.width())
+                        .map(|step| Age::oldest(present(step)))
+                        .collect();
+                    self.stand_on(&ages);
+                }
                 self.notes.enter(&call.places);
                 let mut context = CallContext {
                     steps,
@@ -280,6 +337,45 @@ impl<'a> Evaluator<'a> {
 /// The parser checks types, so no query leads here.
 fn mismatch() -> EvalError {
     EvalError::execution("an operand is not of the type that was checked")
+}
+
+/// Whether each row of `expr` is computed from one series, and from the same one at all steps.
+fn is_of_one_series_each(expr: &Expr) -> bool {
+    let has_samples = |expr: &Expr| {
+        let mut parts = expr.walk().into_iter();
+        parts.any(|part| matches!(part, Expr::Selector(_) | Expr::Range(_)))
+    };
+    match expr {
+        Expr::Selector(_) | Expr::Range(_) => true,
+        Expr::Negate(inner) | Expr::Once(inner) => is_of_one_series_each(inner),
+        Expr::Subquery(subquery) => is_of_one_series_each(&subquery.expr),
+        Expr::Call(call) => {
+            let is_of_several = matches!(
+                call.function,
+                Function::HistogramQuantile
+                    | Function::HistogramQuantiles
+                    | Function::HistogramFraction
+                    | Function::Info
+                    | Function::Scalar
+            );
+            let mut read = call.args.iter().filter(|arg| has_samples(arg));
+            !is_of_several && read.next().is_some_and(is_of_one_series_each) && read.next().is_none()
+        }
+        Expr::Aggregate(aggregate) => {
+            use AggregateOp::{Bottomk, LimitRatio, Limitk, Topk};
+            let chooses = matches!(aggregate.op, Topk | Bottomk | Limitk | LimitRatio);
+            chooses && !aggregate.param.iter().any(has_samples) && is_of_one_series_each(&aggregate.expr)
+        }
+        Expr::Binary(binary) => match binary.op {
+            BinaryOp::And | BinaryOp::Unless => is_of_one_series_each(&binary.left),
+            _ => {
+                let sides = [&binary.left, &binary.right].into_iter();
+                let mut read = sides.filter(|side| has_samples(side));
+                read.next().is_some_and(is_of_one_series_each) && read.next().is_none()
+            }
+        },
+        Expr::Number(_) | Expr::Text(_) => false,
+    }
 }
 
 /// What the selector says outright of what is not there; nothing if it is not a selector.

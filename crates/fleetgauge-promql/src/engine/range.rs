@@ -45,6 +45,7 @@ pub(super) fn evaluate(
         let labels = ranges.labels(i);
         let row = result.push_absent(labels.clone());
         let (mut found, mut work) = (false, 0);
+        let mut ages = Vec::new();
         // The last sample so far that is lower than the one before it, and how far was looked.
         let (mut last_fall, mut looked) = (0, 1);
         for (step, window) in ranges.windows(&buffer).enumerate() {
@@ -73,6 +74,9 @@ pub(super) fn evaluate(
             if let Some(value) = (spec.call)(&input, params, notes) {
                 row[step] = value;
                 found = true;
+                if ranges.tells_ages() {
+                    ages.push((step, ranges.age(i, &buffer, window)));
+                }
             }
             // A wide range over many steps looks at the same samples again and again.
             work += to - from;
@@ -85,6 +89,7 @@ pub(super) fn evaluate(
             result.pop();
             continue;
         }
+        result.set_ages(ages);
         if let Some(remark) = spec.remark {
             remark(labels.metric_name(), notes);
         }

@@ -34,6 +34,10 @@ struct Histogram {
 // === impl Histogram ===
 
 impl Histogram {
+    fn rows(&self) -> impl Iterator<Item = &usize> {
+        self.buckets.iter().map(|(_, row)| row)
+    }
+
     /// Of all steps: each looks at each bucket some times.
     fn work(&self, vector: &Vector) -> usize {
         self.buckets
@@ -62,6 +66,7 @@ pub(super) fn quantile(
         if quantile_row(histogram, vector, |step| Some(qs[step]), row) {
             remark_forced(histogram.labels.metric_name(), 1, notes);
         }
+        result.stand_on_all(histogram.rows(), vector);
     }
     finish(result, budget)
 }
@@ -103,6 +108,7 @@ pub(super) fn quantiles(
                 if quantile_row(histogram, vector, q_at, result.push_absent(labels)) {
                     remark_forced(histogram.labels.metric_name(), 0, notes);
                 }
+                result.stand_on_all(histogram.rows(), vector);
             }
         }
     }
@@ -128,6 +134,7 @@ pub(super) fn fraction(
         fill(histogram, vector, row, |step, buckets| {
             Some(bucket::fraction(lower[step], upper[step], buckets))
         });
+        result.stand_on_all(histogram.rows(), vector);
     }
     finish(result, budget)
 }

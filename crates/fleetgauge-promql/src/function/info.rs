@@ -203,7 +203,7 @@ pub(crate) fn join(
         budget.spend(SERIES_WORK)?;
         if wanted.is_info[i] {
             budget.take_vector(1, base.width())?;
-            result.push(labels.clone(), row);
+            result.push_row_of(labels.clone(), base, i);
             continue;
         }
         let groups = info.of(labels, budget)?;
@@ -232,6 +232,7 @@ pub(crate) fn join(
             };
             if let Some(at) = at {
                 result.row_mut(at)[step] = value;
+                result.stand_on_at(at, step, base.age(i, step));
             }
         }
     }

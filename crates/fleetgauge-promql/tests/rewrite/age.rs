@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fleetgauge_core::age::AgeKind;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig};
 use fleetgauge_promql::label::LabelSet;
@@ -34,6 +35,8 @@ struct Series {
 
 struct Data {
     engine: Engine,
+    /// Which tells ages.
+    aged: Engine,
     store: MemoryStore,
     series: Vec<Series>,
 }
@@ -190,6 +193,7 @@ impl Data {
         }
         Self {
             engine: Engine::new(EngineConfig::default()),
+            aged: Engine::new(EngineConfig::default().with_ages(true)),
             store,
             series,
         }
@@ -390,9 +394,9 @@ fn query(random: &mut Random, depth: usize) -> Query {
         ),
         6 => {
             let each = [
-                ("-", ""),
+                ("-(", ")"),
                 ("abs(", ")"),
-                ("3 * ", ""),
+                ("3 * (", ")"),
                 ("clamp(", ", 2, 9)"),
                 ("topk(2, ", ")"),
             ];
@@ -443,6 +447,7 @@ fn a_row_is_as_old_as_its_oldest_contributor() {
     let count = number("FLEETGAUGE_DIFFERENTIAL", 2_000);
     let mut random = Random::new(number("FLEETGAUGE_DIFFERENTIAL_SEED", 3) as u64);
     let mut counts = [Counts::default(), Counts::default()];
+    let mut evaluated = Counts::default();
     for _ in 0..count / 100 {
         let data = Data::generate(&mut random);
         for _ in 0..100 {
@@ -454,9 +459,11 @@ fn a_row_is_as_old_as_its_oldest_contributor() {
             };
             check(&data, &query, at, Newest::TsOfLast, &contributors, &mut counts[0]);
             check(&data, &query, at, Newest::Subquery, &contributors, &mut counts[1]);
+            told_by_the_engine(&data, &query, at, &contributors, &mut evaluated);
         }
     }
-    println!("{counts:?}");
+    println!("{counts:?} {evaluated:?}");
+    assert!(evaluated.rows > count && evaluated.bounds * 100 > count);
     let [exactly, by_steps] = counts;
     assert!(exactly.rows > count && exactly.bounds * 20 > count);
     assert_eq!((exactly.near, exactly.unseen), (0, 0));
@@ -504,6 +511,45 @@ fn check(
                 }
                 counts.rows += 1;
             }
+        }
+    }
+}
+
+/// The evaluator tells the same of its own, but for subqueries over several series.
+fn told_by_the_engine(
+    data: &Data,
+    query: &Query,
+    at: i64,
+    contributors: &BTreeMap<Labels, Contributors>,
+    counts: &mut Counts,
+) {
+    let text = query.text();
+    let evaluation = data.aged.instant(&data.store, &text, Timestamp::from_millis(at));
+    let answer = evaluation.unwrap().answer;
+    for (row, series) in answer.series().enumerate() {
+        let provenance = answer.provenance().unwrap();
+        let pairs = series.labels().iter().filter(|(name, _)| *name != "__name__");
+        let labels: Labels = pairs
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let Some(of) = contributors.get(&labels) else {
+            panic!("{text} at {at}: {labels:?} {:?}", provenance.age(row));
+        };
+        let oldest = of.values().min().unwrap();
+        let (age, expected) = (provenance.age(row), at - oldest);
+        let told = || format!("{text} at {at}: {labels:?} is {age:?}, not {expected}");
+        let millis =
+            i64::try_from(age.duration().unwrap_or_else(|| panic!("{}", told())).as_millis()).unwrap();
+        match age.kind() {
+            AgeKind::Exact => {
+                assert_eq!(millis, expected, "{}", told());
+                counts.rows += 1;
+            }
+            AgeKind::AtMost => {
+                assert!(millis >= expected && text.contains(':'), "{}", told());
+                counts.bounds += 1;
+            }
+            _ => panic!("{}", told()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Fetches the inputs that an expression reads, side by side, and evaluates it over their answers.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use fleetgauge_core::params::Params;
 use fleetgauge_core::query::{QueryType, Shape};
 use fleetgauge_core::query_list::QueryList;
 use fleetgauge_core::range::Steps;
-use fleetgauge_core::result::{Answer, MetricResult};
+use fleetgauge_core::result::{Answer, MetricResult, Origin};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::source::{QueryError, RefreshSpec};
-use fleetgauge_core::time::{Clock, Timestamp};
+use fleetgauge_core::time::{Clock, Moment, Timestamp};
 use fleetgauge_promql::answers::Answers;
 use fleetgauge_promql::engine::Engine;
 use fleetgauge_syntax::parse;
@@ -27,6 +28,8 @@ use crate::evaluation;
 
 /// A [`Backend`] whose answers are computed from those of other sources.
 pub(super) struct ComposedBackend {
+    /// The name of its source.
+    name: String,
     inputs: Inputs,
     engine: Engine,
     clock: Clock,
@@ -39,8 +42,12 @@ pub(super) struct ComposedBackend {
 /// What an input was asked, and what became of it.
 struct Had {
     fetch: Fetch,
-    /// When it was asked for.
+    /// The time for which it was asked.
     at: Timestamp,
+    /// When it was had; `None` if it was asked for a given time, and so is as old as it was then.
+    since: Option<Moment>,
+    /// How long it had been in the cache of its source then.
+    cached_for: Duration,
     outcome: Result<Arc<MetricResult>, Arc<FetchError>>,
     /// What else is to be told of it.
     warning: Option<&'static str>,
@@ -60,11 +67,12 @@ const LOOKS_AHEAD: &str = "an input looks at other times than each step's past (
 // === impl ComposedBackend ===
 
 impl ComposedBackend {
-    pub(super) fn new(inputs: Inputs, timeout: Duration, clock: Clock) -> Self {
+    pub(super) fn new(name: String, inputs: Inputs, timeout: Duration, clock: Clock) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // The lookback makes no difference: answers count at their own times alone.
         let lookback = Duration::from_millis(1);
         Self {
+            name,
             inputs,
             engine: evaluation::engine(lookback, timeout),
             clock,
@@ -99,15 +107,39 @@ impl ComposedBackend {
         let fetches = plan.fetches.iter().map(|fetch| self.fetch(*fetch, &ask));
         let had = try_join_all(fetches).await?;
         let dated = dated(&had);
+        let origin = self.origin(request, &text, &had);
         let _permit = self.evaluating.acquire().await.map_err(|_| FetchError::Aborted)?;
         let inputs = Arc::clone(&self.inputs);
         let times = steps.map_or(evaluation::Times::Once(at), evaluation::Times::Steps);
-        let data = move || gathered(&inputs, &had);
+        let begun = self.clock.now();
+        let data = move || gathered(&inputs, &had, begun);
         let answer = evaluation::evaluate(&self.engine, data, text, times).await?;
+        let answer = answer.with_origin(Arc::new(origin));
+        let answer = match request.at {
+            None => answer.older_by(self.clock.now().saturating_since(begun)),
+            Some(_) => answer,
+        };
         Ok(match (steps, dated) {
             (None, Some((lag, stamp))) => answer.stamped(before(at, lag), stamp),
             _ => answer,
         })
+    }
+
+    /// Where an answer comes from: each input once.
+    fn origin(&self, request: &Request, text: &str, had: &[Had]) -> Origin {
+        let read: BTreeSet<_> = had.iter().map(|had| had.fetch.input).collect();
+        let inputs = read.into_iter().map(|input| {
+            let SourceInput {
+                name,
+                source_name,
+                query,
+                ..
+            } = &self.inputs[input];
+            format!("{name}: {source_name} {query}")
+        });
+        Origin::new(&self.name, request.name.as_str())
+            .with_text(text)
+            .with_sent(inputs)
     }
 
     /// The caller's parameters, but for those that the query does not declare: the answer must not depend on them, since
@@ -132,8 +164,13 @@ impl ComposedBackend {
         let params = input.params(&ask.params);
         let warning =
             (ask.request.shape != Shape::Instant && looks_ahead(input, &params)).then_some(LOOKS_AHEAD);
-        let outcome = asked(input, fetch.when, params, ask)
-            .await
+        let outcome = asked(input, fetch.when, params, ask).await;
+        let cached_for = outcome
+            .as_ref()
+            .map_or(Duration::ZERO, |(_, cached_for)| *cached_for);
+        let since = (fetch.when == When::Now).then(|| self.clock.now());
+        let outcome = outcome
+            .map(|(result, _)| result)
             .map_err(|error| FetchError::Input {
                 input: input.name.clone(),
                 of: input.source_name.clone(),
@@ -156,6 +193,8 @@ impl ComposedBackend {
         Ok(Had {
             fetch,
             at,
+            since,
+            cached_for,
             outcome,
             warning,
         })
@@ -190,20 +229,20 @@ fn times(request: &Request, at: Timestamp, steps: Option<Steps>) -> Times {
     }
 }
 
-/// What `input` answers.
+/// What `input` answers, and for how long that has been in the cache of its source.
 async fn asked(
     input: &SourceInput,
     when: When,
     params: Params,
     ask: &Ask<'_>,
-) -> Result<Arc<MetricResult>, QueryError> {
+) -> Result<(Arc<MetricResult>, Duration), QueryError> {
     let max_age = ask.request.max_age;
     if let (When::Now, Some(max_age)) = (when, max_age)
         && let Lookup::Value(value) = input.source.lookup(&input.query, &params)
         && !value.is_expired()
         && value.age().max(lag(value.result(), ask.now)) <= max_age
     {
-        return Ok(Arc::clone(value.result()));
+        return Ok((Arc::clone(value.result()), value.age()));
     }
     let wait = ask.deadline.saturating_duration_since(Instant::now());
     let mut spec = RefreshSpec::queries([&*input.query])
@@ -217,19 +256,21 @@ async fn asked(
     };
     let results = input.source.refresh(spec).await;
     match results.get(&input.query) {
-        Some(outcome) => outcome.clone(),
+        Some(outcome) => Ok((outcome.clone()?, Duration::ZERO)),
         None => Err(QueryError::NoSource {
             query: input.query.clone(),
         }),
     }
 }
 
-/// What was had of the inputs, as series.
-fn gathered(inputs: &[SourceInput], had: &[Had]) -> Result<Answers, FetchError> {
+/// What was had of the inputs, as series, and as old as it is at `now`.
+fn gathered(inputs: &[SourceInput], had: &[Had], now: Moment) -> Result<Answers, FetchError> {
     let mut answers = Answers::new();
     for Had {
         fetch,
         at,
+        since,
+        cached_for,
         outcome,
         warning,
     } in had
@@ -238,17 +279,26 @@ fn gathered(inputs: &[SourceInput], had: &[Had]) -> Result<Answers, FetchError> 
         let result = match outcome {
             Ok(result) => result,
             Err(error) => {
-                answers.add_missing(&input.name, &format!("optional {error}"));
+                answers.add_absent(&input.name, &format!("optional {error}"));
                 continue;
             }
         };
-        if let Err(error) = answers.add(&input.name, result.answer(), *at, fetch.read_by) {
+        let (answer, read_by) = (result.answer(), fetch.read_by);
+        let added = match since {
+            Some(since) => {
+                let later = now.saturating_since(*since).saturating_add(*cached_for);
+                let age = |row| result.age(row).older_by(later);
+                answers.add_aged(&input.name, answer, *at, read_by, age)
+            }
+            None => answers.add(&input.name, answer, *at, read_by),
+        };
+        if let Err(error) = added {
             let why = format!(
                 "input {:?} of source {:?}: {error}",
                 input.name, input.source_name
             );
             match input.is_optional {
-                true => answers.add_missing(&input.name, &format!("optional {why}")),
+                true => answers.add_absent(&input.name, &format!("optional {why}")),
                 false => {
                     return Err(FetchError::Rejected {
                         kind: "execution".into(),

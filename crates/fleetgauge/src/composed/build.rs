@@ -41,6 +41,7 @@ pub(super) fn source(
     }
     let inputs: Inputs = inputs.into();
     let backend = Arc::new(ComposedBackend::new(
+        config.name.clone(),
         Arc::clone(&inputs),
         config.query_timeout,
         clock.clone(),

@@ -8,12 +8,16 @@ use fleetgauge_core::backend::{FetchError, Request};
 use fleetgauge_core::target::Target;
 use fleetgauge_core::time::{Clock, Moment, Timestamp};
 use fleetgauge_promql::exposition::Format;
+use fleetgauge_promql::missing::Read;
 use fleetgauge_promql::window::Window;
 use futures_util::FutureExt;
 use tokio::sync::{Notify, oneshot};
 
+use super::absence::Absence;
+use super::config::ScrapeConfig;
 use super::connecting::with_turn;
-use super::page::{PageBuffer, PageOutcome, PageWriter, ScrapeSummary};
+use super::coverage::Coverage;
+use super::page::{PageBuffer, PageOutcome, PageWriter, REPORTED, ScrapeSummary};
 use super::schedule::Schedule;
 use super::scraper::{Common, Scraper};
 use super::status::{TargetFailure, TargetHealth, TargetStatus, add};
@@ -29,6 +33,8 @@ pub(super) struct ActiveTarget {
     /// When other targets went, if that was just before. One may have had the same labels, and its series have markers
     /// of that very millisecond.
     gone_before: Option<Timestamp>,
+    /// When it was discovered, if it was not there before.
+    appeared: Option<Moment>,
     state: Mutex<State>,
     /// Wakes the loop: somebody wants a scrape.
     wanted: Notify,
@@ -58,18 +64,15 @@ struct State {
     is_stale: bool,
     samples: usize,
     bytes: usize,
+    coverage: Coverage,
 }
 
-/// What keeps the newest values of a target from being those of now.
-pub(super) struct Lagging {
-    /// Why its last scrape failed; `None` if it was not scraped in time.
-    pub(super) error: Option<Arc<FetchError>>,
-    /// How old its values are; `None` if it has none.
-    pub(super) age: Option<Duration>,
-    /// Whether anything is known of it, be it that it is down.
-    pub(super) is_reported: bool,
-    /// Whether it went just now, and what comes in its place is not known yet.
-    pub(super) is_gone: bool,
+/// What a target has done of what is expected of it.
+pub(super) enum Done {
+    Reported,
+    Missing(Absence),
+    /// It has never answered, and appeared not long ago.
+    Starting(Absence),
 }
 
 #[derive(Clone, Copy)]
@@ -121,12 +124,23 @@ impl Need {
 // === impl ActiveTarget ===
 
 impl ActiveTarget {
-    pub(super) fn new(target: Target, clock: Clock, gone_before: Option<Timestamp>) -> Arc<Self> {
+    /// `is_new` if it is known that it was not there before now.
+    pub(super) fn new(
+        target: Target,
+        clock: Clock,
+        gone_before: Option<Timestamp>,
+        is_new: bool,
+    ) -> Arc<Self> {
+        let state = State {
+            coverage: Coverage::new(is_new.then(|| clock.wall())),
+            ..State::default()
+        };
         Arc::new(Self {
             target,
             gone_before,
+            appeared: is_new.then(|| clock.now()),
             clock,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             wanted: Notify::new(),
             scraped: Notify::new(),
         })
@@ -164,18 +178,41 @@ impl ActiveTarget {
         Some(self.lock().last?.begun.at)
     }
 
-    /// What is wrong with its newest values, `in_time` being whether the scrape that was asked for has ended.
-    pub(super) fn lagging(&self, in_time: bool) -> Option<Lagging> {
+    /// Why its newest values are not those of now, if so, `in_time` being whether the scrape that was asked for has ended.
+    pub(super) fn lagging(&self, in_time: bool) -> Option<Absence> {
+        self.lock().lagging(in_time, &self.clock)
+    }
+
+    /// What it has done of what `reads` ask of it, all of which may select its series.
+    pub(super) fn done(&self, in_time: bool, reads: &[Read<'_>], config: &ScrapeConfig) -> Done {
         let state = self.lock();
-        let is_lagging = state.error.is_some() || !in_time || state.last.is_none() || state.is_gone;
-        is_lagging.then(|| Lagging {
-            error: state.error.clone(),
-            age: state
-                .last_success
-                .map(|(_, moment)| self.clock.now().saturating_since(moment)),
-            is_reported: state.last.is_some() && !state.is_gone,
-            is_gone: state.is_gone,
-        })
+        if let Some(why) = state.lagging(in_time, &self.clock) {
+            // That it is down is known.
+            let of_scrapes = |read: &Read<'_>| read.metric().is_some_and(|metric| REPORTED.contains(&metric));
+            if state.last.is_some() && !state.is_gone && reads.iter().all(of_scrapes) {
+                return Done::Reported;
+            }
+            let since = self
+                .appeared
+                .map(|appeared| self.clock.now().saturating_since(appeared));
+            let is_starting =
+                since.is_some_and(|since| since < config.starting_for) && !state.coverage.has_answered();
+            return match is_starting && !state.is_gone {
+                true => Done::Starting(why),
+                false => Done::Missing(why),
+            };
+        }
+        let short = reads.iter().find_map(|read| {
+            let gap = state.coverage.lacks(read.since, read.to, config.spacing())?;
+            let asked_since = read.since;
+            Some(Absence::ShortWindow { asked_since, gap })
+        });
+        short.map_or(Done::Reported, Done::Missing)
+    }
+
+    /// Whether it has ever been scraped with success.
+    pub(super) fn has_answered(&self) -> bool {
+        self.lock().coverage.has_answered()
     }
 
     /// Whether its last scrape timed out.
@@ -228,6 +265,24 @@ impl State {
             (None, _) => TargetHealth::Unknown,
             (_, None) => TargetHealth::Up,
             (_, Some(_)) => TargetHealth::Down,
+        }
+    }
+
+    fn lagging(&self, in_time: bool, clock: &Clock) -> Option<Absence> {
+        if self.is_gone {
+            return Some(Absence::Gone);
+        }
+        let age = || {
+            let (_, moment) = self.last_success?;
+            Some(clock.now().saturating_since(moment))
+        };
+        match &self.error {
+            Some(error) => Some(Absence::Failed {
+                error: Arc::clone(error),
+                age: age(),
+            }),
+            None if !in_time || self.last.is_none() => Some(Absence::Late { age: age() }),
+            None => None,
         }
     }
 
@@ -444,6 +499,13 @@ impl ScrapeLoop {
             state.problem = page.problem;
             state.is_stale = false;
             state.last_success = Some((begun.at, begun.moment));
+            let config = &self.common.config;
+            let retention = i64::try_from(config.window.retention.as_millis()).unwrap_or(i64::MAX);
+            let reached = Timestamp::from_millis(begun.at.as_millis().saturating_sub(retention));
+            state.coverage.expire(reached);
+            state
+                .coverage
+                .scraped(begun.at, page.process_start, config.spacing());
             state.samples = page.samples;
             state.bytes = bytes;
             (failures, state.problem.clone().filter(|_| is_new))

@@ -20,10 +20,11 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::active::{ActiveTarget, Lagging, Need};
+use super::absence::{Absence, Absent};
+use super::active::{ActiveTarget, Need};
 use super::gap::Gap;
 use super::pool::{Known, Pool};
-use super::view::{Late, View};
+use super::view::View;
 use crate::evaluation::{self, Times};
 
 /// The text of the query for the newest samples of all series.
@@ -79,8 +80,8 @@ impl ScrapeBackend {
             .filter_map(|(active, in_time)| Some((Arc::clone(active), active.lagging(*in_time)?)))
             .collect();
         let count = targets.len();
-        let wanted = self.pool.common().config.wanted.clone();
-        let view = View::new(self.pool.window().clone(), wanted, gaps.clone(), targets);
+        let config = Arc::clone(&self.pool.common().config);
+        let view = View::new(self.pool.window().clone(), config, gaps.clone(), targets);
         let answer = match (Selector::of(query), query.steps(at)?) {
             // Its samples with their own times are those of now.
             (Some(selector), None) if query.at.is_none() => {
@@ -94,7 +95,13 @@ impl ScrapeBackend {
                 let first = steps.map_or(once, |steps| steps.start());
                 let view = view.from(first, self.pool.kept_since(at));
                 let times = steps.map_or(Times::Once(once), Times::Steps);
-                evaluation::evaluate(&self.engine, || Ok(view), query.promql(), times).await?
+                let begun = self.pool.clock().now();
+                let answer = evaluation::evaluate(&self.engine, || Ok(view), query.promql(), times).await?;
+                // What is asked for a given time is as old as it was then.
+                match query.at {
+                    None => answer.older_by(self.pool.clock().now().saturating_since(begun)),
+                    Some(_) => answer,
+                }
             }
         };
         self.finish(answer, count, &gaps, &late)
@@ -126,7 +133,7 @@ impl ScrapeBackend {
         answer: Answer,
         targets: usize,
         gaps: &[Gap],
-        late: &[(Arc<ActiveTarget>, Lagging)],
+        late: &[(Arc<ActiveTarget>, Absence)],
     ) -> Result<Answer, FetchError> {
         if answer.is_empty() && targets == 0 {
             let of_discovery = gaps.iter().filter(|gap| gap.reason.is_of_discovery());
@@ -213,28 +220,18 @@ impl Selector {
         if has_changed {
             missing.add_changed();
         }
-        view.missing(Read::newest(&matchers, from, at), &mut missing);
-        missing.reasons().for_each(|reason| answer.missing(&reason));
+        view.missing(&[Read::newest(&matchers, from, at)], &mut missing);
+        missing.tell(&mut answer);
         Ok(answer.build())
     }
 }
 
 /// The error of an answer without values, since no target gave any.
-fn all_fail(late: &[(Arc<ActiveTarget>, Lagging)]) -> FetchError {
-    if let [
-        (
-            _,
-            Lagging {
-                error: Some(error), ..
-            },
-        ),
-    ] = late
-    {
+fn all_fail(late: &[(Arc<ActiveTarget>, Absence)]) -> FetchError {
+    if let [(_, Absence::Failed { error, .. })] = late {
         return (**error).clone();
     }
-    let late: Vec<_> = (late.iter())
-        .map(|(active, lagging)| Late { active, lagging })
-        .collect();
+    let late: Vec<_> = late.iter().map(|(active, why)| Absent { active, why }).collect();
     FetchError::Unreachable {
         detail: format!("all {} targets fail: {}", late.len(), named(&late)),
         source: None,

@@ -7,6 +7,7 @@ use fleetgauge_core::target::{Scheme, TargetDefaults};
 use fleetgauge_promql::exposition::{Limits, Wanted};
 use fleetgauge_promql::window::WindowConfig;
 
+use super::coverage::Spacing;
 use super::protocol::ScrapeProtocol;
 use crate::client::{Auth, ConfigError, ProxyConfig, TlsConfig};
 
@@ -35,6 +36,9 @@ pub struct ScrapeConfig {
     /// Prometheus lets them go at the first failure. For an autoscaler one lost scrape of a busy pod is no
     /// news, and its queue length of a second ago worth more than none.
     pub stale_after: Option<Duration>,
+    /// How long a target that appeared while others were scraped already may take until it answers for the first time:
+    /// until then it is not expected to report. Models load for minutes, just when load rises. Default: 10 minutes.
+    pub starting_for: Duration,
     /// How old a sample may be that is answered with, where its target dates it itself. Default: 5 minutes,
     /// as in Prometheus.
     pub lookback_delta: Duration,
@@ -86,6 +90,7 @@ impl Default for ScrapeConfig {
             interval: Duration::from_secs(15),
             timeout: None,
             stale_after: None,
+            starting_for: Duration::from_secs(600),
             lookback_delta: Duration::from_secs(300),
             defaults: TargetDefaults::default(),
             auth: Auth::None,
@@ -129,6 +134,13 @@ impl ScrapeConfig {
     #[must_use]
     pub fn with_stale_after(mut self, stale_after: Duration) -> Self {
         self.stale_after = Some(stale_after);
+        self
+    }
+
+    /// Sets how long a target that appeared may take until it answers.
+    #[must_use]
+    pub fn with_starting_for(mut self, starting_for: Duration) -> Self {
+        self.starting_for = starting_for;
         self
     }
 
@@ -255,6 +267,14 @@ impl ScrapeConfig {
     pub fn stale_after(&self) -> Duration {
         let default = self.interval.saturating_mul(5).max(Duration::from_secs(10));
         self.stale_after.unwrap_or(default)
+    }
+
+    pub(super) fn spacing(&self) -> Spacing {
+        Spacing {
+            interval: self.interval,
+            stale_after: self.stale_after(),
+            starting_for: self.starting_for,
+        }
     }
 
     /// What the pipeline is told of all this.

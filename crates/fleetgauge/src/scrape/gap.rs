@@ -3,13 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use fleetgauge_core::target::{DiscoveryError, TargetError, TargetLabels};
+use fleetgauge_core::target::{ADDRESS, DiscoveryError, TargetError, TargetLabels};
 
 /// Something that samples are missing of.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Gap {
     /// The labels that all of its series have. What is not known of them, they do not say.
     pub(super) labels: Arc<TargetLabels>,
+    /// The target that is not scraped; `None` where it is not known which.
+    pub(super) who: Option<Box<str>>,
     pub(super) reason: GapReason,
 }
 
@@ -44,6 +46,7 @@ impl Gap {
     pub(super) fn of_any(reason: GapReason) -> Self {
         Self {
             labels: Arc::default(),
+            who: None,
             reason,
         }
     }
@@ -51,10 +54,17 @@ impl Gap {
     /// A target of which these labels are known, and that is not scraped. Labels of discovery itself are not on
     /// series.
     pub(super) fn of_target(labels: &TargetLabels, reason: GapReason) -> Self {
+        let first = |names: &[&str]| names.iter().find_map(|name| labels.get(*name));
+        let who = first(&["pod", "instance", ADDRESS]).map_or("a target", String::as_str);
+        let who = match labels.get("namespace") {
+            Some(namespace) if labels.contains_key("pod") => format!("{namespace}/{who}"),
+            _ => who.to_owned(),
+        };
         let own = labels.iter().filter(|(name, _)| !name.starts_with("__"));
         let own = own.map(|(name, value)| (name.clone(), value.clone())).collect();
         Self {
             labels: Arc::new(own),
+            who: Some(who.into()),
             reason,
         }
     }

@@ -35,6 +35,8 @@ pub(super) struct PageOutcome {
     pub(super) series_added: usize,
     pub(super) bad_lines: usize,
     pub(super) refused: usize,
+    /// When the process began, if it says so; of several the one that began first.
+    pub(super) process_start: Option<Timestamp>,
     /// What is wrong with it.
     pub(super) problem: Option<String>,
 }
@@ -170,7 +172,13 @@ struct ReadPage {
     refusal: Option<AppendError>,
     /// What it exposes that is the scraper's to say.
     own_name: Option<&'static str>,
+    process_start: Option<Timestamp>,
 }
+
+/// When a process began. *Unit* of its values: seconds since the Unix epoch.
+///
+/// *Source*: <https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>.
+const PROCESS_START: &str = "process_start_time_seconds";
 
 /// *Errors*: as [`PageWriter::write`].
 fn read(
@@ -181,9 +189,14 @@ fn read(
     let mut page = buffer.parser.page(format, &buffer.body);
     let mut refusal = None;
     let mut own_name = None;
+    let mut process_start: Option<Timestamp> = None;
     while let Some(event) = page.next() {
         let Event::Sample(sample) = event else { continue };
         let own = sample.timestamp.map(Timestamp::from_millis);
+        if sample.name() == PROCESS_START && sample.value > 0.0 {
+            let start = Timestamp::from_secs_f64(sample.value);
+            process_start = Some(process_start.map_or(start, |first| first.min(start)));
+        }
         let appended = batch.append(sample.series(), sample.value, own, |labels| {
             // Without a name the series is refused, as one must be whose labels cannot be read.
             let reported = REPORTED.into_iter().find(|name| *name == sample.name());
@@ -223,6 +236,7 @@ fn read(
             report,
             refusal,
             own_name,
+            process_start,
         }),
     }
 }
@@ -241,6 +255,7 @@ impl ReadPage {
             report,
             refusal,
             own_name,
+            process_start,
         } = self;
         let mut problems = Vec::new();
         if report.errors > 0 {
@@ -282,6 +297,7 @@ impl ReadPage {
             series_added: committed.series_added,
             bad_lines: report.errors,
             refused: committed.refused,
+            process_start,
             problem: (!problems.is_empty()).then(|| problems.join("; ")),
         }
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fleetgauge_core::target::{Discovered, DiscoveryError, Snapshot, Target, TargetDiscovery, TargetLabels};
-use fleetgauge_core::time::{Clock, Timestamp};
+use fleetgauge_core::time::{Clock, Moment, Timestamp};
 use fleetgauge_promql::window::Window;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
@@ -96,6 +96,10 @@ struct Running {
     failing: Vec<Gap>,
     /// The targets that are left out.
     left_out: Vec<Gap>,
+    /// Whether all targets have been known once: what appears after that is new.
+    was_full: bool,
+    /// Targets that have answered and went not long ago: they are not new when they are back.
+    went: HashMap<Target, Moment>,
 }
 
 struct Loop {
@@ -336,6 +340,10 @@ impl Pool {
         } else {
             self.running().failing = failing(slots);
         }
+        let is_sound = |slot: &Slot| slot.known.as_ref().is_some_and(|known| known.problems.is_empty());
+        if slots.iter().all(is_sound) {
+            self.running().was_full = true;
+        }
         if slots.iter().all(|slot| slot.known.is_some()) {
             self.is_discovered
                 .send_if_modified(|is| !std::mem::replace(is, true));
@@ -347,12 +355,17 @@ impl Pool {
         let wanted = self.wanted(slots);
         let stopped: Vec<_> = {
             let mut running = self.running();
+            let Running { loops, went, .. } = &mut *running;
+            let (now, starting_for) = (self.clock().now(), self.common.config.starting_for);
+            went.retain(|_, left| now.saturating_since(*left) < starting_for);
             let kept: HashSet<&Target> = wanted.targets.iter().collect();
-            running
-                .loops
+            loops
                 .extract_if(|target, _| !kept.contains(target))
-                .map(|(_, Loop { stop, task, .. })| {
+                .map(|(target, Loop { active, stop, task })| {
                     drop(stop);
+                    if active.has_answered() {
+                        went.insert(target, now);
+                    }
                     task
                 })
                 .collect()
@@ -375,7 +388,11 @@ impl Pool {
                 targets.push(Arc::clone(&one.active));
                 continue;
             }
-            let active = ActiveTarget::new(target.clone(), self.clock().clone(), gone_before);
+            // Where more went than there may be, it is not known which are back.
+            let is_new = running.was_full
+                && running.went.len() <= self.common.config.max_targets
+                && !running.went.contains_key(&target);
+            let active = ActiveTarget::new(target.clone(), self.clock().clone(), gone_before, is_new);
             match ScrapeLoop::new(Arc::clone(&active), Arc::clone(&self.common), &self.window) {
                 Ok(one) => {
                     let (stop, stopped) = oneshot::channel();

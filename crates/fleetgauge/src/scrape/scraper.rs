@@ -50,7 +50,7 @@ const SHARE_BYTES: usize = 64 << 10;
 
 /// What all targets of a source have in common.
 pub(super) struct Common {
-    pub(super) config: ScrapeConfig,
+    pub(super) config: Arc<ScrapeConfig>,
     pub(super) clock: Clock,
     pub(super) counts: Counts,
     pub(super) buffers: PageBuffers,
@@ -113,7 +113,7 @@ impl Common {
             buffers: PageBuffers::new(&config),
             connecting: Connecting::default(),
             counts: Counts::default(),
-            config,
+            config: Arc::new(config),
             clock,
         })
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use fleetgauge_core::completeness::{Completeness, Report};
 use fleetgauge_core::label::METRIC_NAME;
 use fleetgauge_core::target::TargetLabels;
 use fleetgauge_core::time::Timestamp;
@@ -12,15 +13,15 @@ use fleetgauge_promql::missing::{Missing, Read};
 use fleetgauge_promql::queryable::{Queryable, Selection};
 use fleetgauge_promql::window::Window;
 
-use super::active::{ActiveTarget, Lagging};
+use super::active::{ActiveTarget, Done};
+use super::config::ScrapeConfig;
 use super::gap::Gap;
 use super::page::REPORTED;
 
 /// The window as a query reads it, with what is known to be missing from it now.
 pub(super) struct View {
     window: Window,
-    /// The metrics that are kept, if not all.
-    wanted: Option<Wanted>,
+    config: Arc<ScrapeConfig>,
     gaps: Vec<Gap>,
     /// The targets, and whether each has been scraped in time.
     targets: Vec<(Arc<ActiveTarget>, bool)>,
@@ -32,30 +33,6 @@ pub(super) struct View {
 pub(super) struct TooEarly {
     pub(super) asked: Timestamp,
     pub(super) kept_since: Timestamp,
-}
-
-/// A target whose values are not those of now, in words.
-pub(super) struct Late<'a> {
-    pub(super) active: &'a ActiveTarget,
-    pub(super) lagging: &'a Lagging,
-}
-
-impl fmt::Display for Late<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let target = &self.active.target;
-        write!(f, "target {target} ({}): ", target.url())?;
-        if self.lagging.is_gone {
-            return f.write_str("it went just now, and what comes in its place is not known yet");
-        }
-        match &self.lagging.error {
-            Some(error) => write!(f, "{error}")?,
-            None => f.write_str("not scraped in time")?,
-        }
-        match self.lagging.age {
-            Some(age) => write!(f, "; its values are {:.1} s old", age.as_secs_f64()),
-            None => f.write_str("; it was never scraped with success"),
-        }
-    }
 }
 
 impl fmt::Display for TooEarly {
@@ -73,13 +50,13 @@ impl fmt::Display for TooEarly {
 impl View {
     pub(super) fn new(
         window: Window,
-        wanted: Option<Wanted>,
+        config: Arc<ScrapeConfig>,
         gaps: Vec<Gap>,
         targets: Vec<(Arc<ActiveTarget>, bool)>,
     ) -> Self {
         Self {
             window,
-            wanted,
+            config,
             gaps,
             targets,
             too_early: None,
@@ -95,6 +72,14 @@ impl View {
     pub(super) fn window(&self) -> &Window {
         &self.window
     }
+
+    /// Whether `read` may select series of a target with `labels`.
+    fn may_select(&self, read: &Read<'_>, labels: &TargetLabels) -> bool {
+        // Where exposed labels win, series may have any others than their target's.
+        let keeps_labels = !self.window.config().honor_labels;
+        let labels = labels.iter().filter(|_| keeps_labels);
+        read.may_select(None, labels.map(|(n, v)| (n.as_str(), v.as_str())))
+    }
 }
 
 impl Queryable for View {
@@ -102,35 +87,72 @@ impl Queryable for View {
         Queryable::select(&self.window, matchers, from, to)
     }
 
-    fn missing(&self, read: Read<'_>, into: &mut Missing) {
-        self.window.missing(read, into);
-        if let Some(too_early) = self.too_early {
+    fn missing(&self, reads: &[Read<'_>], into: &mut Missing) {
+        Queryable::missing(&self.window, reads, into);
+        if let (Some(too_early), false) = (self.too_early, reads.is_empty()) {
             into.add(too_early);
         }
-        let is_reported = read.metric().is_some_and(|metric| REPORTED.contains(&metric));
-        // Where exposed labels win, series may have any others than their target's.
-        let keeps_labels = !self.window.config().honor_labels;
-        let may_select = |labels: &TargetLabels| {
-            let labels = labels.iter().filter(|_| keeps_labels);
-            read.may_select(None, labels.map(|(n, v)| (n.as_str(), v.as_str())))
-        };
-        for gap in self.gaps.iter().filter(|gap| may_select(&gap.labels)) {
-            into.add(&gap.reason);
+        if let Some(wanted) = &self.config.wanted {
+            reads
+                .iter()
+                .for_each(|read| missing_names(wanted, read.matchers, into));
         }
-        // As they are now, after all has been read: one may have gone meanwhile.
-        for (active, in_time) in &self.targets {
-            if let Some(lagging) = active.lagging(*in_time)
-                && !(is_reported && lagging.is_reported)
-                && may_select(active.target.labels())
-            {
-                let lagging = &lagging;
-                into.add(Late { active, lagging });
+        let mut completeness = Completeness::known();
+        for gap in &self.gaps {
+            if reads.iter().any(|read| self.may_select(read, &gap.labels)) {
+                match &gap.who {
+                    Some(who) => completeness.add(who, Report::Missing(&gap.reason.to_string())),
+                    None => into.add(&gap.reason),
+                }
+                if gap.reason.is_of_discovery() {
+                    completeness.merge(&Completeness::unknown());
+                }
             }
         }
-        if let Some(wanted) = &self.wanted {
-            missing_names(wanted, read.matchers, into);
+        let alike = alike(reads);
+        let mut of_it: Vec<Read<'_>> = Vec::new();
+        // As they are now, after all has been read: one may have gone meanwhile.
+        for (active, in_time) in &self.targets {
+            let labels = active.target.labels();
+            of_it.clear();
+            for reads in &alike {
+                if self.may_select(&reads[0], labels) {
+                    of_it.extend(reads);
+                }
+            }
+            if of_it.is_empty() {
+                continue;
+            }
+            let who = || active.target.to_string();
+            match active.done(*in_time, &of_it, &self.config) {
+                Done::Reported => completeness.add("", Report::Reported),
+                Done::Missing(why) => completeness.add(&who(), Report::Missing(&why.to_string())),
+                Done::Starting(why) => completeness.add(&who(), Report::Starting(&why.to_string())),
+            }
+        }
+        if !reads.is_empty() {
+            into.count(&completeness);
         }
     }
+}
+
+/// The reads, those together that select the same targets: the selectors of a query mostly differ in the metric alone.
+fn alike<'a>(reads: &[Read<'a>]) -> Vec<Vec<Read<'a>>> {
+    let others = |read: &Read<'a>| {
+        let others = read
+            .matchers
+            .iter()
+            .filter(|matcher| matcher.name() != METRIC_NAME);
+        others.map(|matcher| (matcher.name(), matcher.op(), matcher.value()))
+    };
+    let mut alike: Vec<Vec<Read<'a>>> = Vec::new();
+    for read in reads {
+        match alike.iter_mut().find(|known| others(&known[0]).eq(others(read))) {
+            Some(known) => known.push(*read),
+            None => alike.push(vec![*read]),
+        }
+    }
+    alike
 }
 
 /// Adds the metrics that a selector may mean and that are not kept.

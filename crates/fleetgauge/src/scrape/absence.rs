@@ -1,0 +1,73 @@
+//! Why a target has not reported, or not all that it is asked for.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleetgauge_core::backend::FetchError;
+use fleetgauge_core::time::Timestamp;
+
+use super::active::ActiveTarget;
+use super::coverage::Gap;
+
+/// Why what is asked of a target is not there, or not whole.
+#[derive(Clone, Debug)]
+pub(super) enum Absence {
+    /// Its last scrape failed. `age` is that of its values, if it has any.
+    Failed {
+        error: Arc<FetchError>,
+        age: Option<Duration>,
+    },
+    /// It was not scraped in time.
+    Late { age: Option<Duration> },
+    /// It went just now, and what comes in its place is not known yet.
+    Gone,
+    /// A range reaches back before its first scrape, or over a gap.
+    ShortWindow { asked_since: Timestamp, gap: Gap },
+}
+
+/// A target with the reason, in words.
+pub(super) struct Absent<'a> {
+    pub(super) active: &'a ActiveTarget,
+    pub(super) why: &'a Absence,
+}
+
+// === impl Absence ===
+
+impl fmt::Display for Absence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let age = match self {
+            Self::Failed { error, age } => {
+                write!(f, "{error}")?;
+                age
+            }
+            Self::Late { age } => {
+                f.write_str("not scraped in time")?;
+                age
+            }
+            Self::Gone => {
+                return f.write_str("it went just now, and what comes in its place is not known yet");
+            }
+            Self::ShortWindow { asked_since, gap } => {
+                let Gap { from, to } = gap;
+                return write!(
+                    f,
+                    "short_window: samples from {asked_since} on are asked for, and there are none from {from} to {to}"
+                );
+            }
+        };
+        match age {
+            Some(age) => write!(f, "; its values are {:.1} s old", age.as_secs_f64()),
+            None => f.write_str("; it was never scraped with success"),
+        }
+    }
+}
+
+// === impl Absent ===
+
+impl fmt::Display for Absent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let target = &self.active.target;
+        write!(f, "target {target} ({}): {}", target.url(), self.why)
+    }
+}
