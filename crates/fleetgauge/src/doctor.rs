@@ -37,3 +37,8 @@ mod words;
 
 pub use self::examine::Doctor;
 pub use self::finding::{Finding, Severity};
+
+/// So that the example of the page compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/doctor.md")]
+mod page {}

@@ -202,19 +202,15 @@ impl<'d> Examination<'d> {
                 fleetgauge_syntax::parse(&format!("{{__name__=\"{escaped}\"}}"))
             }
         };
-        let unseen = |one: &&fill::Unknown| !rendered.contains(&one.stand_in);
-        if let Some(one) = stand_ins.1.iter().find(unseen) {
-            let what = format!(
-                "needs the parameter {}, for which nothing can be looked up",
-                one.param
-            );
-            let advice = format!("give it with -p {}=VALUE", one.param);
-            return Ok(finding(Severity::Warning, what, advice));
-        }
         let tree = match tree {
             Ok(tree) => tree,
             Err(error) => return self.unparsed(query, &stand_ins, error.to_string()).await,
         };
+        if let Some(param) = fill::without_label(&tree, &stand_ins.1) {
+            let what = format!("needs the parameter {param}, for which nothing can be looked up");
+            let advice = format!("give it with -p {param}=VALUE");
+            return Ok(finding(Severity::Warning, what, advice));
+        }
         let filled = fill(&self.probe, &tree, declared, stand_ins).await?;
         let rendered = registered
             .render(&filled.params)

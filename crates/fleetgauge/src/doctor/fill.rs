@@ -1,12 +1,16 @@
 //! Values for parameters that nobody gave: those that the source's labels have.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use fleetgauge_core::label::METRIC_NAME;
 use fleetgauge_core::params::{ParamKind, ParamSpec, Params};
+use fleetgauge_core::result::MetricResult;
+use fleetgauge_syntax::Function;
 use fleetgauge_syntax::tree::{AggregateOp, Expr, Grouping, Selector};
 
 use super::probe::{Failure, Probe};
-use super::read::{aggregated, selectors};
+use super::read::{PAST_MILLIS, aggregated, over, selectors};
 
 /// How a text begins that stands for one that is looked for. No label has such a value.
 const STAND_IN: &str = "fleetgaugedoctor";
@@ -54,6 +58,17 @@ pub(super) fn stand_ins(declared: &[ParamSpec], given: &Params) -> (Params, Vec<
         params.insert(spec.name(), value);
     }
     (params, unknown)
+}
+
+/// The first of `unknown` that no label of `query` is compared with, so that no value can be looked up.
+pub(super) fn without_label<'u>(query: &Expr, unknown: &'u [Unknown]) -> Option<&'u str> {
+    let selectors = selectors(query);
+    let is_compared = |one: &&Unknown| {
+        let mut matchers = selectors.iter().flat_map(|selector| &selector.matchers);
+        matchers.any(|matcher| matcher.name != METRIC_NAME && matcher.value == one.stand_in)
+    };
+    let mut unknown = unknown.iter();
+    unknown.find(|one| !is_compared(one)).map(|one| &*one.param)
 }
 
 /// Takes values for what is `unknown` from the labels of the series that `query` reads.
@@ -128,13 +143,19 @@ async fn look(
             without: false,
             labels: wanted.iter().map(|(label, _)| (*label).into()).collect(),
         };
-        let counted = aggregated(AggregateOp::Count, grouping, Expr::Selector(free));
-        let answer = match probe.ask(&counted.to_string(), params).await {
-            Ok(answer) => answer,
-            Err(failure @ Failure::Bound(_)) => return Err(failure),
-            // Whoever asks the query itself will be told why.
-            Err(Failure::Query(_)) => continue,
-        };
+        let now = Expr::Selector(free.clone());
+        let mut answer = count_by(probe, &grouping, now, params).await?;
+        if answer.as_ref().is_none_or(|answer| answer.is_no_data()) {
+            // Those that have stopped may tell it, too.
+            answer = count_by(
+                probe,
+                &grouping,
+                over(Function::LastOverTime, &free, PAST_MILLIS),
+                params,
+            )
+            .await?;
+        }
+        let Some(answer) = answer else { continue };
         let mut best: Option<(f64, Vec<&str>)> = None;
         for row in answer.values() {
             let values: Vec<&str> = wanted
@@ -156,4 +177,27 @@ async fn look(
         }
     }
     Ok(found)
+}
+
+/// How many series there are by the labels of `grouping`; `None` where the source does not tell.
+async fn count_by(
+    probe: &Probe,
+    grouping: &Grouping,
+    series: Expr,
+    params: &Params,
+) -> Result<Option<Arc<MetricResult>>, Failure> {
+    let counted = aggregated(AggregateOp::Count, grouping.clone(), series);
+    match probe.ask(&counted.to_string(), params).await {
+        Ok(answer) => Ok(Some(answer)),
+        // That is about this selector alone.
+        Err(Failure::Query(error))
+            if matches!(
+                error.reason(),
+                "incomplete" | "rejected" | "too_large" | "unsupported"
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
+    }
 }

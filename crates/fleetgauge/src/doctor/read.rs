@@ -1,7 +1,13 @@
 //! What an expression reads, and expressions that are asked about it.
 
 use fleetgauge_core::label::METRIC_NAME;
-use fleetgauge_syntax::tree::{Aggregate, AggregateOp, Expr, Grouping, MatchOp, Selector};
+use fleetgauge_syntax::Function;
+use fleetgauge_syntax::tree::{
+    Aggregate, AggregateOp, Call, Expr, Grouping, MatchOp, RangeSelector, Selector,
+};
+
+/// How far back a metric is looked for that is not there now. *Unit*: milliseconds.
+pub(super) const PAST_MILLIS: i64 = 3_600_000;
 
 /// The selectors of a query, in the order in which they are written.
 pub(super) fn selectors(query: &Expr) -> Vec<&Selector> {
@@ -47,4 +53,17 @@ pub(super) fn names(expr: &Expr) -> String {
         [one] => (*one).to_owned(),
         [first, others @ ..] => format!("{first} and {} more", others.len()),
     }
+}
+
+/// `function(selector[range])`
+pub(super) fn over(function: Function, selector: &Selector, range: i64) -> Expr {
+    let range = Expr::Range(RangeSelector {
+        selector: selector.clone(),
+        range,
+    });
+    Expr::Call(Call {
+        function,
+        args: vec![range],
+        places: vec![0],
+    })
 }

@@ -9,19 +9,18 @@ use fleetgauge_core::result::MetricResult;
 use fleetgauge_syntax::Function;
 use fleetgauge_syntax::similar::similar;
 use fleetgauge_syntax::tree::{
-    AggregateOp, Call, Expr, Grouping, MatchOp, Matcher, RangeSelector, Selector, Shift,
+    AggregateOp, Expr, Grouping, MatchOp, Matcher, RangeSelector, Selector, Shift,
 };
 
 use super::advice;
 use super::finding::{Rank, Reason};
 use super::probe::Failure;
-use super::read::{aggregated, metric, prefix};
+use super::read::{PAST_MILLIS, aggregated, metric, over, prefix};
 use super::subject::Subject;
 use super::words::{seconds, some};
 
-/// How far back a metric is looked for that is not there now.
+/// [`PAST_MILLIS`], as it is written.
 const PAST: &str = "1h";
-const PAST_MILLIS: i64 = 3_600_000;
 
 /// Of which time.
 #[derive(Clone, Copy, PartialEq)]
@@ -291,18 +290,6 @@ async fn groups<'l>(
     };
     let text = aggregated(AggregateOp::Group, grouping, series).to_string();
     subject.ask(&text).await
-}
-
-fn over(function: Function, selector: &Selector, range: i64) -> Expr {
-    let range = Expr::Range(RangeSelector {
-        selector: selector.clone(),
-        range,
-    });
-    Expr::Call(Call {
-        function,
-        args: vec![range],
-        places: vec![0],
-    })
 }
 
 fn named(metric: &str) -> Selector {
