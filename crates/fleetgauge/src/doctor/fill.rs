@@ -1,16 +1,13 @@
 //! Values for parameters that nobody gave: those that the source's labels have.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use fleetgauge_core::label::METRIC_NAME;
 use fleetgauge_core::params::{ParamKind, ParamSpec, Params};
-use fleetgauge_core::result::MetricResult;
-use fleetgauge_syntax::Function;
-use fleetgauge_syntax::tree::{AggregateOp, Expr, Grouping, Selector};
+use fleetgauge_syntax::tree::{AggregateOp, Expr, Grouping, MatchOp, Matcher, Selector};
 
 use super::probe::{Failure, Probe};
-use super::read::{PAST_MILLIS, aggregated, over, selectors};
+use super::read::{aggregated, metric, named, selectors};
 
 /// How a text begins that stands for one that is looked for. No label has such a value.
 const STAND_IN: &str = "fleetgaugedoctor";
@@ -139,65 +136,73 @@ async fn look(
                 matcher.value = value.clone();
             }
         }
+        let Some(name) = metric(selector) else { continue };
+        let when = match probe.last_seen(name, params).await {
+            Ok(Some(when)) => when,
+            Ok(None) => continue,
+            Err(failure) => {
+                untold(failure)?;
+                continue;
+            }
+        };
+        // The values of what is given are had beside those that are wanted: those that belong to it go first.
+        let is_fixed = |matcher: &&Matcher| matcher.op == MatchOp::Equal && matcher.name != METRIC_NAME;
+        let fixed: Vec<&Matcher> = free.matchers.iter().filter(is_fixed).collect();
+        let names = wanted.iter().map(|(label, _)| *label);
+        let names = names.chain(fixed.iter().map(|matcher| &*matcher.name));
         let grouping = Grouping {
             without: false,
-            labels: wanted.iter().map(|(label, _)| (*label).into()).collect(),
+            labels: names.map(Into::into).collect(),
         };
-        let now = Expr::Selector(free.clone());
-        let mut answer = count_by(probe, &grouping, now, params).await?;
-        if answer.as_ref().is_none_or(|answer| answer.is_no_data()) {
-            // Those that have stopped may tell it, too.
-            answer = count_by(
-                probe,
-                &grouping,
-                over(Function::LastOverTime, &free, PAST_MILLIS),
-                params,
-            )
-            .await?;
-        }
-        let Some(answer) = answer else { continue };
-        let mut best: Option<(f64, Vec<&str>)> = None;
+        let counted = aggregated(AggregateOp::Count, grouping, when.of(&named(name)));
+        let answer = match probe.ask(&counted.to_string(), params).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                untold(failure)?;
+                continue;
+            }
+        };
+        let mut best: Option<(bool, f64, Vec<&str>)> = None;
         for row in answer.values() {
             let values: Vec<&str> = wanted
                 .iter()
                 .filter_map(|(label, _)| row.labels.get(label))
                 .collect();
-            let is_better = |(count, known): &(f64, Vec<&str>)| {
-                row.value > *count || (row.value == *count && values < *known)
+            let has = |matcher: &&Matcher| row.labels.get(&matcher.name).unwrap_or_default() == matcher.value;
+            let belongs = fixed.iter().all(has);
+            let is_better = |(known_belongs, count, known): &(bool, f64, Vec<&str>)| {
+                let order = (belongs.cmp(known_belongs)).then(row.value.total_cmp(count));
+                order.then(known.cmp(&values)).is_gt()
             };
             if values.len() == wanted.len() && best.as_ref().is_none_or(is_better) {
-                best = Some((row.value, values));
+                best = Some((belongs, row.value, values));
             }
         }
-        let Some((_, best)) = best else { continue };
+        let Some((belongs, _, best)) = best else { continue };
         for ((label, stand_in), value) in wanted.iter().zip(best) {
-            let mut of_label = answer.values().filter_map(|row| row.labels.get(label));
-            let has_others = of_label.any(|other| other != value);
+            let has_others = answer.values().any(|row| {
+                let has =
+                    |matcher: &&Matcher| row.labels.get(&matcher.name).unwrap_or_default() == matcher.value;
+                let other = row.labels.get(label).is_some_and(|other| other != value);
+                other && fixed.iter().all(has) == belongs
+            });
             found.insert((*stand_in).to_owned(), (value.to_owned(), has_others));
         }
     }
     Ok(found)
 }
 
-/// How many series there are by the labels of `grouping`; `None` where the source does not tell.
-async fn count_by(
-    probe: &Probe,
-    grouping: &Grouping,
-    series: Expr,
-    params: &Params,
-) -> Result<Option<Arc<MetricResult>>, Failure> {
-    let counted = aggregated(AggregateOp::Count, grouping.clone(), series);
-    match probe.ask(&counted.to_string(), params).await {
-        Ok(answer) => Ok(Some(answer)),
-        // That is about this selector alone.
-        Err(Failure::Query(error))
+/// *Errors*: the failure, unless it is about one selector alone.
+fn untold(failure: Failure) -> Result<(), Failure> {
+    match &failure {
+        Failure::Query(error)
             if matches!(
                 error.reason(),
                 "incomplete" | "rejected" | "too_large" | "unsupported"
             ) =>
         {
-            Ok(None)
+            Ok(())
         }
-        Err(failure) => Err(failure),
+        _ => Err(failure),
     }
 }

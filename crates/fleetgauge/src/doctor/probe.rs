@@ -9,6 +9,9 @@ use fleetgauge_core::params::Params;
 use fleetgauge_core::query::{Companions, QueryTemplate};
 use fleetgauge_core::result::MetricResult;
 use fleetgauge_core::source::{MetricsSource, QueryError, RefreshSpec};
+use fleetgauge_syntax::tree::{AggregateOp, Grouping};
+
+use super::read::{When, aggregated, named};
 
 /// How old samples may be that a source collects itself, so that not every question has its pods scraped.
 const COLLECTED_WITHIN: Duration = Duration::from_secs(30);
@@ -120,6 +123,18 @@ impl Probe {
             Some(outcome) => outcome.clone().map_err(Failure::Query),
             None => Err(Failure::Query(refused("it is not registered".to_owned(), name))),
         }
+    }
+
+    /// When `metric` has been there last; `None`: not within the last hour.
+    pub(super) async fn last_seen(&self, metric: &str, params: &Params) -> Result<Option<When>, Failure> {
+        for when in [When::Now, When::Past] {
+            let series = when.of(&named(metric));
+            let any = aggregated(AggregateOp::Group, Grouping::default(), series);
+            if !self.ask(&any.to_string(), params).await?.is_no_data() {
+                return Ok(Some(when));
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn source(&self) -> &dyn MetricsSource {

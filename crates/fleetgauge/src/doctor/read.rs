@@ -3,11 +3,32 @@
 use fleetgauge_core::label::METRIC_NAME;
 use fleetgauge_syntax::Function;
 use fleetgauge_syntax::tree::{
-    Aggregate, AggregateOp, Call, Expr, Grouping, MatchOp, RangeSelector, Selector,
+    Aggregate, AggregateOp, Call, Expr, Grouping, MatchOp, Matcher, RangeSelector, Selector, Shift,
 };
 
-/// How far back a metric is looked for that is not there now. *Unit*: milliseconds.
-pub(super) const PAST_MILLIS: i64 = 3_600_000;
+/// How far back [`When::Past`] looks. *Unit*: milliseconds.
+const PAST_MILLIS: i64 = 3_600_000;
+
+/// Of which time series are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum When {
+    /// There are samples that a query reads now.
+    Now,
+    /// There were some in the last hour.
+    Past,
+}
+
+// === impl When ===
+
+impl When {
+    /// What `selector` selects then.
+    pub(super) fn of(self, selector: &Selector) -> Expr {
+        match self {
+            Self::Now => Expr::Selector(selector.clone()),
+            Self::Past => over(Function::LastOverTime, selector, PAST_MILLIS),
+        }
+    }
+}
 
 /// The selectors of a query, in the order in which they are written.
 pub(super) fn selectors(query: &Expr) -> Vec<&Selector> {
@@ -66,4 +87,18 @@ pub(super) fn over(function: Function, selector: &Selector, range: i64) -> Expr 
         args: vec![range],
         places: vec![0],
     })
+}
+
+/// All series of a metric.
+pub(super) fn named(metric: &str) -> Selector {
+    let name = Matcher {
+        name: METRIC_NAME.to_owned(),
+        op: MatchOp::Equal,
+        value: metric.to_owned(),
+        place: 0,
+    };
+    Selector {
+        matchers: vec![name],
+        shift: Shift::default(),
+    }
 }

@@ -15,19 +15,12 @@ use fleetgauge_syntax::tree::{
 use super::advice;
 use super::finding::{Rank, Reason};
 use super::probe::Failure;
-use super::read::{PAST_MILLIS, aggregated, metric, over, prefix};
+use super::read::{When, aggregated, metric, named, over, prefix};
 use super::subject::Subject;
 use super::words::{seconds, some};
 
-/// [`PAST_MILLIS`], as it is written.
+/// How far back [`When::Past`] looks, as it is written.
 const PAST: &str = "1h";
-
-/// Of which time.
-#[derive(Clone, Copy, PartialEq)]
-enum When {
-    Now,
-    Past,
-}
 
 /// The first reason that `selector` has no series now, or within `range`.
 pub(super) async fn why(
@@ -50,15 +43,10 @@ pub(super) async fn why(
         .collect();
     let all = named(name);
     let labels = || required.iter().map(|matcher| &*matcher.name);
-    let mut when = When::Now;
-    let mut seen = groups(subject, &all, labels(), when).await?;
-    if seen.is_no_data() {
-        when = When::Past;
-        seen = groups(subject, &all, labels(), when).await?;
-    }
-    if seen.is_no_data() {
+    let Some(when) = subject.last_seen(name).await? else {
         return unknown_metric(subject, name).await;
-    }
+    };
+    let seen = groups(subject, &all, labels(), when).await?;
     for matcher in &required {
         let has = |row: fleetgauge_core::sample::MetricValue<'_>| {
             row.labels
@@ -181,8 +169,7 @@ async fn unknown_metric(subject: &Subject<'_>, name: &str) -> Result<Reason, Fai
     let what = format!("there is no metric {name}");
     let others: Vec<_> = subject.renames.of(name).collect();
     for other in others {
-        let there = groups(subject, &named(other.name), [].into_iter(), When::Now).await?;
-        if !there.is_no_data() {
+        if subject.last_seen(other.name).await? == Some(When::Now) {
             let age = if other.is_newer { "newer" } else { "older" };
             let advice = format!(
                 "the servers here have {}, its name in {age} versions: ask for both, {}",
@@ -284,25 +271,8 @@ async fn groups<'l>(
         without: false,
         labels: labels.map(Into::into).collect(),
     };
-    let series = match when {
-        When::Now => Expr::Selector(selector.clone()),
-        When::Past => over(Function::LastOverTime, selector, PAST_MILLIS),
-    };
-    let text = aggregated(AggregateOp::Group, grouping, series).to_string();
+    let text = aggregated(AggregateOp::Group, grouping, when.of(selector)).to_string();
     subject.ask(&text).await
-}
-
-fn named(metric: &str) -> Selector {
-    let name = Matcher {
-        name: METRIC_NAME.to_owned(),
-        op: MatchOp::Equal,
-        value: metric.to_owned(),
-        place: 0,
-    };
-    Selector {
-        matchers: vec![name],
-        shift: Shift::default(),
-    }
 }
 
 /// The labels of a row, as conditions.

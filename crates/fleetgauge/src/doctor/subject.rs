@@ -7,6 +7,7 @@ use fleetgauge_core::result::MetricResult;
 
 use super::fill::Filled;
 use super::probe::{Failure, Probe};
+use super::read::When;
 use super::rename::Renames;
 
 /// A query with its parameters, about which questions are asked.
@@ -21,6 +22,11 @@ pub(super) struct Subject<'e> {
 impl Subject<'_> {
     pub(super) async fn ask(&self, text: &str) -> Result<Arc<MetricResult>, Failure> {
         self.probe.ask(text, &self.filled.params).await
+    }
+
+    /// When `metric` has been there last; `None`: not within the last hour.
+    pub(super) async fn last_seen(&self, metric: &str) -> Result<Option<When>, Failure> {
+        self.probe.last_seen(metric, &self.filled.params).await
     }
 
     /// The parameter that `text` stands in for, if it does.
