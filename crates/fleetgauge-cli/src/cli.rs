@@ -28,6 +28,7 @@ pub(crate) enum Command {
     // By far the largest.
     Query(Box<Query>),
     Explain(Box<Explain>),
+    Doctor(Box<Doctor>),
     Check(Check),
     Packs(Packs),
     Promql(Promql),
@@ -224,6 +225,41 @@ pub(crate) struct Explain {
     /// How to print it
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = ExplainFormat::Table)]
     pub(crate) output: ExplainFormat,
+    // Last: its help heading holds for all that follows.
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+/// Say which queries answer, and why others do not
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "fleetgauge doctor [OPTIONS] [PACK]... (--prometheus <URL> | --scrape <URL>... | --config <FILE>)"
+)]
+#[command(after_help = "\
+Asks each query of a pack, or of the configuration, and takes those apart that have no answer: the first reason is told, and
+what to change. Reasons are, in this order: the server is not reached, or does not let in; there is no such metric; its
+series lack a label; the label never has the value; samples are too old; a window is too short; ranks are not folded.
+A parameter that is not given with -p is taken from the labels that the server has. Nothing is changed.
+
+The exit status is 1 if one of the findings is an error.
+
+Examples:
+  fleetgauge doctor --prometheus http://localhost:9090
+  fleetgauge doctor vllm epp --prometheus http://localhost:9090 -p namespace=chat
+  fleetgauge doctor vllm --scrape 10.0.0.7:8000 10.0.0.8:8000
+  fleetgauge doctor --config fleetgauge.yaml -o json | jq '.findings[] | select(.severity == \"error\")'")]
+pub(crate) struct Doctor {
+    /// A pack, or a query as PACK/NAME [default: those of the configuration, else the pack inference]
+    #[arg(value_name = "PACK")]
+    pub(crate) packs: Vec<String>,
+    #[command(flatten)]
+    pub(crate) params: ParamArgs,
+    /// How long the examination of a source may take [default: 1m]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) deadline: Option<Duration>,
+    /// How to print it
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = DoctorFormat::Table)]
+    pub(crate) output: DoctorFormat,
     // Last: its help heading holds for all that follows.
     #[command(flatten)]
     pub(crate) source: SourceArgs,
@@ -515,6 +551,14 @@ pub(crate) enum ScrapeFormat {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExplainFormat {
+    /// For people
+    Table,
+    /// One JSON object
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DoctorFormat {
     /// For people
     Table,
     /// One JSON object

@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod demo;
+mod doctor;
 mod explain;
 mod man;
 mod packs;
@@ -21,6 +22,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Render(args) => render::run(args),
         Command::Query(args) => query::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Packs(args) => packs::run(&args),
         Command::Promql(args) => promql::run(&args.command),

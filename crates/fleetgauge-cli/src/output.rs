@@ -4,6 +4,7 @@
 
 pub(crate) mod api;
 pub(crate) mod csv;
+pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod json;
 pub(crate) mod range;

@@ -98,6 +98,14 @@ impl<'a> Sources<'a> {
         source.is_some_and(|source| matches!(source.kind, SourceKind::Composed(_)))
     }
 
+    /// Whether `source` scrapes pods itself.
+    pub(crate) fn is_scraped(&self, source: &str) -> bool {
+        match self.config.source(source).map(|source| &source.kind) {
+            None => source == SCRAPED && !self.args.scrape.is_empty(),
+            Some(kind) => matches!(kind, SourceKind::Scrape(_)),
+        }
+    }
+
     /// Whether `source` is a Prometheus, which does not know who should report.
     pub(crate) fn is_prometheus(&self, source: &str) -> bool {
         match self.config.source(source).map(|source| &source.kind) {

@@ -4,6 +4,7 @@
 #[cfg(target_os = "linux")]
 mod demo;
 mod docs;
+mod doctor;
 mod explain;
 mod golden;
 #[cfg(target_os = "linux")]

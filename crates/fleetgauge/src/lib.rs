@@ -16,6 +16,8 @@ pub use fleetgauge_promql as promql;
 mod client;
 #[cfg(feature = "promql")]
 pub mod composed;
+#[cfg(feature = "packs")]
+pub mod doctor;
 #[cfg(any(feature = "packs", feature = "scrape"))]
 pub mod document;
 #[cfg(all(feature = "packs", feature = "scrape"))]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod composed;
+mod doctor;
 mod federated;
 mod federated_same;
 mod packs;

@@ -1,6 +1,7 @@
 //! The JSON of the command line. Fields may be added; none is ever renamed.
 
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod range;
 mod reading;

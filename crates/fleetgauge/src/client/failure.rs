@@ -15,11 +15,20 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// What was found instead of an answer: its content type and how it begins.
 pub(crate) fn found(headers: &HeaderMap, body: &[u8]) -> String {
+    found_up_to(headers, body, 80)
+}
+
+/// As [`found`], of a body that refuses: at its end stands which permission is missing.
+pub(crate) fn found_refusal(headers: &HeaderMap, body: &[u8]) -> String {
+    found_up_to(headers, body, 300)
+}
+
+fn found_up_to(headers: &HeaderMap, body: &[u8], limit: usize) -> String {
     let media = excerpt_of(content_type(headers).unwrap_or("no content type"), 80);
-    let body = String::from_utf8_lossy(&body[..body.len().min(400)]);
+    let body = String::from_utf8_lossy(&body[..body.len().min(5 * limit)]);
     match body.trim() {
         "" => format!("an empty body ({media})"),
-        text => format!("{:?} ({media})", excerpt_of(text, 80)),
+        text => format!("{:?} ({media})", excerpt_of(text, limit)),
     }
 }
 

@@ -6,7 +6,7 @@ use fleetgauge_core::backend::FetchError;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
-use crate::client::failure::{content_type, excerpt, found, retry_after};
+use crate::client::failure::{content_type, excerpt, found, found_refusal, retry_after};
 
 /// The body of an error, as Prometheus and those who follow it write it.
 #[derive(Deserialize)]
@@ -21,6 +21,7 @@ pub(super) fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], path
     let api: Option<ApiError> = serde_json::from_slice(body).ok();
     let message = match &api {
         Some(error) => excerpt(&error.error),
+        None if matches!(status.as_u16(), 401 | 403) => found_refusal(headers, body),
         None => found(headers, body),
     };
     let code = status.as_u16();

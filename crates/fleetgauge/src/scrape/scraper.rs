@@ -37,7 +37,7 @@ use crate::client::cause;
 use crate::client::connector::{Connector, Versions};
 use crate::client::credentials::Credentials;
 use crate::client::endpoint::{Endpoint, Origin};
-use crate::client::failure::{content_type, excerpt, found, redacted, retry_after};
+use crate::client::failure::{content_type, excerpt, found, found_refusal, redacted, retry_after};
 
 /// How often one scrape may be redirected.
 const MAX_REDIRECTS: usize = 5;
@@ -499,7 +499,10 @@ fn not_exposition(headers: &HeaderMap, body: &[u8]) -> FetchError {
 
 /// What a status other than 200 means.
 fn refused(status: u16, headers: &HeaderMap, body: &[u8], path: &str) -> FetchError {
-    let message = found(headers, body);
+    let message = match status {
+        401 | 403 => found_refusal(headers, body),
+        _ => found(headers, body),
+    };
     let retry = || retry_after(headers, std::time::SystemTime::now());
     match status {
         401 | 403 => FetchError::Unauthorized { status, message },

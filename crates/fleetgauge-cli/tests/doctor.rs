@@ -1,0 +1,162 @@
+//! What `fleetgauge doctor` says, and with which exit status.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::process::{Command, Output};
+
+use fleetgauge_sim::Fleet;
+use fleetgauge_testkit::{Answer, FaultyServer, Refused};
+use serde_json::{Value, json};
+
+fn doctor(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fleetgauge"))
+        .arg("doctor")
+        .args(args)
+        .env_clear()
+        .output()
+        .unwrap()
+}
+
+fn findings(output: &Output) -> Vec<Value> {
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    told["findings"].as_array().unwrap().clone()
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_once() {
+    let refused = Refused::new().unwrap();
+    let output = doctor(&["vllm", "--prometheus", &refused.url(), "--timeout", "2s"]);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let lines: Vec<&str> = stdout.lines().collect();
+    let expected = format!(": unreachable: {}", refused.addr());
+    assert!(lines[0].starts_with("error    vllm/kv_cache_usage, "), "{stdout}");
+    assert!(lines[0].contains(&expected), "{stdout}");
+    assert!(
+        lines[1].starts_with("         see that the URL names a host and port"),
+        "{stdout}"
+    );
+    assert!(lines[2].starts_with("0 ok, 0 warnings, "), "{stdout}");
+    assert_eq!(lines.len(), 3, "{stdout}");
+}
+
+#[test]
+fn simulated_pods_are_examined_without_any_parameter() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.enable_all().build().unwrap();
+    let fleet = runtime.block_on(Fleet::demo(4).start()).unwrap();
+    let mut targets = String::new();
+    for (i, pod) in fleet.pods().iter().enumerate() {
+        let address = pod.url.trim_start_matches("http://").trim_end_matches("/metrics");
+        targets += &format!(
+            "        - static: {{targets: [\"{address}\"], labels: {{namespace: chat, pod: pod-{i}}}}}\n"
+        );
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("pods.yaml");
+    let yaml = format!("sources:\n  pods:\n    scrape:\n      discovery:\n{targets}");
+    std::fs::write(&file, yaml).unwrap();
+    let output = doctor(&["inference", "-o", "json", "--config", file.to_str().unwrap()]);
+    let found = findings(&output);
+    let of = |name: &str| {
+        let found = found.iter().find(|found| found["query"] == name).unwrap();
+        (
+            found["severity"].as_str().unwrap(),
+            found["what"].as_str().unwrap(),
+        )
+    };
+    let (severity, what) = of("inference/queue_length_instant");
+    assert_eq!(severity, "ok", "{what}");
+    assert!(what.contains("answered by vllm:num_requests_waiting"), "{what}");
+    assert!(what.contains("with namespace=chat, modelID="), "{what}");
+    // Rates have what they need, since the pods were scraped often enough before.
+    let (severity, what) = of("inference/request_rate");
+    assert_ne!(severity, "error", "{what}");
+    runtime.block_on(fleet.shutdown());
+}
+
+#[test]
+fn json_has_a_finding_for_each_query() {
+    let pod = FaultyServer::start([Answer::text("vllm:num_requests_waiting{model_name=\"m\"} 3\n")]).unwrap();
+    let output = doctor(&["vllm/queue_length_instant", "-o", "json", "--scrape", &pod.url()]);
+    let found = findings(&output);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(found.len(), 1);
+    let what = "vllm:num_requests_waiting is there, but none of its series has the label namespace";
+    assert_eq!(
+        (
+            &found[0]["query"],
+            &found[0]["severity"],
+            &found[0]["what"],
+            &found[0]["source"]
+        ),
+        (
+            &json!("vllm/queue_length_instant"),
+            &json!("error"),
+            &json!(what),
+            &json!("scrape")
+        )
+    );
+    let advice = found[0]["advice"].as_str().unwrap();
+    assert!(
+        advice.contains("source_labels: [__meta_kubernetes_namespace]"),
+        "{advice}"
+    );
+}
+
+#[test]
+fn a_configuration_is_examined_with_all_its_sources() {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = FaultyServer::start([Answer::text("vllm:num_requests_waiting 3\n")]).unwrap();
+    let yaml = format!(
+        "sources:
+  pods:
+    scrape:
+      discovery: [{{static: {{targets: [\"{}\"], labels: {{pod: a, namespace: chat}}}}}}]
+  fleet:
+    composed:
+      inputs:
+        queue: {{source: pods, promql: \"vllm:num_requests_waiting\"}}
+      queries: [{{name: total, template: sum(queue)}}, {{name: none, template: 'sum(queue{{pod=\"b\"}})'}}]
+queries: [{{name: waiting, template: 'max by (namespace, pod) (vllm:num_requests_waiting)'}}]\n",
+        pod.url().trim_start_matches("http://"),
+    );
+    let file = directory.path().join("fleet.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    let output = doctor(&["-o", "json", "--config", file.to_str().unwrap()]);
+    let told: Vec<_> = findings(&output)
+        .iter()
+        .map(|found| {
+            format!(
+                "{} {} {}: {}",
+                found["severity"], found["query"], found["source"], found["what"]
+            )
+        })
+        .map(|line| line.replace('"', ""))
+        .collect();
+    let missing = r"error none fleet: queue has the label pod, but never pod=\b\";
+    assert_eq!(
+        told,
+        [
+            "ok waiting pods: 1 row, at most 1s old",
+            "ok total fleet: 1 row, at most 1s old",
+            missing
+        ]
+    );
+    let output = doctor(&["waiting", "--source", "pods", "--config", file.to_str().unwrap()]);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(
+        stdout,
+        "ok       waiting: 1 row, at most 1s old\n1 ok, 0 warnings, 0 errors\n"
+    );
+}
+
+#[test]
+fn what_is_not_known_is_wrong_usage() {
+    let output = doctor(&["vlm", "--prometheus", "http://127.0.0.1:9"]);
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        stderr,
+        "error: there is no pack or query \"vlm\"; did you mean \"vllm\"?\n"
+    );
+}
