@@ -309,9 +309,12 @@ async fn a_range_that_is_transformed_is_asked_for_whole() {
 async fn weights_are_asked_beside_with_what_the_query_declares() {
     let (source, pods) = source();
     let param = |name: &str| ParamSpec::optional(name, ParamKind::Text);
-    let weights = QueryTemplate::promql("weights", r#"llama-0 llama-1 x{a="{{.a}}", b="{{.b}}"}"#)
-        .param(param("a"))
-        .param(param("b"));
+    let weights = QueryTemplate::promql(
+        "weights",
+        r#"llama-0 llama-1 x{a="{{.a}}"{{if .b}}, b="{{.b}}"{{end}}}"#,
+    )
+    .param(param("a"))
+    .param(param("b"));
     source.query_list().register(weights).unwrap();
     let query = QueryTemplate::promql("q", r#"llama-0 llama-1 x{a="{{.a}}"}"#)
         .param(param("a"))
@@ -336,10 +339,7 @@ async fn weights_are_asked_beside_with_what_the_query_declares() {
     texts.sort();
     assert_eq!(
         texts,
-        [
-            r#"llama-0 llama-1 x{a="one", b=""}"#,
-            r#"llama-0 llama-1 x{a="one"}"#
-        ]
+        [r#"llama-0 llama-1 x{a="one"}"#, r#"llama-0 llama-1 x{a="one"}"#]
     );
     // For a given time, and over a range, for the same.
     let at = Timestamp::from_millis(600_000);
