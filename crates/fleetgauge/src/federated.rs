@@ -14,6 +14,7 @@ mod error;
 mod member;
 mod plan;
 mod replica;
+mod row;
 mod union;
 
 use std::fmt;
@@ -90,7 +91,9 @@ impl FederatedSource {
         sources: &SourceRegistry,
         clock: Clock,
     ) -> Result<Self, FederatedError> {
-        build::source(config, &|name| sources.get(name), &sources.list(), clock)
+        let known = |name: &str| sources.get(name);
+        let (source, backend) = build::source(config, &known, &sources.list(), clock)?;
+        Ok(Self { source, backend })
     }
 
     /// Makes several sources, in whatever order they need each other, and registers them under their names.

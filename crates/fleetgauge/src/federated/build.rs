@@ -10,7 +10,6 @@ use fleetgauge_core::source::{CachedSource, MetricsSource};
 use fleetgauge_core::time::Clock;
 use fleetgauge_syntax::rewrite::distribute;
 
-use super::FederatedSource;
 use super::backend::FederatedBackend;
 use super::config::{FederatedConfig, Member};
 use super::error::FederatedError;
@@ -26,7 +25,7 @@ pub(super) fn source(
     known: &dyn Fn(&str) -> Option<Source>,
     names: &[String],
     clock: Clock,
-) -> Result<FederatedSource, FederatedError> {
+) -> Result<(CachedSource, Arc<FederatedBackend>), FederatedError> {
     let of = &config.name;
     if config.needs().contains(&&**of) {
         let path = vec![of.clone(), of.clone()];
@@ -66,7 +65,7 @@ pub(super) fn source(
             error: Box::new(error),
         })?;
     }
-    Ok(FederatedSource { source, backend })
+    Ok((source, backend))
 }
 
 impl Layered for FederatedConfig {
@@ -86,7 +85,7 @@ impl Layered for FederatedConfig {
         known: &dyn Fn(&str) -> Option<Source>,
         names: &[String],
     ) -> Result<Source, FederatedError> {
-        Ok(Arc::new(source(self, known, names, Clock::system())?))
+        Ok(Arc::new(source(self, known, names, Clock::system())?.0))
     }
 
     fn circle(path: Vec<String>) -> FederatedError {

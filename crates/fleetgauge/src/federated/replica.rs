@@ -7,7 +7,7 @@ use fleetgauge_core::result::{Answer, AnswerBuilder, AnswerKind, Series};
 use fleetgauge_core::sample::Point;
 
 use super::plan::Question;
-use super::union::{age, end};
+use super::row::{age, end};
 use fleetgauge_promql::answers::ReadBy;
 
 /// `first`, with the series that it lacks, and the gaps of those that it has filled from `others`, which come in the order
@@ -39,9 +39,8 @@ pub(super) fn filled(first: &Answer, others: &[&Answer], question: &Question) ->
         }
         labels.iter().for_each(|(name, value)| built.label(name, value));
         let (_, answer, row) = of_series[0];
-        if end(&mut built, answer.kind() == AnswerKind::Matrix, &points) {
-            built.age(age(answer, row, &points, question.at));
-        }
+        let age = age(answer, row, &points, question.at);
+        end(&mut built, answer.kind() == AnswerKind::Matrix, &points, age);
     }
     first.warnings().for_each(|warning| match first.is_complete() {
         true => built.warning(warning),

@@ -1,13 +1,12 @@
 //! The rows of all members, each with its member's labels.
 
-use fleetgauge_core::age::{Age, AgeKind};
 use fleetgauge_core::backend::FetchError;
 use fleetgauge_core::result::{Answer, AnswerBuilder};
 use fleetgauge_core::sample::{Point, Stamp};
-use fleetgauge_core::time::Timestamp;
 
 use super::member::SourceMember;
 use super::plan::Question;
+use super::row::{age, end};
 
 /// The answers of the members to `question` as one.
 ///
@@ -45,9 +44,7 @@ pub(super) fn union(
             if !is_matrix && !is_sampled {
                 points.iter_mut().for_each(|point| point.timestamp = question.at);
             }
-            if end(&mut union, is_matrix, &points) {
-                set_age(&mut union, age);
-            }
+            end(&mut union, is_matrix, &points, age);
         }
         for warning in answer.warnings() {
             let told = format!("member {}: {warning}", member.name);
@@ -65,34 +62,5 @@ pub(super) fn union(
             detail: format!("two rows {series} of a member, to {}", question.text),
             source: None,
         }),
-    }
-}
-
-/// Ends a series with these points.
-pub(super) fn end(answer: &mut AnswerBuilder, is_matrix: bool, points: &[Point]) -> bool {
-    let ended = match points {
-        [point] if !is_matrix => answer.end_series(point.value, point.timestamp),
-        _ => {
-            points
-                .iter()
-                .for_each(|point| answer.point(point.value, point.timestamp));
-            answer.end_points()
-        }
-    };
-    ended.is_ok()
-}
-
-fn set_age(answer: &mut AnswerBuilder, age: Age) {
-    if age.kind() != AgeKind::Unknown {
-        answer.age(age);
-    }
-}
-
-/// How old the value of a row was at `at`, as far as its source tells.
-pub(super) fn age(answer: &Answer, row: usize, points: &[Point], at: Timestamp) -> Age {
-    match (answer.provenance(), points.last()) {
-        (Some(provenance), _) if provenance.has_ages() => provenance.age(row),
-        (_, Some(newest)) if answer.stamp() == Stamp::Sampled => Age::between(newest.timestamp, at),
-        _ => Age::UNKNOWN,
     }
 }
