@@ -217,7 +217,8 @@ Examples:
   fleetgauge explain inference/queue_length --prometheus http://localhost:9090 \\
       -p namespace=chat -p modelID=meta-llama/Llama-3.1-8B-Instruct
   fleetgauge explain total --config fleetgauge.yaml
-  fleetgauge explain --promql 'sum(vllm:num_requests_waiting)' --scrape 10.0.0.7:8000")]
+  fleetgauge explain --scrape 10.0.0.7:8000 \\
+      --promql 'sum(vllm:num_requests_waiting)'")]
 pub(crate) struct Explain {
     #[command(flatten)]
     pub(crate) question: QuestionArgs,

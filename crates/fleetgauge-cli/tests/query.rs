@@ -435,6 +435,32 @@ fn errors_name_the_flag_that_was_typed() {
 }
 
 #[test]
+fn the_companions_of_the_file_are_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("fleetgauge.yaml");
+    for (companions, expected) in [("none", false), ("ages", true)] {
+        let server = FaultyServer::start([Answer::json(ONE)]).unwrap();
+        let config = format!(
+            "prometheus: {{url: {:?}, companions: {companions}}}\n",
+            server.url()
+        );
+        fs::write(&file, config).unwrap();
+        let output = query(&["--promql", "up", "--config", file.to_str().unwrap()], &[]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let asked = server.requests();
+        let is_companion = |body: String| body.starts_with("query=timestamp%28up%29&");
+        assert_eq!(
+            asked.iter().any(|request| is_companion(request.body_text())),
+            expected
+        );
+    }
+    fs::write(&file, "prometheus: {url: http://prom.test, companions: age}\n").unwrap();
+    let output = query(&["--promql", "up", "--config", file.to_str().unwrap()], &[]);
+    let error = text(&output.stderr);
+    assert!(error.contains("use none, ages or all"), "{error}");
+}
+
+#[test]
 fn the_method_of_the_file_is_used() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("fleetgauge.yaml");

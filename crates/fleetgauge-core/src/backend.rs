@@ -44,6 +44,9 @@ pub struct Request {
     pub shape: Shape,
     /// The time of the evaluation, or the end of the range; `None` for now.
     pub at: Option<Timestamp>,
+    /// What is now, where `at` gives no time and several backends are asked for the same one. A backend that collects
+    /// samples itself collects them first, and so answers as of a moment later.
+    pub now: Option<Timestamp>,
     /// How much time is left for the fetch.
     pub timeout: Duration,
     /// When the caller asked; the fetch may begin later, when its turn has come.
@@ -52,6 +55,9 @@ pub struct Request {
     /// ([`RefreshSpec::max_age`](crate::source::RefreshSpec::max_age)). For backends that collect samples
     /// themselves; one whose samples are collected elsewhere has no say in it.
     pub max_age: Option<Duration>,
+    /// By how much the backend's clock may differ from ours, where that matters, since it is asked for times by our
+    /// clock. A backend that has no clock of its own, or cannot know it, takes no notice.
+    pub clock_within: Option<Duration>,
     /// What is asked beside the query; `None`: what the backend's own configuration says.
     pub companions: Option<Companions>,
 }
@@ -69,9 +75,11 @@ impl Request {
             params: Arc::default(),
             shape: Shape::Instant,
             at: None,
+            now: None,
             timeout,
             asked_at: Instant::now(),
             max_age: None,
+            clock_within: None,
             companions: None,
         }
     }
@@ -91,6 +99,12 @@ impl Request {
     /// Sets the time of the evaluation, or the end of the range.
     pub fn with_at(mut self, at: Timestamp) -> Self {
         self.at = Some(at);
+        self
+    }
+
+    /// Sets what is now, where no time is given.
+    pub fn with_now(mut self, now: Timestamp) -> Self {
+        self.now = Some(now);
         self
     }
 
@@ -121,6 +135,12 @@ impl Request {
             None => Steps::until_now(now, window, step),
         };
         steps.map(Some).map_err(FetchError::bad_data)
+    }
+
+    /// Sets by how much the backend's clock may differ from ours.
+    pub fn with_clock_within(mut self, within: Duration) -> Self {
+        self.clock_within = Some(within);
+        self
     }
 
     /// Sets what is asked beside the query.

@@ -93,6 +93,12 @@ impl Completeness {
         }
     }
 
+    /// Counts `who`, who is counted among those that have reported, as missing: what was reported cannot be used.
+    pub fn lose(&mut self, who: &str, reason: &str) {
+        self.reported = self.reported.saturating_sub(1);
+        self.missing.add(who, reason);
+    }
+
     /// Adds all of `other`, another contributor's. Who is expected is known where both know it.
     pub fn merge(&mut self, other: &Self) {
         self.is_known &= other.is_known;

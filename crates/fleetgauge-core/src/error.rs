@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::completeness::Completeness;
 use crate::printable::{Printable, Quoted};
 use crate::query::QueryName;
 use crate::query_list::QueryRenderError;
+use crate::transform::TransformError;
 
 /// Why a backend has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -118,6 +120,37 @@ pub enum FetchError {
         #[source]
         error: Box<QueryError>,
     },
+    /// What the query does with its answer could not be done.
+    #[error("transform: {0}")]
+    Transform(#[from] TransformError),
+    /// The query by whose answer the values count could not be had.
+    #[error("transform: the weights: {error}")]
+    Weights {
+        /// Why there are none.
+        #[source]
+        error: Box<QueryError>,
+    },
+    /// The backend's clock differs from ours by more than was asked for ([`Request::clock_within`]), so that it has other
+    /// samples for the same time.
+    ///
+    /// [`Request::clock_within`]: crate::backend::Request::clock_within
+    #[error("the clock of the server is {by:?} {}; set both clocks by NTP", if *.is_ahead { "ahead of ours" } else { "behind ours" })]
+    Clock {
+        /// By how much.
+        by: Duration,
+        /// Whether it is later than ours.
+        is_ahead: bool,
+    },
+    /// Fewer members of a federation have reported than are required.
+    #[error("{required} of {of} members are required: {members}")]
+    Members {
+        /// How many have to report.
+        required: usize,
+        /// Of how many.
+        of: usize,
+        /// Which ones have not, and why.
+        members: Arc<Completeness>,
+    },
     /// The fetch ended without an outcome: it panicked, or its runtime shut down.
     #[error("the fetch was aborted")]
     Aborted,
@@ -190,7 +223,7 @@ impl FetchError {
         }
     }
 
-    /// One word for the variant, bounded for use as a label value; for an input that of what it failed with.
+    /// One word for the variant, bounded for use as a label value; for an input, or weights, that of what it failed with.
     pub fn reason(&self) -> &'static str {
         match self {
             FetchError::Unreachable { .. } => "unreachable",
@@ -206,6 +239,10 @@ impl FetchError {
             FetchError::TooLarge { .. } => "too_large",
             FetchError::Unsupported { .. } => "unsupported",
             FetchError::Input { error, .. } => error.reason(),
+            FetchError::Transform(_) => "transform",
+            FetchError::Weights { error } => error.reason(),
+            FetchError::Clock { .. } => "clock",
+            FetchError::Members { .. } => "members",
             FetchError::Aborted => "aborted",
         }
     }

@@ -9,6 +9,7 @@
 //! - what is made of it: [`policy`], [`reading`]
 //! - where it is scraped: [`target`]
 //! - whose it is: [`variant`]
+//! - what is done with it before it is kept: [`transform`]
 //! - how messages name what others wrote: [`printable`], [`similar`]
 
 pub mod age;
@@ -32,6 +33,7 @@ pub mod source;
 pub mod target;
 pub mod template;
 pub mod time;
+pub mod transform;
 pub mod variant;
 
 pub use fleetgauge_syntax::{printable, similar};

@@ -5,6 +5,7 @@
 //! overrides the defaults. Where nobody says anything, everything fails and nothing is held.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::printable::Quoted;
@@ -107,6 +108,15 @@ pub enum Fold {
     Min,
     /// Their mean, weighted or not.
     Mean,
+}
+
+/// What is no [`Fold`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} does not say how values become one; sum, max, min and mean do", Quoted(.given))]
+#[non_exhaustive]
+pub struct UnknownFold {
+    /// What was given.
+    pub given: String,
 }
 
 /// What a policy is checked against.
@@ -334,14 +344,59 @@ impl fmt::Display for PolicyErrors {
 
 impl std::error::Error for PolicyErrors {}
 
+// === impl Fold ===
+
+impl Fold {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Sum, Self::Max, Self::Min, Self::Mean];
+
+    /// As it is called in packs and configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Max => "max",
+            Self::Min => "min",
+            Self::Mean => "mean",
+        }
+    }
+
+    /// One value of `values`, which is NaN where one of them is: what is not known of a part is not known of the whole.
+    /// `None` of none.
+    pub fn of(self, values: impl IntoIterator<Item = f64>) -> Option<f64> {
+        let (mut count, mut folded) = (0_u64, None);
+        for value in values {
+            count += 1;
+            folded = Some(match (self, folded) {
+                (_, None) => value,
+                (Self::Sum | Self::Mean, Some(before)) => before + value,
+                (_, Some(before)) if f64::is_nan(before) || value.is_nan() => f64::NAN,
+                (Self::Max, Some(before)) => value.max(before),
+                (Self::Min, Some(before)) => value.min(before),
+            });
+        }
+        match self {
+            Self::Mean => folded.map(|sum| sum / count as f64),
+            _ => folded,
+        }
+    }
+}
+
+impl FromStr for Fold {
+    type Err = UnknownFold;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFold> {
+        let found = Self::ALL.into_iter().find(|fold| fold.as_str() == text);
+        found.ok_or_else(|| UnknownFold {
+            given: text.chars().take(200).collect(),
+        })
+    }
+}
+
 impl fmt::Display for Folds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             None => "the query does not say how it folds",
-            Some(Fold::Sum) => "the query folds by sum",
-            Some(Fold::Max) => "the query folds by max",
-            Some(Fold::Min) => "the query folds by min",
-            Some(Fold::Mean) => "the query folds by mean",
+            Some(fold) => return write!(f, "the query folds by {}", fold.as_str()),
         })
     }
 }

@@ -1,25 +1,16 @@
 //! A query as it is registered: name, template, parameters, and how long its answers hold.
 
-use std::borrow::Borrow;
+mod name;
+
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::params::{ParamKind, ParamSpec};
+use crate::policy::Fold;
+use crate::transform::TransformStep;
 
-/// The name of a query, unique within its source.
-///
-/// *Shape*: 1 to 200 of the characters `A–Z a–z 0–9 _ - . : /`; a pack's queries are named `pack/query`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct QueryName(Arc<str>);
-
-/// Why a text is no query name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name:?} is no query name: it takes 1 to 200 of A-Z a-z 0-9 _ - . : /")]
-pub struct QueryNameError {
-    name: String,
-}
+pub use name::{QueryName, QueryNameError};
 
 /// What language a query's template is written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -112,51 +103,21 @@ pub struct QueryTemplate {
     pub only_by_name: bool,
     /// What is asked beside the query; what its source says where `None`.
     pub companions: Option<Companions>,
+    /// What is done with each answer before it is cached, step after step.
+    pub transform: Vec<TransformStep>,
+    /// How its rows become one number, where the query says so.
+    pub fold: Option<Folds>,
 }
 
-// === impl QueryName ===
-
-impl QueryName {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    pub(crate) fn shared(&self) -> Arc<str> {
-        Arc::clone(&self.0)
-    }
-}
-
-impl FromStr for QueryName {
-    type Err = QueryNameError;
-
-    fn from_str(name: &str) -> Result<Self, QueryNameError> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-.:/".contains(&b);
-        if (1..=200).contains(&name.len()) && name.bytes().all(allowed) {
-            Ok(Self(name.into()))
-        } else {
-            let name = name.chars().take(200).collect();
-            Err(QueryNameError { name })
-        }
-    }
-}
-
-impl Borrow<str> for QueryName {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for QueryName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for QueryName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
-    }
+/// How the rows of a query become one number: what they mean, not something that is done with them.
+/// [`TransformStep::ByVariant`] does it for variants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Folds {
+    /// How the rows of one pod become one, where it has several: its servers (`instance`), its GPUs.
+    pub pod: Fold,
+    /// How the pods of one variant become one.
+    pub variant: Fold,
 }
 
 // === impl QueryType ===
@@ -210,6 +171,15 @@ impl FromStr for Companions {
                 given: text.chars().take(200).collect(),
             }),
         }
+    }
+}
+
+// === impl Folds ===
+
+impl Folds {
+    /// Those of a pod by `pod`, and those of a variant by `variant`.
+    pub const fn new(pod: Fold, variant: Fold) -> Self {
+        Self { pod, variant }
     }
 }
 
@@ -274,6 +244,18 @@ impl QueryTemplate {
         self
     }
 
+    /// Adds a step to what is done with each answer before it is cached.
+    pub fn transform(mut self, step: TransformStep) -> Self {
+        self.transform.push(step);
+        self
+    }
+
+    /// Says how the rows become one number.
+    pub fn fold(mut self, fold: Folds) -> Self {
+        self.fold = Some(fold);
+        self
+    }
+
     /// Sets how long an answer holds.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
@@ -284,21 +266,5 @@ impl QueryTemplate {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn query_names() {
-        for good in ["kv_cache_usage", "vllm/queue_length", "a-b.c:d", "9"] {
-            assert_eq!(good.parse::<QueryName>().unwrap().as_str(), good);
-        }
-        for bad in ["", "a b", "a\n", "ä", "{{.x}}", &"x".repeat(201)] {
-            let error = bad.parse::<QueryName>().unwrap_err().to_string();
-            assert!(error.contains("is no query name"), "{error}");
-        }
     }
 }

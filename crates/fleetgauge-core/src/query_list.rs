@@ -6,10 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
 use crate::params::{ParamSpec, Params};
 use crate::query::{QueryName, QueryNameError, QueryTemplate, QueryType};
 use crate::similar::similar;
 use crate::template::{RenderError, Template, TemplateError, Ways};
+use crate::transform;
+use crate::variant::{PodVaMapper, VariantIndex};
 
 /// The registered queries of a source.
 ///
@@ -84,6 +88,14 @@ pub enum RegisterError {
         /// What is wrong, and what to do.
         why: String,
     },
+    /// The weights of a mean are of the query itself.
+    #[error(
+        "query {name}: it cannot be weighted by itself; name the query that tells how much each pod counts"
+    )]
+    WeightedByItself {
+        /// The query's name.
+        name: QueryName,
+    },
     /// A time to live or timeout of zero: no answer would ever hold, or arrive.
     #[error("query {name}: {field} must be more than zero")]
     ZeroDuration {
@@ -123,6 +135,7 @@ struct Inner {
     /// Held by who registers, replaces or removes.
     writing: Mutex<Vec<OnReplaced>>,
     check: OnceLock<Check>,
+    variants: ArcSwap<PodVaMapper>,
 }
 
 /// Is told of queries that are not registered any more.
@@ -225,6 +238,17 @@ impl QueryList {
         let _ = self.0.check.set(Box::new(check));
     }
 
+    /// Sets the variants that queries with [`by_variant`](crate::transform::TransformStep::ByVariant) join pods to, in the place of those before. What is
+    /// registered with `variants` later counts from then on.
+    pub fn set_variants(&self, variants: &PodVaMapper) {
+        self.0.variants.store(Arc::new(variants.clone()));
+    }
+
+    /// The variants that pods are joined to.
+    pub(crate) fn variants(&self) -> Arc<VariantIndex> {
+        self.0.variants.load().snapshot()
+    }
+
     /// The query of this template, not yet registered, if the source takes it.
     fn compile(&self, template: QueryTemplate) -> Result<RegisteredQuery, RegisterError> {
         let query = self.compile_as_given(template)?;
@@ -249,6 +273,9 @@ impl QueryList {
             if duration == Some(Duration::ZERO) {
                 return Err(RegisterError::ZeroDuration { name, field });
             }
+        }
+        if transform::weights(&template.transform).any(|weights| weights == template.name) {
+            return Err(RegisterError::WeightedByItself { name });
         }
         for (i, param) in template.params.iter().enumerate() {
             if template.params[..i]

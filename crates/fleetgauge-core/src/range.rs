@@ -99,6 +99,17 @@ impl Steps {
         is_one.then(|| usize::try_from(after / self.step).ok())?
     }
 
+    /// As many steps before the first as cover `reach`, and all of these.
+    pub fn reaching(&self, reach: Duration) -> Self {
+        let reach = i64::try_from(reach.as_millis()).unwrap_or(i64::MAX);
+        let before = reach / self.step + i64::from(reach % self.step != 0);
+        Self {
+            start: self.start.saturating_sub(self.step.saturating_mul(before)),
+            step: self.step,
+            further: self.further.saturating_add(before),
+        }
+    }
+
     /// Those from the one at `position` on; the last one where there are fewer.
     pub fn skip(&self, position: usize) -> Self {
         let skipped = i64::try_from(position).map_or(self.further, |position| position.min(self.further));

@@ -204,6 +204,48 @@ impl Answer {
         self
     }
 
+    /// What it tells beside its rows (warnings, completeness, origin) with the rows of `rows` in their place, and what
+    /// these tell beside. The ages are those of `rows`; a completeness of `rows` takes the place of its own.
+    #[must_use]
+    pub fn with_rows(self, mut rows: Self) -> Self {
+        let lost = self.has_uncounted_loss() || rows.has_uncounted_loss();
+        let mut warnings = self.warnings.into_vec();
+        let new = rows.provenance.take();
+        let replaced = new.as_ref().and_then(|new| new.completeness().cloned());
+        let mut provenance = self.provenance.map(Arc::unwrap_or_clone).unwrap_or_default();
+        if let (Some(_), Some(before)) = (&replaced, provenance.completeness()) {
+            // The new one says it anew.
+            let told = before.to_string();
+            warnings.retain(|warning| **warning != *told);
+        }
+        warnings.append(&mut rows.warnings.into_vec());
+        rows.warnings = warnings.into_boxed_slice();
+        let infos = self.infos.iter().chain(&rows.infos).cloned().collect();
+        rows.infos = infos;
+        provenance.take_rows(new.map(Arc::unwrap_or_clone).unwrap_or_default());
+        let completeness = replaced.or_else(|| provenance.completeness().cloned());
+        rows.is_complete = !lost && completeness.as_ref().is_none_or(|known| known.is_whole());
+        if let Some(completeness) = completeness {
+            provenance.set_completeness(completeness, lost);
+        }
+        rows.provenance = (!provenance.is_blank()).then(|| Arc::new(provenance));
+        rows
+    }
+
+    /// Its rows with their ages, and nothing of what else it tells.
+    #[must_use]
+    pub fn rows_alone(&self) -> Self {
+        let mut provenance = Provenance::default();
+        provenance.take_rows(self.provenance().cloned().unwrap_or_default());
+        Self {
+            is_complete: true,
+            warnings: Box::default(),
+            infos: Box::default(),
+            provenance: (!provenance.is_blank()).then(|| Arc::new(provenance)),
+            ..self.clone()
+        }
+    }
+
     fn provenance_mut(&mut self) -> &mut Provenance {
         Arc::make_mut(self.provenance.get_or_insert_default())
     }

@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::backend::{FetchError, Request};
 use crate::cache::{CachedRef, CachedValue, Lookup, PreparedQuery};
 use crate::params::Params;
 use crate::query::Shape;
 use crate::query_list::QueryList;
+use crate::result::Answer;
 
 pub use crate::error::QueryError;
 pub use cached::{CachedSource, CachedSourceConfig, RetryPolicy};
@@ -92,6 +94,16 @@ pub trait MetricsSource: Send + Sync {
         query: &'a str,
         params: &'a Params,
     ) -> BoxFuture<'a, Result<CachedValue, QueryError>>;
+
+    /// The answer to a query that is not registered: `request` says it whole. Nothing of it is cached, and a range vector
+    /// is answered as the samples that it has.
+    ///
+    /// *Errors*: [`FetchError`], which is [`Unsupported`](FetchError::Unsupported) of a source that answers registered
+    /// queries alone.
+    fn ask(&self, request: Request) -> BoxFuture<'_, Result<Answer, FetchError>> {
+        let what = format!("{}: queries that are not registered", request.name);
+        Box::pin(std::future::ready(Err(FetchError::Unsupported { what })))
+    }
 
     /// A handle for reading one query with one set of parameters in a loop.
     ///

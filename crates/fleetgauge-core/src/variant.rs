@@ -39,7 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 pub use self::index::{RegisterVariantError, VariantIndex};
-pub use self::join::{AmbiguousValue, PodLabels, UnmappedValue, VariantJoin};
+pub use self::join::{AmbiguousValue, PodLabels, UnmappedValue, VARIANT_LABEL, VariantJoin};
 pub use self::mapping::{Candidates, Mapping, UnmappedReason};
 pub use self::name::{KubernetesNameError, PodRef, VariantRef, Workload, WorkloadKind};
 

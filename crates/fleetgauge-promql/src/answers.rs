@@ -107,7 +107,8 @@ enum Points {
 
 /// Gives rows their labels: texts that several rows have are there once, and so are lists of names.
 struct Relabel<'a> {
-    name: Arc<str>,
+    /// That of all rows; without it they keep theirs.
+    name: Option<Arc<str>>,
     /// The last list of names, and where the metric name stands in it.
     names: Vec<&'a str>,
     shape: (Arc<[Arc<str>]>, usize),
@@ -143,11 +144,7 @@ impl Answers {
         at: Timestamp,
         read_by: ReadBy,
     ) -> Result<(), AnswersError> {
-        let ages = answer.provenance().filter(|provenance| provenance.has_ages());
-        self.add_rows(name, answer, at, read_by, |row, value| match ages {
-            Some(ages) => ages.age(row),
-            None => (value.sampled_at()).map_or(Age::UNKNOWN, |sampled_at| Age::between(sampled_at, at)),
-        })
+        self.add_rows(name, answer, at, read_by, told_age(answer, at))
     }
 
     /// As [`add`](Self::add), where the caller knows better how old the row at an index was at `at`.
@@ -164,6 +161,22 @@ impl Answers {
         self.add_rows(name, answer, at, read_by, |row, _| age(row))
     }
 
+    /// Adds rows that keep the metric names that they have, if any: `name` is what selectors call them, and nothing else.
+    /// What the answer lacks or warns of is not taken over.
+    ///
+    /// *Errors*: as [`add`](Self::add).
+    pub fn add_named(
+        &mut self,
+        name: &str,
+        answer: &Answer,
+        at: Timestamp,
+        read_by: ReadBy,
+    ) -> Result<(), AnswersError> {
+        let rows = rows(None, answer, at, told_age(answer, at))?;
+        self.named(name).merge(rows, read_by);
+        Ok(())
+    }
+
     fn add_rows(
         &mut self,
         name: &str,
@@ -172,16 +185,9 @@ impl Answers {
         read_by: ReadBy,
         age: impl Fn(usize, MetricValue<'_>) -> Age,
     ) -> Result<(), AnswersError> {
-        let rows = rows(name, answer, at, age)?;
+        let rows = rows(Some(name), answer, at, age)?;
         let named = self.named(name);
-        match read_by {
-            ReadBy::All => {
-                merge(&mut named.selectors, rows.clone());
-                merge(&mut named.ranges, rows);
-            }
-            ReadBy::Selectors => merge(&mut named.selectors, rows),
-            ReadBy::Ranges => merge(&mut named.ranges, rows),
-        }
+        named.merge(rows, read_by);
         let counted = answer.completeness();
         match counted {
             Some(completeness) => named.count(completeness),
@@ -337,6 +343,17 @@ impl Selection for Selected<'_> {
 // === impl Named ===
 
 impl Named {
+    fn merge(&mut self, rows: Vec<Row>, read_by: ReadBy) {
+        match read_by {
+            ReadBy::All => {
+                merge(&mut self.selectors, rows.clone());
+                merge(&mut self.ranges, rows);
+            }
+            ReadBy::Selectors => merge(&mut self.selectors, rows),
+            ReadBy::Ranges => merge(&mut self.ranges, rows),
+        }
+    }
+
     /// Of several answers of one name, which are of the same contributors at several times, the least complete counts.
     fn count(&mut self, completeness: &Completeness) {
         let missing = |one: &Completeness| (one.expected().is_none(), one.missing().count());
@@ -402,23 +419,26 @@ impl Points {
 // === impl Relabel ===
 
 impl<'a> Relabel<'a> {
-    fn new(name: &str) -> Self {
+    fn new(name: Option<&str>) -> Self {
         Self {
-            name: name.into(),
+            name: name.map(Arc::from),
             names: Vec::new(),
-            shape: (Arc::from([Arc::from(METRIC_NAME)]), 0),
+            shape: (name.iter().map(|_| Arc::from(METRIC_NAME)).collect(), 0),
             texts: HashMap::default(),
         }
     }
 
-    /// `labels`, with the answer's name as their metric name.
+    /// `labels`, with the answer's name as their metric name, if it takes the place of theirs.
     fn apply(&mut self, labels: Labels<'a>) -> LabelSet {
-        let others = || labels.iter().filter(|(name, _)| *name != METRIC_NAME);
+        let is_named = self.name.is_some();
+        let others = || (labels.iter()).filter(move |(name, _)| !is_named || *name != METRIC_NAME);
         if !others().map(|(name, _)| name).eq(self.names.iter().copied()) {
             self.names = others().map(|(name, _)| name).collect();
             let place = self.names.partition_point(|name| *name < METRIC_NAME);
             let mut names: Vec<Arc<str>> = self.names.iter().map(|&name| name.into()).collect();
-            names.insert(place, METRIC_NAME.into());
+            if is_named {
+                names.insert(place, METRIC_NAME.into());
+            }
             self.shape = (names.into(), place);
         }
         let (names, place) = (Arc::clone(&self.shape.0), self.shape.1);
@@ -427,14 +447,25 @@ impl<'a> Relabel<'a> {
             let text = self.texts.entry(value).or_insert_with(|| value.into());
             values.push(Arc::clone(text));
         }
-        values.insert(place, Arc::clone(&self.name));
+        if let Some(name) = &self.name {
+            values.insert(place, Arc::clone(name));
+        }
         LabelSet::from_shared(names, values.into())
     }
 }
 
-/// The rows of `answer` as series of the metric `name`, sorted by labels.
+/// How old the row at an index is at `at`, as far as the answer tells.
+fn told_age(answer: &Answer, at: Timestamp) -> impl Fn(usize, MetricValue<'_>) -> Age {
+    let ages = answer.provenance().filter(|provenance| provenance.has_ages());
+    move |row, value| match ages {
+        Some(ages) => ages.age(row),
+        None => (value.sampled_at()).map_or(Age::UNKNOWN, |sampled_at| Age::between(sampled_at, at)),
+    }
+}
+
+/// The rows of `answer` as series of the metric `name`, or with their own names, sorted by labels.
 fn rows(
-    name: &str,
+    name: Option<&str>,
     answer: &Answer,
     at: Timestamp,
     age: impl Fn(usize, MetricValue<'_>) -> Age,

@@ -2,7 +2,6 @@
 //! for the members of a federation.
 
 mod age;
-mod distribute;
 
 use fleetgauge_promql::engine::{Engine, EngineConfig};
 use fleetgauge_syntax::parse;

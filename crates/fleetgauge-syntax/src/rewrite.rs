@@ -2,7 +2,8 @@
 //!
 //! - [`age`], [`reporting`], [`branch`]: companions, which tell of each row what it stands on
 //! - [`sample_counts`]: the companion from which follows how far samples are apart
-//! - [`distribute`]: parts for the members of a federation, and how their answers are joined
+//! - [`distribute`]: parts for the members of a federation, and how their answers are joined; [`present`] and
+//!   [`newest`]: what a member is asked beside them
 //!
 //! What a function does with rows and series is said once, in `series`; where a tree does not allow an exact rewriting,
 //! these say so instead of guessing.
@@ -11,10 +12,12 @@ mod age;
 mod branch;
 mod build;
 mod distribute;
+mod member;
 mod samples;
 mod series;
 
 pub use age::{Age, Newest, age, reporting};
 pub use branch::{branch, operands};
 pub use distribute::{DistributeError, Part, Plan, distribute};
+pub use member::{newest, present};
 pub use samples::{COUNTED_MILLIS, SELECTOR, SampleCounts, sample_counts};

@@ -397,7 +397,7 @@ impl Expr {
     }
 
     /// This expression and all below it.
-    fn visit_mut(&mut self, visit: &mut impl FnMut(&mut Self)) {
+    pub(crate) fn visit_mut(&mut self, visit: &mut impl FnMut(&mut Self)) {
         let mut open = vec![self];
         while let Some(expr) = open.pop() {
             visit(expr);

@@ -6,19 +6,23 @@
 //!
 //! Variants: `h1` is the plain case of the aim, `h2` goes over TLS, `current_thread` is `h1` in a runtime
 //! without worker threads.
+//!
+//! And what do companions cost, which tell how old values are, for the client and for the server? Refreshes without and
+//! with them in turns; the aims are 1.3 times the client's processor time, and 2.5 times the server's.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use fleetgauge::prometheus::{PrometheusSource, PrometheusSourceConfig};
+use fleetgauge::prometheus::{Companions, PrometheusSource, PrometheusSourceConfig};
 use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::source::{MetricsSource, RefreshSpec};
 use fleetgauge_testkit::tls::Server;
-use fleetgauge_testkit::{Certificates, OpenMetrics, Prometheus};
+use fleetgauge_testkit::{Certificates, OpenMetrics, Prometheus, http};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::{Builder, Runtime};
 
 const QUERIES: usize = 10;
 const SERIES: usize = 10;
+const MANY: usize = 1_000;
 const BATCHES: usize = 21;
 const REFRESHES: u32 = 50;
 
@@ -37,6 +41,15 @@ fn main() {
             (now - 600, now + 3600, 15),
         )
     });
+    let data = (0..MANY).fold(data, |data, i| {
+        let labels = [("namespace", "llm"), ("pod", &*format!("many-{i}"))];
+        data.steady(
+            "vllm:num_requests_waiting",
+            &labels,
+            i as f64,
+            (now - 600, now + 1800, 15),
+        )
+    });
     let prometheus = match Prometheus::builder().data(&data).start() {
         Ok(prometheus) => prometheus,
         Err(error) => return println!("no Prometheus to measure with: {error}"),
@@ -50,6 +63,14 @@ fn main() {
         .build()
         .expect("a runtime");
     measure("h1, current_thread", &single, config);
+    companions(
+        "10_series",
+        &threads,
+        &prometheus,
+        r#"{pod=~"llama-8b-decode-.*"}"#,
+        SERIES,
+    );
+    companions("1000_series", &threads, &prometheus, r#"{pod=~"many-.*"}"#, MANY);
 
     let certificates = Certificates::generate().expect("certificates");
     let identity = certificates.server(Server::Valid).expect("a certificate");
@@ -71,7 +92,7 @@ fn main() {
 fn measure(name: &str, runtime: &Runtime, config: PrometheusSourceConfig) {
     let source = PrometheusSource::new(config).expect("a source");
     for i in 0..QUERIES {
-        let template = format!(r#"sum by (pod) (vllm:num_requests_waiting{{namespace="llm"}}) + {i}"#);
+        let template = format!(r#"sum by (pod) (vllm:num_requests_waiting{{pod=~"llama.*"}}) + {i}"#);
         let query = QueryTemplate::promql(format!("q{i}"), template);
         source.query_list().register(query).expect("a query");
     }
@@ -93,6 +114,78 @@ fn measure(name: &str, runtime: &Runtime, config: PrometheusSourceConfig) {
     batches.sort_by_key(|batch| batch.1);
     let wall = batches[BATCHES / 2].1;
     println!("refresh/{QUERIES}_queries_{SERIES}_series ({name}): client CPU {cpu:?}, wall {wall:?}");
+}
+
+/// What asking for ages costs, of plain selectors and of rates.
+fn companions(name: &str, runtime: &Runtime, server: &Prometheus, selector: &str, series: usize) {
+    for (kind, text) in [
+        (
+            "newest",
+            format!("sum by (pod) (vllm:num_requests_waiting{selector})"),
+        ),
+        (
+            "rate",
+            format!("sum by (pod) (rate(vllm:num_requests_waiting{selector}[5m]))"),
+        ),
+    ] {
+        let sources = [Companions::none(), Companions::ages()].map(|companions| {
+            let config = PrometheusSourceConfig::new(server.url()).with_companions(companions);
+            let source = PrometheusSource::new(config).expect("a source");
+            for i in 0..QUERIES {
+                let query = QueryTemplate::promql(format!("q{i}"), format!("{text} + {i}"));
+                source.query_list().register(query).expect("a query");
+            }
+            source
+        });
+        let refresh = |source: &PrometheusSource| {
+            let results = runtime.block_on(source.refresh(RefreshSpec::all()));
+            assert!(results.answers().all(|(_, answer)| answer.len() == series));
+            assert!(results.is_complete(), "{:?}", results.failures().next());
+            results
+        };
+        let told = refresh(&sources[1]);
+        let told = told
+            .answers()
+            .flat_map(|(_, answer)| (0..series).map(|row| answer.age(row)));
+        assert!(told.into_iter().all(|age| age.duration().is_some()));
+        let refreshes = if series > 100 { 2 } else { REFRESHES };
+        let mut batches: [Vec<[Duration; 3]>; 2] = Default::default();
+        for _ in 0..BATCHES {
+            for (source, batches) in sources.iter().zip(&mut batches) {
+                let (theirs, ours, wall) = (server_time(server), processor_time(), Instant::now());
+                (0..refreshes).for_each(|_| {
+                    refresh(source);
+                });
+                let wall = wall.elapsed();
+                let (ours, theirs) = (processor_time() - ours, server_time(server) - theirs);
+                batches.push([ours, theirs, wall].map(|time| time / refreshes));
+            }
+        }
+        let median = |batches: &[[Duration; 3]], what: usize| {
+            let mut times: Vec<_> = batches.iter().map(|batch| batch[what]).collect();
+            times.sort();
+            times[times.len() / 2]
+        };
+        for (what, label) in ["client CPU", "server CPU", "wall"].into_iter().enumerate() {
+            let [without, with] = [0, 1].map(|i| median(&batches[i], what));
+            let times = with.as_secs_f64() / without.as_secs_f64();
+            println!(
+                "companions/{QUERIES}_queries_{name} ({kind}): {label} {without:?} without, {with:?} with: {times:.2} times"
+            );
+        }
+    }
+}
+
+/// What the server says of its own processor time.
+fn server_time(server: &Prometheus) -> Duration {
+    let page = http::get(server.addr(), "/metrics").expect("its metrics").text();
+    let line = page
+        .lines()
+        .find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
+    let seconds: f64 = line
+        .and_then(|seconds| seconds.parse().ok())
+        .expect("its processor time");
+    Duration::from_secs_f64(seconds)
 }
 
 /// Of this process, with all its threads.

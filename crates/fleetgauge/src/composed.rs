@@ -18,16 +18,20 @@ mod plan;
 
 use std::fmt;
 
+use fleetgauge_core::backend::{FetchError, Request};
 use fleetgauge_core::cache::{CachedRef, CachedValue, Lookup, PreparedQuery};
 use fleetgauge_core::params::Params;
 use fleetgauge_core::query::Shape;
 use fleetgauge_core::query_list::QueryList;
 use fleetgauge_core::registry::SourceRegistry;
+use fleetgauge_core::result::Answer;
 use fleetgauge_core::source::{
     CachedSource, MetricsSource, QueryError, RefreshResults, RefreshSpec, SourceStats,
 };
 use fleetgauge_core::time::Clock;
 use futures_util::future::BoxFuture;
+
+use crate::layered;
 
 pub use self::config::{ComposedConfig, Input, InputQuery};
 pub use self::error::ComposedError;
@@ -98,7 +102,7 @@ impl ComposedSource {
         sources: &SourceRegistry,
         configs: impl IntoIterator<Item = ComposedConfig>,
     ) -> Result<(), ComposedError> {
-        build::register_all(configs.into_iter().collect(), sources)
+        layered::register_all(configs.into_iter().collect(), sources)
     }
 }
 
@@ -131,6 +135,10 @@ impl MetricsSource for ComposedSource {
         params: &'a Params,
     ) -> BoxFuture<'a, Result<CachedValue, QueryError>> {
         self.source.get_or_refresh(query, params)
+    }
+
+    fn ask(&self, request: Request) -> BoxFuture<'_, Result<Answer, FetchError>> {
+        self.source.ask(request)
     }
 
     fn prepare(&self, query: &str, params: &Params) -> Result<PreparedQuery, QueryError> {

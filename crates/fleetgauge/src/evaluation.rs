@@ -9,6 +9,7 @@ use fleetgauge_core::result::Answer;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError};
 use fleetgauge_promql::queryable::Queryable;
+use tokio::sync::Semaphore;
 
 /// An engine for the queries of a source, which tells how old values are.
 pub(crate) fn engine(lookback: Duration, timeout: Duration) -> Engine {
@@ -19,6 +20,35 @@ pub(crate) fn engine(lookback: Duration, timeout: Duration) -> Engine {
             .with_timeout(timeout)
             .with_ages(true),
     )
+}
+
+/// Evaluates over answers, on as many cores as there are.
+pub(crate) struct Evaluator {
+    engine: Engine,
+    /// The right to evaluate: a core each.
+    evaluating: Semaphore,
+}
+
+impl Evaluator {
+    pub(crate) fn over_answers(timeout: Duration) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            // The lookback makes no difference: answers count at their own times alone.
+            engine: engine(Duration::from_millis(1), timeout),
+            evaluating: Semaphore::new(cores),
+        }
+    }
+
+    /// As [`evaluate`], when it is its turn.
+    pub(crate) async fn evaluate<D: Queryable>(
+        &self,
+        data: impl FnOnce() -> Result<D, FetchError> + Send + 'static,
+        query: Cow<'_, str>,
+        times: Times,
+    ) -> Result<Answer, FetchError> {
+        let _permit = self.evaluating.acquire().await.map_err(|_| FetchError::Aborted)?;
+        evaluate(&self.engine, data, query, times).await
+    }
 }
 
 /// When a query is evaluated.

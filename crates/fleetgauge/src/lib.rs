@@ -24,17 +24,27 @@ pub mod document;
 pub mod epp;
 #[cfg(feature = "promql")]
 mod evaluation;
+#[cfg(feature = "promql")]
+pub mod federated;
 #[cfg(any(feature = "client", feature = "packs"))]
 pub mod file;
+#[cfg(feature = "promql")]
+mod layered;
 #[cfg(feature = "packs")]
 pub mod pack;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
+#[cfg(feature = "promql")]
+mod reads;
 #[cfg(feature = "scrape")]
 pub mod scrape;
+#[cfg(any(feature = "packs", feature = "promql"))]
+pub mod transform;
 
 #[cfg(feature = "promql")]
 pub use composed::{ComposedConfig, ComposedSource};
+#[cfg(feature = "promql")]
+pub use federated::{FederatedConfig, FederatedSource};
 pub use fleetgauge_core::cache::{Cache, CachedRef, CachedValue, Lookup, PreparedQuery};
 pub use fleetgauge_core::params::{ParamKind, ParamSpec, Params};
 pub use fleetgauge_core::query::{QueryTemplate, QueryType};

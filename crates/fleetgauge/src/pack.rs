@@ -17,7 +17,11 @@
 //!         acme_queue{namespace="{{.namespace}}", model_name="{{.modelID}}"{{if .podFilter}}, pod=~"{{.podFilter}}"{{end}}}
 //!       )
 //!     ttl: 30s                            # the source's default where absent
+//!     companions: ages                    # none, ages or all; what a Prometheus source says where absent
 //!     timeout: 10s                        # likewise
+//!     fold: {pod: sum, variant: sum}      # what the rows of a pod, and the pods of a variant, are together
+//!     transform:                          # what is done with each answer, step after step
+//!       - promql: answer / 2
 //!   - name: queue_length_anywhere         # a union: the first of these that answers, series by series
 //!     description: Requests that wait, on Acme's engine or on vLLM.
 //!     any_of: [queue_length, vllm/queue_length]
@@ -35,6 +39,7 @@ mod metricsql;
 mod param;
 mod promql;
 mod read;
+mod transform;
 mod union;
 
 use crate::document::{Document, Problems};

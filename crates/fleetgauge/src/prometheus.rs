@@ -18,10 +18,12 @@ mod rules;
 mod transport;
 mod vars;
 
+use fleetgauge_core::backend::{FetchError, Request};
 use fleetgauge_core::cache::{CachedRef, CachedValue, Lookup, PreparedQuery};
 use fleetgauge_core::params::Params;
 use fleetgauge_core::query::Shape;
 use fleetgauge_core::query_list::QueryList;
+use fleetgauge_core::result::Answer;
 use fleetgauge_core::source::{
     CachedSource, MetricsSource, QueryError, RefreshResults, RefreshSpec, SourceStats,
 };
@@ -112,6 +114,10 @@ impl MetricsSource for PrometheusSource {
         params: &'a Params,
     ) -> BoxFuture<'a, Result<CachedValue, QueryError>> {
         self.source.get_or_refresh(query, params)
+    }
+
+    fn ask(&self, request: Request) -> BoxFuture<'_, Result<Answer, FetchError>> {
+        self.source.ask(request)
     }
 
     fn prepare(&self, query: &str, params: &Params) -> Result<PreparedQuery, QueryError> {

@@ -34,10 +34,12 @@ mod view;
 use std::fmt;
 use std::sync::Arc;
 
+use fleetgauge_core::backend::{FetchError, Request};
 use fleetgauge_core::cache::{CachedRef, CachedValue, Lookup, PreparedQuery};
 use fleetgauge_core::params::Params;
 use fleetgauge_core::query::{QueryTemplate, Shape};
 use fleetgauge_core::query_list::QueryList;
+use fleetgauge_core::result::Answer;
 use fleetgauge_core::source::{
     CachedSource, MetricsSource, QueryError, RefreshResults, RefreshSpec, SourceStats,
 };
@@ -227,6 +229,10 @@ impl MetricsSource for ScrapeSource {
         params: &'a Params,
     ) -> BoxFuture<'a, Result<CachedValue, QueryError>> {
         self.source.get_or_refresh(query, params)
+    }
+
+    fn ask(&self, request: Request) -> BoxFuture<'_, Result<Answer, FetchError>> {
+        self.source.ask(request)
     }
 
     fn prepare(&self, query: &str, params: &Params) -> Result<PreparedQuery, QueryError> {

@@ -50,6 +50,14 @@ fn fleet() -> Prometheus {
             window,
         );
     }
+    // A queue that grows by one a second.
+    let grown = |i: u32| (f64::from(now - 300 + i), f64::from(i));
+    let samples: Vec<_> = (0..=420).step_by(15).map(grown).collect();
+    fleet = fleet.series(
+        "llm_d_epp_flow_control_queue_size",
+        &[("namespace", "chat")],
+        &samples,
+    );
     Prometheus::builder().data(&fleet).start().unwrap()
 }
 
@@ -117,6 +125,29 @@ fn the_examples_do_what_they_say_against_a_live_prometheus() {
         "waiting_with_memory_left: vllm-llama-8b-7d9c5b6f4-x2x9z 1.00",
     ];
     assert_eq!(sorted(&joined), expected);
+
+    let forecast = run("forecast", &url);
+    let numbers: Vec<f64> = ["backlog: ", "backlog_in_5m: "]
+        .iter()
+        .filter_map(|name| {
+            let line = forecast.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split(' ').next()?.parse().ok()
+        })
+        .collect();
+    assert!(
+        matches!(numbers[..], [now, then] if now > 0.0 && then == now + 300.0),
+        "{forecast}"
+    );
+    let clusters = run("two_clusters", &url);
+    for line in [
+        "eu: 4 series",
+        "us: 2 series",
+        "by_cluster: 2 of 2 reported",
+        "inference/queue_length: 5 pods",
+        "by_cluster: 1 of 2 reported; missing: us (",
+    ] {
+        assert!(clusters.contains(line), "{line} in {clusters}");
+    }
 
     let aggregated = run("aggregate_sources", &url);
     let number = |name: &str| {

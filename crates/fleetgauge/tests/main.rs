@@ -3,8 +3,11 @@
 
 mod composed;
 mod doctor;
+mod federated;
+mod federated_same;
 mod packs;
 mod packs_scraped;
+mod prometheus_ages;
 mod prometheus_answer;
 mod prometheus_companions;
 mod prometheus_faults;
@@ -19,6 +22,7 @@ mod scrape_prometheus;
 mod scrape_promql;
 mod scrape_provenance;
 mod scrape_tls;
+mod transform;
 
 mod support {
     pub(crate) mod answer_body;

@@ -9,20 +9,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fleetgauge::pack::Pack;
+use fleetgauge::transform::{self, EvaluatedAt, TransformContext};
 use fleetgauge_core::label::Labels;
 use fleetgauge_core::params::Params;
 use fleetgauge_core::query_list::QueryList;
-use fleetgauge_core::result::AnswerKind;
+use fleetgauge_core::result::{Answer, AnswerBuilder, AnswerKind};
+use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
+use fleetgauge_core::variant::VariantIndex;
 use fleetgauge_promql::engine::Engine;
 use fleetgauge_promql::exposition::{Event, Format, MetricType, Parser};
 use fleetgauge_promql::parse::Expression;
 use fleetgauge_promql::window::{Window, WindowConfig};
 use fleetgauge_testkit::{OpenMetrics, Prometheus};
 
-const START: u32 = 1_700_000_000;
-const STEP: u32 = 15;
-const SAMPLES: u32 = 81;
+pub(crate) const START: u32 = 1_700_000_000;
+pub(crate) const STEP: u32 = 15;
+pub(crate) const SAMPLES: u32 = 81;
 
 /// The servers whose answers `expected.txt` has, in the order of their addresses.
 const SERVERS: [&str; 11] = [
@@ -97,7 +100,7 @@ const PAGES: [Page; 7] = [
 ];
 
 /// What two jobs add to the series of one target: those of a PodMonitor, and those of a ServiceMonitor.
-const JOBS: [&[(&str, &str)]; 2] = [
+pub(crate) const JOBS: [&[(&str, &str)]; 2] = [
     &[("job", "llm/pods"), ("container", "server"), ("endpoint", "http")],
     &[("job", "servers"), ("service", "servers")],
 ];
@@ -196,9 +199,9 @@ type Vector = BTreeMap<String, f64>;
 
 /// A series: its samples begin at `start` and grow by `growth`.
 #[derive(Clone, Debug, PartialEq)]
-struct Series {
-    name: String,
-    labels: BTreeMap<String, String>,
+pub(crate) struct Series {
+    pub(crate) name: String,
+    pub(crate) labels: BTreeMap<String, String>,
     start: f64,
     growth: f64,
 }
@@ -272,7 +275,7 @@ impl Series {
         all
     }
 
-    fn samples(&self) -> Vec<(f64, f64)> {
+    pub(crate) fn samples(&self) -> Vec<(f64, f64)> {
         let sample = |i| {
             (
                 f64::from(START + i * STEP),
@@ -296,7 +299,7 @@ impl Series {
 }
 
 /// The whole fleet, as the jobs scrape it.
-fn series(jobs: &[&[(&str, &str)]]) -> Vec<Series> {
+pub(crate) fn series(jobs: &[&[(&str, &str)]]) -> Vec<Series> {
     let mut all = Vec::new();
     for job in jobs {
         for line in lines(include_str!("packs/fleet.series")) {
@@ -310,6 +313,19 @@ fn series(jobs: &[&[(&str, &str)]]) -> Vec<Series> {
         all.extend(PAGES.iter().flat_map(|page| Series::of_page(page, job)));
     }
     all
+}
+
+/// A Prometheus that holds these series.
+pub(crate) fn prometheus(all: &[Series]) -> Prometheus {
+    let data = all.iter().fold(OpenMetrics::new(), |data, series| {
+        let labels: Vec<_> = series
+            .labels
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .collect();
+        data.series(&series.name, &labels, &series.samples())
+    });
+    Prometheus::builder().data(&data).start().unwrap()
 }
 
 // === impl Fleet ===
@@ -345,42 +361,43 @@ impl Fleet {
         }
     }
 
-    /// A Prometheus that holds the same.
-    fn prometheus(all: &[Series]) -> Prometheus {
-        let data = all.iter().fold(OpenMetrics::new(), |data, series| {
-            let labels: Vec<_> = series
-                .labels
-                .iter()
-                .map(|(k, v)| (k.as_str(), v.as_str()))
-                .collect();
-            data.series(&series.name, &labels, &series.samples())
-        });
-        Prometheus::builder().data(&data).start().unwrap()
-    }
-
     /// The answer to every query of every pack.
     fn answers(&self, params: &Params) -> BTreeMap<String, Vector> {
         let queries = self.queries.list().into_iter();
         let answer = |query: String| {
             let promql = self.queries.render(&query, params).unwrap();
-            (query, self.evaluate(&promql))
+            let answer = self.made(&query, self.evaluated(&promql));
+            (query, answer)
         };
         queries.map(answer).collect()
     }
 
-    fn evaluate(&self, promql: &str) -> Vector {
+    fn evaluated(&self, promql: &str) -> Answer {
         let at = Timestamp::from_secs_f64(f64::from(START + (SAMPLES - 1) * STEP));
         let answer = self.engine.instant(&self.window, promql, at);
         let answer = answer.unwrap_or_else(|e| panic!("{e}\n{promql}")).answer;
         assert_eq!(answer.kind(), AnswerKind::Vector, "{promql}");
-        let labels = |series: Labels<'_>| {
-            let labels: Vec<_> = series
-                .iter()
-                .map(|(name, value)| format!("{name}=\"{value}\""))
-                .collect();
-            labels.join(", ")
+        answer
+    }
+
+    /// What `query` makes of `answer`.
+    fn made(&self, query: &str, answer: Answer) -> Vector {
+        let at = Timestamp::from_secs_f64(f64::from(START + (SAMPLES - 1) * STEP));
+        let registered = self.queries.get(query).unwrap();
+        let context = TransformContext {
+            at: EvaluatedAt::Once(at),
+            variants: &VariantIndex::new(),
+            weights: &[],
         };
-        answer.values().map(|s| (labels(s.labels), s.value)).collect()
+        let made = transform::apply(&registered.template().transform, answer, context);
+        let made = made.unwrap_or_else(|error| panic!("{query}: {error}"));
+        assert_eq!(
+            made.warnings().len(),
+            0,
+            "{query}: {:?}",
+            made.warnings().collect::<Vec<_>>()
+        );
+        rows(&made)
     }
 
     /// The answer of Prometheus, which is that of the evaluator.
@@ -389,21 +406,30 @@ impl Fleet {
         let end = f64::from(START + (SAMPLES - 1) * STEP);
         let result = prometheus.query(&promql, Some(end));
         let result = result.unwrap_or_else(|error| panic!("{query}: {error}\n{promql}"));
-        let series = result.as_array().unwrap().iter().map(|series| {
-            let labels: BTreeMap<_, _> = series["metric"].as_object().unwrap().iter().collect();
-            let labels: Vec<_> = labels
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect();
-            (
-                labels.join(", "),
-                series["value"][1].as_str().unwrap().parse().unwrap(),
-            )
-        });
-        let found = series.collect();
-        assert_same(query, &self.evaluate(&promql), &found);
+        let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+        for series in result.as_array().unwrap() {
+            let labels = series["metric"].as_object().unwrap().iter();
+            labels.for_each(|(name, value)| answer.label(name, value.as_str().unwrap()));
+            let value = series["value"][1].as_str().unwrap().parse().unwrap();
+            answer.end_series(value, Timestamp::from_secs_f64(end)).unwrap();
+        }
+        let answer = answer.build();
+        assert_same(query, &rows(&self.evaluated(&promql)), &rows(&answer));
+        let found = self.made(query, answer);
+        assert_same(query, &self.made(query, self.evaluated(&promql)), &found);
         found
     }
+}
+
+fn rows(answer: &Answer) -> Vector {
+    let labels = |series: Labels<'_>| {
+        let labels: Vec<_> = series
+            .iter()
+            .map(|(name, value)| format!("{name}=\"{value}\""))
+            .collect();
+        labels.join(", ")
+    };
+    answer.values().map(|s| (labels(s.labels), s.value)).collect()
 }
 
 fn lines(text: &str) -> impl Iterator<Item = &str> {
@@ -411,7 +437,7 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
-fn params() -> Params {
+pub(crate) fn params() -> Params {
     [
         ("namespace", "llm"),
         ("modelID", "llama"),
@@ -519,7 +545,7 @@ fn others() -> Vec<(&'static str, Vec<(&'static str, f64)>)> {
 #[test]
 fn every_query_folds_ranks_as_it_should() {
     let series = series(&JOBS);
-    let (fleet, prometheus) = (Fleet::new(&series), Fleet::prometheus(&series));
+    let (fleet, prometheus) = (Fleet::new(&series), prometheus(&series));
     let mut all = expected();
     for (query, values) in others() {
         let values = values
@@ -655,6 +681,160 @@ fn a_server_that_two_jobs_scrape_counts_once() {
     }
 }
 
+/// The whole fleet once more, in a second cluster.
+#[test]
+fn equal_pods_in_two_clusters_stay_two() {
+    let here = Fleet::new(&series(&JOBS)).answers(&params());
+    let clusters: Vec<Vec<(&str, &str)>> = ["eu", "us"]
+        .iter()
+        .flat_map(|cluster| JOBS.map(|job| job.iter().copied().chain([("cluster", *cluster)]).collect()))
+        .collect();
+    let jobs: Vec<&[(&str, &str)]> = clusters.iter().map(Vec::as_slice).collect();
+    for (query, found) in Fleet::new(&series(&jobs)).answers(&params()) {
+        let of_cluster = |cluster: &str| {
+            let label = format!("cluster=\"{cluster}\"");
+            let rows = found.iter().filter_map(|(labels, value)| {
+                let others: Vec<_> = labels.split(", ").filter(|one| *one != label).collect();
+                (others.len() < labels.split(", ").count()).then(|| (others.join(", "), *value))
+            });
+            rows.collect::<Vector>()
+        };
+        assert_eq!(found.len(), 2 * here[&query].len(), "{query}: {found:#?}");
+        for cluster in ["eu", "us"] {
+            assert_same(&query, &of_cluster(cluster), &here[&query]);
+        }
+    }
+}
+
+/// The label of llm-d goes along with each server.
+#[test]
+fn a_server_keeps_the_label_of_its_variant() {
+    let line = |pod: &str, variant: &str| {
+        let labels = format!(
+            "namespace=\"llm\",pod=\"{pod}\",instance=\"{pod}:8000\",model_name=\"llama\",llm_d_ai_variant=\"{variant}\""
+        );
+        [
+            ("vllm:num_requests_waiting", "3"),
+            ("vllm:kv_cache_usage_perc", "0.5"),
+        ]
+        .map(|(name, value)| Series::read(&format!("{name}{{{labels}}} {value}")))
+    };
+    let fleet = Fleet::new(&[line("a", "h100"), line("b", "a100")].concat());
+    let answers = fleet.answers(&params());
+    for query in [
+        "vllm/queue_length",
+        "inference/kv_cache_usage",
+        "inference/saturation",
+    ] {
+        let rows: Vec<_> = answers[query].keys().collect();
+        assert_eq!(rows.len(), 2, "{query}");
+        assert!(
+            rows[0].contains("llm_d_ai_variant=\"h100\"") ^ rows[0].contains("llm_d_ai_variant=\"a100\"")
+        );
+    }
+}
+
+#[test]
+fn saturation_follows_its_thresholds_and_needs_both_numbers() {
+    let line = |name: &str, pod: &str, value: &str| {
+        let labels = format!("namespace=\"llm\",pod=\"{pod}\",instance=\"{pod}:8000\",model_name=\"llama\"");
+        Series::read(&format!("{name}{{{labels}}} {value}"))
+    };
+    let fleet = Fleet::new(&[
+        line("vllm:num_requests_waiting", "both", "4"),
+        line("vllm:kv_cache_usage_perc", "both", "0.6"),
+        line("vllm:num_requests_waiting", "queue", "400"),
+    ]);
+    let check = |params: Params, expected: f64| {
+        let answers = fleet.answers(&params);
+        let saturation = &answers["inference/saturation"];
+        let of = |pod: &str| {
+            let found = saturation
+                .iter()
+                .find(|(labels, _)| labels.contains(&format!("pod=\"{pod}\"")));
+            found.map(|(_, value)| *value)
+        };
+        assert!((of("both").unwrap() - expected).abs() < 1e-9, "{saturation:?}");
+        assert!(of("queue").unwrap().is_nan(), "{saturation:?}");
+    };
+    check(params(), 0.8);
+    check(params().with("kvCacheThreshold", "0.5"), 1.2);
+    check(params().with("queueLengthThreshold", "2"), 2.0);
+    check(
+        params()
+            .with("kvCacheThreshold", "0.2")
+            .with("queueLengthThreshold", "1"),
+        4.0,
+    );
+}
+
+#[test]
+fn a_capacity_in_labels_is_that_of_the_models_servers_and_undefined_where_it_is_no_number() {
+    let line = |name: &str, pod: &str, more: &str| {
+        let labels = format!("namespace=\"llm\",pod=\"{pod}\",instance=\"{pod}:8000\"{more}");
+        Series::read(&format!("{name}{{{labels}}} 1"))
+    };
+    let config = |pod, blocks: &str| {
+        let more = format!(",engine=\"0\",num_gpu_blocks=\"{blocks}\",block_size=\"16\"");
+        line("vllm:cache_config_info", pod, &more)
+    };
+    let running = |pod, model: &str| {
+        line(
+            "vllm:num_requests_running",
+            pod,
+            &format!(",engine=\"0\",model_name=\"{model}\""),
+        )
+    };
+    let fleet = Fleet::new(&[
+        config("a", "100"),
+        running("a", "llama"),
+        config("b", "None"),
+        running("b", "llama"),
+        config("other", "500"),
+        running("other", "qwen"),
+    ]);
+    for query in ["vllm/kv_capacity_tokens", "inference/kv_capacity_tokens"] {
+        let promql = fleet.queries.render(query, &params()).unwrap();
+        let registered = fleet.queries.get(query).unwrap();
+        let context = TransformContext {
+            at: EvaluatedAt::Once(Timestamp::from_secs_f64(f64::from(START + (SAMPLES - 1) * STEP))),
+            variants: &VariantIndex::new(),
+            weights: &[],
+        };
+        let made = transform::apply(
+            &registered.template().transform,
+            fleet.evaluated(&promql),
+            context,
+        );
+        let made = made.unwrap();
+        let values: Vec<_> = made
+            .values()
+            .map(|value| format!("{}={}", value.label("pod"), value.value))
+            .collect();
+        assert_eq!(values, ["a=1600", "b=NaN"], "{query}");
+        let told = made.warnings().next().unwrap();
+        assert!(told.contains("is no number") && told.contains("None"), "{told}");
+    }
+}
+
+/// `saturation` is made of the unions that it is described by, and of no text of its own.
+#[test]
+fn saturation_has_the_parts_of_what_it_is_made_of() {
+    let pack = Pack::builtin("inference").unwrap();
+    let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let whole = flat(&pack.query("saturation").unwrap().template);
+    for engine in ["vllm", "sglang", "trtllm", "ray", "triton", "llamacpp"] {
+        let engine = Pack::builtin(engine).unwrap();
+        for part in ["kv_cache_usage", "queue_length"] {
+            assert!(
+                whole.contains(&flat(&engine.query(part).unwrap().template)),
+                "{}",
+                engine.name()
+            );
+        }
+    }
+}
+
 #[test]
 fn two_ports_of_a_pod_are_two_servers() {
     let line = |port: u16, value| {
@@ -703,7 +883,7 @@ fn a_renamed_metric_gives_the_same_answer_under_each_name_and_under_both() {
             for (query, promql) in expected.keys().zip(&promqls).filter(|(_, p)| p.contains(new)) {
                 assert_same(
                     &format!("{query}, {world}"),
-                    &fleet.evaluate(promql),
+                    &fleet.made(query, fleet.evaluated(promql)),
                     &expected[query],
                 );
             }

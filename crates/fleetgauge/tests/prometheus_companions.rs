@@ -130,7 +130,7 @@ async fn a_query_and_its_companions_are_sent_at_once_for_one_time() {
         let answer = match query {
             "x or y" => rows(time, &[("a", 1.0), ("b", 2.0)]),
             "timestamp(x) or timestamp(y)" => rows(time, &[("a", time - 4.0), ("b", time - 9.0)]),
-            "clamp(timestamp(x), 1, 1) or clamp(timestamp(y), 2, 2)" => rows(time, &[("a", 1.0), ("b", 2.0)]),
+            "clamp(x == bool 0, 1, 1) or clamp(y == bool 0, 2, 2)" => rows(time, &[("a", 1.0), ("b", 2.0)]),
             "rules" => no_rules(),
             query if query.contains("count_over_time") => rows(time, &[]),
             other => panic!("{other}"),
@@ -207,7 +207,13 @@ async fn values_whose_series_have_ended_are_marked() {
     let (_server, config) = serve(|query, time| match query {
         RATE => Some(rows(
             time,
-            &[("live", 1.0), ("ended", 2.0), ("partly", 3.0), ("new", 4.0)],
+            &[
+                ("live", 1.0),
+                ("ended", 2.0),
+                ("partly", 3.0),
+                ("new", 4.0),
+                ("brief", 5.0),
+            ],
         )),
         // In another order, and with a row that the query has not.
         RATE_AGES => Some(rows(
@@ -230,12 +236,13 @@ async fn values_whose_series_have_ended_are_marked() {
         told("live", 3, AgeKind::Exact, false),
         told("ended", 200, AgeKind::AtMost, true),
         // A part of what it is computed from has ended, by at most a step of the subquery earlier than it seems.
-        told("partly", 90, AgeKind::AtMost, false),
+        told("partly", 90, AgeKind::AtMost, true),
         unknown("new"),
+        ("brief".to_owned(), None, AgeKind::Unknown, true),
     ];
     assert_eq!(ages(&answer), expected);
     assert!(
-        warnings(&answer).contains("how old 1 of the 4 values are is not known"),
+        warnings(&answer).contains("how old 2 of the 5 values are is not known"),
         "{}",
         warnings(&answer)
     );

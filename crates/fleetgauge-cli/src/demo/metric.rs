@@ -2,8 +2,10 @@
 
 use fleetgauge::pack::Pack;
 use fleetgauge_core::params::{ParamKind, ParamSpec};
+use fleetgauge_core::policy::Fold;
 use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::query_list::{QueryList, RegisterError};
+use fleetgauge_core::transform::VariantFold;
 
 /// A column of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,15 +14,6 @@ pub(crate) enum Metric {
     RunningRequests,
     QueueLength,
     AvgTtft,
-}
-
-/// How the pods of a variant become one number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Total {
-    Max,
-    Sum,
-    /// Each pod's mean counts by the requests that it is the mean of.
-    WeightedMean,
 }
 
 /// First tokens per second over the window of `inference/avg_ttft`: the weights of its means. 0 for an idle
@@ -66,23 +59,21 @@ impl Metric {
         }
     }
 
-    pub(crate) const fn total(self) -> Total {
+    /// How the pods of a variant become one number.
+    pub(crate) fn fold(self) -> VariantFold {
         match self {
-            Self::KvCacheUsage => Total::Max,
-            Self::RunningRequests | Self::QueueLength => Total::Sum,
-            Self::AvgTtft => Total::WeightedMean,
+            Self::KvCacheUsage => VariantFold::By(Fold::Max),
+            Self::RunningRequests | Self::QueueLength => VariantFold::By(Fold::Sum),
+            // Each pod's mean counts by the requests that it is the mean of.
+            Self::AvgTtft => VariantFold::WeightedBy(FIRST_TOKEN_RATE.to_owned()),
         }
     }
-}
 
-// === impl Total ===
-
-impl Total {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Max => "max",
-            Self::Sum => "sum",
-            Self::WeightedMean => "weighted_mean",
+    /// What that is called in JSON.
+    pub(crate) fn total(self) -> &'static str {
+        match self.fold() {
+            VariantFold::By(fold) => fold.as_str(),
+            _ => "weighted_mean",
         }
     }
 }

@@ -1,11 +1,15 @@
 //! What is known of the fleet at one moment.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use fleetgauge_core::result::{Answer, AnswerBuilder, MetricResult};
+use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
-use fleetgauge_core::variant::VariantRef;
+use fleetgauge_core::transform::{self, EvaluatedAt, TransformContext, TransformStep, VariantFold};
+use fleetgauge_core::variant::{VARIANT_LABEL, VariantIndex, VariantRef};
 
-use super::metric::{Metric, Total};
+use super::metric::{FIRST_TOKEN_RATE, Metric};
 
 /// What is known of the fleet at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -173,20 +177,15 @@ impl VariantView {
 /// Only over numbers that are known and fresh; how many these are is told beside the total. A sum over none
 /// is not a number, and not zero.
 fn total(metric: Metric, pods: &[&PodView]) -> TotalView {
-    let known: Vec<(f64, Option<f64>)> = pods
+    let known: Vec<_> = pods
         .iter()
-        .filter_map(|pod| Some((pod.cell(metric).fresh()?, pod.weight)))
+        .filter_map(|pod| Some((*pod, pod.cell(metric).fresh()?)))
         .collect();
-    let values = known.iter().map(|(value, _)| *value);
-    let value = match metric.total() {
-        _ if known.is_empty() => None,
-        Total::Max => values.reduce(f64::max),
-        Total::Sum => Some(values.sum()),
-        Total::WeightedMean => weighted_mean(&known),
-    };
+    let value = folded(metric, &known, pods);
+    let is_mean = matches!(metric.fold(), VariantFold::WeightedBy(_));
     let (counted, all) = (known.len(), pods.len());
     let reason = match value {
-        Some(_) if counted == all || metric.total() == Total::WeightedMean && only_idle(metric, pods) => None,
+        Some(_) if counted == all || is_mean && only_idle(metric, pods) => None,
         Some(_) => Some(format!("{counted} of {all} pods")),
         None => Some(why_none(metric, pods, counted)),
     };
@@ -207,16 +206,38 @@ fn is_idle(pod: &PodView) -> bool {
     pod.weight == Some(0.0)
 }
 
-/// `None` unless each mean has a weight.
-fn weighted_mean(known: &[(f64, Option<f64>)]) -> Option<f64> {
-    let mut sum = 0.0;
-    let mut weights = 0.0;
-    for (value, weight) in known {
-        let weight = weight.filter(|weight| weight.is_finite() && *weight > 0.0)?;
-        sum += value * weight;
-        weights += weight;
+/// What the source's own transformation makes of the values that are known. `None` of none, and where not each mean has a
+/// weight.
+fn folded(metric: Metric, known: &[(&PodView, f64)], pods: &[&PodView]) -> Option<f64> {
+    let weights = pods.iter().filter_map(|pod| Some((*pod, pod.weight?)));
+    let weights = MetricResult::new(
+        FIRST_TOKEN_RATE.parse().ok()?,
+        Timestamp::default(),
+        answer(weights)?,
+    );
+    let context = TransformContext {
+        at: EvaluatedAt::Once(Timestamp::default()),
+        variants: &VariantIndex::new(),
+        weights: &[Arc::new(weights)],
+    };
+    let by_variant = [TransformStep::ByVariant(metric.fold())];
+    let folded = transform::apply(&by_variant, answer(known.iter().copied())?, context).ok()?;
+    let value = folded.values().next()?.value;
+    value.is_finite().then_some(value)
+}
+
+/// A row for each pod, which names its variant.
+fn answer<'a>(values: impl IntoIterator<Item = (&'a PodView, f64)>) -> Option<Answer> {
+    let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+    for (pod, value) in values {
+        let labels = [
+            ("namespace", &*pod.namespace),
+            ("pod", &*pod.pod),
+            (VARIANT_LABEL, pod.variant.as_ref()?.name()),
+        ];
+        answer.series(labels, value, Timestamp::default()).ok()?;
     }
-    (weights > 0.0).then(|| sum / weights)
+    Some(answer.build())
 }
 
 fn why_none(metric: Metric, pods: &[&PodView], counted: usize) -> String {

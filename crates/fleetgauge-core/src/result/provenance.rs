@@ -73,6 +73,26 @@ impl Provenance {
         self.sample_interval
     }
 
+    /// Whether it tells nothing.
+    pub(super) fn is_blank(&self) -> bool {
+        let Self {
+            ages,
+            branches,
+            completeness,
+            origin,
+            sample_interval,
+            has_uncounted_loss: _,
+        } = self;
+        let rows = ages.is_none() && branches.is_none();
+        rows && completeness.is_none() && origin.is_none() && sample_interval.is_none()
+    }
+
+    /// Takes what `rows` tells of each row in the place of what it tells itself.
+    pub(super) fn take_rows(&mut self, rows: Self) {
+        self.ages = rows.ages;
+        self.branches = rows.branches;
+    }
+
     pub(super) fn has_uncounted_loss(&self) -> bool {
         self.has_uncounted_loss
     }

@@ -28,6 +28,7 @@ use crate::query_list::{QueryList, RegisteredQuery};
 use crate::range::Steps;
 use crate::result::{Answer, AnswerKind, MetricResult, Provenance};
 use crate::time::{Clock, Timestamp};
+use crate::transform::{self, EvaluatedAt, TransformContext, TransformStep};
 
 /// A [`MetricsSource`] over any [`Backend`].
 ///
@@ -277,6 +278,20 @@ impl CachedSource {
         results.into_iter().collect()
     }
 
+    async fn ask_now(&self, mut request: Request) -> Result<Answer, FetchError> {
+        let (inner, range) = (&self.0, &self.0.config.range);
+        let steps = request.steps(inner.clock.wall())?;
+        steps.map_or(Ok(()), |steps| range.check_steps(steps))?;
+        let permit = inner.permit().await?;
+        let answer = inner.ask(permit, &mut request, &mut StdInstant::now()).await?;
+        let Some(steps) = steps else {
+            return Ok(answer);
+        };
+        check_points(&answer, steps)?;
+        range.check_size(&answer)?;
+        Ok(answer)
+    }
+
     async fn get_or_refresh_now(&self, name: &str, params: &Params) -> Result<CachedValue, QueryError> {
         let query = self.find(name)?;
         if let Some(value) = self.fresh(&query, params) {
@@ -324,6 +339,10 @@ impl MetricsSource for CachedSource {
         params: &'a Params,
     ) -> BoxFuture<'a, Result<CachedValue, QueryError>> {
         self.get_or_refresh_now(query, params).boxed()
+    }
+
+    fn ask(&self, request: Request) -> BoxFuture<'_, Result<Answer, FetchError>> {
+        self.ask_now(request).boxed()
     }
 
     fn prepare(&self, query: &str, params: &Params) -> Result<PreparedQuery, QueryError> {
@@ -431,18 +450,153 @@ impl Inner {
         self.permits.acquire().await.map_err(|_| FetchError::Aborted)
     }
 
+    /// Asks the backend, and does with the answer what the query says. A range is asked for whole: what is held has been
+    /// transformed, with the variants of then, and steps may look at each other.
+    async fn transformed(
+        self: &Arc<Self>,
+        permit: SemaphorePermit<'_>,
+        query: &RegisteredQuery,
+        ask: &Ask,
+        request: &mut Request,
+        steps: Option<Steps>,
+        sent: &mut StdInstant,
+    ) -> Result<Answer, FetchError> {
+        let transform = &query.template().transform;
+        let wanted = steps.map(|steps| steps.reaching(transform::reach(transform)));
+        if let Some(wanted) = wanted {
+            self.config.range.check_steps(wanted)?;
+            request.at = Some(wanted.end());
+            request.shape = Shape::Range {
+                window: wanted.window(),
+                step: wanted.step(),
+            };
+        }
+        let weights = self.weights(query, ask, request);
+        let (answer, weights) = futures_util::future::join(self.ask(permit, request, sent), weights).await;
+        let (answer, weights) = (answer?, weights?);
+        let at = match wanted {
+            Some(wanted) => {
+                check_points(&answer, wanted)?;
+                EvaluatedAt::Steps(wanted)
+            }
+            None => EvaluatedAt::Once(request.at.or(answer.at()).unwrap_or_else(|| self.clock.wall())),
+        };
+        let variants = self.queries.variants();
+        let answer = match transform
+            .iter()
+            .any(|step| matches!(step, TransformStep::Evaluate(_)))
+        {
+            // It may be busy for a while.
+            true => {
+                let transform = transform.clone();
+                let applying = move || {
+                    let (variants, weights) = (&*variants, &*weights);
+                    transform::apply(
+                        &transform,
+                        answer,
+                        TransformContext {
+                            at,
+                            variants,
+                            weights,
+                        },
+                    )
+                };
+                let applied = tokio::task::spawn_blocking(applying).await;
+                applied.map_err(|_| FetchError::Aborted)??
+            }
+            false => {
+                let (variants, weights) = (&*variants, &*weights);
+                transform::apply(
+                    transform,
+                    answer,
+                    TransformContext {
+                        at,
+                        variants,
+                        weights,
+                    },
+                )?
+            }
+        };
+        let answer = match steps {
+            Some(steps) if wanted != Some(steps) => transform::since(answer, steps.start()),
+            _ => answer,
+        };
+        if steps.is_some() {
+            self.config.range.check_size(&answer)?;
+        }
+        let answer = known(answer, request.shape)?;
+        match steps {
+            Some(_) => Ok(answer),
+            None => one_a_series(answer),
+        }
+    }
+
+    /// The answers by which the values of `query` count, for the same times.
+    ///
+    /// *Errors*: [`FetchError::Weights`]
+    fn weights(
+        self: &Arc<Self>,
+        query: &RegisteredQuery,
+        ask: &Ask,
+        request: &Request,
+    ) -> impl Future<Output = Result<Vec<Arc<MetricResult>>, FetchError>> + Send + use<> {
+        let names: Vec<String> = transform::weights(&query.template().transform)
+            .map(str::to_owned)
+            .collect();
+        let is_weighted = |name: &&String| {
+            let weights = self.queries.get(name);
+            weights.is_some_and(|weights| transform::weights(&weights.template().transform).next().is_some())
+        };
+        let weighted = names.iter().find(is_weighted).cloned();
+        // What the query does not declare, its answers must not depend on: the cache does not tell them apart.
+        let mut params = Params::new();
+        for spec in query.params() {
+            let values = ask.params.values(spec.name());
+            values.for_each(|value| params.push(spec.name(), value));
+        }
+        let mut spec = RefreshSpec::queries(names.clone())
+            .params(params)
+            .wait_at_most(request.timeout);
+        (spec.shape, spec.at, spec.max_age) = (request.shape, request.at, request.max_age);
+        let source = CachedSource(Arc::clone(self));
+        async move {
+            if names.is_empty() {
+                return Ok(Vec::new());
+            }
+            if let Some(weighted) = weighted {
+                return Err(FetchError::Unsupported {
+                    what: format!("the weights {weighted:?} are themselves weighted by a query"),
+                });
+            }
+            let results = source.refresh(spec).await;
+            let outcomes = names.iter().map(|name| match results.get(name) {
+                Some(outcome) => outcome.clone().map_err(|error| FetchError::Weights {
+                    error: Box::new(error),
+                }),
+                None => Err(FetchError::Aborted),
+            });
+            outcomes.collect()
+        }
+    }
+
     /// Asks the backend, for the steps of a range that it has to be asked for. Gives the answer to all that was asked,
     /// and its steps.
     async fn fetch(
-        &self,
+        self: &Arc<Self>,
         query: &RegisteredQuery,
         ask: &Ask,
         request: &mut Request,
         sent: &mut StdInstant,
     ) -> Result<(Answer, Option<Steps>), FetchError> {
         let permit = self.permit().await?;
-        let Some(steps) = request.steps(self.clock.wall())? else {
-            return Ok((self.ask(permit, request, sent).await?, None));
+        let steps = request.steps(self.clock.wall())?;
+        if !query.template().transform.is_empty() {
+            let answer = self.transformed(permit, query, ask, request, steps, sent).await?;
+            return Ok((answer, steps));
+        }
+        let Some(steps) = steps else {
+            let answer = self.ask(permit, request, sent).await?;
+            return Ok((one_a_series(answer)?, None));
         };
         self.config.range.check_steps(steps)?;
         let held = (ask.at.is_none())
@@ -524,18 +678,25 @@ fn start(flight: impl Future<Output = ()> + Send + 'static, deadline: Option<Ins
 /// An error names no more of what is missing.
 const SHOWN_WARNINGS: usize = 5;
 
-/// `answer`, unless it is empty because of what is missing from it: that is not "no data", and must not take
-/// the place of a value. Nor is a range vector one value a series.
+/// `answer`, unless it is a range vector, which is not one value a series.
 ///
-/// *Errors*: [`FetchError::Incomplete`], [`FetchError::Unsupported`].
-fn known(answer: Answer, shape: Shape) -> Result<Answer, FetchError> {
-    if shape == Shape::Instant && answer.kind() == AnswerKind::Matrix {
-        return Err(FetchError::Unsupported {
+/// *Errors*: [`FetchError::Unsupported`].
+fn one_a_series(answer: Answer) -> Result<Answer, FetchError> {
+    match answer.kind() {
+        AnswerKind::Matrix => Err(FetchError::Unsupported {
             what: "the query gives a range vector, which is not one value a series; put it into a function, such as \
                    last_over_time() or rate()"
                 .into(),
-        });
+        }),
+        _ => Ok(answer),
     }
+}
+
+/// `answer`, unless it is empty because of what is missing from it: that is not "no data", and must not take
+/// the place of a value.
+///
+/// *Errors*: [`FetchError::Incomplete`], [`FetchError::Malformed`].
+fn known(answer: Answer, shape: Shape) -> Result<Answer, FetchError> {
     if shape != Shape::Instant && answer.kind() != AnswerKind::Matrix {
         return Err(FetchError::Malformed {
             detail: "the answer to a range is not a matrix".into(),

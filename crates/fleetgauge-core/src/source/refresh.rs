@@ -82,7 +82,8 @@ impl RefreshSpec {
     /// These times are multiples of `step`, unless the last one is [given](Self::at). Then two refreshes share most of
     /// their steps, and the backend is asked only for those that are new, or may still have changed
     /// ([`RangeConfig`](super::RangeConfig)); the others are taken over from the answer before. What was incomplete,
-    /// warned of anything, or depends on more than the past of each step (`@`, a negative `offset`) is asked for whole.
+    /// warned of anything, or depends on more than the past of each step (`@`, a negative `offset`) is asked for whole, and
+    /// so is a query that [transforms](crate::query::QueryTemplate::transform) its answers.
     pub fn range(mut self, window: Duration, step: Duration) -> Self {
         self.shape = Shape::Range { window, step };
         self

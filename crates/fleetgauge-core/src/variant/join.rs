@@ -10,14 +10,16 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::index::{Found, VariantIndex};
-use super::mapping::{Candidates, UnmappedReason};
+use super::mapping::{Candidates, Mapping, UnmappedReason};
 use super::name::{PodRef, VariantRef};
+use crate::label::Labels;
 use crate::result::MetricResult;
 use crate::sample::MetricValue;
 
 /// The labels that name a series' pod.
 ///
-/// *Shape*: by default `namespace` and `pod`, as scraping with the Prometheus operator sets them.
+/// *Shape*: by default `namespace` and `pod`, as scraping with the Prometheus operator sets them, and the label of llm-d
+/// that names the variant.
 ///
 /// Metrics that one pod reports *about* others carry the reporter's name in `pod`. The endpoint picker's name
 /// the model server in `endpoint_name`, formerly `pod_name`:
@@ -34,7 +36,14 @@ pub struct PodLabels {
     pub namespace: Option<Cow<'static, str>>,
     /// The labels that may hold the pod's name: the first that a series has counts.
     pub pod: Vec<Cow<'static, str>>,
+    /// The label that holds the name of the variant. A series that has it belongs to that variant, in the namespace that
+    /// its labels name, whatever its pod is called, and whether or not the variant is registered. Default:
+    /// [`VARIANT_LABEL`].
+    pub variant: Option<Cow<'static, str>>,
 }
+
+/// The label by which fleets of llm-d tell the variant of a pod: `llm-d.ai/variant`, as Prometheus writes it.
+pub const VARIANT_LABEL: &str = "llm_d_ai_variant";
 
 /// The values of one answer, each under its variant, ambiguous or unmapped.
 ///
@@ -114,11 +123,50 @@ impl PodLabels {
         self
     }
 
+    /// Takes the variant from the label `name`.
+    pub fn with_variant(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.variant = Some(name.into());
+        self
+    }
+
+    /// Takes the variant from no label: the names of pods alone tell it.
+    pub fn without_variant(mut self) -> Self {
+        self.variant = None;
+        self
+    }
+
     /// The pod that a value's labels name.
     pub fn pod_of<'a>(&self, value: &MetricValue<'a>) -> Option<PodRef<'a>> {
-        let pod = self.pod.iter().find_map(|name| value.labels.get(name))?;
-        let namespace = self.namespace.as_ref().and_then(|name| value.labels.get(name));
-        Some(PodRef::new(pod).in_namespace(namespace.unwrap_or_default()))
+        self.pod_in(value.labels)
+    }
+
+    /// The pod that `labels` name.
+    pub(crate) fn pod_in<'a>(&self, labels: Labels<'a>) -> Option<PodRef<'a>> {
+        let pod = self.pod.iter().find_map(|name| labels.get(name))?;
+        Some(PodRef::new(pod).in_namespace(self.namespace_in(labels).unwrap_or_default()))
+    }
+
+    fn namespace_in<'a>(&self, labels: Labels<'a>) -> Option<&'a str> {
+        labels.get(self.namespace.as_ref()?)
+    }
+
+    /// The variant that a label names, or why what it holds is none.
+    fn named_in(&self, labels: Labels<'_>) -> Option<Result<VariantRef, UnmappedReason>> {
+        let name = labels.get(self.variant.as_ref()?)?;
+        let namespace = self.namespace_in(labels).ok_or(UnmappedReason::NoNamespaceLabel);
+        Some(namespace.and_then(|namespace| {
+            VariantRef::new(namespace, name).map_err(|_| UnmappedReason::BadVariantLabel)
+        }))
+    }
+
+    /// The variant of `index`, or the one that a label names, that a series with `labels` belongs to.
+    pub(crate) fn mapping(&self, labels: Labels<'_>, index: &VariantIndex) -> Mapping {
+        match (self.named_in(labels), self.pod_in(labels)) {
+            (Some(Ok(variant)), _) => Mapping::Mapped(variant),
+            (Some(Err(reason)), _) => Mapping::Unmapped(reason),
+            (None, Some(pod)) => index.variant_for(pod),
+            (None, None) => Mapping::Unmapped(UnmappedReason::NoPodLabel),
+        }
     }
 }
 
@@ -127,6 +175,7 @@ impl Default for PodLabels {
         Self {
             namespace: Some("namespace".into()),
             pod: vec!["pod".into()],
+            variant: Some(VARIANT_LABEL.into()),
         }
     }
 }
@@ -136,12 +185,36 @@ impl Default for PodLabels {
 impl<'a> VariantJoin<'a> {
     /// Sorts the values of `result` by the variants of `index`.
     pub fn new(result: &'a MetricResult, index: &VariantIndex, labels: &PodLabels) -> Self {
-        let mut numbers: HashMap<&VariantRef, usize, RandomState> = HashMap::default();
+        let mut numbers: HashMap<VariantRef, usize, RandomState> = HashMap::default();
         let mut variants: Vec<(VariantRef, usize)> = Vec::new();
         let mut mapped: Vec<(usize, MetricValue<'a>)> = Vec::with_capacity(result.len());
         let mut ambiguous = Vec::new();
         let mut unmapped = Vec::new();
+        let mut map = |variant: &VariantRef, value| {
+            let number = numbers.get(variant).copied().unwrap_or_else(|| {
+                numbers.insert(variant.clone(), variants.len());
+                variants.push((variant.clone(), 0));
+                variants.len() - 1
+            });
+            variants[number].1 += 1;
+            mapped.push((number, value));
+        };
         for value in result.values() {
+            match labels.named_in(value.labels) {
+                None => {}
+                Some(Ok(variant)) => {
+                    map(&variant, value);
+                    continue;
+                }
+                Some(Err(reason)) => {
+                    unmapped.push(UnmappedValue {
+                        value,
+                        pod: labels.pod_of(&value),
+                        reason,
+                    });
+                    continue;
+                }
+            }
             let Some(pod) = labels.pod_of(&value) else {
                 unmapped.push(UnmappedValue {
                     value,
@@ -151,14 +224,7 @@ impl<'a> VariantJoin<'a> {
                 continue;
             };
             match index.find(pod) {
-                Found::One(variant) => {
-                    let number = *numbers.entry(variant).or_insert_with(|| {
-                        variants.push((variant.clone(), 0));
-                        variants.len() - 1
-                    });
-                    variants[number].1 += 1;
-                    mapped.push((number, value));
-                }
+                Found::One(variant) => map(variant, value),
                 Found::Several(candidates) => ambiguous.push(AmbiguousValue {
                     value,
                     pod,

@@ -37,6 +37,10 @@ pub enum UnmappedReason {
     NoWorkloadFits,
     /// The series has no label that names a pod.
     NoPodLabel,
+    /// The series has a label that names its variant, and none that names the namespace.
+    NoNamespaceLabel,
+    /// The label that names the variant holds what is not a variant's name.
+    BadVariantLabel,
 }
 
 // === impl Mapping ===
@@ -145,6 +149,8 @@ impl UnmappedReason {
             UnmappedReason::UnknownNamespace => "unknown_namespace",
             UnmappedReason::NoWorkloadFits => "no_workload_fits",
             UnmappedReason::NoPodLabel => "no_pod_label",
+            UnmappedReason::NoNamespaceLabel => "no_namespace_label",
+            UnmappedReason::BadVariantLabel => "bad_variant_label",
         }
     }
 }
@@ -156,6 +162,10 @@ impl fmt::Display for UnmappedReason {
             UnmappedReason::UnknownNamespace => "no variant is registered in the pod's namespace",
             UnmappedReason::NoWorkloadFits => "no registered workload names its pods like this",
             UnmappedReason::NoPodLabel => "the series has no label that names a pod",
+            UnmappedReason::NoNamespaceLabel => {
+                "the series has a label that names its variant, and none that names the namespace"
+            }
+            UnmappedReason::BadVariantLabel => "the label that names the variant holds no variant's name",
         })
     }
 }

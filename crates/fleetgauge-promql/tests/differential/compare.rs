@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleetgauge_core::result::AnswerKind;
+use fleetgauge_core::result::{self, AnswerKind};
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EvalError};
 use fleetgauge_promql::queryable::Queryable;
@@ -28,12 +28,17 @@ pub(crate) fn ours(
             engine.range(data, query, at(start), at(end), step)
         }
     };
-    let millis = |at: Timestamp| at.as_millis() - data::START;
     let evaluation = evaluation?;
-    let mut answer = Answer::default();
+    let mut answer = read(&evaluation.answer);
     let notes = evaluation.warnings.iter().chain(&evaluation.infos);
     answer.notes.extend(notes.map(ToString::to_string));
-    let got = evaluation.answer;
+    Ok(answer)
+}
+
+/// An answer of ours, but for what it warns of.
+pub(crate) fn read(got: &result::Answer) -> Answer {
+    let millis = |at: Timestamp| at.as_millis() - data::START;
+    let mut answer = Answer::default();
     if let Some(text) = got.text() {
         answer.push(format!("string {text:?}"), [].into());
     }
@@ -48,7 +53,7 @@ pub(crate) fn ours(
         };
         answer.push(name, points);
     }
-    Ok(answer)
+    answer
 }
 
 /// The first difference.

@@ -759,7 +759,7 @@ fn call(name: &'static str, args: Vec<Expr>) -> Expr {
 
 /// Without parentheses if no precedence could turn it into something that is not defined exactly.
 fn binary(op: &'static str, is_bool: bool, matching: &str, left: Expr, right: Expr) -> Expr {
-    use crate::differential::expr::Level::Close;
+    use super::expr::Level::Close;
     let is_close = |part: &&Expr| part.level().is_none_or(|level| level == Close);
     let is_set = |expr: &Expr| matches!(expr, Expr::Binary(binary) if SET_OPERATORS.contains(&binary.op));
     let is_simple = |expr: &Expr| !is_set(expr) && !expr.walk().iter().any(is_close);

@@ -649,7 +649,10 @@ fn who_reports_is_told_whatever_is_compared() {
             ("idle", &[(30, 0.0), (45, 0.0), (60, 0.0)]),
             ("ended", &[(15, 3.0), (30, 5.0), (45, marker)]),
         ] {
-            for name in ["x", "y"] {
+            // Of the last one, z goes on.
+            let goes_on = [(30, 1.0), (45, 2.0), (60, 3.0)];
+            for name in ["x", "y", "z"] {
+                let samples = if name == "z" { &goes_on[..] } else { samples };
                 let labels = LabelSet::from_pairs([("__name__", name), ("pod", pod)]);
                 for &(at, value) in samples {
                     let timestamp = Timestamp::from_millis(at * 1000);
@@ -671,4 +674,11 @@ fn who_reports_is_told_whatever_is_compared() {
     check("rate(x[1m]) / (rate(y[1m]) > 0)", "busy=60 idle=60");
     check("max by (pod) (x > 8) or max by (pod) (y)", "busy=60 idle=60");
     check("max_over_time(x{pod!=\"busy\"}[1m])", "idle=60");
+    // Another operand that goes on is no sign of life for a row that is not from it.
+    check("rate(x[1m]) or rate(z[1m])", "busy=60 idle=60");
+    check("rate(z[1m]) > 9 or rate(x[1m])", "busy=60 idle=60");
+    check("rate(z[1m]) or rate(x[1m])", "busy=60 ended=60 idle=60");
+    check("rate(x[1m]) > 9 or rate(z[1m])", "busy=60 ended=60 idle=60");
+    check("rate(x[1m]) > 9 or rate(y[1m]) > 9", "busy=60 idle=60");
+    check("rate(x[1m]) or on (pod) rate(z[1m])", "busy=60 idle=60");
 }

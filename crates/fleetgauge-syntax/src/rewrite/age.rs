@@ -28,7 +28,9 @@ use crate::tree::{
     Shift, Subquery, ValueType,
 };
 
-use super::build::{aggregate, binary, by, call, equal, labelled, matched, seconds, subquery, without};
+use super::build::{
+    aggregate, binary, by, call, equal, labelled, matched, present, seconds, subquery, without,
+};
 use super::series::{BUCKET, Groups, METRIC_NAME, Rows, groups, has_samples, is_scalar, rows};
 
 /// What tells how old the rows of a query are. *Unit* of the values: seconds since the Unix epoch, so that the age is
@@ -161,6 +163,23 @@ fn companion(query: &Expr, form: Form) -> Option<Expr> {
     is_small(&times).then(|| finished(times))?
 }
 
+/// Whether rows may be there whose series have ended.
+fn looks_back(expr: &Expr) -> bool {
+    let looks_back = |part: &&Expr| matches!(part, Expr::Range(_) | Expr::Subquery(_));
+    expr.walk().iter().any(looks_back)
+}
+
+/// Who reports of an `or`: a row is told of by the operand that it is from, or where neither has it because of what they
+/// compare, by either.
+fn or_live(op: &Binary, left: Expr, right: Expr) -> Expr {
+    let with = |kind, left: Expr, right: Expr| matched(kind, left, right, op.matching.clone());
+    let from_left = binary(BinaryOp::And, left.clone(), op.left.clone());
+    let from_right = with(BinaryOp::Unless, right, op.left.clone());
+    let from_neither = with(BinaryOp::Unless, left, op.right.clone());
+    let rows = with(BinaryOp::Or, from_left, from_right);
+    with(BinaryOp::Or, rows, from_neither)
+}
+
 /// As the parser gives it; `None` if it is beyond a limit.
 fn finished(expr: Expr) -> Option<Expr> {
     crate::parse(&expr.to_string()).ok()
@@ -213,7 +232,7 @@ impl<'a> Companion<'a> {
 
     /// Of rows to which nothing contributes.
     fn now(&self, expr: &Expr) -> Times {
-        let time = call(Function::Timestamp, vec![expr.clone()]);
+        let time = present(expr.clone(), call(Function::Time, Vec::new()));
         let (expr, asked) = self.over_steps(time, 0);
         Times {
             expr: asked.added_to(expr),
@@ -394,10 +413,13 @@ impl<'a> Companion<'a> {
             return None;
         }
         let (left, right) = (self.strict(&op.left)?, self.rows(&op.right)?);
-        Some(Times {
-            expr: matched(BinaryOp::Or, left, right.expr, op.matching.clone()),
-            fit: right.fit,
-        })
+        let expr = if self.form == Form::Live && (looks_back(&op.left) || looks_back(&op.right)) {
+            or_live(op, left, right.expr)
+        } else {
+            matched(BinaryOp::Or, left, right.expr, op.matching.clone())
+        };
+        let fit = right.fit;
+        is_small(&expr).then_some(Times { expr, fit })
     }
 
     /// The older one of both sides.
@@ -697,7 +719,10 @@ mod tests {
             "a > 1 or on (pod) b",
             "timestamp(a) and a > 1 or on (pod) timestamp(b)",
         );
-        check("a or vector(0)", "timestamp(a) or timestamp(vector(0))");
+        check(
+            "a or vector(0)",
+            "timestamp(a) or clamp(vector(0) == bool 0, time(), time())",
+        );
         check(
             "a / scalar(b)",
             "clamp_max(timestamp(a), scalar(min(timestamp(b)) or vector(time())))",
@@ -711,7 +736,7 @@ mod tests {
             r#"label_replace(x, "a", "$1", "b", "(.*)")"#,
             r#"label_replace(timestamp(x), "a", "$1", "b", "(.*)")"#,
         );
-        check("absent(x)", "timestamp(absent(x))");
+        check("absent(x)", "clamp(absent(x) == bool 0, time(), time())");
         for query in ["1", "vector(1)", "hour() > 5", "time()", "'text'"] {
             check(query, "ageless");
         }

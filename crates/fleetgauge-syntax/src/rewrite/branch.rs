@@ -1,9 +1,8 @@
 //! Which side of an `or` a row came from.
 
-use crate::Function;
 use crate::tree::{Binary, BinaryOp, Expr, Matching, ValueType};
 
-use super::build::{call, matched};
+use super::build::{call, matched, present};
 use super::series::{METRIC_NAME, Rows, is_scalar, rows};
 
 /// The companion that tells which operand of its outermost `or` a row of a query came from: 1 for the first, as they are
@@ -18,7 +17,7 @@ use super::series::{METRIC_NAME, Rows, is_scalar, rows};
 /// use fleetgauge_syntax::{parse, rewrite::branch};
 ///
 /// let branches = branch(&parse("new or old")?).expect("there is an `or`");
-/// assert_eq!(branches.to_string(), "clamp(timestamp(new), 1, 1) or clamp(timestamp(old), 2, 2)");
+/// assert_eq!(branches.to_string(), "clamp(new == bool 0, 1, 1) or clamp(old == bool 0, 2, 2)");
 /// # Ok::<(), fleetgauge_syntax::ParseError>(())
 /// ```
 pub fn branch(query: &Expr) -> Option<Expr> {
@@ -79,9 +78,7 @@ fn side(expr: &Expr, operands: &mut Vec<Expr>) -> Expr {
     }
     operands.truncate(before);
     operands.push(expr.clone());
-    let number = || Expr::Number(operands.len() as f64);
-    let present = call(Function::Timestamp, vec![expr.clone()]);
-    call(Function::Clamp, vec![present, number(), number()])
+    present(expr.clone(), Expr::Number(operands.len() as f64))
 }
 
 #[cfg(test)]
@@ -94,21 +91,20 @@ mod tests {
             let branches = branch(&crate::parse(query).unwrap());
             assert_eq!(branches.map(|branches| branches.to_string()).as_deref(), expected);
         };
-        let three =
-            "clamp(timestamp(a), 1, 1) or clamp(timestamp(sum(b)), 2, 2) or clamp(timestamp(c), 3, 3)";
+        let three = "clamp(a == bool 0, 1, 1) or clamp(sum(b) == bool 0, 2, 2) or clamp(c == bool 0, 3, 3)";
         check("a or sum(b) or c", Some(three));
         let operands = operands(&crate::parse("100 * (a or (sum(b) or c) >= 0 or d)").unwrap());
         let operands: Vec<_> = operands.iter().map(ToString::to_string).collect();
         assert_eq!(operands, ["a", "(sum(b) or c) >= 0", "d"]);
         check(
             "a or (sum(b) or c) >= 0",
-            Some("clamp(timestamp(a), 1, 1) or clamp(timestamp((sum(b) or c) >= 0), 2, 2)"),
+            Some("clamp(a == bool 0, 1, 1) or clamp((sum(b) or c) >= 0 == bool 0, 2, 2)"),
         );
         check("100 * -abs(a or sum(b) or c) >= 0", Some(three));
         check(
             r#"label_replace(a or on (pod) vector(0), "x", "y", "", "")"#,
             Some(
-                r#"label_replace(clamp(timestamp(a), 1, 1) or on (pod) clamp(timestamp(vector(0)), 2, 2), "x", "y", "", "")"#,
+                r#"label_replace(clamp(a == bool 0, 1, 1) or on (pod) clamp(vector(0) == bool 0, 2, 2), "x", "y", "", "")"#,
             ),
         );
         for query in [

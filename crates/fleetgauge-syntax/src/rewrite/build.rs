@@ -54,6 +54,19 @@ pub(super) fn matched(op: BinaryOp, left: Expr, right: Expr, matching: Matching)
     }))
 }
 
+/// The rows of a vector, each with this number: without metric name, whatever its own number is. Not by `timestamp`, for
+/// which VictoriaMetrics looks back where it is of anything but a selector.
+pub(super) fn present(rows: Expr, number: Expr) -> Expr {
+    let compared = Expr::Binary(Box::new(Binary {
+        op: BinaryOp::Equal,
+        left: rows,
+        right: Expr::Number(0.0),
+        returns_bool: true,
+        matching: Matching::default(),
+    }));
+    call(Function::Clamp, vec![compared, number.clone(), number])
+}
+
 pub(super) fn subquery(expr: Expr, range: i64, step: Option<i64>, shift: Shift) -> Expr {
     Expr::Subquery(Box::new(Subquery {
         expr,

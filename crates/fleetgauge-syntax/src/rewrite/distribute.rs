@@ -3,8 +3,8 @@
 //! Each member holds series that lack the member labels (`cluster`), and has values of its own for them. The query means
 //! what it means over all series together, each with its member's labels. A part of it that gives each row from series
 //! of one member, and keeps the member labels, is the same wherever it is evaluated: it is *pushed* to the members. The
-//! rest is evaluated here, over the union of their answers, in which each answer is a metric of its part's name and
-//! carries its member's labels.
+//! rest is evaluated here, over the union of their answers, in which a part's name stands for its rows: they keep the
+//! metric names that they have, and get their member's labels.
 //!
 //! | query | pushed | rest |
 //! |---|---|---|
@@ -16,36 +16,41 @@
 //! | `quantile`, `stddev`, `count_values`, … | `a` | the aggregation |
 //! | `histogram_quantile(0.9, sum by (le) (a))` | `sum by (le, cluster) (a)` | the quantile of their sum |
 //! | `absent(x)`, `scalar(a)`, `sort(a)`, `a or vector(0)`, `a / on (pod) b` | `x`, `a`, `b` | as it is |
-//! | `max_over_time(sum(a)[5m:1m])` | `sum by (cluster) (a)[5m:1m]` | the sums of the parts at these steps |
+//! | `max_over_time(sum(a)[5m:1m])` | `sum by (cluster) (a)`, at the steps of the subquery | as it is |
+//! | `quantile_over_time(scalar(a), x[5m])` | `a`, and the samples of `x` | as it is |
 //!
 //! A mean is never made of means. Conditions on member labels are checked here, since the members' series lack them.
 
+use std::fmt;
+
 use crate::Function;
-use crate::name::metric_name;
 use crate::tree::{
-    Aggregate, AggregateOp, Binary, BinaryOp, Call, Expr, Grouping, MatchOp, Matcher, Matching,
-    RangeSelector, Selector, Shift, Subquery, ValueType,
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Grouping, MatchOp, Matcher, Matching,
+    RangeSelector, Selector, Shift, ValueType,
 };
 
-use super::build::{aggregate_with, binary, call, equal, labelled, relabelled, subquery};
+use super::build::{aggregate_with, binary, call, equal, subquery};
 use super::series::{BUCKET, Groups, METRIC_NAME, Rows, groups, has_samples, is_scalar, rows};
 
 /// What each member is asked, and what is made of the answers.
+///
+/// Printed, it is a line a part, and the rest: `part0 = sum by (cluster) (x)`, `sum(part0)`.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Each is asked of every member. There is none if the query reads no samples.
     pub pushed: Vec<Part>,
-    /// What is evaluated over the parts' answers, at the time of the query and as if they were samples of that time.
+    /// What is evaluated over the parts' answers. A selector of a part (`part0{cluster="a"}`) reads them at just the
+    /// times at which it is evaluated, and may have conditions on the labels of the members.
     pub rest: Expr,
 }
 
 /// A query for each member.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// The metric as which `rest` reads the answers, whatever name they have, with the labels of the members.
+    /// What `rest` calls the answers. Their rows keep the metric names that they have.
     pub name: String,
-    /// What is asked. An instant vector; or a range vector, which answers with its samples at their times and can be
-    /// asked for one time alone.
+    /// What is asked: an instant vector; or the samples of a selector, `x[5m]`, of which `rest` reads as long a range
+    /// at as many times as it names.
     pub expr: Expr,
 }
 
@@ -56,21 +61,15 @@ pub enum DistributeError {
     /// `info` reads series that it does not name.
     #[error("`info` cannot be asked of several members: join the info metric with `* on (…) group_left (…)`")]
     Info,
-    /// Samples as they were taken, of computed rows or of several metrics, whose names the parts' would replace.
-    #[error("samples of a range can be had of several members only if they are of one metric, as `x[5m]`")]
-    Samples,
-    /// A range in a subquery over what no member can evaluate alone.
+    /// It is a range vector, and no value of it could be told from another one.
     #[error(
-        "ranges within a subquery over several members are not supported: write one subquery, or keep the member labels inside"
+        "a range vector is not one value a series: put it into a function, such as `last_over_time` or `rate`"
     )]
-    Nested,
+    Range,
 }
 
 /// The distance of a subquery's steps where it names none: Prometheus's own. *Unit*: milliseconds.
 const DEFAULT_STEP: i64 = 60_000;
-
-/// Carries a metric's name past the part's own.
-const NAME: &str = "__metric__";
 
 /// Splits a query for members that differ by `member_labels`.
 ///
@@ -80,21 +79,21 @@ const NAME: &str = "__metric__";
 /// use fleetgauge_syntax::{parse, rewrite::distribute};
 ///
 /// let plan = distribute(&parse("count by (model) (up == 1)")?, &["cluster"])?;
-/// assert_eq!(plan.pushed[0].expr.to_string(), "count by (model, cluster) (up == 1)");
-/// assert_eq!(plan.rest.to_string(), "sum by (model) (part0)");
+/// assert_eq!(
+///     plan.to_string(),
+///     "part0 = count by (model, cluster) (up == 1)\nsum by (model) (part0)",
+/// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn distribute(query: &Expr, member_labels: &[&str]) -> Result<Plan, DistributeError> {
+    if query.value_type() == ValueType::RangeVector {
+        return Err(DistributeError::Range);
+    }
     let mut planner = Planner {
         members: member_labels,
         pushed: Vec::new(),
-        steps: None,
     };
-    let rest = match query.value_type() {
-        ValueType::RangeVector => planner.range_answer(query)?,
-        _ => planner.rest(query)?,
-    };
-    let finished = |expr: Expr| crate::parse(&expr.to_string()).unwrap_or(expr);
+    let rest = planner.rest(query)?;
     let pushed = planner.pushed.into_iter();
     Ok(Plan {
         pushed: pushed
@@ -107,26 +106,52 @@ pub fn distribute(query: &Expr, member_labels: &[&str]) -> Result<Plan, Distribu
     })
 }
 
+/// As the parser makes it.
+fn finished(expr: Expr) -> Expr {
+    crate::parse(&expr.to_string()).unwrap_or(expr)
+}
+
 struct Planner<'a> {
     members: &'a [&'a str],
     pushed: Vec<Part>,
-    /// The steps at which the parts are needed, if not at the query's own time: a subquery's.
-    steps: Option<Steps>,
 }
 
-#[derive(Clone, Copy)]
-struct Steps {
-    range: i64,
-    step: i64,
-    shift: Shift,
+// === impl Plan ===
+
+impl Plan {
+    /// The same for a query from `start` to `end`, for `@ start()` and `@ end()`: a part may be asked for other times
+    /// than the query.
+    ///
+    /// *Unit*: milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn between(mut self, start: i64, end: i64) -> Self {
+        let anchor = |shift: &mut Shift| {
+            shift.at = shift.at.map(|at| match at {
+                At::Time(at) => At::Time(at),
+                At::Start => At::Time(start),
+                At::End => At::Time(end),
+            });
+        };
+        let parts = self.pushed.iter_mut().map(|part| &mut part.expr);
+        for expr in parts.chain([&mut self.rest]) {
+            expr.visit_mut(&mut |expr| match expr {
+                Expr::Selector(selector) => anchor(&mut selector.shift),
+                Expr::Range(range) => anchor(&mut range.selector.shift),
+                Expr::Subquery(subquery) => anchor(&mut subquery.shift),
+                _ => {}
+            });
+        }
+        self
+    }
 }
 
-/// Which names the rows of an expression have.
-#[derive(Clone, Debug, PartialEq)]
-enum Names {
-    None,
-    Is(String),
-    Any,
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Part { name, expr } in &self.pushed {
+            writeln!(f, "{name} = {expr}")?;
+        }
+        self.rest.fmt(f)
+    }
 }
 
 // === impl Planner ===
@@ -141,7 +166,7 @@ impl Planner<'_> {
             && self.is_local(expr)
             && let Some(part) = self.push(expr)
         {
-            return Ok(named(part, &names(expr)));
+            return Ok(part);
         }
         match expr {
             Expr::Once(inner) => self.rest(inner),
@@ -153,75 +178,69 @@ impl Planner<'_> {
             }
             Expr::Aggregate(aggregate) => self.aggregate(aggregate),
             Expr::Call(call) => self.call(call),
-            Expr::Range(range) => self.range(range),
-            Expr::Subquery(subquery) => self.subquery(subquery),
+            Expr::Range(range) => Ok(self.samples(range)),
+            Expr::Subquery(of) => {
+                let step = of.step.unwrap_or(DEFAULT_STEP);
+                Ok(subquery(self.rest(&of.expr)?, of.range, Some(step), of.shift))
+            }
             Expr::Number(_) | Expr::Text(_) | Expr::Selector(_) => Ok(expr.clone()),
         }
     }
 
-    /// Asks the members for a part; returns what reads its answers, which have its name. `None` if it has conditions on
-    /// member labels that cannot be checked on its rows.
+    /// Asks the members for a part; returns what reads its answers. `None` if it has conditions on member labels that
+    /// cannot be checked on its rows.
     fn push(&mut self, expr: &Expr) -> Option<Expr> {
         let (part, conditions) = self.split(expr)?;
-        let part = carrying(part, &names(expr));
-        Some(self.read(part, conditions))
+        Some(Expr::Selector(self.read(part, conditions)))
     }
 
-    /// Without the conditions on member labels; and those. `None` if it is not certain that all rows are under the same
-    /// conditions.
+    /// Without the conditions on member labels; and those. `None` if not all rows are under the same conditions.
     fn split(&self, expr: &Expr) -> Option<(Expr, Vec<Matcher>)> {
-        let is_selector = |part: &&&Expr| matches!(part, Expr::Selector(_) | Expr::Range(_));
-        let is_one = expr.walk().iter().filter(is_selector).count() == 1;
-        let (mut part, mut conditions) = (expr.clone(), Vec::new());
-        part.visit_selectors(&mut |selector| {
-            let matchers = std::mem::take(&mut selector.matchers);
-            let is_ours = |matcher: &Matcher| self.members.contains(&&*matcher.name);
-            let (ours, theirs): (Vec<_>, Vec<_>) = matchers.into_iter().partition(is_ours);
-            conditions.extend(ours);
-            selector.matchers = theirs;
-            if crate::parse(&selector.to_string()).is_err() {
-                // Nothing is left that says which series: all of them.
-                selector.matchers.push(Matcher {
-                    op: MatchOp::Regex,
-                    ..equal(METRIC_NAME, ".+")
-                });
-            }
-        });
-        (is_one || conditions.is_empty()).then_some((part, conditions))
+        let (mut part, mut all) = (expr.clone(), Vec::new());
+        part.visit_selectors(&mut |selector| all.push(self.split_selector(selector)));
+        let conditions = all.pop()?;
+        all.iter()
+            .all(|other| *other == conditions)
+            .then_some((part, conditions))
     }
 
-    /// Reads the answers to a part.
-    fn read(&mut self, part: Expr, conditions: Vec<Matcher>) -> Expr {
-        let selector = |name: &str| {
-            let mut matchers = vec![equal(METRIC_NAME, name)];
-            matchers.extend(conditions);
-            let shift = Shift::default();
-            Selector { matchers, shift }
-        };
-        let Some(steps) = self.steps else {
-            return Expr::Selector(selector(&self.ask(part)));
-        };
-        let name = self.ask(subquery(part, steps.range, Some(steps.step), steps.shift));
-        // Not what was there at a step before.
-        let at_step = Expr::Range(RangeSelector {
-            selector: selector(&name),
-            range: 1,
-        });
-        call(Function::LastOverTime, vec![at_step])
-    }
-
-    /// The name of the part, which is asked once however often it is read.
-    fn ask(&mut self, expr: Expr) -> String {
-        let text = expr.to_string();
-        if let Some(known) = self.pushed.iter().find(|part| part.expr.to_string() == text) {
-            return known.name.clone();
+    /// Takes the conditions on member labels out of a selector.
+    fn split_selector(&self, selector: &mut Selector) -> Vec<Matcher> {
+        let matchers = std::mem::take(&mut selector.matchers);
+        let (ours, theirs): (Vec<_>, Vec<_>) = matchers
+            .into_iter()
+            .partition(|matcher| self.is_member(&matcher.name));
+        selector.matchers = theirs;
+        if crate::parse(&Expr::Selector(selector.clone()).to_string()).is_err() {
+            // Nothing is left that says which series: all of them.
+            selector.matchers.push(Matcher {
+                op: MatchOp::Regex,
+                ..equal(METRIC_NAME, ".+")
+            });
         }
-        let name = format!("part{}", self.pushed.len());
-        self.pushed.push(Part {
-            name: name.clone(),
-            expr,
-        });
-        name
+        let unplaced = |matcher| Matcher { place: 0, ..matcher };
+        ours.into_iter().map(unplaced).collect()
+    }
+
+    /// Reads the answers to a part, which is asked once however often it is read.
+    fn read(&mut self, part: Expr, conditions: Vec<Matcher>) -> Selector {
+        let text = part.to_string();
+        let known = self.pushed.iter().find(|known| known.expr.to_string() == text);
+        let name = match known {
+            Some(known) => known.name.clone(),
+            None => {
+                let name = format!("part{}", self.pushed.len());
+                self.pushed.push(Part {
+                    name: name.clone(),
+                    expr: part,
+                });
+                name
+            }
+        };
+        let mut matchers = vec![equal(METRIC_NAME, &name)];
+        matchers.extend(conditions);
+        let shift = Shift::default();
+        Selector { matchers, shift }
     }
 
     // --- what is evaluated here ---
@@ -243,13 +262,8 @@ impl Planner<'_> {
         let grouping = &of.grouping;
         let has_name = !grouping.without && has(&grouping.labels, METRIC_NAME);
         let mut push = |op| {
-            let part = aggregate_with(op, self.with_members(grouping), of.param.clone(), of.expr.clone());
-            let read = self.push(&part)?;
-            // The name matters where it is kept.
-            Some(match has_name || groups(op) == Groups::Some {
-                true => named(read, &names(&part)),
-                false => read,
-            })
+            let grouping = self.with_members(grouping);
+            self.push(&aggregate_with(op, grouping, of.param.clone(), of.expr.clone()))
         };
         let over = |op, parts| aggregate_with(op, grouping.clone(), of.param.clone(), parts);
         Some(match of.op {
@@ -277,89 +291,60 @@ impl Planner<'_> {
     }
 
     fn call(&mut self, of: &Call) -> Result<Expr, DistributeError> {
-        match (of.function, of.args.first()) {
+        let mut args: Vec<Expr> = Vec::with_capacity(of.args.len());
+        match (of.function, of.args.first().map(Expr::unwrapped)) {
             (Function::Info, _) => return Err(DistributeError::Info),
-            (Function::Absent | Function::AbsentOverTime, Some(arg)) => {
-                if let Some(absent) = self.absent(arg.unwrapped()) {
-                    return Ok(absent);
+            (Function::Absent, Some(Expr::Selector(selector))) => {
+                return Ok(self.absent(Expr::Selector(selector.clone()), selector));
+            }
+            (Function::AbsentOverTime, Some(Expr::Range(range))) => {
+                let newest = call(Function::LastOverTime, vec![Expr::Range(range.clone())]);
+                return Ok(self.absent(newest, &range.selector));
+            }
+            // A selector that the argument has become would give its conditions as labels.
+            (Function::Absent, Some(arg)) => {
+                let rest = self.rest(arg)?;
+                args.push(aggregate_with(
+                    AggregateOp::Group,
+                    Grouping::default(),
+                    None,
+                    rest,
+                ));
+            }
+            _ => {
+                for arg in &of.args {
+                    args.push(self.rest(arg)?);
                 }
             }
-            _ => {}
         }
-        let args = of.args.iter().map(|arg| self.rest(arg));
-        Ok(call(of.function, args.collect::<Result<_, _>>()?))
+        Ok(call(of.function, args))
     }
 
     /// What is absent has the labels that its selector names, so it is selected by the same conditions here.
-    fn absent(&mut self, arg: &Expr) -> Option<Expr> {
-        let selector = match arg {
-            Expr::Selector(selector) => selector,
-            Expr::Range(range) => &range.selector,
-            _ => return None,
-        };
-        let (part, _) = self.split(arg)?;
-        let part = match arg {
-            Expr::Range(_) => call(Function::LastOverTime, vec![part]),
-            _ => part,
-        };
-        let part = carrying(part, &names(arg));
+    fn absent(&mut self, mut part: Expr, selector: &Selector) -> Expr {
+        part.visit_selectors(&mut |selector| drop(self.split_selector(selector)));
         let conditions = selector.matchers.iter();
         let conditions = conditions.filter(|matcher| matcher.name != METRIC_NAME);
         let read = self.read(part, conditions.cloned().collect());
-        Some(match read {
-            Expr::Call(at_step) => call(Function::AbsentOverTime, at_step.args),
-            read => call(Function::Absent, vec![read]),
-        })
+        call(Function::Absent, vec![Expr::Selector(read)])
     }
 
     /// The samples themselves.
-    fn range(&mut self, range: &RangeSelector) -> Result<Expr, DistributeError> {
-        let expr = Expr::Range(range.clone());
-        if names(&expr) == Names::Any {
-            return Err(DistributeError::Samples);
-        }
-        let shift = range.selector.shift;
-        match (self.steps, self.split(&expr)) {
-            (None, Some((part, conditions))) => match self.read(part, conditions) {
-                Expr::Selector(read) => Ok(Expr::Range(RangeSelector {
-                    selector: Selector { shift, ..read },
-                    range: range.range,
-                })),
-                read => Ok(read),
+    fn samples(&mut self, range: &RangeSelector) -> Expr {
+        let mut of_members = range.selector.clone();
+        let conditions = self.split_selector(&mut of_members);
+        let shift = std::mem::take(&mut of_members.shift);
+        let part = Expr::Range(RangeSelector {
+            selector: of_members,
+            range: range.range,
+        });
+        Expr::Range(RangeSelector {
+            selector: Selector {
+                shift,
+                ..self.read(part, conditions)
             },
-            _ => Err(DistributeError::Nested),
-        }
-    }
-
-    fn subquery(&mut self, of: &Subquery) -> Result<Expr, DistributeError> {
-        let step = of.step.unwrap_or(DEFAULT_STEP);
-        let steps = Steps {
-            range: of.range,
-            step,
-            shift: of.shift,
-        };
-        if self.steps.replace(steps).is_some() {
-            return Err(DistributeError::Nested);
-        }
-        let rest = self.rest(&of.expr);
-        self.steps = None;
-        Ok(subquery(rest?, of.range, Some(step), of.shift))
-    }
-
-    /// Samples as they were taken keep the name of their metric, which is the part's name then.
-    fn range_answer(&mut self, query: &Expr) -> Result<Expr, DistributeError> {
-        let Expr::Range(range) = query.unwrapped() else {
-            return Err(DistributeError::Samples);
-        };
-        let Names::Is(name) = names(query) else {
-            return Err(DistributeError::Samples);
-        };
-        let mut rest = self.range(range)?;
-        rest.visit_selectors(&mut |selector| selector.matchers[0].value.clone_from(&name));
-        self.pushed
-            .iter_mut()
-            .for_each(|part| part.name.clone_from(&name));
-        Ok(rest)
+            range: range.range,
+        })
     }
 
     // --- what members can do alone ---
@@ -396,9 +381,7 @@ impl Planner<'_> {
             ValueType::Scalar => !has_samples(arg),
             ValueType::InstantVector | ValueType::RangeVector => self.is_local(arg),
             // Names of labels are among them.
-            ValueType::Text => {
-                !matches!(arg, Expr::Text(text) if self.is_member(text) || **text == *METRIC_NAME)
-            }
+            ValueType::Text => !matches!(arg, Expr::Text(text) if self.is_member(text)),
         };
         is_kind && has_samples_of(call) && call.args.iter().all(is_local)
     }
@@ -458,75 +441,6 @@ fn has_samples_of(call: &Call) -> bool {
     call.args.iter().any(has_samples)
 }
 
-/// With the names of the rows in a label, where they are not known.
-fn carrying(part: Expr, names: &Names) -> Expr {
-    match names {
-        Names::Any => relabelled(part, NAME, "$1", METRIC_NAME, "(.*)"),
-        Names::None | Names::Is(_) => part,
-    }
-}
-
-/// The rows of a part by the names that they had.
-fn named(part: Expr, names: &Names) -> Expr {
-    match names {
-        Names::None => labelled(part, METRIC_NAME, ""),
-        Names::Is(name) => labelled(part, METRIC_NAME, name),
-        Names::Any => {
-            let renamed = relabelled(part, METRIC_NAME, "$1", NAME, "(.*)");
-            labelled(renamed, NAME, "")
-        }
-    }
-}
-
-fn names(expr: &Expr) -> Names {
-    match expr {
-        Expr::Number(_) | Expr::Text(_) | Expr::Negate(_) => Names::None,
-        Expr::Selector(selector) => name_of(selector),
-        Expr::Range(range) => name_of(&range.selector),
-        Expr::Subquery(subquery) => names(&subquery.expr),
-        Expr::Once(inner) => names(inner),
-        Expr::Call(call) if !call.function.keeps_name() => Names::None,
-        Expr::Call(call) => {
-            let is_name = |arg: &Expr| matches!(arg, Expr::Text(text) if **text == *METRIC_NAME);
-            match call.args.first() {
-                Some(arg) if !call.args.iter().any(is_name) => names(arg),
-                _ => Names::Any,
-            }
-        }
-        Expr::Aggregate(of) => match groups(of.op) {
-            Groups::Some => names(&of.expr),
-            Groups::Each if of.grouping.without || !has(&of.grouping.labels, METRIC_NAME) => Names::None,
-            Groups::Each | Groups::EachValue => Names::Any,
-        },
-        Expr::Binary(op) => {
-            let sides = (names(&op.left), names(&op.right));
-            match op.op {
-                BinaryOp::And | BinaryOp::Unless => sides.0,
-                BinaryOp::Or if sides.0 == sides.1 => sides.0,
-                BinaryOp::Or => Names::Any,
-                op_ if !op_.is_comparison() || op.returns_bool => Names::None,
-                _ if is_scalar(&op.right) => sides.0,
-                _ if is_scalar(&op.left) => sides.1,
-                _ if sides == (Names::None, Names::None) => Names::None,
-                _ => Names::Any,
-            }
-        }
-    }
-}
-
-fn name_of(selector: &Selector) -> Names {
-    let mut matchers = selector
-        .matchers
-        .iter()
-        .filter(|matcher| matcher.name == METRIC_NAME);
-    match (matchers.next(), matchers.next()) {
-        (Some(only), None) if only.op == MatchOp::Equal && metric_name(&only.value).is_ok() => {
-            Names::Is(only.value.clone())
-        }
-        _ => Names::Any,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -539,15 +453,10 @@ mod tests {
         assert_eq!(told, expected, "{query}");
     }
 
-    fn named(part: &str, name: &str) -> String {
-        format!("label_replace({part}, \"__name__\", \"{name}\", \"\", \"\")")
-    }
-
     #[test]
     fn what_keeps_the_member_labels_is_pushed_whole() {
-        check("x", &["x", &named("part0", "x")]);
-        let nameless = named("part0", "");
         for query in [
+            "x",
             "rate(x[5m])",
             "abs(x) * 2 + 1",
             "a / on (cluster, pod) b",
@@ -557,8 +466,9 @@ mod tests {
             "histogram_quantile(0.9, rate(b[1m]))",
             "max_over_time(rate(x[1m])[1h:1m])",
             "timestamp(x)",
+            r#"label_replace(x, "metric", "$1", "__name__", "(.*)")"#,
         ] {
-            check(query, &[query, &nameless]);
+            check(query, &[query, "part0"]);
         }
     }
 
@@ -582,13 +492,8 @@ mod tests {
                 "sum by (pod) (part0) / sum by (pod) (part1)",
             ],
         );
-        check(
-            "topk(3, x)",
-            &[
-                "topk by (cluster) (3, x)",
-                &format!("topk(3, {})", named("part0", "x")),
-            ],
-        );
+        check("avg by (__name__) (x)", &["x", "avg by (__name__) (part0)"]);
+        check("topk(3, x)", &["topk by (cluster) (3, x)", "topk(3, part0)"]);
         check(
             "sum(x) / sum(x)",
             &["sum by (cluster) (x)", "sum(part0) / sum(part0)"],
@@ -608,18 +513,49 @@ mod tests {
 
     #[test]
     fn the_rest_is_evaluated_here() {
-        let (x, nameless) = (named("part0", "x"), named("part0", ""));
         check(
             "quantile(0.9, rate(x[1m]))",
-            &["rate(x[1m])", &format!("quantile(0.9, {nameless})")],
+            &["rate(x[1m])", "quantile(0.9, part0)"],
         );
-        check("sort(x)", &["x", &format!("sort({x})")]);
-        check("scalar(x)", &["x", &format!("scalar({x})")]);
-        check("x or vector(0)", &["x", &format!("{x} or vector(0)")]);
+        check("sort(x)", &["x", "sort(part0)"]);
+        check("scalar(x)", &["x", "scalar(part0)"]);
+        check("x or vector(0)", &["x", "part0 or vector(0)"]);
         check(
             "x * on (pod) group_left () (x)",
-            &["x", &format!("{x} * on (pod) group_left () {x}")],
+            &["x", "part0 * on (pod) group_left () part0"],
         );
+        check(
+            r#"label_replace(x, "cluster", "all", "", "")"#,
+            &["x", r#"label_replace(part0, "cluster", "all", "", "")"#],
+        );
+        check("vector(time())", &["vector(time())"]);
+        check("1 + 2", &["1 + 2"]);
+        check(
+            "quantile_over_time(scalar(sum(y)), x[5m] offset 1m)",
+            &[
+                "sum by (cluster) (y)",
+                "x[5m]",
+                "quantile_over_time(scalar(sum(part0)), part1[5m] offset 1m)",
+            ],
+        );
+        check(
+            "max_over_time(sum(x)[5m:] offset 1m)",
+            &[
+                "sum by (cluster) (x)",
+                "max_over_time(sum(part0)[5m:1m] offset 1m)",
+            ],
+        );
+        check(
+            "max_over_time(avg_over_time(sum(x)[5m:1m])[1h:1m])",
+            &[
+                "sum by (cluster) (x)",
+                "max_over_time(avg_over_time(sum(part0)[5m:1m])[1h:1m])",
+            ],
+        );
+    }
+
+    #[test]
+    fn absence_is_told_with_the_labels_that_the_query_names() {
         check(
             "absent(x{a='b', c!='d'})",
             &[r#"x{a="b", c!="d"}"#, r#"absent(part0{a="b", c!="d"})"#],
@@ -628,23 +564,14 @@ mod tests {
             "absent_over_time(x{a='b'}[5m])",
             &[r#"last_over_time(x{a="b"}[5m])"#, r#"absent(part0{a="b"})"#],
         );
-        check("vector(time())", &["vector(time())"]);
-        check("1 + 2", &["1 + 2"]);
-        check("x[5m] offset 1m", &["x[5m] offset 1m", "x[5m] offset 1m"]);
         check(
-            "quantile_over_time(scalar(sum(y)), x[5m] offset 1m)",
-            &[
-                "sum by (cluster) (y)",
-                "x[5m] offset 1m",
-                "quantile_over_time(scalar(sum(part0)), part1[5m] offset 1m)",
-            ],
+            "absent({cluster='a'})",
+            &[r#"{__name__=~".+"}"#, r#"absent(part0{cluster="a"})"#],
         );
+        // Only of a selector.
         check(
-            "max_over_time(sum(x)[5m:] offset 1m)",
-            &[
-                "sum by (cluster) (x)[5m:1m] offset 1m",
-                "max_over_time(sum(last_over_time(part0[1ms]))[5m:1m] offset 1m)",
-            ],
+            "absent(x{cluster='a'} > 5)",
+            &["x > 5", r#"absent(group(part0{cluster="a"}))"#],
         );
     }
 
@@ -652,13 +579,12 @@ mod tests {
     fn conditions_on_member_labels_are_checked_here() {
         check(
             "rate(x{cluster='a', b='c'}[5m])",
-            &[r#"rate(x{b="c"}[5m])"#, &named(r#"part0{cluster="a"}"#, "")],
+            &[r#"rate(x{b="c"}[5m])"#, r#"part0{cluster="a"}"#],
         );
         check(
             "sum(x{cluster!='a'})",
             &["sum by (cluster) (x)", r#"sum(part0{cluster!="a"})"#],
         );
-        let all = r#"label_replace({__name__=~".+"}, "__metric__", "$1", "__name__", "(.*)")"#;
         check(
             "count({cluster='a'})",
             &[
@@ -666,9 +592,15 @@ mod tests {
                 r#"sum(part0{cluster="a"})"#,
             ],
         );
-        check("absent({cluster='a'})", &[all, r#"absent(part0{cluster="a"})"#]);
-        let (a, b) = (named(r#"part0{cluster="a"}"#, "a"), named("part1", "b"));
-        check("a{cluster='a'} / b", &["a", "b", &format!("{a} / {b}")]);
+        check(
+            "a{cluster='a'} / b{cluster='a'}",
+            &["a / b", r#"part0{cluster="a"}"#],
+        );
+        check("a{cluster='a'} / b", &["a", "b", r#"part0{cluster="a"} / part1"#]);
+        check(
+            "a{cluster='a'} / on (pod) a{cluster='b'}",
+            &["a", r#"part0{cluster="a"} / on (pod) part0{cluster="b"}"#],
+        );
     }
 
     #[test]
@@ -685,17 +617,26 @@ mod tests {
     }
 
     #[test]
+    fn start_and_end_are_those_of_the_query() {
+        let query =
+            "max_over_time(sum(x @ start())[5m:1m] @ end()) + quantile_over_time(scalar(y), z[1m] @ end())";
+        let plan = distribute(&crate::parse(query).unwrap(), &["cluster"]).unwrap();
+        assert_eq!(
+            plan.between(1_000, 2_500).to_string(),
+            "part0 = sum by (cluster) (x @ 1.000)\npart1 = y\npart2 = z[1m]\n\
+             max_over_time(sum(part0)[5m:1m] @ 2.500) + quantile_over_time(scalar(part1), part2[1m] @ 2.500)"
+        );
+    }
+
+    #[test]
     fn what_cannot_be_split_says_so() {
         let check = |query: &str, expected| {
             let refused = distribute(&crate::parse(query).unwrap(), &["cluster"]).unwrap_err();
             assert_eq!(refused, expected, "{query}");
         };
         check("info(x)", DistributeError::Info);
-        check("rate(x[5m])[1h:1m]", DistributeError::Samples);
-        check("{a='b'}[5m]", DistributeError::Samples);
-        check(
-            "max_over_time(avg_over_time(sum(x)[5m:1m])[1h:1m])",
-            DistributeError::Nested,
-        );
+        check("abs(info(x))", DistributeError::Info);
+        check("x[5m]", DistributeError::Range);
+        check("rate(x[5m])[1h:1m]", DistributeError::Range);
     }
 }

@@ -15,28 +15,25 @@ use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::source::{QueryError, RefreshSpec};
 use fleetgauge_core::time::{Clock, Moment, Timestamp};
 use fleetgauge_promql::answers::Answers;
-use fleetgauge_promql::engine::Engine;
 use fleetgauge_syntax::parse;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, try_join_all};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::input::{Inputs, SourceInput};
-use super::plan::{Fetch, Plan, Times, TimesShape, When};
-use crate::evaluation;
+use super::plan::{Fetch, Plan};
+use crate::evaluation::{self, Evaluator};
+use crate::reads::{Times, TimesShape, When};
 
 /// A [`Backend`] whose answers are computed from those of other sources.
 pub(super) struct ComposedBackend {
     /// The name of its source.
     name: String,
     inputs: Inputs,
-    engine: Engine,
+    evaluator: Evaluator,
     clock: Clock,
     /// Those of the source before it.
     queries: OnceLock<QueryList>,
-    /// The right to evaluate: a core each.
-    evaluating: Semaphore,
 }
 
 /// What an input was asked, and what became of it.
@@ -68,16 +65,12 @@ const LOOKS_AHEAD: &str = "an input looks at other times than each step's past (
 
 impl ComposedBackend {
     pub(super) fn new(name: String, inputs: Inputs, timeout: Duration, clock: Clock) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        // The lookback makes no difference: answers count at their own times alone.
-        let lookback = Duration::from_millis(1);
         Self {
             name,
             inputs,
-            engine: evaluation::engine(lookback, timeout),
+            evaluator: Evaluator::over_answers(timeout),
             clock,
             queries: OnceLock::new(),
-            evaluating: Semaphore::new(cores),
         }
     }
 
@@ -108,12 +101,11 @@ impl ComposedBackend {
         let had = try_join_all(fetches).await?;
         let dated = dated(&had);
         let origin = self.origin(request, &text, &had);
-        let _permit = self.evaluating.acquire().await.map_err(|_| FetchError::Aborted)?;
         let inputs = Arc::clone(&self.inputs);
         let times = steps.map_or(evaluation::Times::Once(at), evaluation::Times::Steps);
         let begun = self.clock.now();
         let data = move || gathered(&inputs, &had, begun);
-        let answer = evaluation::evaluate(&self.engine, data, text, times).await?;
+        let answer = self.evaluator.evaluate(data, text, times).await?;
         let answer = answer.with_origin(Arc::new(origin));
         let answer = match request.at {
             None => answer.older_by(self.clock.now().saturating_since(begun)),
@@ -209,24 +201,11 @@ impl Backend for ComposedBackend {
 
 /// The times at which the query is evaluated.
 fn times(request: &Request, at: Timestamp, steps: Option<Steps>) -> Times {
-    match steps {
-        None => Times {
-            start: at.as_millis(),
-            step: 1,
-            count: 1,
-            shape: if request.at.is_some() {
-                TimesShape::At
-            } else {
-                TimesShape::Now
-            },
-        },
-        Some(steps) => Times {
-            start: steps.start().as_millis(),
-            step: i64::try_from(steps.step().as_millis()).unwrap_or(i64::MAX),
-            count: i64::try_from(steps.count()).unwrap_or(i64::MAX),
-            shape: TimesShape::Range,
-        },
-    }
+    let shape = match request.at {
+        Some(_) => TimesShape::At,
+        None => TimesShape::Now,
+    };
+    steps.map_or(Times::once(at, shape), Times::over)
 }
 
 /// What `input` answers, and for how long that has been in the cache of its source.

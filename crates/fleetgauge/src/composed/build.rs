@@ -1,10 +1,8 @@
 //! Makes composed sources: names become sources and queries, and those that need each other are made in order.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use fleetgauge_core::query_list::{QueryRenderError, RegisterError};
-use fleetgauge_core::registry::{RegistryError, SourceRegistry};
 use fleetgauge_core::similar::similar;
 use fleetgauge_core::source::{CachedSource, MetricsSource};
 use fleetgauge_core::time::Clock;
@@ -15,8 +13,7 @@ use super::check::check;
 use super::config::{ComposedConfig, Input, InputQuery};
 use super::error::ComposedError;
 use super::input::{Inputs, SourceInput};
-
-type Source = Arc<dyn MetricsSource>;
+use crate::layered::{self, Layered, Source};
 
 /// The source that `config` describes; `known` finds the sources of its inputs, whose names are `names`.
 pub(super) fn source(
@@ -46,7 +43,11 @@ pub(super) fn source(
         config.query_timeout,
         clock.clone(),
     ));
-    let source = CachedSource::with_clock(Arc::clone(&backend) as _, config.source_config(), clock);
+    let source = CachedSource::with_clock(
+        Arc::clone(&backend) as _,
+        layered::source_config(config.default_ttl, config.query_timeout),
+        clock,
+    );
     backend.set_queries(source.query_list().clone());
     source.query_list().set_check(move |query| check(query, &inputs));
     for query in config.queries {
@@ -56,75 +57,24 @@ pub(super) fn source(
     Ok(source)
 }
 
-/// Makes and registers all of them, or none.
-pub(super) fn register_all(
-    configs: Vec<ComposedConfig>,
-    sources: &SourceRegistry,
-) -> Result<(), ComposedError> {
-    let mut names: Vec<String> = sources.list();
-    for config in &configs {
-        if config.name.is_empty() {
-            return Err(RegistryError::EmptyName.into());
-        }
-        if names.contains(&config.name) {
-            let name = config.name.clone();
-            return Err(RegistryError::Duplicate { name }.into());
-        }
-        names.push(config.name.clone());
-    }
-    let order: Vec<String> = configs.iter().map(|config| config.name.clone()).collect();
-    let mut waiting = configs;
-    let mut made: HashMap<String, Source> = HashMap::new();
-    while !waiting.is_empty() {
-        let is_waiting: Vec<&str> = waiting.iter().map(|config| config.name.as_str()).collect();
-        let is_ready = |config: &ComposedConfig| {
-            !config
-                .inputs
-                .iter()
-                .any(|input| is_waiting.contains(&&*input.source))
-        };
-        let (ready, rest): (Vec<_>, Vec<_>) = waiting.iter().cloned().partition(is_ready);
-        if ready.is_empty() {
-            return Err(ComposedError::Circle {
-                path: circle(&waiting),
-            });
-        }
-        for config in ready {
-            let name = config.name.clone();
-            let known = |name: &str| made.get(name).cloned().or_else(|| sources.get(name));
-            let source = source(config, &known, &names, Clock::system())?;
-            made.insert(name, Arc::new(source));
-        }
-        waiting = rest;
-    }
-    for (i, name) in order.iter().enumerate() {
-        let Some(source) = made.remove(name) else { continue };
-        if let Err(error) = sources.register(name, source) {
-            // Somebody else has taken the name meanwhile.
-            order[..i].iter().for_each(|name| drop(sources.remove(name)));
-            return Err(error.into());
-        }
-    }
-    Ok(())
-}
+impl Layered for ComposedConfig {
+    type Error = ComposedError;
 
-/// A circle among sources each of which needs another of them.
-fn circle(waiting: &[ComposedConfig]) -> Vec<String> {
-    let mut path: Vec<String> = Vec::new();
-    let mut next = waiting.first();
-    while let Some(config) = next {
-        path.push(config.name.clone());
-        if let Some(begin) = path[..path.len() - 1]
-            .iter()
-            .position(|name| *name == config.name)
-        {
-            path.drain(..begin);
-            break;
-        }
-        let needed = |other: &&ComposedConfig| config.inputs.iter().any(|input| input.source == other.name);
-        next = waiting.iter().find(needed);
+    fn name(&self) -> &str {
+        &self.name
     }
-    path
+
+    fn needs(&self) -> Vec<&str> {
+        self.inputs.iter().map(|input| input.source.as_str()).collect()
+    }
+
+    fn make(self, known: &dyn Fn(&str) -> Option<Source>, names: &[String]) -> Result<Source, ComposedError> {
+        Ok(Arc::new(source(self, known, names, Clock::system())?))
+    }
+
+    fn circle(path: Vec<String>) -> ComposedError {
+        ComposedError::Circle { path }
+    }
 }
 
 fn resolved(

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use fleetgauge_core::params::ParamSpec;
 use fleetgauge_core::query_list::RegisteredQuery;
 use fleetgauge_core::template::{Coverage, Example};
-use fleetgauge_syntax::ParseError;
-use fleetgauge_syntax::tree::{Expr, Matcher};
+use fleetgauge_syntax::tree::Matcher;
 
 use super::input::SourceInput;
-use super::plan::{Plan, Times, TimesShape};
+use super::plan::Plan;
+use crate::layered::read;
+use crate::reads::{Times, TimesShape};
 
 /// How many ways through a template are looked at; of more, each branch is.
 const MAX_WAYS: usize = 64;
@@ -76,27 +77,6 @@ fn required(input: &SourceInput) -> impl Iterator<Item = String> + use<> {
     let is_optional = input.is_optional;
     let required = declared.filter(move |spec| spec.is_required() && !is_optional);
     required.map(|spec| spec.name().to_owned())
-}
-
-/// The first example that can be read.
-///
-/// *Errors*: what is wrong with the one that comes farthest.
-fn read<'w>(examples: impl Iterator<Item = Example<'w>>) -> Result<(Example<'w>, Expr), String> {
-    let mut farthest: Option<ParseError> = None;
-    for example in examples {
-        match fleetgauge_syntax::parse(example.text()) {
-            Ok(expr) => return Ok((example, expr)),
-            Err(error)
-                if farthest
-                    .as_ref()
-                    .is_none_or(|known| known.offset() < error.offset()) =>
-            {
-                farthest = Some(error);
-            }
-            Err(_) => {}
-        }
-    }
-    Err(farthest.map_or_else(|| "it has no text".to_owned(), |error| error.to_string()))
 }
 
 /// Whether the value of `matcher` stands in the template as it is, and is not, or not in part, that of a parameter.

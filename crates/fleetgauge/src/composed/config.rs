@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fleetgauge_core::params::Params;
 use fleetgauge_core::query::QueryTemplate;
-use fleetgauge_core::source::{CachedSourceConfig, RetryPolicy};
+use fleetgauge_core::source::CachedSourceConfig;
 
 /// What a [`ComposedSource`](super::ComposedSource) is made of.
 ///
@@ -102,17 +102,6 @@ impl ComposedConfig {
     pub fn with_query_timeout(mut self, timeout: Duration) -> Self {
         self.query_timeout = timeout;
         self
-    }
-
-    pub(super) fn source_config(&self) -> CachedSourceConfig {
-        let mut source = CachedSourceConfig::default();
-        source.cache.default_ttl = self.default_ttl;
-        source.query_timeout = self.query_timeout;
-        // Queries mostly wait for inputs, and their sources bound what is asked of them.
-        source.max_concurrency = 1_000;
-        // So do they try again.
-        source.retry = RetryPolicy::never();
-        source
     }
 }
 

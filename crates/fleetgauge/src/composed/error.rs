@@ -4,6 +4,8 @@ use fleetgauge_core::printable::Quoted;
 use fleetgauge_core::query_list::{QueryRenderError, RegisterError};
 use fleetgauge_core::registry::RegistryError;
 
+use crate::layered::did_you_mean;
+
 /// Why a composed source cannot be made.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -77,11 +79,4 @@ pub enum ComposedError {
     /// The name of a composed source is taken, or empty.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-}
-
-/// What a message ends with where `similar` may have been meant.
-pub(super) fn did_you_mean(similar: Option<&str>) -> String {
-    similar.map_or(String::new(), |similar| {
-        format!("; did you mean {}?", Quoted(similar))
-    })
 }

@@ -7,12 +7,14 @@ use std::fmt;
 
 use fleetgauge_core::params::{ParamKind, ParamSpec};
 use fleetgauge_core::printable::Excerpt;
-use fleetgauge_core::query::{QueryTemplate, QueryType};
+use fleetgauge_core::query::{Companions, QueryTemplate, QueryType, UnknownCompanions};
 use fleetgauge_core::query_list::{QueryList, RegisterError, RegisteredQuery};
 use fleetgauge_core::similar::similar;
+use fleetgauge_core::transform::weights;
 
 use super::collection::{Pack, short_name};
 use super::param::{Declared, read_params};
+use super::transform::{read_folds, read_transform};
 use super::union::Union;
 use super::{builtin, promql};
 use crate::document::{Document, Fields, Node, Problems, Reader};
@@ -200,6 +202,18 @@ fn read_query(
     query.timeout = fields
         .take("timeout")
         .and_then(|timeout| reader.positive_duration(timeout));
+    if let Some(transform) = fields.take("transform") {
+        query.transform = read_transform(transform, reader);
+        if weights(&query.transform).any(|weights| weights == query.name) {
+            let message =
+                "a query cannot be weighted by itself; name the query that tells how much each pod counts";
+            reader.problem(transform.position(), message);
+        }
+    }
+    query.fold = fields.take("fold").and_then(|fold| read_folds(fold, reader));
+    query.companions = fields
+        .take("companions")
+        .and_then(|node| read_companions(node, reader));
     let query_type = fields.take("type");
     let params = fields.take("params");
     let template = fields.take("template");
@@ -221,8 +235,15 @@ fn read_query(
                 let message = "the parameters come with the queries that any_of names; leave params away";
                 reader.problem(params.position(), message);
             }
-            let Union { template, params } = seen.known.union(node, reader)?;
+            let Union {
+                template,
+                params,
+                mut transform,
+                ..
+            } = seen.known.union(node, reader)?;
             (query.template, query.params) = (template, params);
+            transform.append(&mut query.transform);
+            query.transform = transform;
             check(&query, node, Declared::default(), &seen.checked, reader);
         }
         (Some(_), Some(any_of)) => {
@@ -282,6 +303,13 @@ fn warn_of_unused(query: &RegisteredQuery, declared: &Declared, reader: &mut Rea
             );
         }
     }
+}
+
+fn read_companions(node: &Node, reader: &mut Reader) -> Option<Companions> {
+    let parsed = reader.text(node)?.parse();
+    parsed
+        .map_err(|error: UnknownCompanions| reader.problem(node.position(), error.to_string()))
+        .ok()
 }
 
 fn read_type(node: &Node, reader: &mut Reader) -> Option<QueryType> {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use fleetgauge_core::params::ParamKind;
-use fleetgauge_core::query::QueryType;
+use fleetgauge_core::query::{Companions, QueryType};
 use fleetgauge_core::query_list::QueryList;
 
 use super::collection::short_name;
@@ -28,7 +28,8 @@ params: [namespace, podFilter, {name: q, kind: number}, {name: by, kind: label, 
 template: |
   histogram_quantile({{.q}}, x{namespace=\"{{.namespace}}\"})
 ttl: 1m30s
-timeout: 5s")
+timeout: 5s
+companions: all")
     .unwrap();
     assert_eq!((pack.name(), pack.description()), ("acme", ""));
     let query = pack.query("ttft").unwrap();
@@ -45,6 +46,7 @@ timeout: 5s")
     );
     assert_eq!(query.ttl, Some(Duration::from_secs(90)));
     assert_eq!(query.timeout, Some(Duration::from_secs(5)));
+    assert_eq!(query.companions, Some(Companions::all()));
     let params = query.params.iter().map(|p| (p.name(), p.kind(), p.is_required()));
     let expected = [
         ("namespace", ParamKind::Text, true),
@@ -99,6 +101,10 @@ fn mistakes_have_a_place_and_a_remedy() {
     check(
         "name: a\ntemplate: '{{.a}}'\nparams: [{name: a, require: true}]",
         "6:24: unknown field \"require\" in a parameter; did you mean \"required\"?",
+    );
+    check(
+        "name: a\ntemplate: up\ncompanions: yes",
+        "6:17: \"yes\" does not say what is asked beside a query; use none, ages or all",
     );
     check(
         "name: a\ntemplate: up\nttl: 0",
@@ -451,7 +457,7 @@ queries:
     let pack = Pack::parse("p", &good).unwrap();
     let union = pack.query("z").unwrap();
     assert!(union.template.starts_with(
-        "x{n=\"{{.n}}\"}\nor\ny{n=\"{{.n}}\"} / {{.m}}\nor\nsum(\n  max by (namespace, pod, instance) ("
+        "x{n=\"{{.n}}\"}\nor\ny{n=\"{{.n}}\"} / {{.m}}\nor\nsum by (cluster) (\n  max by (namespace, pod, instance, cluster) ("
     ));
     let params = union.params.iter().map(|p| (p.name(), p.is_required()));
     assert_eq!(
@@ -492,7 +498,9 @@ fn a_built_in_query_tells_ages_and_reporters_and_is_split_for_members() {
                 assert_eq!(printed.to_string(), tree.to_string());
                 let bare = |tree: Expr| format!("{:?}", tree.without_places());
                 let is_exact = matches!(age(&tree, Newest::Subquery), Age::Exact(_));
-                assert!(is_exact && reporting(&tree).is_some(), "{tree}");
+                // count_values, which tells a capacity as a label, has rows of other labels than who reports.
+                let is_counted = query.name == "inference/kv_capacity_tokens";
+                assert!(is_counted || is_exact && reporting(&tree).is_some(), "{tree}");
                 let plan = distribute(&tree, &["cluster"]).unwrap();
                 // No raw series are pulled, but for the `or` of DCGM's, whose one side is over all members.
                 let is_raw = plan
@@ -547,6 +555,166 @@ fn a_quantile_of_a_built_in_pack_is_from_0_to_1() {
     assert!(quantiles >= 13, "{quantiles}");
 }
 
+#[test]
+fn every_query_says_how_it_folds() {
+    for pack in Pack::builtins() {
+        for query in pack.queries() {
+            assert!(query.fold.is_some(), "{} does not say how it folds", query.name);
+        }
+    }
+    let folds = |pack: &str, query: &str| Pack::builtin(pack).unwrap().query(query).unwrap().fold;
+    use fleetgauge_core::policy::Fold;
+    use fleetgauge_core::query::Folds;
+    assert_eq!(
+        folds("inference", "queue_length"),
+        Some(Folds::new(Fold::Sum, Fold::Sum))
+    );
+    assert_eq!(
+        folds("vllm", "kv_cache_usage"),
+        Some(Folds::new(Fold::Max, Fold::Max))
+    );
+}
+
+#[test]
+fn a_query_says_what_it_does_with_its_answers() {
+    use fleetgauge_core::policy::Fold;
+    use fleetgauge_core::query::Folds;
+    use fleetgauge_core::transform::{LabelChange, TransformStep, VariantFold};
+
+    let pack = one("name: a
+template: up
+fold: {pod: max, variant: sum}
+transform:
+  - label_to_value: num_gpu_blocks
+  - labels: {keep: [namespace, pod]}
+  - labels: {drop: [job]}
+  - labels: {rename: {exported_pod: pod}}
+  - promql: sum by (pod) (answer)
+  - by_variant: mean
+  - by_variant: {weighted_by: inference/request_rate}")
+    .unwrap();
+    let query = pack.query("a").unwrap();
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    assert_eq!(query.fold, Some(Folds::new(Fold::Max, Fold::Sum)));
+    let expected = [
+        TransformStep::LabelToValue("num_gpu_blocks".into()),
+        TransformStep::Labels(LabelChange::Keep(names(&["namespace", "pod"]))),
+        TransformStep::Labels(LabelChange::Drop(names(&["job"]))),
+        TransformStep::Labels(LabelChange::Rename(vec![("exported_pod".into(), "pod".into())])),
+        crate::transform::promql("sum by (pod) (answer)").unwrap(),
+        TransformStep::ByVariant(VariantFold::By(Fold::Mean)),
+        TransformStep::ByVariant(VariantFold::WeightedBy("inference/request_rate".into())),
+    ];
+    assert_eq!(query.transform, expected);
+}
+
+#[test]
+fn mistakes_in_a_transform_have_a_place_and_a_remedy() {
+    let check = |steps: &str, expected: &str| {
+        let problems = one(&format!("name: a\ntemplate: up\n{steps}"))
+            .unwrap_err()
+            .to_string();
+        assert_eq!(problems, format!("p.yaml:{expected}"), "{steps}");
+    };
+    check("transform: up", "6:16: expected a list of steps, found a text");
+    check(
+        "transform: [{promq: answer}]",
+        "6:18: unknown step \"promq\"; did you mean \"promql\"?",
+    );
+    check(
+        "transform: [{nonsense: answer}]",
+        "6:18: unknown step \"nonsense\"; promql, label_to_value, labels, by_variant are known",
+    );
+    check(
+        "transform: [{promql: answer, by_variant: sum}]",
+        "6:17: a step has one field, one of promql, label_to_value, labels, by_variant",
+    );
+    check(
+        "transform: [up]",
+        "6:17: expected a step: a mapping of fields, found a text",
+    );
+    check(
+        "transform:\n  - promql: sum(answr)",
+        "7:21: \"answr\" is not the answer; did you mean \"answer\"?; a transform reads nothing else",
+    );
+    check(
+        "transform:\n  - promql: answer + queue",
+        "7:26: \"queue\" is not the answer, which is called \"answer\"; a transform reads nothing else",
+    );
+    check(
+        "transform:\n  - promql: |\n      sum by (pod) (\n        {pod=\"a\"}\n      )",
+        "9:18: a selector without a name; the answer is called \"answer\"",
+    );
+    check(
+        "transform: [{promql: vector(1)}]",
+        "6:26: the expression does not name the answer, which is called \"answer\" in it",
+    );
+    check(
+        "transform: [{by_variant: summ}]",
+        "6:30: unknown fold \"summ\"; did you mean \"sum\"?",
+    );
+    check(
+        "transform: [{by_variant: weighted_by}]",
+        "6:30: weighted_by takes the name of a query: {weighted_by: QUERY}",
+    );
+    check(
+        "transform: [{by_variant: {weighted: x}}]",
+        "6:31: unknown field \"weighted\"; did you mean \"weighted_by\"?",
+    );
+    check(
+        "transform: [{by_variant: {weighted_by: a b}}]",
+        "6:44: \"a b\" is no query name: it takes 1 to 200 of A-Z a-z 0-9 _ - . : /",
+    );
+    check(
+        "transform: [{labels: {keeps: [a]}}]",
+        "6:27: unknown change of labels \"keeps\"; did you mean \"keep\"?",
+    );
+    check(
+        "transform: [{labels: {rename: {}}}]",
+        "6:35: rename must name at least one label",
+    );
+    check(
+        "transform: [{label_to_value: ''}]",
+        "6:34: a label's name has 1 to 200 bytes",
+    );
+    check(
+        "fold: {pod: max}",
+        "6:11: field \"variant\" is missing in how a query folds",
+    );
+    check(
+        "fold: {pod: max, variant: mena}",
+        "6:31: unknown fold \"mena\"; did you mean \"mean\"?",
+    );
+    check(
+        "transform: [{by_variant: {weighted_by: acme/a}}]",
+        "6:16: a query cannot be weighted by itself; name the query that tells how much each pod counts",
+    );
+}
+
+#[test]
+fn a_union_takes_the_transform_of_its_only_part() {
+    let pack = |parts: &str| {
+        let text = format!(
+            "name: a\nqueries:\n  - {{name: x, template: up, transform: [{{promql: answer * 2}}]}}\n  \
+             - {{name: y, template: up}}\n  - {{name: z, any_of: {parts}, transform: [{{by_variant: sum}}]}}"
+        );
+        Pack::parse("p.yaml", &text)
+    };
+    let alone = pack("[x]").unwrap();
+    let steps: Vec<_> = alone
+        .query("z")
+        .unwrap()
+        .transform
+        .iter()
+        .map(|step| step.name())
+        .collect();
+    assert_eq!(steps, ["promql", "by_variant"]);
+    for parts in ["[x, y]", "[y, x]"] {
+        let error = pack(parts).unwrap_err().to_string();
+        assert!(error.contains("cannot be joined with others"), "{error}");
+    }
+}
+
 /// The names that callers rely on, whatever engine they run.
 #[test]
 fn every_pack_has_the_common_names_that_its_engine_can_answer() {
@@ -568,10 +736,11 @@ fn every_pack_has_the_common_names_that_its_engine_can_answer() {
         found.sort_unstable();
         assert_eq!(found, expected, "{}", pack.name());
     };
-    check("vllm", &[common, lengths, tokens, stages]);
-    check("ray", &[common, lengths, tokens, stages]);
-    check("sglang", &[common, lengths, tokens]);
-    check("trtllm", &[common, tokens]);
+    let capacity = "kv_capacity_tokens";
+    check("vllm", &[common, lengths, tokens, stages, capacity]);
+    check("ray", &[common, lengths, tokens, stages, capacity]);
+    check("sglang", &[common, lengths, tokens, capacity]);
+    check("trtllm", &[common, tokens, capacity]);
     let requests = "avg_e2e_latency request_rate model_request_count";
     check(
         "triton",
@@ -579,7 +748,7 @@ fn every_pack_has_the_common_names_that_its_engine_can_answer() {
             gauges,
             kv,
             requests,
-            "cache_config_info avg_ttft avg_queue_time ttft_quantile",
+            "cache_config_info kv_capacity_tokens avg_ttft avg_queue_time ttft_quantile",
         ],
     );
     let times = "avg_queue_time avg_inference_time avg_time_per_token";
@@ -593,6 +762,13 @@ fn every_pack_has_the_common_names_that_its_engine_can_answer() {
     check("epp", &[scheduler, pools]);
     check(
         "inference",
-        &[common, lengths, tokens, scheduler, "preemption_rate"],
+        &[
+            common,
+            lengths,
+            tokens,
+            scheduler,
+            capacity,
+            "preemption_rate saturation",
+        ],
     );
 }

@@ -6,12 +6,16 @@
 
 use fleetgauge_core::params::ParamSpec;
 use fleetgauge_core::query::{QueryTemplate, QueryType};
+use fleetgauge_core::transform::TransformStep;
 
 /// What the named queries become together.
 #[derive(Default)]
 pub(super) struct Union {
     pub(super) template: String,
     pub(super) params: Vec<ParamSpec>,
+    /// That of the only query, if there is one: what several make of their answers would be done with those of all.
+    pub(super) transform: Vec<TransformStep>,
+    count: usize,
 }
 
 // === impl Union ===
@@ -24,6 +28,13 @@ impl Union {
         if query.query_type != QueryType::PromQl {
             return Err(format!(
                 "{} is not PromQL, so it cannot be joined with others",
+                query.name
+            ));
+        }
+        let transforms = query.transform.len() + self.transform.len();
+        if self.count > 0 && transforms > 0 {
+            return Err(format!(
+                "{} cannot be joined with others, since a query with a transform is among them; name it alone",
                 query.name
             ));
         }
@@ -48,6 +59,8 @@ impl Union {
             self.template.push_str("\nor\n");
         }
         self.template.push_str(&query.template);
+        self.transform.clone_from(&query.transform);
+        self.count += 1;
         Ok(())
     }
 }

@@ -171,10 +171,20 @@ impl PrometheusBackend {
     async fn ask(&self, query: &backend::Request) -> Result<Received<Answer>, FetchError> {
         let form = Bytes::from(form(query, &self.query_params, self.clock.wall())?);
         let get = self.get_only.load(Ordering::Relaxed);
-        match query.shape {
-            Shape::Range { .. } => self.send(&self.range_endpoint, &form, get, decode_range).await,
-            _ => self.send(&self.endpoint, &form, get, decode_answer).await,
+        let sent = (self.clock.wall(), Instant::now());
+        let received = match query.shape {
+            Shape::Range { .. } => self.send(&self.range_endpoint, &form, get, decode_range).await?,
+            _ => self.send(&self.endpoint, &form, get, decode_answer).await?,
+        };
+        if let (Some(within), Some(date)) = (query.clock_within, received.date)
+            && let Some(by) = differs_by(sent.0, sent.1.elapsed(), date, within)
+        {
+            return Err(FetchError::Clock {
+                by: Duration::from_millis(by.unsigned_abs()),
+                is_ahead: by > 0,
+            });
         }
+        Ok(received)
     }
 
     /// Asks, once more where the credentials have just been renewed.
@@ -317,12 +327,14 @@ impl PrometheusBackend {
             let ahead = self.server_ahead.load(Ordering::Relaxed);
             let now = Timestamp::from_millis(wall.as_millis().saturating_add(ahead));
             let mut main = query.clone();
-            main.at = Some(query.at.unwrap_or(now));
+            main.at = Some(query.at.or(query.now).unwrap_or(now));
             main.timeout = query.timeout;
             let (received, mut told) = self.round(&main, plan, companions).await?;
             let since = sent.elapsed();
-            if query.at.is_none()
-                && let Some(by) = received.date.and_then(|date| differs_by(now, since, date))
+            if query.at.or(query.now).is_none()
+                && let Some(by) = received
+                    .date
+                    .and_then(|date| differs_by(now, since, date, CLOCKS_DIFFER_BY))
             {
                 if std::mem::take(&mut is_first) {
                     self.server_ahead
@@ -476,11 +488,11 @@ impl fmt::Debug for PrometheusBackend {
 
 /// By how much the clock of a server differs from `asked`, the time for which it was asked `since` ago, where that is too
 /// much. *Unit*: milliseconds.
-fn differs_by(asked: Timestamp, since: Duration, date: Timestamp) -> Option<i64> {
+fn differs_by(asked: Timestamp, since: Duration, date: Timestamp, within: Duration) -> Option<i64> {
     // A date is cut to whole seconds.
     let (early, late) = (date.as_millis(), date.as_millis().saturating_add(999));
     let answered = asked.saturating_add(since);
-    let slack = i64::try_from(CLOCKS_DIFFER_BY.as_millis()).unwrap_or(i64::MAX);
+    let slack = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
     let is_near = late.saturating_add(slack) >= asked.as_millis()
         && early.saturating_sub(slack) <= answered.as_millis();
     (!is_near).then(|| early.saturating_sub(asked.as_millis()))

@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fleetgauge_core::age::Age;
+use fleetgauge_core::age::{Age, AgeKind};
 use fleetgauge_core::interval::short_windows;
 use fleetgauge_core::label::{Labels, METRIC_NAME};
 use fleetgauge_core::query::Companions;
@@ -284,14 +284,17 @@ impl Plan {
             Some(Err(why)) => (None, Some(why)),
         };
         let ages = answer.series().map(|series| {
-            let Some(newest) = of_ages.get(series.labels()) else {
-                return Age::UNKNOWN;
-            };
-            match live.as_ref().map(|live| live.get(series.labels())) {
+            let newest = of_ages.get(series.labels());
+            let live = live.as_ref().map(|live| live.get(series.labels()));
+            match (newest, live) {
                 // Steps of a subquery tell when a series ended: it may have been later, by as much as a step.
-                Some(None) => age(newest, true).with_ended(),
-                Some(Some(live)) => age(newest, newest < live),
-                None => age(newest, false),
+                (Some(newest), Some(None)) => age(newest, true).with_ended(),
+                // One that contributes is older than all that go on.
+                (Some(newest), Some(Some(live))) if newest < live => age(newest, true).with_ended(),
+                (Some(newest), Some(Some(_))) => age(newest, false),
+                (Some(newest), None) => age(newest, false),
+                (None, Some(None)) => Age::UNKNOWN.with_ended(),
+                (None, _) => Age::UNKNOWN,
             }
         });
         let mut ages: Vec<Age> = ages.collect();
@@ -301,7 +304,7 @@ impl Plan {
             ages.fill(Age::UNKNOWN);
             warnings.push(format!("how old the values are is not known: {why}"));
         } else {
-            let missing = ages.iter().filter(|age| **age == Age::UNKNOWN).count();
+            let missing = ages.iter().filter(|age| age.kind() == AgeKind::Unknown).count();
             if missing > 0 {
                 warnings.push(format!(
                     "how old {missing} of the {rows} values are is not known: the companion has no such rows"

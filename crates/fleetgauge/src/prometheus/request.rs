@@ -36,7 +36,7 @@ pub(super) fn form(
             );
         }
         (Shape::Instant, None) => {
-            if let Some(at) = query.at {
+            if let Some(at) = query.at.or(query.now) {
                 form.append_pair("time", &in_seconds(at.as_millis()));
             }
         }
@@ -116,6 +116,15 @@ mod tests {
         check(Shape::Instant, None, Ok(""));
         check(Shape::Instant, Some(1_500), Ok("&time=1.500"));
         check(Shape::Instant, Some(-1), Ok("&time=-0.001"));
+        let now = Request::new(
+            "q".parse().unwrap(),
+            QueryType::PromQl,
+            "up",
+            Duration::from_secs(1),
+        )
+        .with_now(Timestamp::from_millis(2_000));
+        let now = form(&now, &[], Timestamp::default()).unwrap();
+        assert_eq!(now, "query=up&time=2.000&timeout=1.000");
         // The end is a multiple of the step, unless it is given.
         let aligned = "&start=1763929905.000&end=1763930005.000&step=5.000";
         check(range(100_000, 5_000), None, Ok(aligned));

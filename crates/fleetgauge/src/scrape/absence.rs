@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleetgauge_core::backend::FetchError;
+use fleetgauge_core::target::Target;
 use fleetgauge_core::time::Timestamp;
 
-use super::active::ActiveTarget;
 use super::coverage::Gap;
 
 /// Why what is asked of a target is not there, or not whole.
@@ -28,7 +28,7 @@ pub(super) enum Absence {
 
 /// A target with the reason, in words.
 pub(super) struct Absent<'a> {
-    pub(super) active: &'a ActiveTarget,
+    pub(super) target: &'a Target,
     pub(super) why: &'a Absence,
 }
 
@@ -67,7 +67,7 @@ impl fmt::Display for Absence {
 
 impl fmt::Display for Absent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let target = &self.active.target;
-        write!(f, "target {target} ({}): {}", target.url(), self.why)
+        let Self { target, why } = self;
+        write!(f, "target {target} ({}): {why}", target.url())
     }
 }

@@ -227,11 +227,15 @@ impl Selector {
 }
 
 /// The error of an answer without values, since no target gave any.
-fn all_fail(late: &[(Arc<ActiveTarget>, Absence)]) -> FetchError {
+fn all_fail<'a>(late: &'a [(Arc<ActiveTarget>, Absence)]) -> FetchError {
     if let [(_, Absence::Failed { error, .. })] = late {
         return (**error).clone();
     }
-    let late: Vec<_> = late.iter().map(|(active, why)| Absent { active, why }).collect();
+    let absent = |(active, why): &'a (Arc<ActiveTarget>, Absence)| Absent {
+        target: &active.target,
+        why,
+    };
+    let late: Vec<_> = late.iter().map(absent).collect();
     FetchError::Unreachable {
         detail: format!("all {} targets fail: {}", late.len(), named(&late)),
         source: None,

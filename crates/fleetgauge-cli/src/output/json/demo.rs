@@ -133,7 +133,7 @@ impl<'a> Variant<'a> {
 impl<'a> TotalCell<'a> {
     fn new(metric: Metric, total: &'a TotalView) -> Self {
         Self {
-            total: metric.total().as_str(),
+            total: metric.total(),
             value: total.value.map(JsonNumber),
             pods: total.counted,
             reason: total.reason.as_deref(),

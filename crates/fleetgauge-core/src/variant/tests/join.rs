@@ -142,3 +142,42 @@ fn a_join_of_no_data_has_no_variant() {
         (0, None)
     );
 }
+
+#[test]
+fn a_label_names_the_variant_before_names_are_asked() {
+    let mapper = mapper(&[("a/d", "Deployment/llama"), ("a/s", "StatefulSet/both")]);
+    let result = result(&[
+        (
+            &[("namespace", "a"), ("pod", "both-0"), (VARIANT_LABEL, "d")],
+            1.0,
+        ),
+        // Registered or not, and whatever else it has.
+        (&[("namespace", "a"), (VARIANT_LABEL, "new")], 2.0),
+        (&[("pod", "both-1"), (VARIANT_LABEL, "d")], 3.0),
+        (
+            &[("namespace", "a"), ("pod", "both-2"), (VARIANT_LABEL, "No Name")],
+            4.0,
+        ),
+        (&[("namespace", "a"), ("pod", "both-3")], 5.0),
+    ]);
+    let join = mapper.join(&result);
+    let values = |of: &str| join.for_variant(&variant(of)).map(|values| values[0].value);
+    assert_eq!(
+        (values("a/d"), values("a/new"), values("a/s")),
+        (Some(1.0), Some(2.0), Some(5.0))
+    );
+    let unmapped: Vec<_> = join
+        .unmapped()
+        .iter()
+        .map(|u| (u.value.value, u.reason.reason()))
+        .collect();
+    assert_eq!(
+        unmapped,
+        [(3.0, "no_namespace_label"), (4.0, "bad_variant_label")]
+    );
+    // Where names alone are to tell, or another label.
+    let join = mapper.join_by(&result, &PodLabels::default().without_variant());
+    assert_eq!(join.for_variant(&variant("a/s")).map(<[_]>::len), Some(4));
+    let join = mapper.join_by(&result, &PodLabels::default().with_variant("pod"));
+    assert_eq!(join.for_variant(&variant("a/both-3")).map(<[_]>::len), Some(1));
+}

@@ -1,0 +1,360 @@
+//! Pods joined to variants, and those of a variant folded.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::rows::{NAMED, begun, listed, push_points};
+use super::{TransformError, VariantFold, ages};
+use crate::age::Age;
+use crate::completeness::{Completeness, Report};
+use crate::label::{Labels, METRIC_NAME};
+use crate::policy::Fold;
+use crate::result::{Answer, AnswerBuilder, AnswerKind, Series};
+use crate::sample::Stamp;
+use crate::time::Timestamp;
+use crate::variant::{Mapping, PodLabels, VARIANT_LABEL, VariantIndex, VariantRef};
+
+/// The label that holds the variant of a row that was folded.
+pub const VARIANT: &str = "variant";
+/// The label that holds, of a row that belongs to no variant, the reason in one word.
+pub const UNMAPPED: &str = "unmapped";
+
+/// The label of a source that tells clusters apart: two variants of one name in two clusters are two.
+const CLUSTER: &str = "cluster";
+/// The reason of a row whose server is there once more, with the label that names its variant.
+const TWICE: &str = "twice";
+
+/// A variant in one cluster.
+type Key<'a> = (VariantRef, &'a str);
+
+/// What identifies a row: its labels but the metric name.
+type Identity<'a> = Vec<(&'a str, &'a str)>;
+
+/// A row that belongs to no variant.
+struct Stray<'a> {
+    row: usize,
+    series: Series<'a>,
+    word: &'static str,
+    reason: String,
+}
+
+/// The rows of another query, by which those of the answer count.
+struct Weights<'a> {
+    rows: HashMap<Identity<'a>, (usize, Series<'a>)>,
+    ages: Option<Vec<Age>>,
+    is_sampled: bool,
+}
+
+/// What keeps means from being whole, each once.
+#[derive(Default)]
+struct Unweighted(BTreeSet<String>);
+
+/// What the rows of a variant become.
+struct Folded {
+    points: Vec<(f64, Timestamp)>,
+    age: Age,
+}
+
+/// The rows of each variant in the place of their own.
+pub(super) fn fold(
+    answer: Answer,
+    fold: &VariantFold,
+    weights: Option<&Answer>,
+    index: &VariantIndex,
+) -> Result<Answer, TransformError> {
+    let weighted = match (fold, weights) {
+        (VariantFold::WeightedBy(query), Some(weights)) => Some((query, weights, Weights::new(weights)?)),
+        _ => None,
+    };
+    let kind = match fold {
+        VariantFold::By(kind) => *kind,
+        VariantFold::WeightedBy(_) => Fold::Mean,
+    };
+    let is_matrix = answer.kind() == AnswerKind::Matrix;
+    let labels = PodLabels::default();
+    let row_ages = ages(&answer);
+    let is_labelled = labelled(&answer);
+    let mut variants: BTreeMap<Key<'_>, Vec<(usize, Series<'_>)>> = BTreeMap::new();
+    let mut strays: Vec<Stray<'_>> = Vec::new();
+    let mut pods: BTreeSet<Identity<'_>> = BTreeSet::new();
+    for (row, series) in answer.series().enumerate() {
+        let of_row = series.labels();
+        pods.insert(pod(of_row));
+        let mut stray = |word, reason| {
+            strays.push(Stray {
+                row,
+                series,
+                word,
+                reason,
+            });
+        };
+        if of_row.get(VARIANT_LABEL).is_none() && is_labelled.contains(&identity(of_row, &[VARIANT_LABEL])) {
+            stray(
+                TWICE,
+                format!("the same server is there once more, with the label {VARIANT_LABEL}"),
+            );
+            continue;
+        }
+        match labels.mapping(of_row, index) {
+            Mapping::Mapped(variant) => {
+                let key = (variant, of_row.get(CLUSTER).unwrap_or_default());
+                variants.entry(key).or_default().push((row, series));
+            }
+            Mapping::Ambiguous(candidates) => stray("ambiguous", format!("ambiguous: {candidates}")),
+            Mapping::Unmapped(reason) => stray(reason.reason(), reason.to_string()),
+        }
+    }
+    let mut builder = begun(&answer);
+    let mut unweighted = Unweighted::default();
+    for ((variant, cluster), rows) in &variants {
+        let folded = match &weighted {
+            None => folded(kind, is_matrix, rows, row_ages.as_deref()),
+            Some((_, _, weights)) => weights.folded(is_matrix, rows, row_ages.as_deref(), &mut unweighted),
+        };
+        builder.label(CLUSTER, cluster);
+        builder.label("namespace", variant.namespace());
+        builder.label(VARIANT, variant.name());
+        end(&mut builder, &answer, folded.points.into_iter())?;
+        if row_ages.is_some() {
+            builder.age(folded.age);
+        }
+    }
+    for stray in &strays {
+        let kept = stray.series.labels().iter().filter(|(name, _)| *name != UNMAPPED);
+        kept.for_each(|(name, value)| builder.label(name, value));
+        builder.label(UNMAPPED, stray.word);
+        let points = stray.series.points().map(|point| (point.value, point.timestamp));
+        end(&mut builder, &answer, points)?;
+        if let Some(ages) = &row_ages {
+            builder.age(ages[stray.row]);
+        }
+    }
+    if let Some((query, told, weights)) = &weighted {
+        if !weights.is_sampled {
+            builder.set_stamp(Stamp::Evaluated);
+        }
+        weights.unused(is_matrix, &answer, &mut unweighted);
+        unweighted.tell(query, &mut builder);
+        let tell = match told.is_complete() {
+            true => AnswerBuilder::warning,
+            false => AnswerBuilder::missing,
+        };
+        told.warnings()
+            .for_each(|warning| tell(&mut builder, &format!("{query}: {warning}")));
+    }
+    if !strays.is_empty() {
+        builder.completeness(Arc::new(lowered(&answer, &strays, pods.len())));
+    }
+    Ok(answer.with_rows(builder.build()))
+}
+
+fn end(
+    builder: &mut AnswerBuilder,
+    answer: &Answer,
+    points: impl Iterator<Item = (f64, Timestamp)>,
+) -> Result<(), TransformError> {
+    push_points(builder, answer, points).map_err(|error| TransformError::Label {
+        why: error.to_string(),
+    })
+}
+
+/// Who reported, without those whose rows belong to no variant.
+fn lowered(answer: &Answer, strays: &[Stray<'_>], pods: usize) -> Completeness {
+    let mut completeness = match answer.completeness() {
+        Some(known) => Completeness::clone(known),
+        None => {
+            let mut completeness = Completeness::unknown();
+            (0..pods).for_each(|_| completeness.add("", Report::Reported));
+            completeness
+        }
+    };
+    let mut lost: BTreeSet<Identity<'_>> = BTreeSet::new();
+    for stray in strays {
+        let labels = stray.series.labels();
+        if lost.insert(pod(labels)) {
+            let who = match labels.get("pod") {
+                Some(pod) => format!("pod {pod}"),
+                None => labels.to_string(),
+            };
+            completeness.lose(&who, &stray.reason);
+        }
+    }
+    completeness
+}
+
+/// What tells a row's pod from others; all its labels, where it names none.
+fn pod(labels: Labels<'_>) -> Identity<'_> {
+    match labels.get("pod") {
+        Some(_) => {
+            let of_pod = ["namespace", "pod", CLUSTER];
+            labels.iter().filter(|(name, _)| of_pod.contains(name)).collect()
+        }
+        None => identity(labels, &[]),
+    }
+}
+
+fn identity<'a>(labels: Labels<'a>, without: &[&str]) -> Identity<'a> {
+    let stays = |name: &str| name != METRIC_NAME && !without.contains(&name);
+    labels.iter().filter(|(name, _)| stays(name)).collect()
+}
+
+/// The rows that a label assigns to a variant, but for that label.
+fn labelled(answer: &Answer) -> BTreeSet<Identity<'_>> {
+    let labels = answer.series().map(|series| series.labels());
+    let labelled = labels.filter(|labels| labels.get(VARIANT_LABEL).is_some());
+    labelled
+        .map(|labels| identity(labels, &[VARIANT_LABEL]))
+        .collect()
+}
+
+/// The values of `rows` at each time: those of a matrix by time, and otherwise all together, at the time of the oldest.
+///
+/// *Shape*: times, oldest first, each with the places in `rows` of those that have a value, and the values.
+fn at_each_time(is_matrix: bool, rows: &[(usize, Series<'_>)]) -> BTreeMap<Timestamp, Vec<(usize, f64)>> {
+    let mut times: BTreeMap<Timestamp, Vec<(usize, f64)>> = BTreeMap::new();
+    for (place, (_, series)) in rows.iter().enumerate() {
+        for point in series.points() {
+            let of_time = times.entry(point.timestamp).or_default();
+            of_time.push((place, point.value));
+        }
+    }
+    if is_matrix || times.len() < 2 {
+        return times;
+    }
+    let oldest = times.keys().next().copied().unwrap_or_default();
+    BTreeMap::from([(oldest, times.into_values().flatten().collect())])
+}
+
+fn folded(kind: Fold, is_matrix: bool, rows: &[(usize, Series<'_>)], ages: Option<&[Age]>) -> Folded {
+    let times = at_each_time(is_matrix, rows).into_iter();
+    let points = times.filter_map(|(time, values)| {
+        let value = kind.of(values.into_iter().map(|(_, value)| value))?;
+        Some((value, time))
+    });
+    Folded {
+        points: points.collect(),
+        age: Age::oldest(rows.iter().filter_map(|(row, _)| ages?.get(*row).copied())),
+    }
+}
+
+// === impl Weights ===
+
+impl<'a> Weights<'a> {
+    /// *Errors*: [`TransformError::SameRows`] where two rows are of the same labels.
+    fn new(answer: &'a Answer) -> Result<Self, TransformError> {
+        let mut rows = HashMap::new();
+        for (row, series) in answer.series().enumerate() {
+            let identity = identity(series.labels(), &[]);
+            if rows.insert(identity, (row, series)).is_some() {
+                return Err(TransformError::SameRows {
+                    step: "weighted_by",
+                    labels: series.labels().to_string(),
+                });
+            }
+        }
+        Ok(Self {
+            rows,
+            ages: ages(answer),
+            is_sampled: answer.stamp() == Stamp::Sampled,
+        })
+    }
+
+    /// The weighted mean. It is NaN where not each value has a weight.
+    fn folded(
+        &self,
+        is_matrix: bool,
+        rows: &[(usize, Series<'_>)],
+        ages: Option<&[Age]>,
+        unweighted: &mut Unweighted,
+    ) -> Folded {
+        let weights: Vec<_> = rows
+            .iter()
+            .map(|(_, series)| {
+                let found = self.rows.get(&identity(series.labels(), &[]));
+                let points = found.map(|(_, series)| {
+                    let points = series.points().map(|point| (point.timestamp, point.value));
+                    points.collect::<HashMap<_, _>>()
+                });
+                (found, points.unwrap_or_default())
+            })
+            .collect();
+        let weight_at = |place: usize, time: Timestamp| {
+            let (_, points) = &weights[place];
+            let weight = match is_matrix {
+                true => points.get(&time),
+                false => points.values().next(),
+            };
+            weight
+                .copied()
+                .filter(|weight| weight.is_finite() && *weight >= 0.0)
+        };
+        let mut points = Vec::new();
+        let mut oldest_weight = None;
+        for (time, values) in at_each_time(is_matrix, rows) {
+            let (mut sum, mut all) = (0.0, 0.0);
+            for (place, value) in values {
+                match weight_at(place, time) {
+                    Some(weight) => {
+                        sum += value * weight;
+                        all += weight;
+                    }
+                    None => {
+                        unweighted.add(rows[place].1.labels(), "has no weight");
+                        sum = f64::NAN;
+                    }
+                }
+            }
+            points.push((sum / all, time));
+        }
+        let mut age = Age::oldest(rows.iter().filter_map(|(row, _)| ages?.get(*row).copied()));
+        for (found, times) in &weights {
+            if let (Some((row, _)), Some(_)) = (found, ages) {
+                let of_weight = self.ages.as_ref().and_then(|ages| ages.get(*row).copied());
+                age = age.or_older(of_weight.unwrap_or(Age::UNKNOWN));
+            }
+            oldest_weight = oldest_weight.into_iter().chain(times.keys().copied()).min();
+        }
+        if let (false, true, Some(oldest), [point]) =
+            (is_matrix, self.is_sampled, oldest_weight, &mut *points)
+        {
+            point.1 = point.1.min(oldest);
+        }
+        Folded { points, age }
+    }
+
+    /// Notes the rows that count, and whose value there is not.
+    fn unused(&self, is_matrix: bool, answer: &Answer, unweighted: &mut Unweighted) {
+        let valued: HashMap<_, _> = answer
+            .series()
+            .map(|series| (identity(series.labels(), &[]), series))
+            .collect();
+        for (identity, (_, weights)) in &self.rows {
+            let times: BTreeSet<Timestamp> = match valued.get(identity) {
+                Some(_) if !is_matrix => continue,
+                Some(series) => series.points().map(|point| point.timestamp).collect(),
+                None => BTreeSet::new(),
+            };
+            let mut counting = weights.points().filter(|point| point.value > 0.0);
+            if counting.any(|point| !times.contains(&point.timestamp)) {
+                unweighted.add(weights.labels(), "counts, and has no value");
+            }
+        }
+    }
+}
+
+// === impl Unweighted ===
+
+impl Unweighted {
+    fn add(&mut self, labels: Labels<'_>, why: &str) {
+        self.0.insert(format!("{labels} {why}"));
+    }
+
+    /// What is not in a mean could have changed it.
+    fn tell(&self, query: &str, builder: &mut AnswerBuilder) {
+        if !self.0.is_empty() {
+            let some: Vec<_> = self.0.iter().take(NAMED).cloned().collect();
+            let listed = listed(&some, self.0.len());
+            builder.missing(&format!("the mean weighted by {query} is not whole: {listed}"));
+        }
+    }
+}
