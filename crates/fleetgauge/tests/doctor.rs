@@ -324,8 +324,21 @@ async fn the_first_reason_is_told() {
         (
             Severity::Error,
             "there is no metric vllm:zzz",
-            "none of the 2 metrics that begin with vllm: has a name like it: \"vllm:num_requests_running\", \
+            "no metric that begins with vllm: has a name like it; there are: \"vllm:num_requests_running\", \
              \"vllm:num_requests_waiting\"",
+        ),
+    )
+    .await;
+    // What the packs know is not misspelt.
+    check(
+        "vllm:num_requests_running",
+        Server::default().pod(waiting, &POD),
+        (
+            Severity::Error,
+            "there is no metric vllm:num_requests_running",
+            "servers of that engine are scraped, with \"vllm:num_requests_waiting\" and their like, and none shows it: look \
+             at a page of theirs (fleetgauge scrape URL). Their version may not have it, some metrics begin with the first \
+             request, and metric_relabel_configs may drop what begins with vllm:",
         ),
     )
     .await;

@@ -58,6 +58,16 @@ pub(super) fn not_scraped(prefix: &str) -> String {
     )
 }
 
+/// What to do about a metric that an engine has, but these servers do not show, which show `names`.
+pub(super) fn not_shown(prefix: &str, names: &BTreeSet<&str>) -> String {
+    format!(
+        "servers of that engine are scraped, with {} and their like, and none shows it: look at a page of theirs (fleetgauge \
+         scrape URL). Their version may not have it, some metrics begin with the first request, and metric_relabel_configs may \
+         drop what begins with {prefix}",
+        some(names)
+    )
+}
+
 /// What to do about series without `label`, which have the labels `has`.
 pub(super) fn absent_label(label: &str, has: &BTreeSet<&str>) -> String {
     let known = match has.len() {

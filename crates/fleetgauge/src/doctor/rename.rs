@@ -1,5 +1,7 @@
 //! Which names mean the same in different versions of an engine: the packs know, as they ask for both.
 
+use std::collections::HashSet;
+
 use fleetgauge_core::params::Params;
 use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::query_list::QueryList;
@@ -9,8 +11,13 @@ use super::fill::stand_ins;
 use super::read::{metric, prefix, selectors};
 use crate::pack::Pack;
 
-/// Pairs of names of one metric.
-pub(super) struct Renames(Vec<(String, String)>);
+/// What the packs know of names.
+pub(super) struct Renames {
+    /// Pairs of names of one metric, the newer one first.
+    pairs: Vec<(String, String)>,
+    /// The metrics that the built-in packs read.
+    of_packs: HashSet<String>,
+}
 
 /// Another name of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +39,9 @@ impl Renames {
         let of_packs = of_engines.flat_map(Pack::queries);
         let list = QueryList::new();
         let mut pairs = Vec::new();
-        for query in of_packs.chain(queries) {
+        let mut known = HashSet::new();
+        let of_packs = of_packs.map(|query| (query, true));
+        for (query, is_builtin) in of_packs.chain(queries.iter().map(|query| (query, false))) {
             let _ = list.replace(query.clone());
             let Some(registered) = list.get(&query.name) else {
                 continue;
@@ -42,6 +51,9 @@ impl Renames {
             let Some(tree) = rendered.and_then(|text| fleetgauge_syntax::parse(&text).ok()) else {
                 continue;
             };
+            if is_builtin {
+                known.extend(names(&tree));
+            }
             for part in tree.walk() {
                 if let Expr::Binary(op) = part
                     && op.op == BinaryOp::Or
@@ -50,12 +62,20 @@ impl Renames {
                 }
             }
         }
-        Self(pairs)
+        Self {
+            pairs,
+            of_packs: known,
+        }
+    }
+
+    /// Whether a built-in pack reads `metric`, so that it is no misspelt name.
+    pub(super) fn is_known(&self, metric: &str) -> bool {
+        self.of_packs.contains(metric)
     }
 
     /// The other names of `metric`.
     pub(super) fn of<'a>(&'a self, metric: &'a str) -> impl Iterator<Item = OtherName<'a>> {
-        self.0.iter().filter_map(move |(newer, older)| {
+        self.pairs.iter().filter_map(move |(newer, older)| {
             if older == metric {
                 Some(OtherName {
                     name: newer,

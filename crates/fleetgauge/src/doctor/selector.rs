@@ -206,14 +206,17 @@ async fn unknown_metric(subject: &Subject<'_>, name: &str) -> Result<Reason, Fai
         .values()
         .filter_map(|row| row.labels.metric_name())
         .collect();
+    if subject.renames.is_known(name) && !names.is_empty() {
+        return Ok(Reason::new(Rank::Metric, what, advice::not_shown(prefix, &names)));
+    }
     if let Some(meant) = similar(name, names.iter().copied()) {
         let advice = format!("did you mean {meant}?");
         return Ok(Reason::new(Rank::Metric, what, advice).with_hint());
     }
     let advice = match names.len() {
         0 => advice::not_scraped(prefix),
-        n => format!(
-            "none of the {n} metrics that begin with {prefix} has a name like it: {}",
+        _ => format!(
+            "no metric that begins with {prefix} has a name like it; there are: {}",
             some(&names)
         ),
     };
