@@ -413,10 +413,24 @@ impl<'a> Companion<'a> {
             return None;
         }
         let (left, right) = (self.strict(&op.left)?, self.rows(&op.right)?);
+        let plain = || {
+            matched(
+                BinaryOp::Or,
+                left.clone(),
+                right.expr.clone(),
+                op.matching.clone(),
+            )
+        };
         let expr = if self.form == Form::Live && (looks_back(&op.left) || looks_back(&op.right)) {
-            or_live(op, left, right.expr)
+            let by_operand = or_live(op, left.clone(), right.expr.clone());
+            // Of a long chain it is told less: that another operand reports is a sign of life, too. The age is not.
+            if is_small(&by_operand) {
+                by_operand
+            } else {
+                plain()
+            }
         } else {
-            matched(BinaryOp::Or, left, right.expr, op.matching.clone())
+            plain()
         };
         let fit = right.fit;
         is_small(&expr).then_some(Times { expr, fit })
