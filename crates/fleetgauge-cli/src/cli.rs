@@ -245,9 +245,10 @@ The exit status is 1 if one of the findings is an error.
 
 Examples:
   fleetgauge doctor --prometheus http://localhost:9090
-  fleetgauge doctor vllm epp --prometheus http://localhost:9090 -p namespace=chat
+  fleetgauge doctor vllm epp -p namespace=chat \\
+      --prometheus http://localhost:9090
   fleetgauge doctor vllm --scrape 10.0.0.7:8000 10.0.0.8:8000
-  fleetgauge doctor --config fleetgauge.yaml -o json | jq '.findings[] | select(.severity == \"error\")'")]
+  fleetgauge doctor --config fleetgauge.yaml -o json | jq '.findings[].what'")]
 pub(crate) struct Doctor {
     /// A pack, or a query as PACK/NAME [default: those of the configuration, else the pack inference]
     #[arg(value_name = "PACK")]

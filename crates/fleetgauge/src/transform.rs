@@ -30,9 +30,6 @@ use fleetgauge_core::result::Answer;
 
 pub use check::StepError;
 
-/// What the answer is called in an expression.
-pub(crate) const ANSWER: &str = "answer";
-
 /// An expression over an answer.
 struct PromQl {
     text: String,

@@ -343,8 +343,11 @@ async fn weights_are_asked_beside_with_what_the_query_declares() {
     );
     // For a given time, and over a range, for the same.
     let at = Timestamp::from_millis(600_000);
-    source.refresh(RefreshSpec::queries(["q"]).at(at)).await;
-    let spec = RefreshSpec::queries(["q"]).range(Duration::from_secs(60), STEP);
+    source
+        .refresh(RefreshSpec::queries(["q"]).params(params).at(at))
+        .await;
+    let spec = RefreshSpec::queries(["q"]).params(params);
+    let spec = spec.range(Duration::from_secs(60), STEP);
     let results = source.refresh(spec).await;
     assert_eq!(results["q"].as_ref().unwrap().answer().len(), 5);
     let asked = pods.asked.lock().unwrap();

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::rows::{NAMED, begun, listed, push_points};
-use super::{TransformError, VariantFold, ages};
+use super::rows::{NAMED, ages, begun, listed, push_points};
+use super::step::{TransformError, VariantFold};
 use crate::age::Age;
 use crate::completeness::{Completeness, Report};
 use crate::label::{Labels, METRIC_NAME};

@@ -1,6 +1,7 @@
 //! Steps that look at each row by itself.
 
-use super::{LabelChange, TransformError, ages};
+use super::step::{LabelChange, TransformError};
+use crate::age::Age;
 use crate::label::{LabelError, Labels};
 use crate::result::{Answer, AnswerBuilder, AnswerKind, Series};
 use crate::time::Timestamp;
@@ -142,4 +143,10 @@ pub(super) fn listed(some: &[String], count: usize) -> String {
         0 => text,
         more => format!("{text} and {more} more"),
     }
+}
+
+/// The age of each row of `answer`, where one is known.
+pub(super) fn ages(answer: &Answer) -> Option<Vec<Age>> {
+    let told = answer.provenance().filter(|told| told.has_ages())?;
+    Some((0..answer.series().len()).map(|row| told.age(row)).collect())
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::age::Age;
 use crate::completeness::{Completeness, Report};
+use crate::policy::Fold;
 use crate::result::{AnswerBuilder, MetricResult, Origin};
 use crate::sample::Stamp;
 use crate::variant::{VARIANT_LABEL, VariantRef, Workload};
@@ -29,7 +31,9 @@ fn built(rows: &[Row<'_>], more: impl FnOnce(&mut AnswerBuilder)) -> Answer {
 }
 
 /// Rows by time: each series with its points (time in seconds, value).
-fn matrix(rows: &[(&[(&str, &str)], &[(i64, f64)])]) -> Answer {
+type Rows<'a> = [(&'a [(&'a str, &'a str)], &'a [(i64, f64)])];
+
+fn matrix(rows: &Rows<'_>) -> Answer {
     let mut builder = AnswerBuilder::new(Stamp::Evaluated);
     builder.matrix();
     for (labels, points) in rows {
@@ -495,7 +499,7 @@ fn what_has_no_weight_is_not_left_out_silently() {
     // Weights of which some are missing.
     let step = TransformStep::ByVariant(VariantFold::WeightedBy(WEIGHTED.to_owned()));
     let lossy = built(&[(LLAMA_0, 2.0)], |builder| builder.missing("a store is down"));
-    let done = weighted(&[step.clone()], answer(&[(LLAMA_0, 1.0)]), &[lossy]).unwrap();
+    let done = weighted(std::slice::from_ref(&step), answer(&[(LLAMA_0, 1.0)]), &[lossy]).unwrap();
     assert!(!done.is_complete());
     assert_eq!(warnings(&done), "rate: a store is down");
     // Weights of which two are of one row.
@@ -532,7 +536,7 @@ fn a_range_is_folded_step_by_step() {
         (LLAMA_1, &[(15, 1.0), (30, 1.0)]),
     ]);
     let step = TransformStep::ByVariant(VariantFold::WeightedBy(WEIGHTED.to_owned()));
-    let means = weighted(&[step.clone()], given.clone(), &[weights]).unwrap();
+    let means = weighted(std::slice::from_ref(&step), given.clone(), &[weights]).unwrap();
     assert_eq!(points(&means), [(0, 1.0), (15, 2.75), (30, 7.0)]);
     assert!(means.is_complete(), "{}", warnings(&means));
     // A weight that is missing at one step.

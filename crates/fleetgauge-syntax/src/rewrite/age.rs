@@ -172,12 +172,12 @@ fn looks_back(expr: &Expr) -> bool {
 /// Who reports of an `or`: a row is told of by the operand that it is from, or where neither has it because of what they
 /// compare, by either.
 fn or_live(op: &Binary, left: Expr, right: Expr) -> Expr {
-    let with = |kind, left: Expr, right: Expr| matched(kind, left, right, op.matching.clone());
-    let from_left = binary(BinaryOp::And, left.clone(), op.left.clone());
-    let from_right = with(BinaryOp::Unless, right, op.left.clone());
-    let from_neither = with(BinaryOp::Unless, left, op.right.clone());
-    let rows = with(BinaryOp::Or, from_left, from_right);
-    with(BinaryOp::Or, rows, from_neither)
+    let unless =
+        |kept: Expr, others: &Expr| matched(BinaryOp::Unless, kept, others.clone(), op.matching.clone());
+    // Each companion stands here once: operands that are an `or` themselves would make it twice as long each time.
+    let from_right = unless(op.right.clone(), &op.left);
+    let left = binary(BinaryOp::Unless, left, from_right);
+    binary(BinaryOp::Or, left, unless(right, &op.left))
 }
 
 /// As the parser gives it; `None` if it is beyond a limit.

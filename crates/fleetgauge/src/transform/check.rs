@@ -8,7 +8,8 @@ use fleetgauge_core::similar::similar;
 use fleetgauge_syntax::tree::{Expr, MatchOp, Selector};
 use fleetgauge_syntax::{Function, ParseError};
 
-use super::ANSWER;
+/// What the answer is called in an expression.
+pub(crate) const ANSWER: &str = "answer";
 
 /// Why an expression cannot be evaluated over an answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

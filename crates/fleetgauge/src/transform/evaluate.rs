@@ -7,7 +7,9 @@ use fleetgauge_core::result::Answer;
 use fleetgauge_promql::answers::{Answers, ReadBy};
 use fleetgauge_promql::engine::Engine;
 
-use super::{ANSWER, EvaluatedAt, TransformError};
+use fleetgauge_core::transform::{EvaluatedAt, TransformError};
+
+use super::check::ANSWER;
 use crate::evaluation;
 
 /// Evaluates one expression.
