@@ -21,6 +21,17 @@ fn findings(output: &Output) -> Vec<Value> {
     told["findings"].as_array().unwrap().clone()
 }
 
+/// With `N` for the seconds of an age, which depend on how busy the machine is.
+fn without_age(text: &str) -> String {
+    let mut words = text.split("at most ");
+    let mut out = words.next().unwrap_or_default().to_owned();
+    for rest in words {
+        out += "at most N";
+        out += rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    }
+    out
+}
+
 #[test]
 fn a_server_that_is_not_there_is_told_once() {
     let refused = Refused::new().unwrap();
@@ -131,22 +142,22 @@ queries: [{{name: waiting, template: 'max by (namespace, pod) (vllm:num_requests
                 found["severity"], found["query"], found["source"], found["what"]
             )
         })
-        .map(|line| line.replace('"', ""))
+        .map(|line| without_age(&line.replace('"', "")))
         .collect();
     let missing = r"error none fleet: queue has the label pod, but never pod=\b\";
     assert_eq!(
         told,
         [
-            "ok waiting pods: 1 row, at most 1s old",
-            "ok total fleet: 1 row, at most 1s old",
+            "ok waiting pods: 1 row, at most Ns old",
+            "ok total fleet: 1 row, at most Ns old",
             missing
         ]
     );
     let output = doctor(&["waiting", "--source", "pods", "--config", file.to_str().unwrap()]);
-    let stdout = String::from_utf8(output.stdout).unwrap();
+    let stdout = without_age(&String::from_utf8(output.stdout).unwrap());
     assert_eq!(
         stdout,
-        "ok       waiting: 1 row, at most 1s old\n1 ok, 0 warnings, 0 errors\n"
+        "ok       waiting: 1 row, at most Ns old\n1 ok, 0 warnings, 0 errors\n"
     );
 }
 
