@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use fleetgauge::composed::ComposedSource;
+use fleetgauge::federated::FederatedSource;
 use fleetgauge::scrape::{ScrapeConfig, ScrapeSource};
 use fleetgauge_core::printable::Excerpt;
 use fleetgauge_core::query::QueryTemplate;
@@ -152,13 +153,13 @@ impl<'a> Sources<'a> {
                 Arc::new(ScrapeSource::start(source, discoveries).map_err(in_file)?)
             }
             Some(SourceKind::Composed(composed)) => {
-                for input in &composed.config.inputs {
-                    self.open(&input.source)?;
-                }
-                return Ok(Arc::new(ComposedSource::new(
-                    composed.config.clone(),
-                    &self.made,
-                )?));
+                self.open_needed(name)?;
+                let config = composed.config.clone();
+                return Ok(Arc::new(ComposedSource::new(config, &self.made)?));
+            }
+            Some(SourceKind::Federated(federated)) => {
+                self.open_needed(name)?;
+                Arc::new(FederatedSource::new(federated.config.clone(), &self.made)?)
             }
         };
         for query in config.all_queries() {
@@ -166,6 +167,15 @@ impl<'a> Sources<'a> {
             registered.with_context(|| format!("source {name}"))?;
         }
         Ok(source)
+    }
+
+    /// Makes the sources that `name` asks.
+    fn open_needed(&self, name: &str) -> anyhow::Result<()> {
+        let needed = self.config.source(name).map(|source| source.needs());
+        for source in needed.unwrap_or_default() {
+            self.open(source)?;
+        }
+        Ok(())
     }
 
     /// The pods of `--scrape`.

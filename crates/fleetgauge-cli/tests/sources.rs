@@ -103,6 +103,66 @@ fn an_input_that_fails_is_named() {
 }
 
 #[test]
+fn several_clusters_are_one_source() {
+    let of = |number: u32| {
+        let json = format!(
+            r#"{{"status":"success","data":{{"resultType":"vector","result":[
+               {{"metric":{{"pod":"a"}},"value":[1763930000.5,"{number}"]}}]}}}}"#
+        );
+        FaultyServer::start([Answer::json(&json)]).unwrap()
+    };
+    let (eu, us) = (of(3), of(4));
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("fleet.yaml");
+    let yaml = format!(
+        "sources:
+  eu: {{prometheus: {{url: {}}}}}
+  us: {{prometheus: {{url: {}}}}}
+  clusters:
+    federated:
+      members:
+        eu: {{sources: [eu], labels: {{cluster: eu}}}}
+        us: {{sources: [us], labels: {{cluster: us}}}}
+      require: any\n",
+        eu.url(),
+        us.url()
+    );
+    std::fs::write(&config, yaml).unwrap();
+    let args = [
+        "--promql",
+        "queue",
+        "--source",
+        "clusters",
+        "-o",
+        "json",
+        "--config",
+        config.to_str().unwrap(),
+    ];
+    let ask = || -> Value { serde_json::from_slice(&query(&args, &[]).stdout).unwrap() };
+    let found = ask();
+    let rows = found["values"].as_array().unwrap();
+    let mut rows: Vec<_> = rows
+        .iter()
+        .map(|row| (row["labels"]["cluster"].clone(), row["value"].clone()))
+        .collect();
+    rows.sort_by_key(|(cluster, _)| cluster.to_string());
+    assert_eq!(
+        rows,
+        [(json!("eu"), json!(3)), (json!("us"), json!(4))],
+        "{found}"
+    );
+    assert_eq!(found["completeness"]["reporting"], json!(2));
+    // One that is gone is missing, and named.
+    drop(us);
+    let found = ask();
+    assert_eq!(
+        (&found["complete"], &found["completeness"]["reporting"]),
+        (&json!(false), &json!(1))
+    );
+    assert_eq!(found["completeness"]["missing"][0]["who"], json!("us"));
+}
+
+#[test]
 fn a_source_is_chosen_by_its_name() {
     let fleet = Fleet::start(Answer::json(BACKLOG));
     let of = |source: &str| fleet.json(&["--promql", "vllm:num_requests_waiting", "--source", source]);

@@ -9,7 +9,7 @@ use fleetgauge::file;
 use fleetgauge::pack::{Pack, read_queries};
 
 use super::prometheus::read_prometheus;
-use super::sources::{PROMETHEUS, check_composed, read_sources};
+use super::sources::{PROMETHEUS, check_layers, read_sources};
 use super::{Checked, Config};
 use crate::input;
 
@@ -83,7 +83,7 @@ fn read_config(document: &Document, directory: &Path) -> Result<Config, Vec<Prob
         if let Some(node) = fields.take("sources") {
             config.sources = read_sources(node, directory, &mut reader);
             let queries: Vec<_> = config.all_queries().collect();
-            check_composed(&config.sources, &queries, &mut reader);
+            check_layers(&config.sources, &queries, &mut reader);
             if let (Some(_), Some(node)) = (config.source(PROMETHEUS), fields.take("prometheus")) {
                 let message = "there is a source prometheus in sources, too; this section is the same one";
                 reader.problem(node.position(), message);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use fleetgauge::composed::{ComposedConfig, ComposedError, ComposedSource, Input};
 use fleetgauge::document::{Node, Position, Reader};
+use fleetgauge::federated::{FederatedConfig, FederatedError, FederatedSource, Member, Require};
 use fleetgauge::pack::read_queries;
 use fleetgauge::scrape::{DnsDiscovery, FileDiscovery, ScrapeConfig};
 use fleetgauge_core::query::QueryTemplate;
@@ -33,6 +34,7 @@ pub(crate) enum SourceKind {
     Prometheus(Box<PrometheusSection>),
     Scrape(Box<ScrapeSection>),
     Composed(Box<ComposedSection>),
+    Federated(Box<FederatedSection>),
 }
 
 /// Pods that are scraped.
@@ -42,11 +44,39 @@ pub(crate) struct ScrapeSection {
     pub(crate) discoveries: Vec<Arc<dyn TargetDiscovery>>,
 }
 
+/// Several sources as one.
+pub(crate) struct FederatedSection {
+    pub(crate) config: FederatedConfig,
+    /// Where each member stands in the file.
+    members: BTreeMap<String, Position>,
+}
+
 /// Queries over queries of other sources.
 pub(crate) struct ComposedSection {
     pub(crate) config: ComposedConfig,
     /// Where each input stands in the file.
     inputs: BTreeMap<String, Position>,
+}
+
+// === impl SourceSection ===
+
+impl SourceSection {
+    /// The sources that it asks.
+    pub(crate) fn needs(&self) -> Vec<&str> {
+        match &self.kind {
+            SourceKind::Prometheus(_) | SourceKind::Scrape(_) => Vec::new(),
+            SourceKind::Composed(composed) => {
+                let inputs = composed.config.inputs.iter();
+                inputs.map(|input| &*input.source).collect()
+            }
+            SourceKind::Federated(federated) => {
+                let members = federated.config.members.iter();
+                members
+                    .flat_map(|member| member.sources.iter().map(|source| &**source))
+                    .collect()
+            }
+        }
+    }
 }
 
 // === impl ScrapeSection ===
@@ -94,9 +124,10 @@ fn read_kind(name: &str, node: &Node, directory: &Path, reader: &mut Reader) -> 
     let prometheus = fields.take("prometheus");
     let scrape = fields.take("scrape");
     let composed = fields.take("composed");
+    let federated = fields.take("federated");
     fields.finish(reader);
-    match (prometheus, scrape, composed) {
-        (Some(node), None, None) => {
+    match (prometheus, scrape, composed, federated) {
+        (Some(node), None, None, None) => {
             let section = read_prometheus(node, directory, reader);
             // That of the environment and of the flags may have its URL from there.
             if section.url.is_none() && name != PROMETHEUS {
@@ -104,16 +135,20 @@ fn read_kind(name: &str, node: &Node, directory: &Path, reader: &mut Reader) -> 
             }
             Some(SourceKind::Prometheus(Box::new(section)))
         }
-        (None, Some(node), None) => {
+        (None, Some(node), None, None) => {
             let section = read_scrape(name, node, directory, reader)?;
             Some(SourceKind::Scrape(Box::new(section)))
         }
-        (None, None, Some(node)) => {
+        (None, None, Some(node), None) => {
             let section = read_composed(name, node, reader)?;
             Some(SourceKind::Composed(Box::new(section)))
         }
+        (None, None, None, Some(node)) => {
+            let section = read_federated(name, node, reader)?;
+            Some(SourceKind::Federated(Box::new(section)))
+        }
         _ => {
-            let message = "a source is one of prometheus, scrape and composed";
+            let message = "a source is one of prometheus, scrape, composed and federated";
             reader.problem(node.position(), message);
             None
         }
@@ -372,57 +407,167 @@ fn read_input(name: &str, node: &Node, reader: &mut Reader) -> Option<Input> {
     Some(input)
 }
 
-/// Notes what is wrong with how the sources need each other, with all `queries` on those that do not.
-pub(super) fn check_composed(sources: &[SourceSection], queries: &[&QueryTemplate], reader: &mut Reader) {
+fn read_federated(name: &str, node: &Node, reader: &mut Reader) -> Option<FederatedSection> {
+    let mut fields = reader.fields(node, "federated")?;
+    let mut config = FederatedConfig::new(name);
+    let mut places = BTreeMap::new();
+    let members = fields.require("members", reader);
+    let members = members.and_then(|node| reader.pairs(node, "names and members"));
+    for (key, member, node) in members.unwrap_or_default() {
+        places.insert(member.to_owned(), key.position());
+        config.members.extend(read_member(member, node, reader));
+    }
+    if let Some(node) = fields.take("require") {
+        config.require = read_require(node, reader).unwrap_or_default();
+    }
+    if let Some(ttl) = fields.take("ttl").and_then(|node| reader.positive_duration(node)) {
+        config.default_ttl = ttl;
+    }
+    if let Some(timeout) = fields
+        .take("timeout")
+        .and_then(|node| reader.positive_duration(node))
+    {
+        config.query_timeout = timeout;
+    }
+    fields.finish(reader);
+    Some(FederatedSection {
+        config,
+        members: places,
+    })
+}
+
+fn read_member(name: &str, node: &Node, reader: &mut Reader) -> Option<Member> {
+    let mut fields = reader.fields(node, "a member")?;
+    let sources = fields.require("sources", reader);
+    let labels = fields.take("labels").map(|node| read_labels(node, reader));
+    let timeout = fields
+        .take("timeout")
+        .and_then(|node| reader.positive_duration(node));
+    fields.finish(reader);
+    let sources = texts(
+        sources?,
+        "a list of sources, which are replicas of each other",
+        reader,
+    );
+    let (first, replicas) = sources.split_first()?;
+    let mut member = Member::new(name, *first);
+    for replica in replicas {
+        member = member.with_replica(*replica);
+    }
+    for (name, value) in labels.unwrap_or_default() {
+        member = member.with_label(name, value);
+    }
+    member.timeout = timeout;
+    Some(member)
+}
+
+/// `all`, `majority`, `any` or a number.
+fn read_require(node: &Node, reader: &mut Reader) -> Option<Require> {
+    match reader.verbatim(node)? {
+        "all" => Some(Require::All),
+        "majority" => Some(Require::Majority),
+        "any" => Some(Require::Any),
+        number => match number.parse() {
+            Ok(number) => Some(Require::AtLeast(number)),
+            Err(_) => {
+                reader.problem(
+                    node.position(),
+                    "require is all, majority, any or a number of members",
+                );
+                None
+            }
+        },
+    }
+}
+
+/// Notes what is wrong with how the sources need each other, with all `queries` on those that have none of their own.
+pub(super) fn check_layers(sources: &[SourceSection], queries: &[&QueryTemplate], reader: &mut Reader) {
     let registry = SourceRegistry::new();
-    let mut waiting: Vec<(&SourceSection, &ComposedSection)> = Vec::new();
-    let stand_in = |queries: &mut dyn Iterator<Item = &QueryTemplate>| {
-        let source = FixedBackend::new().into_source();
+    let register = |name: &str, queries: &[&QueryTemplate], source: Arc<dyn MetricsSource>| {
         for query in queries {
             // What is wrong with the query itself has been told at its own place.
-            let _ = source.query_list().register(query.clone());
+            let _ = source.query_list().register((*query).clone());
         }
-        Arc::new(source)
-    };
-    let register = |name: &str, source: Arc<dyn MetricsSource>| {
         // Twice the same name has been told, too.
         let _ = registry.register(name, source);
     };
+    let stand_in = || Arc::new(FixedBackend::new().into_source());
     // The one of the environment and of the flags is always there.
-    register(PROMETHEUS, stand_in(&mut queries.iter().copied()));
-    for source in sources {
-        match &source.kind {
-            SourceKind::Composed(composed) => waiting.push((source, composed)),
-            _ => register(&source.name, stand_in(&mut queries.iter().copied())),
-        }
-    }
+    register(PROMETHEUS, queries, stand_in());
+    let (mut waiting, leaves): (Vec<_>, Vec<_>) =
+        sources.iter().partition(|source| !source.needs().is_empty());
+    leaves
+        .iter()
+        .for_each(|leaf| register(&leaf.name, queries, stand_in()));
     while !waiting.is_empty() {
-        let needs = |composed: &ComposedSection| {
-            let mut sources = composed.config.inputs.iter().map(|input| &input.source);
-            sources.any(|source| waiting.iter().any(|(other, _)| other.name == *source))
-        };
-        let (blocked, ready): (Vec<_>, Vec<_>) = waiting.iter().copied().partition(|(_, one)| needs(one));
-        if ready.is_empty() {
-            let all = waiting.iter().map(|(_, composed)| composed.config.clone());
-            if let (Err(error), Some((first, _))) =
-                (ComposedSource::register_all(&registry, all), waiting.first())
-            {
-                reader.problem(first.position, error.to_string());
-            }
+        let is_waiting = |name: &&str| waiting.iter().any(|other| other.name == **name);
+        let (blocked, ready): (Vec<&SourceSection>, Vec<_>) =
+            (waiting.iter().copied()).partition(|source| source.needs().iter().any(is_waiting));
+        if let (true, Some(first)) = (ready.is_empty(), blocked.first()) {
+            let message = format!(
+                "sources need each other in a circle: {}; none of them could ever be asked",
+                circle(&blocked).join(" -> ")
+            );
+            reader.problem(first.position, message);
             return;
         }
-        for (source, composed) in ready {
-            match ComposedSource::new(composed.config.clone(), &registry) {
-                Ok(made) => register(&source.name, Arc::new(made)),
-                Err(error) => {
-                    let place = input_of(&error).and_then(|input| composed.inputs.get(input));
-                    reader.problem(*place.unwrap_or(&source.position), error.to_string());
-                    let own = &mut composed.config.queries.iter();
-                    register(&source.name, stand_in(own));
+        for source in ready {
+            let refused = |place: Option<&Position>, error: String, reader: &mut Reader| {
+                reader.problem(*place.unwrap_or(&source.position), error);
+            };
+            match &source.kind {
+                SourceKind::Composed(composed) => {
+                    match ComposedSource::new(composed.config.clone(), &registry) {
+                        Ok(made) => register(&source.name, &[], Arc::new(made)),
+                        Err(error) => {
+                            let place = input_of(&error).and_then(|input| composed.inputs.get(input));
+                            refused(place, error.to_string(), reader);
+                            let own: Vec<_> = composed.config.queries.iter().collect();
+                            register(&source.name, &own, stand_in());
+                        }
+                    }
                 }
+                SourceKind::Federated(federated) => {
+                    match FederatedSource::new(federated.config.clone(), &registry) {
+                        Ok(made) => register(&source.name, queries, Arc::new(made)),
+                        Err(error) => {
+                            let place = member_of(&error).and_then(|member| federated.members.get(member));
+                            refused(place, error.to_string(), reader);
+                            register(&source.name, queries, stand_in());
+                        }
+                    }
+                }
+                SourceKind::Prometheus(_) | SourceKind::Scrape(_) => {}
             }
         }
         waiting = blocked;
+    }
+}
+
+/// A circle among sources each of which needs another of them.
+fn circle<'a>(blocked: &[&'a SourceSection]) -> Vec<&'a str> {
+    let mut path: Vec<&str> = Vec::new();
+    let mut next = blocked.first().copied();
+    while let Some(source) = next {
+        let begin = path.iter().position(|name| *name == source.name);
+        path.push(&source.name);
+        if let Some(begin) = begin {
+            path.drain(..begin);
+            break;
+        }
+        let needs = source.needs();
+        next = blocked
+            .iter()
+            .copied()
+            .find(|other| needs.contains(&&*other.name));
+    }
+    path
+}
+
+fn member_of(error: &FederatedError) -> Option<&str> {
+    match error {
+        FederatedError::Member { member, .. } | FederatedError::UnknownSource { member, .. } => Some(member),
+        _ => None,
     }
 }
 
