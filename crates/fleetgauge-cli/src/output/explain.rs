@@ -36,6 +36,8 @@ pub(crate) fn text(explained: &Explained) -> String {
     tell("source", &explained.source);
     let sent: Vec<_> = explained.sent().skip(1).map(shortened).collect();
     tell("beside it", &sent.join("\n"));
+    let steps: Vec<_> = query.transform.iter().map(ToString::to_string).collect();
+    tell("transformed", &steps.join("\n"));
     match &explained.outcome {
         Ok(answer) => {
             for warning in answer.warnings() {

@@ -158,3 +158,26 @@ impl PartialEq for TransformStep {
         }
     }
 }
+
+/// As in packs and configuration.
+impl fmt::Display for TransformStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.name())?;
+        match self {
+            Self::Evaluate(evaluate) => write!(f, "{}", Printable(evaluate.text())),
+            Self::LabelToValue(label) => write!(f, "{}", Printable(label)),
+            Self::Labels(LabelChange::Keep(labels)) => write!(f, "{{keep: {labels:?}}}"),
+            Self::Labels(LabelChange::Drop(labels)) => write!(f, "{{drop: {labels:?}}}"),
+            Self::Labels(LabelChange::Rename(labels)) => {
+                let labels = labels.iter().map(|(from, to)| (from, to));
+                f.write_str("{rename: ")?;
+                f.debug_map().entries(labels).finish()?;
+                f.write_str("}")
+            }
+            Self::ByVariant(VariantFold::By(fold)) => write!(f, "{}", fold.as_str()),
+            Self::ByVariant(VariantFold::WeightedBy(query)) => {
+                write!(f, "{{weighted_by: {}}}", Printable(query))
+            }
+        }
+    }
+}

@@ -629,3 +629,26 @@ proptest! {
         prop_assert!(done.duplicate_series().is_none());
     }
 }
+
+#[test]
+fn a_step_prints_as_it_is_written() {
+    let check = |step: TransformStep, expected: &str| assert_eq!(step.to_string(), expected);
+    check(by(Fold::Sum), "by_variant: sum");
+    check(
+        TransformStep::ByVariant(VariantFold::WeightedBy("q".into())),
+        "by_variant: {weighted_by: q}",
+    );
+    check(
+        TransformStep::LabelToValue("blocks".into()),
+        "label_to_value: blocks",
+    );
+    let labels = || vec!["a".to_owned(), "b".to_owned()];
+    check(
+        TransformStep::Labels(LabelChange::Keep(labels())),
+        r#"labels: {keep: ["a", "b"]}"#,
+    );
+    check(
+        TransformStep::Labels(LabelChange::Rename(vec![("a".into(), "b".into())])),
+        r#"labels: {rename: {"a": "b"}}"#,
+    );
+}

@@ -22,6 +22,8 @@ pub(crate) struct Explanation<'a> {
     branch: Option<&'a str>,
     /// The query, and what was asked beside it or in its place.
     sent: Vec<&'a str>,
+    /// What was done with the answer, step after step.
+    transform: Vec<String>,
     outcome: QueryAnswer<'a>,
     policy: PolicyEntry,
     /// The first of `readings`.
@@ -68,6 +70,12 @@ impl<'a> Explanation<'a> {
             source: &explained.source,
             branch: explained.branch(),
             sent: explained.sent().collect(),
+            transform: explained
+                .query
+                .transform
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             outcome,
             policy: PolicyEntry::new(&explained.policy),
             reading: readings().next(),
