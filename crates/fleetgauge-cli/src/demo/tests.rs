@@ -120,7 +120,8 @@ async fn check_faults(mut watch: Watch<'_>) {
     let well = fleet.pods().pop().unwrap().name;
     let whole = |snapshot: &Snapshot| {
         let is_value = |pod: &PodView| pod.cells.iter().all(|cell| cell.status == Status::Value);
-        snapshot.pods.iter().all(is_value)
+        // On a busy machine the values are there a little before it is known that no more will come.
+        snapshot.pods.iter().all(is_value) && snapshot.is_settled()
     };
     let blank = watch.observer.blank(&fleet.pods());
     assert!(
@@ -133,7 +134,6 @@ async fn check_faults(mut watch: Watch<'_>) {
     let variant = snapshot.pods[0].variant.as_ref().map(|variant| variant.as_str());
     assert_eq!(variant, Some("chat/llama"));
     assert_eq!(snapshot.variants[0].total(Metric::RunningRequests).reason, None);
-    assert!(snapshot.is_settled());
 
     for (fault, pod) in FAULTS.into_iter().zip(fleet.pods()) {
         fleet.inject(pod.id, fault).await.unwrap();
