@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::completeness::Completeness;
 use crate::printable::{Printable, Quoted};
-use crate::query::QueryName;
+use crate::query::name::QueryName;
 use crate::query_list::QueryRenderError;
 use crate::transform::TransformError;
 

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::printable::Quoted;
-use crate::query::QueryName;
+use crate::query::name::QueryName;
 
 /// What is accepted, as far as it is said here.
 ///

@@ -1,6 +1,6 @@
 //! A query as it is registered: name, template, parameters, and how long its answers hold.
 
-mod name;
+pub(crate) mod name;
 
 use std::fmt;
 use std::str::FromStr;

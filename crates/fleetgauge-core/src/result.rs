@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::age::Age;
 use crate::completeness::Completeness;
 use crate::label::{LabelSets, Labels};
-use crate::query::QueryName;
+use crate::query::name::QueryName;
 use crate::range::Steps;
 use crate::sample::{MetricValue, Point, Stamp};
 use crate::time::Timestamp;
