@@ -1,6 +1,7 @@
 //! Where an autoscaler gets its numbers: queries by name, refreshed in batches, read from a cache.
 
 mod cached;
+mod delegate;
 mod delta;
 mod fixed;
 mod flight;
@@ -21,6 +22,7 @@ use crate::result::Answer;
 
 pub use crate::error::QueryError;
 pub use cached::{CachedSource, CachedSourceConfig, RetryPolicy};
+pub use delegate::HasCachedSource;
 pub use delta::RangeConfig;
 pub use fixed::{FixedBackend, FixedSource};
 pub use noop::NoOpSource;

@@ -21,18 +21,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use fleetgauge_core::backend::{FetchError, Request};
-use fleetgauge_core::cache::{CachedRef, CachedValue, Lookup, PreparedQuery};
-use fleetgauge_core::params::Params;
-use fleetgauge_core::query::Shape;
-use fleetgauge_core::query_list::QueryList;
 use fleetgauge_core::registry::SourceRegistry;
-use fleetgauge_core::result::Answer;
-use fleetgauge_core::source::{
-    CachedSource, MetricsSource, QueryError, RefreshResults, RefreshSpec, SourceStats,
-};
+use fleetgauge_core::source::{CachedSource, HasCachedSource};
 use fleetgauge_core::time::Clock;
 use fleetgauge_syntax::rewrite;
-use futures_util::future::BoxFuture;
 
 use crate::layered;
 
@@ -120,41 +112,9 @@ impl fmt::Debug for FederatedSource {
     }
 }
 
-impl MetricsSource for FederatedSource {
-    fn query_list(&self) -> &QueryList {
-        self.source.query_list()
-    }
-
-    fn refresh(&self, spec: RefreshSpec) -> BoxFuture<'_, RefreshResults> {
-        self.source.refresh(spec)
-    }
-
-    fn get(&self, query: &str, params: &Params) -> Option<CachedRef> {
-        self.source.get(query, params)
-    }
-
-    fn lookup_shape(&self, query: &str, params: &Params, shape: Shape) -> Lookup {
-        self.source.lookup_shape(query, params, shape)
-    }
-
-    fn get_or_refresh<'a>(
-        &'a self,
-        query: &'a str,
-        params: &'a Params,
-    ) -> BoxFuture<'a, Result<CachedValue, QueryError>> {
-        self.source.get_or_refresh(query, params)
-    }
-
-    fn ask(&self, request: Request) -> BoxFuture<'_, Result<Answer, FetchError>> {
-        self.source.ask(request)
-    }
-
-    fn prepare(&self, query: &str, params: &Params) -> Result<PreparedQuery, QueryError> {
-        self.source.prepare(query, params)
-    }
-
-    fn stats(&self) -> SourceStats {
-        self.source.stats()
+impl HasCachedSource for FederatedSource {
+    fn cached_source(&self) -> &CachedSource {
+        &self.source
     }
 }
 
