@@ -32,8 +32,8 @@ pub use self::error::ComposedError;
 /// Cheap to clone; clones are the same source.
 ///
 /// A refresh asks those inputs, side by side, that the expression names, with the caller's parameters; with
-/// [`RefreshSpec::max_age`] it is content with what the caches of their sources hold. The values of an answer are dated
-/// by the oldest input.
+/// [`RefreshSpec::max_age`](fleetgauge_core::source::RefreshSpec::max_age) it is content with what the caches of their
+/// sources hold. The values of an answer are dated by the oldest input.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -61,8 +61,8 @@ pub const ALL_METRICS_QUERY: &str = "all_metrics";
 /// Cheap to clone; clones are the same source. When the last one is dropped, scraping ends.
 ///
 /// A refresh scrapes now, each target once however many queries and callers there are; with
-/// [`RefreshSpec::max_age`] it is content with a scrape that is young enough. Targets that do not answer
-/// within the query's timeout are answered for with their last values, and a warning.
+/// [`RefreshSpec::max_age`](fleetgauge_core::source::RefreshSpec::max_age) it is content with a scrape that is young
+/// enough. Targets that do not answer within the query's timeout are answered for with their last values, and a warning.
 ///
 /// ```no_run
 /// use std::sync::Arc;
