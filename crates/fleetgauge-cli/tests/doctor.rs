@@ -171,3 +171,18 @@ fn what_is_not_known_is_wrong_usage() {
         "error: there is no pack or query \"vlm\"; did you mean \"vllm\"?\n"
     );
 }
+
+/// What is asked of the minute before the first scrape is missing, and would be told of every query with a range.
+#[test]
+fn of_pods_that_have_just_been_found_it_is_told_what_no_time_will_mend() {
+    let page = "vllm:kv_cache_usage_perc{model_name=\"m\"} 0.5\n";
+    let pod = FaultyServer::start([Answer::text(page)]).unwrap();
+    let output = doctor(&["vllm/kv_cache_usage", "--scrape", &pod.url(), "-o", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let findings = findings(&output);
+    let what = findings[0]["what"].as_str().unwrap();
+    assert!(
+        what.starts_with("vllm:kv_cache_usage_perc is there, but none of its series has the label namespace"),
+        "{what}"
+    );
+}

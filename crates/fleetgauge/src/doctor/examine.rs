@@ -10,7 +10,7 @@ use fleetgauge_core::query::{Companions, QueryTemplate, QueryType};
 use fleetgauge_core::source::{MetricsSource, QueryError};
 
 use super::fill::{self, fill};
-use super::finding::{Finding, Severity};
+use super::finding::{Finding, Rank, Severity};
 use super::probe::{Failure, Probe};
 use super::rename::Renames;
 use super::rows::{self, Seen};
@@ -225,7 +225,22 @@ impl<'d> Examination<'d> {
             renames: &self.renames,
             filled,
         };
-        let result = self.probe.run(&query.name, &subject.filled.params).await?;
+        let result = match self.probe.run(&query.name, &subject.filled.params).await {
+            Ok(result) => result,
+            Err(failure) => {
+                // That samples are missing may hide that none of them would fit.
+                let reason = match &failure {
+                    Failure::Query(error) if is_incomplete(error) => {
+                        Some(dissect::why(&subject, &tree).await?)
+                    }
+                    _ => None,
+                };
+                let reason = reason.filter(|reason| matches!(reason.rank, Rank::Label | Rank::Value));
+                let mut finding = reason.ok_or(failure)?.into_finding(&query.name);
+                finding.what.push_str(&subject.asked_with());
+                return Ok(finding);
+            }
+        };
         if result.is_no_data() {
             let reason = dissect::why(&subject, &tree).await?;
             let mut finding = reason.into_finding(&query.name);
@@ -277,4 +292,8 @@ impl<'d> Examination<'d> {
             advice,
         })
     }
+}
+
+fn is_incomplete(error: &QueryError) -> bool {
+    matches!(error.fetch_error(), Some(FetchError::Incomplete { .. }))
 }

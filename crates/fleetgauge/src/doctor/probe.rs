@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use fleetgauge_core::backend::FetchError;
 use fleetgauge_core::params::Params;
 use fleetgauge_core::query::{Companions, QueryTemplate};
-use fleetgauge_core::result::MetricResult;
+use fleetgauge_core::result::{Answer, MetricResult};
 use fleetgauge_core::source::{MetricsSource, QueryError, RefreshSpec};
+use fleetgauge_core::time::Clock;
 use fleetgauge_syntax::tree::{AggregateOp, Grouping};
 
 use super::read::{When, aggregated, named};
@@ -62,7 +63,8 @@ impl Probe {
         }
     }
 
-    /// What the source answers to `text` now.
+    /// What the source answers to `text` now. Where it has no values, and not all that was asked, nothing was seen: pods
+    /// that have just begun to be scraped tell nothing of the hour before.
     pub(super) async fn ask(&self, text: &str, params: &Params) -> Result<Arc<MetricResult>, Failure> {
         let name = {
             let known = self.known();
@@ -91,7 +93,10 @@ impl Probe {
         if let Some(known) = self.known().answers.get(&key) {
             return known.clone();
         }
-        let answer = self.run(&name, params).await;
+        let answer = match self.run(&name, params).await {
+            Err(Failure::Query(error)) => nothing_seen(error),
+            answer => answer,
+        };
         if !matches!(answer, Err(Failure::Bound(_))) {
             self.known().answers.insert(key, answer.clone());
         }
@@ -157,6 +162,17 @@ impl Drop for Probe {
         for name in self.known().names.values() {
             list.remove(name);
         }
+    }
+}
+
+/// Of a question that has no values for what is known of it; every other failure stays one.
+fn nothing_seen(error: QueryError) -> Result<Arc<MetricResult>, Failure> {
+    match &error {
+        QueryError::Fetch { query, error } if matches!(**error, FetchError::Incomplete { .. }) => {
+            let now = Clock::system().wall();
+            Ok(Arc::new(MetricResult::new(query.clone(), now, Answer::no_data())))
+        }
+        _ => Err(Failure::Query(error)),
     }
 }
 
