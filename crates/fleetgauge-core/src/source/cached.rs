@@ -1,5 +1,7 @@
 //! The heart: render → deadline → bounded fan-out → single flight → cache, for every backend alike.
 
+mod transformed;
+
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -28,7 +30,6 @@ use crate::query_list::{QueryList, RegisteredQuery};
 use crate::range::Steps;
 use crate::result::{Answer, AnswerKind, MetricResult, Provenance};
 use crate::time::{Clock, Timestamp};
-use crate::transform::{self, EvaluatedAt, TransformContext, TransformStep};
 
 /// A [`MetricsSource`] over any [`Backend`].
 ///
@@ -448,135 +449,6 @@ impl Inner {
     async fn permit(&self) -> Result<SemaphorePermit<'_>, FetchError> {
         // Never closed.
         self.permits.acquire().await.map_err(|_| FetchError::Aborted)
-    }
-
-    /// Asks the backend, and does with the answer what the query says. A range is asked for whole: what is held has been
-    /// transformed, with the variants of then, and steps may look at each other.
-    async fn transformed(
-        self: &Arc<Self>,
-        permit: SemaphorePermit<'_>,
-        query: &RegisteredQuery,
-        ask: &Ask,
-        request: &mut Request,
-        steps: Option<Steps>,
-        sent: &mut StdInstant,
-    ) -> Result<Answer, FetchError> {
-        let transform = &query.template().transform;
-        let wanted = steps.map(|steps| steps.reaching(transform::reach(transform)));
-        if let Some(wanted) = wanted {
-            self.config.range.check_steps(wanted)?;
-            request.at = Some(wanted.end());
-            request.shape = Shape::Range {
-                window: wanted.window(),
-                step: wanted.step(),
-            };
-        }
-        let weights = self.weights(query, ask, request);
-        let (answer, weights) = futures_util::future::join(self.ask(permit, request, sent), weights).await;
-        let (answer, weights) = (answer?, weights?);
-        let at = match wanted {
-            Some(wanted) => {
-                check_points(&answer, wanted)?;
-                EvaluatedAt::Steps(wanted)
-            }
-            None => EvaluatedAt::Once(request.at.or(answer.at()).unwrap_or_else(|| self.clock.wall())),
-        };
-        let variants = self.queries.variants();
-        let answer = match transform
-            .iter()
-            .any(|step| matches!(step, TransformStep::Evaluate(_)))
-        {
-            // It may be busy for a while.
-            true => {
-                let transform = transform.clone();
-                let applying = move || {
-                    let (variants, weights) = (&*variants, &*weights);
-                    transform::apply(
-                        &transform,
-                        answer,
-                        TransformContext {
-                            at,
-                            variants,
-                            weights,
-                        },
-                    )
-                };
-                let applied = tokio::task::spawn_blocking(applying).await;
-                applied.map_err(|_| FetchError::Aborted)??
-            }
-            false => {
-                let (variants, weights) = (&*variants, &*weights);
-                transform::apply(
-                    transform,
-                    answer,
-                    TransformContext {
-                        at,
-                        variants,
-                        weights,
-                    },
-                )?
-            }
-        };
-        let answer = match steps {
-            Some(steps) if wanted != Some(steps) => transform::since(answer, steps.start()),
-            _ => answer,
-        };
-        if steps.is_some() {
-            self.config.range.check_size(&answer)?;
-        }
-        let answer = known(answer, request.shape)?;
-        match steps {
-            Some(_) => Ok(answer),
-            None => one_a_series(answer),
-        }
-    }
-
-    /// The answers by which the values of `query` count, for the same times.
-    ///
-    /// *Errors*: [`FetchError::Weights`]
-    fn weights(
-        self: &Arc<Self>,
-        query: &RegisteredQuery,
-        ask: &Ask,
-        request: &Request,
-    ) -> impl Future<Output = Result<Vec<Arc<MetricResult>>, FetchError>> + Send + use<> {
-        let names: Vec<String> = transform::weights(&query.template().transform)
-            .map(str::to_owned)
-            .collect();
-        let is_weighted = |name: &&String| {
-            let weights = self.queries.get(name);
-            weights.is_some_and(|weights| transform::weights(&weights.template().transform).next().is_some())
-        };
-        let weighted = names.iter().find(is_weighted).cloned();
-        // What the query does not declare, its answers must not depend on: the cache does not tell them apart.
-        let mut params = Params::new();
-        for spec in query.params() {
-            let values = ask.params.values(spec.name());
-            values.for_each(|value| params.push(spec.name(), value));
-        }
-        let mut spec = RefreshSpec::queries(names.clone())
-            .params(params)
-            .wait_at_most(request.timeout);
-        (spec.shape, spec.at, spec.max_age) = (request.shape, request.at, request.max_age);
-        let source = CachedSource(Arc::clone(self));
-        async move {
-            if names.is_empty() {
-                return Ok(Vec::new());
-            }
-            if let Some(weighted) = weighted {
-                return Err(FetchError::Unsupported {
-                    what: format!("the weights {weighted:?} are themselves weighted by a query"),
-                });
-            }
-            let results = source.refresh(spec).await;
-            let outcomes = names.iter().map(|name| match results.get(name) {
-                Some(outcome) => outcome.clone().map_err(|error| FetchError::Weights {
-                    error: Box::new(error),
-                }),
-                None => Err(FetchError::Aborted),
-            });
-            outcomes.collect()
-        }
     }
 
     /// Asks the backend, for the steps of a range that it has to be asked for. Gives the answer to all that was asked,
