@@ -18,7 +18,7 @@ use fleetgauge_core::sample::Number;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// The answer to `fleetgauge query`.
-#[derive(serde::Serialize)]
+#[derive(Default, serde::Serialize)]
 pub(crate) struct QueryAnswer<'a> {
     pub(crate) query: &'a str,
     /// `value`, `no_data` or `error`.
@@ -140,8 +140,7 @@ impl<'a> QueryAnswer<'a> {
                 .unwrap_or_default(),
             infos: answer.infos().collect(),
             text: answer.text(),
-            unit: "",
-            promql: None,
+            ..Self::default()
         }
     }
 
@@ -150,14 +149,7 @@ impl<'a> QueryAnswer<'a> {
             query,
             status: "error",
             error: Some(error),
-            complete: false,
-            warnings: Vec::new(),
-            values: Vec::new(),
-            completeness: CompletenessEntry::default(),
-            infos: Vec::new(),
-            text: None,
-            unit: "",
-            promql: None,
+            ..Self::default()
         }
     }
 }
