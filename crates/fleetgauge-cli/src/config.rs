@@ -28,12 +28,17 @@
 //! ```
 
 mod access;
+mod composed;
+mod discovery;
 mod environment;
+mod federated;
 mod file;
 mod flag;
 mod prometheus;
+mod scrape;
 mod source;
 mod sources;
+mod text;
 
 use fleetgauge::document::Problem;
 use fleetgauge::pack::Pack;

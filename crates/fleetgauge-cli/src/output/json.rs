@@ -16,7 +16,7 @@ use serde::Serialize;
 pub(super) use fleetgauge_server::json::{CompletenessEntry, JsonNumber, LabelMap, ReadingEntry};
 
 /// The answer to `fleetgauge query`.
-#[derive(serde::Serialize)]
+#[derive(Default, serde::Serialize)]
 pub(crate) struct QueryAnswer<'a> {
     pub(crate) query: &'a str,
     /// `value`, `no_data` or `error`.
@@ -116,8 +116,7 @@ impl<'a> QueryAnswer<'a> {
                 .unwrap_or_default(),
             infos: answer.infos().collect(),
             text: answer.text(),
-            unit: "",
-            promql: None,
+            ..Self::default()
         }
     }
 
@@ -126,14 +125,7 @@ impl<'a> QueryAnswer<'a> {
             query,
             status: "error",
             error: Some(error),
-            complete: false,
-            warnings: Vec::new(),
-            values: Vec::new(),
-            completeness: CompletenessEntry::default(),
-            infos: Vec::new(),
-            text: None,
-            unit: "",
-            promql: None,
+            ..Self::default()
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::ser::{Serialize, SerializeSeq, Serializer};
 use super::{JsonNumber, LabelMap};
 
 /// The answer to `fleetgauge query --range`.
-#[derive(serde::Serialize)]
+#[derive(Default, serde::Serialize)]
 pub(crate) struct RangeAnswer<'a> {
     query: &'a str,
     /// `value`, `no_data` or `error`.
@@ -57,8 +57,7 @@ impl<'a> RangeAnswer<'a> {
             step_seconds: seconds(steps.step().as_secs_f64()),
             series: series.collect(),
             infos: answer.infos().collect(),
-            unit: "",
-            promql: None,
+            ..Self::default()
         }
     }
 
@@ -67,15 +66,7 @@ impl<'a> RangeAnswer<'a> {
             query,
             status: "error",
             error: Some(error),
-            complete: false,
-            warnings: Vec::new(),
-            start: None,
-            end: None,
-            step_seconds: None,
-            series: Vec::new(),
-            infos: Vec::new(),
-            unit: "",
-            promql: None,
+            ..Self::default()
         }
     }
 }
