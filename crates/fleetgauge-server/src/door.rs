@@ -2,5 +2,9 @@
 //! waits for a source.
 
 pub mod access;
+pub mod api;
 pub mod health;
 pub mod listener;
+pub mod reload;
+
+mod problem;
