@@ -42,7 +42,7 @@ struct Points<'a>(Series<'a>);
 impl<'a> RangeAnswer<'a> {
     pub(crate) fn answered(query: &'a str, answer: &'a Answer, steps: &Steps) -> Self {
         let series = answer.series().map(|series| SeriesEntry {
-            labels: LabelMap(series.labels()),
+            labels: series.labels().iter().collect(),
             values: Points(series),
         });
         let seconds = |seconds| Some(JsonNumber(seconds));
