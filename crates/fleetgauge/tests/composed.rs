@@ -8,7 +8,7 @@ use fleetgauge::backend::{Backend, FetchError, Request};
 use fleetgauge::completeness::{Completeness, Report};
 use fleetgauge::composed::{ComposedConfig, ComposedSource, Input};
 use fleetgauge::query::Shape;
-use fleetgauge::result::{Answer, AnswerBuilder, AnswerKind, MetricResult};
+use fleetgauge::result::{Answer, AnswerBuilder, MetricResult};
 use fleetgauge::sample::Stamp;
 use fleetgauge::source::{CachedSourceConfig, Outcome};
 use fleetgauge::time::{Clock, ManualClock, Timestamp};
@@ -18,6 +18,8 @@ use fleetgauge::{
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+
+use crate::support::rows;
 
 /// Two sources: `pods` has `inference/queue_length` and `gpu/memory`, `central` has `epp/queue_size`.
 struct Fleet {
@@ -107,34 +109,12 @@ fn clock() -> (Clock, ManualClock) {
 
 /// Rows `label=value,… NUMBER`.
 fn vector(at: Timestamp, rows: &[&str]) -> Answer {
-    stamped(at, Stamp::Evaluated, rows)
-}
-
-fn stamped(at: Timestamp, stamp: Stamp, rows: &[&str]) -> Answer {
-    let mut answer = AnswerBuilder::new(stamp);
-    for row in rows {
-        let (labels, value) = row.rsplit_once(' ').unwrap_or(("", row));
-        let labels = labels.split(',').filter_map(|pair| pair.split_once('='));
-        answer.series(labels, value.parse().unwrap(), at).unwrap();
-    }
-    answer.build()
+    rows::vector(Stamp::Evaluated, at, rows)
 }
 
 /// The series, a line each, with the times of a matrix relative to [`NOW`] in seconds.
 fn shown(answer: &Answer) -> Vec<String> {
-    let is_matrix = answer.kind() == AnswerKind::Matrix;
-    let series = answer.series().map(|series| {
-        let points = series.points().map(|point| match is_matrix {
-            true => format!(
-                " {}@{}",
-                point.value,
-                (point.timestamp.as_millis() - NOW.as_millis()) / 1_000
-            ),
-            false => format!(" {}", point.value),
-        });
-        series.labels().to_string() + &points.collect::<String>()
-    });
-    series.collect()
+    rows::shown(answer, NOW)
 }
 
 async fn refreshed(
@@ -437,7 +417,7 @@ async fn values_are_dated_by_the_oldest_input() {
             "{text}"
         );
     };
-    let scraped = |age: i64| stamped(before(age), Stamp::Sampled, &["pod=a 1"]);
+    let scraped = |age: i64| rows::vector(Stamp::Sampled, before(age), &["pod=a 1"]);
     let two = || {
         let mut answer = AnswerBuilder::new(Stamp::Sampled);
         for (pod, age) in [("a", 3), ("b", 40), ("c", 2)] {
