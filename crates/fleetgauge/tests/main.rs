@@ -26,6 +26,7 @@ mod transform;
 
 mod support {
     pub(crate) mod answer_body;
+    pub(crate) mod fleet;
     pub(crate) mod scrape;
 }
 

@@ -366,16 +366,17 @@ impl Pool {
                     if active.has_answered() {
                         went.insert(target, now);
                     }
-                    task
+                    (active, task)
                 })
                 .collect()
         };
         // Their series go before others of the same labels come: a pod that is back at another address.
-        let has_stopped = !stopped.is_empty();
-        for task in stopped {
+        let mut gone_before = None;
+        for (active, task) in stopped {
             let _ = task.await;
+            let max_step = self.common.config.window.max_clock_step;
+            gone_before = gone_before.max(Some(active.after_last(self.clock().wall(), max_step)));
         }
-        let gone_before = has_stopped.then(|| self.clock().wall());
         let mut running = self.running();
         if running.is_closed {
             return;
