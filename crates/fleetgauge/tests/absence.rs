@@ -33,7 +33,7 @@ const HISTORY: Cell = Not(
 ///
 /// Pods that a variant's index knows as deleted are not here: nobody tells of them yet.
 #[rustfmt::skip]
-const TABLE: [(Way, [Cell; 6]); 32] = [
+const TABLE: [(Way, [Cell; 6]); 33] = [
     (Way::NoTarget,               [NO_DATA,                  NO_DATA,                  NO_DATA,                  NO_DATA,       NO_DATA,                  Is("withheld: no_data")]),
     (Way::DiscoveryFails,         [Is("error: discovery"),   Is("error: discovery"),   Is("error: discovery"),   MEMBERS,       Is("error: discovery"),   Is("withheld: failed")]),
     (Way::AllTargetsFail,         [Is("error: unreachable"), Is("error: unreachable"), Is("error: unreachable"), MEMBERS,       Is("error: unreachable"), Is("withheld: failed")]),
@@ -64,6 +64,7 @@ const TABLE: [(Way, [Cell; 6]); 32] = [
     (Way::Idle,                   [NO_DATA,                  NO_DATA,                  NO_DATA,                  NO_DATA,       NO_DATA,                  Is("withheld: no_data")]),
     (Way::IdleUnguarded,          [UNDEFINED,                UNDEFINED,                UNDEFINED,                UNDEFINED,     UNDEFINED,                Is("withheld: undefined")]),
     (Way::ZeroReplicas,           [NO_DATA,                  NO_DATA,                  NO_DATA,                  NO_DATA,       NO_DATA,                  Is("value: no_replicas")]),
+    (Way::NoneReady,              [NO_DATA,                  NO_DATA,                  NO_DATA,                  NO_DATA,       NO_DATA,                  Is("withheld: completeness_unknown")]),
     (Way::ShortWindow,            [INCOMPLETE,               INCOMPLETE,               INCOMPLETE,               INCOMPLETE,    INCOMPLETE,               Is("withheld: incomplete")]),
     (Way::FirstStart,             [Is("error: discovery"),   Is("error: discovery"),   Is("error: discovery"),   MEMBERS,       Is("error: discovery"),   Is("withheld: failed")]),
 ];

@@ -514,6 +514,10 @@ fn failing(slots: &[Slot]) -> Vec<Gap> {
                 has_targets: !known.targets.is_empty(),
             }));
         }
+        if known.are_ready_alone && known.targets.is_empty() {
+            let discovery = discovery();
+            failing.push(Gap::of_any(GapReason::NoneReady { discovery }));
+        }
     }
     failing
 }

@@ -9,7 +9,7 @@ use fleetgauge::policy::Fold;
 use fleetgauge::prometheus::{Companions, PrometheusSource, PrometheusSourceConfig};
 use fleetgauge::scrape::{ScrapeConfig, ScrapeSource};
 use fleetgauge::source::RetryPolicy;
-use fleetgauge::target::Snapshot;
+use fleetgauge::target::{Discovered, Snapshot};
 use fleetgauge::time::{Clock, ManualClock, Timestamp};
 use fleetgauge::transform::{TransformStep, VariantFold};
 use fleetgauge::variant::Workload;
@@ -77,6 +77,8 @@ pub(crate) enum Way {
     /// The same without the guard.
     IdleUnguarded,
     ZeroReplicas,
+    /// DNS knows no address, as of a service none of whose pods is ready.
+    NoneReady,
     /// What is asked for reaches back before our start.
     ShortWindow,
     /// Discovery has told nothing yet.
@@ -109,7 +111,7 @@ pub(crate) struct World {
 enum Behind {
     Fleets(Vec<Fleet>),
     Server(FaultyServer),
-    Discovery { _silent: watch::Sender<Snapshot> },
+    Discovery { _sender: watch::Sender<Snapshot> },
 }
 
 /// Two pods of the variant `llama-va`.
@@ -220,11 +222,22 @@ impl World {
                 let fleet = two(|_| page("# TYPE c_total counter\nc_total 1000"));
                 Self::of_pods(way, fleet, "increase(c_total[10d])").await
             }
+            Way::NoneReady => {
+                let (ready, discovery) = Pushed::new("dns");
+                ready.send_replace(Snapshot::Known(Discovered::default().ready_alone()));
+                let discoveries = [Arc::new(discovery) as _];
+                let source = ScrapeSource::start(ScrapeConfig::new("test"), discoveries).unwrap();
+                let behind = Behind::Discovery { _sender: ready };
+                Self {
+                    is_over_pods_alone: true,
+                    ..Self::over(way, Arc::new(source), "sum(queue)", Clock::system(), behind)
+                }
+            }
             Way::FirstStart => {
                 let (silent, discovery) = Pushed::new("silent");
                 let source =
                     ScrapeSource::start(ScrapeConfig::new("test"), [Arc::new(discovery) as _]).unwrap();
-                let behind = Behind::Discovery { _silent: silent };
+                let behind = Behind::Discovery { _sender: silent };
                 Self {
                     timeout: SECOND / 2,
                     ..Self::over(way, Arc::new(source), "queue", Clock::system(), behind)
