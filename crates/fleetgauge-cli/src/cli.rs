@@ -2,6 +2,7 @@
 
 mod time;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use clap_complete::Shell;
 use fleetgauge::scrape::{ScrapeProtocol, TlsConfig};
 use fleetgauge_core::params::ParamKind;
 use fleetgauge_core::time::{Timestamp, parse_seconds};
+
+use crate::config::{LogFormat, LogLevel};
 
 /// The metrics layer under autoscalers of LLM inference.
 #[derive(Debug, Parser)]
@@ -23,6 +26,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(Demo),
+    Serve(Serve),
     Scrape(Box<Scrape>),
     Render(Render),
     // By far the largest.
@@ -75,6 +79,36 @@ pub(crate) struct Demo {
     /// What the chance of the simulation depends on
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub(crate) seed: u64,
+}
+
+/// Keep the metrics of a configuration fresh, and serve them
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each metric of the file is refreshed at its interval, and read from memory: as JSON under /api/fleetgauge/v1. /-/healthy \
+and /-/ready tell whether the daemon lives and may be asked. The file and its packs are read again when they change, on \
+SIGHUP and on POST /-/reload; a file that is wrong changes nothing. SIGTERM and Ctrl-C end what is under way first; a \
+second one ends at once.
+
+Examples:
+  fleetgauge check fleetgauge.yaml && fleetgauge serve --config fleetgauge.yaml
+  fleetgauge serve --config fleetgauge.yaml --listen 127.0.0.1:0
+  curl http://127.0.0.1:9095/api/fleetgauge/v1/metrics")]
+pub(crate) struct Serve {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Where it listens, whatever the file says; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// From which severity on something is logged, whatever the file says
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub(crate) log_level: Option<LogLevel>,
+    /// How a line of the log looks, whatever the file says
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+    /// How long it is not ready at most while samples have only begun to come
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    pub(crate) ready_after: Duration,
 }
 
 /// Read what targets expose, once
@@ -446,7 +480,7 @@ impl ParamArgs {
 }
 
 /// Where the metrics are, and how to be let in.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct SourceArgs {
     /// Base URL of the Prometheus (or Thanos, Mimir, VictoriaMetrics), with its path prefix; http where it says no scheme
@@ -496,7 +530,7 @@ impl SourceArgs {
 }
 
 /// Who asks, and whom to trust.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct AccessArgs {
     /// Authenticate with the bearer token in this file
     #[arg(long, value_name = "FILE")]
