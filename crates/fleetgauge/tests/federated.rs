@@ -563,6 +563,29 @@ async fn ranges_are_asked_for_as_ranges() {
     assert_eq!((steps.count(), steps.step()), (2, 15 * SECOND));
 }
 
+/// What it had before is no news of now: a sum that goes on without it would look whole.
+#[tokio::test]
+async fn a_member_whose_series_end_within_a_range_does_not_report() {
+    let member = |row| FixedBackend::new().answer("q:part0", matrix(&[row]));
+    let us = member("pod=a 10@-30 20@-15 30@0");
+    let fleet = Fleet::new([
+        ("eu", member("pod=a 1@-30 1@-15 1@0 1@15 1@30")),
+        ("us", us.clone()),
+    ]);
+    let range = |spec: RefreshSpec| spec.range(30 * SECOND, 15 * SECOND);
+    let (source, text) = (fleet.source(), "sum by (pod) (queue)");
+    let result = refreshed(&source, text, range).await.unwrap();
+    assert_eq!(shown(result.answer()), [r#"{pod="a"} 11@-30 21@-15 31@0"#]);
+    fleet.clock.1.advance(30 * SECOND);
+    let error = refreshed(&source, text, range).await.unwrap_err().to_string();
+    let expected = "missing: us (empty: nothing answers group(queue) any more, and 30s ago it did)";
+    assert!(error.ends_with(expected), "{error}");
+    // The series are there, and the query lets none of them through.
+    let _ = us.answer("q:present", vector(&["1"]));
+    let result = refreshed(&source, text, range).await.unwrap();
+    assert_eq!(shown(result.answer()), [r#"{pod="a"} 31@0 1@15 1@30"#]);
+}
+
 #[tokio::test]
 async fn members_that_a_query_leaves_out_are_neither_asked_nor_expected() {
     let eu = FixedBackend::new().answer("q:part0", vector(&["1"]));
