@@ -16,6 +16,7 @@ use fleetgauge_core::time::Clock;
 use fleetgauge_server::door::access::Access;
 use fleetgauge_server::door::api::{self, Api, SourceView};
 use fleetgauge_server::door::listener::{Limits, Listener};
+use fleetgauge_server::door::own::OwnMetrics;
 use fleetgauge_server::door::{health, reload};
 use fleetgauge_server::readiness::Readiness;
 use fleetgauge_server::scheduler::{Fleet, Scheduler};
@@ -110,13 +111,15 @@ impl Daemon {
         let doors = TaskTracker::new();
         let closing = CancellationToken::new();
         let access = access(&server)?;
-        let router = health::routes(self.0.readiness.clone())
-            .merge(reload::routes(access.clone(), {
-                let daemon = self.clone();
-                move || daemon.reload()
-            }))
-            .merge(api::routes(self.0.api.clone(), access));
+        let own = OwnMetrics::new(&self.0.api);
+        let daemon = self.clone();
+        let pages = health::routes(self.0.readiness.clone())
+            .merge(reload::routes(access.clone(), move || daemon.reload()))
+            .merge(own.routes(access.clone()));
+        let json = api::routes(self.0.api.clone(), access);
+        let router = own.counted("pages", pages).merge(own.counted("json", json));
         let listener = open(&server, "server").await?;
+        own.count_connections("server", listener.counts());
         let scheme = if server.tls.is_some() { "https" } else { "http" };
         tracing::info!("serving at {scheme}://{}", listener.address()?);
         doors.spawn(listener.serve(router, closing.clone()));

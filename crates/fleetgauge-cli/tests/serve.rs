@@ -135,10 +135,27 @@ fn readings_are_served_until_the_pods_go_and_then_say_why() {
     assert_eq!(daemon.json("explain/queue")["template"], "waiting");
     assert_eq!(daemon.json("sources")["sources"][0]["kind"], "scrape");
 
+    let own = daemon.get("/metrics").1;
+    for line in [
+        "fleetgauge_metric_readings{metric=\"queue\",status=\"value\"} 1",
+        "fleetgauge_metric_completeness_ratio{metric=\"queue\"} 1",
+        "fleetgauge_scrape_targets_up{source=\"pods\"} 1",
+        "fleetgauge_door_requests_total{door=\"json\",code=\"200\"} ",
+    ] {
+        assert!(own.contains(line), "{line} is not in {own}");
+    }
+
     drop(pod);
     let reading = daemon.reading("queue", |reading| reading["status"] != "value");
-    assert_eq!((&reading["status"], &reading["value"]), (&"withheld".into(), &Value::Null), "{reading}");
-    assert!(reading["reason"]["text"].as_str().unwrap().len() > 10, "{reading}");
+    assert_eq!(
+        (&reading["status"], &reading["value"]),
+        (&"withheld".into(), &Value::Null),
+        "{reading}"
+    );
+    assert!(
+        reading["reason"]["text"].as_str().unwrap().len() > 10,
+        "{reading}"
+    );
 }
 
 #[test]
@@ -155,7 +172,10 @@ fn what_is_not_there_is_said_in_json() {
     ] {
         let (found, text) = daemon.get(&format!("/api/fleetgauge/v1/{path}"));
         assert_eq!(found, status, "{path}: {text}");
-        assert!(text.contains(detail) && !text.contains('\u{1b}'), "{path}: {text}");
+        assert!(
+            text.contains(detail) && !text.contains('\u{1b}'),
+            "{path}: {text}"
+        );
     }
     let posted = http::post(daemon.address, "/api/fleetgauge/v1/metrics", b"").unwrap();
     assert_eq!(posted.status, 405);
@@ -178,7 +198,13 @@ fn a_configuration_that_changes_is_taken_if_it_is_right() {
     assert!(logged.contains("its files have changed"), "{logged}");
     let page = daemon.json("metrics");
     assert_eq!(page["configuration"]["reloads_refused"], 1, "{page}");
-    assert!(page["configuration"]["error"].as_str().unwrap().contains("fleetgauge.yaml:"), "{page}");
+    assert!(
+        page["configuration"]["error"]
+            .as_str()
+            .unwrap()
+            .contains("fleetgauge.yaml:"),
+        "{page}"
+    );
     daemon.reading("queue", |reading| reading["value"] == 7);
 
     // Another one in its place, by a link as Kubernetes does.
@@ -211,7 +237,11 @@ fn the_first_signal_ends_what_is_under_way() {
     daemon.reading("queue", |reading| reading["value"] == 7);
     let mut stream = TcpStream::connect(daemon.address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET /api/fleetgauge/v1/stream HTTP/1.0\r\nHost: a\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "GET /api/fleetgauge/v1/stream HTTP/1.0\r\nHost: a\r\n\r\n"
+    )
+    .unwrap();
     let mut lines = BufReader::new(stream).lines();
     assert!(lines.any(|line| line.unwrap() == "event: metric"));
     daemon.signal(Signal::TERM);

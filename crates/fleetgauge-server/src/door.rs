@@ -5,6 +5,7 @@ pub mod access;
 pub mod api;
 pub mod health;
 pub mod listener;
+pub mod own;
 pub mod reload;
 
 mod problem;

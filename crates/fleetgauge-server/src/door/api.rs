@@ -121,6 +121,24 @@ impl Api {
             .clone()
     }
 
+    /// The sources that are shown.
+    pub(super) fn sources(&self) -> Vec<SourceView> {
+        self.0.fleet.load().sources.clone()
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(super) fn scheduler(&self) -> &Scheduler {
+        &self.0.scheduler
+    }
+
+    /// How many streams are open.
+    pub(super) fn streams(&self) -> usize {
+        self.0.events.open()
+    }
+
     fn entry(&self, name: &str) -> Result<Arc<Entry>, Problem> {
         self.0.store.get(name).ok_or_else(|| {
             let all = self.0.store.all();

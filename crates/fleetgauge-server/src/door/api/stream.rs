@@ -61,6 +61,11 @@ impl Events {
         }
     }
 
+    /// How many streams are open.
+    pub(super) fn open(&self) -> usize {
+        MAX_STREAMS - self.slots.available_permits()
+    }
+
     /// What is sent of `entry`, and as of which change.
     fn of(&self, api: &Api, entry: &Entry) -> (u64, Arc<str>) {
         let name = entry.spec().name.as_str();
