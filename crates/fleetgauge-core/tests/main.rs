@@ -1,6 +1,7 @@
 //! The integration tests of this crate: one binary, since each links everything anew.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod expected;
 mod pipeline;
 mod ranges;
 mod template_properties;

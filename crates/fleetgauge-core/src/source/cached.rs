@@ -1,5 +1,6 @@
 //! The heart: render → deadline → bounded fan-out → single flight → cache, for every backend alike.
 
+mod expected;
 mod transformed;
 
 use std::fmt;
@@ -462,7 +463,8 @@ impl Inner {
     ) -> Result<(Answer, Option<Steps>), FetchError> {
         let permit = self.permit().await?;
         let steps = request.steps(self.clock.wall())?;
-        if !query.template().transform.is_empty() {
+        let template = query.template();
+        if !template.transform.is_empty() || (template.expected.is_some() && steps.is_none()) {
             let answer = self.transformed(permit, query, ask, request, steps, sent).await?;
             return Ok((answer, steps));
         }
