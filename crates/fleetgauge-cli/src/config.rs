@@ -25,29 +25,34 @@
 //! packs: [acme.yaml]        # beside the built-in ones; relative to this file
 //! queries:                  # as in a pack, under their names alone
 //!   - {name: up, template: up}
+//! defaults:                 # beneath what queries say
+//!   policy: {max_age: 1m}
 //! ```
 
 mod access;
+mod defaults;
 mod environment;
 mod file;
 mod flag;
+mod policies;
 mod prometheus;
 mod source;
 mod sources;
 
 use fleetgauge::document::Problem;
 use fleetgauge::pack::Pack;
+use fleetgauge_core::policy::Policy;
 use fleetgauge_core::query::QueryTemplate;
 
+use defaults::Defaults;
 use prometheus::PrometheusSection;
-use sources::SourceSection;
 
 pub(crate) use environment::Environment;
 pub(crate) use file::{check, read_if_given};
 pub(crate) use flag::name_flag;
 pub(crate) use prometheus::{described_source, proxy};
 pub(crate) use source::{names_prometheus, prometheus_source};
-pub(crate) use sources::{PROMETHEUS, SourceKind};
+pub(crate) use sources::{PROMETHEUS, SourceKind, SourceSection};
 
 /// What a configuration file says.
 pub(crate) struct Config {
@@ -59,6 +64,7 @@ pub(crate) struct Config {
     /// The packs of the file, without the built-in ones.
     pub(crate) packs: Vec<Pack>,
     pub(crate) queries: Vec<QueryTemplate>,
+    pub(crate) defaults: Defaults,
     /// What may be meant, in the file and in its packs.
     pub(crate) warnings: Vec<Problem>,
 }
@@ -77,6 +83,7 @@ impl Default for Config {
             builtin: Pack::builtins(),
             packs: Vec::new(),
             queries: Vec::new(),
+            defaults: Defaults::default(),
             warnings: Vec::new(),
         }
     }
@@ -94,6 +101,11 @@ impl Config {
             Some(SourceKind::Prometheus(section)) => section,
             _ => &self.prometheus,
         }
+    }
+
+    /// What is accepted of the answers of `query`: its own policy over the defaults.
+    pub(crate) fn policy_of(&self, query: &QueryTemplate) -> Policy {
+        query.policy.clone().over(&self.defaults.policy)
     }
 
     /// Its packs, and behind them the built-in ones.

@@ -6,8 +6,10 @@ use std::path::Path;
 use anyhow::anyhow;
 use fleetgauge::document::{Document, Node, Position, Problem, Problems, Reader};
 use fleetgauge::file;
-use fleetgauge::pack::{Pack, read_queries};
+use fleetgauge::pack::{Pack, check_queries, read_queries};
 
+use super::defaults::read_defaults;
+use super::policies::{check_composed, context};
 use super::prometheus::read_prometheus;
 use super::sources::{PROMETHEUS, check_layers, read_sources};
 use super::{Checked, Config};
@@ -45,7 +47,9 @@ pub(crate) fn check(file: &Path) -> Result<Checked, Vec<Problem>> {
     let document = open(file)?;
     // A configuration has no name, and a pack must have one.
     if document.root().has_field("name") {
-        return Pack::from_document(&document).map(Checked::Pack).map_err(list);
+        return Pack::from_document(&document)
+            .map(Checked::Pack)
+            .map_err(|problems| list(&problems));
     }
     let directory = file.parent().unwrap_or(Path::new(""));
     read_config(&document, directory)
@@ -62,22 +66,26 @@ fn open(file: &Path) -> Result<Document, Vec<Problem>> {
     Document::parse(&name, &text).map_err(|problem| vec![problem])
 }
 
-fn list(problems: Problems) -> Vec<Problem> {
+fn list(problems: &Problems) -> Vec<Problem> {
     problems.iter().cloned().collect()
 }
 
 fn read_config(document: &Document, directory: &Path) -> Result<Config, Vec<Problem>> {
     let mut config = Config::default();
     let mut reader = document.reader();
-    let mut of_packs = Vec::new();
+    let (mut of_packs, mut documents) = (Vec::new(), Vec::new());
     if let Some(mut fields) = reader.fields(document.root(), "a configuration") {
+        if let Some(node) = fields.take("defaults") {
+            config.defaults = read_defaults(node, &mut reader);
+        }
         if let Some(node) = fields.take("prometheus") {
             config.prometheus = read_prometheus(node, directory, &mut reader);
         }
         if let Some(node) = fields.take("packs") {
-            config.packs = read_packs(node, directory, &mut reader, &mut of_packs);
+            (config.packs, documents) = read_packs(node, directory, &mut reader, &mut of_packs);
         }
-        if let Some(node) = fields.take("queries") {
+        let queries = fields.take("queries");
+        if let Some(node) = queries {
             config.queries = read_queries(node, None, &mut reader);
         }
         if let Some(node) = fields.take("sources") {
@@ -88,12 +96,24 @@ fn read_config(document: &Document, directory: &Path) -> Result<Config, Vec<Prob
                 let message = "there is a source prometheus in sources, too; this section is the same one";
                 reader.problem(node.position(), message);
             }
+            check_composed(&config, node, &mut reader);
+        }
+        let context = context(&config);
+        if let Some(node) = queries {
+            check_queries(node, None, &config.queries, &context, &mut reader);
+        }
+        for (pack, document) in config.packs.iter().zip(&documents) {
+            if let Some(node) = document.root().field("queries") {
+                let mut reader = document.reader();
+                check_queries(node, Some(pack.name()), pack.queries(), &context, &mut reader);
+                of_packs.extend(reader.finish().err().iter().flat_map(list));
+            }
         }
         fields.finish(&mut reader);
     }
     let mut problems = reader.warnings();
     if let Err(found) = reader.finish() {
-        problems = list(found);
+        problems = list(&found);
     }
     problems.extend(of_packs);
     if problems.iter().all(|problem| problem.is_warning) {
@@ -104,8 +124,14 @@ fn read_config(document: &Document, directory: &Path) -> Result<Config, Vec<Prob
     }
 }
 
-fn read_packs(node: &Node, directory: &Path, reader: &mut Reader, problems: &mut Vec<Problem>) -> Vec<Pack> {
-    let mut packs: Vec<Pack> = Vec::new();
+/// The packs that a configuration names, and the documents that they were read from.
+fn read_packs(
+    node: &Node,
+    directory: &Path,
+    reader: &mut Reader,
+    problems: &mut Vec<Problem>,
+) -> (Vec<Pack>, Vec<Document>) {
+    let (mut packs, mut documents) = (Vec::new(), Vec::new());
     let mut names: BTreeSet<String> = Pack::builtin_names().map(str::to_owned).collect();
     for node in reader.list(node, "a list of pack files") {
         let Some(file) = reader.text(node) else { continue };
@@ -139,7 +165,7 @@ fn read_packs(node: &Node, directory: &Path, reader: &mut Reader, problems: &mut
             continue;
         }
         match Pack::from_document(&document) {
-            Err(found) => problems.extend(list(found)),
+            Err(found) => problems.extend(list(&found)),
             Ok(pack) => {
                 problems.extend(pack.warnings().iter().cloned());
                 if !names.insert(pack.name().to_owned()) {
@@ -150,8 +176,9 @@ fn read_packs(node: &Node, directory: &Path, reader: &mut Reader, problems: &mut
                     reader.problem(node.position(), message);
                 }
                 packs.push(pack);
+                documents.push(document);
             }
         }
     }
-    packs
+    (packs, documents)
 }
