@@ -30,14 +30,19 @@
 //! ```
 
 mod access;
+mod composed;
 mod defaults;
+mod discovery;
 mod environment;
+mod federated;
 mod file;
 mod flag;
 mod policies;
 mod prometheus;
+mod scrape;
 mod source;
 mod sources;
+mod text;
 
 use fleetgauge::document::Problem;
 use fleetgauge::pack::Pack;

@@ -15,6 +15,7 @@ mod scrape;
 mod sources;
 
 mod support {
+    pub(crate) mod binary;
     pub(crate) mod terminal;
 }
 

@@ -40,10 +40,7 @@ pub(super) fn run(args: &Doctor) -> anyhow::Result<()> {
 
 /// The findings, each with the source that was asked.
 fn examine(args: &Doctor) -> anyhow::Result<Vec<(String, Finding)>> {
-    let environment = Environment::of_process();
-    if !environment.collector_enabled()? {
-        bail!("COLLECTOR_V2=false switches this collector off; unset it, or set it to true");
-    }
+    let environment = Environment::of_collector()?;
     let config = config::read_if_given(args.source.config.as_deref())?;
     let sources = Sources::new(&config, &environment, &args.source);
     let asked = asked(args, &config, &environment, &sources)?;

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use fleetgauge_core::policy::{OnNoData, Policy};
 use serde_json::{Value, json};
 
-use super::reading::ReadingEntry;
-use super::{JsonNumber, QueryAnswer};
+use super::{JsonNumber, QueryAnswer, ReadingEntry};
 use crate::explained::Explained;
 
 #[derive(serde::Serialize)]
@@ -59,7 +58,7 @@ impl<'a> Explanation<'a> {
             explained
                 .readings
                 .rows(explained.clock.now())
-                .map(ReadingEntry::new)
+                .map(|reading| ReadingEntry::new(reading, reading.labels().iter()))
         };
         Self {
             query: &explained.query.name,

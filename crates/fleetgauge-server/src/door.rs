@@ -1,0 +1,6 @@
+//! What is served of the store, and how. A door is a thin encoder: it parses, authorises, reads and encodes, and never
+//! waits for a source.
+
+pub mod access;
+pub mod health;
+pub mod listener;
