@@ -22,8 +22,9 @@ fn the_documented_configuration_and_pack_are_in_order() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("acme.yaml"), yaml("packs.md")).unwrap();
     fs::write(directory.path().join("fleetgauge.yaml"), yaml("command-line.md")).unwrap();
+    fs::write(directory.path().join("expected.yaml"), yaml("readings.md")).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_fleetgauge"))
-        .args(["check", "acme.yaml", "fleetgauge.yaml"])
+        .args(["check", "acme.yaml", "fleetgauge.yaml", "expected.yaml"])
         .current_dir(directory.path())
         .output()
         .unwrap();
@@ -37,8 +38,9 @@ fn the_documented_configuration_and_pack_are_in_order() {
         "{stdout}"
     );
     let expected = [
-        "acme.yaml: ok, pack acme with 2 queries",
+        "acme.yaml: ok, pack acme with 3 queries",
         "fleetgauge.yaml: ok, configuration with 1 pack and 1 query",
+        "expected.yaml: ok, pack acme with 2 queries",
     ];
     assert_eq!(others, expected);
 }
