@@ -3,4 +3,5 @@
 
 pub mod access;
 pub mod health;
+pub mod keda;
 pub mod listener;

@@ -1,4 +1,5 @@
 //! What the daemon does with metrics, and what its doors answer.
 #![allow(clippy::unwrap_used)]
 
+mod keda;
 mod scheduler;
