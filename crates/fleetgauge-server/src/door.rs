@@ -2,6 +2,10 @@
 //! waits for a source.
 
 pub mod access;
+pub mod api;
 pub mod health;
 pub mod keda;
 pub mod listener;
+pub mod reload;
+
+mod problem;

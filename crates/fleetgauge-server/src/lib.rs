@@ -9,8 +9,10 @@
 //! - [`scheduler`]: refreshes each metric at its interval
 //! - [`readiness`]: whether the daemon may be asked
 //! - [`door`]: what is served of it, and how
+//! - [`json`]: the shapes that doors and command line have in common
 
 pub mod door;
+pub mod json;
 pub mod metric;
 pub mod readiness;
 pub mod scheduler;
