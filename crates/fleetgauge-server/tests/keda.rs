@@ -11,7 +11,7 @@ use axum::http::{Request, StatusCode, Version};
 use fleetgauge_core::age::Age;
 use fleetgauge_core::backend::FetchError;
 use fleetgauge_core::params::Params;
-use fleetgauge_core::policy::{Fold, OnError, Policy};
+use fleetgauge_core::policy::{Fold, OnNoData, Policy};
 use fleetgauge_core::query::{Folds, QueryTemplate};
 use fleetgauge_core::source::{FixedBackend, MetricsSource};
 use fleetgauge_core::time::Clock;
@@ -179,7 +179,7 @@ fn fleet(backend: &FixedBackend) -> Fleet {
     metric("queue", |metric| {
         metric.name = "held".parse().unwrap();
         metric.policy = Policy::default()
-            .on_error(OnError::Hold)
+            .on_no_data(OnNoData::Hold)
             .hold(Duration::from_secs(3_600));
     });
     for query in fleet.metrics.iter().map(|metric| metric.query.as_str()) {
@@ -332,21 +332,20 @@ async fn a_value_is_told_as_a_whole_number_and_as_it_is() {
             "{object:?}"
         );
     }
+    // One that is held is a number.
+    door.backend.forget("queue");
+    let ask = || {
+        let mut scaler = scaler.clone();
+        async move { numbers(&mut scaler, &h100("queue")).await }
+    };
+    assert!(until(&door, ask, Result::is_err).await.is_err());
+    assert_eq!(numbers(&mut scaler, &h100("held")).await.unwrap(), (3, 2.5));
+    assert!(is_active(&mut scaler, &h100("held")).await.unwrap());
     // Zero that was measured is zero, and there is no work.
     door.set("queue", 0.0);
     until_number(&door, &h100("queue"), 0.0).await;
     assert_eq!(numbers(&mut scaler, &h100("queue")).await.unwrap(), (0, 0.0));
     assert!(!is_active(&mut scaler, &h100("queue")).await.unwrap());
-    // One that is held is a number.
-    door.backend.forget("queue");
-    let _ = door.backend.clone().failure("queue", FetchError::Aborted);
-    let scaler = &scaler;
-    let ask = || async move { numbers(&mut scaler.clone(), &h100("queue")).await };
-    until(&door, ask, Result::is_err).await;
-    assert_eq!(
-        numbers(&mut scaler.clone(), &h100("held")).await.unwrap(),
-        (0, 0.0)
-    );
     door.close().await;
 }
 
@@ -587,7 +586,7 @@ async fn work_is_told_when_it_comes_and_when_it_goes() {
     door.backend.forget("queue");
     let asked = scaler.clone();
     let ask = || async { is_active(&mut asked.clone(), &object).await };
-    until(&door, ask, Result::is_err).await;
+    assert!(until(&door, ask, Result::is_err).await.is_err());
     assert_silent(next()).await;
     door.set("queue", 6.0);
     until_number(&door, &object, 6.0).await;
@@ -598,7 +597,7 @@ async fn work_is_told_when_it_comes_and_when_it_goes() {
     // One that opens while there is no number is told the first that comes.
     door.backend.forget("queue");
     let ask = || async { is_active(&mut asked.clone(), &object).await };
-    until(&door, ask, Result::is_err).await;
+    assert!(until(&door, ask, Result::is_err).await.is_err());
     let mut late = scaler
         .stream_is_active(object.clone())
         .await
@@ -940,4 +939,25 @@ async fn half_a_request_is_not_waited_for_and_http_1_is_refused() {
     }
     let response = half(Version::HTTP_11, None).await.unwrap();
     assert_eq!(response.status(), StatusCode::HTTP_VERSION_NOT_SUPPORTED);
+}
+
+#[tokio::test]
+async fn the_documented_scaled_object_is_understood() {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/keda.md");
+    let text = std::fs::read_to_string(docs).unwrap();
+    let (_, trigger) = text.split_once("external-push\n      metadata:\n").unwrap();
+    let pairs = trigger
+        .lines()
+        .map_while(|line| line.strip_prefix("        ")?.split_once(": "));
+    let metadata: Vec<_> = pairs.map(|(key, value)| (key, value.trim_matches('"'))).collect();
+    assert_eq!(metadata.len(), 4, "{metadata:?}");
+    let door = Door::open().await;
+    let mut object = object("llama-8b-autoscaler", &metadata);
+    let named = object
+        .scaler_metadata
+        .insert("metric".to_owned(), "queue".to_owned());
+    assert_eq!(named.as_deref(), Some("variant_queue"));
+    let spec = spec(&mut door.scaler().await, &object).await.unwrap();
+    assert_eq!((spec.target_size, spec.target_size_float), (5, 5.0));
+    door.close().await;
 }

@@ -155,6 +155,8 @@ struct Activity {
     asked: Asked,
     store: Store,
     changes: watch::Receiver<u64>,
+    /// The number of the metric's change that was looked at last.
+    seen: Option<u64>,
     told: Option<bool>,
 }
 
@@ -166,15 +168,22 @@ impl Activity {
         loop {
             // Before it is read, so that what changes meanwhile is seen.
             self.changes.borrow_and_update();
-            match self.asked.number(&self.store) {
-                Ok(value) => {
-                    let result = self.asked.is_active(value);
-                    if self.told.replace(result) != Some(result) {
-                        return Ok(Some(IsActiveResponse { result }));
+            let newest = self
+                .store
+                .get(&self.asked.trigger.metric)
+                .map(|entry| entry.changed());
+            if newest.is_none() || newest != self.seen {
+                self.seen = newest;
+                match self.asked.number(&self.store) {
+                    Ok(value) => {
+                        let result = self.asked.is_active(value);
+                        if self.told.replace(result) != Some(result) {
+                            return Ok(Some(IsActiveResponse { result }));
+                        }
                     }
+                    Err(refusal) if refusal.may_pass() => {}
+                    Err(refusal) => return Err(refusal.into()),
                 }
-                Err(refusal) if refusal.may_pass() => {}
-                Err(refusal) => return Err(refusal.into()),
             }
             tokio::time::sleep(PAUSE).await;
             if self.changes.changed().await.is_err() {
@@ -210,6 +219,7 @@ impl ExternalScaler for Scaler {
             asked: Asked::read(request.into_inner())?,
             changes: self.store.changes(),
             store: self.store.clone(),
+            seen: None,
             told: None,
         };
         if let Err(refusal) = activity.asked.number(&activity.store)

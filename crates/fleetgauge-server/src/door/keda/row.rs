@@ -318,3 +318,59 @@ impl fmt::Display for DidYouMean<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fleetgauge_core::cache::Lookup;
+    use fleetgauge_core::completeness::Completeness;
+    use fleetgauge_core::query::QueryTemplate;
+    use fleetgauge_core::reading::{ReadingSpec, Readings};
+    use fleetgauge_core::source::{FixedBackend, MetricsSource as _, RefreshSpec};
+    use fleetgauge_core::time::Clock;
+
+    use super::*;
+    use crate::metric::MetricSpec;
+    use crate::store::Part;
+
+    /// Zero replicas of a query over pods alone: that is zero, and the door adds nothing to it.
+    #[tokio::test]
+    async fn no_replicas_are_zero() {
+        let nobody = [([("pod", "a")], 0.0); 0];
+        let backend = FixedBackend::new().values("queue", nobody);
+        let source = backend.completeness("queue", Completeness::known()).into_source();
+        source
+            .query_list()
+            .must_register(QueryTemplate::promql("queue", "up"));
+        source.refresh(RefreshSpec::all()).await;
+        let found: Lookup = source.lookup("queue", &fleetgauge_core::params::Params::new());
+
+        let spec = ReadingSpec::new("queue", "queue".parse().unwrap());
+        let store = Store::new(Clock::system());
+        for (spec, expected) in [
+            (spec.clone().over_pods_alone(), Ok(0.0)),
+            (spec, Err(ReasonCode::NoData)),
+        ] {
+            let readings = Readings::new(spec, store.clock().clone()).unwrap();
+            readings.update(&found, None);
+            let metric = MetricSpec::new("queue".parse().unwrap(), "pods", "queue").unwrap();
+            let entry = Entry::new(Arc::new(metric));
+            entry.set_parts(vec![Arc::new(Part::new(Vec::new(), readings))]);
+            store.replace([Arc::new(entry)]);
+            let trigger = Trigger {
+                metric: "queue".to_owned(),
+                target: 1.0,
+                activation: 0.0,
+                selector: None,
+            };
+            let asker = ScaledObject {
+                name: "a".to_owned(),
+                namespace: "chat".to_owned(),
+            };
+            let given = number(&store, &trigger, &asker).map_err(|refusal| match refusal {
+                Refusal::Withheld { code, .. } => code,
+                other => panic!("{other}"),
+            });
+            assert_eq!(given, expected);
+        }
+    }
+}
