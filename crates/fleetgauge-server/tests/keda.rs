@@ -780,6 +780,10 @@ async fn a_thousand_streams_are_told_and_cost_the_others_nothing() {
     let mut config = KedaConfig::default();
     config.max_streams = 1_000;
     let door = Door::with(config, None).await;
+    let mut fleet = fleet(&door.backend);
+    fleet.metrics.retain(|metric| metric.name.as_str() == "queue");
+    fleet.metrics[0].every = Duration::from_millis(200);
+    door.scheduler.apply(&fleet).unwrap();
     until_number(&door, &h100("queue"), 2.5).await;
     let scaler = door.scaler().await;
     let open = |_| {
