@@ -98,8 +98,14 @@ impl Store {
         let named = entries
             .into_iter()
             .map(|entry| (entry.spec.name.as_str().into(), entry));
-        self.0.entries.store(Arc::new(named.collect()));
-        self.0.changes.send_modify(|change| *change += 1);
+        let named: Arc<Entries> = Arc::new(named.collect());
+        self.0.entries.store(Arc::clone(&named));
+        self.0.changes.send_modify(|change| {
+            *change += 1;
+            // Its parts may be others.
+            let changed = named.values().map(|entry| &entry.changed);
+            changed.for_each(|changed| changed.store(*change, Ordering::Release));
+        });
     }
 
     /// Notes that readings of `entry` have changed.

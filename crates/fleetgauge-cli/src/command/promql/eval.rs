@@ -254,6 +254,6 @@ fn print(answer: &Answer, warnings: &[String], format: PromqlFormat) -> anyhow::
     }
     match format {
         PromqlFormat::Table => output::print_line(&table::evaluated(answer)),
-        PromqlFormat::Json => output::print(&json::to_line(&api::Data { answer, warnings })?),
+        PromqlFormat::Json => output::print(&json::to_line(&api::Data::new(answer, warnings))?),
     }
 }
