@@ -51,10 +51,10 @@ impl Merged {
 
     fn merge<'a>(&'a self, members: Vec<Box<dyn Selection + 'a>>) -> Box<dyn Selection + 'a> {
         // Mostly a query reads series of one member alone.
-        let is_quiet = |member: &&Box<dyn Selection + 'a>| member.is_empty() && !member.has_changed();
+        let is_quiet = |member: &(dyn Selection + 'a)| member.is_empty() && !member.has_changed();
         let mut members = members;
-        if members.iter().filter(is_quiet).count() + 1 == members.len()
-            && let Some(only) = members.iter().position(|member| !is_quiet(&member))
+        if members.iter().filter(|member| is_quiet(&***member)).count() + 1 == members.len()
+            && let Some(only) = members.iter().position(|member| !is_quiet(&**member))
         {
             return members.swap_remove(only);
         }

@@ -21,6 +21,7 @@ async fn what_is_wrong_is_refused_in_the_envelope() {
     for (method, path, form, status, error_type) in [
         ("GET", "/api/v1/nothing", None, 404, "not_found"),
         ("GET", "/api/v1/", None, 404, "not_found"),
+        ("GET", "/api/v1/label/%ff/values", None, 400, "bad_data"),
         ("DELETE", "/api/v1/query", None, 405, "bad_data"),
         ("POST", "/api/v1/metadata", None, 405, "bad_data"),
         ("POST", "/federate", None, 405, "bad_data"),

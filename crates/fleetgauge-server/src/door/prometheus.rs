@@ -17,6 +17,7 @@ mod status;
 mod time;
 
 use axum::Router;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -40,9 +41,16 @@ pub fn routes(api: PrometheusApi) -> Router {
     };
     let asked = |work: Work| get(ask(work)).post(ask(work));
     let got = |work: Work| get(ask(work));
-    let values = |State(api): State<PrometheusApi>, Path(name): Path<String>, request: Request| async move {
-        api.answer(request, move |call: &Call| listing::values(call, &name))
-            .await
+    let values = |State(api): State<PrometheusApi>,
+                  name: Result<Path<String>, PathRejection>,
+                  request: Request| async move {
+        match name {
+            Ok(Path(name)) => {
+                api.answer(request, move |call: &Call| listing::values(call, &name))
+                    .await
+            }
+            Err(error) => ApiError::new(ErrorKind::BadData, error.body_text()).into_response(),
+        }
     };
     let api_routes: [(&str, MethodRouter<PrometheusApi>); 18] = [
         ("query", asked(query::instant)),

@@ -7,18 +7,15 @@ use fleetgauge_promql::label::LabelSet;
 use fleetgauge_promql::matcher::Matcher;
 use fleetgauge_promql::missing::{Missing, Read};
 use fleetgauge_promql::queryable::{Listed, Queryable};
-use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::api::Call;
 use super::query::{TRUNCATED, Times};
 use super::reply::{ApiError, ErrorKind, Reply};
+use crate::json::LabelMap;
 use crate::merged::Merged;
 
 /// How many series are looked at between two looks at the clock.
 const CLOCKED_SERIES: usize = 10_000;
-
-/// Labels as a map.
-struct Metric(LabelSet);
 
 /// `/series`
 pub(super) fn series(call: &Call) -> Result<Reply, ApiError> {
@@ -57,7 +54,7 @@ pub(super) fn series(call: &Call) -> Result<Reply, ApiError> {
     }
     let is_cut = all.len() > limit;
     all.truncate(limit);
-    let series: Vec<Metric> = all.into_iter().map(Metric).collect();
+    let series: Vec<LabelMap<'_>> = all.iter().map(|labels| labels.iter().collect()).collect();
     let warnings = warnings(call, &data, &selectors, &times, missing, is_cut);
     call.success(series, &warnings, &[])
 }
@@ -166,16 +163,6 @@ fn unescaped(name: &str) -> String {
     }
     plain.push_str(rest);
     plain
-}
-
-impl Serialize for Metric {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in self.0.iter() {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
 }
 
 #[cfg(test)]
