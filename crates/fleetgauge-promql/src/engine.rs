@@ -68,7 +68,7 @@ pub struct Engine(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     config: EngineConfig,
-    parsed: ParsedQueries,
+    parsed: Arc<ParsedQueries>,
 }
 
 /// An answer, and what came with it.
@@ -97,7 +97,18 @@ const MAX_TRIES: usize = 1_000;
 impl Engine {
     /// An engine with these bounds.
     pub fn new(config: EngineConfig) -> Self {
-        let parsed = ParsedQueries::new(config.parsed_queries);
+        let parsed = Arc::new(ParsedQueries::new(config.parsed_queries));
+        Self(Arc::new(Inner { config, parsed }))
+    }
+
+    /// The bounds.
+    pub fn config(&self) -> &EngineConfig {
+        &self.0.config
+    }
+
+    /// One with other bounds, which shares the parsed queries.
+    pub fn with_config(&self, config: EngineConfig) -> Self {
+        let parsed = Arc::clone(&self.0.parsed);
         Self(Arc::new(Inner { config, parsed }))
     }
 

@@ -44,6 +44,39 @@ pub fn aggregations() -> impl Iterator<Item = &'static str> {
     AggregateOp::names()
 }
 
+/// The matchers of a selector that stands alone, as `match[]` of Prometheus's API has it: `up`, `{job="a"}`.
+///
+/// *Errors*: [`ParseError`], with the place; also where it is something else than a selector, or may select every series.
+pub fn metric_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
+    let tree = fleetgauge_syntax::parse(text)?;
+    let fail = || {
+        Err(ParseError::new(
+            text,
+            0,
+            "expected a selector such as up or {job=\"a\"}",
+        ))
+    };
+    match tree.unwrapped() {
+        tree::Expr::Selector(selector)
+            if selector.shift == tree::Shift::default() && !text.trim_start().starts_with('(') =>
+        {
+            let mut known = Vec::new();
+            let matchers = selector.matchers.iter().cloned();
+            matchers
+                .map(|matcher| compiled(text, matcher, &mut known))
+                .collect()
+        }
+        _ => fail(),
+    }
+}
+
+/// The query on one line, as it is printed here: without the blanks and parentheses that it does not need.
+///
+/// *Errors*: [`ParseError`], with the place.
+pub fn format(query: &str) -> Result<String, ParseError> {
+    Ok(fleetgauge_syntax::parse(query)?.to_string())
+}
+
 // === impl Expression ===
 
 impl Expression {

@@ -7,6 +7,7 @@ pub mod health;
 pub mod keda;
 pub mod listener;
 pub mod own;
+pub mod prometheus;
 pub mod reload;
 
 mod problem;

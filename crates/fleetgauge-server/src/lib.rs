@@ -7,14 +7,18 @@
 //! - [`variant`]: what an autoscaler scales, and what each query is asked for it
 //! - [`store`]: the readings of all metrics, as of now
 //! - [`scheduler`]: refreshes each metric at its interval
+//! - [`series`]: the readings as series, which PromQL is evaluated over
+//! - [`merged`]: the series of several holders as those of one
 //! - [`readiness`]: whether the daemon may be asked
 //! - [`door`]: what is served of it, and how
 //! - [`json`]: the shapes that doors and command line have in common
 
 pub mod door;
 pub mod json;
+pub mod merged;
 pub mod metric;
 pub mod readiness;
 pub mod scheduler;
+pub mod series;
 pub mod store;
 pub mod variant;

@@ -37,7 +37,8 @@ use std::sync::Arc;
 use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::source::{CachedSource, HasCachedSource, MetricsSource};
 use fleetgauge_core::target::{DiscoveryError, TargetDiscovery};
-use fleetgauge_core::time::Clock;
+use fleetgauge_core::time::{Clock, Timestamp};
+use fleetgauge_promql::queryable::Queryable;
 use fleetgauge_promql::window::Window;
 
 pub use self::backend::ScrapeBackend;
@@ -51,6 +52,7 @@ pub use crate::client::{Auth, ConfigError, ConnectionError, ProxyConfig, Secret,
 use self::backend::ALL_METRICS;
 use self::pool::Pool;
 use self::scraper::Common;
+use self::view::View;
 
 /// The name of the query for every newest sample, which each source has from its start. It walks over all series,
 /// so a refresh of all queries leaves it out.
@@ -167,6 +169,17 @@ impl ScrapeSource {
     /// The samples of all targets. Clone it to read them beside this source.
     pub fn window(&self) -> &Window {
         self.pool().window()
+    }
+
+    /// The samples as they are, with what is known to be missing from them for times from `asked` on: who has not reported,
+    /// what was refused or lost. Nothing is scraped for it.
+    pub fn queryable(&self, asked: Timestamp) -> Arc<dyn Queryable> {
+        let pool = self.pool();
+        let known = pool.known();
+        let targets = known.targets.into_iter().map(|active| (active, true));
+        let config = Arc::clone(&pool.common().config);
+        let view = View::new(pool.window().clone(), config, known.gaps, targets.collect());
+        Arc::new(view.from(asked, pool.kept_since(pool.clock().wall())))
     }
 
     /// Counts of the scraping; [`stats`](MetricsSource::stats) has those of the queries.

@@ -72,3 +72,39 @@ fn the_grammar_and_the_matchers_agree_on_what_fits_nothing() {
         }
     }
 }
+
+#[test]
+fn a_selector_stands_alone() {
+    let check = |text: &str, expected: Option<&str>| {
+        let matchers = metric_selector(text).ok().map(|matchers| {
+            let texts: Vec<_> = matchers.iter().map(ToString::to_string).collect();
+            texts.join(",")
+        });
+        assert_eq!(matchers.as_deref(), expected, "{text}");
+    };
+    check("up", Some("__name__=\"up\""));
+    check(" {a=~\"b|c\",d!=\"\"} ", Some("a=~\"b|c\",d!=\"\""));
+    for text in [
+        "",
+        "{}",
+        "{a=\"\"}",
+        "(up)",
+        "-up",
+        "up + up",
+        "up[5m]",
+        "up offset 1m",
+        "up @ 5",
+        "sum(up)",
+        "1",
+        "up{a=~\"(\"}",
+    ] {
+        check(text, None);
+    }
+}
+
+#[test]
+fn a_query_is_printed_on_one_line() {
+    let printed = format("sum by(a)(\n  (x{b='c'})\n)").expect("a query");
+    assert_eq!(printed, "sum by (a) (x{b=\"c\"})");
+    assert!(format("sum((").is_err());
+}

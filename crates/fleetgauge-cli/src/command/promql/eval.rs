@@ -254,6 +254,6 @@ fn print(answer: &Answer, warnings: &[String], format: OutputFormat) -> anyhow::
     }
     match format {
         OutputFormat::Table => output::print_line(&table::evaluated(answer)),
-        OutputFormat::Json => output::print(&json::to_line(&api::Data { answer, warnings })?),
+        OutputFormat::Json => output::print(&json::to_line(&api::Data::new(answer, warnings))?),
     }
 }

@@ -1,0 +1,261 @@
+//! The Prometheus door as its clients see it: Grafana's calls, promtool, and a Prometheus that federates.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleetgauge::scrape::{ScrapeConfig, ScrapeSource};
+use fleetgauge_core::target::StaticTargets;
+use fleetgauge_core::time::Clock;
+use fleetgauge_promql::window::{Window, WindowConfig};
+use fleetgauge_server::door::prometheus::{PrometheusApiConfig, ScrapedSource, Served};
+use fleetgauge_testkit::{Answer, FaultyServer, Prometheus, http};
+use serde_json::{Value, json};
+
+use crate::support::door::{Door, START, ask, exchange, open_metrics};
+
+/// What Grafana's data source asks when it is added, and while a panel is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_calls_of_grafana_are_answered() {
+    let door = Door::open().await;
+    let end = START + 600;
+    let check = |method: &str, path: &str, form: Option<&str>, expected: Value| {
+        let (status, answer) = ask(door.addr, method, path, form);
+        assert_eq!(status, 200, "{path}: {answer}");
+        assert_eq!(answer["status"], "success", "{path}");
+        assert_eq!(answer["data"], expected, "{path}");
+    };
+    // The health check.
+    let form = format!("query=1%2B1&time={START}");
+    check(
+        "POST",
+        "/api/v1/query",
+        Some(&form),
+        json!({"resultType": "scalar", "result": [START, "2"]}),
+    );
+    // The label browser.
+    let times = format!("start={START}&end={end}");
+    check(
+        "POST",
+        "/api/v1/labels",
+        Some(&times),
+        json!(["__name__", "instance", "job", "kind", "le", "model", "pod"]),
+    );
+    check(
+        "GET",
+        &format!("/api/v1/label/__name__/values?{times}"),
+        None,
+        json!([
+            "large",
+            "latency_bucket",
+            "odd",
+            "queue",
+            "requests_total",
+            "small",
+            "up"
+        ]),
+    );
+    check(
+        "GET",
+        &format!("/api/v1/label/pod/values?{times}&match[]=queue%7Bmodel%3D%22llama%22%7D"),
+        None,
+        json!(["p0", "p1"]),
+    );
+    // The query builder.
+    check(
+        "POST",
+        "/api/v1/series",
+        Some(&format!("match%5B%5D=up%7Bjob%3D%22a%22%7D&{times}")),
+        json!([{"__name__": "up", "instance": "x:1", "job": "a"}]),
+    );
+    check("GET", "/api/v1/metadata?metric=up", None, json!({}));
+    let (_, metadata) = door.get("/api/v1/metadata?metric=fleetgauge_reading&limit=1");
+    assert_eq!(metadata["data"]["fleetgauge_reading"][0]["type"], "gauge");
+    // A panel.
+    let query = http::percent_encode("sum(queue)");
+    let form = format!("query={query}&start={START}&end={}&step=15", START + 30);
+    check(
+        "POST",
+        "/api/v1/query_range",
+        Some(&form),
+        json!({"resultType": "matrix", "result": [
+            {"metric": {}, "values": [[START, "-6"], [START + 15, "-3"], [START + 30, "0"]]},
+        ]}),
+    );
+    check(
+        "GET",
+        &format!("/api/v1/query_exemplars?query={query}&{times}"),
+        None,
+        json!([]),
+    );
+    check("GET", "/api/v1/rules", None, json!({"groups": []}));
+    check("GET", "/api/v1/alerts", None, json!({"alerts": []}));
+    let (_, build) = door.get("/api/v1/status/buildinfo");
+    assert!(build["data"]["version"].as_str().unwrap().starts_with("3."));
+    assert_eq!(build["data"]["application"], "Fleetgauge");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_answer_is_compressed_for_whoever_takes_it() {
+    let door = Door::open().await;
+    let path = format!("/api/v1/query?query=queue%5B10m%5D&time={}", START + 600);
+    let ask = |header: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n");
+        exchange(door.addr, request.as_bytes())
+    };
+    let (status, head, plain) = ask("");
+    assert_eq!((status, head.contains("content-encoding")), (200, false));
+    let (status, head, packed) = ask("Accept-Encoding: gzip\r\n");
+    assert_eq!(
+        (status, head.contains("content-encoding: gzip")),
+        (200, true),
+        "{head}"
+    );
+    assert!(packed.len() < plain.len());
+}
+
+fn promtool(args: &[&str]) -> (bool, String) {
+    let output = Command::new("promtool").args(args).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut lines: Vec<&str> = text.lines().collect();
+    // Prometheus gives series of an instant in no order.
+    lines.sort_unstable();
+    (output.status.success(), lines.join("\n"))
+}
+
+/// What it prints of us is what it prints of a Prometheus that holds the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn promtool_takes_it_for_a_prometheus() {
+    let door = Door::open().await;
+    let prometheus = Prometheus::builder().data(&open_metrics()).start().unwrap();
+    let (ours, theirs) = (format!("http://{}", door.addr), prometheus.url());
+    let start = format!("--start={START}");
+    let end = format!("--end={}", START + 600);
+    let at = format!("--time={}", START + 300);
+    let cases: [&[&str]; 9] = [
+        &["query", "instant", &at, "URL", "queue"],
+        &["query", "instant", &at, "URL", "sum by (model) (requests_total)"],
+        &["query", "instant", &at, "URL", "odd"],
+        &["query", "instant", &at, "URL", "sum(("],
+        &["query", "range", &start, &end, "--step=15s", "URL", "queue * 2"],
+        &[
+            "query",
+            "range",
+            &start,
+            &end,
+            "--step=1m",
+            "URL",
+            "histogram_quantile(0.5, latency_bucket)",
+        ],
+        &[
+            "query",
+            "series",
+            "--match=up",
+            "--match=queue{pod=\"p0\"}",
+            &start,
+            &end,
+            "URL",
+        ],
+        &["query", "labels", &start, &end, "URL", "pod"],
+        &["query", "labels", &start, &end, "URL", "nothing"],
+    ];
+    for case in cases {
+        let of = |url: &str| {
+            let args: Vec<&str> = case
+                .iter()
+                .map(|arg| if *arg == "URL" { url } else { arg })
+                .collect();
+            promtool(&args)
+        };
+        assert_eq!(of(&ours), of(&theirs), "{case:?}");
+    }
+}
+
+fn window_of_now(value: f64) -> Window {
+    let window = Window::new(WindowConfig::default());
+    let mut target = window.appender([("pod", "p0")]);
+    let mut page = target.scrape(Clock::system().wall());
+    for name in ["queue", "gone"] {
+        let appended = page.append(name, value, None, |labels| labels.label("__name__", name));
+        appended.unwrap();
+    }
+    page.commit();
+    let mut page = target.scrape(Clock::system().wall().saturating_add(Duration::from_millis(1)));
+    page.append("queue", value, None, |_| {}).unwrap();
+    page.commit();
+    window
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prometheus_federates_from_it() {
+    let door = Door::over(window_of_now(7.5), PrometheusApiConfig::default()).await;
+    let config = json!({"scrape_configs": [{
+        "job_name": "federate", "scrape_interval": "1s", "scrape_timeout": "1s", "honor_labels": true,
+        "metrics_path": "/federate", "params": {"match[]": ["{__name__=~\"queue|gone\"}"]},
+        "static_configs": [{"targets": [door.addr.to_string()]}],
+    }]});
+    let prometheus = Prometheus::builder().config(config.to_string()).start().unwrap();
+    let queue = prometheus.wait_for("queue").unwrap();
+    // Without an instance: what it has is of the pod, not of us.
+    assert_eq!(
+        queue[0]["metric"],
+        json!({"__name__": "queue", "job": "federate", "pod": "p0"})
+    );
+    assert_eq!(queue[0]["value"][1], "7.5");
+    // What has gone stale is not there.
+    assert_eq!(prometheus.query("gone", None).unwrap(), json!([]));
+}
+
+/// Targets are told, and what they keep from an answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_fails_is_a_warning_of_what_it_might_have_told() {
+    let works = FaultyServer::start([Answer::text("queue 3\n")]).unwrap();
+    let fails = FaultyServer::start([Answer::status(500)]).unwrap();
+    let targets = StaticTargets::new([works.addr().to_string(), fails.addr().to_string()]);
+    let config = ScrapeConfig::new("pods").with_interval(Duration::from_millis(50));
+    let source = ScrapeSource::start(config, [Arc::new(targets) as _]).unwrap();
+    let door = Door::open().await;
+    let mut served = Served::default();
+    served.scraped.push(ScrapedSource {
+        name: "pods".into(),
+        source: source.clone(),
+        interval: Duration::from_millis(50),
+        timeout: Duration::from_millis(50),
+    });
+    door.api.serve(served);
+    works.until(|counters| counters.requests >= 2).await.unwrap();
+    fails.until(|counters| counters.requests >= 2).await.unwrap();
+    let (status, answer) = door.get("/api/v1/query?query=queue");
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["data"]["result"][0]["value"][1], "3");
+    let warnings = answer["warnings"].to_string();
+    assert!(warnings.contains(&fails.addr().to_string()), "{answer}");
+    // That it is down is known.
+    let (_, up) = door.get("/api/v1/query?query=up");
+    assert_eq!(
+        (up["data"]["result"].as_array().unwrap().len(), &up["warnings"]),
+        (2, &Value::Null)
+    );
+
+    let (_, targets) = door.get("/api/v1/targets?state=active");
+    let targets = targets["data"]["activeTargets"].as_array().unwrap();
+    assert_eq!(targets.len(), 2);
+    let failing = targets.iter().find(|target| target["health"] == "down").unwrap();
+    assert_eq!(failing["scrapePool"], "pods");
+    assert_eq!(failing["labels"]["instance"], fails.addr().to_string());
+    assert!(
+        failing["lastError"].as_str().unwrap().contains("500"),
+        "{failing}"
+    );
+    let (_, _, page) = exchange(door.addr, b"GET /federate?match[]=queue HTTP/1.0\r\n\r\n");
+    let page = String::from_utf8(page).unwrap();
+    assert!(
+        page.starts_with("# TYPE queue untyped\nqueue{instance="),
+        "{page}"
+    );
+    assert!(
+        page.contains("# WARNING ") && page.contains(&fails.addr().to_string()),
+        "{page}"
+    );
+    source.shutdown().await;
+}
