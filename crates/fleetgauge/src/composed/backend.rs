@@ -21,6 +21,7 @@ use futures_util::future::{BoxFuture, try_join_all};
 use tokio::time::Instant;
 
 use super::input::{Inputs, SourceInput};
+use super::known::KnownLabels;
 use super::plan::{Fetch, Plan};
 use crate::evaluation::{self, Evaluator};
 use crate::reads::{Times, TimesShape, When};
@@ -31,6 +32,7 @@ pub(super) struct ComposedBackend {
     name: String,
     inputs: Inputs,
     evaluator: Evaluator,
+    known: Arc<KnownLabels>,
     clock: Clock,
     /// Those of the source before it.
     queries: OnceLock<QueryList>,
@@ -69,6 +71,7 @@ impl ComposedBackend {
             name,
             inputs,
             evaluator: Evaluator::over_answers(timeout),
+            known: Arc::default(),
             clock,
             queries: OnceLock::new(),
         }
@@ -101,10 +104,10 @@ impl ComposedBackend {
         let had = try_join_all(fetches).await?;
         let dated = dated(&had);
         let origin = self.origin(request, &text, &had);
-        let inputs = Arc::clone(&self.inputs);
+        let (inputs, known) = (Arc::clone(&self.inputs), Arc::clone(&self.known));
         let times = steps.map_or(evaluation::Times::Once(at), evaluation::Times::Steps);
         let begun = self.clock.now();
-        let data = move || gathered(&inputs, &had, begun);
+        let data = move || gathered(&inputs, &known, &had, begun);
         let answer = self.evaluator.evaluate(data, text, times).await?;
         let answer = answer.with_origin(Arc::new(origin));
         let answer = match request.at {
@@ -243,7 +246,12 @@ async fn asked(
 }
 
 /// What was had of the inputs, as series, and as old as it is at `now`.
-fn gathered(inputs: &[SourceInput], had: &[Had], now: Moment) -> Result<Answers, FetchError> {
+fn gathered(
+    inputs: &[SourceInput],
+    known: &KnownLabels,
+    had: &[Had],
+    now: Moment,
+) -> Result<Answers, FetchError> {
     let mut answers = Answers::new();
     for Had {
         fetch,
@@ -263,14 +271,17 @@ fn gathered(inputs: &[SourceInput], had: &[Had], now: Moment) -> Result<Answers,
             }
         };
         let (answer, read_by) = (result.answer(), fetch.read_by);
-        let added = match since {
-            Some(since) => {
-                let later = now.saturating_since(*since).saturating_add(*cached_for);
-                let age = |row| result.age(row).older_by(later);
-                answers.add_aged(&input.name, answer, *at, read_by, age)
+        let labels = known.of(fetch.input, &input.name, result);
+        let added = labels.map(|labels| {
+            let later = since.map(|since| now.saturating_since(since).saturating_add(*cached_for));
+            match later {
+                Some(later) => {
+                    let age = |row| result.age(row).older_by(later);
+                    answers.add_labelled(&input.name, answer, &labels, *at, read_by, Some(&age));
+                }
+                None => answers.add_labelled(&input.name, answer, &labels, *at, read_by, None),
             }
-            None => answers.add(&input.name, answer, *at, read_by),
-        };
+        });
         if let Err(error) = added {
             let why = format!(
                 "input {:?} of source {:?}: {error}",
@@ -317,10 +328,8 @@ fn dated(had: &[Had]) -> Option<(Duration, Stamp)> {
 
 /// How long before `at` the oldest value stands.
 fn lag(result: &MetricResult, at: Timestamp) -> Duration {
-    let times = result.values().map(|value| value.timestamp);
-    times
-        .min()
-        .map_or(Duration::ZERO, |oldest| at.saturating_since(oldest))
+    let oldest = result.answer().oldest();
+    oldest.map_or(Duration::ZERO, |oldest| at.saturating_since(oldest))
 }
 
 fn before(at: Timestamp, lag: Duration) -> Timestamp {
