@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use hashbrown::HashTable;
 
 use super::{LabelSet, Projection};
-use crate::budget::{Budget, SERIES_WORK};
+use crate::budget::Budget;
 use crate::error::EvalError;
 
 /// The groups that a [`Projection`] makes, numbered from 0 as they are met.
@@ -27,6 +27,9 @@ pub(crate) struct Members {
     /// Where each group begins, and the end.
     starts: Vec<usize>,
 }
+
+/// The work of hashing some of a series' labels, which are near.
+const HASH_WORK: usize = 20;
 
 // === impl Groups ===
 
@@ -110,7 +113,7 @@ impl Groups {
         if table.is_empty() {
             table.reserve(first.len(), |(hash, _)| *hash);
             for (group, labels) in first.iter().enumerate() {
-                budget.spend(SERIES_WORK)?;
+                budget.spend(HASH_WORK)?;
                 let hash = projection.hash(labels);
                 table.insert_unique(hash, (hash, group), |(hash, _)| *hash);
             }
