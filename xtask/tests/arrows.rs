@@ -47,12 +47,23 @@ const ARROWS: &[Row] = &[
         dev: &["fleetgauge-testkit", "fleetgauge-sim"],
     },
     Row {
+        name: "fleetgauge-server",
+        normal: &[
+            "fleetgauge-core",
+            "fleetgauge-promql",
+            "fleetgauge",
+            "fleetgauge-syntax",
+        ],
+        dev: &["fleetgauge-testkit", "fleetgauge-sim"],
+    },
+    Row {
         name: "fleetgauge-cli",
         normal: &[
             "fleetgauge-core",
             "fleetgauge-promql",
             "fleetgauge",
             "fleetgauge-kube",
+            "fleetgauge-server",
             "fleetgauge-sim",
             "fleetgauge-syntax",
         ],

@@ -1,19 +1,16 @@
 //! What `fleetgauge doctor` says, and with which exit status.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use fleetgauge_sim::Fleet;
 use fleetgauge_testkit::{Answer, FaultyServer, Refused};
 use serde_json::{Value, json};
 
+use crate::support::binary::fleetgauge;
+
 fn doctor(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fleetgauge"))
-        .arg("doctor")
-        .args(args)
-        .env_clear()
-        .output()
-        .unwrap()
+    fleetgauge("doctor", args, &[])
 }
 
 fn findings(output: &Output) -> Vec<Value> {

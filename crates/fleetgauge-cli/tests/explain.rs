@@ -1,25 +1,18 @@
 //! What `fleetgauge explain` tells, and in which shape.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use fleetgauge_testkit::{Answer, FaultyServer};
 use serde_json::{Value, json};
+
+use crate::support::binary::{fleetgauge, text};
 
 const THREE: &str = r#"{"status":"success","data":{"resultType":"vector","result":[
     {"metric":{"pod":"a"},"value":[1763930000.5,"3"]}]},"warnings":["store \"b\" did not answer"]}"#;
 
 fn explain(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fleetgauge"))
-        .arg("explain")
-        .args(args)
-        .env_clear()
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
+    fleetgauge("explain", args, &[])
 }
 
 #[test]

@@ -12,9 +12,11 @@ mod hostile;
 mod pipe;
 mod query;
 mod scrape;
+mod serve;
 mod sources;
 
 mod support {
+    pub(crate) mod binary;
     pub(crate) mod terminal;
 }
 

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::fs;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use fleetgauge_testkit::{Answer, FaultyServer};
 use serde_json::{Value, json};
+
+use crate::support::binary::{fleetgauge, text};
 
 const ONE: &str = r#"{"status":"success","data":{"resultType":"vector","result":[
     {"metric":{"pod":"a"},"value":[1763930000.5,"3"]}]},
@@ -13,17 +15,7 @@ const ONE: &str = r#"{"status":"success","data":{"resultType":"vector","result":
 
 /// Runs `fleetgauge query` with an environment of these variables alone.
 fn query(args: &[&str], vars: &[(&str, &str)]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fleetgauge"))
-        .arg("query")
-        .args(args)
-        .env_clear()
-        .envs(vars.iter().copied())
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
+    fleetgauge("query", args, vars)
 }
 
 #[test]

@@ -1,23 +1,16 @@
 //! What `fleetgauge scrape` sends, and what it makes of targets that misbehave.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::Duration;
 
 use fleetgauge_testkit::{Answer, Certificates, FaultyServer, Refused, tls};
 use serde_json::Value;
 
-fn scrape(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fleetgauge"))
-        .arg("scrape")
-        .args(args)
-        .env_clear()
-        .output()
-        .unwrap()
-}
+use crate::support::binary::{fleetgauge, text};
 
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
+fn scrape(args: &[&str]) -> Output {
+    fleetgauge("scrape", args, &[])
 }
 
 #[test]

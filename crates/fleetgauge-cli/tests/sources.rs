@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use fleetgauge_testkit::{Answer, FaultyServer};
 use serde_json::{Value, json};
+
+use crate::support::binary::{fleetgauge, text};
 
 const PAGE: &str = "vllm:num_requests_waiting 3\n";
 const BACKLOG: &str = r#"{"status":"success","data":{"resultType":"vector","result":[
@@ -64,17 +66,7 @@ queries: [{{name: backlog, template: sum(backlog)}}]\n",
 }
 
 fn query(args: &[&str], vars: &[(&str, &str)]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fleetgauge"))
-        .arg("query")
-        .args(args)
-        .env_clear()
-        .envs(vars.iter().copied())
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
+    fleetgauge("query", args, vars)
 }
 
 #[test]

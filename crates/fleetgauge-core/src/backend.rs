@@ -84,28 +84,19 @@ impl Request {
         }
     }
 
-    /// Adds the caller's parameters.
-    pub fn with_params(mut self, params: impl Into<Arc<Params>>) -> Self {
-        self.params = params.into();
-        self
-    }
-
-    /// Sets at how many times the query is to be evaluated.
-    pub fn with_shape(mut self, shape: Shape) -> Self {
-        self.shape = shape;
-        self
-    }
-
-    /// Sets the time of the evaluation, or the end of the range.
-    pub fn with_at(mut self, at: Timestamp) -> Self {
-        self.at = Some(at);
-        self
-    }
-
-    /// Sets what is now, where no time is given.
-    pub fn with_now(mut self, now: Timestamp) -> Self {
-        self.now = Some(now);
-        self
+    crate::setters! {
+        /// Adds the caller's parameters.
+        with_params(params: impl Into<Arc<Params>>) => params = params.into();
+        /// Sets at how many times the query is to be evaluated.
+        with_shape(shape: Shape) => shape = shape;
+        /// Sets the time of the evaluation, or the end of the range.
+        with_at(at: Timestamp) => at = Some(at);
+        /// Sets what is now, where no time is given.
+        with_now(now: Timestamp) => now = Some(now);
+        /// Sets by how much the backend's clock may differ from ours.
+        with_clock_within(within: Duration) => clock_within = Some(within);
+        /// Sets what is asked beside the query.
+        with_companions(companions: Companions) => companions = Some(companions);
     }
 
     /// The query as PromQL.
@@ -135,24 +126,6 @@ impl Request {
             None => Steps::until_now(now, window, step),
         };
         steps.map(Some).map_err(FetchError::bad_data)
-    }
-
-    /// Sets by how much the backend's clock may differ from ours.
-    pub fn with_clock_within(mut self, within: Duration) -> Self {
-        self.clock_within = Some(within);
-        self
-    }
-
-    /// Sets what is asked beside the query.
-    pub fn with_companions(mut self, companions: Companions) -> Self {
-        self.companions = Some(companions);
-        self
-    }
-
-    /// Sets how old the samples of the answer may be.
-    pub fn with_max_age(mut self, max_age: Duration) -> Self {
-        self.max_age = Some(max_age);
-        self
     }
 }
 

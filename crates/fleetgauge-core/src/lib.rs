@@ -29,6 +29,7 @@ pub mod reading;
 pub mod registry;
 pub mod result;
 pub mod sample;
+mod setter;
 pub mod source;
 pub mod target;
 pub mod template;

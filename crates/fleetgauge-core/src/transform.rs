@@ -5,6 +5,7 @@
 //! as they are, two rows that become one are an error; ages, warnings and completeness go along.
 
 mod by_variant;
+mod fold;
 mod rows;
 mod step;
 
@@ -16,6 +17,7 @@ use crate::time::Timestamp;
 use crate::variant::VariantIndex;
 
 pub use by_variant::{UNMAPPED, VARIANT};
+pub use fold::{SCOPE, SCOPE_MODEL, fold, fold_for_variant};
 pub use step::{Evaluate, EvaluatedAt, LabelChange, TransformError, TransformStep, VariantFold};
 
 use rows::ages;

@@ -192,6 +192,31 @@ impl Answers {
         }
     }
 
+    /// As [`add`](Self::add) of the answer to a range that ends at `end`, with what was answered for that very time, where
+    /// that was asked too: it tells how old each series' last point is. As with a recorded series that is a lower bound of what
+    /// is computed from the range, since a row may have stood on others before, which have ended meanwhile. A series without a
+    /// point at the end has no known age.
+    ///
+    /// *Errors*: as [`add`](Self::add).
+    pub fn add_range(
+        &mut self,
+        name: &str,
+        answer: &Answer,
+        end: Timestamp,
+        newest: Option<&Answer>,
+        read_by: ReadBy,
+    ) -> Result<(), AnswersError> {
+        let labels = RowLabels::new(name, answer)?;
+        let mut table = Table::new(answer, &labels, end, |_, _| Age::UNKNOWN);
+        // What cannot be read as rows tells no ages.
+        let newest = newest.and_then(|newest| Some((newest, RowLabels::new(name, newest).ok()?)));
+        if let Some((newest, labels)) = newest {
+            table.date(end, &Table::new(newest, &labels, end, told_age(newest, end)));
+        }
+        self.add_all(name, answer, table, read_by);
+        Ok(())
+    }
+
     /// Adds rows that keep the metric names that they have, if any: `name` is what selectors call them, and nothing else.
     /// What the answer lacks or warns of is not taken over.
     ///
@@ -219,6 +244,11 @@ impl Answers {
         age: impl Fn(usize, MetricValue<'_>) -> Age,
     ) {
         let table = Table::new(answer, labels, at, age);
+        self.add_all(name, answer, table, read_by);
+    }
+
+    /// Adds the rows of `answer`, and what it tells beside them.
+    fn add_all(&mut self, name: &str, answer: &Answer, table: Table, read_by: ReadBy) {
         let named = self.named(name);
         named.merge(table, read_by);
         let counted = answer.completeness();
@@ -495,6 +525,22 @@ impl Table {
         Self {
             labels: Arc::clone(&labels.labels),
             points,
+        }
+    }
+
+    /// Says how old at least what stands at `time`, if anything does, was then, by those of that time.
+    fn date(&mut self, time: Timestamp, of_then: &Self) {
+        let time = time.as_millis();
+        let Points::Many(rows) = &mut self.points else {
+            return;
+        };
+        for (row, labels) in of_then.labels.iter().enumerate() {
+            if let Ok(place) = self.labels.binary_search(labels)
+                && rows[place].samples.times().last() == Some(&time)
+            {
+                let age = of_then.points.age(row, time);
+                rows[place].ages.insert(time, age.or_more());
+            }
         }
     }
 

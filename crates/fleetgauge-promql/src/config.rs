@@ -35,58 +35,25 @@ pub struct EngineConfig {
 // === impl EngineConfig ===
 
 impl EngineConfig {
-    /// With another [`lookback`](Self::lookback).
-    pub fn with_lookback(mut self, lookback: Duration) -> Self {
-        self.lookback = lookback;
-        self
-    }
-
-    /// With another [`subquery_step`](Self::subquery_step).
-    pub fn with_subquery_step(mut self, step: Duration) -> Self {
-        self.subquery_step = step;
-        self
-    }
-
-    /// With another [`max_samples`](Self::max_samples).
-    pub fn with_max_samples(mut self, samples: usize) -> Self {
-        self.max_samples = samples;
-        self
-    }
-
-    /// With another [`max_series`](Self::max_series).
-    pub fn with_max_series(mut self, series: usize) -> Self {
-        self.max_series = series;
-        self
-    }
-
-    /// With another [`max_bytes`](Self::max_bytes).
-    pub fn with_max_bytes(mut self, bytes: usize) -> Self {
-        self.max_bytes = bytes;
-        self
-    }
-
-    /// With another [`max_steps`](Self::max_steps).
-    pub fn with_max_steps(mut self, steps: usize) -> Self {
-        self.max_steps = steps;
-        self
-    }
-
-    /// With [`ages`](Self::ages) or without.
-    pub fn with_ages(mut self, ages: bool) -> Self {
-        self.ages = ages;
-        self
-    }
-
-    /// With another [`timeout`](Self::timeout).
-    pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// With another [`clock`](Self::clock).
-    pub fn with_clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
+    fleetgauge_core::setters! {
+        /// With another [`lookback`](Self::lookback).
+        with_lookback(lookback: Duration) => lookback = lookback;
+        /// With another [`subquery_step`](Self::subquery_step).
+        with_subquery_step(step: Duration) => subquery_step = step;
+        /// With another [`max_samples`](Self::max_samples).
+        with_max_samples(samples: usize) => max_samples = samples;
+        /// With another [`max_series`](Self::max_series).
+        with_max_series(series: usize) => max_series = series;
+        /// With another [`max_bytes`](Self::max_bytes).
+        with_max_bytes(bytes: usize) => max_bytes = bytes;
+        /// With another [`max_steps`](Self::max_steps).
+        with_max_steps(steps: usize) => max_steps = steps;
+        /// With [`ages`](Self::ages) or without.
+        with_ages(ages: bool) => ages = ages;
+        /// With another [`timeout`](Self::timeout).
+        with_timeout(timeout: Duration) => timeout = timeout;
+        /// With another [`clock`](Self::clock).
+        with_clock(clock: Clock) => clock = clock;
     }
 }
 

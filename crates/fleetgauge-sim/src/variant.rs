@@ -186,40 +186,18 @@ impl Variant {
         self
     }
 
-    /// How many pods.
-    #[must_use]
-    pub fn with_replicas(mut self, replicas: usize) -> Self {
-        self.replicas = replicas;
-        self
-    }
-
-    /// How often it is asked.
-    #[must_use]
-    pub fn with_load(mut self, load: Load) -> Self {
-        self.load = load;
-        self
-    }
-
-    /// What it is asked.
-    #[must_use]
-    pub fn with_shape(mut self, shape: Shape) -> Self {
-        self.shape = shape;
-        self
-    }
-
-    /// What one rank of a pod can do.
-    #[must_use]
-    pub fn with_limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Whether pages are compressed for those who ask. Not, to measure collectors: compressing costs the pod
-    /// more than all else.
-    #[must_use]
-    pub fn with_gzip(mut self, gzip: bool) -> Self {
-        self.gzip = gzip;
-        self
+    fleetgauge_core::setters! {
+        /// How many pods.
+        with_replicas(replicas: usize) => replicas = replicas;
+        /// How often it is asked.
+        with_load(load: Load) => load = load;
+        /// What it is asked.
+        with_shape(shape: Shape) => shape = shape;
+        /// What one rank of a pod can do.
+        with_limits(limits: Limits) => limits = limits;
+        /// Whether pages are compressed for those who ask. Not, to measure collectors: compressing costs the pod
+        /// more than all else.
+        with_gzip(gzip: bool) => gzip = gzip;
     }
 
     /// What happens to one of its replicas, counted from the fleet's start. A replica that there isn't has

@@ -1,6 +1,5 @@
 //! `fleetgauge explain`: the chain from a template to what may be acted on.
 
-use anyhow::bail;
 use fleetgauge_core::cache::Lookup;
 use fleetgauge_core::query::{Companions, QueryTemplate, QueryType};
 use fleetgauge_core::reading::{ReadingSpec, Readings};
@@ -8,8 +7,8 @@ use fleetgauge_core::source::RefreshSpec;
 use fleetgauge_core::time::Clock;
 use fleetgauge_syntax::rewrite;
 
-use super::{question, render};
-use crate::cli::{Explain, ExplainFormat};
+use super::question;
+use crate::cli::{Explain, OutputFormat};
 use crate::config::{self, Config, Environment};
 use crate::explained::Explained;
 use crate::failure::Reported;
@@ -19,8 +18,8 @@ use crate::sources::Sources;
 pub(super) fn run(args: &Explain) -> anyhow::Result<()> {
     let explained = ask(args)?;
     match args.output {
-        ExplainFormat::Table => output::print_line(&explain::text(&explained))?,
-        ExplainFormat::Json => output::print(&json::to_line(&json::explain::Explanation::new(&explained))?)?,
+        OutputFormat::Table => output::print_line(&explain::text(&explained))?,
+        OutputFormat::Json => output::print(&json::to_line(&json::explain::Explanation::new(&explained))?)?,
     }
     match &explained.outcome {
         Ok(_) => Ok(()),
@@ -30,19 +29,10 @@ pub(super) fn run(args: &Explain) -> anyhow::Result<()> {
 }
 
 fn ask(args: &Explain) -> anyhow::Result<Explained> {
-    let environment = Environment::of_process();
-    if !environment.collector_enabled()? {
-        bail!("COLLECTOR_V2=false switches this collector off; unset it, or set it to true");
-    }
+    let environment = Environment::of_collector()?;
     let config = config::read_if_given(args.source.config.as_deref())?;
     let sources = Sources::new(&config, &environment, &args.source);
-    let asked = sources.chosen(args.question.name.as_deref())?;
-    let mut query = question::find(&args.question, &sources, &asked)?;
-    let params = render::values(&args.question.params);
-    if !sources.is_composed(&asked) {
-        question::check_params(&query.name, &query.params, &args.question.params, &params)?;
-    }
-    query.timeout = args.source.timeout.or(query.timeout);
+    let (asked, mut query, params) = question::asked(&args.question, &args.source, &sources)?;
     query.companions = Some(Companions::all());
 
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
 use fleetgauge_core::printable::Printable;
 use fleetgauge_core::range::Steps;
 use fleetgauge_core::result::Answer;
 use fleetgauge_core::source::RefreshSpec;
 use fleetgauge_promql::parse::Expression;
 
-use super::{question, render};
+use super::question;
 use crate::cli::{Query, QueryFormat};
 use crate::config::{self, Environment};
 use crate::failure::Usage;
@@ -47,21 +46,10 @@ pub(super) fn run(args: &Query) -> anyhow::Result<()> {
 }
 
 fn ask(args: &Query) -> anyhow::Result<Answered> {
-    let environment = Environment::of_process();
-    if !environment.collector_enabled()? {
-        bail!("COLLECTOR_V2=false switches this collector off; unset it, or set it to true");
-    }
+    let environment = Environment::of_collector()?;
     let config = config::read_if_given(args.source.config.as_deref())?;
     let sources = Sources::new(&config, &environment, &args.source);
-    let asked = sources.chosen(args.question.name.as_deref())?;
-    let mut query = question::find(&args.question, &sources, &asked)?;
-    let params = render::values(&args.question.params);
-    if !sources.is_composed(&asked) {
-        question::check_params(&query.name, &query.params, &args.question.params, &params)?;
-    }
-    if args.source.timeout.is_some() {
-        query.timeout = args.source.timeout;
-    }
+    let (asked, query, params) = question::asked(&args.question, &args.source, &sources)?;
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -9,19 +9,32 @@ use fleetgauge_core::source::QueryError;
 use fleetgauge_core::template::Template;
 
 use super::render;
-use crate::cli::{ParamArgs, QuestionArgs};
+use crate::cli::{ParamArgs, QuestionArgs, SourceArgs};
 use crate::failure::Usage;
 use crate::sources::Sources;
 
 /// What the query of `--promql` is registered under.
 pub(super) const TYPED: &str = "promql";
 
-/// The query that was asked for, by its name or as it was typed.
-pub(super) fn find(
+/// What was asked: the source, its query with the timeout that was given, and the values of the parameters. The parameters
+/// of a composed source are not checked, since it knows them once it is made.
+pub(super) fn asked(
     args: &QuestionArgs,
+    source_args: &SourceArgs,
     sources: &Sources<'_>,
-    source: &str,
-) -> anyhow::Result<QueryTemplate> {
+) -> anyhow::Result<(String, QueryTemplate, Params)> {
+    let source = sources.chosen(args.name.as_deref())?;
+    let mut query = find(args, sources, &source)?;
+    let params = render::values(&args.params);
+    if !sources.is_composed(&source) {
+        check_params(&query.name, &query.params, &args.params, &params)?;
+    }
+    query.timeout = source_args.timeout.or(query.timeout);
+    Ok((source, query, params))
+}
+
+/// The query that was asked for, by its name or as it was typed.
+fn find(args: &QuestionArgs, sources: &Sources<'_>, source: &str) -> anyhow::Result<QueryTemplate> {
     let Some(name) = &args.name else {
         let text = args.promql.as_deref().unwrap_or_default();
         let mut query = QueryTemplate::promql(TYPED, text);

@@ -16,6 +16,17 @@ impl Environment {
         Self(vars.collect())
     }
 
+    /// The process's own, of a command that collects.
+    ///
+    /// *Errors*: this collector is switched off, or it is not clear whether it is.
+    pub(crate) fn of_collector() -> anyhow::Result<Self> {
+        let environment = Self::of_process();
+        if !environment.collector_enabled()? {
+            anyhow::bail!("{COLLECTOR_V2}=false switches this collector off; unset it, or set it to true");
+        }
+        Ok(environment)
+    }
+
     /// All variables.
     pub(crate) fn vars(&self) -> impl Iterator<Item = (String, String)> {
         self.0.iter().cloned()
@@ -33,7 +44,7 @@ impl Environment {
     ///
     /// *Errors*: what is neither true nor false. To take it for either would be to guess which of two
     /// collectors an autoscaler listens to.
-    pub(crate) fn collector_enabled(&self) -> anyhow::Result<bool> {
+    fn collector_enabled(&self) -> anyhow::Result<bool> {
         match self.get(COLLECTOR_V2) {
             None => Ok(true),
             Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),

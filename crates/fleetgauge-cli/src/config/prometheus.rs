@@ -43,10 +43,8 @@ pub(super) fn read_prometheus(node: &Node, directory: &Path, reader: &mut Reader
         .take("query_params")
         .map_or_else(Vec::new, |node| read_pairs(node, reader));
     section.access = read_access(&mut fields, directory, reader);
-    section.timeout = fields
-        .take("timeout")
-        .and_then(|node| reader.positive_duration(node));
-    section.ttl = fields.take("ttl").and_then(|node| reader.positive_duration(node));
+    section.timeout = fields.positive_duration("timeout", reader);
+    section.ttl = fields.positive_duration("ttl", reader);
     section.max_stale = fields.take("max_stale").and_then(|node| reader.duration(node));
     section.max_concurrency = fields.take("max_concurrency").and_then(|node| reader.count(node));
     section.method = fields.take("method").and_then(|node| read_parsed(node, reader));

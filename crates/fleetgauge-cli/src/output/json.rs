@@ -4,21 +4,19 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod range;
-mod reading;
 pub(crate) mod scrape;
 
 use fleetgauge::pack::Pack;
 use fleetgauge_core::age::Age;
-use fleetgauge_core::completeness::{Absentee, Absentees, Completeness};
-use fleetgauge_core::label::Labels;
 use fleetgauge_core::params::ParamSpec;
 use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::result::Answer;
-use fleetgauge_core::sample::Number;
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::Serialize;
+
+pub(super) use fleetgauge_server::json::{CompletenessEntry, JsonNumber, LabelMap, ReadingEntry};
 
 /// The answer to `fleetgauge query`.
-#[derive(serde::Serialize)]
+#[derive(Default, serde::Serialize)]
 pub(crate) struct QueryAnswer<'a> {
     pub(crate) query: &'a str,
     /// `value`, `no_data` or `error`.
@@ -48,23 +46,6 @@ pub(crate) struct Value<'a> {
     age_seconds: Option<JsonNumber>,
     age_is_bound: bool,
     ended: bool,
-}
-
-/// Who was expected to report, and who did; `null` where nobody knows.
-#[derive(Default, serde::Serialize)]
-pub(crate) struct CompletenessEntry<'a> {
-    expected: Option<u64>,
-    reporting: Option<u64>,
-    /// Some of them by name.
-    missing: Vec<AbsenteeEntry<'a>>,
-    missing_count: u64,
-    starting: Vec<AbsenteeEntry<'a>>,
-}
-
-#[derive(serde::Serialize)]
-struct AbsenteeEntry<'a> {
-    who: &'a str,
-    reason: &'a str,
 }
 
 /// The answer to `fleetgauge packs`.
@@ -100,11 +81,6 @@ struct ParamEntry<'a> {
     required: bool,
 }
 
-struct LabelMap<'a>(Labels<'a>);
-
-/// A number; what JSON has no number for is a string: `"NaN"`, `"+Inf"`, `"-Inf"`.
-pub(super) struct JsonNumber(pub(super) f64);
-
 /// One line of JSON.
 pub(crate) fn to_line(value: &impl Serialize) -> anyhow::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(value)?;
@@ -119,7 +95,7 @@ impl<'a> QueryAnswer<'a> {
         let values = answer.values().enumerate().map(|(row, series)| {
             let age = age(answer, row);
             Value {
-                labels: LabelMap(series.labels),
+                labels: series.labels.iter().collect(),
                 value: JsonNumber(series.value),
                 timestamp: JsonNumber(series.timestamp.as_secs_f64()),
                 age_seconds: age.duration().map(|age| JsonNumber(age.as_secs_f64())),
@@ -140,8 +116,7 @@ impl<'a> QueryAnswer<'a> {
                 .unwrap_or_default(),
             infos: answer.infos().collect(),
             text: answer.text(),
-            unit: "",
-            promql: None,
+            ..Self::default()
         }
     }
 
@@ -150,35 +125,7 @@ impl<'a> QueryAnswer<'a> {
             query,
             status: "error",
             error: Some(error),
-            complete: false,
-            warnings: Vec::new(),
-            values: Vec::new(),
-            completeness: CompletenessEntry::default(),
-            infos: Vec::new(),
-            text: None,
-            unit: "",
-            promql: None,
-        }
-    }
-}
-
-// === impl CompletenessEntry ===
-
-impl<'a> CompletenessEntry<'a> {
-    pub(crate) fn new(completeness: &'a Completeness) -> Self {
-        let named = |absentees: &'a Absentees| {
-            let entry = |one: &'a Absentee| AbsenteeEntry {
-                who: &one.who,
-                reason: &one.reason,
-            };
-            absentees.named().iter().map(entry).collect()
-        };
-        Self {
-            expected: completeness.expected(),
-            reporting: Some(completeness.reported()),
-            missing: named(completeness.missing()),
-            missing_count: completeness.missing().count(),
-            starting: named(completeness.starting()),
+            ..Self::default()
         }
     }
 }
@@ -221,57 +168,5 @@ impl<'a> QueryEntry<'a> {
             ttl_seconds: query.ttl.map(|ttl| JsonNumber(ttl.as_secs_f64())),
             timeout_seconds: query.timeout.map(|timeout| JsonNumber(timeout.as_secs_f64())),
         }
-    }
-}
-
-// === impl Serialize ===
-
-impl Serialize for LabelMap<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (name, value) in self.0.iter() {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
-}
-
-impl Serialize for JsonNumber {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        /// Every whole number up to this one is a double of its own.
-        const EXACT: f64 = 9_007_199_254_740_992.0;
-        match self.0 {
-            value if !value.is_finite() => serializer.collect_str(&Number(value)),
-            // 3, not 3.0. Minus zero has no whole number.
-            value
-                if value.fract() == 0.0
-                    && value.abs() <= EXACT
-                    && !(value == 0.0 && value.is_sign_negative()) =>
-            {
-                serializer.serialize_i64(value as i64)
-            }
-            value => serializer.serialize_f64(value),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_that_json_cannot_hold_are_strings() {
-        let check = |number: f64, expected: &str| {
-            assert_eq!(serde_json::to_string(&JsonNumber(number)).unwrap(), expected);
-        };
-        check(3.0, "3");
-        check(-3.5, "-3.5");
-        check(0.0, "0");
-        check(-0.0, "-0.0");
-        check(1763930000.5, "1763930000.5");
-        check(1e300, "1e+300");
-        check(f64::NAN, "\"NaN\"");
-        check(f64::INFINITY, "\"+Inf\"");
-        check(f64::NEG_INFINITY, "\"-Inf\"");
     }
 }

@@ -81,8 +81,9 @@ impl Phases {
         }
     }
 
-    pub(super) fn change(&self) -> Option<Moment> {
-        self.0.first().and_then(|phase| phase.until)
+    /// When the one at `now` ends.
+    pub(super) fn change_after(&self, now: Moment) -> Option<Moment> {
+        self.at(now).until
     }
 }
 

@@ -85,6 +85,12 @@ impl ReadingSet {
         self.changes_at
     }
 
+    /// As [`changes_at`](Self::changes_at), of what they are at `now`.
+    pub fn changes_after(&self, now: Moment) -> Option<Moment> {
+        let phases = self.rows.iter().map(|row| &row.phases).chain([&self.absent]);
+        phases.filter_map(|phases| phases.change_after(now)).min()
+    }
+
     /// How many rows that vanished are no longer known.
     pub fn forgotten(&self) -> u64 {
         self.forgotten
@@ -183,7 +189,7 @@ impl<'a> SetBuilder<'a> {
         let _ = no_labels.end_series();
         ReadingSet {
             spec: Arc::clone(spec),
-            changes_at: changes.filter_map(Phases::change).min(),
+            changes_at: changes.filter_map(|phases| phases.change_after(now)).min(),
             labels: labels.build(),
             rows,
             index: self.index,

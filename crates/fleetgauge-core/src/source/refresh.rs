@@ -71,10 +71,15 @@ impl RefreshSpec {
         }
     }
 
-    /// Sets the parameters of the batch.
-    pub fn params(mut self, params: impl Into<Params>) -> Self {
-        self.params = params.into();
-        self
+    crate::setters! {
+        /// Sets the parameters of the batch.
+        params(params: impl Into<Params>) => params = params.into();
+        /// Evaluates each query as of `at`; the end of a range.
+        at(at: Timestamp) => at = Some(at);
+        /// Bounds how long to wait for the batch.
+        wait_at_most(wait: Duration) => wait_at_most = Some(wait);
+        /// Is content with samples up to this old; zero asks for ones collected from here on.
+        max_age(max_age: Duration) => max_age = Some(max_age);
     }
 
     /// Evaluates each query every `step` from `window` ago until now, or until the time [given](Self::at).
@@ -86,24 +91,6 @@ impl RefreshSpec {
     /// so is a query that [transforms](crate::query::QueryTemplate::transform) its answers.
     pub fn range(mut self, window: Duration, step: Duration) -> Self {
         self.shape = Shape::Range { window, step };
-        self
-    }
-
-    /// Evaluates each query as of `at`; the end of a range.
-    pub fn at(mut self, at: Timestamp) -> Self {
-        self.at = Some(at);
-        self
-    }
-
-    /// Bounds how long to wait for the batch.
-    pub fn wait_at_most(mut self, wait: Duration) -> Self {
-        self.wait_at_most = Some(wait);
-        self
-    }
-
-    /// Is content with samples up to this old; zero asks for ones collected from here on.
-    pub fn max_age(mut self, max_age: Duration) -> Self {
-        self.max_age = Some(max_age);
         self
     }
 }

@@ -12,7 +12,9 @@ use crate::policy::Fold;
 use crate::result::{Answer, AnswerBuilder, AnswerKind, Series};
 use crate::sample::Stamp;
 use crate::time::Timestamp;
-use crate::variant::{Mapping, PodLabels, VARIANT_LABEL, VariantIndex, VariantRef};
+use crate::variant::{
+    Candidates, Mapping, PodLabels, UnmappedReason, VARIANT_LABEL, VariantIndex, VariantRef,
+};
 
 /// The label that holds the variant of a row that was folded.
 pub const VARIANT: &str = "variant";
@@ -20,18 +22,26 @@ pub const VARIANT: &str = "variant";
 pub const UNMAPPED: &str = "unmapped";
 
 /// The label of a source that tells clusters apart: two variants of one name in two clusters are two.
-const CLUSTER: &str = "cluster";
-/// The reason of a row whose server is there once more, with the label that names its variant.
-const TWICE: &str = "twice";
+pub(super) const CLUSTER: &str = "cluster";
 
 /// A variant in one cluster.
 type Key<'a> = (VariantRef, &'a str);
 
 /// What identifies a row: its labels but the metric name.
-type Identity<'a> = Vec<(&'a str, &'a str)>;
+pub(super) type Identity<'a> = Vec<(&'a str, &'a str)>;
+
+/// Whose a row is.
+pub(super) enum Owner {
+    Variant(VariantRef),
+    /// Any of these.
+    Ambiguous(Candidates),
+    Nobody(UnmappedReason),
+    /// The same server is there once more, with the label that names its variant.
+    Twice,
+}
 
 /// A row that belongs to no variant.
-struct Stray<'a> {
+pub(super) struct Stray<'a> {
     row: usize,
     series: Series<'a>,
     word: &'static str,
@@ -71,37 +81,18 @@ pub(super) fn fold(
         VariantFold::WeightedBy(_) => Fold::Mean,
     };
     let is_matrix = answer.kind() == AnswerKind::Matrix;
-    let labels = PodLabels::default();
     let row_ages = ages(&answer);
-    let is_labelled = labelled(&answer);
     let mut variants: BTreeMap<Key<'_>, Vec<(usize, Series<'_>)>> = BTreeMap::new();
     let mut strays: Vec<Stray<'_>> = Vec::new();
     let mut pods: BTreeSet<Identity<'_>> = BTreeSet::new();
-    for (row, series) in answer.series().enumerate() {
-        let of_row = series.labels();
-        pods.insert(pod(of_row));
-        let mut stray = |word, reason| {
-            strays.push(Stray {
-                row,
-                series,
-                word,
-                reason,
-            });
-        };
-        if of_row.get(VARIANT_LABEL).is_none() && is_labelled.contains(&identity(of_row, &[VARIANT_LABEL])) {
-            stray(
-                TWICE,
-                format!("the same server is there once more, with the label {VARIANT_LABEL}"),
-            );
-            continue;
-        }
-        match labels.mapping(of_row, index) {
-            Mapping::Mapped(variant) => {
-                let key = (variant, of_row.get(CLUSTER).unwrap_or_default());
+    for (row, series, owner) in owners(&answer, index) {
+        pods.insert(pod(series.labels()));
+        match owner {
+            Owner::Variant(variant) => {
+                let key = (variant, series.labels().get(CLUSTER).unwrap_or_default());
                 variants.entry(key).or_default().push((row, series));
             }
-            Mapping::Ambiguous(candidates) => stray("ambiguous", format!("ambiguous: {candidates}")),
-            Mapping::Unmapped(reason) => stray(reason.reason(), reason.to_string()),
+            nobody => strays.push(Stray::new(row, series, &nobody)),
         }
     }
     let mut builder = begun(&answer);
@@ -148,6 +139,26 @@ pub(super) fn fold(
     Ok(answer.with_rows(builder.build()))
 }
 
+/// The rows of `answer`, and whose they are.
+pub(super) fn owners<'a>(
+    answer: &'a Answer,
+    index: &VariantIndex,
+) -> impl Iterator<Item = (usize, Series<'a>, Owner)> {
+    let labels = PodLabels::default();
+    let is_labelled = labelled(answer);
+    answer.series().enumerate().map(move |(row, series)| {
+        let of_row = series.labels();
+        let is_plain = of_row.get(VARIANT_LABEL).is_none();
+        let owner = match labels.mapping(of_row, index) {
+            _ if is_plain && is_labelled.contains(&identity(of_row, &[VARIANT_LABEL])) => Owner::Twice,
+            Mapping::Mapped(variant) => Owner::Variant(variant),
+            Mapping::Ambiguous(candidates) => Owner::Ambiguous(candidates),
+            Mapping::Unmapped(reason) => Owner::Nobody(reason),
+        };
+        (row, series, owner)
+    })
+}
+
 fn end(
     builder: &mut AnswerBuilder,
     answer: &Answer,
@@ -159,7 +170,7 @@ fn end(
 }
 
 /// Who reported, without those whose rows belong to no variant.
-fn lowered(answer: &Answer, strays: &[Stray<'_>], pods: usize) -> Completeness {
+pub(super) fn lowered(answer: &Answer, strays: &[Stray<'_>], pods: usize) -> Completeness {
     let mut completeness = match answer.completeness() {
         Some(known) => Completeness::clone(known),
         None => {
@@ -183,7 +194,7 @@ fn lowered(answer: &Answer, strays: &[Stray<'_>], pods: usize) -> Completeness {
 }
 
 /// What tells a row's pod from others; all its labels, where it names none.
-fn pod(labels: Labels<'_>) -> Identity<'_> {
+pub(super) fn pod(labels: Labels<'_>) -> Identity<'_> {
     match labels.get("pod") {
         Some(_) => {
             let of_pod = ["namespace", "pod", CLUSTER];
@@ -234,6 +245,28 @@ fn folded(kind: Fold, is_matrix: bool, rows: &[(usize, Series<'_>)], ages: Optio
     Folded {
         points: points.collect(),
         age: Age::oldest(rows.iter().filter_map(|(row, _)| ages?.get(*row).copied())),
+    }
+}
+
+// === impl Stray ===
+
+impl<'a> Stray<'a> {
+    pub(super) fn new(row: usize, series: Series<'a>, owner: &Owner) -> Self {
+        let (word, reason) = match owner {
+            Owner::Variant(variant) => ("variant", format!("it belongs to {variant}")),
+            Owner::Ambiguous(candidates) => ("ambiguous", format!("ambiguous: {candidates}")),
+            Owner::Nobody(reason) => (reason.reason(), reason.to_string()),
+            Owner::Twice => {
+                let reason = format!("the same server is there once more, with the label {VARIANT_LABEL}");
+                ("twice", reason)
+            }
+        };
+        Self {
+            row,
+            series,
+            word,
+            reason,
+        }
     }
 }
 

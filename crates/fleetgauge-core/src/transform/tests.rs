@@ -9,6 +9,7 @@ use super::*;
 use crate::age::Age;
 use crate::completeness::{Completeness, Report};
 use crate::policy::Fold;
+use crate::query::Folds;
 use crate::result::{AnswerBuilder, MetricResult, Origin};
 use crate::sample::Stamp;
 use crate::variant::{VARIANT_LABEL, VariantRef, Workload};
@@ -651,4 +652,88 @@ fn a_step_prints_as_it_is_written() {
         TransformStep::Labels(LabelChange::Rename(vec![("a".into(), "b".into())])),
         r#"labels: {rename: {"a": "b"}}"#,
     );
+}
+
+// --- the rows of a metric as one ---
+
+const PER_POD_AND_VARIANT: Folds = Folds::new(Fold::Max, Fold::Sum);
+
+#[test]
+fn rows_become_one_pod_by_pod() {
+    let rows: &[Row<'_>] = &[
+        (&[("pod", "a"), ("instance", "a:1")], 2.0),
+        (&[("pod", "a"), ("instance", "a:2")], 5.0),
+        (&[("pod", "b")], 4.0),
+        (&[("queue", "q")], 1.0),
+    ];
+    let values = |answer: &Answer| {
+        answer
+            .values()
+            .map(|v| (v.labels.to_string(), v.value))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        values(&fold(&answer(rows), PER_POD_AND_VARIANT)),
+        [("{}".to_owned(), 10.0)]
+    );
+    assert!(fold(&answer(&[]), PER_POD_AND_VARIANT).is_no_data());
+    let undefined = fold(
+        &answer(&[rows[0], (&[("pod", "c")], f64::NAN)]),
+        PER_POD_AND_VARIANT,
+    );
+    assert!(undefined.values().all(|value| value.is_undefined()) && undefined.len() == 1);
+
+    let ages = [1, 9, 3, 2].map(|seconds| Age::exact(Duration::from_secs(seconds)));
+    let aged = answer(rows).with_ages(ages.to_vec());
+    let folded = fold(&aged, PER_POD_AND_VARIANT);
+    assert_eq!(
+        folded.provenance().unwrap().age(0).duration(),
+        Some(Duration::from_secs(9))
+    );
+}
+
+#[test]
+fn of_a_variant_there_are_its_own_pods_and_what_belongs_to_its_model() {
+    let variant = |name: &str| VariantRef::new("chat", name).unwrap();
+    let mut index = VariantIndex::new();
+    index
+        .register(variant("h100"), Workload::deployment("llama"))
+        .unwrap();
+    index
+        .register(variant("a100"), Workload::deployment("llama-a100"))
+        .unwrap();
+    let pod = |name| [("namespace", "chat"), ("pod", name)];
+    let own = [
+        pod("llama-7d4b9c6f5-xk2vp"),
+        pod("llama-7d4b9c6f5-bcdfg"),
+        pod("llama-a100-7d4b9c6f5-xk2vp"),
+    ];
+    let elsewhere = [("namespace", "other"), ("pod", "llama-7d4b9c6f5-xk2vp")];
+    let rows: &[Row<'_>] = &[
+        (&own[0], 1.0),
+        (&own[1], 2.0),
+        (&own[2], 4.0),
+        (&elsewhere, 8.0),
+        (&[("model_name", "llama")], 16.0),
+    ];
+    let of = |answer: &Answer, name: &str| {
+        let folded = fold_for_variant(answer, PER_POD_AND_VARIANT, &variant(name), &index);
+        let rows = folded.values().map(|v| (v.label(SCOPE).to_owned(), v.value));
+        (rows.collect::<Vec<_>>(), folded.is_complete())
+    };
+    let model = (SCOPE_MODEL.to_owned(), 16.0);
+    assert_eq!(
+        of(&answer(rows), "h100"),
+        (vec![(String::new(), 3.0), model.clone()], true)
+    );
+    assert_eq!(
+        of(&answer(rows), "a100"),
+        (vec![(String::new(), 4.0), model.clone()], true)
+    );
+    assert_eq!(of(&answer(rows), "l40"), (vec![model.clone()], true));
+
+    // It may be its own, so what there is may be too small.
+    let stranger = pod("somebody-else");
+    let with_stranger = answer(&[rows[0], (&stranger, 32.0)]);
+    assert_eq!(of(&with_stranger, "h100"), (vec![(String::new(), 1.0)], false));
 }

@@ -39,52 +39,20 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// At most this many bytes a page.
-    #[must_use]
-    pub fn with_body_bytes(mut self, bytes: usize) -> Self {
-        self.body_bytes = bytes;
-        self
-    }
-
-    /// At most this many samples a page.
-    #[must_use]
-    pub fn with_samples(mut self, samples: usize) -> Self {
-        self.samples = samples;
-        self
-    }
-
-    /// At most this many bytes a line.
-    #[must_use]
-    pub fn with_line_bytes(mut self, bytes: usize) -> Self {
-        self.line_bytes = bytes;
-        self
-    }
-
-    /// At most this many bytes a metric or label name.
-    #[must_use]
-    pub fn with_name_bytes(mut self, bytes: usize) -> Self {
-        self.name_bytes = bytes;
-        self
-    }
-
-    /// At most this many labels a sample.
-    #[must_use]
-    pub fn with_labels(mut self, labels: usize) -> Self {
-        self.labels = labels;
-        self
-    }
-
-    /// At most this many bytes a label value.
-    #[must_use]
-    pub fn with_label_value_bytes(mut self, bytes: usize) -> Self {
-        self.label_value_bytes = bytes;
-        self
-    }
-
-    /// Describe at most this many bad lines.
-    #[must_use]
-    pub fn with_described_errors(mut self, errors: usize) -> Self {
-        self.described_errors = errors;
-        self
+    fleetgauge_core::setters! {
+        /// At most this many bytes a page.
+        with_body_bytes(bytes: usize) => body_bytes = bytes;
+        /// At most this many samples a page.
+        with_samples(samples: usize) => samples = samples;
+        /// At most this many bytes a line.
+        with_line_bytes(bytes: usize) => line_bytes = bytes;
+        /// At most this many bytes a metric or label name.
+        with_name_bytes(bytes: usize) => name_bytes = bytes;
+        /// At most this many labels a sample.
+        with_labels(labels: usize) => labels = labels;
+        /// At most this many bytes a label value.
+        with_label_value_bytes(bytes: usize) => label_value_bytes = bytes;
+        /// Describe at most this many bad lines.
+        with_described_errors(errors: usize) => described_errors = errors;
     }
 }

@@ -86,18 +86,11 @@ impl Parser {
         Self::default()
     }
 
-    /// With these limits.
-    #[must_use]
-    pub fn with_limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// For these metrics alone.
-    #[must_use]
-    pub fn with_wanted(mut self, wanted: Wanted) -> Self {
-        self.wanted = Some(wanted);
-        self
+    fleetgauge_core::setters! {
+        /// With these limits.
+        with_limits(limits: Limits) => limits = limits;
+        /// For these metrics alone.
+        with_wanted(wanted: Wanted) => wanted = Some(wanted);
     }
 
     /// Starts a page.

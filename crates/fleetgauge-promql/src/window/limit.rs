@@ -172,18 +172,15 @@ impl Default for WindowConfig {
 }
 
 impl WindowConfig {
-    /// With another [`retention`](Self::retention).
-    #[must_use]
-    pub fn with_retention(mut self, retention: Duration) -> Self {
-        self.retention = retention;
-        self
-    }
-
-    /// With another [`honor_labels`](Self::honor_labels).
-    #[must_use]
-    pub fn with_honor_labels(mut self, honor_labels: bool) -> Self {
-        self.honor_labels = honor_labels;
-        self
+    fleetgauge_core::setters! {
+        /// With another [`retention`](Self::retention).
+        with_retention(retention: Duration) => retention = retention;
+        /// With another [`honor_labels`](Self::honor_labels).
+        with_honor_labels(honor_labels: bool) => honor_labels = honor_labels;
+        /// With another [`max_bytes`](Self::max_bytes).
+        with_max_bytes(bytes: usize) => max_bytes = bytes;
+        /// With another [`max_clock_step`](Self::max_clock_step).
+        with_max_clock_step(step: Duration) => max_clock_step = step;
     }
 
     /// With other limits on series: of the window, and of one target.
@@ -191,20 +188,6 @@ impl WindowConfig {
     pub fn with_max_series(mut self, window: usize, target: usize) -> Self {
         self.max_series = window;
         self.max_series_per_target = target;
-        self
-    }
-
-    /// With another [`max_bytes`](Self::max_bytes).
-    #[must_use]
-    pub fn with_max_bytes(mut self, bytes: usize) -> Self {
-        self.max_bytes = bytes;
-        self
-    }
-
-    /// With another [`max_clock_step`](Self::max_clock_step).
-    #[must_use]
-    pub fn with_max_clock_step(mut self, step: Duration) -> Self {
-        self.max_clock_step = step;
         self
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use fleetgauge_core::age::Age;
 use fleetgauge_core::backend::{Backend, FetchError, Request};
 use fleetgauge_core::cache::Lookup;
 use fleetgauge_core::params::Params;
@@ -14,10 +15,10 @@ use fleetgauge_core::result::{Answer, MetricResult, Origin};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::source::{QueryError, RefreshSpec};
 use fleetgauge_core::time::{Clock, Moment, Timestamp};
-use fleetgauge_promql::answers::Answers;
+use fleetgauge_promql::answers::{Answers, ReadBy};
 use fleetgauge_syntax::parse;
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::{BoxFuture, join, try_join_all};
 use tokio::time::Instant;
 
 use super::input::{Inputs, SourceInput};
@@ -48,6 +49,8 @@ struct Had {
     /// How long it had been in the cache of its source then.
     cached_for: Duration,
     outcome: Result<Arc<MetricResult>, Arc<FetchError>>,
+    /// Of a range, what it answered for the end of it.
+    newest: Option<Arc<MetricResult>>,
     /// What else is to be told of it.
     warning: Option<&'static str>,
 }
@@ -159,7 +162,8 @@ impl ComposedBackend {
         let params = input.params(&ask.params);
         let warning =
             (ask.request.shape != Shape::Instant && looks_ahead(input, &params)).then_some(LOOKS_AHEAD);
-        let outcome = asked(input, fetch.when, params, ask).await;
+        let newest = newest(input, fetch, params.clone(), ask);
+        let (outcome, newest) = join(asked(input, fetch.when, params, ask), newest).await;
         let cached_for = outcome
             .as_ref()
             .map_or(Duration::ZERO, |(_, cached_for)| *cached_for);
@@ -191,6 +195,7 @@ impl ComposedBackend {
             since,
             cached_for,
             outcome,
+            newest,
             warning,
         })
     }
@@ -245,6 +250,23 @@ async fn asked(
     }
 }
 
+/// What `input` answers for the end of a range, where an age is wanted: a range tells none. A source that has no answer to
+/// it leaves the ages unknown.
+async fn newest(
+    input: &SourceInput,
+    fetch: Fetch,
+    params: Params,
+    ask: &Ask<'_>,
+) -> Option<Arc<MetricResult>> {
+    match (fetch.when, fetch.read_by, ask.request.shape) {
+        (When::Over(grid), ReadBy::Ranges | ReadBy::All, Shape::Instant) => {
+            let outcome = asked(input, When::At(grid.end()), params, ask).await;
+            Some(outcome.ok()?.0)
+        }
+        _ => None,
+    }
+}
+
 /// What was had of the inputs, as series, and as old as it is at `now`.
 fn gathered(
     inputs: &[SourceInput],
@@ -259,6 +281,7 @@ fn gathered(
         since,
         cached_for,
         outcome,
+        newest,
         warning,
     } in had
     {
@@ -271,17 +294,18 @@ fn gathered(
             }
         };
         let (answer, read_by) = (result.answer(), fetch.read_by);
-        let labels = known.of(fetch.input, &input.name, result);
-        let added = labels.map(|labels| {
-            let later = since.map(|since| now.saturating_since(since).saturating_add(*cached_for));
-            match later {
-                Some(later) => {
-                    let age = |row| result.age(row).older_by(later);
-                    answers.add_labelled(&input.name, answer, &labels, *at, read_by, Some(&age));
-                }
-                None => answers.add_labelled(&input.name, answer, &labels, *at, read_by, None),
+        let added = match fetch.when {
+            When::Over(_) if since.is_none() => {
+                let newest = newest.as_ref().map(|newest| newest.answer());
+                answers.add_range(&input.name, answer, *at, newest, read_by)
             }
-        });
+            _ => known.of(fetch.input, &input.name, result).map(|labels| {
+                let later = since.map(|since| now.saturating_since(since).saturating_add(*cached_for));
+                let age = later.map(|later| move |row| result.age(row).older_by(later));
+                let age = age.as_ref().map(|age| age as &dyn Fn(usize) -> Age);
+                answers.add_labelled(&input.name, answer, &labels, *at, read_by, age);
+            }),
+        };
         if let Err(error) = added {
             let why = format!(
                 "input {:?} of source {:?}: {error}",

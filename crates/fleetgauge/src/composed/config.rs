@@ -90,18 +90,11 @@ impl ComposedConfig {
         self
     }
 
-    /// Sets how long a value holds.
-    #[must_use]
-    pub fn with_default_ttl(mut self, ttl: Duration) -> Self {
-        self.default_ttl = ttl;
-        self
-    }
-
-    /// Sets how long one query may take.
-    #[must_use]
-    pub fn with_query_timeout(mut self, timeout: Duration) -> Self {
-        self.query_timeout = timeout;
-        self
+    fleetgauge_core::setters! {
+        /// Sets how long a value holds.
+        with_default_ttl(ttl: Duration) => default_ttl = ttl;
+        /// Sets how long one query may take.
+        with_query_timeout(timeout: Duration) => query_timeout = timeout;
     }
 }
 

@@ -52,32 +52,15 @@ impl Doctor {
         }
     }
 
-    /// The parameters that are known. For others, values are taken that the source has.
-    #[must_use]
-    pub fn params(mut self, params: impl Into<Params>) -> Self {
-        self.params = params.into();
-        self
-    }
-
-    /// Up to which age samples are in order, 2 minutes by default.
-    #[must_use]
-    pub fn max_age(mut self, max_age: Duration) -> Self {
-        self.max_age = max_age;
-        self
-    }
-
-    /// How often the source may be asked, 1,000 times by default.
-    #[must_use]
-    pub fn max_requests(mut self, max_requests: usize) -> Self {
-        self.max_requests = max_requests;
-        self
-    }
-
-    /// How long an examination may take, a minute by default. What is left by then is told as not examined.
-    #[must_use]
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
-        self
+    fleetgauge_core::setters! {
+        /// The parameters that are known. For others, values are taken that the source has.
+        params(params: impl Into<Params>) => params = params.into();
+        /// Up to which age samples are in order, 2 minutes by default.
+        max_age(max_age: Duration) => max_age = max_age;
+        /// How often the source may be asked, 1,000 times by default.
+        max_requests(max_requests: usize) => max_requests = max_requests;
+        /// How long an examination may take, a minute by default. What is left by then is told as not examined.
+        deadline(deadline: Duration) => deadline = deadline;
     }
 
     /// Examines `queries`, one after the other.

@@ -355,6 +355,11 @@ impl<'n> Fields<'n> {
         found
     }
 
+    /// The duration of more than zero in the field `name`, which may be absent.
+    pub fn positive_duration(&mut self, name: &'static str, reader: &mut Reader) -> Option<Duration> {
+        reader.positive_duration(self.take(name)?)
+    }
+
     /// Notes each field that was never asked for.
     pub fn finish(self, reader: &mut Reader) {
         for (key, name, _) in &self.entries {

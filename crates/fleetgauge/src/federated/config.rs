@@ -94,11 +94,15 @@ impl FederatedConfig {
         self
     }
 
-    /// Sets how many members have to report.
-    #[must_use]
-    pub fn with_require(mut self, require: Require) -> Self {
-        self.require = require;
-        self
+    fleetgauge_core::setters! {
+        /// Sets how many members have to report.
+        with_require(require: Require) => require = require;
+        /// Sets how long a value holds.
+        with_default_ttl(ttl: Duration) => default_ttl = ttl;
+        /// Sets how long one query may take.
+        with_query_timeout(timeout: Duration) => query_timeout = timeout;
+        /// Sets how long a member that has lost its series is taken for one that does not report.
+        with_gone_after(after: Duration) => gone_after = after;
     }
 
     /// Adds a query.
@@ -108,31 +112,10 @@ impl FederatedConfig {
         self
     }
 
-    /// Sets how long a value holds.
-    #[must_use]
-    pub fn with_default_ttl(mut self, ttl: Duration) -> Self {
-        self.default_ttl = ttl;
-        self
-    }
-
-    /// Sets how long one query may take.
-    #[must_use]
-    pub fn with_query_timeout(mut self, timeout: Duration) -> Self {
-        self.query_timeout = timeout;
-        self
-    }
-
     /// Sets how many series, and how many bytes, may be had of the members for one query.
     #[must_use]
     pub fn with_bounds(mut self, max_series: usize, max_bytes: usize) -> Self {
         (self.max_series, self.max_bytes) = (max_series, max_bytes);
-        self
-    }
-
-    /// Sets how long a member that has lost its series is taken for one that does not report.
-    #[must_use]
-    pub fn with_gone_after(mut self, after: Duration) -> Self {
-        self.gone_after = after;
         self
     }
 }

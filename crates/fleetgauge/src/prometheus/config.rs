@@ -152,70 +152,39 @@ impl PrometheusSourceConfig {
         Base::parse(&self.url).ok().map(|base| base.endpoint.origin.url())
     }
 
-    /// Sets the server's base URL.
-    pub fn with_url(mut self, url: impl Into<String>) -> Self {
-        self.url = url.into();
-        self
-    }
-
-    /// Sets how long a value holds where its query does not say.
-    pub fn with_default_ttl(mut self, ttl: Duration) -> Self {
-        self.default_ttl = ttl;
-        self
-    }
-
-    /// Sets how long one query may take.
-    pub fn with_query_timeout(mut self, timeout: Duration) -> Self {
-        self.query_timeout = timeout;
-        self
-    }
-
-    /// Sets how long past its expiry a value is still returned.
-    pub fn with_max_stale(mut self, max_stale: Duration) -> Self {
-        self.max_stale = max_stale;
-        self
-    }
-
-    /// Sets how many answers are cached at most.
-    pub fn with_max_entries(mut self, max_entries: usize) -> Self {
-        self.max_entries = max_entries;
-        self
-    }
-
-    /// Sets how many queries are with the server at once.
-    pub fn with_max_concurrency(mut self, max_concurrency: usize) -> Self {
-        self.max_concurrency = max_concurrency;
-        self
-    }
-
-    /// Sets how ranges are refreshed, and how large they may be.
-    pub fn with_range(mut self, range: RangeConfig) -> Self {
-        self.range = range;
-        self
-    }
-
-    /// Sets when a query is tried again.
-    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
-        self.retry = retry;
-        self
-    }
-
-    /// Sets how long a TCP connection may take to establish.
-    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
-        self
-    }
-
-    /// Sets how large an answer may be, in bytes, once it is decompressed.
-    pub fn with_max_answer_bytes(mut self, bytes: usize) -> Self {
-        self.max_answer_bytes = bytes;
-        self
-    }
-
-    /// Sets who asks.
-    pub fn with_auth(mut self, auth: Auth) -> Self {
-        self.auth = auth;
-        self
+    fleetgauge_core::setters! {
+        /// Sets the server's base URL.
+        with_url(url: impl Into<String>) => url = url.into();
+        /// Sets how long a value holds where its query does not say.
+        with_default_ttl(ttl: Duration) => default_ttl = ttl;
+        /// Sets how long one query may take.
+        with_query_timeout(timeout: Duration) => query_timeout = timeout;
+        /// Sets how long past its expiry a value is still returned.
+        with_max_stale(max_stale: Duration) => max_stale = max_stale;
+        /// Sets how many answers are cached at most.
+        with_max_entries(max_entries: usize) => max_entries = max_entries;
+        /// Sets how many queries are with the server at once.
+        with_max_concurrency(max_concurrency: usize) => max_concurrency = max_concurrency;
+        /// Sets how ranges are refreshed, and how large they may be.
+        with_range(range: RangeConfig) => range = range;
+        /// Sets when a query is tried again.
+        with_retry(retry: RetryPolicy) => retry = retry;
+        /// Sets how long a TCP connection may take to establish.
+        with_connect_timeout(timeout: Duration) => connect_timeout = timeout;
+        /// Sets how large an answer may be, in bytes, once it is decompressed.
+        with_max_answer_bytes(bytes: usize) => max_answer_bytes = bytes;
+        /// Sets who asks.
+        with_auth(auth: Auth) => auth = auth;
+        /// Sets whom to trust, and what to show.
+        with_tls(tls: TlsConfig) => tls = tls;
+        /// Sets the HTTP method of queries.
+        with_method(method: QueryMethod) => method = method;
+        /// Sets through which HTTP proxy the server is reached.
+        with_proxy(proxy: ProxyConfig) => proxy = proxy;
+        /// Sets what is asked beside each query, such as how old its values are.
+        with_companions(companions: Companions) => companions = companions;
+        /// Trusts the certificate authorities in a file, instead of those of the operating system.
+        with_ca_file(ca_file: impl Into<PathBuf>) => tls.ca_file = Some(ca_file.into());
     }
 
     /// Asks with user and password.
@@ -247,36 +216,6 @@ impl PrometheusSourceConfig {
     /// Sends a parameter along, besides those set before.
     pub fn with_query_param(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
         self.query_params.push((name.into(), value.into()));
-        self
-    }
-
-    /// Sets whom to trust, and what to show.
-    pub fn with_tls(mut self, tls: TlsConfig) -> Self {
-        self.tls = tls;
-        self
-    }
-
-    /// Sets the HTTP method of queries.
-    pub fn with_method(mut self, method: QueryMethod) -> Self {
-        self.method = method;
-        self
-    }
-
-    /// Sets through which HTTP proxy the server is reached.
-    pub fn with_proxy(mut self, proxy: ProxyConfig) -> Self {
-        self.proxy = proxy;
-        self
-    }
-
-    /// Sets what is asked beside each query, such as how old its values are.
-    pub fn with_companions(mut self, companions: Companions) -> Self {
-        self.companions = companions;
-        self
-    }
-
-    /// Trusts the certificate authorities in a file, instead of those of the operating system.
-    pub fn with_ca_file(mut self, ca_file: impl Into<PathBuf>) -> Self {
-        self.tls.ca_file = Some(ca_file.into());
         self
     }
 

@@ -116,46 +116,39 @@ impl ScrapeConfig {
         Self::default().with_label("job", job)
     }
 
-    /// Sets how often each target is scraped.
-    #[must_use]
-    pub fn with_interval(mut self, interval: Duration) -> Self {
-        self.interval = interval;
-        self
-    }
-
-    /// Sets how long one scrape may take.
-    #[must_use]
-    pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// Sets how long the last values of a target that fails are kept.
-    #[must_use]
-    pub fn with_stale_after(mut self, stale_after: Duration) -> Self {
-        self.stale_after = Some(stale_after);
-        self
-    }
-
-    /// Sets how long a target that appeared may take until it answers.
-    #[must_use]
-    pub fn with_starting_for(mut self, starting_for: Duration) -> Self {
-        self.starting_for = starting_for;
-        self
-    }
-
-    /// Sets how targets are talked to whose discovery does not say.
-    #[must_use]
-    pub fn with_scheme(mut self, scheme: Scheme) -> Self {
-        self.defaults.scheme = scheme;
-        self
-    }
-
-    /// Sets where the metrics are of targets whose discovery does not say.
-    #[must_use]
-    pub fn with_metrics_path(mut self, path: impl Into<String>) -> Self {
-        self.defaults.metrics_path = path.into();
-        self
+    fleetgauge_core::setters! {
+        /// Sets how often each target is scraped.
+        with_interval(interval: Duration) => interval = interval;
+        /// Sets how long one scrape may take.
+        with_timeout(timeout: Duration) => timeout = Some(timeout);
+        /// Sets how long the last values of a target that fails are kept.
+        with_stale_after(stale_after: Duration) => stale_after = Some(stale_after);
+        /// Sets how long a target that appeared may take until it answers.
+        with_starting_for(starting_for: Duration) => starting_for = starting_for;
+        /// Sets how targets are talked to whose discovery does not say.
+        with_scheme(scheme: Scheme) => defaults.scheme = scheme;
+        /// Sets where the metrics are of targets whose discovery does not say.
+        with_metrics_path(path: impl Into<String>) => defaults.metrics_path = path.into();
+        /// Sets who asks.
+        with_auth(auth: Auth) => auth = auth;
+        /// Sets whom to trust, and what to show.
+        with_tls(tls: TlsConfig) => tls = tls;
+        /// Sets through which HTTP proxy targets are reached.
+        with_proxy(proxy: ProxyConfig) => proxy = proxy;
+        /// Sets how a page is read whose content type is missing or names no exposition.
+        with_fallback_scrape_protocol(protocol: ScrapeProtocol) => fallback_scrape_protocol = Some(protocol);
+        /// Sets whether exposed labels win over those of the target: [`WindowConfig::honor_labels`].
+        with_honor_labels(honor_labels: bool) => window.honor_labels = honor_labels;
+        /// Sets whether compressed pages are asked for.
+        with_gzip(gzip: bool) => gzip = gzip;
+        /// Sets what a page may hold.
+        with_limits(limits: Limits) => limits = limits;
+        /// Sets what the window of samples holds.
+        with_window(window: WindowConfig) => window = window;
+        /// Sets how long a value holds in the cache where its query does not say.
+        with_default_ttl(ttl: Duration) => default_ttl = ttl;
+        /// Sets how long one query may take.
+        with_query_timeout(timeout: Duration) => query_timeout = timeout;
     }
 
     /// Adds a parameter to the URL of all targets.
@@ -172,13 +165,6 @@ impl ScrapeConfig {
         self
     }
 
-    /// Sets who asks.
-    #[must_use]
-    pub fn with_auth(mut self, auth: Auth) -> Self {
-        self.auth = auth;
-        self
-    }
-
     /// Asks with the bearer token in a file, which is read again when it changes.
     #[must_use]
     pub fn with_bearer_token_file(self, token_file: impl Into<std::path::PathBuf>) -> Self {
@@ -187,73 +173,10 @@ impl ScrapeConfig {
         })
     }
 
-    /// Sets whom to trust, and what to show.
-    #[must_use]
-    pub fn with_tls(mut self, tls: TlsConfig) -> Self {
-        self.tls = tls;
-        self
-    }
-
-    /// Sets through which HTTP proxy targets are reached.
-    #[must_use]
-    pub fn with_proxy(mut self, proxy: ProxyConfig) -> Self {
-        self.proxy = proxy;
-        self
-    }
-
-    /// Sets how a page is read whose content type is missing or names no exposition.
-    #[must_use]
-    pub fn with_fallback_scrape_protocol(mut self, protocol: ScrapeProtocol) -> Self {
-        self.fallback_scrape_protocol = Some(protocol);
-        self
-    }
-
-    /// Sets whether exposed labels win over those of the target: [`WindowConfig::honor_labels`].
-    #[must_use]
-    pub fn with_honor_labels(mut self, honor_labels: bool) -> Self {
-        self.window.honor_labels = honor_labels;
-        self
-    }
-
-    /// Sets whether compressed pages are asked for.
-    #[must_use]
-    pub fn with_gzip(mut self, gzip: bool) -> Self {
-        self.gzip = gzip;
-        self
-    }
-
     /// Keeps these metrics alone: by name, or all of a histogram or summary by its family's name.
     #[must_use]
     pub fn with_wanted<N: Into<Box<str>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.wanted = Some(Wanted::new(names));
-        self
-    }
-
-    /// Sets what a page may hold.
-    #[must_use]
-    pub fn with_limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Sets what the window of samples holds.
-    #[must_use]
-    pub fn with_window(mut self, window: WindowConfig) -> Self {
-        self.window = window;
-        self
-    }
-
-    /// Sets how long a value holds in the cache where its query does not say.
-    #[must_use]
-    pub fn with_default_ttl(mut self, ttl: Duration) -> Self {
-        self.default_ttl = ttl;
-        self
-    }
-
-    /// Sets how long one query may take.
-    #[must_use]
-    pub fn with_query_timeout(mut self, timeout: Duration) -> Self {
-        self.query_timeout = timeout;
         self
     }
 

@@ -7,7 +7,7 @@ use serde::ser::{Serialize, SerializeSeq, Serializer};
 use super::{JsonNumber, LabelMap};
 
 /// The answer to `fleetgauge query --range`.
-#[derive(serde::Serialize)]
+#[derive(Default, serde::Serialize)]
 pub(crate) struct RangeAnswer<'a> {
     query: &'a str,
     /// `value`, `no_data` or `error`.
@@ -42,7 +42,7 @@ struct Points<'a>(Series<'a>);
 impl<'a> RangeAnswer<'a> {
     pub(crate) fn answered(query: &'a str, answer: &'a Answer, steps: &Steps) -> Self {
         let series = answer.series().map(|series| SeriesEntry {
-            labels: LabelMap(series.labels()),
+            labels: series.labels().iter().collect(),
             values: Points(series),
         });
         let seconds = |seconds| Some(JsonNumber(seconds));
@@ -57,8 +57,7 @@ impl<'a> RangeAnswer<'a> {
             step_seconds: seconds(steps.step().as_secs_f64()),
             series: series.collect(),
             infos: answer.infos().collect(),
-            unit: "",
-            promql: None,
+            ..Self::default()
         }
     }
 
@@ -67,15 +66,7 @@ impl<'a> RangeAnswer<'a> {
             query,
             status: "error",
             error: Some(error),
-            complete: false,
-            warnings: Vec::new(),
-            start: None,
-            end: None,
-            step_seconds: None,
-            series: Vec::new(),
-            infos: Vec::new(),
-            unit: "",
-            promql: None,
+            ..Self::default()
         }
     }
 }

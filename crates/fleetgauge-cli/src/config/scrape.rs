@@ -1,0 +1,88 @@
+//! A source of pods that are scraped.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use fleetgauge::document::{Node, Reader};
+use fleetgauge::scrape::ScrapeConfig;
+use fleetgauge_core::target::TargetDiscovery;
+
+use super::access::{Access, read_access};
+use super::discovery::read_discoveries;
+use super::environment::Environment;
+use super::prometheus::proxy;
+use super::text::read_labels;
+
+/// Pods that are scraped.
+pub(crate) struct ScrapeSection {
+    config: ScrapeConfig,
+    access: Access,
+    pub(crate) discoveries: Vec<Arc<dyn TargetDiscovery>>,
+}
+
+// === impl ScrapeSection ===
+
+impl ScrapeSection {
+    /// How the pods are scraped; through the proxy of the environment where the file names none.
+    pub(crate) fn source_config(&self, environment: &Environment) -> anyhow::Result<ScrapeConfig> {
+        let mut config = self.config.clone();
+        config.auth = self.access.auth.clone();
+        config.tls = self.access.tls.clone();
+        config.proxy = proxy(None, self.access.proxy.as_ref(), environment)?;
+        Ok(config)
+    }
+}
+
+pub(super) fn read_scrape(
+    name: &str,
+    node: &Node,
+    directory: &Path,
+    reader: &mut Reader,
+) -> Option<ScrapeSection> {
+    let mut fields = reader.fields(node, "scrape")?;
+    let mut config = ScrapeConfig::new(name);
+    let interval = fields.positive_duration("interval", reader);
+    config.interval = interval.unwrap_or(config.interval);
+    config.timeout = fields.positive_duration("timeout", reader);
+    config.stale_after = fields.positive_duration("stale_after", reader);
+    let ttl = fields.positive_duration("ttl", reader);
+    config.default_ttl = ttl.unwrap_or(config.default_ttl);
+    let timeout = fields.positive_duration("query_timeout", reader);
+    config.query_timeout = timeout.unwrap_or(config.query_timeout);
+    if let Some(path) = fields.take("metrics_path").and_then(|node| reader.text(node)) {
+        config.defaults.metrics_path = path.to_owned();
+    }
+    if let Some(node) = fields.take("scheme")
+        && let Some(text) = reader.text(node)
+    {
+        match text.parse() {
+            Ok(scheme) => config.defaults.scheme = scheme,
+            Err(error) => reader.problem(node.position(), format!("{error}")),
+        }
+    }
+    if let Some(node) = fields.take("labels") {
+        config.defaults.labels.extend(read_labels(node, reader));
+    }
+    if let Some(node) = fields.take("metrics") {
+        let names: Vec<&str> = reader
+            .list(node, "a list of metric names")
+            .iter()
+            .filter_map(|node| reader.text(node))
+            .collect();
+        config = config.with_wanted(names);
+    }
+    let access = read_access(&mut fields, directory, reader);
+    let discoveries = match fields.require("discovery", reader) {
+        Some(node) => read_discoveries(node, directory, &config.defaults, reader),
+        None => Vec::new(),
+    };
+    fields.finish(reader);
+    if let Err(error) = config.check() {
+        reader.problem(node.position(), format!("scrape: {error}"));
+    }
+    Some(ScrapeSection {
+        config,
+        access,
+        discoveries,
+    })
+}

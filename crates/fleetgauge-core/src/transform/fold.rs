@@ -1,0 +1,93 @@
+//! The rows of an answer as one number, as the query says that they fold: all of them, or those of one variant's pods.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::by_variant::{CLUSTER, Identity, Owner, Stray, lowered, owners, pod};
+use super::rows::{ages, begun};
+use crate::age::Age;
+use crate::query::Folds;
+use crate::result::{Answer, AnswerBuilder, Series};
+use crate::time::Timestamp;
+use crate::variant::{UnmappedReason, VariantIndex, VariantRef};
+
+/// The label of a row whose numbers belong to all variants of a model, as those of an endpoint picker do.
+pub const SCOPE: &str = "scope";
+/// Its value.
+pub const SCOPE_MODEL: &str = "model";
+
+type Rows<'a> = Vec<(usize, Series<'a>)>;
+
+/// The rows of a vector as one without labels: those of a pod as `folds.pod` says, and what they become as
+/// `folds.variant` says.
+///
+/// *Shape*: one row, or none of none. It is NaN where one of them is, as old as the oldest, and of its time.
+pub fn fold(answer: &Answer, folds: Folds) -> Answer {
+    let mut builder = begun(answer);
+    let rows: Rows<'_> = answer.series().enumerate().collect();
+    add(&mut builder, answer, folds, &rows);
+    answer.clone().with_rows(builder.build())
+}
+
+/// The rows that concern `variant`: those of its own pods as one, and those without a pod, which belong to its model, as
+/// another with the label [`SCOPE`]. Rows of several clusters stay apart, and keep the label that tells them.
+///
+/// Rows of other variants' pods are left out. Those whose pod may be any variant's, or none's that is known, may be its
+/// own: they lower the completeness.
+pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, index: &VariantIndex) -> Answer {
+    let mut own: BTreeMap<(bool, &str), Rows<'_>> = BTreeMap::new();
+    let mut strays = Vec::new();
+    for (row, series, owner) in owners(answer, index) {
+        let is_of_model = match &owner {
+            Owner::Variant(of_row) if of_row == variant => false,
+            Owner::Nobody(UnmappedReason::NoPodLabel) => true,
+            // Another's for sure.
+            Owner::Variant(_) | Owner::Nobody(UnmappedReason::UnknownNamespace) => continue,
+            Owner::Ambiguous(candidates) if !candidates.contains(variant) => continue,
+            Owner::Ambiguous(_) | Owner::Nobody(_) | Owner::Twice => {
+                strays.push(Stray::new(row, series, &owner));
+                continue;
+            }
+        };
+        let cluster = series.labels().get(CLUSTER).unwrap_or_default();
+        own.entry((is_of_model, cluster)).or_default().push((row, series));
+    }
+    let mut builder = begun(answer);
+    for ((is_of_model, cluster), rows) in &own {
+        builder.label(CLUSTER, cluster);
+        if *is_of_model {
+            builder.label(SCOPE, SCOPE_MODEL);
+        }
+        add(&mut builder, answer, folds, rows);
+    }
+    if !strays.is_empty() {
+        let pods = answer.series().map(|series| pod(series.labels()));
+        let pods: BTreeSet<Identity<'_>> = pods.collect();
+        builder.completeness(Arc::new(lowered(answer, &strays, pods.len())));
+    }
+    answer.clone().with_rows(builder.build())
+}
+
+/// Adds what `rows` become to the row whose labels were added.
+fn add(builder: &mut AnswerBuilder, answer: &Answer, folds: Folds, rows: &[(usize, Series<'_>)]) {
+    let ages = ages(answer);
+    let mut pods: BTreeMap<_, Vec<f64>> = BTreeMap::new();
+    let mut oldest: Option<Timestamp> = None;
+    for (_, series) in rows {
+        for point in series.points() {
+            pods.entry(pod(series.labels())).or_default().push(point.value);
+            oldest = oldest.into_iter().chain([point.timestamp]).min();
+        }
+    }
+    let of_pods = pods.into_values().filter_map(|values| folds.pod.of(values));
+    let (Some(value), Some(time)) = (folds.variant.of(of_pods), oldest) else {
+        return;
+    };
+    // Labels of an answer are labels.
+    let _ = builder.end_series(value, time);
+    if let Some(ages) = ages {
+        builder.age(Age::oldest(
+            rows.iter().filter_map(|(row, _)| ages.get(*row).copied()),
+        ));
+    }
+}

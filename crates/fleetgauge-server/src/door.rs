@@ -1,0 +1,11 @@
+//! What is served of the store, and how. A door is a thin encoder: it parses, authorises, reads and encodes, and never
+//! waits for a source.
+
+pub mod access;
+pub mod api;
+pub mod health;
+pub mod listener;
+pub mod own;
+pub mod reload;
+
+mod problem;

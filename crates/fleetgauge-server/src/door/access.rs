@@ -1,0 +1,141 @@
+//! Who may come in: whoever has the token, or a certificate that the door's authority has signed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::extract::Request;
+use axum::http::header::AUTHORIZATION;
+
+use super::listener::Peer;
+
+/// What a door asks for.
+///
+/// Cheap to clone; clones ask for the same.
+#[derive(Clone, Default)]
+pub struct Access(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    token: Option<ArcSwap<Box<[u8]>>>,
+    certificate: bool,
+}
+
+/// Why somebody may not come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this door asks for a bearer token or a client certificate: send `Authorization: Bearer TOKEN`")]
+#[non_exhaustive]
+pub struct Unauthorized;
+
+// === impl Access ===
+
+impl Access {
+    /// Everybody.
+    pub fn open() -> Self {
+        Self::default()
+    }
+
+    /// Whoever has this token, if there is one, or has shown a certificate, if that is asked for.
+    pub fn new(token: Option<&str>, certificate: bool) -> Self {
+        Self(Arc::new(Inner {
+            token: token.map(|token| ArcSwap::from_pointee(token.as_bytes().into())),
+            certificate,
+        }))
+    }
+
+    /// Takes another token from now on. Of a door without one nothing changes.
+    pub fn renew(&self, token: &str) {
+        if let Some(known) = &self.0.token {
+            known.store(Arc::new(token.as_bytes().into()));
+        }
+    }
+
+    /// Whether the request may come in.
+    ///
+    /// *Errors*: it may not.
+    pub fn check<B>(&self, request: &Request<B>) -> Result<(), Unauthorized> {
+        let Inner { token, certificate } = &*self.0;
+        if token.is_none() && !certificate {
+            return Ok(());
+        }
+        let peer = request.extensions().get::<Peer>();
+        if *certificate && peer.is_some_and(|peer| peer.has_certificate) {
+            return Ok(());
+        }
+        let given = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
+        let given = given.and_then(|value| value.split_at_checked(7));
+        match (token, given) {
+            (Some(token), Some((scheme, given)))
+                if scheme.eq_ignore_ascii_case(b"bearer ") && is_same(given, &token.load()) =>
+            {
+                Ok(())
+            }
+            _ => Err(Unauthorized),
+        }
+    }
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access")
+            .field("token", &self.0.token.is_some())
+            .field("certificate", &self.0.certificate)
+            .finish()
+    }
+}
+
+/// Compares in a time that does not tell where they differ.
+fn is_same(given: &[u8], known: &[u8]) -> bool {
+    let differ = given.iter().zip(known).fold(0, |differ, (a, b)| differ | (a ^ b));
+    given.len() == known.len() && differ == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(authorization: Option<&str>, has_certificate: bool) -> Request<()> {
+        let mut request = Request::new(());
+        if let Some(value) = authorization {
+            request
+                .headers_mut()
+                .insert(AUTHORIZATION, value.parse().unwrap());
+        }
+        let address = "127.0.0.1:1".parse().unwrap();
+        request.extensions_mut().insert(Peer {
+            address,
+            has_certificate,
+        });
+        request
+    }
+
+    #[test]
+    fn who_has_neither_token_nor_certificate_stays_outside() {
+        let open = Access::open();
+        let token = Access::new(Some("secret"), false);
+        let either = Access::new(Some("secret"), true);
+        let certificate = Access::new(None, true);
+        for (access, authorization, has_certificate, expected) in [
+            (&open, None, false, true),
+            (&token, None, false, false),
+            (&token, Some("Bearer secret"), false, true),
+            (&token, Some("bearer secret"), false, true),
+            (&token, Some("Bearer secre"), false, false),
+            (&token, Some("Bearer secrets"), false, false),
+            (&token, Some("Basic secret"), false, false),
+            (&token, Some("Bearer"), false, false),
+            (&token, None, true, false),
+            (&either, None, true, true),
+            (&either, Some("Bearer secret"), false, true),
+            (&certificate, Some("Bearer "), false, false),
+            (&certificate, None, true, true),
+        ] {
+            let given = access.check(&request(authorization, has_certificate)).is_ok();
+            assert_eq!(given, expected, "{access:?} {authorization:?} {has_certificate}");
+        }
+        token.renew("other");
+        assert!(token.check(&request(Some("Bearer secret"), false)).is_err());
+        assert!(token.check(&request(Some("Bearer other"), false)).is_ok());
+        assert!(!format!("{token:?}").contains("other"));
+    }
+}

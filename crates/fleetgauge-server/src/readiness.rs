@@ -1,0 +1,82 @@
+//! Whether the daemon may be asked: a rolling update must not replace warm replicas by blind ones.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fleetgauge_core::time::Moment;
+
+use crate::store::Store;
+
+/// How many metrics are named that are waited for.
+const NAMED: usize = 5;
+
+/// Whether the daemon may be asked.
+///
+/// Cheap to clone; clones tell the same.
+#[derive(Clone, Debug)]
+pub struct Readiness(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    since: Moment,
+    /// How long metrics are waited for.
+    ready_after: Duration,
+    is_ending: AtomicBool,
+}
+
+impl Readiness {
+    /// That of a daemon that has just begun to fill `store`. It is ready when each metric was answered or has failed; one
+    /// whose samples have only begun to come is waited for, for at most `ready_after`.
+    pub fn new(store: Store, ready_after: Duration) -> Self {
+        let since = store.clock().now();
+        Self(Arc::new(Inner {
+            store,
+            since,
+            ready_after,
+            is_ending: AtomicBool::new(false),
+        }))
+    }
+
+    /// Says that the daemon is ending: it is ready no more.
+    pub fn end(&self) {
+        self.0.is_ending.store(true, Ordering::Release);
+    }
+
+    /// Whether it may be asked.
+    ///
+    /// *Errors*: what is waited for.
+    pub fn check(&self) -> Result<(), String> {
+        let Inner {
+            store,
+            since,
+            ready_after,
+            is_ending,
+        } = &*self.0;
+        if is_ending.load(Ordering::Acquire) {
+            return Err("the daemon is shutting down".to_owned());
+        }
+        if store.clock().now().saturating_since(*since) >= *ready_after {
+            return Ok(());
+        }
+        let all = store.all();
+        let waiting = all
+            .iter()
+            .filter(|entry| entry.parts().iter().any(|part| !part.is_settled()));
+        let mut names: Vec<&str> = waiting.map(|entry| entry.spec().name.as_str()).collect();
+        let count = names.len();
+        if count == 0 {
+            return Ok(());
+        }
+        names.truncate(NAMED);
+        let more = match count - names.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Err(format!(
+            "waiting for the first answers of {}{more}",
+            names.join(", ")
+        ))
+    }
+}

@@ -1,0 +1,215 @@
+//! One query of one metric, kept fresh.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fleetgauge_core::backend::FetchError;
+use fleetgauge_core::cache::Lookup;
+use fleetgauge_core::params::Params;
+use fleetgauge_core::reading::Found;
+use fleetgauge_core::result::{AnswerKind, MetricResult};
+use fleetgauge_core::source::RefreshSpec;
+use fleetgauge_core::time::Moment;
+use fleetgauge_core::transform::{fold, fold_for_variant};
+use fleetgauge_core::variant::{PodVaMapper, VariantRef};
+use foldhash::fast::FixedState;
+use futures_util::FutureExt;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::metric::Metric;
+use crate::store::{Entry, Part, Store};
+
+/// How long the first refreshes are spread at most: readings are wanted soon after a start.
+const FIRST_WITHIN: Duration = Duration::from_secs(1);
+
+/// What was refreshed since the start.
+///
+/// Cheap to clone; clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct RefreshCounts(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    answered: AtomicU64,
+    failed: AtomicU64,
+    late: AtomicU64,
+    panicked: AtomicU64,
+}
+
+/// A part, and how to refresh it.
+pub(super) struct Job {
+    pub(super) metric: Metric,
+    pub(super) params: Params,
+    pub(super) variant: Option<VariantRef>,
+    pub(super) variants: PodVaMapper,
+    pub(super) part: Arc<Part>,
+    pub(super) entry: Arc<Entry>,
+    pub(super) store: Store,
+    pub(super) counts: RefreshCounts,
+}
+
+// === impl RefreshCounts ===
+
+impl RefreshCounts {
+    /// Refreshes that were answered.
+    pub fn answered(&self) -> u64 {
+        self.0.answered.load(Ordering::Relaxed)
+    }
+
+    /// Refreshes that failed.
+    pub fn failed(&self) -> u64 {
+        self.0.failed.load(Ordering::Relaxed)
+    }
+
+    /// Refreshes that were left out, since the one before took longer than the interval.
+    pub fn late(&self) -> u64 {
+        self.0.late.load(Ordering::Relaxed)
+    }
+
+    /// Refreshes that ended in a defect of this program.
+    pub fn panicked(&self) -> u64 {
+        self.0.panicked.load(Ordering::Relaxed)
+    }
+
+    fn count(counter: &AtomicU64, by: u64) {
+        counter.fetch_add(by, Ordering::Relaxed);
+    }
+}
+
+// === impl Job ===
+
+impl Job {
+    /// Refreshes the part until `stop`, and tells of what time makes of its readings meanwhile.
+    pub(super) async fn keep_fresh(self, stop: CancellationToken) {
+        let every = self.metric.spec.every;
+        let first = Instant::now() + self.phase(every.min(FIRST_WITHIN));
+        let mut ticks = tokio::time::interval_at(first, every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut changes_at = None;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                due = ticks.tick() => {
+                    let refreshed = AssertUnwindSafe(self.refresh()).catch_unwind();
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        refreshed = refreshed => match refreshed {
+                            Ok(changes) => changes_at = changes,
+                            // The readings become too old by themselves.
+                            Err(_) => {
+                                tracing::error!(metric = %self.metric.spec.name, "a refresh panicked");
+                                RefreshCounts::count(&self.counts.0.panicked, 1);
+                            }
+                        },
+                    }
+                    let missed = due.elapsed().as_nanos() / every.as_nanos().max(1);
+                    RefreshCounts::count(&self.counts.0.late, u64::try_from(missed).unwrap_or(u64::MAX));
+                }
+                () = self.reached(changes_at), if changes_at.is_some() => {
+                    self.store.changed(&self.entry);
+                    let judged = self.part.readings().judged();
+                    let now = self.store.clock().now();
+                    changes_at = judged.changes_after(now);
+                }
+            }
+        }
+    }
+
+    /// Where in an interval its refreshes are: the same place after each start, and spread over all metrics.
+    fn phase(&self, within: Duration) -> Duration {
+        let mut hasher = FixedState::default().build_hasher();
+        self.metric.spec.name.hash(&mut hasher);
+        self.part.labels().hash(&mut hasher);
+        let share = (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64;
+        within.mul_f64(share)
+    }
+
+    async fn reached(&self, at: Option<Moment>) {
+        let now = self.store.clock().now();
+        let left = at.map_or(Duration::ZERO, |at| at.saturating_since(now));
+        tokio::time::sleep(left).await;
+    }
+
+    /// Refreshes and judges; gives when time alone will make a reading another one.
+    async fn refresh(&self) -> Option<Moment> {
+        let spec = &self.metric.spec;
+        let source = &self.metric.source;
+        let queries = [Some(&spec.query), spec.proof()];
+        let names = queries
+            .into_iter()
+            .flatten()
+            .map(|query| query.as_str().to_owned());
+        let refresh = RefreshSpec::queries(names)
+            .params(self.params.clone())
+            .max_age(spec.every);
+        let results = source.refresh(refresh).await;
+        let lookup = |query: &str| source.lookup(query, &self.params);
+        let found = lookup(spec.query.as_str());
+        let proof = spec.proof().map(|proof| lookup(proof.as_str()));
+        let counter = match results.get(spec.query.as_str()) {
+            Some(Ok(_)) => &self.counts.0.answered,
+            _ => &self.counts.0.failed,
+        };
+        RefreshCounts::count(counter, 1);
+        if is_settled(&found) {
+            self.part.settle();
+        }
+        let proof = proof.as_ref().map(Found::from);
+        let changes_at = self
+            .part
+            .readings()
+            .update_found(&self.folded(&found), proof.as_ref());
+        self.store.changed(&self.entry);
+        changes_at
+    }
+
+    /// What was found, with its rows as the metric folds them.
+    fn folded(&self, found: &Lookup) -> Found {
+        let mut found = Found::from(found);
+        let Found::Answer {
+            result, had, expires, ..
+        } = &mut found
+        else {
+            return found;
+        };
+        let spec = &self.metric.spec;
+        let query = self.metric.source.query_list().get(spec.query.as_str());
+        if query.is_none_or(|query| query.template().ttl.is_none()) {
+            // How long an answer holds was not said, and it is to hold until the next one is due, late by as much again.
+            *expires = (*expires).max(had.saturating_add(spec.every.saturating_mul(2)));
+        }
+        let answer = result.answer();
+        if !matches!(answer.kind(), AnswerKind::Vector | AnswerKind::Scalar) {
+            return found;
+        }
+        let folded = match (self.metric.folds, &self.variant) {
+            (None, _) => return found,
+            (Some(folds), None) => fold(answer, folds),
+            (Some(folds), Some(variant)) => {
+                fold_for_variant(answer, folds, variant, &self.variants.snapshot())
+            }
+        };
+        *result = Arc::new(MetricResult::new(
+            spec.query.clone(),
+            result.collected_at(),
+            folded,
+        ));
+        found
+    }
+}
+
+/// Whether there is something to be said of the query, be it a failure; not while it waits for samples to come.
+fn is_settled(found: &Lookup) -> bool {
+    match found {
+        Lookup::Value(value) => value.result().is_complete(),
+        Lookup::Failed(failure) => {
+            !matches!(failure.error.fetch_error(), Some(FetchError::Incomplete { .. }))
+        }
+        Lookup::NeverRefreshed => false,
+        _ => true,
+    }
+}
