@@ -331,6 +331,21 @@ impl Answer {
         self.stamp
     }
 
+    /// The time of its oldest value; `None` where it has none.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        match &self.times {
+            _ if self.is_empty() => None,
+            Times::Same(at) => Some(*at),
+            _ => self.values().map(|value| value.timestamp).min(),
+        }
+    }
+
+    /// Whether its series are known to be those of `other`, in the same order. It is a comparison of a few blocks of
+    /// memory, and may say no where they are.
+    pub fn has_series_of(&self, other: &Self) -> bool {
+        self.labels.is_laid_out_as(&other.labels)
+    }
+
     /// The time of all of its values, or of its text, if they have one.
     pub fn at(&self) -> Option<Timestamp> {
         match self.times {

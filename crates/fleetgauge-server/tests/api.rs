@@ -35,7 +35,9 @@ async fn door() -> Door {
         .values("queue", [([("pod", "a")], 2.0), ([("pod", "b")], f64::NAN)])
         .into_source();
     for name in ["queue", "nothing"] {
-        source.query_list().must_register(QueryTemplate::promql(name, name));
+        source
+            .query_list()
+            .must_register(QueryTemplate::promql(name, name));
     }
     let source: Arc<dyn MetricsSource> = Arc::new(source);
     let scheduler = Scheduler::new(Store::new(Clock::system()));
@@ -74,7 +76,9 @@ async fn door() -> Door {
 }
 
 async fn get(router: &Router, path: &str) -> (u16, String, Value) {
-    let request = Request::get(format!("/api/fleetgauge/v1{path}")).body(Body::empty()).unwrap();
+    let request = Request::get(format!("/api/fleetgauge/v1{path}"))
+        .body(Body::empty())
+        .unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
     let status = response.status().as_u16();
     let media = response.headers()["content-type"].to_str().unwrap().to_owned();
@@ -101,14 +105,21 @@ async fn each_answer_is_as_it_is_described() {
 
     let mut check = |path: &str, status: u16, answer: &(u16, String, Value)| {
         assert_eq!(answer.0, status, "{path}: {}", answer.2);
-        assert!(described.remove(&(path.to_owned(), status.to_string())), "{path} {status} is not described");
+        assert!(
+            described.remove(&(path.to_owned(), status.to_string())),
+            "{path} {status} is not described"
+        );
         let content = &description["paths"][path]["get"]["responses"][status.to_string()]["content"];
         let schema = &content[answer.1.split(';').next().unwrap()]["schema"];
         assert!(schema.is_object(), "{path}: {} is not described", answer.1);
         let mut schema = schema.clone();
         schema["components"] = description["components"].clone();
         if let Err(error) = jsonschema::validate(&schema, &answer.2) {
-            panic!("{path} {status}: {error} at {}: {}", error.instance_path(), answer.2);
+            panic!(
+                "{path} {status}: {error} at {}: {}",
+                error.instance_path(),
+                answer.2
+            );
         }
     };
     for (described, asked) in [
@@ -141,15 +152,27 @@ async fn what_has_no_number_is_null_and_says_why() {
     let door = door().await;
     let (_, _, page) = get(&door.router, "/metrics/queue").await;
     let readings = page["readings"].as_array().unwrap();
-    assert_eq!((&readings[0]["value"], &readings[0]["status"]), (&json!(2), &json!("value")), "{page}");
-    assert_eq!((&readings[1]["value"], &readings[1]["reason"]["code"]), (&Value::Null, &json!("undefined")), "{page}");
+    assert_eq!(
+        (&readings[0]["value"], &readings[0]["status"]),
+        (&json!(2), &json!("value")),
+        "{page}"
+    );
+    assert_eq!(
+        (&readings[1]["value"], &readings[1]["reason"]["code"]),
+        (&Value::Null, &json!("undefined")),
+        "{page}"
+    );
     let (_, _, page) = get(&door.router, "/metrics/nothing").await;
     assert_eq!(page["readings"][0]["value"], Value::Null);
     assert_eq!(page["readings"][0]["reason"]["code"], "no_data");
 
     // Whoever asks for another namespace does not see it.
     let (_, _, page) = get(&door.router, "/metrics?namespace=other").await;
-    let names = page["metrics"].as_array().unwrap().iter().map(|metric| &metric["metric"]);
+    let names = page["metrics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|metric| &metric["metric"]);
     assert_eq!(names.collect::<Vec<_>>(), ["nothing"]);
     door.scheduler.shutdown().await;
 }
