@@ -54,8 +54,8 @@ use fleetgauge_core::policy::Policy;
 use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_server::variant::Variant;
 
-use metrics::MetricSection;
 use defaults::Defaults;
+use metrics::MetricSection;
 use prometheus::PrometheusSection;
 
 pub(crate) use doors::{DEFAULT_ADDRESS, DoorSection, DoorTls, LogFormat, LogLevel, LogSection};

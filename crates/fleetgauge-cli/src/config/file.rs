@@ -90,7 +90,11 @@ fn read_config(document: &Document, directory: &Path) -> Result<Config, Vec<Prob
         }
         if let Some(node) = fields.take("packs") {
             (config.packs, documents) = read_packs(node, directory, &mut reader, &mut of_packs);
-            let texts = node.as_list().unwrap_or_default().iter().filter(|node| node.is_text());
+            let texts = node
+                .as_list()
+                .unwrap_or_default()
+                .iter()
+                .filter(|node| node.is_text());
             let names = texts.filter_map(|node| reader.text(node));
             let own = names.filter(|name| !Pack::builtin_names().any(|builtin| builtin == *name));
             config.files.extend(own.map(|name| directory.join(name)));
@@ -172,7 +176,9 @@ fn check_metrics(config: &mut Config, sources: &SourceRegistry, reader: &mut Rea
     for metric in &mut metrics {
         let spec = &mut metric.spec;
         let source = config.source(&spec.source);
-        let query = sources.get(&*spec.source).and_then(|source| source.query_list().get(spec.query.as_str()));
+        let query = sources
+            .get(&*spec.source)
+            .and_then(|source| source.query_list().get(spec.query.as_str()));
         if let Some(query) = query {
             let query = query.template();
             spec.policy = std::mem::take(&mut spec.policy).over(&config.policy_of(query));

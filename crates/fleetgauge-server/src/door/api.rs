@@ -1,157 +1,26 @@
 //! The JSON door under `/api/fleetgauge/v1`: readings with all that they stand on, and what they come from.
 
+mod events;
+mod fleet;
+mod query;
+mod state;
 mod stream;
 mod view;
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use arc_swap::ArcSwap;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use fleetgauge::scrape::ScrapeSource;
-use fleetgauge_core::printable::Quoted;
-use fleetgauge_core::similar::similar;
-use fleetgauge_core::source::MetricsSource;
-use fleetgauge_core::time::Timestamp;
-use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
 use super::problem::Problem;
-use crate::readiness::Readiness;
-use crate::scheduler::Scheduler;
-use crate::store::{Entry, Store};
-use crate::variant::Variant;
 
-use stream::Events;
+use query::only;
 
-/// What the door shows.
-///
-/// Cheap to clone; clones show the same.
-#[derive(Clone)]
-pub struct Api(Arc<Inner>);
-
-struct Inner {
-    store: Store,
-    scheduler: Scheduler,
-    readiness: Readiness,
-    events: Events,
-    /// What the configuration describes.
-    fleet: ArcSwap<FleetView>,
-    reloads: Mutex<Reloads>,
-}
-
-/// A source, as it is shown.
-#[derive(Clone)]
-pub struct SourceView {
-    /// Its name.
-    pub name: String,
-    /// What it is, in one word.
-    pub kind: &'static str,
-    /// The source.
-    pub source: Arc<dyn MetricsSource>,
-    /// Itself, if it scrapes.
-    pub scraping: Option<ScrapeSource>,
-}
-
-#[derive(Default)]
-struct FleetView {
-    sources: Vec<SourceView>,
-    variants: Vec<Variant>,
-}
-
-/// How the configuration was read since the start.
-#[derive(Clone, Debug, Default)]
-pub struct Reloads {
-    /// How often it was taken.
-    pub taken: u64,
-    /// How often it was not, since something was wrong with it.
-    pub refused: u64,
-    /// What is wrong with it as it is now.
-    pub error: Option<String>,
-    /// When it was read last.
-    pub at: Option<Timestamp>,
-}
-
-// === impl Api ===
-
-impl Api {
-    /// A door over the store of `scheduler`, whose streams end with `stop`.
-    pub fn new(scheduler: &Scheduler, readiness: Readiness, stop: CancellationToken) -> Self {
-        Self(Arc::new(Inner {
-            store: scheduler.store().clone(),
-            scheduler: scheduler.clone(),
-            readiness,
-            events: Events::new(stop),
-            fleet: ArcSwap::default(),
-            reloads: Mutex::default(),
-        }))
-    }
-
-    /// Shows these sources and variants from now on.
-    pub fn set_sources(&self, sources: Vec<SourceView>, variants: Vec<Variant>) {
-        self.0.fleet.store(Arc::new(FleetView { sources, variants }));
-    }
-
-    /// Notes that the configuration was read anew, and what was wrong with it.
-    pub fn reloaded(&self, outcome: Result<(), String>) {
-        let mut reloads = self.0.reloads.lock().unwrap_or_else(PoisonError::into_inner);
-        reloads.at = Some(self.0.store.clock().wall());
-        match outcome {
-            Ok(()) => {
-                reloads.taken += 1;
-                reloads.error = None;
-            }
-            Err(error) => {
-                reloads.refused += 1;
-                reloads.error = Some(error);
-            }
-        }
-    }
-
-    /// How the configuration was read since the start.
-    pub fn reloads(&self) -> Reloads {
-        self.0
-            .reloads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// The sources that are shown.
-    pub(super) fn sources(&self) -> Vec<SourceView> {
-        self.0.fleet.load().sources.clone()
-    }
-
-    pub(super) fn store(&self) -> &Store {
-        &self.0.store
-    }
-
-    pub(super) fn scheduler(&self) -> &Scheduler {
-        &self.0.scheduler
-    }
-
-    /// How many streams are open.
-    pub(super) fn streams(&self) -> usize {
-        self.0.events.open()
-    }
-
-    fn entry(&self, name: &str) -> Result<Arc<Entry>, Problem> {
-        self.0.store.get(name).ok_or_else(|| {
-            let all = self.0.store.all();
-            let known = all.iter().map(|entry| entry.spec().name.as_str());
-            let similar = match similar(name, known) {
-                Some(similar) => format!("; did you mean {similar:?}?"),
-                None => "; /api/fleetgauge/v1/metrics lists them".to_owned(),
-            };
-            let detail = format!("there is no metric {}{similar}", Quoted(name));
-            Problem::new(StatusCode::NOT_FOUND, detail)
-        })
-    }
-}
+pub use fleet::{Reloads, SourceView};
+pub use state::Api;
 
 /// The door's routes, for whoever `access` lets in.
 pub fn routes(api: Api, access: Access) -> Router {
@@ -270,19 +139,4 @@ async fn sources(State(api): State<Api>) -> Response {
 async fn openapi() -> Response {
     let text = include_str!("api/openapi.json");
     ([("content-type", "application/json")], text).into_response()
-}
-
-/// Refuses parameters that a page does not have: who misspells one must not be shown everything.
-fn only(params: &[(String, String)], known: &[&str]) -> Result<(), Problem> {
-    match params.iter().find(|(name, _)| !known.contains(&&**name)) {
-        None => Ok(()),
-        Some((unknown, _)) => {
-            let known = match known {
-                [] => "none".to_owned(),
-                known => known.join(", "),
-            };
-            let detail = format!("there is no parameter {}; known: {known}", Quoted(unknown));
-            Err(Problem::new(StatusCode::BAD_REQUEST, detail))
-        }
-    }
 }

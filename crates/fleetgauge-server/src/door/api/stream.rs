@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Query, State};
@@ -13,27 +13,17 @@ use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::view::MetricEntry;
-use super::{Api, Problem};
+use super::events::MAX_STREAMS;
+use super::query::only;
+use super::state::Api;
+use crate::door::problem::Problem;
 use crate::store::Entry;
-
-/// How many streams there are at once.
-const MAX_STREAMS: usize = 1_000;
 
 /// How often a stream is sent events at most.
 const EVERY: Duration = Duration::from_millis(100);
-
-/// What streams have in common.
-pub(super) struct Events {
-    stop: CancellationToken,
-    slots: Arc<Semaphore>,
-    /// What is sent of each metric, as of which of its changes.
-    made: Mutex<HashMap<Box<str>, (u64, Arc<str>)>>,
-}
 
 /// Where one stream is.
 struct Position {
@@ -50,53 +40,17 @@ struct Position {
     _slot: OwnedSemaphorePermit,
 }
 
-// === impl Events ===
-
-impl Events {
-    pub(super) fn new(stop: CancellationToken) -> Self {
-        Self {
-            stop,
-            slots: Arc::new(Semaphore::new(MAX_STREAMS)),
-            made: Mutex::default(),
-        }
-    }
-
-    /// How many streams are open.
-    pub(super) fn open(&self) -> usize {
-        MAX_STREAMS - self.slots.available_permits()
-    }
-
-    /// What is sent of `entry`, and as of which change.
-    fn of(&self, api: &Api, entry: &Entry) -> (u64, Arc<str>) {
-        let name = entry.spec().name.as_str();
-        let changed = entry.changed();
-        let known = |made: &HashMap<Box<str>, (u64, Arc<str>)>| {
-            made.get(name).filter(|(at, _)| *at >= changed).cloned()
-        };
-        let lock = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known(&lock()) {
-            return known;
-        }
-        let snapshot = entry.read(api.0.store.clock());
-        let text = serde_json::to_string(&MetricEntry::new(&snapshot, &[]));
-        // It is made of texts and numbers.
-        let text: Arc<str> = text.unwrap_or_default().into();
-        lock().insert(name.into(), (changed, Arc::clone(&text)));
-        (changed, text)
-    }
-}
-
 /// All metrics, or those that are named by `metric`; each once, and again whenever it changes.
 pub(super) async fn stream(
     State(api): State<Api>,
     Query(params): Query<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
-    super::only(&params, &["metric"])?;
+    only(&params, &["metric"])?;
     let metrics: Vec<String> = params.into_iter().map(|(_, metric)| metric).collect();
     for metric in &metrics {
         api.entry(metric)?;
     }
-    let Ok(slot) = Arc::clone(&api.0.events.slots).try_acquire_owned() else {
+    let Some(slot) = api.0.events.slot() else {
         let detail = format!("there are {MAX_STREAMS} streams already; try again later");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
     };
@@ -132,7 +86,7 @@ impl Position {
                 return Some(Event::default().event("removed").data(text));
             }
             while let Some(entry) = self.pending.pop() {
-                let (changed, text) = self.api.0.events.of(&self.api, &entry);
+                let (changed, text) = self.api.0.events.of(self.api.0.store.clock(), &entry);
                 let name = entry.spec().name.as_str();
                 if self.told.get(name).is_none_or(|told| *told < changed) {
                     self.told.insert(name.into(), changed);

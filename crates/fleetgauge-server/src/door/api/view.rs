@@ -7,7 +7,7 @@ use fleetgauge_core::query_list::RegisteredQuery;
 use fleetgauge_core::target::DiscoveryError;
 use serde_json::{Value, json};
 
-use super::{Reloads, SourceView};
+use super::fleet::{Reloads, SourceView};
 use crate::json::{JsonNumber, LabelMap, PolicyEntry, ReadingEntry};
 use crate::metric::{ForEach, MetricFold};
 use crate::scheduler::RefreshCounts;
