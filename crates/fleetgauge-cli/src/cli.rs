@@ -1,15 +1,24 @@
 //! What was typed. No meaning is given to it here: see [`config`](crate::config).
 
+mod source;
 mod time;
+mod value;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use fleetgauge::scrape::{ScrapeProtocol, TlsConfig};
+use fleetgauge::scrape::ScrapeProtocol;
 use fleetgauge_core::params::ParamKind;
-use fleetgauge_core::time::{Timestamp, parse_seconds};
+use fleetgauge_core::time::Timestamp;
+
+use value::{duration, key_value};
+
+pub(crate) use source::{AccessArgs, SourceArgs};
+
+use crate::config::{LogFormat, LogLevel};
 
 /// The metrics layer under autoscalers of LLM inference.
 #[derive(Debug, Parser)]
@@ -23,6 +32,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(Demo),
+    Serve(Serve),
     Scrape(Box<Scrape>),
     Render(Render),
     // By far the largest.
@@ -55,14 +65,14 @@ Examples:
   fleetgauge demo --serve-fleet-only     the pods, and what to type to ask them")]
 pub(crate) struct Demo {
     /// How many pods, from 1 to 3000
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = pods)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value::pods)]
     pub(crate) pods: u16,
     /// Print one snapshot, also on a terminal
     #[arg(long)]
     pub(crate) once: bool,
     /// How to print it; json is one snapshot
-    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = DemoFormat::Table)]
-    pub(crate) output: DemoFormat,
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
+    pub(crate) output: OutputFormat,
     /// Let a real Prometheus scrape the pods and answer; it must be on the PATH
     #[arg(long)]
     pub(crate) prometheus: bool,
@@ -70,11 +80,41 @@ pub(crate) struct Demo {
     #[arg(long, conflicts_with_all = ["once", "prometheus"])]
     pub(crate) serve_fleet_only: bool,
     /// How often the pods are scraped, from 100ms to 1m; also how long one scrape may take
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = scrape_interval)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = value::scrape_interval)]
     pub(crate) interval: Duration,
     /// What the chance of the simulation depends on
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub(crate) seed: u64,
+}
+
+/// Keep the metrics of a configuration fresh, and serve them
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each metric of the file is refreshed at its interval, and read from memory: as JSON under /api/fleetgauge/v1. /-/healthy \
+and /-/ready tell whether the daemon lives and may be asked. The file and its packs are read again when they change, on \
+SIGHUP and on POST /-/reload; a file that is wrong changes nothing. SIGTERM and Ctrl-C end what is under way first; a \
+second one ends at once.
+
+Examples:
+  fleetgauge check fleetgauge.yaml && fleetgauge serve --config fleetgauge.yaml
+  fleetgauge serve --config fleetgauge.yaml --listen 127.0.0.1:0
+  curl http://127.0.0.1:9095/api/fleetgauge/v1/metrics")]
+pub(crate) struct Serve {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Where it listens, whatever the file says; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// From which severity on something is logged, whatever the file says
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub(crate) log_level: Option<LogLevel>,
+    /// How a line of the log looks, whatever the file says
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+    /// How long it is not ready at most while samples have only begun to come
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    pub(crate) ready_after: Duration,
 }
 
 /// Read what targets expose, once
@@ -98,11 +138,11 @@ pub(crate) struct Scrape {
     #[arg(value_name = "URL", required = true)]
     pub(crate) urls: Vec<String>,
     /// Show this metric alone; of a histogram or summary, its whole family. May be repeated
-    #[arg(long = "metric", value_name = "NAME", value_parser = metric_name)]
+    #[arg(long = "metric", value_name = "NAME", value_parser = value::metric_name)]
     pub(crate) metrics: Vec<String>,
     /// How to print the samples
-    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = ScrapeFormat::Table)]
-    pub(crate) output: ScrapeFormat,
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
+    pub(crate) output: OutputFormat,
     /// How long each target may take
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub(crate) timeout: Duration,
@@ -132,7 +172,7 @@ pub(crate) struct Render {
     #[command(flatten)]
     pub(crate) params: ParamArgs,
     /// What a parameter is: text, regex, metric, label, duration, number, quantile, texts or labels (lists)
-    #[arg(long = "param-kind", value_name = "NAME=KIND", value_parser = param_kind)]
+    #[arg(long = "param-kind", value_name = "NAME=KIND", value_parser = value::param_kind)]
     pub(crate) kinds: Vec<(String, ParamKind)>,
 }
 
@@ -192,7 +232,7 @@ pub(crate) struct QuestionArgs {
     #[command(flatten)]
     pub(crate) params: ParamArgs,
     /// What a parameter of --promql is: text, regex, metric, label, duration, number, quantile, texts or labels (lists)
-    #[arg(long = "param-kind", value_name = "NAME=KIND", value_parser = param_kind, conflicts_with = "name")]
+    #[arg(long = "param-kind", value_name = "NAME=KIND", value_parser = value::param_kind, conflicts_with = "name")]
     pub(crate) kinds: Vec<(String, ParamKind)>,
 }
 
@@ -223,8 +263,8 @@ pub(crate) struct Explain {
     #[command(flatten)]
     pub(crate) question: QuestionArgs,
     /// How to print it
-    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = ExplainFormat::Table)]
-    pub(crate) output: ExplainFormat,
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
+    pub(crate) output: OutputFormat,
     // Last: its help heading holds for all that follows.
     #[command(flatten)]
     pub(crate) source: SourceArgs,
@@ -259,8 +299,8 @@ pub(crate) struct Doctor {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) deadline: Option<Duration>,
     /// How to print it
-    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = DoctorFormat::Table)]
-    pub(crate) output: DoctorFormat,
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
+    pub(crate) output: OutputFormat,
     // Last: its help heading holds for all that follows.
     #[command(flatten)]
     pub(crate) source: SourceArgs,
@@ -367,11 +407,11 @@ pub(crate) struct PromqlEval {
     #[arg(requires_all = ["start", "step"])]
     pub(crate) end: Option<Timestamp>,
     /// Between two steps: a duration, or a number of seconds
-    #[arg(long, value_name = "DURATION", value_parser = step, requires_all = ["start", "end"])]
+    #[arg(long, value_name = "DURATION", value_parser = value::step, requires_all = ["start", "end"])]
     pub(crate) step: Option<Duration>,
     /// How to print the answer
-    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = PromqlFormat::Table)]
-    pub(crate) output: PromqlFormat,
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
+    pub(crate) output: OutputFormat,
 }
 
 /// Run test scripts: load these series, evaluate that, expect this
@@ -397,7 +437,7 @@ pub(crate) struct PromqlTest {
     #[arg(value_name = "SCRIPT", required = true)]
     pub(crate) scripts: Vec<PathBuf>,
     /// How far a number may be from the expected one, relative to both [default: 1e-6, as in Prometheus]
-    #[arg(long, value_name = "RATIO", value_parser = tolerance)]
+    #[arg(long, value_name = "RATIO", value_parser = value::tolerance)]
     pub(crate) tolerance: Option<f64>,
 }
 
@@ -445,121 +485,9 @@ impl ParamArgs {
     }
 }
 
-/// Where the metrics are, and how to be let in.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Server")]
-pub(crate) struct SourceArgs {
-    /// Base URL of the Prometheus (or Thanos, Mimir, VictoriaMetrics), with its path prefix; http where it says no scheme
-    #[arg(long, value_name = "URL")]
-    pub(crate) prometheus: Option<String>,
-    /// Scrape these pods, and ask them: host:port or URLs
-    #[arg(long, value_name = "URL", num_args = 1.., conflicts_with_all = ["prometheus", "source"])]
-    pub(crate) scrape: Vec<String>,
-    /// Configuration file; environment and flags go before what it says of the source prometheus
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// The source of the configuration file that is asked [default: the one that has the query, else prometheus]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) source: Option<String>,
-    /// How long the answer may take, retries included [default: 10s]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub(crate) timeout: Option<Duration>,
-    /// Send a header, as X-Scope-OrgID=tenant
-    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = key_value)]
-    pub(crate) headers: Vec<(String, String)>,
-    /// Send a parameter in the URL, as dedup=false
-    #[arg(long = "query-param", value_name = "NAME=VALUE", value_parser = key_value)]
-    pub(crate) query_params: Vec<(String, String)>,
-    #[command(flatten)]
-    pub(crate) access: AccessArgs,
-}
-
-impl SourceArgs {
-    /// A flag that says something of the server of `--prometheus`, if one was given.
-    pub(crate) fn server_flag(&self) -> Option<&'static str> {
-        let access = &self.access;
-        let flags = [
-            (self.prometheus.is_some(), "--prometheus"),
-            (!self.headers.is_empty(), "--header"),
-            (!self.query_params.is_empty(), "--query-param"),
-            (access.bearer_token_file.is_some(), "--bearer-token-file"),
-            (access.ca_file.is_some(), "--ca-file"),
-            (access.cert_file.is_some(), "--cert-file"),
-            (access.server_name.is_some(), "--server-name"),
-            (access.insecure_skip_verify, "--insecure-skip-verify"),
-            (access.proxy.is_some(), "--proxy"),
-        ];
-        flags
-            .into_iter()
-            .find_map(|(is_given, flag)| is_given.then_some(flag))
-    }
-}
-
-/// Who asks, and whom to trust.
-#[derive(Debug, Args)]
-pub(crate) struct AccessArgs {
-    /// Authenticate with the bearer token in this file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) bearer_token_file: Option<PathBuf>,
-    /// Trust the authorities in this PEM file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca_file: Option<PathBuf>,
-    /// Present the client certificate in this PEM file
-    #[arg(long, value_name = "FILE", requires = "key_file")]
-    pub(crate) cert_file: Option<PathBuf>,
-    /// Its private key
-    #[arg(long, value_name = "FILE", requires = "cert_file")]
-    pub(crate) key_file: Option<PathBuf>,
-    /// Expect this name in the server's certificate
-    #[arg(long, value_name = "NAME")]
-    pub(crate) server_name: Option<String>,
-    /// Accept any certificate: whoever is on the way can read and forge
-    #[arg(long)]
-    pub(crate) insecure_skip_verify: bool,
-    /// Go through this HTTP proxy, or through none [default: by HTTP_PROXY, HTTPS_PROXY and NO_PROXY]
-    #[arg(long, value_name = "URL|none")]
-    pub(crate) proxy: Option<String>,
-}
-
-impl AccessArgs {
-    /// Whom to trust, and what to show.
-    pub(crate) fn tls(&self) -> TlsConfig {
-        let mut tls = TlsConfig::default();
-        tls.ca_file.clone_from(&self.ca_file);
-        tls.client_cert_file.clone_from(&self.cert_file);
-        tls.client_key_file.clone_from(&self.key_file);
-        tls.server_name.clone_from(&self.server_name);
-        tls.insecure_skip_verify = self.insecure_skip_verify;
-        tls
-    }
-}
-
+/// How most commands print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DemoFormat {
-    /// For people
-    Table,
-    /// One JSON object
-    Json,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ScrapeFormat {
-    /// For people
-    Table,
-    /// One JSON object
-    Json,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ExplainFormat {
-    /// For people
-    Table,
-    /// One JSON object
-    Json,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DoctorFormat {
+pub(crate) enum OutputFormat {
     /// For people
     Table,
     /// One JSON object
@@ -574,14 +502,6 @@ pub(crate) enum QueryFormat {
     Json,
     /// A header, and a line for each series
     Csv,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PromqlFormat {
-    /// For people
-    Table,
-    /// One JSON object
-    Json,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -600,64 +520,6 @@ pub(crate) enum PacksFormat {
     Json,
     /// The pack's own file
     Yaml,
-}
-
-fn pods(text: &str) -> Result<u16, String> {
-    let pods = text.parse().ok().filter(|pods| (1..=3000).contains(pods));
-    pods.ok_or_else(|| "expected 1 to 3000 pods".to_owned())
-}
-
-/// Any characters may be in a name that a page has in quotes, but no page has one that is blank; braces are taken
-/// for a selector's.
-fn metric_name(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() {
-        return Err("expected the name of a metric, such as vllm:num_requests_waiting".to_owned());
-    }
-    if text.ends_with('}') && text.contains('{') {
-        return Err("expected the name of a metric alone, without labels".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("expected NAME=VALUE".to_owned()),
-    }
-}
-
-fn param_kind(text: &str) -> Result<(String, ParamKind), String> {
-    let (name, kind) = key_value(text).map_err(|_| "expected NAME=KIND".to_owned())?;
-    let kind = kind.parse::<ParamKind>().map_err(|error| error.to_string())?;
-    Ok((name, kind))
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration = parse_seconds(text).ok().filter(|duration| !duration.is_zero());
-    duration.ok_or_else(|| EXPECTED_DURATION.to_owned())
-}
-
-fn scrape_interval(text: &str) -> Result<Duration, String> {
-    let bounds = Duration::from_millis(100)..=Duration::from_secs(60);
-    let interval = parse_seconds(text)
-        .ok()
-        .filter(|interval| bounds.contains(interval));
-    interval.ok_or_else(|| "expected a duration from 100ms to 1m, such as 1s or 0.5".to_owned())
-}
-
-fn step(text: &str) -> Result<Duration, String> {
-    let step = parse_seconds(text)
-        .ok()
-        .filter(|step| *step >= Duration::from_millis(1));
-    step.ok_or_else(|| EXPECTED_DURATION.to_owned())
-}
-
-const EXPECTED_DURATION: &str =
-    "expected a duration such as 30s or 1m30s, or a number of seconds, more than zero";
-
-fn tolerance(text: &str) -> Result<f64, String> {
-    let tolerance = text.parse().ok().filter(|ratio| (0.0..1.0).contains(ratio));
-    tolerance.ok_or_else(|| "expected a number from 0 to below 1, such as 1e-9".to_owned())
 }
 
 #[cfg(test)]

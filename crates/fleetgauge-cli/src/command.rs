@@ -12,12 +12,14 @@ mod query;
 mod question;
 mod render;
 mod scrape;
+mod serve;
 
 use crate::cli::{Cli, Command};
 
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Demo(args) => demo::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Scrape(args) => scrape::run(&args),
         Command::Render(args) => render::run(args),
         Command::Query(args) => query::run(&args),

@@ -30,23 +30,30 @@
 mod access;
 mod composed;
 mod discovery;
+mod doors;
 mod environment;
 mod federated;
 mod file;
 mod flag;
+mod metrics;
 mod prometheus;
 mod scrape;
 mod source;
 mod sources;
 mod text;
 
+use std::path::PathBuf;
+
 use fleetgauge::document::Problem;
 use fleetgauge::pack::Pack;
 use fleetgauge_core::query::QueryTemplate;
+use fleetgauge_server::variant::Variant;
 
+use metrics::MetricSection;
 use prometheus::PrometheusSection;
 use sources::SourceSection;
 
+pub(crate) use doors::{DEFAULT_ADDRESS, DoorSection, DoorTls, LogFormat, LogLevel, LogSection};
 pub(crate) use environment::Environment;
 pub(crate) use file::{check, read_if_given};
 pub(crate) use flag::name_flag;
@@ -64,6 +71,16 @@ pub(crate) struct Config {
     /// The packs of the file, without the built-in ones.
     pub(crate) packs: Vec<Pack>,
     pub(crate) queries: Vec<QueryTemplate>,
+    /// What the daemon keeps fresh.
+    pub(crate) metrics: Vec<MetricSection>,
+    pub(crate) variants: Vec<Variant>,
+    pub(crate) server: Option<DoorSection>,
+    pub(crate) keda: Option<DoorSection>,
+    pub(crate) log: LogSection,
+    /// The file and its packs.
+    pub(crate) files: Vec<PathBuf>,
+    /// What the file says of the source `prometheus` in its short form.
+    pub(crate) prometheus_content: String,
     /// What may be meant, in the file and in its packs.
     pub(crate) warnings: Vec<Problem>,
 }
@@ -82,6 +99,13 @@ impl Default for Config {
             builtin: Pack::builtins(),
             packs: Vec::new(),
             queries: Vec::new(),
+            metrics: Vec::new(),
+            variants: Vec::new(),
+            server: None,
+            keda: None,
+            log: LogSection::default(),
+            files: Vec::new(),
+            prometheus_content: String::new(),
             warnings: Vec::new(),
         }
     }
@@ -91,6 +115,16 @@ impl Config {
     /// The source `name` of the section `sources`.
     pub(crate) fn source(&self, name: &str) -> Option<&SourceSection> {
         self.sources.iter().find(|source| source.name == name)
+    }
+
+    /// The one source that the file describes, if it is one.
+    fn only_source(&self) -> Option<&str> {
+        let has_short_form = self.prometheus.url.is_some() && self.source(PROMETHEUS).is_none();
+        match (&*self.sources, has_short_form) {
+            ([], _) => Some(PROMETHEUS),
+            ([one], false) => Some(&one.name),
+            _ => None,
+        }
     }
 
     /// The source named `prometheus`, wherever it is described.

@@ -7,6 +7,7 @@
 mod cli;
 mod command;
 mod config;
+mod daemon;
 mod demo;
 mod explained;
 mod failure;

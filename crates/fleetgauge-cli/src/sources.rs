@@ -1,6 +1,7 @@
 //! The source that a command asks: what its flags, the environment and the configuration name.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, anyhow};
 use fleetgauge::composed::ComposedSource;
@@ -27,6 +28,8 @@ pub(crate) struct Sources<'a> {
     environment: &'a Environment,
     args: &'a SourceArgs,
     made: SourceRegistry,
+    /// Those of them that scrape.
+    scraping: Mutex<BTreeMap<String, ScrapeSource>>,
 }
 
 // === impl Sources ===
@@ -38,7 +41,18 @@ impl<'a> Sources<'a> {
             environment,
             args,
             made: SourceRegistry::new(),
+            scraping: Mutex::default(),
         }
+    }
+
+    /// Takes one that is there already as the source `name`.
+    pub(crate) fn keep(&self, name: &str, source: Arc<dyn MetricsSource>) -> anyhow::Result<()> {
+        Ok(self.made.register(name, source)?)
+    }
+
+    /// Those that were made here and scrape, by name.
+    pub(crate) fn into_scraping(self) -> BTreeMap<String, ScrapeSource> {
+        self.scraping.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The name of the source that is asked, for the query `query` if one is named.
@@ -150,7 +164,10 @@ impl<'a> Sources<'a> {
                 let source = section.source_config(environment);
                 let source = source.with_context(|| format!("source {name}"))?;
                 let discoveries = section.discoveries.iter().cloned();
-                Arc::new(ScrapeSource::start(source, discoveries).map_err(in_file)?)
+                let source = ScrapeSource::start(source, discoveries).map_err(in_file)?;
+                let mut scraping = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
+                scraping.insert(name.to_owned(), source.clone());
+                Arc::new(source)
             }
             Some(SourceKind::Composed(composed)) => {
                 self.open_needed(name)?;

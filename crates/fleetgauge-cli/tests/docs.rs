@@ -43,6 +43,20 @@ fn the_documented_configuration_and_pack_are_in_order() {
     assert_eq!(others, expected);
 }
 
+#[test]
+fn the_documented_daemon_is_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("fleetgauge.yaml");
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/daemon.md")).unwrap();
+    let blocks = text.split("```yaml\n").skip(1);
+    let whole: String = blocks.filter_map(|block| block.split("```").next()).collect();
+    fs::write(&file, whole).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_fleetgauge")).arg("check").arg(&file).output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let expected = format!("{}: ok, configuration with 1 source, 0 packs, 0 queries and 1 metric\n", file.display());
+    assert_eq!(stdout, expected);
+}
+
 /// In a `console` block, `cat` shows a file that the commands below it read; `promql` commands print what stands
 /// below them, whether to stdout or stderr. Others need a server.
 #[test]
@@ -108,7 +122,9 @@ fn the_commands_of_the_readme_answer() {
     let commands: Vec<_> = readme
         .lines()
         .filter_map(|line| line.strip_prefix("$ fleetgauge "))
-        .filter(|command| !command.starts_with("query "))
+        .filter(|command| !["query ", "explain ", "doctor "].iter().any(|asks| command.starts_with(asks)))
+        // It does not end.
+        .filter(|command| !command.starts_with("serve "))
         .collect();
     assert_eq!(commands.len(), 6, "{commands:#?}");
     for command in commands {

@@ -12,6 +12,7 @@ mod hostile;
 mod pipe;
 mod query;
 mod scrape;
+mod serve;
 mod sources;
 
 mod support {

@@ -145,6 +145,17 @@ impl Age {
         self
     }
 
+    /// That as a bound: it may as well be more.
+    #[must_use]
+    pub fn or_more(mut self) -> Self {
+        self.mark.kind = match self.mark.kind {
+            AgeKind::Exact => AgeKind::AtLeast,
+            AgeKind::AtMost => AgeKind::Around,
+            kind => kind,
+        };
+        self
+    }
+
     /// Whether the raw series of a contributor has stopped.
     pub fn is_ended(self) -> bool {
         self.mark.ended

@@ -97,8 +97,6 @@ impl Request {
         with_clock_within(within: Duration) => clock_within = Some(within);
         /// Sets what is asked beside the query.
         with_companions(companions: Companions) => companions = Some(companions);
-        /// Sets how old the samples of the answer may be.
-        with_max_age(max_age: Duration) => max_age = Some(max_age);
     }
 
     /// The query as PromQL.

@@ -161,6 +161,32 @@ impl Answers {
         self.add_rows(name, answer, at, read_by, |row, _| age(row))
     }
 
+    /// As [`add`](Self::add) of the answer to a range that ends at `end`, with what was answered for that very time, where
+    /// that was asked too: it tells how old each series' last point is. As with a recorded series that is a lower bound of what
+    /// is computed from the range, since a row may have stood on others before, which have ended meanwhile. A series without a
+    /// point at the end has no known age.
+    ///
+    /// *Errors*: as [`add`](Self::add).
+    pub fn add_range(
+        &mut self,
+        name: &str,
+        answer: &Answer,
+        end: Timestamp,
+        newest: Option<&Answer>,
+        read_by: ReadBy,
+    ) -> Result<(), AnswersError> {
+        let mut all = rows(Some(name), answer, end, |_, _| Age::UNKNOWN)?;
+        // What cannot be read as rows tells no ages.
+        let newest = newest.and_then(|newest| rows(Some(name), newest, end, told_age(newest, end)).ok());
+        for of_end in newest.into_iter().flatten() {
+            if let Ok(place) = all.binary_search_by(|row| row.labels.cmp(&of_end.labels)) {
+                all[place].points.date(end, of_end.points.age(end.as_millis()));
+            }
+        }
+        self.add_all(name, answer, all, read_by);
+        Ok(())
+    }
+
     /// Adds rows that keep the metric names that they have, if any: `name` is what selectors call them, and nothing else.
     /// What the answer lacks or warns of is not taken over.
     ///
@@ -186,6 +212,12 @@ impl Answers {
         age: impl Fn(usize, MetricValue<'_>) -> Age,
     ) -> Result<(), AnswersError> {
         let rows = rows(Some(name), answer, at, age)?;
+        self.add_all(name, answer, rows, read_by);
+        Ok(())
+    }
+
+    /// Adds the rows of `answer`, and what it tells beside them.
+    fn add_all(&mut self, name: &str, answer: &Answer, rows: Vec<Row>, read_by: ReadBy) {
         let named = self.named(name);
         named.merge(rows, read_by);
         let counted = answer.completeness();
@@ -206,7 +238,6 @@ impl Answers {
         if answer.has_uncounted_loss() && named.missing.is_empty() {
             named.missing.push(format!("{name}: it is incomplete"));
         }
-        Ok(())
     }
 
     /// Says that the answer of this name, which is expected, is not there: it counts as one who has not reported.
@@ -379,6 +410,16 @@ impl Points {
             Self::One(at, _, age) if *at == time => *age,
             Self::One(..) => Age::UNKNOWN,
             Self::Many(_, ages) => ages.get(&time).copied().unwrap_or(Age::UNKNOWN),
+        }
+    }
+
+    /// Says how old what stands at `time`, if anything does, was then at least.
+    fn date(&mut self, time: Timestamp, age: Age) {
+        let time = time.as_millis();
+        if let Self::Many(samples, ages) = self
+            && samples.times().last() == Some(&time)
+        {
+            ages.insert(time, age.or_more());
         }
     }
 

@@ -2,6 +2,11 @@
 //! waits for a source.
 
 pub mod access;
+pub mod api;
 pub mod health;
 pub mod listener;
+pub mod own;
 pub mod prometheus;
+pub mod reload;
+
+mod problem;

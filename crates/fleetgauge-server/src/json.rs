@@ -1,10 +1,14 @@
 //! The JSON that doors and command line have in common. Fields may be added; none is ever renamed.
 
+use std::time::Duration;
+
 use fleetgauge_core::completeness::{Absentee, Absentees, Completeness};
+use fleetgauge_core::policy::{OnError, OnIncomplete, OnNoData, OnUndefined, Policy};
 use fleetgauge_core::reading::Reading;
 use fleetgauge_core::result::Origin;
 use fleetgauge_core::sample::Number;
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Value, json};
 
 /// A number; what JSON has no number for is a string: `"NaN"`, `"+Inf"`, `"-Inf"`.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +70,18 @@ struct AbsenteeEntry<'a> {
     reason: &'a str,
 }
 
+/// What is accepted, with what holds where nobody says anything.
+#[derive(Debug, serde::Serialize)]
+pub struct PolicyEntry {
+    max_age_seconds: Option<JsonNumber>,
+    min_completeness: Option<JsonNumber>,
+    on_incomplete: &'static str,
+    on_error: &'static str,
+    on_no_data: Value,
+    on_undefined: &'static str,
+    hold_seconds: Option<JsonNumber>,
+}
+
 // === impl ReadingEntry ===
 
 impl<'a> ReadingEntry<'a> {
@@ -116,6 +132,38 @@ impl<'a> CompletenessEntry<'a> {
             missing: named(completeness.missing()),
             missing_count: completeness.missing().count(),
             starting: named(completeness.starting()),
+        }
+    }
+}
+
+// === impl PolicyEntry ===
+
+impl PolicyEntry {
+    /// All of a policy.
+    pub fn new(policy: &Policy) -> Self {
+        let seconds = |duration: Duration| JsonNumber(duration.as_secs_f64());
+        Self {
+            max_age_seconds: policy.max_age.map(seconds),
+            min_completeness: policy.min_completeness.map(JsonNumber),
+            on_incomplete: match policy.on_incomplete.unwrap_or_default() {
+                OnIncomplete::Fail => "fail",
+                OnIncomplete::Hold => "hold",
+                OnIncomplete::AtLeast => "at_least",
+            },
+            on_error: match policy.on_error.unwrap_or_default() {
+                OnError::Fail => "fail",
+                OnError::Hold => "hold",
+            },
+            on_no_data: match policy.on_no_data.clone().unwrap_or_default() {
+                OnNoData::Fail => json!("fail"),
+                OnNoData::Hold => json!("hold"),
+                OnNoData::Value { value, when } => json!({"value": JsonNumber(value), "when": when.as_str()}),
+            },
+            on_undefined: match policy.on_undefined.unwrap_or_default() {
+                OnUndefined::Fail => "fail",
+                OnUndefined::Hold => "hold",
+            },
+            hold_seconds: policy.hold.map(seconds),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use fleetgauge_core::params::{ParamSpec, Params};
 use fleetgauge_core::policy::PolicyErrors;
 use fleetgauge_core::printable::Quoted;
 use fleetgauge_core::query_list::{QueryRenderError, RegisteredQuery};
@@ -65,6 +66,18 @@ pub enum FleetError {
         metric: MetricName,
         /// What is wrong.
         error: Box<QueryRenderError>,
+    },
+    /// A parameter that the query does not declare.
+    #[error("metric {metric}: the query {query} has no parameter {}{}", Quoted(.param), did_you_mean(.similar))]
+    Param {
+        /// The metric.
+        metric: MetricName,
+        /// Its query.
+        query: String,
+        /// The parameter.
+        param: String,
+        /// The one that was likely meant.
+        similar: Option<String>,
     },
     /// A metric that is to be one number for each variant, of a query that does not say how it folds.
     #[error(
@@ -149,7 +162,15 @@ impl Scheduler {
     /// Outside a Tokio runtime.
     pub fn apply(&self, fleet: &Fleet) -> Result<(), FleetError> {
         let index = variant::index(&fleet.variants)?;
-        let metrics = metrics(fleet)?;
+        let mut names = HashSet::new();
+        let mut metrics = Vec::with_capacity(fleet.metrics.len());
+        for spec in &fleet.metrics {
+            if !names.insert(&spec.name) {
+                let name = spec.name.clone();
+                return Err(FleetError::TwoMetrics { name });
+            }
+            metrics.push(checked(spec, &fleet.sources, &fleet.variants)?);
+        }
         for source in fleet.sources.values() {
             source.query_list().set_variants(&self.0.variants);
         }
@@ -159,13 +180,10 @@ impl Scheduler {
                 Some(ForEach::Variant) => fleet.variants.iter().cloned().map(Some).collect(),
                 None => vec![None],
             };
-            for variant in variants {
-                check_params(metric, variant.as_ref())?;
-                wanted.push(Wanted {
-                    metric: metric.clone(),
-                    variant,
-                });
-            }
+            wanted.extend(variants.into_iter().map(|variant| Wanted {
+                metric: metric.clone(),
+                variant,
+            }));
         }
         // A part is made before anything is changed, since its policy may be wrong.
         let clock = self.0.store.clock();
@@ -272,72 +290,94 @@ impl fmt::Debug for Scheduler {
     }
 }
 
-/// The metrics of `fleet`, with their sources.
-fn metrics(fleet: &Fleet) -> Result<Vec<Metric>, FleetError> {
-    let mut names = HashSet::new();
-    let mut metrics = Vec::with_capacity(fleet.metrics.len());
-    for spec in &fleet.metrics {
-        let metric = || spec.name.clone();
-        if !names.insert(&spec.name) {
-            return Err(FleetError::TwoMetrics { name: metric() });
-        }
-        let Some(source) = fleet.sources.get(&*spec.source) else {
-            return Err(FleetError::Source {
-                metric: metric(),
-                source_name: spec.source.clone(),
-                similar: similar(&spec.source, fleet.sources.keys().map(String::as_str)).map(str::to_owned),
-            });
-        };
-        let find = |name: &str| -> Result<RegisteredQuery, FleetError> {
-            let found = source.query_list().find(name);
-            found.map_err(|error| FleetError::Query {
-                metric: metric(),
-                error: Box::new(error),
-            })
-        };
-        let query = find(spec.query.as_str())?;
-        if let Some(proof) = spec.proof() {
-            find(proof.as_str())?;
-        }
-        let folds = spec.folds(query.template().fold);
-        if spec.for_each.is_some() && folds.is_none() {
-            return Err(FleetError::NoFold {
-                metric: metric(),
-                query: spec.query.to_string(),
-            });
-        }
-        let mut spec = spec.clone();
-        if spec.unit.is_empty() {
-            spec.unit = query.template().unit.as_str().into();
-        }
-        metrics.push(Metric {
-            spec: Arc::new(spec),
-            source: Arc::clone(source),
-            folds,
-        });
-    }
-    Ok(metrics)
+/// Whether the metric `spec` can be kept fresh.
+///
+/// *Errors*: the first thing that is wrong with it.
+pub fn check(
+    spec: &MetricSpec,
+    sources: &BTreeMap<String, Arc<dyn MetricsSource>>,
+    variants: &[Variant],
+) -> Result<(), FleetError> {
+    let metric = checked(spec, sources, variants)?;
+    let reading = metric.spec.reading(metric.folds);
+    reading
+        .policy
+        .check(&reading.facts())
+        .map_err(|errors| FleetError::Policy {
+            metric: spec.name.clone(),
+            errors,
+        })
 }
 
-/// Whether the query can be rendered, and the one that proves its absence.
-fn check_params(metric: &Metric, variant: Option<&Variant>) -> Result<(), FleetError> {
-    let spec = &metric.spec;
-    let params = variant.map_or_else(
-        || spec.params.clone(),
-        |variant| variant.params_over(&spec.params),
-    );
-    let queries = [Some(&spec.query), spec.proof()];
-    for query in queries.into_iter().flatten() {
-        metric
-            .source
-            .query_list()
-            .render(query.as_str(), &params)
-            .map_err(|error| FleetError::Query {
-                metric: spec.name.clone(),
-                error: Box::new(error),
-            })?;
+/// The metric with its source, if its queries are there and can be rendered.
+fn checked(
+    spec: &MetricSpec,
+    sources: &BTreeMap<String, Arc<dyn MetricsSource>>,
+    variants: &[Variant],
+) -> Result<Metric, FleetError> {
+    let metric = || spec.name.clone();
+    let Some(source) = sources.get(&*spec.source) else {
+        return Err(FleetError::Source {
+            metric: metric(),
+            source_name: spec.source.clone(),
+            similar: similar(&spec.source, sources.keys().map(String::as_str)).map(str::to_owned),
+        });
+    };
+    let of_query = |error| FleetError::Query {
+        metric: metric(),
+        error: Box::new(error),
+    };
+    let names = [Some(&spec.query), spec.proof()].into_iter().flatten();
+    let queries: Vec<RegisteredQuery> = names
+        .map(|name| source.query_list().find(name.as_str()).map_err(of_query))
+        .collect::<Result<_, _>>()?;
+    let declared = || {
+        queries
+            .iter()
+            .flat_map(|query| query.params())
+            .map(ParamSpec::name)
+    };
+    if let Some((unknown, _)) = spec
+        .params
+        .iter()
+        .find(|(name, _)| !declared().any(|known| known == *name))
+    {
+        return Err(FleetError::Param {
+            metric: metric(),
+            query: spec.query.to_string(),
+            param: unknown.to_owned(),
+            similar: similar(unknown, declared()).map(str::to_owned),
+        });
     }
-    Ok(())
+    let all_params: Vec<Params> = match spec.for_each {
+        Some(ForEach::Variant) => variants
+            .iter()
+            .map(|variant| variant.params_over(&spec.params))
+            .collect(),
+        None => vec![spec.params.clone()],
+    };
+    for params in &all_params {
+        for query in &queries {
+            query.render(params).map_err(of_query)?;
+        }
+    }
+    let query = queries[0].template();
+    let folds = spec.folds(query.fold);
+    if spec.for_each.is_some() && folds.is_none() {
+        return Err(FleetError::NoFold {
+            metric: metric(),
+            query: spec.query.to_string(),
+        });
+    }
+    let mut spec = spec.clone();
+    if spec.unit.is_empty() {
+        spec.unit = query.unit.as_str().into();
+    }
+    Ok(Metric {
+        spec: Arc::new(spec),
+        source: Arc::clone(source),
+        folds,
+    })
 }
 
 // === impl Running ===

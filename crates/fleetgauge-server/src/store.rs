@@ -93,18 +93,18 @@ impl Store {
         &self.0.clock
     }
 
-    /// Puts `entries` in the place of those before.
+    /// Puts `entries` in the place of those before, all of which count as changed.
     pub(crate) fn replace(&self, entries: impl IntoIterator<Item = Arc<Entry>>) {
         let named = entries
             .into_iter()
             .map(|entry| (entry.spec.name.as_str().into(), entry));
-        let named: Arc<Entries> = Arc::new(named.collect());
-        self.0.entries.store(Arc::clone(&named));
+        let entries: Arc<Entries> = Arc::new(named.collect());
+        self.0.entries.store(Arc::clone(&entries));
         self.0.changes.send_modify(|change| {
             *change += 1;
-            // Its parts may be others.
-            let changed = named.values().map(|entry| &entry.changed);
-            changed.for_each(|changed| changed.store(*change, Ordering::Release));
+            entries
+                .values()
+                .for_each(|entry| entry.changed.store(*change, Ordering::Release));
         });
     }
 

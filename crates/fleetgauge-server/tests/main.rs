@@ -1,6 +1,7 @@
 //! What the daemon does with metrics, and what its doors answer.
 #![allow(clippy::unwrap_used)]
 
+mod api;
 mod prometheus;
 mod prometheus_hostile;
 mod prometheus_same;

@@ -85,6 +85,7 @@ async fn a_metric_is_one_number_or_says_why_it_is_none() {
     let store = scheduler.store();
     let mut failing = metric("failing");
     failing.query = "broken".parse().unwrap();
+    failing.params = Params::new();
     source
         .query_list()
         .must_register(QueryTemplate::promql("broken", "broken"));

@@ -8,7 +8,7 @@ use fleetgauge::backend::{Backend, FetchError, Request};
 use fleetgauge::completeness::{Completeness, Report};
 use fleetgauge::composed::{ComposedConfig, ComposedSource, Input};
 use fleetgauge::query::Shape;
-use fleetgauge::result::{Answer, AnswerBuilder, AnswerKind, MetricResult};
+use fleetgauge::result::{Answer, AnswerBuilder, MetricResult};
 use fleetgauge::sample::Stamp;
 use fleetgauge::source::{CachedSourceConfig, Outcome};
 use fleetgauge::time::{Clock, ManualClock, Timestamp};
@@ -18,6 +18,8 @@ use fleetgauge::{
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+
+use crate::support::rows;
 
 /// Two sources: `pods` has `inference/queue_length` and `gpu/memory`, `central` has `epp/queue_size`.
 struct Fleet {
@@ -107,34 +109,12 @@ fn clock() -> (Clock, ManualClock) {
 
 /// Rows `label=value,… NUMBER`.
 fn vector(at: Timestamp, rows: &[&str]) -> Answer {
-    stamped(at, Stamp::Evaluated, rows)
-}
-
-fn stamped(at: Timestamp, stamp: Stamp, rows: &[&str]) -> Answer {
-    let mut answer = AnswerBuilder::new(stamp);
-    for row in rows {
-        let (labels, value) = row.rsplit_once(' ').unwrap_or(("", row));
-        let labels = labels.split(',').filter_map(|pair| pair.split_once('='));
-        answer.series(labels, value.parse().unwrap(), at).unwrap();
-    }
-    answer.build()
+    rows::vector(Stamp::Evaluated, at, rows)
 }
 
 /// The series, a line each, with the times of a matrix relative to [`NOW`] in seconds.
 fn shown(answer: &Answer) -> Vec<String> {
-    let is_matrix = answer.kind() == AnswerKind::Matrix;
-    let series = answer.series().map(|series| {
-        let points = series.points().map(|point| match is_matrix {
-            true => format!(
-                " {}@{}",
-                point.value,
-                (point.timestamp.as_millis() - NOW.as_millis()) / 1_000
-            ),
-            false => format!(" {}", point.value),
-        });
-        series.labels().to_string() + &points.collect::<String>()
-    });
-    series.collect()
+    rows::shown(answer, NOW)
 }
 
 async fn refreshed(
@@ -437,7 +417,7 @@ async fn values_are_dated_by_the_oldest_input() {
             "{text}"
         );
     };
-    let scraped = |age: i64| stamped(before(age), Stamp::Sampled, &["pod=a 1"]);
+    let scraped = |age: i64| rows::vector(Stamp::Sampled, before(age), &["pod=a 1"]);
     let two = || {
         let mut answer = AnswerBuilder::new(Stamp::Sampled);
         for (pod, age) in [("a", 3), ("b", 40), ("c", 2)] {
@@ -575,21 +555,22 @@ async fn a_range_or_an_offset_of_an_input_is_asked_for_those_times() {
     check("sum(queue offset -5m)", &[(now, ago(-300))], 7.0).await;
     check("sum(queue @ 1763999000)", &[(now, ago(1_000))], 7.0).await;
     check("sum(queue @ end())", &[(now, None)], 7.0).await;
+    // How old the points of a range are, the answer for its end tells.
     check(
         "sum(count_over_time(queue[10m]))",
-        &[(over(585, 15), ago(0))],
+        &[(over(585, 15), ago(0)), (now, ago(0))],
         120.0,
     )
     .await;
     check(
         "sum(count_over_time(queue[10m] offset 7s))",
-        &[(over(585, 15), ago(15))],
+        &[(over(585, 15), ago(15)), (now, ago(15))],
         120.0,
     )
     .await;
     check(
         "sum(queue) - sum(avg_over_time(queue[1m]))",
-        &[(over(45, 15), ago(0)), (now, None)],
+        &[(over(45, 15), ago(0)), (now, ago(0)), (now, None)],
         0.0,
     )
     .await;
@@ -614,7 +595,7 @@ async fn a_range_or_an_offset_of_an_input_is_asked_for_those_times() {
     // What overlaps is asked for once.
     check(
         "sum(count_over_time(queue[1m])) + sum(count_over_time(queue[1m] offset 1m))",
-        &[(over(105, 15), ago(0))],
+        &[(over(105, 15), ago(0)), (now, ago(0))],
         24.0,
     )
     .await;
@@ -1199,6 +1180,98 @@ async fn a_composed_row_is_as_old_as_its_oldest_input() {
         shown.sort();
         expected.sort();
         assert_eq!(shown, expected, "{text}");
+    }
+}
+
+/// Ranges tell no ages: an input is asked for the end of them as well.
+#[tokio::test]
+async fn what_is_computed_from_a_range_is_at_least_as_old_as_the_input_at_its_end() {
+    let points = ["pod=a 1 2", "pod=b 3 4", "pod=c 5 -"];
+    let mut range = AnswerBuilder::new(Stamp::Evaluated);
+    range.matrix();
+    for row in points {
+        let (pod, values) = row.split_once(' ').unwrap();
+        range.label("pod", pod.trim_start_matches("pod="));
+        for (value, seconds) in values.split(' ').zip([15, 0]) {
+            if let Ok(value) = value.parse() {
+                range.point(value, ago(seconds).unwrap());
+            }
+        }
+        range.end_points().unwrap();
+    }
+    let range = range.build();
+    // The last row is not in the range.
+    let end = vector(NOW, &["pod=a 2", "pod=b 4", "pod=d 9"]);
+    let end = end.with_ages(vec![
+        Age::exact(5 * SECOND),
+        Age::at_most(7 * SECOND).with_ended(),
+        Age::exact(SECOND),
+    ]);
+    let source = |end: Result<Answer, FetchError>| {
+        let by_shape = ByShape {
+            range: range.clone(),
+            end,
+        };
+        let pods = CachedSource::new(Arc::new(by_shape), CachedSourceConfig::default());
+        pods.query_list().must_register(QueryTemplate::promql("q", "up"));
+        let sources = SourceRegistry::new();
+        sources.register("pods", Arc::new(pods)).unwrap();
+        let config = ComposedConfig::new("fleet").with_input(Input::new("queue", "pods", "q"));
+        ComposedSource::with_clock(config, &sources, clock().0).unwrap()
+    };
+    let unknown = (None, AgeKind::Unknown, false);
+    let of = async |source: &ComposedSource, text: &str| {
+        let result = evaluated(source, text).await.unwrap();
+        let age = result.age(0);
+        (
+            age.duration().map(|age| age.as_secs()),
+            age.kind(),
+            age.is_ended(),
+        )
+    };
+    let told = source(Ok(end));
+    for (text, expected) in [
+        (
+            r#"max_over_time(queue{pod="a"}[1m])"#,
+            (Some(5), AgeKind::AtLeast, false),
+        ),
+        (
+            r#"max_over_time(queue{pod="b"}[1m])"#,
+            (Some(7), AgeKind::Around, true),
+        ),
+        // Whether it has ended is not known: there is no such row, whatever the reason is.
+        (r#"max_over_time(queue{pod="c"}[1m])"#, unknown),
+        (r#"sum(max_over_time(queue{pod!="b"}[1m]))"#, unknown),
+        (
+            r#"sum(max_over_time(queue{pod=~"a|b"}[1m]))"#,
+            (Some(7), AgeKind::Around, true),
+        ),
+        // The steps of a subquery have none.
+        (r#"max_over_time(queue{pod="a"}[30s:15s])"#, unknown),
+    ] {
+        assert_eq!(of(&told, text).await, expected, "{text}");
+    }
+    // Where it is not told, the value is there all the same.
+    let silent = source(Err(FetchError::Aborted));
+    assert_eq!(of(&silent, r#"max_over_time(queue{pod="a"}[1m])"#).await, unknown);
+}
+
+/// Answers ranges and single times differently.
+struct ByShape {
+    range: Answer,
+    end: Result<Answer, FetchError>,
+}
+
+impl Backend for ByShape {
+    fn fetch<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, FetchError>> {
+        let answer = match request.shape {
+            Shape::Instant => {
+                assert_eq!(request.at, Some(NOW));
+                self.end.clone()
+            }
+            _ => Ok(self.range.clone()),
+        };
+        async { answer }.boxed()
     }
 }
 

@@ -8,7 +8,7 @@ use fleetgauge::backend::{Backend, FetchError, Request};
 use fleetgauge::completeness::Completeness;
 use fleetgauge::federated::{FederatedConfig, FederatedSource, Member, Require};
 use fleetgauge::prometheus::PrometheusBackend;
-use fleetgauge::result::{Answer, AnswerBuilder, AnswerKind, MetricResult};
+use fleetgauge::result::{Answer, AnswerBuilder, MetricResult};
 use fleetgauge::sample::Stamp;
 use fleetgauge::source::Outcome;
 use fleetgauge::time::{Clock, ManualClock, Timestamp};
@@ -19,26 +19,14 @@ use fleetgauge::{
 use fleetgauge_testkit::FaultyServer;
 use fleetgauge_testkit::faulty;
 
+use crate::support::rows;
+
 const SECOND: Duration = Duration::from_secs(1);
 const NOW: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 
 /// Rows `label=value,… NUMBER`, of the metric that a label `name` says.
 fn vector(rows: &[&str]) -> Answer {
-    sampled(Stamp::Evaluated, NOW, rows)
-}
-
-fn sampled(stamp: Stamp, at: Timestamp, rows: &[&str]) -> Answer {
-    let mut answer = AnswerBuilder::new(stamp);
-    for row in rows {
-        let (labels, value) = row.rsplit_once(' ').unwrap_or(("", row));
-        answer.series(pairs(labels), value.parse().unwrap(), at).unwrap();
-    }
-    answer.build()
-}
-
-fn pairs(labels: &str) -> impl Iterator<Item = (&str, &str)> {
-    let pairs = labels.split(',').filter_map(|pair| pair.split_once('='));
-    pairs.map(|(name, value)| (if name == "name" { "__name__" } else { name }, value))
+    rows::vector(Stamp::Evaluated, NOW, rows)
 }
 
 /// Rows `label=value,… NUMBER@SECONDS …`, relative to [`NOW`].
@@ -47,7 +35,7 @@ fn matrix(rows: &[&str]) -> Answer {
     answer.matrix();
     for row in rows {
         let (labels, points) = row.split_once(' ').unwrap();
-        pairs(labels).for_each(|(name, value)| answer.label(name, value));
+        rows::pairs(labels).for_each(|(name, value)| answer.label(name, value));
         for point in points.split(' ') {
             let (value, at) = point.split_once('@').unwrap();
             let at = NOW.as_millis() + at.parse::<i64>().unwrap() * 1_000;
@@ -60,19 +48,7 @@ fn matrix(rows: &[&str]) -> Answer {
 
 /// The series, a line each, sorted.
 fn shown(answer: &Answer) -> Vec<String> {
-    let is_matrix = answer.kind() == AnswerKind::Matrix;
-    let series = answer.series().map(|series| {
-        let points = series.points().map(|point| match is_matrix {
-            true => format!(
-                " {}@{}",
-                point.value,
-                (point.timestamp.as_millis() - NOW.as_millis()) / 1_000
-            ),
-            false => format!(" {}", point.value),
-        });
-        series.labels().to_string() + &points.collect::<String>()
-    });
-    let mut series: Vec<_> = series.collect();
+    let mut series = rows::shown(answer, NOW);
     series.sort();
     series
 }
@@ -587,6 +563,29 @@ async fn ranges_are_asked_for_as_ranges() {
     assert_eq!((steps.count(), steps.step()), (2, 15 * SECOND));
 }
 
+/// What it had before is no news of now: a sum that goes on without it would look whole.
+#[tokio::test]
+async fn a_member_whose_series_end_within_a_range_does_not_report() {
+    let member = |row| FixedBackend::new().answer("q:part0", matrix(&[row]));
+    let us = member("pod=a 10@-30 20@-15 30@0");
+    let fleet = Fleet::new([
+        ("eu", member("pod=a 1@-30 1@-15 1@0 1@15 1@30")),
+        ("us", us.clone()),
+    ]);
+    let range = |spec: RefreshSpec| spec.range(30 * SECOND, 15 * SECOND);
+    let (source, text) = (fleet.source(), "sum by (pod) (queue)");
+    let result = refreshed(&source, text, range).await.unwrap();
+    assert_eq!(shown(result.answer()), [r#"{pod="a"} 11@-30 21@-15 31@0"#]);
+    fleet.clock.1.advance(30 * SECOND);
+    let error = refreshed(&source, text, range).await.unwrap_err().to_string();
+    let expected = "missing: us (empty: nothing answers group(queue) any more, and 30s ago it did)";
+    assert!(error.ends_with(expected), "{error}");
+    // The series are there, and the query lets none of them through.
+    let _ = us.answer("q:present", vector(&["1"]));
+    let result = refreshed(&source, text, range).await.unwrap();
+    assert_eq!(shown(result.answer()), [r#"{pod="a"} 31@0 1@15 1@30"#]);
+}
+
 #[tokio::test]
 async fn members_that_a_query_leaves_out_are_neither_asked_nor_expected() {
     let eu = FixedBackend::new().answer("q:part0", vector(&["1"]));
@@ -612,7 +611,7 @@ async fn members_that_a_query_leaves_out_are_neither_asked_nor_expected() {
 #[tokio::test]
 async fn ages_are_those_of_the_members_rows() {
     let before = |seconds: i64| Timestamp::from_millis(NOW.as_millis() - seconds * 1_000);
-    let scraped = |seconds| sampled(Stamp::Sampled, before(seconds), &["name=queue,pod=a 1"]);
+    let scraped = |seconds| rows::vector(Stamp::Sampled, before(seconds), &["name=queue,pod=a 1"]);
     let fleet = |us: Answer| {
         Fleet::new([
             ("eu", FixedBackend::new().answer("q:part0", scraped(4))),

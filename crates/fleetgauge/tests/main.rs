@@ -1,6 +1,7 @@
 //! The integration tests of this crate: one binary, since each links everything anew.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod absence;
 mod composed;
 mod doctor;
 mod federated;
@@ -26,6 +27,8 @@ mod transform;
 
 mod support {
     pub(crate) mod answer_body;
+    pub(crate) mod fleet;
+    pub(crate) mod rows;
     pub(crate) mod scrape;
 }
 

@@ -82,6 +82,23 @@ async fn common(backend: &PrometheusBackend) {
     check(QueryType::PromQl, &long, &both[..1]).await;
 }
 
+/// A range is answered at multiples of its step.
+async fn range(backend: &PrometheusBackend) {
+    let (window, step) = (Duration::from_secs(60), Duration::from_secs(20));
+    let range = request(QueryType::PromQl, "sum(vllm:num_requests_waiting)");
+    let range = backend
+        .fetch(&range.with_shape(Shape::Range { window, step }))
+        .await
+        .unwrap();
+    assert_eq!(
+        (range.kind(), range.stamp()),
+        (AnswerKind::Matrix, Stamp::Evaluated)
+    );
+    let times: Vec<_> = range.values().map(|value| value.timestamp.as_millis()).collect();
+    assert_eq!(times.len(), 4, "{range:?}");
+    assert!(times.iter().all(|time| time % 20_000 == 0), "{times:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn prometheus_answers() {
     let server = Prometheus::builder().data(&data()).start().unwrap();
@@ -108,19 +125,7 @@ async fn prometheus_answers() {
         assert_eq!(value.timestamp.as_millis() % 1000, 0);
     }
 
-    let (window, step) = (Duration::from_secs(60), Duration::from_secs(20));
-    let range = request(QueryType::PromQl, "sum(vllm:num_requests_waiting)");
-    let range = backend
-        .fetch(&range.with_shape(Shape::Range { window, step }))
-        .await
-        .unwrap();
-    assert_eq!(
-        (range.kind(), range.stamp()),
-        (AnswerKind::Matrix, Stamp::Evaluated)
-    );
-    let times: Vec<_> = range.values().map(|value| value.timestamp.as_millis()).collect();
-    assert_eq!(times.len(), 4, "{range:?}");
-    assert!(times.iter().all(|time| time % 20_000 == 0), "{times:?}");
+    range(&backend).await;
 
     match ask(&backend, QueryType::PromQl, "sum(").await {
         Err(FetchError::Rejected { kind, message }) => {
@@ -153,19 +158,7 @@ async fn victoria_metrics_answers() {
     // It has a path for each tenant's Prometheus API in a cluster, and this one on a single node.
     let prefixed = PrometheusSourceConfig::new(format!("{}/prometheus/", server.url()));
     common(&PrometheusBackend::new(&prefixed).unwrap()).await;
-    let (window, step) = (Duration::from_secs(60), Duration::from_secs(20));
-    let range = request(QueryType::PromQl, "sum(vllm:num_requests_waiting)");
-    let range = backend
-        .fetch(&range.with_shape(Shape::Range { window, step }))
-        .await
-        .unwrap();
-    assert_eq!(
-        (range.kind(), range.stamp()),
-        (AnswerKind::Matrix, Stamp::Evaluated)
-    );
-    let times: Vec<_> = range.values().map(|value| value.timestamp.as_millis()).collect();
-    assert_eq!(times.len(), 4, "{range:?}");
-    assert!(times.iter().all(|time| time % 20_000 == 0), "{times:?}");
+    range(&backend).await;
 
     match ask(&backend, QueryType::PromQl, "sum(").await {
         Err(FetchError::Rejected { message, .. }) => assert!(message.contains("sum("), "{message}"),

@@ -257,6 +257,7 @@ async fn addresses_behind_a_name() {
     for none in [0, NXDOMAIN] {
         dns.answer(none, Vec::new());
         assert_eq!(look(&discovery, dir).await, (Vec::new(), String::new()));
+        assert!(found(&discovery).await.are_ready_alone);
     }
     let v6 = Arc::new(DnsDiscovery::aaaa(["vllm.chat.svc."], 8000).with_servers([dns.address]));
     let mut address = vec![0; 16];

@@ -1,184 +1,15 @@
 //! What the numbers of scraped pods stand on: how old they are, who has reported, since when there are samples; and what
 //! a reading makes of it.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use fleetgauge::age::{Age, AgeKind};
-use fleetgauge::completeness::Completeness;
 use fleetgauge::policy::Policy;
-use fleetgauge::reading::{ReadingSpec, Readings, ReasonCode};
-use fleetgauge::scrape::{ScrapeConfig, ScrapeSource};
-use fleetgauge::target::StaticTargets;
-use fleetgauge::time::{Clock, ManualClock, Timestamp};
-use fleetgauge::{MetricResult, MetricsSource, Params, QueryError, QueryTemplate, RefreshSpec};
-use fleetgauge_promql::window::{Window, WindowConfig};
-use fleetgauge_testkit::{Answer, FaultyServer};
+use fleetgauge::reading::ReasonCode;
+use fleetgauge::time::Timestamp;
+use fleetgauge::{MetricsSource, RefreshSpec};
+use fleetgauge_testkit::Answer;
 
-use crate::support::scrape::{Told, until};
-
-/// So long that no tick comes in a test; the tests move their clock by days instead.
-const DAY: Duration = Duration::from_secs(86_400);
-const SECOND: Duration = Duration::from_secs(1);
-const START: i64 = 1_764_000_000;
-
-/// Pods that a test starts, breaks and removes, and a source that scrapes them by a clock that it moves.
-struct Fleet {
-    pods: Vec<(String, FaultyServer)>,
-    told: Told,
-    source: ScrapeSource,
-    hands: ManualClock,
-    clock: Clock,
-}
-
-// === impl Fleet ===
-
-impl Fleet {
-    /// Of pods with these pages, all of which are there when the source starts.
-    fn new(pods: &[(&str, Answer)]) -> Self {
-        Self::with_config(pods, config())
-    }
-
-    fn with_config(pods: &[(&str, Answer)], config: ScrapeConfig) -> Self {
-        let pods: Vec<_> = pods.iter().map(|(name, answer)| pod(name, answer)).collect();
-        let told = Told::new(targets(&pods));
-        let (clock, hands) = Clock::manual(Timestamp::from_millis(START * 1_000));
-        let window = Window::new(config.window.clone());
-        let discoveries = [Arc::new(told.clone()) as _];
-        let source = ScrapeSource::start_with(config, discoveries, window, clock.clone()).unwrap();
-        Self {
-            pods,
-            told,
-            source,
-            hands,
-            clock,
-        }
-    }
-
-    fn answers(&self, name: &str, answer: Answer) {
-        let pod = self.pods.iter().find(|(of, _)| of == name).unwrap();
-        pod.1.set_script([answer]).unwrap();
-    }
-
-    /// Waits until what is discovered is what there is.
-    async fn discover(&self) {
-        self.told.tell(targets(&self.pods));
-        let mut expected: Vec<_> = self.pods.iter().map(|(name, _)| name.clone()).collect();
-        expected.sort();
-        until("discovered", || {
-            let targets = self.source.targets().into_iter();
-            let mut found: Vec<_> = targets.map(|target| target.labels["pod"].clone()).collect();
-            found.sort();
-            found == expected
-        })
-        .await;
-    }
-
-    async fn add(&mut self, pods: &[(&str, Answer)]) {
-        self.pods
-            .extend(pods.iter().map(|(name, answer)| pod(name, answer)));
-        self.discover().await;
-    }
-
-    async fn remove(&mut self, name: &str) -> (String, FaultyServer) {
-        let place = self.pods.iter().position(|(of, _)| of == name).unwrap();
-        let removed = self.pods.remove(place);
-        self.discover().await;
-        removed
-    }
-
-    async fn ask(&self, query: &str) -> Result<Arc<MetricResult>, QueryError> {
-        let name = self.register(query);
-        let results = self.source.refresh(RefreshSpec::queries([name.as_str()])).await;
-        results[name.as_str()].clone()
-    }
-
-    fn register(&self, query: &str) -> String {
-        let kept = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-        let name = format!("q_{}", query.chars().map(kept).collect::<String>());
-        let list = self.source.query_list();
-        if list.get(&name).is_none() {
-            list.must_register(QueryTemplate::promql(name.as_str(), query));
-        }
-        name
-    }
-
-    /// `POD age` of each row, sorted.
-    async fn ages(&self, query: &str) -> Vec<String> {
-        let result = self.ask(query).await.unwrap();
-        let rows = result.values().enumerate();
-        let mut ages: Vec<_> = rows
-            .map(|(row, value)| format!("{} {}", value.label("pod"), shown(result.age(row))))
-            .collect();
-        ages.sort();
-        ages
-    }
-
-    async fn completeness(&self, query: &str) -> Arc<Completeness> {
-        let result = self.ask(query).await.unwrap();
-        let completeness = result.answer().completeness().unwrap();
-        assert_eq!(result.is_complete(), completeness.is_whole(), "{completeness}");
-        Arc::clone(completeness)
-    }
-
-    /// Expected, reported, missing, starting.
-    async fn counts(&self, query: &str) -> (Option<u64>, u64, u64, u64) {
-        let of = self.completeness(query).await;
-        (
-            of.expected(),
-            of.reported(),
-            of.missing().count(),
-            of.starting().count(),
-        )
-    }
-
-    /// What is read of `query` by a policy, of its only row: a number, or why there is none.
-    async fn reads(&self, query: &str, policy: Policy) -> Result<f64, ReasonCode> {
-        let name = self.register(query);
-        let spec = ReadingSpec::new("metric", name.parse().unwrap())
-            .policy(policy)
-            .knows_completeness();
-        let readings = Readings::new(spec, self.clock.clone()).unwrap();
-        let _ = self.ask(query).await;
-        readings.update(&self.source.lookup(&name, &Params::new()), None);
-        let mut reader = readings.reader();
-        let reading = reader.get(&[]);
-        match (reading.value(), reading.reason()) {
-            (Some(value), _) => Ok(value),
-            (None, Some(reason)) => Err(reason.code),
-            (None, None) => panic!("neither a number nor a reason"),
-        }
-    }
-}
-
-fn config() -> ScrapeConfig {
-    ScrapeConfig::new("test")
-        .with_interval(DAY)
-        .with_timeout(5 * SECOND)
-        .with_starting_for(10 * DAY)
-        .with_window(WindowConfig::default().with_retention(1_000 * DAY))
-}
-
-fn pod(name: &str, answer: &Answer) -> (String, FaultyServer) {
-    (name.to_owned(), FaultyServer::start([answer.clone()]).unwrap())
-}
-
-fn targets(pods: &[(String, FaultyServer)]) -> StaticTargets {
-    pods.iter()
-        .fold(StaticTargets::default(), |targets, (name, server)| {
-            let address = server.addr().to_string();
-            targets.with_target([
-                ("__address__", &*address),
-                ("pod", name),
-                ("instance", name),
-                ("zone", &name[..1]),
-            ])
-        })
-}
-
-fn page(text: &str) -> Answer {
-    Answer::text(format!("{text}\n"))
-}
+use crate::support::fleet::{DAY, Fleet, SECOND, START, config, page};
+use crate::support::scrape::until;
 
 /// A counter, and when the process began, in seconds after the source did.
 fn counter(value: u64, process_start: Option<i64>) -> Answer {
@@ -186,6 +17,17 @@ fn counter(value: u64, process_start: Option<i64>) -> Answer {
         format!("\nprocess_start_time_seconds {}", START + start)
     });
     page(&format!("# TYPE c_total counter\nc_total {value}{start}"))
+}
+
+/// `POD age` of each row, sorted.
+async fn ages(fleet: &Fleet, query: &str) -> Vec<String> {
+    let result = fleet.ask(query).await.unwrap();
+    let rows = result.values().enumerate();
+    let mut ages: Vec<_> = rows
+        .map(|(row, value)| format!("{} {}", value.label("pod"), shown(result.age(row))))
+        .collect();
+    ages.sort();
+    ages
 }
 
 fn shown(age: Age) -> String {
@@ -205,7 +47,7 @@ fn shown(age: Age) -> String {
 #[tokio::test]
 async fn a_row_is_as_old_as_the_oldest_sample_behind_it() {
     let fleet = Fleet::new(&[("a", page("x 1\ny 2")), ("b", page("x 3\ny 4"))]);
-    assert_eq!(fleet.ages("x").await, ["a 0.0 s", "b 0.0 s"]);
+    assert_eq!(ages(&fleet, "x").await, ["a 0.0 s", "b 0.0 s"]);
     fleet.answers("b", Answer::status(500));
     fleet.hands.advance(3 * SECOND);
     for (query, expected) in [
@@ -224,7 +66,7 @@ async fn a_row_is_as_old_as_the_oldest_sample_behind_it() {
         ("absent(x{pod=\"c\"})", &["c ageless"]),
         ("vector(1)", &[" ageless"]),
     ] {
-        let ages = fleet.ages(query).await;
+        let ages = ages(&fleet, query).await;
         if query.contains(':') {
             // The steps are at whole seconds.
             assert!(ages[0].starts_with(" at most "), "{query}: {ages:?}");
@@ -255,9 +97,9 @@ async fn what_a_range_still_tells_of_a_pod_that_is_gone_has_ended() {
     fleet.hands.advance(SECOND);
     fleet.remove("b").await;
     fleet.hands.advance(SECOND);
-    assert_eq!(fleet.ages("x").await, ["a 0.0 s"]);
+    assert_eq!(ages(&fleet, "x").await, ["a 0.0 s"]);
     assert_eq!(
-        fleet.ages("last_over_time(x[1m])").await,
+        ages(&fleet, "last_over_time(x[1m])").await,
         ["a 0.0 s", "b 2.0 s ended"]
     );
     // It is no part of those expected any more.
@@ -270,17 +112,56 @@ async fn what_a_range_still_tells_of_a_pod_that_is_gone_has_ended() {
     assert_eq!(living, Ok(1.0));
 }
 
+/// The window takes nothing that is not newer than what it has, and that a series has ended is no exception.
+#[tokio::test]
+async fn a_pod_that_goes_just_when_it_was_scraped_or_after_the_clock_was_set_back_is_gone() {
+    for back in [0, 1, 30] {
+        let mut fleet = Fleet::new(&[("a", page("x 1")), ("b", page("x 3"))]);
+        fleet.ask("x").await.unwrap();
+        fleet
+            .hands
+            .set_wall(Timestamp::from_millis((START - back) * 1_000));
+        let (_, server) = fleet.remove("b").await;
+        fleet.hands.advance(SECOND);
+        assert_eq!(ages(&fleet, "x").await, ["a 0.0 s"], "{back} s");
+        let read = fleet.reads("sum(last_over_time(x[1m]))", Policy::default()).await;
+        assert_eq!(read, Err(ReasonCode::Ended), "{back} s");
+        // One that is back with the same labels is scraped.
+        fleet.hands.advance(60 * SECOND);
+        fleet.pods.push(("b".to_owned(), server));
+        fleet.discover().await;
+        let sum = fleet.ask("sum(x)").await.unwrap();
+        assert_eq!(sum.values().next().unwrap().value, 4.0, "{back} s");
+        assert_eq!(Vec::from_iter(sum.warnings()), [""; 0], "{back} s");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_that_fails_for_too_long_has_ended_also_where_the_clock_was_set_back() {
+    let fleet = Fleet::with_config(&[("a", page("x 1"))], config().with_stale_after(10 * SECOND));
+    fleet.ask("x").await.unwrap();
+    fleet.answers("a", Answer::status(500));
+    let _ = fleet.ask("x").await;
+    fleet.hands.advance(11 * SECOND);
+    fleet.hands.set_wall(Timestamp::from_millis((START - 5) * 1_000));
+    let _ = fleet.ask("x").await;
+    fleet.hands.advance(10 * SECOND);
+    assert!(fleet.ask("x").await.is_err());
+    fleet.answers("a", page("x 2"));
+    assert_eq!(ages(&fleet, "x").await, ["a 0.0 s"]);
+}
+
 #[tokio::test]
 async fn a_pod_that_fails_for_too_long_has_ended() {
     let fleet = Fleet::with_config(&[("a", page("x 1"))], config().with_stale_after(10 * SECOND));
     fleet.ask("x").await.unwrap();
     fleet.answers("a", Answer::status(500));
     fleet.hands.advance(5 * SECOND);
-    assert_eq!(fleet.ages("last_over_time(x[1m])").await, ["a 5.0 s"]);
+    assert_eq!(ages(&fleet, "last_over_time(x[1m])").await, ["a 5.0 s"]);
     fleet.hands.advance(6 * SECOND);
     // Its values are let go after the scrape that fails then.
     let _ = fleet.ask("x").await;
-    assert_eq!(fleet.ages("last_over_time(x[1m])").await, ["a 11.0 s ended"]);
+    assert_eq!(ages(&fleet, "last_over_time(x[1m])").await, ["a 11.0 s ended"]);
 }
 
 #[tokio::test]
@@ -311,7 +192,7 @@ async fn those_who_have_not_reported_are_named_with_their_reasons() {
     assert_eq!((completeness.expected(), completeness.reported()), (Some(4), 1));
     let missing: Vec<_> = completeness.missing().named().iter().collect();
     let reason = |who: &str| {
-        let one = missing.iter().find(|one| &*one.who == who);
+        let one = missing.iter().find(|one| *one.who == *format!("chat/{who}"));
         &*one.unwrap_or_else(|| panic!("{who} in {completeness}")).reason
     };
     assert!(
@@ -387,7 +268,7 @@ async fn targets_that_are_left_out_are_expected_and_missing() {
     let completeness = fleet.completeness("sum(x)").await;
     assert_eq!(completeness.expected(), Some(3));
     let missing = &completeness.missing().named()[0];
-    assert_eq!(&*missing.who, "c");
+    assert_eq!(&*missing.who, "chat/c");
     assert!(missing.reason.contains("max_targets"), "{}", missing.reason);
 }
 

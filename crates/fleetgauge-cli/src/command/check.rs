@@ -46,15 +46,20 @@ impl fmt::Display for Summary<'_> {
                 )
             }
             Checked::Config(config) => {
-                let packs = Count(config.packs.len(), "pack", "packs");
-                let queries = Count(config.queries.len(), "query", "queries");
-                match config.sources.len() {
-                    0 => write!(f, "configuration with {packs} and {queries}"),
-                    sources => {
-                        let sources = Count(sources, "source", "sources");
-                        write!(f, "configuration with {sources}, {packs} and {queries}")
-                    }
+                let mut parts = vec![
+                    Count(config.packs.len(), "pack", "packs"),
+                    Count(config.queries.len(), "query", "queries"),
+                ];
+                if !config.sources.is_empty() {
+                    parts.insert(0, Count(config.sources.len(), "source", "sources"));
                 }
+                if !config.metrics.is_empty() {
+                    parts.push(Count(config.metrics.len(), "metric", "metrics"));
+                }
+                let parts: Vec<String> = parts.iter().map(ToString::to_string).collect();
+                // There are two of them at least.
+                let (last, others) = parts.split_last().ok_or(fmt::Error)?;
+                write!(f, "configuration with {} and {last}", others.join(", "))
             }
         }
     }

@@ -14,7 +14,7 @@ use fleetgauge_sim::{Fault, Fleet, SimPod};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::cli::{Demo, DemoFormat};
+use crate::cli::{Demo, OutputFormat};
 use crate::demo::metric;
 use crate::demo::observer::Observer;
 use crate::demo::pods::{self, PodTargets};
@@ -90,11 +90,11 @@ async fn show(args: &Demo, fleet: &Arc<Fleet>) -> anyhow::Result<()> {
     }
     let snapshot = stage.settled().await?;
     match args.output {
-        DemoFormat::Json => {
+        OutputFormat::Json => {
             let line = json::to_line(&json::demo::Demo::new(&snapshot))?;
             aside(move || output::print(&line)).await?;
         }
-        DemoFormat::Table => {
+        OutputFormat::Table => {
             let text = stage.plain(&snapshot);
             aside(move || output::print_line(&text)).await?;
         }
@@ -108,7 +108,7 @@ async fn show(args: &Demo, fleet: &Arc<Fleet>) -> anyhow::Result<()> {
 /// On a terminal that can be drawn on, unless one snapshot was asked for.
 fn is_live(args: &Demo) -> bool {
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    !args.once && args.output == DemoFormat::Table && !dumb && std::io::stdout().is_terminal()
+    !args.once && args.output == OutputFormat::Table && !dumb && std::io::stdout().is_terminal()
 }
 
 /// Whoever sees the fleet once should see what a pod that hangs looks like; by the script none does yet.
@@ -346,11 +346,11 @@ async fn serve(args: &Demo, fleet: &Fleet) -> anyhow::Result<()> {
             printed = true;
             let (file, config) = (file.to_string_lossy(), config.to_string_lossy());
             match args.output {
-                DemoFormat::Table => {
+                OutputFormat::Table => {
                     let text = served(&fleet.pods(), &file, directory.path());
                     aside(move || output::print_line(&text)).await?;
                 }
-                DemoFormat::Json => {
+                OutputFormat::Json => {
                     let line = json::to_line(&json::demo::Served::new(&fleet.pods(), &file, &config))?;
                     aside(move || output::print(&line)).await?;
                 }

@@ -11,7 +11,7 @@ use fleetgauge_core::similar::similar;
 use fleetgauge_core::source::{MetricsSource, RefreshSpec};
 
 use super::render;
-use crate::cli::{Doctor, DoctorFormat};
+use crate::cli::{Doctor, OutputFormat};
 use crate::config::{self, Config, Environment, PROMETHEUS};
 use crate::failure::{Reported, Usage};
 use crate::output::{self, doctor, json};
@@ -28,8 +28,8 @@ const IS_LONG: Duration = Duration::from_secs(1);
 pub(super) fn run(args: &Doctor) -> anyhow::Result<()> {
     let findings = examine(args)?;
     match args.output {
-        DoctorFormat::Table => output::print_line(&doctor::text(&findings))?,
-        DoctorFormat::Json => output::print(&json::to_line(&json::doctor::Findings::new(&findings))?)?,
+        OutputFormat::Table => output::print_line(&doctor::text(&findings))?,
+        OutputFormat::Json => output::print(&json::to_line(&json::doctor::Findings::new(&findings))?)?,
     }
     let is_error = |(_, finding): &(String, Finding)| finding.severity == Severity::Error;
     match findings.iter().any(is_error) {

@@ -8,7 +8,7 @@ use fleetgauge_core::time::Clock;
 use fleetgauge_syntax::rewrite;
 
 use super::question;
-use crate::cli::{Explain, ExplainFormat};
+use crate::cli::{Explain, OutputFormat};
 use crate::config::{self, Config, Environment};
 use crate::explained::Explained;
 use crate::failure::Reported;
@@ -18,8 +18,8 @@ use crate::sources::Sources;
 pub(super) fn run(args: &Explain) -> anyhow::Result<()> {
     let explained = ask(args)?;
     match args.output {
-        ExplainFormat::Table => output::print_line(&explain::text(&explained))?,
-        ExplainFormat::Json => output::print(&json::to_line(&json::explain::Explanation::new(&explained))?)?,
+        OutputFormat::Table => output::print_line(&explain::text(&explained))?,
+        OutputFormat::Json => output::print(&json::to_line(&json::explain::Explanation::new(&explained))?)?,
     }
     match &explained.outcome {
         Ok(_) => Ok(()),

@@ -6,7 +6,7 @@ use fleetgauge_core::backend::FetchError;
 use fleetgauge_promql::exposition::Format;
 use futures_util::future::join_all;
 
-use crate::cli::{Scrape, ScrapeFormat};
+use crate::cli::{OutputFormat, Scrape};
 use crate::config::{self, Environment};
 use crate::failure::{Reported, Usage};
 use crate::output::{self, json, table};
@@ -30,8 +30,8 @@ pub(super) fn run(args: &Scrape) -> anyhow::Result<()> {
         }
     }
     match args.output {
-        ScrapeFormat::Json => output::print(&json::to_line(&json::scrape::Targets::new(&scraped))?)?,
-        ScrapeFormat::Table => output::print_line(&table::scraped(&scraped))?,
+        OutputFormat::Json => output::print(&json::to_line(&json::scrape::Targets::new(&scraped))?)?,
+        OutputFormat::Table => output::print_line(&table::scraped(&scraped))?,
     }
     let errors: Vec<_> = scraped
         .iter()

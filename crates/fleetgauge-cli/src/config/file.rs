@@ -1,13 +1,17 @@
 //! Reading configuration files and packs, with every problem at its place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::anyhow;
-use fleetgauge::document::{Document, Node, Position, Problem, Problems, Reader};
+use fleetgauge::document::{Document, Fields, Node, Position, Problem, Problems, Reader};
 use fleetgauge::file;
 use fleetgauge::pack::{Pack, read_queries};
+use fleetgauge_core::registry::SourceRegistry;
+use fleetgauge_server::{scheduler, variant};
 
+use super::doors::{DEFAULT_ADDRESS, read_door, read_log};
+use super::metrics::{read_metrics, read_variants};
 use super::prometheus::read_prometheus;
 use super::sources::{PROMETHEUS, check_layers, read_sources};
 use super::{Checked, Config};
@@ -22,7 +26,9 @@ const MAX_BYTES: u64 = 4 << 20;
 fn read(file: &Path) -> Result<Config, Vec<Problem>> {
     let document = open(file)?;
     let directory = file.parent().unwrap_or(Path::new(""));
-    read_config(&document, directory)
+    let mut config = read_config(&document, directory)?;
+    config.files.insert(0, file.to_owned());
+    Ok(config)
 }
 
 /// Reads the configuration file that a command was given, if one was.
@@ -73,22 +79,30 @@ fn read_config(document: &Document, directory: &Path) -> Result<Config, Vec<Prob
     if let Some(mut fields) = reader.fields(document.root(), "a configuration") {
         if let Some(node) = fields.take("prometheus") {
             config.prometheus = read_prometheus(node, directory, &mut reader);
+            config.prometheus_content = node.content();
         }
         if let Some(node) = fields.take("packs") {
             config.packs = read_packs(node, directory, &mut reader, &mut of_packs);
+            let names = node
+                .as_list()
+                .unwrap_or_default()
+                .iter()
+                .filter_map(|node| reader.text(node));
+            let own = names.filter(|name| !Pack::builtin_names().any(|builtin| builtin == *name));
+            config.files.extend(own.map(|name| directory.join(name)));
         }
         if let Some(node) = fields.take("queries") {
             config.queries = read_queries(node, None, &mut reader);
         }
-        if let Some(node) = fields.take("sources") {
+        let sources = fields.take("sources");
+        if let Some(node) = sources {
             config.sources = read_sources(node, directory, &mut reader);
-            let queries: Vec<_> = config.all_queries().collect();
-            check_layers(&config.sources, &queries, &mut reader);
             if let (Some(_), Some(node)) = (config.source(PROMETHEUS), fields.take("prometheus")) {
                 let message = "there is a source prometheus in sources, too; this section is the same one";
                 reader.problem(node.position(), message);
             }
         }
+        read_daemon(&mut config, &mut fields, directory, &mut reader);
         fields.finish(&mut reader);
     }
     let mut problems = reader.warnings();
@@ -101,6 +115,50 @@ fn read_config(document: &Document, directory: &Path) -> Result<Config, Vec<Prob
         Ok(config)
     } else {
         Err(problems)
+    }
+}
+
+/// Reads what `serve` needs beside the sources and their queries.
+fn read_daemon(config: &mut Config, fields: &mut Fields<'_>, directory: &Path, reader: &mut Reader) {
+    if let Some(node) = fields.take("variants") {
+        config.variants = read_variants(node, reader);
+        if let Err(error) = variant::index(&config.variants) {
+            reader.problem(node.position(), error.to_string());
+        }
+    }
+    if let Some(node) = fields.take("metrics") {
+        let source = config.only_source().map(str::to_owned);
+        config.metrics = read_metrics(node, source.as_deref(), None, reader);
+    }
+    if let Some(node) = fields.take("server") {
+        config.server = read_door(node, "server", Some(DEFAULT_ADDRESS), directory, reader);
+    }
+    if let Some(node) = fields.take("keda") {
+        config.keda = read_door(node, "keda", None, directory, reader);
+    }
+    if let Some(node) = fields.take("log") {
+        config.log = read_log(node, reader);
+    }
+    let queries: Vec<_> = config.all_queries().collect();
+    let stand_ins = check_layers(&config.sources, &queries, reader);
+    check_metrics(config, &stand_ins, reader);
+}
+
+/// Notes what is wrong with the metrics, by their sources' queries.
+fn check_metrics(config: &Config, sources: &SourceRegistry, reader: &mut Reader) {
+    let named = sources.list().into_iter();
+    let sources: BTreeMap<String, _> = named
+        .filter_map(|name| Some((name.clone(), sources.get(&name)?)))
+        .collect();
+    let mut lines: BTreeMap<&str, usize> = BTreeMap::new();
+    for metric in &config.metrics {
+        let name = metric.spec.name.as_str();
+        if let Some(line) = lines.insert(name, metric.position.line) {
+            let message = format!("there is a metric {name:?} already, on line {line}");
+            reader.problem(metric.position, message);
+        } else if let Err(error) = scheduler::check(&metric.spec, &sources, &config.variants) {
+            reader.problem(metric.position, error.to_string());
+        }
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) const PROMETHEUS: &str = "prometheus";
 pub(crate) struct SourceSection {
     pub(crate) name: String,
     pub(crate) kind: SourceKind,
+    /// What the file says of it: as long as that is the same, it is the same source.
+    pub(crate) content: String,
     position: Position,
 }
 
@@ -74,6 +76,7 @@ pub(super) fn read_sources(node: &Node, directory: &Path, reader: &mut Reader) -
         sources.push(SourceSection {
             name: name.to_owned(),
             kind,
+            content: node.content(),
             position: key.position(),
         });
     }
@@ -116,8 +119,13 @@ fn read_kind(name: &str, node: &Node, directory: &Path, reader: &mut Reader) -> 
     }
 }
 
-/// Notes what is wrong with how the sources need each other, with all `queries` on those that have none of their own.
-pub(super) fn check_layers(sources: &[SourceSection], queries: &[&QueryTemplate], reader: &mut Reader) {
+/// Notes what is wrong with how the sources need each other, with all `queries` on those that have none of their own. Gives
+/// stand-ins for those that could be made, with their queries.
+pub(super) fn check_layers(
+    sources: &[SourceSection],
+    queries: &[&QueryTemplate],
+    reader: &mut Reader,
+) -> SourceRegistry {
     let registry = SourceRegistry::new();
     let register = |name: &str, queries: &[&QueryTemplate], source: Arc<dyn MetricsSource>| {
         for query in queries {
@@ -145,7 +153,7 @@ pub(super) fn check_layers(sources: &[SourceSection], queries: &[&QueryTemplate]
                 circle(&blocked).join(" -> ")
             );
             reader.problem(first.position, message);
-            return;
+            return registry;
         }
         for source in ready {
             let refused = |place: Option<&Position>, error: String, reader: &mut Reader| {
@@ -176,6 +184,7 @@ pub(super) fn check_layers(sources: &[SourceSection], queries: &[&QueryTemplate]
         }
         waiting = blocked;
     }
+    registry
 }
 
 /// A circle among sources each of which needs another of them.

@@ -1,5 +1,6 @@
 //! The heart: render → deadline → bounded fan-out → single flight → cache, for every backend alike.
 
+mod config;
 mod transformed;
 
 use std::fmt;
@@ -10,18 +11,17 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant as StdInstant};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::delta::{Delta, RangeConfig, check_points};
+use super::delta::{Delta, check_points};
 use super::flight::{Flight, FlightKeyRef, FlightOutcome, Flights, Freshness, Joined, Leader};
 use super::stats::Counts;
 use super::{MetricsSource, RefreshResults, RefreshSpec, SourceStats};
 use crate::backend::{Backend, Request};
-use crate::cache::{Cache, CacheConfig, CachedRef, CachedValue, KeyRef, Lookup, PreparedQuery};
+use crate::cache::{Cache, CachedRef, CachedValue, KeyRef, Lookup, PreparedQuery};
 use crate::error::{FetchError, QueryError};
 use crate::interval::is_shorter;
 use crate::params::Params;
@@ -31,48 +31,14 @@ use crate::range::Steps;
 use crate::result::{Answer, AnswerKind, MetricResult, Provenance};
 use crate::time::{Clock, Timestamp};
 
+pub use config::{CachedSourceConfig, RetryPolicy};
+
 /// A [`MetricsSource`] over any [`Backend`].
 ///
 /// Cheap to clone; clones are the same source. Queries run in the background of the Tokio runtime in which
 /// they were asked for: a caller that gives up neither spoils an answer for others nor makes them ask again.
 #[derive(Clone)]
 pub struct CachedSource(Arc<Inner>);
-
-/// How a [`CachedSource`] works.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct CachedSourceConfig {
-    /// How long values hold, and how many are kept.
-    pub cache: CacheConfig,
-    /// How long one query may take from when it is sent, retries included, where it does not say itself.
-    /// Default: 10 s.
-    pub query_timeout: Duration,
-    /// How many queries are with the backend at once; at least 1. The others wait, and their timeout does
-    /// not run meanwhile. A query that waits for its next try is not with the backend. Default: 16.
-    pub max_concurrency: usize,
-    /// When a query is tried again.
-    pub retry: RetryPolicy,
-    /// How ranges are refreshed, and how large they may be.
-    pub range: RangeConfig,
-    /// How often expired values are removed. Default: 60 s.
-    pub sweep_interval: Duration,
-}
-
-/// When and how often a failed query is tried again, within its timeout, and only after failures that
-/// [may pass](FetchError::is_retryable).
-///
-/// The wait grows by half its length or more, at random, from try to try; a backend that says when to come
-/// back is obeyed.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct RetryPolicy {
-    /// How many tries there are after the first. Default: 3.
-    pub max_retries: usize,
-    /// The first wait. Default: 100 ms.
-    pub min_delay: Duration,
-    /// The longest wait. Default: 2 s.
-    pub max_delay: Duration,
-}
 
 struct Inner {
     backend: Arc<dyn Backend>,
@@ -91,50 +57,6 @@ struct Ask {
     shape: Shape,
     at: Option<Timestamp>,
     freshness: Freshness,
-}
-
-// === impl CachedSourceConfig ===
-
-impl Default for CachedSourceConfig {
-    fn default() -> Self {
-        Self {
-            cache: CacheConfig::default(),
-            query_timeout: Duration::from_secs(10),
-            max_concurrency: 16,
-            retry: RetryPolicy::default(),
-            range: RangeConfig::default(),
-            sweep_interval: Duration::from_secs(60),
-        }
-    }
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self {
-            max_retries: 3,
-            min_delay: Duration::from_millis(100),
-            max_delay: Duration::from_secs(2),
-        }
-    }
-}
-
-impl RetryPolicy {
-    /// No query is tried again.
-    pub fn never() -> Self {
-        Self {
-            max_retries: 0,
-            ..Self::default()
-        }
-    }
-
-    fn delays(&self) -> impl Iterator<Item = Duration> + use<> {
-        ExponentialBuilder::new()
-            .with_min_delay(self.min_delay)
-            .with_max_delay(self.max_delay)
-            .with_max_times(self.max_retries)
-            .with_jitter()
-            .build()
-    }
 }
 
 // === impl CachedSource ===

@@ -69,6 +69,9 @@ pub struct Discovered {
     pub targets: Vec<Arc<TargetLabels>>,
     /// Why some of them are not as of now, or are missing: one of several files that cannot be read, say.
     pub problems: Vec<DiscoveryError>,
+    /// Whether these are only those that are ready, as those are that DNS knows of a service: where there are none, it is
+    /// not known that there are no replicas.
+    pub are_ready_alone: bool,
 }
 
 /// Why a discovery does not know its targets.
@@ -127,7 +130,15 @@ impl Discovered {
         Self {
             targets,
             problems: Vec::new(),
+            are_ready_alone: false,
         }
+    }
+
+    /// Says that there may be others, which are not ready.
+    #[must_use]
+    pub fn ready_alone(mut self) -> Self {
+        self.are_ready_alone = true;
+        self
     }
 
     /// Says why some targets are not as of now, or are missing.

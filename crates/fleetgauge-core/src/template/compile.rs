@@ -208,27 +208,17 @@ impl<'t, 's> Compiler<'t, 's> {
     ) -> Result<CompiledBranch, Fault> {
         let scope = self.variables.len();
         let (value, origin) = self.pipe(&branch.pipe, dot)?;
-        let slot = if branch.pipe.vars.is_empty() {
-            None
-        } else {
-            Some(self.set(&branch.pipe, origin)?)
-        };
+        let slot = self.set_if_named(&branch.pipe, origin)?;
         let after_pipe = self.variables.len();
-        let mut otherwise_end = context.clone();
+        let start = context.clone();
         let body = self.list(
             &branch.body,
             if is_with { Dot::Value(origin) } else { dot },
             context,
         )?;
         self.variables.truncate(after_pipe);
-        let otherwise = self.list(&branch.otherwise, dot, &mut otherwise_end)?;
+        let otherwise = self.otherwise(branch, dot, start, context)?;
         self.variables.truncate(scope);
-        *context = join(
-            context.take(),
-            otherwise_end,
-            branch.at,
-            "the two ways through this block",
-        )?;
         Ok(CompiledBranch {
             at: branch.at,
             value,
@@ -250,11 +240,7 @@ impl<'t, 's> Compiler<'t, 's> {
         if let [_, second, ..] = &branch.pipe.vars[..] {
             return Err(Fault::new(second.at, "a range over a number sets one variable"));
         }
-        let slot = if branch.pipe.vars.is_empty() {
-            None
-        } else {
-            Some(self.set(&branch.pipe, None)?)
-        };
+        let slot = self.set_if_named(&branch.pipe, None)?;
         let after_pipe = self.variables.len();
         let (mark, mut begin) = (self.places.mark(), start.clone());
         let mut passes = 0;
@@ -288,15 +274,9 @@ impl<'t, 's> Compiler<'t, 's> {
             }
             begin = joined;
         };
-        let mut otherwise_end = Some(start);
-        let otherwise = self.list(&branch.otherwise, dot, &mut otherwise_end)?;
+        *context = Some(begin);
+        let otherwise = self.otherwise(branch, dot, Some(start), context)?;
         self.variables.truncate(scope);
-        *context = join(
-            Some(begin),
-            otherwise_end,
-            branch.at,
-            "the two ways through this block",
-        )?;
         Ok(CompiledBranch {
             at: branch.at,
             value,
@@ -304,6 +284,27 @@ impl<'t, 's> Compiler<'t, 's> {
             body,
             otherwise,
         })
+    }
+
+    /// What a block has in place of its body, which begins at `start`; `context` is where the body ends, and becomes where
+    /// the block does.
+    fn otherwise(
+        &mut self,
+        branch: &'t Branch<'s>,
+        dot: Dot,
+        mut start: Option<Context>,
+        context: &mut Option<Context>,
+    ) -> Result<Vec<Step>, Fault> {
+        let otherwise = self.list(&branch.otherwise, dot, &mut start)?;
+        let what = "the two ways through this block";
+        *context = join(context.take(), start, branch.at, what)?;
+        Ok(otherwise)
+    }
+
+    /// Sets the variable that the pipe names, if it names one.
+    fn set_if_named(&mut self, pipe: &Pipe<'s>, origin: Origin) -> Result<Option<usize>, Fault> {
+        let is_named = !pipe.vars.is_empty();
+        is_named.then(|| self.set(pipe, origin)).transpose()
     }
 
     /// `{{template}}`: its body, compiled for this place.

@@ -55,20 +55,11 @@ pub(super) fn quantile(
     notes: &mut Annotations,
 ) -> Result<Vector, EvalError> {
     qs.iter().for_each(|&q| warn_of_quantile(q, 0, notes));
-    let histograms = group(vector, 1, budget, notes)?;
-    budget.take_vector(histograms.len(), vector.width())?;
-    let mut result = Vector::with_capacity(vector.width(), histograms.len());
-    let mut nameless = Projection::without_name();
-    for histogram in &histograms {
-        let row = result.push_absent(nameless.apply(&histogram.labels));
-        budget.spend_series(nameless.made())?;
-        budget.spend(histogram.work(vector))?;
+    row_each(vector, 1, budget, notes, |histogram, row, notes| {
         if quantile_row(histogram, vector, |step| Some(qs[step]), row) {
             remark_forced(histogram.labels.metric_name(), 1, notes);
         }
-        result.stand_on_all(histogram.rows(), vector);
-    }
-    finish(result, budget)
+    })
 }
 
 /// `histogram_quantiles(vector, label, q, …)`: for each histogram a row for each quantile, which is in `label`.
@@ -123,7 +114,22 @@ pub(super) fn fraction(
     budget: &mut Budget,
     notes: &mut Annotations,
 ) -> Result<Vector, EvalError> {
-    let histograms = group(vector, 2, budget, notes)?;
+    row_each(vector, 2, budget, notes, |histogram, row, _| {
+        fill(histogram, vector, row, |step, buckets| {
+            Some(bucket::fraction(lower[step], upper[step], buckets))
+        });
+    })
+}
+
+/// A row for each histogram of `vector`, which is the argument `arg` of its function, as `fill` fills it.
+fn row_each(
+    vector: &Vector,
+    arg: usize,
+    budget: &mut Budget,
+    notes: &mut Annotations,
+    fill: impl Fn(&Histogram, &mut [f64], &mut Annotations),
+) -> Result<Vector, EvalError> {
+    let histograms = group(vector, arg, budget, notes)?;
     budget.take_vector(histograms.len(), vector.width())?;
     let mut result = Vector::with_capacity(vector.width(), histograms.len());
     let mut nameless = Projection::without_name();
@@ -131,9 +137,7 @@ pub(super) fn fraction(
         let row = result.push_absent(nameless.apply(&histogram.labels));
         budget.spend_series(nameless.made())?;
         budget.spend(histogram.work(vector))?;
-        fill(histogram, vector, row, |step, buckets| {
-            Some(bucket::fraction(lower[step], upper[step], buckets))
-        });
+        fill(histogram, row, notes);
         result.stand_on_all(histogram.rows(), vector);
     }
     finish(result, budget)

@@ -87,6 +87,13 @@ impl Credentials {
         }
     }
 
+    /// What must not be shown of the header: all behind the scheme.
+    pub(crate) fn secret(&self) -> Option<String> {
+        let header = self.header()?;
+        let (_, secret) = header.to_str().ok()?.split_once(' ')?;
+        Some(secret.to_owned())
+    }
+
     /// The header to try after `refused` was, if there is another by now.
     pub(crate) fn renewed(&self, refused: Option<&HeaderValue>) -> Option<Arc<HeaderValue>> {
         match self {

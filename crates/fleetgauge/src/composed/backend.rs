@@ -14,10 +14,10 @@ use fleetgauge_core::result::{Answer, MetricResult, Origin};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::source::{QueryError, RefreshSpec};
 use fleetgauge_core::time::{Clock, Moment, Timestamp};
-use fleetgauge_promql::answers::Answers;
+use fleetgauge_promql::answers::{Answers, ReadBy};
 use fleetgauge_syntax::parse;
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, try_join_all};
+use futures_util::future::{BoxFuture, join, try_join_all};
 use tokio::time::Instant;
 
 use super::input::{Inputs, SourceInput};
@@ -46,6 +46,8 @@ struct Had {
     /// How long it had been in the cache of its source then.
     cached_for: Duration,
     outcome: Result<Arc<MetricResult>, Arc<FetchError>>,
+    /// Of a range, what it answered for the end of it.
+    newest: Option<Arc<MetricResult>>,
     /// What else is to be told of it.
     warning: Option<&'static str>,
 }
@@ -156,7 +158,8 @@ impl ComposedBackend {
         let params = input.params(&ask.params);
         let warning =
             (ask.request.shape != Shape::Instant && looks_ahead(input, &params)).then_some(LOOKS_AHEAD);
-        let outcome = asked(input, fetch.when, params, ask).await;
+        let newest = newest(input, fetch, params.clone(), ask);
+        let (outcome, newest) = join(asked(input, fetch.when, params, ask), newest).await;
         let cached_for = outcome
             .as_ref()
             .map_or(Duration::ZERO, |(_, cached_for)| *cached_for);
@@ -188,6 +191,7 @@ impl ComposedBackend {
             since,
             cached_for,
             outcome,
+            newest,
             warning,
         })
     }
@@ -242,6 +246,23 @@ async fn asked(
     }
 }
 
+/// What `input` answers for the end of a range, where an age is wanted: a range tells none. A source that has no answer to
+/// it leaves the ages unknown.
+async fn newest(
+    input: &SourceInput,
+    fetch: Fetch,
+    params: Params,
+    ask: &Ask<'_>,
+) -> Option<Arc<MetricResult>> {
+    match (fetch.when, fetch.read_by, ask.request.shape) {
+        (When::Over(grid), ReadBy::Ranges | ReadBy::All, Shape::Instant) => {
+            let outcome = asked(input, When::At(grid.end()), params, ask).await;
+            Some(outcome.ok()?.0)
+        }
+        _ => None,
+    }
+}
+
 /// What was had of the inputs, as series, and as old as it is at `now`.
 fn gathered(inputs: &[SourceInput], had: &[Had], now: Moment) -> Result<Answers, FetchError> {
     let mut answers = Answers::new();
@@ -251,6 +272,7 @@ fn gathered(inputs: &[SourceInput], had: &[Had], now: Moment) -> Result<Answers,
         since,
         cached_for,
         outcome,
+        newest,
         warning,
     } in had
     {
@@ -263,13 +285,17 @@ fn gathered(inputs: &[SourceInput], had: &[Had], now: Moment) -> Result<Answers,
             }
         };
         let (answer, read_by) = (result.answer(), fetch.read_by);
-        let added = match since {
-            Some(since) => {
+        let added = match (since, fetch.when) {
+            (Some(since), _) => {
                 let later = now.saturating_since(*since).saturating_add(*cached_for);
                 let age = |row| result.age(row).older_by(later);
                 answers.add_aged(&input.name, answer, *at, read_by, age)
             }
-            None => answers.add(&input.name, answer, *at, read_by),
+            (None, When::Over(_)) => {
+                let newest = newest.as_ref().map(|newest| newest.answer());
+                answers.add_range(&input.name, answer, *at, newest, read_by)
+            }
+            (None, _) => answers.add(&input.name, answer, *at, read_by),
         };
         if let Err(error) = added {
             let why = format!(

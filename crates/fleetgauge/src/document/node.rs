@@ -69,6 +69,45 @@ impl Node {
             .any(|(key, _)| matches!(&key.kind, Kind::Scalar(key) if key.text == name))
     }
 
+    /// What it says, whatever its place and layout: two nodes that say the same have the same content.
+    pub fn content(&self) -> String {
+        let mut content = String::new();
+        self.write_content(&mut content);
+        content
+    }
+
+    fn write_content(&self, into: &mut String) {
+        match &self.kind {
+            Kind::Scalar(scalar) => {
+                let quoted = if scalar.meaning() == Meaning::Text {
+                    "'"
+                } else {
+                    ""
+                };
+                into.push_str(quoted);
+                into.push_str(&format!("{:?}", scalar.text));
+            }
+            Kind::List(items) => {
+                into.push('[');
+                for item in items {
+                    item.write_content(into);
+                    into.push(',');
+                }
+                into.push(']');
+            }
+            Kind::Map { entries, .. } => {
+                into.push('{');
+                for (key, value) in entries {
+                    key.write_content(into);
+                    into.push(':');
+                    value.write_content(into);
+                    into.push(',');
+                }
+                into.push('}');
+            }
+        }
+    }
+
     /// Where the character at `line` and `column` of a text stands in the document `source`, if the text was
     /// written in a way that keeps places.
     pub(super) fn position_within(&self, source: &str, line: usize, column: usize) -> Option<Position> {

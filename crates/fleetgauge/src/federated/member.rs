@@ -10,8 +10,8 @@ use std::time::Duration;
 use fleetgauge_core::backend::{FetchError, Request};
 use fleetgauge_core::label::Labels;
 use fleetgauge_core::printable::Quoted;
-use fleetgauge_core::query::QueryName;
-use fleetgauge_core::result::{Answer, AnswerKind};
+use fleetgauge_core::query::{QueryName, Shape};
+use fleetgauge_core::result::{Answer, AnswerKind, Series};
 use fleetgauge_core::time::{Clock, Moment};
 use fleetgauge_syntax::rewrite::newest;
 use futures_util::StreamExt;
@@ -223,7 +223,7 @@ impl SourceMember {
         Ok(carried > 0)
     }
 
-    /// Asks, where an answer is empty and was not a moment ago, whether the series are still there.
+    /// Asks, where an answer is empty or its range ends so, and was not a moment ago, whether the series are still there.
     ///
     /// *Errors*: they are not.
     async fn check_present(
@@ -238,7 +238,7 @@ impl SourceMember {
             return Ok(());
         };
         let now = ask.clock.now();
-        if answer.is_no_data() {
+        if is_empty(answer, question) {
             let had = self.with_had(|had| had.get(present).copied());
             let Some(ago) = had.map(|had| now.saturating_since(had)) else {
                 return Ok(());
@@ -309,6 +309,16 @@ fn newest_of<'q>(questions: &[&'q Question], ask: &Ask<'_>) -> Option<(String, &
         .map(|question| &ask.split.plan.pushed[question.part].expr);
     let latest = questions.iter().max_by_key(|question| question.at)?;
     Some((newest(parts)?.to_string(), latest))
+}
+
+/// Whether no row has a value for the time that was asked for, or for the last one.
+fn is_empty(answer: &Answer, question: &Question) -> bool {
+    let reaches_the_end =
+        |series: Series<'_>| (series.points().last()).is_some_and(|point| point.timestamp == question.at);
+    match question.shape {
+        Shape::Instant => answer.is_no_data(),
+        _ => !answer.series().any(reaches_the_end),
+    }
 }
 
 /// The name under which the sources of members are asked for a part of `query`.

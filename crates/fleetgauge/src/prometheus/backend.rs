@@ -450,16 +450,19 @@ impl PrometheusBackend {
     }
 
     fn redact(&self, error: FetchError) -> FetchError {
-        let auth = self.credentials.header();
-        let auth = auth
-            .iter()
-            .filter_map(|header| header.to_str().ok()?.split_once(' '));
-        let auth = auth.map(|(_, credentials)| credentials);
+        let auth = self.credentials.secret();
         let params = self.query_params.iter().map(|(_, value)| value.expose());
         let headers = self.headers.values().filter(|value| value.is_sensitive());
         let headers = headers.filter_map(|value| value.to_str().ok());
         let proxy = self.transport.proxy().secrets();
-        redacted(error, auth.chain(params).chain(headers).chain(proxy))
+        redacted(
+            error,
+            auth.as_deref()
+                .into_iter()
+                .chain(params)
+                .chain(headers)
+                .chain(proxy),
+        )
     }
 }
 

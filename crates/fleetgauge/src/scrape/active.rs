@@ -178,6 +178,16 @@ impl ActiveTarget {
         Some(self.lock().last?.begun.at)
     }
 
+    /// `at`, or just after the page or the targets before, if that is not older: two scrapes of one
+    /// millisecond, or a wall clock that was set back, by less than `max_step`. The window would refuse what is dated `at`:
+    /// a page, or that the series have ended.
+    pub(super) fn after_last(&self, at: Timestamp, max_step: Duration) -> Timestamp {
+        match self.last_at().or(self.gone_before) {
+            Some(last) => after(last, at, max_step),
+            None => at,
+        }
+    }
+
     /// Why its newest values are not those of now, if so, `in_time` being whether the scrape that was asked for has ended.
     pub(super) fn lagging(&self, in_time: bool) -> Option<Absence> {
         self.lock().lagging(in_time, &self.clock)
@@ -334,7 +344,7 @@ impl ScrapeLoop {
         }
         // Said first: who finds its series gone is to know why.
         active.leave();
-        lock(&self.writer).mark_gone(active.clock.wall());
+        lock(&self.writer).mark_gone(self.after_last(active.clock.wall()));
     }
 
     async fn run_until_panic(&mut self, stop: &mut oneshot::Receiver<()>) {
@@ -384,18 +394,9 @@ impl ScrapeLoop {
         }
     }
 
-    /// `at`, or just after the page or the targets before, if that is not older: two scrapes of one
-    /// millisecond, or a wall clock that was set back a little. The window would refuse the page.
     fn after_last(&self, at: Timestamp) -> Timestamp {
-        let Some(last) = self.active.last_at().or(self.active.gone_before) else {
-            return at;
-        };
-        let back = last.saturating_since(at);
-        if at <= last && back < self.common.config.window.max_clock_step {
-            last.saturating_add(Duration::from_millis(1))
-        } else {
-            at
-        }
+        self.active
+            .after_last(at, self.common.config.window.max_clock_step)
     }
 
     fn begin(&self, at: Timestamp) -> Begun {
@@ -537,17 +538,26 @@ impl ScrapeLoop {
     fn let_go_if_stale(&mut self) {
         let active = Arc::clone(&self.active);
         let mut state = active.lock();
-        let Some((_, moment)) = state.last_success else {
+        let Some((newest, moment)) = state.last_success else {
             return;
         };
         let age = active.clock.now().saturating_since(moment);
         if state.error.is_some() && !state.is_stale && age >= self.common.config.stale_after() {
             state.is_stale = true;
             drop(state);
-            lock(&self.writer).mark_stale(active.clock.wall());
+            let max_step = self.common.config.window.max_clock_step;
+            lock(&self.writer).mark_stale(after(newest, active.clock.wall(), max_step));
             let target = &active.target;
             tracing::warn!(%target, url = target.url(), ?age, "the last values are stale, and gone");
         }
+    }
+}
+
+/// `at`, or just after `last`, if that is not older by more than a clock may be set back a little.
+fn after(last: Timestamp, at: Timestamp, max_step: Duration) -> Timestamp {
+    match at <= last && last.saturating_since(at) < max_step {
+        true => last.saturating_add(Duration::from_millis(1)),
+        false => at,
     }
 }
 

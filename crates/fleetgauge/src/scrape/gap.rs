@@ -27,6 +27,8 @@ pub(super) enum GapReason {
         /// Whether it told targets before, which are used.
         has_targets: bool,
     },
+    /// A discovery knows no target, and would not know those that are not ready.
+    NoneReady { discovery: Arc<str> },
     /// What a discovery tells does not describe a target.
     Invalid(TargetError),
     /// Another target has the same labels.
@@ -93,6 +95,9 @@ impl fmt::Display for GapReason {
                     true => f.write_str("; the targets known before are used"),
                     false => Ok(()),
                 }
+            }
+            Self::NoneReady { discovery } => {
+                write!(f, "{discovery} knows of none that is ready, and of no others")
             }
             Self::Invalid(error) => write!(f, "{error}"),
             Self::Duplicate { url, scraped } => {

@@ -366,16 +366,17 @@ impl Pool {
                     if active.has_answered() {
                         went.insert(target, now);
                     }
-                    task
+                    (active, task)
                 })
                 .collect()
         };
         // Their series go before others of the same labels come: a pod that is back at another address.
-        let has_stopped = !stopped.is_empty();
-        for task in stopped {
+        let mut gone_before = None;
+        for (active, task) in stopped {
             let _ = task.await;
+            let max_step = self.common.config.window.max_clock_step;
+            gone_before = gone_before.max(Some(active.after_last(self.clock().wall(), max_step)));
         }
-        let gone_before = has_stopped.then(|| self.clock().wall());
         let mut running = self.running();
         if running.is_closed {
             return;
@@ -512,6 +513,10 @@ fn failing(slots: &[Slot]) -> Vec<Gap> {
                 error: error.clone(),
                 has_targets: !known.targets.is_empty(),
             }));
+        }
+        if known.are_ready_alone && known.targets.is_empty() {
+            let discovery = discovery();
+            failing.push(Gap::of_any(GapReason::NoneReady { discovery }));
         }
     }
     failing

@@ -132,12 +132,11 @@ impl Common {
 
     /// `error` without what was sent in confidence.
     fn redact(&self, error: FetchError) -> FetchError {
-        let auth = self.credentials.header();
-        let auth = auth
-            .iter()
-            .filter_map(|header| header.to_str().ok()?.split_once(' '));
-        let auth = auth.map(|(_, credentials)| credentials);
-        redacted(error, auth.chain(self.config.proxy.secrets()))
+        let auth = self.credentials.secret();
+        redacted(
+            error,
+            auth.as_deref().into_iter().chain(self.config.proxy.secrets()),
+        )
     }
 }
 

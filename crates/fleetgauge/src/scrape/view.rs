@@ -15,7 +15,7 @@ use fleetgauge_promql::window::Window;
 
 use super::active::{ActiveTarget, Done};
 use super::config::ScrapeConfig;
-use super::gap::Gap;
+use super::gap::{Gap, GapReason};
 use super::page::REPORTED;
 
 /// The window as a query reads it, with what is known to be missing from it now.
@@ -100,11 +100,14 @@ impl Queryable for View {
         let mut completeness = Completeness::known();
         for gap in &self.gaps {
             if reads.iter().any(|read| self.may_select(read, &gap.labels)) {
+                let is_none_ready = matches!(gap.reason, GapReason::NoneReady { .. });
                 match &gap.who {
                     Some(who) => completeness.add(who, Report::Missing(&gap.reason.to_string())),
+                    // Nothing is missing that is ready.
+                    None if is_none_ready => {}
                     None => into.add(&gap.reason),
                 }
-                if gap.reason.is_of_discovery() {
+                if gap.reason.is_of_discovery() || is_none_ready {
                     completeness.merge(&Completeness::unknown());
                 }
             }

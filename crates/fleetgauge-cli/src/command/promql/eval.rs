@@ -14,7 +14,7 @@ use fleetgauge_promql::label::LabelSet;
 use fleetgauge_promql::sample::Sample;
 use fleetgauge_promql::store::MemoryStore;
 
-use crate::cli::{ExpositionFormat, PromqlEval, PromqlFormat};
+use crate::cli::{ExpositionFormat, OutputFormat, PromqlEval};
 use crate::command::render;
 use crate::failure::Usage;
 use crate::input;
@@ -245,7 +245,7 @@ fn unparsed(args: &PromqlEval, error: &EvalError) -> anyhow::Error {
 }
 
 /// `warnings` are those of the file, which were said before.
-fn print(answer: &Answer, warnings: &[String], format: PromqlFormat) -> anyhow::Result<()> {
+fn print(answer: &Answer, warnings: &[String], format: OutputFormat) -> anyhow::Result<()> {
     for warning in answer.warnings() {
         output::note(&format!("warning: {warning}"));
     }
@@ -253,7 +253,7 @@ fn print(answer: &Answer, warnings: &[String], format: PromqlFormat) -> anyhow::
         output::note(&format!("info: {info}"));
     }
     match format {
-        PromqlFormat::Table => output::print_line(&table::evaluated(answer)),
-        PromqlFormat::Json => output::print(&json::to_line(&api::Data::new(answer, warnings))?),
+        OutputFormat::Table => output::print_line(&table::evaluated(answer)),
+        OutputFormat::Json => output::print(&json::to_line(&api::Data::new(answer, warnings))?),
     }
 }

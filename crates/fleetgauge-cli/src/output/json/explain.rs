@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use fleetgauge_core::policy::{OnError, OnIncomplete, OnNoData, OnUndefined, Policy};
-use serde_json::{Value, json};
+use fleetgauge_server::json::PolicyEntry;
 
-use super::{JsonNumber, QueryAnswer, ReadingEntry};
+use super::{QueryAnswer, ReadingEntry};
 use crate::explained::Explained;
 
 #[derive(serde::Serialize)]
@@ -28,18 +27,6 @@ pub(crate) struct Explanation<'a> {
     /// The first of `readings`.
     reading: Option<ReadingEntry<'a>>,
     readings: Vec<ReadingEntry<'a>>,
-}
-
-/// What is accepted, with what holds where nobody says anything.
-#[derive(serde::Serialize)]
-struct PolicyEntry {
-    max_age_seconds: Option<JsonNumber>,
-    min_completeness: Option<JsonNumber>,
-    on_incomplete: &'static str,
-    on_error: &'static str,
-    on_no_data: Value,
-    on_undefined: &'static str,
-    hold_seconds: Option<JsonNumber>,
 }
 
 impl<'a> Explanation<'a> {
@@ -79,35 +66,6 @@ impl<'a> Explanation<'a> {
             policy: PolicyEntry::new(&explained.policy),
             reading: readings().next(),
             readings: readings().collect(),
-        }
-    }
-}
-
-impl PolicyEntry {
-    fn new(policy: &Policy) -> Self {
-        let seconds = |duration: std::time::Duration| JsonNumber(duration.as_secs_f64());
-        Self {
-            max_age_seconds: policy.max_age.map(seconds),
-            min_completeness: policy.min_completeness.map(JsonNumber),
-            on_incomplete: match policy.on_incomplete.unwrap_or_default() {
-                OnIncomplete::Fail => "fail",
-                OnIncomplete::Hold => "hold",
-                OnIncomplete::AtLeast => "at_least",
-            },
-            on_error: match policy.on_error.unwrap_or_default() {
-                OnError::Fail => "fail",
-                OnError::Hold => "hold",
-            },
-            on_no_data: match policy.on_no_data.clone().unwrap_or_default() {
-                OnNoData::Fail => json!("fail"),
-                OnNoData::Hold => json!("hold"),
-                OnNoData::Value { value, when } => json!({"value": JsonNumber(value), "when": when.as_str()}),
-            },
-            on_undefined: match policy.on_undefined.unwrap_or_default() {
-                OnUndefined::Fail => "fail",
-                OnUndefined::Hold => "hold",
-            },
-            hold_seconds: policy.hold.map(seconds),
         }
     }
 }

@@ -133,7 +133,8 @@ impl DnsDiscovery {
                 Err(error) => problems.push(error),
             }
         }
-        Discovered::new(known.values().flatten().cloned().collect()).with_problems(problems)
+        let targets = known.values().flatten().cloned().collect();
+        Discovered::new(targets).with_problems(problems).ready_alone()
     }
 
     async fn ask(&self, name: &str) -> Result<Vec<Arc<TargetLabels>>, DiscoveryError> {

@@ -1,0 +1,149 @@
+//! The sections `server`, `keda` and `log`: where the daemon's doors are, who may come in, and what is logged.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use fleetgauge::document::{Node, Reader};
+
+/// Where the daemon listens if nothing else is said.
+pub(crate) const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9095);
+
+/// Where one door is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DoorSection {
+    pub(crate) listen: SocketAddr,
+    pub(crate) tls: Option<DoorTls>,
+    /// The token that is asked for.
+    pub(crate) bearer_token_file: Option<PathBuf>,
+}
+
+/// The files of a door's TLS.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DoorTls {
+    pub(crate) cert_file: PathBuf,
+    pub(crate) key_file: PathBuf,
+    /// The authorities whose certificates clients may show.
+    pub(crate) client_ca_file: Option<PathBuf>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LogSection {
+    pub(crate) level: LogLevel,
+    pub(crate) format: LogFormat,
+}
+
+/// From which severity on something is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Reads a door; `default` is where it is if the section does not say.
+pub(super) fn read_door(
+    node: &Node,
+    what: &'static str,
+    default: Option<SocketAddr>,
+    directory: &Path,
+    reader: &mut Reader,
+) -> Option<DoorSection> {
+    let mut fields = reader.fields(node, what)?;
+    let listen = match (fields.take("listen"), default) {
+        (Some(node), _) => read_address(node, reader),
+        (None, Some(default)) => Some(default),
+        (None, None) => {
+            fields.require("listen", reader);
+            None
+        }
+    };
+    let tls = fields.take("tls").map(|node| read_tls(node, directory, reader));
+    let token = fields.take("bearer_token_file");
+    let bearer_token_file = token
+        .and_then(|node| reader.text(node))
+        .map(|file| directory.join(file));
+    let insecure = fields.take("insecure").and_then(|node| reader.bool(node));
+    fields.finish(reader);
+    let listen = listen?;
+    if !listen.ip().is_loopback() && tls.is_none() && insecure != Some(true) {
+        let message = format!(
+            "{listen} can be reached from elsewhere, and whoever is on the way could read and change what is said: add \
+             `tls: {{cert_file: …, key_file: …}}`, or `insecure: true` if that is taken care of"
+        );
+        reader.problem(node.position(), message);
+    }
+    Some(DoorSection {
+        listen,
+        tls: match tls {
+            Some(tls) => Some(tls?),
+            None => None,
+        },
+        bearer_token_file,
+    })
+}
+
+fn read_address(node: &Node, reader: &mut Reader) -> Option<SocketAddr> {
+    let text = reader.text(node)?;
+    let whole = match text.strip_prefix(':') {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    let address = whole.parse();
+    if address.is_err() {
+        let message = "listen takes an IP address with a port, as 127.0.0.1:9095, 0.0.0.0:9095 or [::]:9095";
+        reader.problem(node.position(), message);
+    }
+    address.ok()
+}
+
+fn read_tls(node: &Node, directory: &Path, reader: &mut Reader) -> Option<DoorTls> {
+    let mut fields = reader.fields(node, "tls")?;
+    let cert = fields
+        .require("cert_file", reader)
+        .and_then(|node| reader.text(node));
+    let key = fields
+        .require("key_file", reader)
+        .and_then(|node| reader.text(node));
+    let ca = fields.take("client_ca_file").and_then(|node| reader.text(node));
+    fields.finish(reader);
+    Some(DoorTls {
+        cert_file: directory.join(cert?),
+        key_file: directory.join(key?),
+        client_ca_file: ca.map(|file| directory.join(file)),
+    })
+}
+
+/// Reads `log`.
+pub(super) fn read_log(node: &Node, reader: &mut Reader) -> LogSection {
+    let mut log = LogSection::default();
+    let Some(mut fields) = reader.fields(node, "log") else {
+        return log;
+    };
+    if let Some(node) = fields.take("level") {
+        log.level = read_choice(node, "level is error, warn, info or debug", reader).unwrap_or_default();
+    }
+    if let Some(node) = fields.take("format") {
+        log.format = read_choice(node, "format is text or json", reader).unwrap_or_default();
+    }
+    fields.finish(reader);
+    log
+}
+
+fn read_choice<T: clap::ValueEnum>(node: &Node, message: &str, reader: &mut Reader) -> Option<T> {
+    let choice = T::from_str(reader.text(node)?, false).ok();
+    if choice.is_none() {
+        reader.problem(node.position(), message);
+    }
+    choice
+}

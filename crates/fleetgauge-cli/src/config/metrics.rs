@@ -1,0 +1,204 @@
+//! The sections `metrics` and `variants`: what the daemon keeps fresh, and for whom.
+
+use std::time::Duration;
+
+use fleetgauge::document::{Node, Position, Reader};
+use fleetgauge_core::params::Params;
+use fleetgauge_core::policy::Fold;
+use fleetgauge_core::variant::{VariantRef, Workload, WorkloadKind};
+use fleetgauge_server::metric::{ForEach, MetricFold, MetricSpec};
+use fleetgauge_server::variant::Variant;
+
+/// The shortest interval at which a metric is refreshed.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// A metric, and where it stands in the file.
+pub(crate) struct MetricSection {
+    pub(crate) spec: MetricSpec,
+    pub(super) position: Position,
+}
+
+/// Reads `metrics`; `source` is who is asked where a metric names nobody, `every` how often where it says nothing.
+pub(super) fn read_metrics(
+    node: &Node,
+    source: Option<&str>,
+    every: Option<Duration>,
+    reader: &mut Reader,
+) -> Vec<MetricSection> {
+    let nodes = reader.list(node, "a list of metrics");
+    let metrics = nodes
+        .iter()
+        .filter_map(|node| read_metric(node, source, every, reader));
+    metrics.collect()
+}
+
+fn read_metric(
+    node: &Node,
+    source: Option<&str>,
+    every: Option<Duration>,
+    reader: &mut Reader,
+) -> Option<MetricSection> {
+    let mut fields = reader.fields(node, "a metric")?;
+    let name_node = fields.require("name", reader);
+    let source_node = fields.take("source");
+    let query = fields
+        .require("query", reader)
+        .and_then(|node| Some((node, reader.text(node)?)));
+    let params = fields.take("params").map(|node| read_params(node, reader));
+    let own_every = fields.take("every").and_then(|node| read_every(node, reader));
+    let fold = fields.take("fold").map(|node| read_fold(node, reader));
+    let for_each = fields.take("for_each").map(|node| read_for_each(node, reader));
+    let namespaces = fields.take("namespaces").map(|node| {
+        let nodes = reader.list(node, "a list of namespaces");
+        nodes
+            .iter()
+            .filter_map(|node| Some(reader.text(node)?.into()))
+            .collect()
+    });
+    fields.finish(reader);
+    let source = match source_node {
+        Some(node) => reader.text(node),
+        None if source.is_none() => {
+            reader.problem(
+                node.position(),
+                "there are several sources; say with `source` which one is asked",
+            );
+            None
+        }
+        None => source,
+    };
+    let (name_node, (query_node, query)) = (name_node?, query?);
+    let name = match reader.text(name_node)?.parse() {
+        Ok(name) => name,
+        Err(error) => {
+            reader.problem(name_node.position(), format!("{error}"));
+            return None;
+        }
+    };
+    let mut spec = match MetricSpec::new(name, source?, query) {
+        Ok(spec) => spec,
+        Err(error) => {
+            reader.problem(query_node.position(), error.to_string());
+            return None;
+        }
+    };
+    spec.params = params.unwrap_or_default();
+    spec.every = own_every.or(every).unwrap_or(spec.every);
+    spec.fold = fold.unwrap_or(Some(MetricFold::Declared))?;
+    spec.for_each = for_each.flatten();
+    let of_params = || {
+        spec.params
+            .get("namespace")
+            .map(|namespace| vec![namespace.into()])
+    };
+    spec.namespaces = namespaces.or_else(of_params).unwrap_or_default();
+    Some(MetricSection {
+        spec,
+        position: name_node.position(),
+    })
+}
+
+pub(super) fn read_every(node: &Node, reader: &mut Reader) -> Option<Duration> {
+    let every = reader.positive_duration(node)?;
+    if every < SHORTEST {
+        reader.problem(node.position(), "a metric is refreshed every 100ms at most");
+        return None;
+    }
+    Some(every)
+}
+
+/// Names and values; a list of values is one of a parameter that takes several.
+fn read_params(node: &Node, reader: &mut Reader) -> Params {
+    let mut params = Params::new();
+    for (_, name, value) in reader.pairs(node, "names and values").unwrap_or_default() {
+        let values = match value.as_list() {
+            Some(values) => values,
+            None => std::slice::from_ref(value),
+        };
+        for value in values {
+            if let Some(text) = reader.verbatim(value) {
+                params.push(name, text);
+            }
+        }
+    }
+    params
+}
+
+fn read_fold(node: &Node, reader: &mut Reader) -> Option<MetricFold> {
+    let text = reader.text(node)?;
+    if text == "none" {
+        return Some(MetricFold::Rows);
+    }
+    let fold = text.parse::<Fold>();
+    if fold.is_err() {
+        let message =
+            "fold is sum, max, min, mean, or none for rows as they are; without it the query's own is taken";
+        reader.problem(node.position(), message);
+    }
+    fold.ok().map(MetricFold::By)
+}
+
+fn read_for_each(node: &Node, reader: &mut Reader) -> Option<ForEach> {
+    match reader.text(node)? {
+        "variant" => Some(ForEach::Variant),
+        _ => {
+            reader.problem(node.position(), "for_each knows variant alone");
+            None
+        }
+    }
+}
+
+/// Reads `variants`.
+pub(super) fn read_variants(node: &Node, reader: &mut Reader) -> Vec<Variant> {
+    let nodes = reader.list(node, "a list of variants");
+    nodes
+        .iter()
+        .filter_map(|node| read_variant(node, reader))
+        .collect()
+}
+
+fn read_variant(node: &Node, reader: &mut Reader) -> Option<Variant> {
+    let mut fields = reader.fields(node, "a variant")?;
+    let name = fields.require("name", reader).and_then(|node| reader.text(node));
+    let namespace = fields
+        .require("namespace", reader)
+        .and_then(|node| reader.text(node));
+    let workload = fields
+        .require("workload", reader)
+        .and_then(|node| read_workload(node, reader));
+    let params = fields.take("params").map(|node| read_params(node, reader));
+    fields.finish(reader);
+    let variant = match VariantRef::new(namespace?, name?) {
+        Ok(variant) => variant,
+        Err(error) => {
+            reader.problem(node.position(), error.to_string());
+            return None;
+        }
+    };
+    Some(Variant {
+        variant,
+        workload: workload?,
+        params: params.unwrap_or_default(),
+    })
+}
+
+fn read_workload(node: &Node, reader: &mut Reader) -> Option<Workload> {
+    let mut fields = reader.fields(node, "a workload")?;
+    let kind = fields.require("kind", reader);
+    let name = fields.require("name", reader).and_then(|node| reader.text(node));
+    fields.finish(reader);
+    let kind_node = kind?;
+    let kind = match reader.text(kind_node)? {
+        "Deployment" => WorkloadKind::Deployment,
+        "StatefulSet" => WorkloadKind::StatefulSet,
+        "LeaderWorkerSet" => WorkloadKind::LeaderWorkerSet,
+        _ => {
+            reader.problem(
+                kind_node.position(),
+                "kind is Deployment, StatefulSet or LeaderWorkerSet",
+            );
+            return None;
+        }
+    };
+    Some(Workload::new(kind, name?))
+}

@@ -1,0 +1,351 @@
+//! The daemon: sources, metrics and doors of one configuration, joined, and read anew when it changes.
+
+mod files;
+mod tls;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use fleetgauge::scrape::{ALL_METRICS_QUERY, ScrapeSource};
+use fleetgauge_core::source::MetricsSource;
+use fleetgauge_core::time::Clock;
+use fleetgauge_server::door::access::Access;
+use fleetgauge_server::door::api::{self, Api, SourceView};
+use fleetgauge_server::door::listener::{Limits, Listener};
+use fleetgauge_server::door::own::OwnMetrics;
+use fleetgauge_server::door::{health, reload};
+use fleetgauge_server::readiness::Readiness;
+use fleetgauge_server::scheduler::{Fleet, Scheduler};
+use fleetgauge_server::store::Store;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cli::{Serve, SourceArgs};
+use crate::config::{self, Config, DEFAULT_ADDRESS, DoorSection, Environment, PROMETHEUS, SourceKind};
+use crate::sources::Sources;
+
+use files::Contents;
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What is kept fresh, and by which sources.
+///
+/// Cheap to clone; clones are the same daemon.
+#[derive(Clone)]
+pub(crate) struct Daemon(Arc<Inner>);
+
+struct Inner {
+    file: PathBuf,
+    environment: Environment,
+    scheduler: Scheduler,
+    readiness: Readiness,
+    api: Api,
+    stop: CancellationToken,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    sources: BTreeMap<String, Made>,
+    /// What the files held that were read last, be they right or wrong.
+    seen: Contents,
+    doors: (Option<DoorSection>, Option<DoorSection>),
+}
+
+/// A source that was made, and what it was made from.
+#[derive(Clone)]
+struct Made {
+    content: String,
+    source: Arc<dyn MetricsSource>,
+    scraping: Option<ScrapeSource>,
+}
+
+// === impl Daemon ===
+
+impl Daemon {
+    /// The daemon of `config`, which begins to collect.
+    ///
+    /// *Errors*: a source cannot be made, or a metric not be kept fresh.
+    pub(crate) fn start(args: &Serve, config: &Config, environment: Environment) -> anyhow::Result<Self> {
+        let store = Store::new(Clock::system());
+        let scheduler = Scheduler::new(store.clone());
+        let readiness = Readiness::new(store, args.ready_after);
+        let stop = CancellationToken::new();
+        let daemon = Self(Arc::new(Inner {
+            file: args.config.clone(),
+            environment,
+            api: Api::new(&scheduler, readiness.clone(), stop.clone()),
+            scheduler,
+            readiness,
+            stop,
+            state: Mutex::default(),
+        }));
+        let mut state = daemon.state();
+        state.seen = Contents::of(&config.files);
+        state.doors = (config.server.clone(), config.keda.clone());
+        daemon.apply(config, &mut state)?;
+        drop(state);
+        Ok(daemon)
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the doors, and serves until the process is told to end.
+    ///
+    /// *Errors*: a door cannot be opened.
+    pub(crate) async fn serve(&self, config: &Config, args: &Serve) -> anyhow::Result<()> {
+        let section = config.server.clone();
+        let mut server = section.unwrap_or(DoorSection {
+            listen: DEFAULT_ADDRESS,
+            tls: None,
+            bearer_token_file: None,
+        });
+        server.listen = args.listen.unwrap_or(server.listen);
+        let doors = TaskTracker::new();
+        let closing = CancellationToken::new();
+        let access = access(&server)?;
+        let own = OwnMetrics::new(&self.0.api);
+        let daemon = self.clone();
+        let pages = health::routes(self.0.readiness.clone())
+            .merge(reload::routes(access.clone(), move || daemon.reload()))
+            .merge(own.routes(access.clone()));
+        let json = api::routes(self.0.api.clone(), access);
+        let router = own.counted("pages", pages).merge(own.counted("json", json));
+        let listener = open(&server, "server").await?;
+        own.count_connections("server", listener.counts());
+        let scheme = if server.tls.is_some() { "https" } else { "http" };
+        tracing::info!("serving at {scheme}://{}", listener.address()?);
+        doors.spawn(listener.serve(router, closing.clone()));
+        self.warn_of_open_doors(&server, "server");
+
+        let watching = tokio::spawn(self.clone().watch_files());
+        signals(|| self.reload_and_tell("SIGHUP")).await?;
+        tracing::info!("shutting down");
+        watching.abort();
+        self.0.readiness.end();
+        self.0.stop.cancel();
+        closing.cancel();
+        doors.close();
+        doors.wait().await;
+        self.0.scheduler.shutdown().await;
+        Ok(())
+    }
+
+    fn warn_of_open_doors(&self, door: &DoorSection, what: &str) {
+        if !door.listen.ip().is_loopback() && door.tls.is_none() {
+            tracing::warn!(
+                "{what} listens at {} without TLS: whoever is on the way can read and change what is said",
+                door.listen
+            );
+        }
+    }
+
+    // --- reading anew ---
+
+    /// Reads the configuration anew, and takes it if it is right.
+    ///
+    /// *Errors*: what is wrong; nothing has changed.
+    pub(crate) fn reload(&self) -> anyhow::Result<()> {
+        let mut state = self.state();
+        let config = match config::read_if_given(Some(&self.0.file)) {
+            Ok(config) => config,
+            Err(error) => {
+                self.0.api.reloaded(Err(format!("{error:#}")));
+                return Err(error);
+            }
+        };
+        state.seen = Contents::of(&config.files);
+        let applied = self.apply(&config, &mut state);
+        self.0.api.reloaded(
+            applied
+                .as_ref()
+                .map(|()| ())
+                .map_err(|error| format!("{error:#}")),
+        );
+        if (config.server, config.keda) != state.doors {
+            tracing::warn!("the sections server and keda have changed: doors are opened at the start alone");
+        }
+        applied
+    }
+
+    fn reload_and_tell(&self, why: &str) {
+        match self.reload() {
+            Ok(()) => tracing::info!("configuration read again ({why})"),
+            Err(error) => {
+                tracing::error!("the configuration that was read again ({why}) is not taken: {error:#}");
+            }
+        }
+    }
+
+    /// Reads the configuration anew when its files change.
+    async fn watch_files(self) {
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        loop {
+            ticks.tick().await;
+            let has_changed = {
+                let mut state = self.state();
+                let now = state.seen.again();
+                // A file that is just being replaced may not be there for a moment.
+                now.is_some_and(|now| std::mem::replace(&mut state.seen, now.clone()) != now)
+            };
+            if has_changed {
+                self.reload_and_tell("its files have changed");
+            }
+        }
+    }
+
+    /// Keeps fresh what `config` says. Sources of which it says what it said before stay.
+    fn apply(&self, config: &Config, state: &mut State) -> anyhow::Result<()> {
+        let Inner {
+            environment,
+            scheduler,
+            api,
+            ..
+        } = &*self.0;
+        let args = SourceArgs::default();
+        let sources = Sources::new(config, environment, &args);
+        let mut names: Vec<&str> = config.sources.iter().map(|source| &*source.name).collect();
+        let asks_prometheus = config
+            .metrics
+            .iter()
+            .any(|metric| &*metric.spec.source == PROMETHEUS);
+        if !names.contains(&PROMETHEUS)
+            && (asks_prometheus || config::names_prometheus(config, environment, &args))
+        {
+            names.push(PROMETHEUS);
+        }
+        for name in &names {
+            let content = content(config, name);
+            if let Some(made) = state.sources.get(*name).filter(|made| made.content == content) {
+                let own = config.all_queries().cloned();
+                let list = made.source.query_list();
+                let of_scraping = list.get(ALL_METRICS_QUERY).map(|query| query.template().clone());
+                if !sources.is_composed(name) {
+                    list.replace_all(own.chain(of_scraping))
+                        .with_context(|| format!("source {name}"))?;
+                }
+                sources.keep(name, Arc::clone(&made.source))?;
+            }
+        }
+        let mut fleet = Fleet::default();
+        for name in &names {
+            fleet.sources.insert((*name).to_owned(), sources.open(name)?);
+        }
+        fleet.metrics = config.metrics.iter().map(|metric| metric.spec.clone()).collect();
+        fleet.variants.clone_from(&config.variants);
+        scheduler.apply(&fleet)?;
+
+        let mut scraping = sources.into_scraping();
+        let mut made = BTreeMap::new();
+        let mut views = Vec::new();
+        for (name, source) in fleet.sources {
+            let before = state
+                .sources
+                .get(&name)
+                .filter(|made| Arc::ptr_eq(&made.source, &source));
+            let scraping = before
+                .and_then(|made| made.scraping.clone())
+                .or_else(|| scraping.remove(&name));
+            views.push(SourceView {
+                name: name.clone(),
+                kind: kind(config, &name),
+                source: Arc::clone(&source),
+                scraping: scraping.clone(),
+            });
+            let content = content(config, &name);
+            made.insert(
+                name,
+                Made {
+                    content,
+                    source,
+                    scraping,
+                },
+            );
+        }
+        state.sources = made;
+        api.set_sources(views, fleet.variants);
+        Ok(())
+    }
+}
+
+/// What the file says of the source `name`, and of those that it asks.
+fn content(config: &Config, name: &str) -> String {
+    let Some(source) = config.source(name) else {
+        return config.prometheus_content.clone();
+    };
+    // Circles are refused when the file is read.
+    let needed = source.needs().into_iter().map(|name| content(config, name));
+    needed.fold(source.content.clone(), |all, one| all + "\n" + &one)
+}
+
+fn kind(config: &Config, name: &str) -> &'static str {
+    match config.source(name).map(|source| &source.kind) {
+        None | Some(SourceKind::Prometheus(_)) => "prometheus",
+        Some(SourceKind::Scrape(_)) => "scrape",
+        Some(SourceKind::Composed(_)) => "composed",
+        Some(SourceKind::Federated(_)) => "federated",
+    }
+}
+
+fn access(door: &DoorSection) -> anyhow::Result<Access> {
+    let token = match &door.bearer_token_file {
+        Some(file) => {
+            let bytes = fleetgauge::file::read(file, 1 << 20)?;
+            let text = String::from_utf8(bytes).with_context(|| format!("{}: not UTF-8", file.display()))?;
+            anyhow::ensure!(!text.trim().is_empty(), "{}: the token is empty", file.display());
+            Some(text.trim().to_owned())
+        }
+        None => None,
+    };
+    let certificate = door.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
+    Ok(Access::new(token.as_deref(), certificate))
+}
+
+async fn open(door: &DoorSection, what: &str) -> anyhow::Result<Listener> {
+    let tls = door.tls.as_ref().map(tls::read).transpose()?;
+    let listener = Listener::bind(door.listen, tls, Limits::default()).await;
+    listener.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "{what}: {} is in use by another process; end it, or choose another port with {what}.listen",
+            door.listen
+        ),
+        _ => anyhow::anyhow!("{what}: cannot listen at {}: {error}", door.listen),
+    })
+}
+
+/// Waits for the signal to end, and calls `reload` for each SIGHUP until then. From then on the next one ends the process.
+#[cfg(unix)]
+async fn signals(reload: impl Fn()) -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(),
+        }
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(1);
+    });
+    Ok(())
+}
+
+#[cfg(not(unix))]
+async fn signals(_reload: impl Fn()) -> io::Result<()> {
+    tokio::signal::ctrl_c().await
+}

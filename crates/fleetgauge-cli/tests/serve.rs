@@ -1,0 +1,269 @@
+//! The daemon as a process: what its doors answer while pods, files and the process itself change.
+#![cfg(target_os = "linux")]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use fleetgauge_testkit::{Answer, FaultyServer, http};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// How long a loaded machine may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const PAGE: &str = "waiting{pod=\"a\"} 3\nwaiting{pod=\"b\"} 4\n";
+
+/// A daemon that is under way; a test that fails does not leave it behind.
+struct Daemon {
+    process: Child,
+    address: SocketAddr,
+    log: Receiver<String>,
+}
+
+impl Daemon {
+    fn start(config: &Path) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_fleetgauge"))
+            .arg("serve")
+            .arg("--config")
+            .arg(config)
+            .args(["--listen", "127.0.0.1:0"])
+            .env_clear()
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, log) = channel();
+        let lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let mut daemon = Self {
+            process,
+            address: "127.0.0.1:0".parse().unwrap(),
+            log,
+        };
+        let line = daemon.logged("serving at");
+        daemon.address = line.rsplit('/').next().unwrap().parse().unwrap();
+        daemon
+    }
+
+    /// The next line of the log that has `text` in it.
+    fn logged(&self, text: &str) -> String {
+        let mut before = Vec::new();
+        loop {
+            match self.log.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => before.push(line),
+                Err(_) => panic!("{text:?} was not logged, but {before:#?}"),
+            }
+        }
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let response = http::get(self.address, path).unwrap();
+        (response.status, response.text())
+    }
+
+    fn json(&self, path: &str) -> Value {
+        let (status, text) = self.get(&format!("/api/fleetgauge/v1/{path}"));
+        assert_eq!(status, 200, "{text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// The first reading of a metric, once `holds` of it.
+    fn reading(&self, metric: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let mut reading = Value::Null;
+        until(|| {
+            reading = self.json(&format!("metrics/{metric}"))["readings"][0].take();
+            holds(&reading)
+        });
+        reading
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Asks until it holds.
+fn until(mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "it did not come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn config(directory: &Path, pod: &FaultyServer, metrics: &str) -> PathBuf {
+    let file = directory.join("fleetgauge.yaml");
+    let text = format!(
+        "sources:\n  pods: {{scrape: {{interval: 100ms, discovery: [{{static: [\"{}\"]}}]}}}}\n\
+         queries:\n  - {{name: waiting, template: waiting, fold: {{pod: max, variant: sum}}}}\nmetrics:\n{metrics}",
+        pod.url().trim_start_matches("http://").trim_end_matches('/')
+    );
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+const QUEUE: &str = "  - {name: queue, query: waiting, every: 100ms}\n";
+
+#[test]
+fn readings_are_served_until_the_pods_go_and_then_say_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = FaultyServer::start([Answer::text(PAGE)]).unwrap();
+    let rows = "  - {name: rows, query: waiting, every: 100ms, fold: none}\n";
+    let daemon = Daemon::start(&config(directory.path(), &pod, &format!("{QUEUE}{rows}")));
+    assert_eq!(daemon.get("/-/healthy").0, 200);
+    until(|| daemon.get("/-/ready").0 == 200);
+    let reading = daemon.reading("queue", |reading| reading["status"] == "value");
+    assert_eq!(reading["value"], 7, "{reading}");
+    assert_eq!(reading["completeness"]["expected"], 1, "{reading}");
+    assert!(reading["age_seconds"].is_number(), "{reading}");
+    let one = daemon.json("metrics/rows?pod=b");
+    assert_eq!(one["readings"].as_array().unwrap().len(), 1, "{one}");
+    assert_eq!(one["readings"][0]["value"], 4, "{one}");
+    assert_eq!(daemon.json("targets")["targets"][0]["health"], "up");
+    assert_eq!(daemon.json("explain/queue")["template"], "waiting");
+    assert_eq!(daemon.json("sources")["sources"][0]["kind"], "scrape");
+
+    let own = daemon.get("/metrics").1;
+    for line in [
+        "fleetgauge_metric_readings{metric=\"queue\",status=\"value\"} 1",
+        "fleetgauge_metric_completeness_ratio{metric=\"queue\"} 1",
+        "fleetgauge_scrape_targets_up{source=\"pods\"} 1",
+        "fleetgauge_door_requests_total{door=\"json\",code=\"200\"} ",
+    ] {
+        assert!(own.contains(line), "{line} is not in {own}");
+    }
+
+    drop(pod);
+    let reading = daemon.reading("queue", |reading| reading["status"] != "value");
+    assert_eq!(
+        (&reading["status"], &reading["value"]),
+        (&"withheld".into(), &Value::Null),
+        "{reading}"
+    );
+    assert!(
+        reading["reason"]["text"].as_str().unwrap().len() > 10,
+        "{reading}"
+    );
+}
+
+#[test]
+fn what_is_not_there_is_said_in_json() {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = FaultyServer::start([Answer::text(PAGE)]).unwrap();
+    let daemon = Daemon::start(&config(directory.path(), &pod, QUEUE));
+    for (path, status, detail) in [
+        ("metrics/queu", 404, "did you mean \\\"queue\\\"?"),
+        ("metrics/%1b%5b31m", 404, "there is no metric"),
+        ("metrics?namespce=chat", 400, "there is no parameter"),
+        ("stream?metric=none", 404, "there is no metric"),
+        ("nothing", 404, "there is no such page"),
+    ] {
+        let (found, text) = daemon.get(&format!("/api/fleetgauge/v1/{path}"));
+        assert_eq!(found, status, "{path}: {text}");
+        assert!(
+            text.contains(detail) && !text.contains('\u{1b}'),
+            "{path}: {text}"
+        );
+    }
+    let posted = http::post(daemon.address, "/api/fleetgauge/v1/metrics", b"").unwrap();
+    assert_eq!(posted.status, 405);
+}
+
+#[test]
+fn a_configuration_that_changes_is_taken_if_it_is_right() {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = FaultyServer::start([Answer::text(PAGE)]).unwrap();
+    let file = config(directory.path(), &pod, QUEUE);
+    let daemon = Daemon::start(&file);
+    daemon.reading("queue", |reading| reading["value"] == 7);
+    let flights = |daemon: &Daemon| daemon.json("sources")["sources"][0]["flights"].as_u64().unwrap();
+    let before = flights(&daemon);
+
+    // Half written.
+    let right = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, &right[..right.len() - 20]).unwrap();
+    let logged = daemon.logged("is not taken");
+    assert!(logged.contains("its files have changed"), "{logged}");
+    let page = daemon.json("metrics");
+    assert_eq!(page["configuration"]["reloads_refused"], 1, "{page}");
+    assert!(
+        page["configuration"]["error"]
+            .as_str()
+            .unwrap()
+            .contains("fleetgauge.yaml:"),
+        "{page}"
+    );
+    daemon.reading("queue", |reading| reading["value"] == 7);
+
+    // Another one in its place, by a link as Kubernetes does.
+    let next = directory.path().join("next");
+    std::fs::create_dir(&next).unwrap();
+    let more = format!("{QUEUE}  - {{name: other, query: waiting, every: 100ms, fold: max}}\n");
+    let linked = config(&next, &pod, &more);
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(&linked, &file).unwrap();
+    daemon.logged("its files have changed");
+    daemon.reading("other", |reading| reading["value"] == 4);
+    // The source is the same, and goes on.
+    assert!(flights(&daemon) >= before);
+
+    // Without one of the metrics.
+    config(&next, &pod, QUEUE);
+    daemon.signal(Signal::HUP);
+    until(|| daemon.get("/api/fleetgauge/v1/metrics/other").0 == 404);
+    std::fs::write(&linked, "metrics: 5\n").unwrap();
+    let refused = http::post(daemon.address, "/-/reload", b"").unwrap();
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    assert!(refused.text().contains("a list of metrics"), "{}", refused.text());
+}
+
+#[test]
+fn the_first_signal_ends_what_is_under_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = FaultyServer::start([Answer::text(PAGE)]).unwrap();
+    let mut daemon = Daemon::start(&config(directory.path(), &pod, QUEUE));
+    daemon.reading("queue", |reading| reading["value"] == 7);
+    let mut stream = TcpStream::connect(daemon.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        stream,
+        "GET /api/fleetgauge/v1/stream HTTP/1.0\r\nHost: a\r\n\r\n"
+    )
+    .unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    assert!(lines.any(|line| line.unwrap() == "event: metric"));
+    daemon.signal(Signal::TERM);
+    daemon.logged("shutting down");
+    assert_eq!(daemon.process.wait().unwrap().code(), Some(0));
+    // It ends, and not in an error.
+    assert!(lines.all(|line| line.is_ok()));
+}
+
+#[test]
+fn an_address_that_is_taken_is_told_with_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = FaultyServer::start([Answer::text(PAGE)]).unwrap();
+    let file = config(directory.path(), &pod, QUEUE);
+    let daemon = Daemon::start(&file);
+    let output = Command::new(env!("CARGO_BIN_EXE_fleetgauge"))
+        .args(["serve", "--listen", &daemon.address.to_string(), "--config"])
+        .arg(&file)
+        .env_clear()
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("is in use by another process"), "{error}");
+}

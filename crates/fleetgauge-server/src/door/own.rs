@@ -1,0 +1,406 @@
+//! The daemon's own metrics: what it has refreshed, served and refused, and what its readings are.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use fleetgauge_core::reading::Status;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::access::Access;
+use super::api::Api;
+use super::listener::ConnectionCounts;
+use super::problem::Problem;
+
+/// In which latencies of doors are counted. *Unit*: seconds.
+const BUCKETS: [f64; 9] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
+
+const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The daemon's own metrics.
+///
+/// Cheap to clone; clones count together.
+#[derive(Clone)]
+pub struct OwnMetrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    requests: Family<Answered, Counter>,
+    seconds: Family<Door, Histogram, fn() -> Histogram>,
+    connections: Arc<Connections>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    door: &'static str,
+    code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Door {
+    door: &'static str,
+}
+
+#[derive(Debug, Default)]
+struct Connections(Mutex<Vec<(&'static str, ConnectionCounts)>>);
+
+/// What is read of the daemon when it is asked.
+struct Snapshot(Api);
+
+/// One metric of a snapshot: its rows, each with labels and a value.
+type Rows = Vec<(Vec<(&'static str, String)>, f64)>;
+
+// === impl OwnMetrics ===
+
+impl OwnMetrics {
+    /// Those of the daemon that `api` shows.
+    pub fn new(api: &Api) -> Self {
+        let mut registry = Registry::with_prefix("fleetgauge");
+        let requests = Family::<Answered, Counter>::default();
+        let seconds: Family<Door, Histogram, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(BUCKETS));
+        registry.register(
+            "door_requests",
+            "Requests that doors have answered",
+            requests.clone(),
+        );
+        registry.register(
+            "door_request_duration_seconds",
+            "How long doors took to answer; of a stream, until it began",
+            seconds.clone(),
+        );
+        let connections = Arc::new(Connections::default());
+        registry.register_collector(Box::new(Arc::clone(&connections)));
+        registry.register_collector(Box::new(Snapshot(api.clone())));
+        Self(Arc::new(Inner {
+            registry,
+            requests,
+            seconds,
+            connections,
+        }))
+    }
+
+    /// Counts the connections of a door.
+    pub fn count_connections(&self, door: &'static str, counts: ConnectionCounts) {
+        let mut known = self
+            .0
+            .connections
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.push((door, counts));
+    }
+
+    /// `router`, whose requests are counted under the name `door`.
+    pub fn counted(&self, door: &'static str, router: Router) -> Router {
+        let own = self.clone();
+        router.layer(middleware::from_fn(move |request: Request, next: Next| {
+            let own = own.clone();
+            async move {
+                let began = Instant::now();
+                let response = next.run(request).await;
+                let code = response.status().as_u16();
+                own.0.requests.get_or_create(&Answered { door, code }).inc();
+                let seconds = own.0.seconds.get_or_create(&Door { door });
+                seconds.observe(began.elapsed().as_secs_f64());
+                response
+            }
+        }))
+    }
+
+    /// `/metrics`, for whoever `access` lets in.
+    pub fn routes(&self, access: Access) -> Router {
+        let own = self.clone();
+        let page = move |request: Request| {
+            let (own, access) = (own.clone(), access.clone());
+            async move {
+                if let Err(error) = access.check(&request) {
+                    return Problem::from(error).into_response();
+                }
+                let mut text = String::new();
+                // Writing to a text does not fail.
+                let _ = encode(&mut text, &own.0.registry);
+                let page: Response = ([(CONTENT_TYPE, MEDIA_TYPE)], text).into_response();
+                page
+            }
+        };
+        Router::new().route("/metrics", get(page))
+    }
+}
+
+impl fmt::Debug for OwnMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnMetrics").finish_non_exhaustive()
+    }
+}
+
+// === collectors ===
+
+fn write(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    rows: &Rows,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+    for (labels, value) in rows {
+        let row: MetricEncoder<'_> = metric.encode_family(labels)?;
+        match kind {
+            MetricType::Counter => ConstCounter::new(*value).encode(row)?,
+            _ => ConstGauge::new(*value).encode(row)?,
+        }
+    }
+    Ok(())
+}
+
+impl Collector for Connections {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = |count: fn(&ConnectionCounts) -> u64| -> Rows {
+            let rows = known.iter();
+            rows.map(|(door, counts)| (vec![("door", (*door).to_owned())], count(counts) as f64))
+                .collect()
+        };
+        let (accepted, failed) = (rows(ConnectionCounts::accepted), rows(ConnectionCounts::failed));
+        let open = rows(ConnectionCounts::open);
+        write(
+            &mut encoder,
+            "door_connections",
+            "Connections that were accepted",
+            MetricType::Counter,
+            &accepted,
+        )?;
+        write(
+            &mut encoder,
+            "door_connection_failures",
+            "Connections that ended in an error of TLS or HTTP",
+            MetricType::Counter,
+            &failed,
+        )?;
+        write(
+            &mut encoder,
+            "door_connections_open",
+            "Connections that are open",
+            MetricType::Gauge,
+            &open,
+        )
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Snapshot").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut counter =
+            |name: &str, help: &str, rows: Rows| write(&mut encoder, name, help, MetricType::Counter, &rows);
+        let counts = self.0.scheduler().counts();
+        let outcomes = [
+            ("answered", counts.answered()),
+            ("failed", counts.failed()),
+            ("late", counts.late()),
+            ("panicked", counts.panicked()),
+        ];
+        let outcomes = outcomes.map(|(outcome, count)| (vec![("outcome", outcome.to_owned())], count as f64));
+        counter(
+            "metric_refreshes",
+            "Refreshes of metrics, by what became of them",
+            outcomes.into(),
+        )?;
+        let reloads = self.0.reloads();
+        let taken = [("taken", reloads.taken), ("refused", reloads.refused)];
+        let taken = taken.map(|(outcome, count)| (vec![("outcome", outcome.to_owned())], count as f64));
+        counter(
+            "configuration_reloads",
+            "How often the configuration was read again",
+            taken.into(),
+        )?;
+
+        let sources = self.0.sources();
+        let named = |name: &str| vec![("source", name.to_owned())];
+        let with_reason =
+            |name: &str, reason: &str| vec![("source", name.to_owned()), ("reason", reason.to_owned())];
+        let stats: Vec<_> = sources
+            .iter()
+            .map(|source| (&*source.name, source.source.stats()))
+            .collect();
+        let of_stats = |count: &dyn Fn(&fleetgauge_core::source::SourceStats) -> f64| -> Rows {
+            stats
+                .iter()
+                .map(|(name, stats)| (named(name), count(stats)))
+                .collect()
+        };
+        counter(
+            "source_queries",
+            "Queries asked of a source",
+            of_stats(&|stats| stats.queries as f64),
+        )?;
+        counter(
+            "source_flights",
+            "Queries that were sent on",
+            of_stats(&|stats| stats.flights as f64),
+        )?;
+        counter(
+            "source_flights_shared",
+            "Queries that shared the flight of another",
+            of_stats(&|stats| stats.flights_shared as f64),
+        )?;
+        counter(
+            "source_retries",
+            "Tries after the first",
+            of_stats(&|stats| stats.retries as f64),
+        )?;
+        let failures = stats.iter().flat_map(|(name, stats)| {
+            let failures = stats.failures.iter();
+            failures.map(|(reason, count)| (with_reason(name, reason), *count as f64))
+        });
+        counter(
+            "source_failures",
+            "Queries and flights that failed",
+            failures.collect(),
+        )?;
+
+        let scraping: Vec<_> = sources
+            .iter()
+            .filter_map(|source| Some((&*source.name, source.scraping.as_ref()?.scrape_stats())))
+            .collect();
+        let of_scraping = |count: &dyn Fn(&fleetgauge::scrape::ScrapeStats) -> f64| -> Rows {
+            scraping
+                .iter()
+                .map(|(name, stats)| (named(name), count(stats)))
+                .collect()
+        };
+        counter(
+            "scrapes",
+            "Scrapes that ended",
+            of_scraping(&|stats| stats.scrapes as f64),
+        )?;
+        let failures = scraping.iter().flat_map(|(name, stats)| {
+            let failures = stats.failures.iter();
+            failures.map(|(reason, count)| (with_reason(name, reason), *count as f64))
+        });
+        counter("scrape_failures", "Scrapes that failed", failures.collect())?;
+        counter(
+            "scrape_samples",
+            "Samples on the pages",
+            of_scraping(&|stats| stats.samples as f64),
+        )?;
+        counter(
+            "scrape_samples_refused",
+            "Samples that were refused, since a limit was reached",
+            of_scraping(&|stats| stats.samples_refused as f64),
+        )?;
+
+        let mut gauge =
+            |name: &str, help: &str, rows: Rows| write(&mut encoder, name, help, MetricType::Gauge, &rows);
+        gauge(
+            "configuration_ok",
+            "1 while the configuration is in force that was read last",
+            vec![(Vec::new(), f64::from(u8::from(reloads.error.is_none())))],
+        )?;
+        gauge(
+            "streams_open",
+            "Streams of events that are open",
+            vec![(Vec::new(), self.0.streams() as f64)],
+        )?;
+        gauge(
+            "source_in_flight",
+            "Queries that are under way",
+            of_stats(&|stats| stats.in_flight as f64),
+        )?;
+        gauge(
+            "scrape_targets",
+            "Targets",
+            of_scraping(&|stats| stats.targets as f64),
+        )?;
+        gauge(
+            "scrape_targets_up",
+            "Targets whose last scrape succeeded",
+            of_scraping(&|stats| stats.targets_up as f64),
+        )?;
+        gauge(
+            "window_series",
+            "Series in the window",
+            of_scraping(&|stats| stats.window.series as f64),
+        )?;
+        gauge(
+            "window_bytes",
+            "What the window takes",
+            of_scraping(&|stats| stats.window.bytes as f64),
+        )?;
+
+        let mut readings: BTreeMap<(String, &'static str), f64> = BTreeMap::new();
+        let mut withheld: BTreeMap<(String, &'static str), f64> = BTreeMap::new();
+        let (mut oldest, mut completeness) = (Rows::new(), Rows::new());
+        for entry in self.0.store().all() {
+            let snapshot = entry.read(self.0.store().clock());
+            let name = entry.spec().name.as_str();
+            for status in [Status::Value, Status::Held, Status::Withheld] {
+                readings.insert((name.to_owned(), status.as_str()), 0.0);
+            }
+            let (mut age, mut ratio): (Option<f64>, Option<f64>) = (None, None);
+            for row in snapshot.rows() {
+                let reading = row.reading();
+                *readings
+                    .entry((name.to_owned(), reading.status().as_str()))
+                    .or_default() += 1.0;
+                if let Some((code, _)) = row.refusal() {
+                    *withheld.entry((name.to_owned(), code.as_str())).or_default() += 1.0;
+                }
+                let of_row = reading.value().and(reading.age()).map(|age| age.as_secs_f64());
+                age = age.into_iter().chain(of_row).reduce(f64::max);
+                let of_row = reading
+                    .completeness()
+                    .and_then(|completeness| completeness.ratio());
+                ratio = ratio.into_iter().chain(of_row).reduce(f64::min);
+            }
+            let labels = || vec![("metric", name.to_owned())];
+            oldest.extend(age.map(|age| (labels(), age)));
+            completeness.extend(ratio.map(|ratio| (labels(), ratio)));
+        }
+        let rows = |counts: BTreeMap<(String, &'static str), f64>, label: &'static str| -> Rows {
+            let rows = counts.into_iter();
+            rows.map(|((metric, value), count)| (vec![("metric", metric), (label, value.to_owned())], count))
+                .collect()
+        };
+        gauge(
+            "metric_readings",
+            "Rows of a metric, by what is read of them",
+            rows(readings, "status"),
+        )?;
+        gauge(
+            "metric_withheld",
+            "Rows of a metric without a number, by reason",
+            rows(withheld, "reason"),
+        )?;
+        gauge(
+            "metric_age_seconds",
+            "How old the oldest number is that is served",
+            oldest,
+        )?;
+        gauge(
+            "metric_completeness_ratio",
+            "Which part of those expected has reported, of the row that has the least",
+            completeness,
+        )
+    }
+}

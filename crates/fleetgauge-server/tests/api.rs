@@ -1,0 +1,178 @@
+//! The JSON door: each answer that its description names, and that it is as described.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use fleetgauge_core::params::Params;
+use fleetgauge_core::query::QueryTemplate;
+use fleetgauge_core::source::{FixedBackend, MetricsSource};
+use fleetgauge_core::time::Clock;
+use fleetgauge_core::variant::{VariantRef, Workload};
+use fleetgauge_server::door::access::Access;
+use fleetgauge_server::door::api::{Api, SourceView, routes};
+use fleetgauge_server::metric::MetricSpec;
+use fleetgauge_server::readiness::Readiness;
+use fleetgauge_server::scheduler::{Fleet, Scheduler};
+use fleetgauge_server::store::Store;
+use fleetgauge_server::variant::Variant;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+struct Door {
+    router: Router,
+    locked: Router,
+    scheduler: Scheduler,
+    stop: CancellationToken,
+}
+
+/// A door over two metrics, one of which has a number.
+async fn door() -> Door {
+    let source = FixedBackend::new()
+        .values("queue", [([("pod", "a")], 2.0), ([("pod", "b")], f64::NAN)])
+        .into_source();
+    for name in ["queue", "nothing"] {
+        source
+            .query_list()
+            .must_register(QueryTemplate::promql(name, name));
+    }
+    let source: Arc<dyn MetricsSource> = Arc::new(source);
+    let scheduler = Scheduler::new(Store::new(Clock::system()));
+    let mut fleet = Fleet::default();
+    fleet.sources.insert("pods".to_owned(), Arc::clone(&source));
+    let metric = |name: &str| MetricSpec::new(name.parse().unwrap(), "pods", name).unwrap();
+    fleet.metrics = vec![metric("queue"), metric("nothing")];
+    fleet.metrics[0].namespaces = vec!["chat".into()];
+    fleet.variants = vec![Variant {
+        variant: VariantRef::new("chat", "llama").unwrap(),
+        workload: Workload::deployment("llama"),
+        params: Params::new().with("modelID", "m"),
+    }];
+    scheduler.apply(&fleet).unwrap();
+    let store = scheduler.store();
+    let readiness = Readiness::new(store.clone(), std::time::Duration::from_secs(60));
+    let mut changes = store.changes();
+    while readiness.check().is_err() {
+        changes.changed().await.unwrap();
+    }
+    let stop = CancellationToken::new();
+    let api = Api::new(&scheduler, readiness, stop.clone());
+    let view = SourceView {
+        name: "pods".to_owned(),
+        kind: "scrape",
+        source,
+        scraping: None,
+    };
+    api.set_sources(vec![view], fleet.variants);
+    Door {
+        router: routes(api.clone(), Access::open()),
+        locked: routes(api, Access::new(Some("secret"), false)),
+        scheduler,
+        stop,
+    }
+}
+
+async fn get(router: &Router, path: &str) -> (u16, String, Value) {
+    let request = Request::get(format!("/api/fleetgauge/v1{path}"))
+        .body(Body::empty())
+        .unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let media = response.headers()["content-type"].to_str().unwrap().to_owned();
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    let body = match media.contains("json") {
+        true => serde_json::from_slice(&body).unwrap(),
+        false => Value::String(String::from_utf8(body.to_vec()).unwrap()),
+    };
+    (status, media, body)
+}
+
+#[tokio::test]
+async fn each_answer_is_as_it_is_described() {
+    let door = door().await;
+    let (_, _, description) = get(&door.router, "/openapi.json").await;
+    let mut described: BTreeSet<(String, String)> = BTreeSet::new();
+    for (path, operations) in description["paths"].as_object().unwrap() {
+        let responses = operations["get"]["responses"].as_object().unwrap();
+        described.extend(responses.keys().map(|status| (path.clone(), status.clone())));
+    }
+    // Streams do not end by themselves, and there is no cheap way to have too many of them.
+    door.stop.cancel();
+    described.remove(&("/stream".to_owned(), "503".to_owned()));
+
+    let mut check = |path: &str, status: u16, answer: &(u16, String, Value)| {
+        assert_eq!(answer.0, status, "{path}: {}", answer.2);
+        assert!(
+            described.remove(&(path.to_owned(), status.to_string())),
+            "{path} {status} is not described"
+        );
+        let content = &description["paths"][path]["get"]["responses"][status.to_string()]["content"];
+        let schema = &content[answer.1.split(';').next().unwrap()]["schema"];
+        assert!(schema.is_object(), "{path}: {} is not described", answer.1);
+        let mut schema = schema.clone();
+        schema["components"] = description["components"].clone();
+        if let Err(error) = jsonschema::validate(&schema, &answer.2) {
+            panic!(
+                "{path} {status}: {error} at {}: {}",
+                error.instance_path(),
+                answer.2
+            );
+        }
+    };
+    for (described, asked) in [
+        ("/metrics", "/metrics"),
+        ("/metrics/{name}", "/metrics/queue"),
+        ("/explain/{name}", "/explain/nothing"),
+        ("/variants", "/variants"),
+        ("/targets", "/targets"),
+        ("/sources", "/sources"),
+        ("/stream", "/stream"),
+    ] {
+        check(described, 200, &get(&door.router, asked).await);
+        check(described, 401, &get(&door.locked, asked).await);
+    }
+    for (described, asked, status) in [
+        ("/metrics", "/metrics?namspace=chat", 400),
+        ("/metrics/{name}", "/metrics/quue", 404),
+        ("/explain/{name}", "/explain/quue", 404),
+        ("/stream", "/stream?metrics=queue", 400),
+        ("/stream", "/stream?metric=quue", 404),
+    ] {
+        check(described, status, &get(&door.router, asked).await);
+    }
+    assert!(described.is_empty(), "{described:?} did not come");
+    door.scheduler.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_has_no_number_is_null_and_says_why() {
+    let door = door().await;
+    let (_, _, page) = get(&door.router, "/metrics/queue").await;
+    let readings = page["readings"].as_array().unwrap();
+    assert_eq!(
+        (&readings[0]["value"], &readings[0]["status"]),
+        (&json!(2), &json!("value")),
+        "{page}"
+    );
+    assert_eq!(
+        (&readings[1]["value"], &readings[1]["reason"]["code"]),
+        (&Value::Null, &json!("undefined")),
+        "{page}"
+    );
+    let (_, _, page) = get(&door.router, "/metrics/nothing").await;
+    assert_eq!(page["readings"][0]["value"], Value::Null);
+    assert_eq!(page["readings"][0]["reason"]["code"], "no_data");
+
+    // Whoever asks for another namespace does not see it.
+    let (_, _, page) = get(&door.router, "/metrics?namespace=other").await;
+    let names = page["metrics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|metric| &metric["metric"]);
+    assert_eq!(names.collect::<Vec<_>>(), ["nothing"]);
+    door.scheduler.shutdown().await;
+}
