@@ -25,10 +25,13 @@
 //! packs: [acme.yaml]        # beside the built-in ones; relative to this file
 //! queries:                  # as in a pack, under their names alone
 //!   - {name: up, template: up}
+//! defaults:                 # beneath what queries say
+//!   policy: {max_age: 1m}
 //! ```
 
 mod access;
 mod composed;
+mod defaults;
 mod discovery;
 mod doors;
 mod environment;
@@ -36,6 +39,7 @@ mod federated;
 mod file;
 mod flag;
 mod metrics;
+mod policies;
 mod prometheus;
 mod scrape;
 mod source;
@@ -46,12 +50,13 @@ use std::path::PathBuf;
 
 use fleetgauge::document::Problem;
 use fleetgauge::pack::Pack;
+use fleetgauge_core::policy::Policy;
 use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_server::variant::Variant;
 
 use metrics::MetricSection;
+use defaults::Defaults;
 use prometheus::PrometheusSection;
-use sources::SourceSection;
 
 pub(crate) use doors::{DEFAULT_ADDRESS, DoorSection, DoorTls, LogFormat, LogLevel, LogSection};
 pub(crate) use environment::Environment;
@@ -59,7 +64,7 @@ pub(crate) use file::{check, read_if_given};
 pub(crate) use flag::name_flag;
 pub(crate) use prometheus::{described_source, proxy};
 pub(crate) use source::{names_prometheus, prometheus_source};
-pub(crate) use sources::{PROMETHEUS, SourceKind};
+pub(crate) use sources::{PROMETHEUS, SourceKind, SourceSection};
 
 /// What a configuration file says.
 pub(crate) struct Config {
@@ -81,6 +86,7 @@ pub(crate) struct Config {
     pub(crate) files: Vec<PathBuf>,
     /// What the file says of the source `prometheus` in its short form.
     pub(crate) prometheus_content: String,
+    pub(crate) defaults: Defaults,
     /// What may be meant, in the file and in its packs.
     pub(crate) warnings: Vec<Problem>,
 }
@@ -106,6 +112,7 @@ impl Default for Config {
             log: LogSection::default(),
             files: Vec::new(),
             prometheus_content: String::new(),
+            defaults: Defaults::default(),
             warnings: Vec::new(),
         }
     }
@@ -133,6 +140,11 @@ impl Config {
             Some(SourceKind::Prometheus(section)) => section,
             _ => &self.prometheus,
         }
+    }
+
+    /// What is accepted of the answers of `query`: its own policy over the defaults.
+    pub(crate) fn policy_of(&self, query: &QueryTemplate) -> Policy {
+        query.policy.clone().over(&self.defaults.policy)
     }
 
     /// Its packs, and behind them the built-in ones.

@@ -415,7 +415,11 @@ fn the_commands_that_are_shown_answer_on_the_demo_fleet() {
         .filter_map(|line| line.strip_prefix("$ "))
         .chain(help.lines().map(str::trim))
         .filter(|command| {
-            let asks = ["fleetgauge query ", "fleetgauge explain ", "fleetgauge doctor inference"];
+            let asks = [
+                "fleetgauge query ",
+                "fleetgauge explain ",
+                "fleetgauge doctor inference",
+            ];
             asks.iter().any(|asks| command.starts_with(asks)) && !command.contains("OPTIONS")
         })
         .chain([&*tried[2]])

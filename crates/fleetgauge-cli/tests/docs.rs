@@ -22,8 +22,9 @@ fn the_documented_configuration_and_pack_are_in_order() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("acme.yaml"), yaml("packs.md")).unwrap();
     fs::write(directory.path().join("fleetgauge.yaml"), yaml("command-line.md")).unwrap();
+    fs::write(directory.path().join("expected.yaml"), yaml("readings.md")).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_fleetgauge"))
-        .args(["check", "acme.yaml", "fleetgauge.yaml"])
+        .args(["check", "acme.yaml", "fleetgauge.yaml", "expected.yaml"])
         .current_dir(directory.path())
         .output()
         .unwrap();
@@ -37,8 +38,9 @@ fn the_documented_configuration_and_pack_are_in_order() {
         "{stdout}"
     );
     let expected = [
-        "acme.yaml: ok, pack acme with 2 queries",
+        "acme.yaml: ok, pack acme with 3 queries",
         "fleetgauge.yaml: ok, configuration with 1 pack and 1 query",
+        "expected.yaml: ok, pack acme with 2 queries",
     ];
     assert_eq!(others, expected);
 }
@@ -47,13 +49,21 @@ fn the_documented_configuration_and_pack_are_in_order() {
 fn the_documented_daemon_is_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("fleetgauge.yaml");
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/daemon.md")).unwrap();
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/daemon.md")).unwrap();
     let blocks = text.split("```yaml\n").skip(1);
     let whole: String = blocks.filter_map(|block| block.split("```").next()).collect();
     fs::write(&file, whole).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_fleetgauge")).arg("check").arg(&file).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_fleetgauge"))
+        .arg("check")
+        .arg(&file)
+        .output()
+        .unwrap();
     let stdout = String::from_utf8_lossy(&output.stdout);
-    let expected = format!("{}: ok, configuration with 1 source, 0 packs, 0 queries and 1 metric\n", file.display());
+    let expected = format!(
+        "{}: ok, configuration with 1 source, 0 packs, 0 queries and 1 metric\n",
+        file.display()
+    );
     assert_eq!(stdout, expected);
 }
 
@@ -122,7 +132,11 @@ fn the_commands_of_the_readme_answer() {
     let commands: Vec<_> = readme
         .lines()
         .filter_map(|line| line.strip_prefix("$ fleetgauge "))
-        .filter(|command| !["query ", "explain ", "doctor "].iter().any(|asks| command.starts_with(asks)))
+        .filter(|command| {
+            !["query ", "explain ", "doctor "]
+                .iter()
+                .any(|asks| command.starts_with(asks))
+        })
         // It does not end.
         .filter(|command| !command.starts_with("serve "))
         .collect();

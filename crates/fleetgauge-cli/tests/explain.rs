@@ -3,6 +3,7 @@
 
 use std::process::Output;
 
+use fleetgauge_testkit::faulty::Request;
 use fleetgauge_testkit::{Answer, FaultyServer};
 use serde_json::{Value, json};
 
@@ -87,4 +88,108 @@ fn pods_are_explained_that_are_scraped() {
     assert!(shown.contains("source      scrape\n"), "{shown}");
     let reading = shown.lines().last().unwrap();
     assert!(reading.contains("value") && reading.contains('3'), "{shown}");
+}
+
+/// Answers each query whose form begins so, all others with no row.
+fn answering(answers: &'static [(&'static str, &'static [&'static str])]) -> FaultyServer {
+    let choose = move |request: &Request| {
+        let form = request.body_text();
+        let found = answers
+            .iter()
+            .find(|(begin, _)| form.contains(&format!("query={begin}")));
+        let labels: Vec<_> = found
+            .map_or(&[][..], |(_, pods)| pods)
+            .iter()
+            .map(|pod| [("pod", *pod)])
+            .collect();
+        let rows: Vec<_> = labels.iter().map(|labels| (&labels[..], 3.0)).collect();
+        Answer::vector(1_763_930_000.5, &rows)
+    };
+    FaultyServer::start([Answer::choose(choose)]).unwrap()
+}
+
+#[test]
+fn readings_are_judged_by_the_policy_of_the_query_over_the_defaults() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("fleetgauge.yaml");
+    let path = file.to_str().unwrap();
+    let explained = |config: &str, name: &str, server: &FaultyServer| {
+        std::fs::write(&file, config).unwrap();
+        let args = [
+            name,
+            "--config",
+            path,
+            "--prometheus",
+            &server.url(),
+            "-o",
+            "json",
+        ];
+        let output = explain(&args);
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (found, text(&output.stderr).to_owned())
+    };
+    let config = "
+defaults: {policy: {min_completeness: 0.9, hold: 5m}}
+queries:
+  - name: busy
+    template: sum by (pod) (busy) > 0
+    expected: pods
+    policy: {on_error: hold, on_no_data: {value: 0, when: idle}}
+  - {name: pods, template: group by (pod) (up)}
+  - {name: idle, template: group by (pod) (idle)}
+  - {name: none, template: none, policy: {on_incomplete: hold}}
+";
+    // One of two is missing, though both have rows to show elsewhere.
+    let server = answering(&[
+        ("sum", &["a"]),
+        ("min", &["a"]),
+        ("group+by+%28pod%29+%28up", &["a", "b"]),
+    ]);
+    let (found, stderr) = explained(config, "busy", &server);
+    let completeness = &found["outcome"]["completeness"];
+    assert_eq!(
+        (&completeness["expected"], &completeness["reporting"]),
+        (&json!(2), &json!(1)),
+        "{found} {stderr}"
+    );
+    assert_eq!(completeness["missing"][0]["who"], json!("{pod=\"b\"}"));
+    assert_eq!(found["policy"]["min_completeness"], json!(0.9));
+    assert_eq!(
+        (&found["policy"]["on_error"], &found["policy"]["hold_seconds"]),
+        (&json!("hold"), &json!(300))
+    );
+    assert_eq!(found["reading"]["reason"]["code"], json!("incomplete"));
+    // Both report, and one of them has no row; that it is idle is proven.
+    let server = answering(&[
+        ("sum", &["a"]),
+        ("min", &["a", "b"]),
+        ("group+by+%28pod%29+%28up", &["a", "b"]),
+        ("group+by+%28pod%29+%28idle", &["b"]),
+    ]);
+    let (found, stderr) = explained(config, "busy", &server);
+    let readings = found["readings"].as_array().unwrap();
+    let read: Vec<_> = readings
+        .iter()
+        .map(|reading| {
+            (
+                &reading["labels"]["pod"],
+                &reading["value"],
+                &reading["reason"]["code"],
+            )
+        })
+        .collect();
+    let expected = [
+        (&json!("a"), &json!(3), &Value::Null),
+        (&json!("b"), &json!(0), &json!("proven")),
+    ];
+    assert_eq!(read, expected, "{found} {stderr}");
+    // What cannot be followed is told with its place and what to do.
+    let (_, stderr) = explained(config, "none", &server);
+    assert!(
+        stderr.contains(&format!(
+            "{path}: the policy of the query \"none\" of the configuration"
+        )) && stderr.contains("cannot be followed for the source prometheus:\nmin_completeness is set")
+            && stderr.contains("`expected: PACK/NAME`"),
+        "{stderr}"
+    );
 }

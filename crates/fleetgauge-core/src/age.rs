@@ -102,7 +102,7 @@ impl Age {
 
     /// Rounded up to milliseconds, so that nothing looks younger than it is. What is older than 49 days is unknown.
     fn known(age: Duration, kind: AgeKind) -> Self {
-        match u32::try_from(age.as_nanos().div_ceil(1_000_000)) {
+        match u32::try_from(millis_up(age)) {
             Ok(millis) => Self::of(millis, kind),
             Err(_) => Self::UNKNOWN,
         }
@@ -128,8 +128,14 @@ impl Age {
     /// What it is so much later.
     #[must_use]
     pub fn older_by(self, more: Duration) -> Self {
-        let Some(age) = self.duration() else { return self };
-        let mut older = Self::known(age.saturating_add(more), self.kind());
+        if matches!(self.kind(), AgeKind::Unknown | AgeKind::Ageless) {
+            return self;
+        }
+        let millis = u64::from(self.millis).saturating_add(millis_up(more));
+        let mut older = match u32::try_from(millis) {
+            Ok(millis) => Self::of(millis, self.kind()),
+            Err(_) => Self::UNKNOWN,
+        };
         older.mark.ended = self.mark.ended;
         older
     }
@@ -237,6 +243,12 @@ impl Age {
     pub fn oldest(ages: impl IntoIterator<Item = Self>) -> Self {
         ages.into_iter().fold(Self::AGELESS, Self::or_older)
     }
+}
+
+/// *Unit*: milliseconds, rounded up; as many as there can be where there are more.
+fn millis_up(time: Duration) -> u64 {
+    let part = time.subsec_nanos().div_ceil(1_000_000);
+    time.as_secs().saturating_mul(1_000).saturating_add(part.into())
 }
 
 // === impl Ages ===
@@ -348,6 +360,15 @@ mod tests {
     fn an_age_is_never_rounded_down() {
         let age = Age::exact(Duration::from_nanos(1_000_001));
         assert_eq!(age.duration(), Some(Duration::from_millis(2)));
+        for (more, expected) in [
+            (Duration::ZERO, Some(Duration::from_millis(2))),
+            (Duration::from_nanos(1), Some(Duration::from_millis(3))),
+            (Duration::new(1, 999_000_001), Some(Duration::from_millis(2_002))),
+            (Duration::MAX, None),
+        ] {
+            let older = age.with_ended().older_by(more);
+            assert_eq!((older.duration(), older.is_ended()), (expected, true));
+        }
     }
 
     fn any_age() -> impl Strategy<Value = Age> {

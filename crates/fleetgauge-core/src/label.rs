@@ -114,6 +114,19 @@ impl LabelSets {
         None
     }
 
+    /// Whether the same series were added in the same way: each has the labels of the one at its place in `other`.
+    pub(crate) fn is_laid_out_as(&self, other: &Self) -> bool {
+        let Self {
+            text,
+            ends,
+            rows,
+            cells,
+            shapes,
+        } = self;
+        (rows, cells, ends) == (&other.rows, &other.cells, &other.ends)
+            && (text, shapes) == (&other.text, &other.shapes)
+    }
+
     /// Heap bytes held, as asked of the allocator.
     ///
     /// *Unit*: bytes.

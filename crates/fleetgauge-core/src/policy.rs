@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::printable::Quoted;
 use crate::query::name::QueryName;
+use fleetgauge_syntax::number::Number;
 
 /// What is accepted, as far as it is said here.
 ///
@@ -319,6 +320,74 @@ impl Policy {
         match errors.is_empty() {
             true => Ok(()),
             false => Err(PolicyErrors(errors)),
+        }
+    }
+}
+
+// === impl OnIncomplete, OnError, OnNoData, OnUndefined ===
+
+impl OnIncomplete {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Fail, Self::Hold, Self::AtLeast];
+
+    /// As it is called in packs and configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Hold => "hold",
+            Self::AtLeast => "at_least",
+        }
+    }
+}
+
+impl OnError {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Fail, Self::Hold];
+
+    /// As it is called in packs and configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Hold => "hold",
+        }
+    }
+}
+
+impl OnUndefined {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Fail, Self::Hold];
+
+    /// As it is called in packs and configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Hold => "hold",
+        }
+    }
+}
+
+/// As in packs and configuration.
+impl fmt::Display for OnNoData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fail => f.write_str("fail"),
+            Self::Hold => f.write_str("hold"),
+            Self::Value { value, when } => write!(f, "{{value: {}, when: {when}}}", Number(*value)),
+        }
+    }
+}
+
+// === impl PolicyError ===
+
+impl PolicyError {
+    /// The setting of the policy that it is about.
+    pub fn setting(&self) -> &'static str {
+        match self {
+            Self::MinCompleteness { .. } | Self::CompletenessUnknown => "min_completeness",
+            Self::AtLeast { .. } => "on_incomplete",
+            Self::NoHold { setting } => setting,
+            Self::NoAge { .. } | Self::NeverFresh { .. } => "max_age",
+            Self::NoDataValue { .. } | Self::OwnProof { .. } => "on_no_data",
         }
     }
 }

@@ -7,8 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::params::{ParamKind, ParamSpec};
-use crate::policy::Fold;
-use crate::transform::TransformStep;
+use crate::policy::{Fold, Policy};
+use crate::transform::{TransformStep, VariantFold};
 
 pub use name::{QueryName, QueryNameError};
 
@@ -107,6 +107,12 @@ pub struct QueryTemplate {
     pub transform: Vec<TransformStep>,
     /// How its rows become one number, where the query says so.
     pub fold: Option<Folds>,
+    /// What is accepted of its answers, as far as the query says it: what reads them may say otherwise, and defaults stand
+    /// beneath.
+    pub policy: Policy,
+    /// The query of the same source that tells who should report: each of its rows is one, by its labels without the
+    /// metric's name. It is asked with the same parameters for the same time, and the answer's completeness follows.
+    pub expected: Option<QueryName>,
 }
 
 /// How the rows of a query become one number: what they mean, not something that is done with them.
@@ -250,9 +256,32 @@ impl QueryTemplate {
         self
     }
 
+    /// How the pods that a row of the answer stands for have become one: by what the query does with its answers, else by
+    /// what it says. `None` where it says nothing.
+    pub fn folds_by(&self) -> Option<Fold> {
+        let done = self.transform.iter().rev().find_map(|step| match step {
+            TransformStep::ByVariant(VariantFold::By(fold)) => Some(*fold),
+            TransformStep::ByVariant(VariantFold::WeightedBy(_)) => Some(Fold::Mean),
+            _ => None,
+        });
+        done.or(self.fold.map(|fold| fold.variant))
+    }
+
     /// Says how the rows become one number.
     pub fn fold(mut self, fold: Folds) -> Self {
         self.fold = Some(fold);
+        self
+    }
+
+    /// Sets what is accepted of the answers.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Names the query that tells who should report.
+    pub fn expected(mut self, expected: QueryName) -> Self {
+        self.expected = Some(expected);
         self
     }
 

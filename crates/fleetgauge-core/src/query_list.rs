@@ -96,6 +96,14 @@ pub enum RegisterError {
         /// The query's name.
         name: QueryName,
     },
+    /// Who should report is asked of the query itself.
+    #[error(
+        "query {name}: it cannot tell itself who should report; name the query that has a row for each that should"
+    )]
+    ExpectedByItself {
+        /// The query's name.
+        name: QueryName,
+    },
     /// A time to live or timeout of zero: no answer would ever hold, or arrive.
     #[error("query {name}: {field} must be more than zero")]
     ZeroDuration {
@@ -276,6 +284,9 @@ impl QueryList {
         }
         if transform::weights(&template.transform).any(|weights| weights == template.name) {
             return Err(RegisterError::WeightedByItself { name });
+        }
+        if template.expected.as_ref() == Some(&name) {
+            return Err(RegisterError::ExpectedByItself { name });
         }
         for (i, param) in template.params.iter().enumerate() {
             if template.params[..i]

@@ -116,6 +116,17 @@ impl Answer {
         self
     }
 
+    /// With a warning that something is missing that could have changed it, and that no completeness counts.
+    #[must_use]
+    pub fn with_loss(mut self, warning: &str) -> Self {
+        self = self.with_warning(warning);
+        self.is_complete = false;
+        if let Some(completeness) = self.completeness().cloned() {
+            self.provenance_mut().set_completeness(completeness, true);
+        }
+        self
+    }
+
     /// With values that all stand at `at`, and `stamp` for what that means; a matrix keeps its times.
     #[must_use]
     pub fn stamped(mut self, at: Timestamp, stamp: Stamp) -> Self {
@@ -156,10 +167,16 @@ impl Answer {
         self
     }
 
-    /// With who was expected to report, and who did. Where somebody is missing it is incomplete, and a warning says so.
+    /// With who was expected to report, and who did, in the place of what it told of that. Where somebody is missing it is
+    /// incomplete, and a warning says so.
     #[must_use]
     pub fn with_completeness(mut self, completeness: Arc<Completeness>) -> Self {
         let has_uncounted_loss = self.has_uncounted_loss();
+        if let Some(before) = self.completeness().map(|before| before.to_string()) {
+            let mut warnings = self.warnings.into_vec();
+            warnings.retain(|warning| **warning != *before);
+            self.warnings = warnings.into_boxed_slice();
+        }
         if !completeness.is_whole() {
             self = self.with_warning(&completeness.to_string());
         }
@@ -312,6 +329,21 @@ impl Answer {
     /// What the timestamps mean.
     pub fn stamp(&self) -> Stamp {
         self.stamp
+    }
+
+    /// The time of its oldest value; `None` where it has none.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        match &self.times {
+            _ if self.is_empty() => None,
+            Times::Same(at) => Some(*at),
+            _ => self.values().map(|value| value.timestamp).min(),
+        }
+    }
+
+    /// Whether its series are known to be those of `other`, in the same order. It is a comparison of a few blocks of
+    /// memory, and may say no where they are.
+    pub fn has_series_of(&self, other: &Self) -> bool {
+        self.labels.is_laid_out_as(&other.labels)
     }
 
     /// The time of all of its values, or of its text, if they have one.

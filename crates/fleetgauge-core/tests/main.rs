@@ -1,6 +1,7 @@
 //! The integration tests of this crate: one binary, since each links everything anew.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod expected;
 mod flight;
 mod pipeline;
 mod ranges;

@@ -4,6 +4,7 @@
 //! selector (`queue`) finds a value at exactly the time at which it looks, whatever the engine's lookback is, and what
 //! an answer lacks at a step stays absent there. A range selector (`queue[10m]`) reads the points in its range.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -77,11 +78,21 @@ pub enum AnswersError {
     Text,
 }
 
+/// The labels that the rows of an answer have under a name. They depend on nothing else, and take longer to make than
+/// all that is read of the rows: whoever reads the same series again may keep them. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RowLabels {
+    /// Sorted, each label set once.
+    labels: Arc<[LabelSet]>,
+    /// Which rows of the answer they are of; `None` where those are in the same order.
+    rows: Option<Arc<[usize]>>,
+}
+
 /// All that is there under one name.
 #[derive(Clone, Debug, Default)]
 struct Named {
-    selectors: Vec<Row>,
-    ranges: Vec<Row>,
+    selectors: Table,
+    ranges: Table,
     missing: Vec<String>,
     warnings: Vec<String>,
     /// Who was expected to report, where an answer tells it; those that do not tell it make it unknown.
@@ -90,19 +101,31 @@ struct Named {
     is_uncounted: bool,
 }
 
-/// A series. Those of an answer are sorted by their labels, and each label set is there once.
+/// Series, sorted by their labels, each label set once.
 #[derive(Clone, Debug)]
-struct Row {
-    labels: LabelSet,
+struct Table {
+    labels: Arc<[LabelSet]>,
     points: Points,
 }
 
-/// Oldest first, each time once. *Unit* of times: milliseconds since the Unix epoch.
+/// Those of each series, in the order of the series. *Unit* of times: milliseconds since the Unix epoch.
 #[derive(Clone, Debug)]
 enum Points {
-    One(i64, f64, Age),
-    /// With the age of each that has one.
-    Many(Samples, BTreeMap<i64, Age>),
+    /// All at one time.
+    One {
+        at: i64,
+        values: Vec<f64>,
+        ages: Vec<Age>,
+    },
+    Many(Vec<Timed>),
+}
+
+/// Oldest first, each time once.
+#[derive(Clone, Debug, Default)]
+struct Timed {
+    samples: Samples,
+    /// Of each time that has one.
+    ages: BTreeMap<i64, Age>,
 }
 
 /// Gives rows their labels: texts that several rows have are there once, and so are lists of names.
@@ -117,7 +140,8 @@ struct Relabel<'a> {
 
 /// What a selector found.
 struct Selected<'a> {
-    rows: Vec<&'a Row>,
+    /// Which series of which table.
+    rows: Vec<(&'a Table, usize)>,
     /// Whether a value counts at its own time alone.
     is_exact: bool,
 }
@@ -144,21 +168,28 @@ impl Answers {
         at: Timestamp,
         read_by: ReadBy,
     ) -> Result<(), AnswersError> {
-        self.add_rows(name, answer, at, read_by, told_age(answer, at))
+        let labels = RowLabels::new(name, answer)?;
+        self.add_rows(name, answer, &labels, at, read_by, told_age(answer, at));
+        Ok(())
     }
 
-    /// As [`add`](Self::add), where the caller knows better how old the row at an index was at `at`.
+    /// As [`add`](Self::add), where the caller has the labels of the rows, and may know better how old the row at an index
+    /// was at `at`.
     ///
-    /// *Errors*: as [`add`](Self::add).
-    pub fn add_aged(
+    /// *Panics* if `labels` are of another number of rows.
+    pub fn add_labelled(
         &mut self,
         name: &str,
         answer: &Answer,
+        labels: &RowLabels,
         at: Timestamp,
         read_by: ReadBy,
-        age: impl Fn(usize) -> Age,
-    ) -> Result<(), AnswersError> {
-        self.add_rows(name, answer, at, read_by, |row, _| age(row))
+        age: Option<&dyn Fn(usize) -> Age>,
+    ) {
+        match age {
+            Some(age) => self.add_rows(name, answer, labels, at, read_by, |row, _| age(row)),
+            None => self.add_rows(name, answer, labels, at, read_by, told_age(answer, at)),
+        }
     }
 
     /// As [`add`](Self::add) of the answer to a range that ends at `end`, with what was answered for that very time, where
@@ -175,15 +206,14 @@ impl Answers {
         newest: Option<&Answer>,
         read_by: ReadBy,
     ) -> Result<(), AnswersError> {
-        let mut all = rows(Some(name), answer, end, |_, _| Age::UNKNOWN)?;
+        let labels = RowLabels::new(name, answer)?;
+        let mut table = Table::new(answer, &labels, end, |_, _| Age::UNKNOWN);
         // What cannot be read as rows tells no ages.
-        let newest = newest.and_then(|newest| rows(Some(name), newest, end, told_age(newest, end)).ok());
-        for of_end in newest.into_iter().flatten() {
-            if let Ok(place) = all.binary_search_by(|row| row.labels.cmp(&of_end.labels)) {
-                all[place].points.date(end, of_end.points.age(end.as_millis()));
-            }
+        let newest = newest.and_then(|newest| Some((newest, RowLabels::new(name, newest).ok()?)));
+        if let Some((newest, labels)) = newest {
+            table.date(end, &Table::new(newest, &labels, end, told_age(newest, end)));
         }
-        self.add_all(name, answer, all, read_by);
+        self.add_all(name, answer, table, read_by);
         Ok(())
     }
 
@@ -198,8 +228,9 @@ impl Answers {
         at: Timestamp,
         read_by: ReadBy,
     ) -> Result<(), AnswersError> {
-        let rows = rows(None, answer, at, told_age(answer, at))?;
-        self.named(name).merge(rows, read_by);
+        let labels = RowLabels::of(None, answer)?;
+        let table = Table::new(answer, &labels, at, told_age(answer, at));
+        self.named(name).merge(table, read_by);
         Ok(())
     }
 
@@ -207,19 +238,19 @@ impl Answers {
         &mut self,
         name: &str,
         answer: &Answer,
+        labels: &RowLabels,
         at: Timestamp,
         read_by: ReadBy,
         age: impl Fn(usize, MetricValue<'_>) -> Age,
-    ) -> Result<(), AnswersError> {
-        let rows = rows(Some(name), answer, at, age)?;
-        self.add_all(name, answer, rows, read_by);
-        Ok(())
+    ) {
+        let table = Table::new(answer, labels, at, age);
+        self.add_all(name, answer, table, read_by);
     }
 
     /// Adds the rows of `answer`, and what it tells beside them.
-    fn add_all(&mut self, name: &str, answer: &Answer, rows: Vec<Row>, read_by: ReadBy) {
+    fn add_all(&mut self, name: &str, answer: &Answer, table: Table, read_by: ReadBy) {
         let named = self.named(name);
-        named.merge(rows, read_by);
+        named.merge(table, read_by);
         let counted = answer.completeness();
         match counted {
             Some(completeness) => named.count(completeness),
@@ -266,16 +297,21 @@ impl Answers {
             matchers.iter().partition(|matcher| matcher.name() == METRIC_NAME);
         let names = self.0.iter();
         let names = names.filter(|(name, _)| of_name.iter().all(|matcher| matcher.matches_value(name)));
-        let mut rows: Vec<&Row> = Vec::new();
-        let mut count = 0;
+        let mut rows: Vec<(&Table, usize)> = Vec::new();
+        let mut is_sorted = true;
         for (_, named) in names {
-            let of_one = if is_exact { &named.selectors } else { &named.ranges };
-            let fits = |row: &&Row| others.iter().all(|matcher| matcher.matches(&row.labels));
-            rows.extend(of_one.iter().filter(fits));
-            count += 1;
+            let table = if is_exact { &named.selectors } else { &named.ranges };
+            let fits = |labels: &LabelSet| others.iter().all(|matcher| matcher.matches(labels));
+            let found = table.labels.iter().enumerate().filter(|(_, labels)| fits(labels));
+            let (first, before) = (rows.len(), rows.last().copied());
+            rows.extend(found.map(|(row, _)| (table, row)));
+            // Each table is sorted in itself.
+            if let (Some((other, last)), Some(&(_, row))) = (before, rows.get(first)) {
+                is_sorted &= other.labels[last] <= table.labels[row];
+            }
         }
-        if count > 1 {
-            rows.sort_by(|a, b| a.labels.cmp(&b.labels));
+        if !is_sorted {
+            rows.sort_by(|(a, i), (b, j)| a.labels[*i].cmp(&b.labels[*j]));
         }
         Box::new(Selected { rows, is_exact })
     }
@@ -322,11 +358,13 @@ impl Selection for Selected<'_> {
     }
 
     fn labels(&self, index: usize) -> LabelSet {
-        self.rows[index].labels.clone()
+        let (table, row) = self.rows[index];
+        table.labels[row].clone()
     }
 
     fn read(&self, index: usize, from: Timestamp, to: Timestamp, into: &mut Samples) {
-        let (times, values) = self.rows[index].points.as_slices();
+        let (table, row) = self.rows[index];
+        let (times, values) = table.points.as_slices(row);
         let first = times.partition_point(|&time| time < from.as_millis());
         let end = times.partition_point(|&time| time <= to.as_millis());
         for i in first..end.max(first) {
@@ -347,8 +385,8 @@ impl Selection for Selected<'_> {
         lookback: Duration,
         into: &mut Vec<Option<Sample>>,
     ) {
-        into.extend(self.rows[indices].iter().map(|row| {
-            let (times, values) = row.points.as_slices();
+        into.extend(self.rows[indices].iter().map(|(table, row)| {
+            let (times, values) = table.points.as_slices(*row);
             let newest = times
                 .partition_point(|&time| time <= at.as_millis())
                 .checked_sub(1)?;
@@ -366,7 +404,8 @@ impl Selection for Selected<'_> {
 
     /// What the answer tells, and how long before it was asked for it stands.
     fn age(&self, index: usize, sample: Timestamp, asked: Timestamp, _lookback: Duration) -> Age {
-        let age = self.rows[index].points.age(sample.as_millis());
+        let (table, row) = self.rows[index];
+        let age = table.points.age(row, sample.as_millis());
         age.older_by(asked.saturating_since(sample))
     }
 }
@@ -374,14 +413,14 @@ impl Selection for Selected<'_> {
 // === impl Named ===
 
 impl Named {
-    fn merge(&mut self, rows: Vec<Row>, read_by: ReadBy) {
+    fn merge(&mut self, table: Table, read_by: ReadBy) {
         match read_by {
             ReadBy::All => {
-                merge(&mut self.selectors, rows.clone());
-                merge(&mut self.ranges, rows);
+                self.selectors.merge(table.clone());
+                self.ranges.merge(table);
             }
-            ReadBy::Selectors => merge(&mut self.selectors, rows),
-            ReadBy::Ranges => merge(&mut self.ranges, rows),
+            ReadBy::Selectors => self.selectors.merge(table),
+            ReadBy::Ranges => self.ranges.merge(table),
         }
     }
 
@@ -394,45 +433,196 @@ impl Named {
     }
 }
 
+// === impl RowLabels ===
+
+impl RowLabels {
+    /// The labels of `answer` with `name` in the place of its rows' metric names.
+    ///
+    /// *Errors*: [`AnswersError`]
+    pub fn new(name: &str, answer: &Answer) -> Result<Self, AnswersError> {
+        Self::of(Some(name), answer)
+    }
+
+    /// Without a name the rows keep theirs.
+    fn of(name: Option<&str>, answer: &Answer) -> Result<Self, AnswersError> {
+        if answer.kind() == AnswerKind::String {
+            return Err(AnswersError::Text);
+        }
+        let mut relabel = Relabel::new(name);
+        let labels: Vec<_> = (answer.series())
+            .map(|series| relabel.apply(series.labels()))
+            .collect();
+        if labels.is_sorted_by(|a, b| a < b) {
+            let labels = labels.into();
+            return Ok(Self { labels, rows: None });
+        }
+        let mut rows: Vec<usize> = (0..labels.len()).collect();
+        rows.sort_by(|&a, &b| labels[a].cmp(&labels[b]));
+        if let Some(same) = rows.windows(2).find(|pair| labels[pair[0]] == labels[pair[1]]) {
+            return Err(AnswersError::SameSeries {
+                series: labels[same[0]].clone(),
+            });
+        }
+        let labels = rows.iter().map(|&row| labels[row].clone()).collect();
+        Ok(Self {
+            labels,
+            rows: Some(rows.into()),
+        })
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// What is told of each row of the answer, in the order of the labels.
+    fn sorted<T: Clone>(&self, of_rows: Vec<T>) -> Vec<T> {
+        assert_eq!(of_rows.len(), self.len(), "the labels are those of the answer");
+        match &self.rows {
+            None => of_rows,
+            Some(rows) => rows.iter().map(|&row| of_rows[row].clone()).collect(),
+        }
+    }
+}
+
+// === impl Table ===
+
+impl Table {
+    /// The rows of `answer`, asked as of `at`, with these labels.
+    fn new(
+        answer: &Answer,
+        labels: &RowLabels,
+        at: Timestamp,
+        age: impl Fn(usize, MetricValue<'_>) -> Age,
+    ) -> Self {
+        let points = if answer.kind() == AnswerKind::Matrix {
+            let timed = answer.series().map(|series| {
+                let mut samples = Samples::default();
+                samples.reserve(series.len());
+                for point in series.points() {
+                    samples.push(point.timestamp.as_millis(), number(point.value));
+                }
+                Timed {
+                    samples,
+                    ages: BTreeMap::new(),
+                }
+            });
+            Points::Many(labels.sorted(timed.collect()))
+        } else {
+            let values = answer.values().map(|value| number(value.value));
+            let ages = answer.values().enumerate().map(|(row, value)| age(row, value));
+            Points::One {
+                at: at.as_millis(),
+                values: labels.sorted(values.collect()),
+                ages: labels.sorted(ages.collect()),
+            }
+        };
+        Self {
+            labels: Arc::clone(&labels.labels),
+            points,
+        }
+    }
+
+    /// Says how old at least what stands at `time`, if anything does, was then, by those of that time.
+    fn date(&mut self, time: Timestamp, of_then: &Self) {
+        let time = time.as_millis();
+        let Points::Many(rows) = &mut self.points else {
+            return;
+        };
+        for (row, labels) in of_then.labels.iter().enumerate() {
+            if let Ok(place) = self.labels.binary_search(labels)
+                && rows[place].samples.times().last() == Some(&time)
+            {
+                let age = of_then.points.age(row, time);
+                rows[place].ages.insert(time, age.or_more());
+            }
+        }
+    }
+
+    /// Adds those of `later`, whose points count where both have one of the same time.
+    fn merge(&mut self, later: Self) {
+        if self.labels.is_empty() {
+            *self = later;
+            return;
+        }
+        let (old, new) = (&self.labels, &later.labels);
+        let mut labels = Vec::with_capacity(old.len() + new.len());
+        let mut points = Vec::with_capacity(old.len() + new.len());
+        let (mut i, mut j) = (0, 0);
+        while i < old.len() || j < new.len() {
+            let order = match (old.get(i), new.get(j)) {
+                (Some(old), Some(new)) => old.cmp(new),
+                (Some(_), None) => Ordering::Less,
+                (None, _) => Ordering::Greater,
+            };
+            labels.push(if order.is_le() {
+                old[i].clone()
+            } else {
+                new[j].clone()
+            });
+            points.push(match order {
+                Ordering::Less => self.points.timed(i),
+                Ordering::Greater => later.points.timed(j),
+                Ordering::Equal => self.points.merged(i, &later.points, j),
+            });
+            i += usize::from(order.is_le());
+            j += usize::from(order.is_ge());
+        }
+        *self = Self {
+            labels: labels.into(),
+            points: Points::Many(points),
+        };
+    }
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            labels: Arc::default(),
+            points: Points::Many(Vec::new()),
+        }
+    }
+}
+
 // === impl Points ===
 
 impl Points {
-    fn as_slices(&self) -> (&[i64], &[f64]) {
+    fn as_slices(&self, row: usize) -> (&[i64], &[f64]) {
         match self {
-            Self::One(time, value, _) => (std::slice::from_ref(time), std::slice::from_ref(value)),
-            Self::Many(samples, _) => (samples.times(), samples.values()),
+            Self::One { at, values, .. } => (std::slice::from_ref(at), std::slice::from_ref(&values[row])),
+            Self::Many(rows) => (rows[row].samples.times(), rows[row].samples.values()),
         }
     }
 
     /// How old what stands at `time` was then.
-    fn age(&self, time: i64) -> Age {
+    fn age(&self, row: usize, time: i64) -> Age {
         match self {
-            Self::One(at, _, age) if *at == time => *age,
-            Self::One(..) => Age::UNKNOWN,
-            Self::Many(_, ages) => ages.get(&time).copied().unwrap_or(Age::UNKNOWN),
+            Self::One { at, ages, .. } if *at == time => ages[row],
+            Self::One { .. } => Age::UNKNOWN,
+            Self::Many(rows) => rows[row].ages.get(&time).copied().unwrap_or(Age::UNKNOWN),
         }
     }
 
-    /// Says how old what stands at `time`, if anything does, was then at least.
-    fn date(&mut self, time: Timestamp, age: Age) {
-        let time = time.as_millis();
-        if let Self::Many(samples, ages) = self
-            && samples.times().last() == Some(&time)
-        {
-            ages.insert(time, age.or_more());
-        }
-    }
-
-    fn ages(&self) -> BTreeMap<i64, Age> {
+    fn timed(&self, row: usize) -> Timed {
         match self {
-            Self::One(time, _, age) => [(*time, *age)].into(),
-            Self::Many(_, ages) => ages.clone(),
+            Self::One { at, values, ages } => {
+                let mut samples = Samples::default();
+                samples.push(*at, values[row]);
+                let ages = [(*at, ages[row])].into();
+                Timed { samples, ages }
+            }
+            Self::Many(rows) => rows[row].clone(),
         }
     }
 
-    /// Both, and those of `later` where they have the same time.
-    fn merged(&self, later: &Self) -> Self {
-        let ((old_times, old), (new_times, new)) = (self.as_slices(), later.as_slices());
+    /// Those of `row` and of `other` in `later`, which count where both have one of the same time.
+    fn merged(&self, row: usize, later: &Self, other: usize) -> Timed {
+        let ((old_times, old), (new_times, new)) = (self.as_slices(row), later.as_slices(other));
         let mut samples = Samples::default();
         samples.reserve(old.len() + new.len());
         let (mut i, mut j) = (0, 0);
@@ -449,11 +639,11 @@ impl Points {
             samples.push(new_times[j], new[j]);
             j += 1;
         }
-        let mut ages = self.ages();
+        let mut ages = self.timed(row).ages;
         for &time in new_times {
-            ages.insert(time, later.age(time));
+            ages.insert(time, later.age(other, time));
         }
-        Self::Many(samples, ages)
+        Timed { samples, ages }
     }
 }
 
@@ -502,65 +692,6 @@ fn told_age(answer: &Answer, at: Timestamp) -> impl Fn(usize, MetricValue<'_>) -
         Some(ages) => ages.age(row),
         None => (value.sampled_at()).map_or(Age::UNKNOWN, |sampled_at| Age::between(sampled_at, at)),
     }
-}
-
-/// The rows of `answer` as series of the metric `name`, or with their own names, sorted by labels.
-fn rows(
-    name: Option<&str>,
-    answer: &Answer,
-    at: Timestamp,
-    age: impl Fn(usize, MetricValue<'_>) -> Age,
-) -> Result<Vec<Row>, AnswersError> {
-    if answer.kind() == AnswerKind::String {
-        return Err(AnswersError::Text);
-    }
-    let mut relabel = Relabel::new(name);
-    let mut rows: Vec<Row> = Vec::with_capacity(answer.series().len());
-    if answer.kind() == AnswerKind::Matrix {
-        for series in answer.series() {
-            let mut samples = Samples::default();
-            samples.reserve(series.len());
-            for point in series.points() {
-                samples.push(point.timestamp.as_millis(), number(point.value));
-            }
-            rows.push(Row {
-                labels: relabel.apply(series.labels()),
-                points: Points::Many(samples, BTreeMap::new()),
-            });
-        }
-    } else {
-        rows.extend(answer.values().enumerate().map(|(row, value)| Row {
-            labels: relabel.apply(value.labels),
-            points: Points::One(at.as_millis(), number(value.value), age(row, value)),
-        }));
-    }
-    if !rows.is_sorted_by(|a, b| a.labels < b.labels) {
-        rows.sort_by(|a, b| a.labels.cmp(&b.labels));
-        if let Some(same) = rows.windows(2).find(|pair| pair[0].labels == pair[1].labels) {
-            return Err(AnswersError::SameSeries {
-                series: same[0].labels.clone(),
-            });
-        }
-    }
-    Ok(rows)
-}
-
-/// Adds `new` to `rows`, both sorted.
-fn merge(rows: &mut Vec<Row>, new: Vec<Row>) {
-    if rows.is_empty() {
-        *rows = new;
-        return;
-    }
-    rows.extend(new);
-    // Stable: of two rows of one series the one that came later is behind.
-    rows.sort_by(|a, b| a.labels.cmp(&b.labels));
-    rows.dedup_by(|later, earlier| {
-        let is_same = later.labels == earlier.labels;
-        if is_same {
-            earlier.points = earlier.points.merged(&later.points);
-        }
-        is_same
-    });
 }
 
 /// The value as it is read: a NaN is one, and never the marker that a series has ended.

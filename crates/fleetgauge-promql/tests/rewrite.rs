@@ -3,9 +3,13 @@
 
 mod age;
 
+use fleetgauge_core::age::AgeKind;
+use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig};
 use fleetgauge_syntax::parse;
-use fleetgauge_syntax::rewrite::{Age, Newest, age, branch, distribute, reporting};
+use fleetgauge_syntax::rewrite::{
+    Age, Newest, OLDEST, TOLD, YOUNGEST, age, branch, distribute, oldest, reporting,
+};
 
 use crate::differential::compare;
 use crate::differential::data;
@@ -96,4 +100,80 @@ fn prometheus_2_42_understands_what_is_asked_beside_a_query() {
         }
     }
     assert!(answered > 700 && parts > 700, "{answered}, {parts}");
+}
+
+/// Ages by the evaluator, which sees every sample, against what Prometheus tells of the oldest.
+#[test]
+fn no_row_is_older_than_the_oldest_sample_that_prometheus_tells() {
+    let aged = Engine::new(EngineConfig::default().with_ages(true));
+    let mut random = Random::new(31);
+    let series = data::generate(&mut random, Version::V2);
+    let (store, mut prometheus) = (data::store(&series), Oracle::start(&Programs::v2(), &series));
+    let (mut bounded, mut exact, mut ended, mut ended_rows) = (0, 0, 0, 0);
+    for _ in 0..4_000 {
+        let (_, query) = expression(&mut random, Version::V2);
+        let at = time(&mut Choices::new(&mut random, Version::V2));
+        let Some(oldest) = oldest(&parse(&query).unwrap()) else {
+            continue;
+        };
+        let now = Timestamp::from_millis(data::START + at);
+        let Ok(evaluation) = aged.instant(&store, &query, now) else {
+            continue;
+        };
+        let answer = evaluation.answer;
+        let Some(provenance) = answer.provenance().filter(|_| !answer.is_no_data()) else {
+            continue;
+        };
+        let text = oldest.with_youngest.to_string();
+        let told = prometheus
+            .ask(&text, When::At(at))
+            .unwrap_or_else(|error| panic!("{error}: {text} of {query}"));
+        let row = |name: &str| {
+            let labels = format!("{TOLD}={name:?}");
+            let mut rows = told.series.iter().filter(|(row, _)| row.contains(&labels));
+            rows.next()
+                .and_then(|(_, values)| values.values().next().copied())
+        };
+        let ages = || (0..answer.series().len()).map(|row| provenance.age(row));
+        let lost = oldest
+            .ended
+            .iter()
+            .map(|name| row(name).expect("a row for each range"));
+        if lost.into_iter().any(|lost| lost != 0.0) {
+            ended += 1;
+            ended_rows += usize::from(ages().any(|age| age.is_ended()));
+            continue;
+        }
+        let age = |time: f64| now.as_millis() as f64 / 1000.0 - time;
+        let bound = row(OLDEST).map(age);
+        let youngest = row(YOUNGEST).map(age);
+        for told in ages() {
+            assert!(!told.is_ended(), "{query} at {at}: {told:?}\n{text}");
+            let Some(seconds) = told.duration().map(|age| age.as_secs_f64()) else {
+                assert!(
+                    told.kind() == AgeKind::Ageless || bound.is_none(),
+                    "{query} at {at}: {told:?}"
+                );
+                continue;
+            };
+            let bound = bound.unwrap_or_else(|| panic!("{query} at {at}: {told:?}\n{text}"));
+            // Samples later than the time that is asked for have no age.
+            assert!(
+                seconds <= bound.max(0.0) + 0.002,
+                "{query} at {at}: {told:?}, {bound}\n{text}"
+            );
+            bounded += 1;
+            if oldest.is_of_samples && youngest == Some(bound) {
+                assert!(
+                    (seconds - bound).abs() < 0.002,
+                    "{query} at {at}: {told:?}, {bound}\n{text}"
+                );
+                exact += 1;
+            }
+        }
+    }
+    println!(
+        "{bounded} rows have a bound, {exact} of them an age; of {ended} queries a series has ended, {ended_rows} tell it"
+    );
+    assert!(bounded > 5_000 && exact > 1_000 && ended > 8 && ended_rows > 8);
 }

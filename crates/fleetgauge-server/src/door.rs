@@ -4,6 +4,7 @@
 pub mod access;
 pub mod api;
 pub mod health;
+pub mod keda;
 pub mod listener;
 pub mod own;
 pub mod prometheus;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fleetgauge_core::completeness::{Absentee, Absentees, Completeness};
-use fleetgauge_core::policy::{OnError, OnIncomplete, OnNoData, OnUndefined, Policy};
+use fleetgauge_core::policy::{OnNoData, Policy};
 use fleetgauge_core::reading::Reading;
 use fleetgauge_core::result::Origin;
 use fleetgauge_core::sample::Number;
@@ -145,24 +145,14 @@ impl PolicyEntry {
         Self {
             max_age_seconds: policy.max_age.map(seconds),
             min_completeness: policy.min_completeness.map(JsonNumber),
-            on_incomplete: match policy.on_incomplete.unwrap_or_default() {
-                OnIncomplete::Fail => "fail",
-                OnIncomplete::Hold => "hold",
-                OnIncomplete::AtLeast => "at_least",
-            },
-            on_error: match policy.on_error.unwrap_or_default() {
-                OnError::Fail => "fail",
-                OnError::Hold => "hold",
-            },
+            on_incomplete: policy.on_incomplete.unwrap_or_default().as_str(),
+            on_error: policy.on_error.unwrap_or_default().as_str(),
             on_no_data: match policy.on_no_data.clone().unwrap_or_default() {
                 OnNoData::Fail => json!("fail"),
                 OnNoData::Hold => json!("hold"),
                 OnNoData::Value { value, when } => json!({"value": JsonNumber(value), "when": when.as_str()}),
             },
-            on_undefined: match policy.on_undefined.unwrap_or_default() {
-                OnUndefined::Fail => "fail",
-                OnUndefined::Hold => "hold",
-            },
+            on_undefined: policy.on_undefined.unwrap_or_default().as_str(),
             hold_seconds: policy.hold.map(seconds),
         }
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod api;
+mod keda;
 mod prometheus;
 mod prometheus_hostile;
 mod prometheus_same;

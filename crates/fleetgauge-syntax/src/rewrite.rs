@@ -1,6 +1,7 @@
 //! What is asked beside a query, or in its place: other queries, made of its tree.
 //!
 //! - [`age`], [`reporting`], [`branch`]: companions, which tell of each row what it stands on
+//! - [`oldest`]: the companion that tells how old all of them are at most
 //! - [`sample_counts`]: the companion from which follows how far samples are apart
 //! - [`distribute`]: parts for the members of a federation, and how their answers are joined; [`present`] and
 //!   [`newest`]: what a member is asked beside them
@@ -13,6 +14,7 @@ mod branch;
 mod build;
 mod distribute;
 mod member;
+mod oldest;
 mod samples;
 mod series;
 
@@ -20,4 +22,5 @@ pub use age::{Age, Newest, age, reporting};
 pub use branch::{branch, operands};
 pub use distribute::{DistributeError, Part, Plan, distribute};
 pub use member::{newest, present};
+pub use oldest::{OLDEST, Oldest, TOLD, YOUNGEST, oldest};
 pub use samples::{COUNTED_MILLIS, SELECTOR, SampleCounts, sample_counts};

@@ -14,6 +14,7 @@ mod check;
 mod config;
 mod error;
 mod input;
+mod known;
 mod plan;
 
 use std::fmt;

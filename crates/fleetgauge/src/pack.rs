@@ -22,6 +22,19 @@
 //!     fold: {pod: sum, variant: sum}      # what the rows of a pod, and the pods of a variant, are together
 //!     transform:                          # what is done with each answer, step after step
 //!       - promql: answer / 2
+//!     policy:                             # what is accepted of its answers; what is absent the defaults say
+//!       max_age: 30s
+//!       min_completeness: 0.9
+//!       on_incomplete: at_least           # fail, hold or at_least
+//!       on_error: hold                    # fail or hold
+//!       on_no_data: {value: 0, when: ready}  # fail, hold, or a number where a query proves it
+//!       on_undefined: fail                # fail or hold
+//!       hold: 5m
+//!     expected: ready                     # each row of this query is one who should report
+//!   - name: ready
+//!     description: The pods that are ready.
+//!     params: [namespace]
+//!     template: group by (namespace, pod) (acme_ready{namespace="{{.namespace}}"} == 1)
 //!   - name: queue_length_anywhere         # a union: the first of these that answers, series by series
 //!     description: Requests that wait, on Acme's engine or on vLLM.
 //!     any_of: [queue_length, vllm/queue_length]
@@ -37,6 +50,7 @@ mod builtin;
 mod collection;
 mod metricsql;
 mod param;
+mod policy;
 mod promql;
 mod read;
 mod transform;
@@ -45,6 +59,7 @@ mod union;
 use crate::document::{Document, Problems};
 
 pub use collection::Pack;
+pub use policy::{QueryContext, check_defaults, check_policy, check_queries, read_policy};
 pub use read::read_queries;
 
 // === impl Pack ===

@@ -3,6 +3,12 @@
 mod read;
 mod world;
 
+use std::sync::Arc;
+
+use fleetgauge::composed::{ComposedConfig, ComposedSource, Input};
+use fleetgauge::policy::Policy;
+use fleetgauge::reading::{ReadingSpec, Readings};
+use fleetgauge::{MetricsSource, Params, QueryTemplate, SourceRegistry};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
@@ -64,7 +70,8 @@ const TABLE: [(Way, [Cell; 6]); 33] = [
     (Way::Idle,                   [NO_DATA,                  NO_DATA,                  NO_DATA,                  NO_DATA,       NO_DATA,                  Is("withheld: no_data")]),
     (Way::IdleUnguarded,          [UNDEFINED,                UNDEFINED,                UNDEFINED,                UNDEFINED,     UNDEFINED,                Is("withheld: undefined")]),
     (Way::ZeroReplicas,           [NO_DATA,                  NO_DATA,                  NO_DATA,                  NO_DATA,       NO_DATA,                  Is("value: no_replicas")]),
-    (Way::NoneReady,              [NO_DATA,                  NO_DATA,                  NO_DATA,                  NO_DATA,       NO_DATA,                  Is("withheld: completeness_unknown")]),
+    // The range begins before we do.
+    (Way::NoneReady,              [NO_DATA,                  Is("error: incomplete"),  NO_DATA,                  NO_DATA,       NO_DATA,                  Is("withheld: completeness_unknown")]),
     (Way::ShortWindow,            [INCOMPLETE,               INCOMPLETE,               INCOMPLETE,               INCOMPLETE,    INCOMPLETE,               Is("withheld: incomplete")]),
     (Way::FirstStart,             [Is("error: discovery"),   Is("error: discovery"),   Is("error: discovery"),   MEMBERS,       Is("error: discovery"),   Is("withheld: failed")]),
 ];
@@ -124,4 +131,28 @@ async fn transformed() {
 #[tokio::test]
 async fn reading() {
     check(5, |world| read::reading(world).boxed_local()).await;
+}
+
+/// Ranges tell no ages; what is computed from one of an input has one all the same.
+#[tokio::test]
+async fn a_reading_over_a_range_of_an_input_is_judged_by_its_age() {
+    let mut world = World::new(Way::TooOldOfPods).await;
+    world.register("q", world.text, &[]);
+    let sources = SourceRegistry::new();
+    sources.register("base", Arc::clone(&world.source)).unwrap();
+    let config = ComposedConfig::new("composed")
+        .with_input(Input::new("x", "base", "q"))
+        .with_query(QueryTemplate::promql("longest", "max_over_time(x[30s])"));
+    let source = ComposedSource::with_clock(config, &sources, world.clock.clone()).unwrap();
+    let policy = Policy::default().max_age(read::MAX_AGE);
+    let spec = ReadingSpec::new("metric", "longest".parse().unwrap()).policy(policy);
+    let readings = Readings::new(spec, world.clock.clone()).unwrap();
+    let update = async || {
+        let _ = world::asked(&source, "longest").await;
+        readings.update(&source.lookup("longest", &Params::new()), None);
+        read::read(&readings)
+    };
+    assert_eq!(update().await, "value");
+    world.spoil().await;
+    assert_eq!(update().await, "withheld: too_old");
 }

@@ -11,6 +11,7 @@ mod packs_scraped;
 mod prometheus_ages;
 mod prometheus_answer;
 mod prometheus_companions;
+mod prometheus_expected;
 mod prometheus_faults;
 mod prometheus_http;
 mod prometheus_real;

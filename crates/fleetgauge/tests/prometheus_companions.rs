@@ -616,3 +616,96 @@ async fn a_reading_with_a_max_age_says_what_to_do() {
     )
     .await;
 }
+
+const RATE_OLDEST: &str = r#"label_replace(min(timestamp(x) > time() - 300), "__told__", "oldest", "", "") or label_replace((count(count_over_time(x[5m])) or vector(0)) - (count(timestamp(x) > time() - 300) or vector(0)), "__told__", "ended0", "", "")"#;
+const X_COUNTS: &str =
+    r#"label_replace(max(count_over_time(x[5m]) and x offset 5m), "__selector__", "0", "", "")"#;
+
+/// How the query `rate(x[5m])` of two pods is answered the second time: the first time, its samples are 15 seconds apart,
+/// and of several times within them.
+async fn asked_again(
+    oldest: impl Fn(f64) -> Option<Answer> + Send + Sync + 'static,
+) -> (Values, Vec<String>) {
+    let (server, config) = serve(move |query, time| match query {
+        X_COUNTS => Some(Answer::vector(time, &[(&[("__selector__", "0")], 20.0)])),
+        RATE => Some(rows(time, &[("a", 1.0), ("b", 2.0)])),
+        RATE_AGES | X_AGES => Some(rows(time, &[("a", time - 3.0), ("b", time - 9.0)])),
+        "rules" => None,
+        RATE_OLDEST => oldest(time),
+        other => panic!("{other}"),
+    });
+    let backend = PrometheusBackend::new(&config.with_companions(Companions::ages())).unwrap();
+    let first = backend.fetch(&request(RATE)).await.unwrap();
+    let each = [
+        told("a", 3, AgeKind::Exact, false),
+        told("b", 9, AgeKind::Exact, false),
+    ];
+    assert_eq!(ages(&first), each);
+    let before = server.requests().len();
+    let again = backend.fetch(&request(RATE)).await.unwrap();
+    let asked = server.requests().split_off(before);
+    // All of it for one time.
+    let times: Vec<_> = asked.iter().map(|asked| parameter(asked, "time")).collect();
+    assert!(
+        times.iter().all(|time| time.is_some() && *time == times[0]),
+        "{times:?}"
+    );
+    let mut asked: Vec<_> = asked
+        .iter()
+        .filter_map(|asked| parameter(asked, "query"))
+        .collect();
+    let origin = again.provenance().unwrap().origin().unwrap().clone();
+    let mut sent: Vec<_> = origin.sent.iter().map(|sent| sent.to_string()).collect();
+    sent.push(origin.text.to_string());
+    asked.sort();
+    sent.sort();
+    assert_eq!(asked, sent, "what was sent is told");
+    (again, asked)
+}
+
+/// The row that tells the oldest sample, and how many series have ended.
+fn oldest(time: f64, age: f64, ended: f64) -> Answer {
+    let rows: [(&[(&str, &str)], f64); 2] = [
+        (&[("__told__", "oldest")], time - age),
+        (&[("__told__", "ended0")], ended),
+    ];
+    Answer::vector(time, &rows)
+}
+
+#[tokio::test]
+async fn where_nothing_is_old_or_has_ended_no_row_is_asked_for_its_age() {
+    let (answer, asked) = asked_again(|time| Some(oldest(time, 14.0, 0.0))).await;
+    assert_eq!(asked, [RATE_OLDEST, RATE]);
+    let bound = |pod| told(pod, 14, AgeKind::AtMost, false);
+    assert_eq!(ages(&answer), [bound("a"), bound("b")]);
+    assert_eq!(answer.warnings().len(), 0);
+}
+
+#[tokio::test]
+async fn where_something_may_be_old_or_have_ended_each_row_is_asked_for_its_age() {
+    type Told = fn(f64) -> Option<Answer>;
+    let cases: [(&str, Told); 7] = [
+        ("a series has ended", |time| Some(oldest(time, 9.0, 1.0))),
+        // One that is live and not in the range, beside one that has ended.
+        ("fewer contribute than are live", |time| {
+            Some(oldest(time, 9.0, -1.0))
+        }),
+        ("older than a late scrape", |time| Some(oldest(time, 23.0, 0.0))),
+        ("of the future", |time| Some(oldest(time, -60.0, 0.0))),
+        ("none", |_| None),
+        ("partial", |time| Some(partial(time))),
+        ("refused", |_| {
+            Some(Answer::prometheus_error(422, "execution", "no such function"))
+        }),
+    ];
+    for (why, told_oldest) in cases {
+        let (answer, asked) = asked_again(told_oldest).await;
+        assert_eq!(asked, [RATE_AGES, RATE_OLDEST, RATE, X_AGES], "{why}");
+        let each = [
+            told("a", 3, AgeKind::Exact, false),
+            told("b", 9, AgeKind::Exact, false),
+        ];
+        assert_eq!(ages(&answer), each, "{why}");
+        assert_eq!(answer.warnings().len(), 0, "{why}");
+    }
+}

@@ -382,7 +382,10 @@ async fn weights_that_fail_fail_the_query() {
     // In a circle nobody would have an answer.
     source.query_list().register(named("q2", of("q"))).unwrap();
     let error = refreshed(&source, of("q2")).await.unwrap_err();
-    assert!(error.contains("themselves weighted"), "{error}");
+    assert!(
+        error.contains("has a query of its own that is asked beside it"),
+        "{error}"
+    );
     let itself = source.query_list().replace(of("q")).unwrap_err().to_string();
     assert!(itself.contains("cannot be weighted by itself"), "{itself}");
 }

@@ -1,6 +1,9 @@
 //! `fleetgauge explain`: the chain from a template to what may be acted on.
 
+use anyhow::anyhow;
 use fleetgauge_core::cache::Lookup;
+use fleetgauge_core::policy::OnNoData;
+use fleetgauge_core::printable::Quoted;
 use fleetgauge_core::query::{Companions, QueryTemplate, QueryType};
 use fleetgauge_core::reading::{ReadingSpec, Readings};
 use fleetgauge_core::source::RefreshSpec;
@@ -9,7 +12,7 @@ use fleetgauge_syntax::rewrite;
 
 use super::question;
 use crate::cli::{Explain, OutputFormat};
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config, Environment, SourceSection};
 use crate::explained::Explained;
 use crate::failure::Reported;
 use crate::output::{self, explain, json};
@@ -52,14 +55,32 @@ fn ask(args: &Explain) -> anyhow::Result<Explained> {
         let mut spec = ReadingSpec::new(&query.name, registered.name().clone())
             .source(&asked)
             .unit(&query.unit);
-        spec.knows_completeness = !sources.is_prometheus(&asked);
+        spec.policy = config.policy_of(&query);
+        spec.knows_completeness = !sources.is_prometheus(&asked) || query.expected.is_some();
+        spec.fold = query.folds_by();
+        spec.sample_interval = config.source(&asked).and_then(SourceSection::sample_interval);
         let policy = spec.policy.clone();
-        let readings = Readings::new(spec, clock.clone())?;
+        let from = origin(&config, &query);
+        let readings = Readings::new(spec, clock.clone()).map_err(|errors| {
+            let file = args.source.config.as_ref();
+            let place = file.map_or_else(String::new, |file| format!("{}: ", file.display()));
+            let name = Quoted(&query.name);
+            anyhow!(
+                "{place}the policy of the query {name} of {from}, over the defaults, cannot be followed for the source \
+                 {asked}:\n{errors}"
+            )
+        })?;
+        let proof = match &policy.on_no_data {
+            Some(OnNoData::Value { when, .. }) => Some(when.as_str()),
+            _ => None,
+        };
+        let names = [&*query.name].into_iter().chain(proof);
         source
-            .refresh(RefreshSpec::queries([&*query.name]).params(params.clone()))
+            .refresh(RefreshSpec::queries(names).params(params.clone()))
             .await;
         let found = source.lookup(&query.name, &params);
-        readings.update(&found, None);
+        let proof = proof.map(|when| source.lookup(when, &params));
+        readings.update(&found, proof.as_ref());
         let outcome = match &found {
             Lookup::Value(value) => Ok(value.result().answer().clone()),
             Lookup::Failed(failure) => Err(question::failed(&args.question, &failure.error).to_string()),
@@ -74,7 +95,7 @@ fn ask(args: &Explain) -> anyhow::Result<Explained> {
             .iter()
             .chain(&args.question.params.regex);
         Ok(Explained {
-            from: origin(&config, &query),
+            from,
             params: given.cloned().collect(),
             rendered,
             source: asked,

@@ -6,14 +6,16 @@ use std::path::Path;
 use anyhow::anyhow;
 use fleetgauge::document::{Document, Fields, Node, Position, Problem, Problems, Reader};
 use fleetgauge::file;
-use fleetgauge::pack::{Pack, read_queries};
+use fleetgauge::pack::{Pack, check_queries, read_queries};
 use fleetgauge_core::registry::SourceRegistry;
 use fleetgauge_server::{scheduler, variant};
 
+use super::defaults::read_defaults;
 use super::doors::{DEFAULT_ADDRESS, read_door, read_log};
 use super::metrics::{read_metrics, read_variants};
+use super::policies::{check_composed, context};
 use super::prometheus::read_prometheus;
-use super::sources::{PROMETHEUS, check_layers, read_sources};
+use super::sources::{PROMETHEUS, SourceKind, SourceSection, check_layers, read_sources};
 use super::{Checked, Config};
 use crate::input;
 
@@ -51,7 +53,9 @@ pub(crate) fn check(file: &Path) -> Result<Checked, Vec<Problem>> {
     let document = open(file)?;
     // A configuration has no name, and a pack must have one.
     if document.root().has_field("name") {
-        return Pack::from_document(&document).map(Checked::Pack).map_err(list);
+        return Pack::from_document(&document)
+            .map(Checked::Pack)
+            .map_err(|problems| list(&problems));
     }
     let directory = file.parent().unwrap_or(Path::new(""));
     read_config(&document, directory)
@@ -68,30 +72,31 @@ fn open(file: &Path) -> Result<Document, Vec<Problem>> {
     Document::parse(&name, &text).map_err(|problem| vec![problem])
 }
 
-fn list(problems: Problems) -> Vec<Problem> {
+fn list(problems: &Problems) -> Vec<Problem> {
     problems.iter().cloned().collect()
 }
 
 fn read_config(document: &Document, directory: &Path) -> Result<Config, Vec<Problem>> {
     let mut config = Config::default();
     let mut reader = document.reader();
-    let mut of_packs = Vec::new();
+    let (mut of_packs, mut documents) = (Vec::new(), Vec::new());
     if let Some(mut fields) = reader.fields(document.root(), "a configuration") {
+        if let Some(node) = fields.take("defaults") {
+            config.defaults = read_defaults(node, &mut reader);
+        }
         if let Some(node) = fields.take("prometheus") {
             config.prometheus = read_prometheus(node, directory, &mut reader);
             config.prometheus_content = node.content();
         }
         if let Some(node) = fields.take("packs") {
-            config.packs = read_packs(node, directory, &mut reader, &mut of_packs);
-            let names = node
-                .as_list()
-                .unwrap_or_default()
-                .iter()
-                .filter_map(|node| reader.text(node));
+            (config.packs, documents) = read_packs(node, directory, &mut reader, &mut of_packs);
+            let texts = node.as_list().unwrap_or_default().iter().filter(|node| node.is_text());
+            let names = texts.filter_map(|node| reader.text(node));
             let own = names.filter(|name| !Pack::builtin_names().any(|builtin| builtin == *name));
             config.files.extend(own.map(|name| directory.join(name)));
         }
-        if let Some(node) = fields.take("queries") {
+        let queries = fields.take("queries");
+        if let Some(node) = queries {
             config.queries = read_queries(node, None, &mut reader);
         }
         let sources = fields.take("sources");
@@ -101,13 +106,25 @@ fn read_config(document: &Document, directory: &Path) -> Result<Config, Vec<Prob
                 let message = "there is a source prometheus in sources, too; this section is the same one";
                 reader.problem(node.position(), message);
             }
+            check_composed(&config, node, &mut reader);
+        }
+        let context = context(&config);
+        if let Some(node) = queries {
+            check_queries(node, None, &config.queries, &context, &mut reader);
+        }
+        for (pack, document) in config.packs.iter().zip(&documents) {
+            if let Some(node) = document.root().field("queries") {
+                let mut reader = document.reader();
+                check_queries(node, Some(pack.name()), pack.queries(), &context, &mut reader);
+                of_packs.extend(reader.finish().err().iter().flat_map(list));
+            }
         }
         read_daemon(&mut config, &mut fields, directory, &mut reader);
         fields.finish(&mut reader);
     }
     let mut problems = reader.warnings();
     if let Err(found) = reader.finish() {
-        problems = list(found);
+        problems = list(&found);
     }
     problems.extend(of_packs);
     if problems.iter().all(|problem| problem.is_warning) {
@@ -128,7 +145,7 @@ fn read_daemon(config: &mut Config, fields: &mut Fields<'_>, directory: &Path, r
     }
     if let Some(node) = fields.take("metrics") {
         let source = config.only_source().map(str::to_owned);
-        config.metrics = read_metrics(node, source.as_deref(), None, reader);
+        config.metrics = read_metrics(node, source.as_deref(), config.defaults.every, reader);
     }
     if let Some(node) = fields.take("server") {
         config.server = read_door(node, "server", Some(DEFAULT_ADDRESS), directory, reader);
@@ -144,26 +161,45 @@ fn read_daemon(config: &mut Config, fields: &mut Fields<'_>, directory: &Path, r
     check_metrics(config, &stand_ins, reader);
 }
 
-/// Notes what is wrong with the metrics, by their sources' queries.
-fn check_metrics(config: &Config, sources: &SourceRegistry, reader: &mut Reader) {
+/// Puts the policies of the metrics over those beneath them, and notes what is wrong with the metrics.
+fn check_metrics(config: &mut Config, sources: &SourceRegistry, reader: &mut Reader) {
     let named = sources.list().into_iter();
     let sources: BTreeMap<String, _> = named
         .filter_map(|name| Some((name.clone(), sources.get(&name)?)))
         .collect();
-    let mut lines: BTreeMap<&str, usize> = BTreeMap::new();
-    for metric in &config.metrics {
-        let name = metric.spec.name.as_str();
-        if let Some(line) = lines.insert(name, metric.position.line) {
+    let mut metrics = std::mem::take(&mut config.metrics);
+    let mut lines: BTreeMap<String, usize> = BTreeMap::new();
+    for metric in &mut metrics {
+        let spec = &mut metric.spec;
+        let source = config.source(&spec.source);
+        let query = sources.get(&*spec.source).and_then(|source| source.query_list().get(spec.query.as_str()));
+        if let Some(query) = query {
+            let query = query.template();
+            spec.policy = std::mem::take(&mut spec.policy).over(&config.policy_of(query));
+            let is_prometheus = source.is_none_or(|source| matches!(source.kind, SourceKind::Prometheus(_)));
+            spec.knows_completeness = !is_prometheus || query.expected.is_some();
+        }
+        spec.sample_interval = source.and_then(SourceSection::sample_interval);
+        let name = spec.name.to_string();
+        if let Some(line) = lines.get(&name) {
             let message = format!("there is a metric {name:?} already, on line {line}");
             reader.problem(metric.position, message);
-        } else if let Err(error) = scheduler::check(&metric.spec, &sources, &config.variants) {
+        } else if let Err(error) = scheduler::check(spec, &sources, &config.variants) {
             reader.problem(metric.position, error.to_string());
         }
+        lines.entry(name).or_insert(metric.position.line);
     }
+    config.metrics = metrics;
 }
 
-fn read_packs(node: &Node, directory: &Path, reader: &mut Reader, problems: &mut Vec<Problem>) -> Vec<Pack> {
-    let mut packs: Vec<Pack> = Vec::new();
+/// The packs that a configuration names, and the documents that they were read from.
+fn read_packs(
+    node: &Node,
+    directory: &Path,
+    reader: &mut Reader,
+    problems: &mut Vec<Problem>,
+) -> (Vec<Pack>, Vec<Document>) {
+    let (mut packs, mut documents) = (Vec::new(), Vec::new());
     let mut names: BTreeSet<String> = Pack::builtin_names().map(str::to_owned).collect();
     for node in reader.list(node, "a list of pack files") {
         let Some(file) = reader.text(node) else { continue };
@@ -197,7 +233,7 @@ fn read_packs(node: &Node, directory: &Path, reader: &mut Reader, problems: &mut
             continue;
         }
         match Pack::from_document(&document) {
-            Err(found) => problems.extend(list(found)),
+            Err(found) => problems.extend(list(&found)),
             Ok(pack) => {
                 problems.extend(pack.warnings().iter().cloned());
                 if !names.insert(pack.name().to_owned()) {
@@ -208,8 +244,9 @@ fn read_packs(node: &Node, directory: &Path, reader: &mut Reader, problems: &mut
                     reader.problem(node.position(), message);
                 }
                 packs.push(pack);
+                documents.push(document);
             }
         }
     }
-    packs
+    (packs, documents)
 }

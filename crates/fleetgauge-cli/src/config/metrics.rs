@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fleetgauge::document::{Node, Position, Reader};
+use fleetgauge::pack::read_policy;
 use fleetgauge_core::params::Params;
 use fleetgauge_core::policy::Fold;
 use fleetgauge_core::variant::{VariantRef, Workload, WorkloadKind};
@@ -12,7 +13,7 @@ use fleetgauge_server::variant::Variant;
 /// The shortest interval at which a metric is refreshed.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// A metric, and where it stands in the file.
+/// A metric, and where it stands in the file. Its policy is its own until it is put over those beneath it.
 pub(crate) struct MetricSection {
     pub(crate) spec: MetricSpec,
     pub(super) position: Position,
@@ -55,6 +56,7 @@ fn read_metric(
             .filter_map(|node| Some(reader.text(node)?.into()))
             .collect()
     });
+    let policy = fields.take("policy").map(|node| read_policy(node, None, reader));
     fields.finish(reader);
     let source = match source_node {
         Some(node) => reader.text(node),
@@ -86,6 +88,7 @@ fn read_metric(
     spec.every = own_every.or(every).unwrap_or(spec.every);
     spec.fold = fold.unwrap_or(Some(MetricFold::Declared))?;
     spec.for_each = for_each.flatten();
+    spec.policy = policy.unwrap_or_default();
     let of_params = || {
         spec.params
             .get("namespace")

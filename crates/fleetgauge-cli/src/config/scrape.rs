@@ -15,7 +15,7 @@ use super::text::read_labels;
 
 /// Pods that are scraped.
 pub(crate) struct ScrapeSection {
-    config: ScrapeConfig,
+    pub(super) config: ScrapeConfig,
     access: Access,
     pub(crate) discoveries: Vec<Arc<dyn TargetDiscovery>>,
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleetgauge::composed::ComposedSource;
 use fleetgauge::document::{Node, Position, Reader};
@@ -37,6 +38,19 @@ pub(crate) enum SourceKind {
 // === impl SourceSection ===
 
 impl SourceSection {
+    /// Whether it has other queries than those of the file and its packs.
+    pub(super) fn has_own_queries(&self) -> bool {
+        matches!(self.kind, SourceKind::Composed(_))
+    }
+
+    /// How far its samples are apart, where the file tells it.
+    pub(crate) fn sample_interval(&self) -> Option<Duration> {
+        match &self.kind {
+            SourceKind::Scrape(scrape) => Some(scrape.config.interval),
+            _ => None,
+        }
+    }
+
     /// The sources that it asks.
     pub(crate) fn needs(&self) -> Vec<&str> {
         match &self.kind {

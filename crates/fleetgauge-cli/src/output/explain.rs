@@ -1,6 +1,7 @@
 //! `fleetgauge explain` for people: a paragraph for each link of the chain.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use fleetgauge_core::policy::Policy;
 use fleetgauge_core::printable::Printable;
@@ -37,6 +38,10 @@ pub(crate) fn text(explained: &Explained) -> String {
     let sent: Vec<_> = explained.sent().skip(1).map(shortened).collect();
     tell("beside it", &sent.join("\n"));
     let steps: Vec<_> = query.transform.iter().map(ToString::to_string).collect();
+    tell(
+        "expected by",
+        query.expected.as_ref().map_or("", |expected| expected.as_str()),
+    );
     tell("transformed", &steps.join("\n"));
     match &explained.outcome {
         Ok(answer) => {
@@ -77,7 +82,29 @@ fn policy(policy: &Policy) -> String {
     if *policy == Policy::default() {
         return "what is not a good value is withheld, and nothing is held".to_owned();
     }
-    format!("{policy:?}")
+    let seconds = |duration: Duration| format!("{duration:?}");
+    let settings = [
+        ("max_age", policy.max_age.map(seconds)),
+        (
+            "min_completeness",
+            policy.min_completeness.map(|ratio| Number(ratio).to_string()),
+        ),
+        (
+            "on_incomplete",
+            policy.on_incomplete.map(|on| on.as_str().to_owned()),
+        ),
+        ("on_error", policy.on_error.map(|on| on.as_str().to_owned())),
+        ("on_no_data", policy.on_no_data.as_ref().map(ToString::to_string)),
+        (
+            "on_undefined",
+            policy.on_undefined.map(|on| on.as_str().to_owned()),
+        ),
+        ("hold", policy.hold.map(seconds)),
+    ];
+    let told = settings
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("{name}: {}", value?)));
+    told.collect::<Vec<_>>().join("\n")
 }
 
 fn readings(explained: &Explained) -> String {

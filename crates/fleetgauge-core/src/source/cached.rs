@@ -1,6 +1,7 @@
 //! The heart: render → deadline → bounded fan-out → single flight → cache, for every backend alike.
 
 mod config;
+mod expected;
 mod transformed;
 
 use std::fmt;
@@ -384,7 +385,8 @@ impl Inner {
     ) -> Result<(Answer, Option<Steps>), FetchError> {
         let permit = self.permit().await?;
         let steps = request.steps(self.clock.wall())?;
-        if !query.template().transform.is_empty() {
+        let template = query.template();
+        if !template.transform.is_empty() || (template.expected.is_some() && steps.is_none()) {
             let answer = self.transformed(permit, query, ask, request, steps, sent).await?;
             return Ok((answer, steps));
         }

@@ -1,5 +1,10 @@
+use std::sync::Arc;
+
+use crate::budget::Budget;
+use crate::config::EngineConfig;
 use crate::engine::tests::Store;
 use crate::engine::{Engine, Evaluation};
+use crate::label::{Groups, LabelSet, Projection};
 
 fn store() -> Store {
     Store::new(
@@ -146,4 +151,49 @@ fn quantiles_warn_of_what_none_can_be() {
         ["PromQL warning: ratio value should be between -1 and 1, got -3, capping to -1 (1:13)"]
     );
     assert!(warnings("quantile(0.5, x)").is_empty());
+}
+
+/// Series in order, in the same order again, and in none; with equal and with different lists of names.
+#[test]
+fn groups_are_numbered_as_they_are_met() {
+    let config = EngineConfig::default();
+    let series = |i: usize, shape: usize| {
+        let (pod, zone) = (format!("p{:02}", i % 12), format!("z{}", i % 5));
+        let mut pairs = vec![("pod", pod), ("zone", zone)];
+        match shape {
+            0 => {}
+            1 => pairs.push(("__name__", "x".to_owned())),
+            2 => pairs.truncate(1),
+            _ => pairs.push(("z_last", i.to_string())),
+        }
+        LabelSet::from_pairs(pairs)
+    };
+    let orders: [fn(usize) -> usize; 4] = [|i| i, |i| i % 7, |i| i * 5 % 24, |i| 48 - i];
+    for added in orders {
+        for found in orders {
+            for shapes in 1..5 {
+                let mut budget = Budget::new(&config);
+                let by = [Arc::from("pod"), Arc::from("zone")];
+                let mut groups = Groups::new(Projection::keep(&by));
+                let mut known: Vec<[String; 2]> = Vec::new();
+                let key =
+                    |labels: &LabelSet| ["pod", "zone"].map(|name| labels.get(name).unwrap_or("").to_owned());
+                for i in 0..24 {
+                    let labels = series(added(i), i % shapes);
+                    let expected = known.iter().position(|one| *one == key(&labels));
+                    let expected = expected.unwrap_or_else(|| {
+                        known.push(key(&labels));
+                        known.len() - 1
+                    });
+                    assert_eq!(groups.add(&labels, &mut budget).unwrap(), expected, "{labels}");
+                    assert_eq!(groups.len(), known.len());
+                }
+                for i in 0..48 {
+                    let labels = series(found(i), (i + 1) % shapes);
+                    let expected = known.iter().position(|one| *one == key(&labels));
+                    assert_eq!(groups.find(&labels, &mut budget).unwrap(), expected, "{labels}");
+                }
+            }
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Numbers the groups of series that agree in some labels.
 
+use std::cmp::Ordering;
+
 use hashbrown::HashTable;
 
 use super::{LabelSet, Projection};
@@ -10,9 +12,12 @@ use crate::error::EvalError;
 #[derive(Debug)]
 pub(crate) struct Groups {
     projection: Projection,
+    /// By the hash of what is meant. Empty for as long as the groups are met in their order: they are all different then.
     table: HashTable<(u64, usize)>,
     /// The series by which each group was met.
     first: Vec<LabelSet>,
+    /// Behind the group that was met last: mostly series come in the same order again and again.
+    next: usize,
 }
 
 /// The series of each group, in their order, one group after the other.
@@ -23,6 +28,9 @@ pub(crate) struct Members {
     starts: Vec<usize>,
 }
 
+/// The work of hashing some of a series' labels, which are near.
+const HASH_WORK: usize = 20;
+
 // === impl Groups ===
 
 impl Groups {
@@ -31,6 +39,7 @@ impl Groups {
             projection,
             table: HashTable::new(),
             first: Vec::new(),
+            next: 0,
         }
     }
 
@@ -40,16 +49,30 @@ impl Groups {
 
     /// The group of a series; a new one if there is none yet.
     pub(crate) fn add(&mut self, labels: &LabelSet, budget: &mut Budget) -> Result<usize, EvalError> {
-        let hash = self.projection.hash(labels);
+        let is_after_all = match self.first.last() {
+            None => true,
+            Some(_) if !self.table.is_empty() => false,
+            Some(last) => self.projection.order(last, labels) == Some(Ordering::Less),
+        };
+        let hash = match is_after_all {
+            true => None,
+            false => match self.met(labels, budget)? {
+                Ok(known) => {
+                    budget.spend_series(self.projection.made())?;
+                    return Ok(known);
+                }
+                Err(hash) => Some(hash),
+            },
+        };
         budget.spend_series(self.projection.made())?;
-        if let Some(known) = self.get(hash, labels) {
-            return Ok(known);
-        }
         // Twice, as lists and tables that grow have room to spare.
         budget.take_bytes(2 * (size_of::<LabelSet>() + size_of::<(u64, usize)>()))?;
         let new = self.first.len();
         self.first.push(labels.clone());
-        self.table.insert_unique(hash, (hash, new), |(hash, _)| *hash);
+        if let Some(hash) = hash {
+            self.table.insert_unique(hash, (hash, new), |(hash, _)| *hash);
+        }
+        self.next = new + 1;
         Ok(new)
     }
 
@@ -59,9 +82,9 @@ impl Groups {
         labels: &LabelSet,
         budget: &mut Budget,
     ) -> Result<Option<usize>, EvalError> {
-        let hash = self.projection.hash(labels);
+        let met = self.met(labels, budget)?;
         budget.spend_series(self.projection.made())?;
-        Ok(self.get(hash, labels))
+        Ok(met.ok())
     }
 
     /// The labels in which the series of a group agree.
@@ -71,14 +94,39 @@ impl Groups {
         Ok(labels)
     }
 
-    fn get(&mut self, hash: u64, labels: &LabelSet) -> Option<usize> {
+    /// The group of a series that was met before; where there is none, the hash of what is meant.
+    fn met(&mut self, labels: &LabelSet, budget: &mut Budget) -> Result<Result<usize, u64>, EvalError> {
+        let guess = if self.next < self.len() { self.next } else { 0 };
         let Self {
             projection,
             table,
             first,
+            next,
         } = self;
+        if first
+            .get(guess)
+            .is_some_and(|first| projection.agrees(first, labels))
+        {
+            *next = guess + 1;
+            return Ok(Ok(guess));
+        }
+        if table.is_empty() {
+            table.reserve(first.len(), |(hash, _)| *hash);
+            for (group, labels) in first.iter().enumerate() {
+                budget.spend(HASH_WORK)?;
+                let hash = projection.hash(labels);
+                table.insert_unique(hash, (hash, group), |(hash, _)| *hash);
+            }
+        }
+        let hash = projection.hash(labels);
         let same = |(h, group): &(u64, usize)| *h == hash && projection.agrees(&first[*group], labels);
-        table.find(hash, same).map(|(_, group)| *group)
+        Ok(match table.find(hash, same) {
+            Some(&(_, known)) => {
+                *next = known + 1;
+                Ok(known)
+            }
+            None => Err(hash),
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Which of a series' labels are meant depends on its names alone, and series of one kind share theirs. So
 //! the places are found once for each list of names, and then only values are looked at.
 
+use std::cmp::Ordering;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -20,7 +21,10 @@ pub(crate) struct Projection {
     shapes: Vec<Shape>,
     /// Where a shape is, by the hash of all names of its sets.
     known: HashTable<(u64, usize)>,
-    /// The shape that was met last; mostly it is the next one, too.
+    /// The lists of names that were met last, and the shape of each: the answers of two sources have lists of their own
+    /// that are equal.
+    lists: Vec<(LabelSet, usize)>,
+    /// The one that was met last; mostly it is the next one, too.
     last: usize,
     hasher: RandomState,
     /// How many bytes were made for labels since it was asked.
@@ -29,7 +33,7 @@ pub(crate) struct Projection {
 
 #[derive(Debug)]
 struct Shape {
-    /// A set with these names.
+    /// A set with these names, all of them.
     of: LabelSet,
     places: Vec<u32>,
     names: Arc<[Arc<str>]>,
@@ -39,8 +43,8 @@ struct Shape {
     skipped: Option<u32>,
 }
 
-/// So many shapes are looked through before names are hashed.
-const FEW_SHAPES: usize = 8;
+/// So many lists are looked through before names are hashed.
+const FEW_LISTS: usize = 8;
 
 // === impl Projection ===
 
@@ -73,6 +77,7 @@ impl Projection {
             keeps_listed,
             shapes: Vec::new(),
             known: HashTable::new(),
+            lists: Vec::new(),
             last: 0,
             hasher: RandomState::default(),
             made: 0,
@@ -131,23 +136,42 @@ impl Projection {
         pairs(in_a, a) == pairs(in_b, b)
     }
 
+    /// How two sets are ordered by the values of the labels that are meant; `None` where not all of their names are the
+    /// same.
+    pub(crate) fn order(&mut self, a: &LabelSet, b: &LabelSet) -> Option<Ordering> {
+        let in_a = self.shape_at(a);
+        let places = (in_a == self.shape_at(b)).then(|| &self.shapes[in_a].places)?;
+        let mut orders = places
+            .iter()
+            .map(|&at| a.values()[at as usize].cmp(&b.values()[at as usize]));
+        Some(orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal))
+    }
+
     fn shape(&mut self, labels: &LabelSet) -> &Shape {
         let at = self.shape_at(labels);
         &self.shapes[at]
     }
 
     fn shape_at(&mut self, labels: &LabelSet) -> usize {
-        let is_of = |shape: &Shape| shape.of.is_alike(labels);
-        if self.shapes.get(self.last).is_some_and(is_of) {
-            return self.last;
+        let is_of = |(of, _): &(LabelSet, usize)| of.is_alike(labels);
+        if let Some(list) = self.lists.get(self.last).filter(|list| is_of(list)) {
+            return list.1;
         }
         // Mostly there are few.
-        let few = &self.shapes[..self.shapes.len().min(FEW_SHAPES)];
-        self.last = match few.iter().position(is_of) {
-            Some(at) => at,
-            None => self.equal_shape_at(labels),
-        };
-        self.last
+        if let Some(place) = self.lists.iter().position(is_of) {
+            self.last = place;
+            return self.lists[place].1;
+        }
+        let at = self.equal_shape_at(labels);
+        let list = (labels.clone(), at);
+        if self.lists.len() < FEW_LISTS {
+            self.last = self.lists.len();
+            self.lists.push(list);
+        } else {
+            self.last = (self.last + 1) % FEW_LISTS;
+            self.lists[self.last] = list;
+        }
+        at
     }
 
     /// Lists that are equal but not the same are rare and would be many: each series of `label_replace` could have
@@ -226,5 +250,24 @@ mod tests {
         assert!(!on.agrees(&x, &none));
         assert!(on.made() > 0 && on.made() == 0);
         assert!(on.agrees(&none, &LabelSet::empty()));
+    }
+
+    /// More lists of names than are remembered, each looked at again and again.
+    #[test]
+    fn sets_of_equal_lists_of_names_are_of_one_shape() {
+        let mut on = Projection::keep(&[Arc::from("a"), Arc::from("b")]);
+        let sets: Vec<_> = (0..2 * FEW_LISTS)
+            .map(|i| set(&[("a", "1"), ("b", &(i % 3).to_string())]))
+            .collect();
+        for (i, one) in sets.iter().enumerate() {
+            for (j, other) in sets.iter().enumerate() {
+                let order = (i % 3).cmp(&(j % 3));
+                assert_eq!(on.order(one, other), Some(order));
+                assert_eq!(on.agrees(one, other), order.is_eq());
+                assert_eq!(on.hash(one) == on.hash(other), order.is_eq());
+            }
+        }
+        assert_eq!((on.shapes.len(), on.lists.len()), (1, FEW_LISTS));
+        assert_eq!(on.order(&sets[0], &set(&[("a", "1")])), None);
     }
 }

@@ -85,15 +85,22 @@ impl Default for Limits {
 // === impl Tls ===
 
 impl Tls {
-    /// TLS by `config`.
+    /// TLS by `config`; HTTP/2 and HTTP/1.1 are offered where it offers nothing, since gRPC's clients insist on an offer.
     pub fn new(config: Arc<ServerConfig>) -> Self {
-        Self(Arc::new(ArcSwap::new(config)))
+        Self(Arc::new(ArcSwap::new(offering(config))))
     }
 
     /// Takes another one for the connections from now on.
     pub fn renew(&self, config: Arc<ServerConfig>) {
-        self.0.store(config);
+        self.0.store(offering(config));
     }
+}
+
+fn offering(mut config: Arc<ServerConfig>) -> Arc<ServerConfig> {
+    if config.alpn_protocols.is_empty() {
+        Arc::make_mut(&mut config).alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    }
+    config
 }
 
 // === impl ConnectionCounts ===

@@ -540,7 +540,7 @@ impl<'a> Companion<'a> {
 
 /// The time that a selector or a subquery asks for. *Unit*: milliseconds.
 #[derive(Clone, Copy, Debug)]
-enum Asked {
+pub(super) enum Asked {
     /// So long before the step.
     Back(i64),
     /// So long before the time of the query, at every step.
@@ -552,7 +552,7 @@ enum Asked {
 // === impl Asked ===
 
 impl Asked {
-    fn by(shift: Shift) -> Self {
+    pub(super) fn by(shift: Shift) -> Self {
         match shift.at {
             None => Self::Back(shift.offset),
             Some(At::Start | At::End) => Self::Query(shift.offset),
@@ -561,7 +561,7 @@ impl Asked {
     }
 
     /// As an offset or a time, never both: in `timestamp`, Prometheus forgets the offset of such a selector.
-    fn shift(self) -> Shift {
+    pub(super) fn shift(self) -> Shift {
         match self {
             Self::Back(offset) | Self::Query(offset) => Shift { offset, at: None },
             Self::At(time) => Shift {
@@ -572,7 +572,7 @@ impl Asked {
     }
 
     /// So long before the time. *Unit*: milliseconds; of the expression: seconds.
-    fn time_before(self, millis: i64) -> Expr {
+    pub(super) fn time_before(self, millis: i64) -> Expr {
         match self {
             Self::Back(back) | Self::Query(back) => {
                 let now = call(Function::Time, Vec::new());
@@ -583,7 +583,7 @@ impl Asked {
     }
 
     /// The times as if what was asked for was the time of the evaluation.
-    fn added_to(self, times: Expr) -> Expr {
+    pub(super) fn added_to(self, times: Expr) -> Expr {
         match self {
             Self::Back(0) | Self::Query(0) => times,
             Self::Back(back) | Self::Query(back) => binary(BinaryOp::Add, times, seconds(back)),

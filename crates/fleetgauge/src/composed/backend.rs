@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use fleetgauge_core::age::Age;
 use fleetgauge_core::backend::{Backend, FetchError, Request};
 use fleetgauge_core::cache::Lookup;
 use fleetgauge_core::params::Params;
@@ -21,6 +22,7 @@ use futures_util::future::{BoxFuture, join, try_join_all};
 use tokio::time::Instant;
 
 use super::input::{Inputs, SourceInput};
+use super::known::KnownLabels;
 use super::plan::{Fetch, Plan};
 use crate::evaluation::{self, Evaluator};
 use crate::reads::{Times, TimesShape, When};
@@ -31,6 +33,7 @@ pub(super) struct ComposedBackend {
     name: String,
     inputs: Inputs,
     evaluator: Evaluator,
+    known: Arc<KnownLabels>,
     clock: Clock,
     /// Those of the source before it.
     queries: OnceLock<QueryList>,
@@ -71,6 +74,7 @@ impl ComposedBackend {
             name,
             inputs,
             evaluator: Evaluator::over_answers(timeout),
+            known: Arc::default(),
             clock,
             queries: OnceLock::new(),
         }
@@ -103,10 +107,10 @@ impl ComposedBackend {
         let had = try_join_all(fetches).await?;
         let dated = dated(&had);
         let origin = self.origin(request, &text, &had);
-        let inputs = Arc::clone(&self.inputs);
+        let (inputs, known) = (Arc::clone(&self.inputs), Arc::clone(&self.known));
         let times = steps.map_or(evaluation::Times::Once(at), evaluation::Times::Steps);
         let begun = self.clock.now();
-        let data = move || gathered(&inputs, &had, begun);
+        let data = move || gathered(&inputs, &known, &had, begun);
         let answer = self.evaluator.evaluate(data, text, times).await?;
         let answer = answer.with_origin(Arc::new(origin));
         let answer = match request.at {
@@ -264,7 +268,12 @@ async fn newest(
 }
 
 /// What was had of the inputs, as series, and as old as it is at `now`.
-fn gathered(inputs: &[SourceInput], had: &[Had], now: Moment) -> Result<Answers, FetchError> {
+fn gathered(
+    inputs: &[SourceInput],
+    known: &KnownLabels,
+    had: &[Had],
+    now: Moment,
+) -> Result<Answers, FetchError> {
     let mut answers = Answers::new();
     for Had {
         fetch,
@@ -285,17 +294,17 @@ fn gathered(inputs: &[SourceInput], had: &[Had], now: Moment) -> Result<Answers,
             }
         };
         let (answer, read_by) = (result.answer(), fetch.read_by);
-        let added = match (since, fetch.when) {
-            (Some(since), _) => {
-                let later = now.saturating_since(*since).saturating_add(*cached_for);
-                let age = |row| result.age(row).older_by(later);
-                answers.add_aged(&input.name, answer, *at, read_by, age)
-            }
-            (None, When::Over(_)) => {
+        let added = match fetch.when {
+            When::Over(_) if since.is_none() => {
                 let newest = newest.as_ref().map(|newest| newest.answer());
                 answers.add_range(&input.name, answer, *at, newest, read_by)
             }
-            (None, _) => answers.add(&input.name, answer, *at, read_by),
+            _ => known.of(fetch.input, &input.name, result).map(|labels| {
+                let later = since.map(|since| now.saturating_since(since).saturating_add(*cached_for));
+                let age = later.map(|later| move |row| result.age(row).older_by(later));
+                let age = age.as_ref().map(|age| age as &dyn Fn(usize) -> Age);
+                answers.add_labelled(&input.name, answer, &labels, *at, read_by, age);
+            }),
         };
         if let Err(error) = added {
             let why = format!(
@@ -343,10 +352,8 @@ fn dated(had: &[Had]) -> Option<(Duration, Stamp)> {
 
 /// How long before `at` the oldest value stands.
 fn lag(result: &MetricResult, at: Timestamp) -> Duration {
-    let times = result.values().map(|value| value.timestamp);
-    times
-        .min()
-        .map_or(Duration::ZERO, |oldest| at.saturating_since(oldest))
+    let oldest = result.answer().oldest();
+    oldest.map_or(Duration::ZERO, |oldest| at.saturating_since(oldest))
 }
 
 fn before(at: Timestamp, lag: Duration) -> Timestamp {

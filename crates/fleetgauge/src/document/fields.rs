@@ -241,6 +241,15 @@ impl Reader {
         }
     }
 
+    /// The number that `node` must be.
+    pub fn number(&mut self, node: &Node) -> Option<f64> {
+        let number = node.as_number();
+        match number {
+            Some(_) => number,
+            None => self.expected(node, "a number"),
+        }
+    }
+
     /// The whole number of at least 1 that `node` must be.
     pub fn count(&mut self, node: &Node) -> Option<u64> {
         let count = match &node.kind {

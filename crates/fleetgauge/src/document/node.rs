@@ -56,17 +56,38 @@ impl Node {
 
     /// Whether the node is a text: a scalar that is not a number, a truth value or null.
     pub fn is_text(&self) -> bool {
-        matches!(&self.kind, Kind::Scalar(scalar) if scalar.meaning() == Meaning::Text)
+        self.as_text().is_some()
+    }
+
+    /// The text, if the node is one.
+    pub fn as_text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Scalar(scalar) if scalar.meaning() == Meaning::Text => Some(&scalar.text),
+            _ => None,
+        }
+    }
+
+    /// The number, if the node is one.
+    pub fn as_number(&self) -> Option<f64> {
+        match &self.kind {
+            Kind::Scalar(scalar) if scalar.meaning() == Meaning::Number => scalar.text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The field `name`, if the node has it.
+    pub fn field(&self, name: &str) -> Option<&Node> {
+        let Kind::Map { entries, .. } = &self.kind else {
+            return None;
+        };
+        let is_it = |key: &Node| matches!(&key.kind, Kind::Scalar(key) if key.text == name);
+        let found = entries.iter().find(|(key, _)| is_it(key));
+        found.map(|(_, value)| value)
     }
 
     /// Whether the node has the field `name`.
     pub fn has_field(&self, name: &str) -> bool {
-        let Kind::Map { entries, .. } = &self.kind else {
-            return false;
-        };
-        entries
-            .iter()
-            .any(|(key, _)| matches!(&key.kind, Kind::Scalar(key) if key.text == name))
+        self.field(name).is_some()
     }
 
     /// What it says, whatever its place and layout: two nodes that say the same have the same content.

@@ -6,14 +6,16 @@ use std::collections::HashMap;
 use std::fmt;
 
 use fleetgauge_core::params::{ParamKind, ParamSpec};
+use fleetgauge_core::policy::OnNoData;
 use fleetgauge_core::printable::Excerpt;
-use fleetgauge_core::query::{Companions, QueryTemplate, QueryType, UnknownCompanions};
+use fleetgauge_core::query::{Companions, QueryName, QueryTemplate, QueryType, UnknownCompanions};
 use fleetgauge_core::query_list::{QueryList, RegisterError, RegisteredQuery};
 use fleetgauge_core::similar::similar;
 use fleetgauge_core::transform::weights;
 
 use super::collection::{Pack, short_name};
 use super::param::{Declared, read_params};
+use super::policy::{check_alone, check_named, read_from, read_policy, read_query_name};
 use super::transform::{read_folds, read_transform};
 use super::union::Union;
 use super::{builtin, promql};
@@ -173,7 +175,50 @@ pub fn read_queries(node: &Node, pack: Option<&str>, reader: &mut Reader) -> Vec
             seen.known.queries.extend(query);
         }
     }
+    check_names(node, pack, &mut seen, reader);
     seen.known.queries
+}
+
+/// Notes what is wrong with the queries of this file and of built-in packs that queries name. Those of other packs are not
+/// known here.
+fn check_names(node: &Node, pack: Option<&str>, seen: &mut Seen, reader: &mut Reader) {
+    let Seen { known, lines, .. } = seen;
+    let named = |query: &QueryTemplate| {
+        let proof = match &query.policy.on_no_data {
+            Some(OnNoData::Value { when, .. }) => Some(when.clone()),
+            _ => None,
+        };
+        query.expected.clone().into_iter().chain(proof)
+    };
+    for name in known.queries.iter().flat_map(named).collect::<Vec<_>>() {
+        if let Some((named, _)) = name
+            .as_str()
+            .split_once('/')
+            .filter(|(named, _)| Some(*named) != pack)
+        {
+            // What is no built-in pack is one of another file.
+            let _ = known.pack(named);
+        }
+    }
+    let Known { queries, builtin } = &*known;
+    let all = || queries.iter().chain(builtin.iter().flat_map(Pack::queries));
+    let by_name: HashMap<&str, &QueryTemplate> = all().map(|query| (&*query.name, query)).collect();
+    let find = |name: &QueryName| {
+        let (of, short) = match name.as_str().split_once('/') {
+            Some((of, short)) => (Some(of), short),
+            None => (None, name.as_str()),
+        };
+        let is_builtin = builtin.iter().any(|pack| Some(pack.name()) == of);
+        match by_name.get(name.as_str()) {
+            Some(query) => Ok(Some(*query)),
+            // It is of another file, or was left out for a problem of its own.
+            None if (of != pack && !is_builtin) || (of == pack && lines.contains_key(short)) => Ok(None),
+            None => Err(similar(name.as_str(), by_name.keys().copied())),
+        }
+    };
+    for (node, query) in read_from(node, pack, queries) {
+        check_named(node, query, find, reader);
+    }
 }
 
 fn read_query(
@@ -211,6 +256,22 @@ fn read_query(
         }
     }
     query.fold = fields.take("fold").and_then(|fold| read_folds(fold, reader));
+    if let Some(node) = fields.take("policy") {
+        query.policy = read_policy(node, pack, reader);
+        check_alone(node, &query, reader);
+    }
+    if let Some(node) = fields.take("expected") {
+        query.expected = read_query_name(node, pack, reader);
+        if query
+            .expected
+            .as_ref()
+            .is_some_and(|name| name.as_str() == query.name)
+        {
+            let message = "a query cannot tell itself who should report; name the one that has a row for each that should";
+            reader.problem(node.position(), message);
+            query.expected = None;
+        }
+    }
     query.companions = fields
         .take("companions")
         .and_then(|node| read_companions(node, reader));

@@ -19,10 +19,10 @@ const CHANGES: [&str; 3] = ["keep", "drop", "rename"];
 const FOLDS: [&str; 5] = ["sum", "max", "min", "mean", "weighted_by"];
 
 /// A name that is not one of those known, and the one that was likely meant.
-struct Unknown<'a> {
-    what: &'a str,
-    name: &'a str,
-    known: &'a [&'a str],
+pub(super) struct Unknown<'a> {
+    pub(super) what: &'a str,
+    pub(super) name: &'a str,
+    pub(super) known: &'a [&'a str],
 }
 
 // === impl Unknown ===

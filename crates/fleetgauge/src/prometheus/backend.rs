@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fleetgauge_core::backend::{self, Backend, FetchError};
 use fleetgauge_core::query::{Companions, QueryType, Shape};
-use fleetgauge_core::result::{Answer, Origin};
+use fleetgauge_core::result::{Answer, AnswerKind, Origin};
 use fleetgauge_core::time::{Clock, Timestamp};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -58,6 +58,7 @@ struct Received<T> {
 
 /// What came of one of the questions beside a query.
 enum Beside {
+    Oldest(Result<Answer, String>),
     Ages(Result<Answer, String>),
     Live(Result<Answer, String>),
     Branches(Result<Answer, String>),
@@ -160,8 +161,8 @@ impl PrometheusBackend {
         let (answer, origin) = match query.shape {
             Shape::Instant if companions != Companions::none() => {
                 let plan = self.plans.of(&query.promql());
-                let answer = self.ask_with_companions(query, &plan, companions).await?;
-                (answer, origin.with_sent(plan.texts(companions)))
+                let (answer, sent) = self.ask_with_companions(query, &plan, companions).await?;
+                (answer, origin.with_sent(sent))
             }
             _ => (self.ask(query).await?.content, origin),
         };
@@ -320,7 +321,7 @@ impl PrometheusBackend {
         query: &backend::Request,
         plan: &Plan,
         companions: Companions,
-    ) -> Result<Answer, FetchError> {
+    ) -> Result<(Answer, Vec<String>), FetchError> {
         let mut is_first = true;
         loop {
             let (wall, sent) = (self.clock.wall(), Instant::now());
@@ -329,7 +330,7 @@ impl PrometheusBackend {
             let mut main = query.clone();
             main.at = Some(query.at.or(query.now).unwrap_or(now));
             main.timeout = query.timeout;
-            let (received, mut told) = self.round(&main, plan, companions).await?;
+            let (received, mut told, sent_beside) = self.round(&main, plan, companions).await?;
             let since = sent.elapsed();
             if query.at.or(query.now).is_none()
                 && let Some(by) = received
@@ -356,19 +357,27 @@ impl PrometheusBackend {
                 since: if query.at.is_none() { since } else { Duration::ZERO },
             };
             let is_recorded = self.rules.may_be_read(&plan.reads);
-            return Ok(plan.tell(received.content, &told, asked, companions, is_recorded));
+            let answer = plan.tell(received.content, &told, asked, companions, is_recorded);
+            return Ok((answer, sent_beside));
         }
     }
 
-    /// The answer to `main`, with what its companions told until then or soon after.
+    /// The answer to `main`, with what its companions told until then or soon after, and what they were asked.
+    ///
+    /// Where it is dear how old each row is, it is asked first how old all are at most; and only where that may not be
+    /// enough, the other in a second round, for the same time.
     async fn round(
         &self,
         main: &backend::Request,
         plan: &Plan,
         companions: Companions,
-    ) -> Result<(Received<Answer>, Told), FetchError> {
+    ) -> Result<(Received<Answer>, Told, Vec<String>), FetchError> {
         let sent = Instant::now();
-        let mut beside = self.beside(main, plan, companions);
+        let counts = companions.ages.then(|| plan.counts_due(self.clock.now()));
+        let counts = counts.flatten();
+        // With the counts, all is learnt anew.
+        let oldest = plan.oldest().filter(|_| companions.ages && counts.is_none());
+        let mut beside = self.beside(main, plan, companions, counts, oldest);
         let mut told = Told::default();
         let answer = {
             let asking = self.ask(main);
@@ -383,51 +392,108 @@ impl PrometheusBackend {
         };
         // The value is not to be late because of them.
         let taken = sent.elapsed();
-        let left = (main.timeout * 9 / 10).saturating_sub(taken);
-        let rest = async {
-            while let Some(one) = beside.next().await {
-                self.note(one, plan, &mut told);
+        let wait = || {
+            let left = (main.timeout * 9 / 10).saturating_sub(sent.elapsed());
+            taken.max(COMPANIONS_WAIT).min(left)
+        };
+        self.await_told(beside, wait(), plan, &mut told).await;
+        let is_aged = matches!(answer.content.kind(), AnswerKind::Vector | AnswerKind::Scalar);
+        let asks_rows = match oldest {
+            None => true,
+            Some(_) => {
+                is_aged && !answer.content.is_no_data() && !plan.is_enough(&told, self.asked_for(main))
             }
         };
-        let _ = tokio::time::timeout(taken.max(COMPANIONS_WAIT).min(left), rest).await;
-        Ok((answer, told))
+        if oldest.is_some() && asks_rows {
+            told.oldest = None;
+            let beside = FuturesUnordered::new();
+            self.ask_rows(main, plan, &beside);
+            self.await_told(beside, wait(), plan, &mut told).await;
+        }
+        let sent = plan
+            .texts(companions, oldest, asks_rows)
+            .map(str::to_owned)
+            .collect();
+        Ok((answer, told, sent))
     }
 
-    /// What is asked beside `main`.
+    async fn await_told(
+        &self,
+        mut beside: FuturesUnordered<BoxFuture<'_, Beside>>,
+        wait: Duration,
+        plan: &Plan,
+        told: &mut Told,
+    ) {
+        let rest = async {
+            while let Some(one) = beside.next().await {
+                self.note(one, plan, told);
+            }
+        };
+        let _ = tokio::time::timeout(wait, rest).await;
+    }
+
+    /// The time that `main` is asked for.
+    fn asked_for(&self, main: &backend::Request) -> Timestamp {
+        main.at.unwrap_or_else(|| self.clock.wall())
+    }
+
+    /// Adds the question `text` to what is asked beside `main`.
+    fn ask_beside<'a>(
+        &'a self,
+        main: &backend::Request,
+        text: &str,
+        told: fn(Result<Answer, String>) -> Beside,
+        beside: &FuturesUnordered<BoxFuture<'a, Beside>>,
+    ) {
+        let mut request = main.clone();
+        request.query_type = QueryType::PromQl;
+        request.text = text.to_owned();
+        let asking = async move {
+            let answer = self.ask(&request).await.map(|received| received.content);
+            told(answer.map_err(|error| self.redact(error).to_string()))
+        };
+        beside.push(asking.boxed());
+    }
+
+    /// Asks how old each row is, and which have ended.
+    fn ask_rows<'a>(
+        &'a self,
+        main: &backend::Request,
+        plan: &Plan,
+        beside: &FuturesUnordered<BoxFuture<'a, Beside>>,
+    ) {
+        if let Ages::Exact(text) | Ages::Bound(text) = &plan.ages {
+            self.ask_beside(main, text, Beside::Ages, beside);
+        }
+        if let Some(text) = &plan.live {
+            self.ask_beside(main, text, Beside::Live, beside);
+        }
+    }
+
+    /// What is asked beside `main`: `oldest` in the place of the ages of rows, if there is one.
     fn beside<'a>(
         &'a self,
         main: &backend::Request,
         plan: &'a Plan,
         companions: Companions,
+        counts: Option<&str>,
+        oldest: Option<&str>,
     ) -> FuturesUnordered<BoxFuture<'a, Beside>> {
         let beside = FuturesUnordered::new();
-        let ask = |text: &str, told: fn(Result<Answer, String>) -> Beside| {
-            let mut request = main.clone();
-            request.query_type = QueryType::PromQl;
-            request.text = text.to_owned();
-            let asking = async move {
-                let answer = self.ask(&request).await.map(|received| received.content);
-                told(answer.map_err(|error| self.redact(error).to_string()))
-            };
-            beside.push(asking.boxed());
-        };
         if let (true, Some(text)) = (companions.branches, &plan.branches) {
-            ask(text, Beside::Branches);
+            self.ask_beside(main, text, Beside::Branches, &beside);
         }
         if !companions.ages {
             return beside;
         }
-        if let Ages::Exact(text) | Ages::Bound(text) = &plan.ages {
-            ask(text, Beside::Ages);
+        match oldest {
+            Some(text) => self.ask_beside(main, text, Beside::Oldest, &beside),
+            None => self.ask_rows(main, plan, &beside),
         }
-        if let Some(text) = &plan.live {
-            ask(text, Beside::Live);
+        if let Some(text) = counts {
+            self.ask_beside(main, text, |counts| Beside::Counts(counts.ok()), &beside);
         }
-        let now = self.clock.now();
-        if let Some(text) = plan.counts_due(now) {
-            ask(text, |counts| Beside::Counts(counts.ok()));
-        }
-        if self.rules.are_due(now) {
+        if self.rules.are_due(self.clock.now()) {
             let asking = async {
                 let form = Bytes::from_static(rules::FORM.as_bytes());
                 let rules = self.send(&self.rules_endpoint, &form, true, decode_rules).await;
@@ -441,6 +507,7 @@ impl PrometheusBackend {
 
     fn note(&self, one: Beside, plan: &Plan, told: &mut Told) {
         match one {
+            Beside::Oldest(oldest) => told.oldest = Some(oldest),
             Beside::Ages(ages) => told.ages = Some(ages),
             Beside::Live(live) => told.live = Some(live),
             Beside::Branches(branches) => told.branches = Some(branches),

@@ -16,7 +16,7 @@ use fleetgauge_core::label::{Labels, METRIC_NAME};
 use fleetgauge_core::query::Companions;
 use fleetgauge_core::result::{Answer, AnswerKind};
 use fleetgauge_core::time::{Moment, Timestamp};
-use fleetgauge_syntax::rewrite::{self, COUNTED_MILLIS, Newest, SELECTOR};
+use fleetgauge_syntax::rewrite::{self, COUNTED_MILLIS, Newest, OLDEST, SELECTOR, TOLD, YOUNGEST};
 use fleetgauge_syntax::tree::{Expr, Selector};
 use foldhash::fast::FixedState;
 
@@ -27,6 +27,12 @@ const MAX_PLANS: usize = 1_000;
 
 /// How often samples are counted anew.
 const COUNT_EVERY: Duration = Duration::from_secs(600);
+
+/// The ages of more rows than that are asked for one by one only where it may matter.
+const FEW_ROWS: usize = 20;
+
+/// Above this it is always asked how old each row is: of a series that is a minute old, others ought not to seem as old.
+const MAX_USUAL_AGE: Duration = Duration::from_secs(90);
 
 /// How old the rows of a query are.
 #[derive(Debug)]
@@ -50,8 +56,32 @@ pub(super) struct Plan {
     pub(super) branches: Option<String>,
     pub(super) reads: Reads,
     query: Option<Expr>,
+    /// How old all rows are at most, in one row.
+    oldest: Option<Oldest>,
+    last: Mutex<Last>,
     counts: Option<(String, Vec<Selector>)>,
     interval: Mutex<Interval>,
+}
+
+/// As [`rewrite::Oldest`].
+#[derive(Debug)]
+struct Oldest {
+    text: String,
+    with_youngest: String,
+    ended: Vec<String>,
+    is_of_samples: bool,
+    /// Whether ranges are read, whose ages are dear also where there are few rows.
+    looks_back: bool,
+}
+
+/// What the last answer told.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    rows: usize,
+    /// Whether all rows were as young as those of series that go on, and none had ended.
+    is_calm: bool,
+    /// Whether all samples were of one time.
+    is_of_one_time: bool,
 }
 
 /// What is known of the distance of the samples that a query reads.
@@ -65,6 +95,7 @@ struct Interval {
 /// What the companions answered; `None`: not asked, or not answered in time.
 #[derive(Debug, Default)]
 pub(super) struct Told {
+    pub(super) oldest: Option<Result<Answer, String>>,
     pub(super) ages: Option<Result<Answer, String>>,
     pub(super) live: Option<Result<Answer, String>>,
     pub(super) branches: Option<Result<Answer, String>>,
@@ -124,6 +155,8 @@ impl Plan {
                     branches: None,
                     reads: Reads::default(),
                     query: None,
+                    oldest: None,
+                    last: Mutex::default(),
                     counts: None,
                     interval: Mutex::default(),
                 };
@@ -138,6 +171,13 @@ impl Plan {
         let looks_back = parts.any(|part| matches!(part, Expr::Range(_) | Expr::Subquery(_)));
         let live = looks_back.then(|| rewrite::reporting(&tree)).flatten();
         let counts = rewrite::sample_counts(&tree);
+        let oldest = rewrite::oldest(&tree).map(|oldest| Oldest {
+            text: oldest.expr.to_string(),
+            with_youngest: oldest.with_youngest.to_string(),
+            ended: oldest.ended,
+            is_of_samples: oldest.is_of_samples,
+            looks_back,
+        });
         Self {
             ages,
             live: live.map(|rows| rows.to_string()),
@@ -145,20 +185,92 @@ impl Plan {
             reads: Reads::of(&tree),
             counts: counts.map(|counts| (counts.expr.to_string(), counts.selectors)),
             query: Some(tree),
+            oldest,
+            last: Mutex::default(),
             interval: Mutex::default(),
         }
     }
 
-    /// What is asked beside the query at every refresh.
-    pub(super) fn texts(&self, companions: Companions) -> impl Iterator<Item = &str> {
+    /// What is asked in the place of the ages of all rows, where it is dearer to ask for each and that told nothing
+    /// before: no row is older than what comes back. Whether that is enough, [`is_enough`](Self::is_enough) tells.
+    ///
+    /// Not before it is known how far samples are apart: what is older than usual has to be told from what is not.
+    pub(super) fn oldest(&self) -> Option<&str> {
+        let oldest = self.oldest.as_ref()?;
+        let last = *lock(&self.last);
+        let is_dear = oldest.looks_back || last.rows > FEW_ROWS;
+        if !is_dear || !last.is_calm || self.usual_age().is_none() {
+            return None;
+        }
+        Some(match last.is_of_one_time && oldest.is_of_samples {
+            true => &oldest.with_youngest,
+            false => &oldest.text,
+        })
+    }
+
+    /// Up to which age the newest sample of a series is that goes on, and that a scrape may have been late for.
+    fn usual_age(&self) -> Option<Duration> {
+        let longest = lock(&self.interval).longest?;
+        Some((longest.saturating_mul(3) / 2).min(MAX_USUAL_AGE))
+    }
+
+    /// Whether no row can have ended or be older than usual, so that it need not be asked how old each is.
+    pub(super) fn is_enough(&self, told: &Told, at: Timestamp) -> bool {
+        let oldest = self.told_oldest(told);
+        let age =
+            oldest.and_then(|(oldest, _)| Age::between(Timestamp::from_secs_f64(oldest), at).duration());
+        age.zip(self.usual_age()).is_some_and(|(age, usual)| age <= usual)
+    }
+
+    /// The time of the oldest sample where no series has ended, and whether all rows are of that time.
+    fn told_oldest(&self, told: &Told) -> Option<(f64, bool)> {
+        let oldest = self.oldest.as_ref()?;
+        let rows = usable(told.oldest.as_ref()).ok()?;
+        let row = |name: &str| {
+            let mut rows = rows.values().filter(|row| row.labels.get(TOLD) == Some(name));
+            let value = rows.next()?.value;
+            (rows.next().is_none() && value.is_finite()).then_some(value)
+        };
+        if !oldest.ended.iter().all(|name| row(name) == Some(0.0)) {
+            return None;
+        }
+        let time = row(OLDEST)?;
+        Some((time, oldest.is_of_samples && row(YOUNGEST) == Some(time)))
+    }
+
+    /// Remembers what an answer has told.
+    fn note(&self, answer: &Answer) {
+        let Some(provenance) = answer.provenance() else {
+            return;
+        };
+        let usual = self.usual_age();
+        let rows = answer.series().len();
+        let ages = || (0..rows).map(|row| provenance.age(row));
+        let is_usual =
+            |age: Age| !age.is_ended() && age.duration().zip(usual).is_some_and(|(age, usual)| age <= usual);
+        *lock(&self.last) = Last {
+            rows,
+            is_calm: ages().all(is_usual),
+            is_of_one_time: ages().all(|age| age == provenance.age(0) && age.kind() != AgeKind::AtMost),
+        };
+    }
+
+    /// What is asked beside the query at every refresh: `oldest` in the place of the ages of its rows, or those (`rows`),
+    /// or where that was not enough, both.
+    pub(super) fn texts<'a>(
+        &'a self,
+        companions: Companions,
+        oldest: Option<&'a str>,
+        rows: bool,
+    ) -> impl Iterator<Item = &'a str> {
         let ages = match &self.ages {
             Ages::Exact(text) | Ages::Bound(text) => Some(text),
             Ages::Ageless | Ages::Unknown(_) => None,
         };
-        let of_ages = [ages, self.live.as_ref()].map(|text| text.filter(|_| companions.ages));
+        let of_ages = [ages, self.live.as_ref()].map(|text| text.filter(|_| companions.ages && rows));
         let branches = self.branches.as_ref().filter(|_| companions.branches);
-        let texts = of_ages.into_iter().chain([branches]);
-        texts.flatten().map(String::as_str)
+        let texts = of_ages.into_iter().chain([branches]).flatten();
+        oldest.into_iter().chain(texts.map(String::as_str))
     }
 
     /// What counts samples, where it is time to ask for it; whoever is given it asks.
@@ -220,6 +332,7 @@ impl Plan {
         if matches!(answer.kind(), AnswerKind::Vector | AnswerKind::Scalar) && !answer.is_no_data() {
             if companions.ages {
                 answer = self.with_ages(answer, told, asked, is_recorded);
+                self.note(&answer);
             }
             if companions.branches && self.branches.is_some() {
                 answer = with_branches(answer, told);
@@ -258,6 +371,9 @@ impl Plan {
                 .with_ages(Vec::new())
                 .with_warning(&format!("how old the values are is not known: {why}"))
         };
+        if let (None, Some((oldest, is_of_all))) = (&told.ages, self.told_oldest(told)) {
+            return answer.with_ages(vec![age(oldest, !is_of_all); rows]);
+        }
         let of_ages = match (&self.ages, &told.ages) {
             (Ages::Ageless, _) => return answer.with_ages(vec![Age::AGELESS; rows]),
             (Ages::Unknown(why), _) => return unknown(answer, why),

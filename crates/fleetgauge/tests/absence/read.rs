@@ -19,12 +19,12 @@ use fleetgauge::{
 use super::world::{World, asked, good_pods};
 
 /// How old a value may be.
-const MAX_AGE: Duration = Duration::from_secs(30);
+pub(crate) const MAX_AGE: Duration = Duration::from_secs(30);
 const WINDOW: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_secs(15);
 
 /// What nobody may take for a whole and good one.
-pub(crate) const NUMBER: &str = "a number";
+const NUMBER: &str = "a number";
 const NO_DATA: &str = "no data";
 
 /// What came of a query, in a few words.
@@ -260,7 +260,7 @@ pub(crate) async fn reading(world: &mut World) -> String {
 }
 
 /// All rows as they are read, or what is read where there is none.
-fn read(readings: &Readings) -> String {
+pub(crate) fn read(readings: &Readings) -> String {
     let mut reader = readings.reader();
     let shown = |reading: fleetgauge::reading::Reading<'_>| {
         let reason = reading.reason().map(|reason| reason.code.as_str());

@@ -239,7 +239,8 @@ impl World {
                     ScrapeSource::start(ScrapeConfig::new("test"), [Arc::new(discovery) as _]).unwrap();
                 let behind = Behind::Discovery { _sender: silent };
                 Self {
-                    timeout: SECOND / 2,
+                    // It is waited for, and a slow machine is to notice that in time.
+                    timeout: 2 * SECOND,
                     ..Self::over(way, Arc::new(source), "queue", Clock::system(), behind)
                 }
             }

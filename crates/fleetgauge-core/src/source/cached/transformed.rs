@@ -4,18 +4,20 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant as StdInstant;
 
+use fleetgauge_syntax::rewrite;
 use tokio::sync::SemaphorePermit;
 
+use super::expected::Expectation;
 use super::{Ask, CachedSource, Inner, known, one_a_series};
 use crate::backend::Request;
 use crate::error::FetchError;
 use crate::params::Params;
-use crate::query::Shape;
+use crate::query::{Companions, QueryName, QueryType, Shape};
 use crate::query_list::RegisteredQuery;
 use crate::range::Steps;
-use crate::result::{Answer, MetricResult};
+use crate::result::Answer;
 use crate::source::delta::check_points;
-use crate::source::{MetricsSource, RefreshSpec};
+use crate::source::{MetricsSource, Outcome, RefreshSpec};
 use crate::transform::{self, EvaluatedAt, TransformContext, TransformStep};
 
 impl Inner {
@@ -40,9 +42,28 @@ impl Inner {
                 step: wanted.step(),
             };
         }
-        let weights = self.weights(query, ask, request);
-        let (answer, weights) = futures_util::future::join(self.ask(permit, request, sent), weights).await;
-        let (answer, weights) = (answer?, weights?);
+        // For a range, who should have reported differs from step to step.
+        let expected = query.template().expected.as_ref().filter(|_| wanted.is_none());
+        let beside = transform::weights(transform).chain(expected.map(QueryName::as_str));
+        let beside = self.beside(query, beside.map(str::to_owned).collect(), ask, request);
+        let reporting = self.reporting(request, expected.is_some());
+        let asked = self.ask(permit, request, sent);
+        let (answer, beside, reporting) = futures_util::future::join3(asked, beside, reporting).await;
+        let (mut answer, mut beside) = (answer?, beside?);
+        if let (Some(by), Some(expected)) = (expected, expected.and_then(|_| beside.pop())) {
+            let expectation = Expectation {
+                by,
+                expected,
+                reporting,
+            };
+            answer = expectation.tell(answer);
+        }
+        let weights = beside.into_iter().map(|outcome| {
+            outcome.map_err(|error| FetchError::Weights {
+                error: Box::new(error),
+            })
+        });
+        let weights = weights.collect::<Result<Vec<_>, _>>()?;
         let at = match wanted {
             Some(wanted) => {
                 check_points(&answer, wanted)?;
@@ -84,23 +105,24 @@ impl Inner {
         }
     }
 
-    /// The answers by which the values of `query` count, for the same times.
+    /// What became of the queries `names` of this source, which are asked beside `query` for the same times.
     ///
-    /// *Errors*: [`FetchError::Weights`]
-    fn weights(
+    /// *Errors*: [`FetchError::Unsupported`] where others are asked beside one of them: two might wait for each other.
+    fn beside(
         self: &Arc<Self>,
         query: &RegisteredQuery,
+        names: Vec<String>,
         ask: &Ask,
         request: &Request,
-    ) -> impl Future<Output = Result<Vec<Arc<MetricResult>>, FetchError>> + Send + use<> {
-        let names: Vec<String> = transform::weights(&query.template().transform)
-            .map(str::to_owned)
-            .collect();
-        let is_weighted = |name: &&String| {
-            let weights = self.queries.get(name);
-            weights.is_some_and(|weights| transform::weights(&weights.template().transform).next().is_some())
+    ) -> impl Future<Output = Result<Vec<Outcome>, FetchError>> + Send + use<> {
+        let asks_others = |name: &&String| {
+            let beside = self.queries.get(name);
+            beside.is_some_and(|beside| {
+                let template = beside.template();
+                template.expected.is_some() || transform::weights(&template.transform).next().is_some()
+            })
         };
-        let weighted = names.iter().find(is_weighted).cloned();
+        let asking = names.iter().find(asks_others).cloned();
         // What the query does not declare, its answers must not depend on: the cache does not tell them apart.
         let mut params = Params::new();
         for spec in query.params() {
@@ -116,19 +138,45 @@ impl Inner {
             if names.is_empty() {
                 return Ok(Vec::new());
             }
-            if let Some(weighted) = weighted {
+            if let Some(asking) = asking {
                 return Err(FetchError::Unsupported {
-                    what: format!("the weights {weighted:?} are themselves weighted by a query"),
+                    what: format!(
+                        "{asking:?}, which is asked beside the query, has a query of its own that is asked beside it \
+                         (weighted_by or expected)"
+                    ),
                 });
             }
             let results = source.refresh(spec).await;
-            let outcomes = names.iter().map(|name| match results.get(name) {
-                Some(outcome) => outcome.clone().map_err(|error| FetchError::Weights {
-                    error: Box::new(error),
-                }),
-                None => Err(FetchError::Aborted),
-            });
+            let outcomes = names
+                .iter()
+                .map(|name| results.get(name).cloned().ok_or(FetchError::Aborted));
             outcomes.collect()
+        }
+    }
+
+    /// Who reports for what is asked, where that `is_wanted`: the text that asks for it, and the answer. `None` where the
+    /// query allows no such text.
+    fn reporting(
+        self: &Arc<Self>,
+        request: &Request,
+        is_wanted: bool,
+    ) -> impl Future<Output = Option<(String, Result<Answer, FetchError>)>> + Send + use<> {
+        let text = || rewrite::reporting(&fleetgauge_syntax::parse(&request.promql()).ok()?);
+        let text = is_wanted.then(text).flatten().map(|expr| expr.to_string());
+        let asking = text.map(|text| {
+            let mut request = request.clone();
+            request.query_type = QueryType::PromQl;
+            request.text.clone_from(&text);
+            request.companions = Some(Companions::none());
+            (text, request, Arc::clone(self))
+        });
+        async move {
+            let (text, mut request, inner) = asking?;
+            let answer = match inner.permit().await {
+                Ok(permit) => inner.ask(permit, &mut request, &mut StdInstant::now()).await,
+                Err(error) => Err(error),
+            };
+            Some((text, answer))
         }
     }
 }

@@ -1,0 +1,226 @@
+//! How old the oldest sample is that a query reads, in one row: a bound for the ages of all of its rows, which costs far
+//! less than [`age`](super::age()) of many rows or of ranges.
+//!
+//! It is one where nothing has ended. A selector `x` finds the newest sample of each series that goes on. Of a range
+//! `x[5m]`, those series contribute that have a sample in it, and those of `timestamp(x) > time() - 300` are among them:
+//! where both are as many, they are the same, and each is as old as its newest sample. Where they are not, some have
+//! ended, and their ages have to be asked for otherwise.
+
+use std::collections::BTreeMap;
+
+use crate::Function;
+use crate::tree::{AggregateOp, BinaryOp, Expr, Grouping, MatchOp, RangeSelector, Selector};
+
+use super::age::Asked;
+use super::build::{aggregate, binary, call, labelled};
+use super::series::{METRIC_NAME, Rows, rows};
+
+/// The label that tells the rows of an [`Oldest`] apart.
+pub const TOLD: &str = "__told__";
+/// The row that has the time of the oldest sample. There is none where no selector finds anything.
+pub const OLDEST: &str = "oldest";
+/// The row that has the time of the newest sample of the youngest series.
+pub const YOUNGEST: &str = "youngest";
+
+/// What tells how old the oldest sample is that a query reads.
+///
+/// *Shape*: a row for each thing that is told, with its name as the label [`TOLD`]. *Unit* of times: seconds since the
+/// Unix epoch, so that an age is the time of the evaluation less the value.
+#[derive(Clone, Debug)]
+pub struct Oldest {
+    /// [`OLDEST`], and [`ended`](Self::ended).
+    pub expr: Expr,
+    /// Those and [`YOUNGEST`].
+    pub with_youngest: Expr,
+    /// The names of rows that are there whatever the selectors find. Only where all of them are 0 is the oldest sample a
+    /// bound: no series that contributes has ended.
+    pub ended: Vec<String>,
+    /// Whether each row of the query stands on a sample. Then, where the oldest is the youngest, all are of that age.
+    pub is_of_samples: bool,
+}
+
+/// `None` where it could not be told apart which series contribute: a subquery, `info`, a selector that does not name its
+/// metric.
+///
+/// ```
+/// use fleetgauge_syntax::parse;
+/// use fleetgauge_syntax::rewrite::oldest;
+///
+/// let oldest = oldest(&parse("sum by (pod) (x)")?).expect("there is one");
+/// assert_eq!(oldest.expr.to_string(), r#"label_replace(min(timestamp(x)), "__told__", "oldest", "", "")"#);
+/// # Ok::<(), fleetgauge_syntax::ParseError>(())
+/// ```
+pub fn oldest(query: &Expr) -> Option<Oldest> {
+    let mut selected = BTreeMap::new();
+    let mut is_of_samples = true;
+    for part in query.walk() {
+        let (selector, range) = match part {
+            Expr::Selector(selector) => (selector, None),
+            Expr::Range(range) => (&range.selector, Some(range.range)),
+            Expr::Subquery(_) => return None,
+            Expr::Call(call) => {
+                match rows(call.function) {
+                    Rows::Joined => return None,
+                    Rows::Absence | Rows::Number => is_of_samples = false,
+                    // `hour()`
+                    _ if call.args.is_empty() => is_of_samples = false,
+                    _ => {}
+                }
+                continue;
+            }
+            _ => continue,
+        };
+        let names_metric = |matcher: &crate::tree::Matcher| {
+            matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal && !matcher.value.is_empty()
+        };
+        if !selector.matchers.iter().any(names_metric) {
+            return None;
+        }
+        let times = Live::of(selector, range);
+        selected.insert(times.newest.to_string(), times);
+    }
+    if selected.is_empty() {
+        return None;
+    }
+    let selected: Vec<Live> = selected.into_values().collect();
+    let ends = |op: AggregateOp, name: &str| {
+        let of_all = selected.iter().map(|live| aggregated(op, live.newest.clone()));
+        let numbered = of_all.enumerate().map(|(i, one)| match i {
+            0 => one,
+            _ => labelled(one, TOLD, &i.to_string()),
+        });
+        let all = numbered.reduce(or)?;
+        let all = if selected.len() == 1 {
+            all
+        } else {
+            aggregated(op, all)
+        };
+        Some(labelled(all, TOLD, name))
+    };
+    let lost: Vec<_> = selected.iter().filter_map(|live| live.ended.clone()).collect();
+    let ended: Vec<_> = (0..lost.len()).map(|i| format!("ended{i}")).collect();
+    let lost = lost.into_iter().zip(&ended);
+    let told = lost
+        .map(|(lost, name)| labelled(lost, TOLD, name))
+        .fold(ends(AggregateOp::Min, OLDEST)?, or);
+    let with_youngest = or(told.clone(), ends(AggregateOp::Max, YOUNGEST)?);
+    Some(Oldest {
+        expr: finished(told)?,
+        with_youngest: finished(with_youngest)?,
+        ended,
+        is_of_samples,
+    })
+}
+
+/// Of one selector.
+struct Live {
+    /// The times of the newest samples of the series that go on.
+    newest: Expr,
+    /// How many more series than those contribute.
+    ended: Option<Expr>,
+}
+
+// === impl Live ===
+
+impl Live {
+    fn of(selector: &Selector, range: Option<i64>) -> Self {
+        let asked = Asked::by(selector.shift);
+        let selector = Selector {
+            matchers: selector.matchers.clone(),
+            shift: asked.shift(),
+        };
+        let newest = call(Function::Timestamp, vec![Expr::Selector(selector.clone())]);
+        let Some(range) = range else {
+            return Self {
+                newest: asked.added_to(newest),
+                ended: None,
+            };
+        };
+        // `timestamp` looks farther back than a short range.
+        let newest = binary(BinaryOp::Greater, newest, asked.time_before(range));
+        let in_range = Expr::Range(RangeSelector { selector, range });
+        let contribute = call(Function::CountOverTime, vec![in_range]);
+        Self {
+            ended: Some(binary(BinaryOp::Sub, count(contribute), count(newest.clone()))),
+            newest: asked.added_to(newest),
+        }
+    }
+}
+
+/// How many rows there are, also where there is none.
+fn count(rows: Expr) -> Expr {
+    let none = call(Function::Vector, vec![Expr::Number(0.0)]);
+    or(aggregated(AggregateOp::Count, rows), none)
+}
+
+fn aggregated(op: AggregateOp, rows: Expr) -> Expr {
+    aggregate(op, Grouping::default(), rows)
+}
+
+fn or(left: Expr, right: Expr) -> Expr {
+    binary(BinaryOp::Or, left, right)
+}
+
+/// As the parser gives it; `None` if it is beyond a limit.
+fn finished(expr: Expr) -> Option<Expr> {
+    crate::parse(&expr.to_string()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(query: &str) -> Option<String> {
+        let oldest = oldest(&crate::parse(query).expect("a query"))?;
+        Some(oldest.expr.to_string())
+    }
+
+    #[test]
+    fn the_oldest_sample_is_that_of_all_selectors() {
+        let check = |query: &str, expected: &str| assert_eq!(told(query).as_deref(), Some(expected));
+        let oldest = r#"label_replace(min(timestamp(x)), "__told__", "oldest", "", "")"#;
+        check("x", oldest);
+        check("topk(3, x) + on (pod) group_left () sum by (pod) (x)", oldest);
+        check(
+            "x offset 1m or y",
+            r#"label_replace(min(min(timestamp(x offset 1m) + 60) or label_replace(min(timestamp(y)), "__told__", "1", "", "")), "__told__", "oldest", "", "")"#,
+        );
+        check(
+            "rate(x[5m])",
+            r#"label_replace(min(timestamp(x) > time() - 300), "__told__", "oldest", "", "") or label_replace((count(count_over_time(x[5m])) or vector(0)) - (count(timestamp(x) > time() - 300) or vector(0)), "__told__", "ended0", "", "")"#,
+        );
+        check(
+            "rate(x[5m] offset 1m)",
+            r#"label_replace(min((timestamp(x offset 1m) > time() - 360) + 60), "__told__", "oldest", "", "") or label_replace((count(count_over_time(x[5m] offset 1m)) or vector(0)) - (count(timestamp(x offset 1m) > time() - 360) or vector(0)), "__told__", "ended0", "", "")"#,
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_told_apart_is_not_asked() {
+        for query in [
+            "max_over_time(x[1h:1m])",
+            "info(x)",
+            "{pod='a'}",
+            "{__name__=~'x.*'}",
+            "rate({__name__!=''}[5m])",
+            "vector(1)",
+            "1",
+        ] {
+            assert_eq!(told(query), None, "{query}");
+        }
+    }
+
+    #[test]
+    fn rows_without_samples_are_not_of_the_age_of_samples() {
+        for (query, expected) in [
+            ("x", true),
+            ("rate(x[5m]) > 0", true),
+            ("x or vector(0)", false),
+            ("absent(x)", false),
+            ("x or hour()", false),
+        ] {
+            let oldest = oldest(&crate::parse(query).expect("a query")).expect("one");
+            assert_eq!(oldest.is_of_samples, expected, "{query}");
+        }
+    }
+}
