@@ -90,8 +90,8 @@ pub(crate) struct Demo {
 /// Keep the metrics of a configuration fresh, and serve them
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each metric of the file is refreshed at its interval, and read from memory: as JSON under /api/fleetgauge/v1. /-/healthy \
-and /-/ready tell whether the daemon lives and may be asked. The file and its packs are read again when they change, on \
+Each metric of the file is refreshed at its interval, and read from memory: as JSON under /api/fleetgauge/v1, as by a \
+Prometheus under /api/v1 and /federate, and by KEDA where the section keda says so. /-/healthy and /-/ready tell whether the daemon lives and may be asked. The file and its packs are read again when they change, on \
 SIGHUP and on POST /-/reload; a file that is wrong changes nothing. SIGTERM and Ctrl-C end what is under way first; a \
 second one ends at once.
 

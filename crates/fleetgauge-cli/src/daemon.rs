@@ -13,13 +13,17 @@ use anyhow::Context;
 use fleetgauge::scrape::{ALL_METRICS_QUERY, ScrapeSource};
 use fleetgauge_core::source::MetricsSource;
 use fleetgauge_core::time::Clock;
+use fleetgauge_promql::window::Window;
 use fleetgauge_server::door::access::Access;
 use fleetgauge_server::door::api::{self, Api, SourceView};
+use fleetgauge_server::door::keda::{self, KedaConfig};
 use fleetgauge_server::door::listener::{Limits, Listener};
 use fleetgauge_server::door::own::OwnMetrics;
+use fleetgauge_server::door::prometheus::{self, PrometheusApi, PrometheusApiConfig, ScrapedSource, Served};
 use fleetgauge_server::door::{health, reload};
 use fleetgauge_server::readiness::Readiness;
 use fleetgauge_server::scheduler::{Fleet, Scheduler};
+use fleetgauge_server::series::ReadingSeries;
 use fleetgauge_server::store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,6 +37,9 @@ use files::Contents;
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long readings are kept as series.
+const READINGS_KEPT: Duration = Duration::from_secs(900);
+
 /// What is kept fresh, and by which sources.
 ///
 /// Cheap to clone; clones are the same daemon.
@@ -45,6 +52,9 @@ struct Inner {
     scheduler: Scheduler,
     readiness: Readiness,
     api: Api,
+    prometheus: PrometheusApi,
+    /// The readings as series.
+    series: Window,
     stop: CancellationToken,
     state: Mutex<State>,
 }
@@ -74,12 +84,17 @@ impl Daemon {
     pub(crate) fn start(args: &Serve, config: &Config, environment: Environment) -> anyhow::Result<Self> {
         let store = Store::new(Clock::system());
         let scheduler = Scheduler::new(store.clone());
-        let readiness = Readiness::new(store, args.ready_after);
+        let readiness = Readiness::new(store.clone(), args.ready_after);
         let stop = CancellationToken::new();
+        let series = ReadingSeries::new(store, READINGS_KEPT);
+        let window = series.window();
+        tokio::spawn(series.follow(stop.clone()));
         let daemon = Self(Arc::new(Inner {
             file: args.config.clone(),
             environment,
             api: Api::new(&scheduler, readiness.clone(), stop.clone()),
+            prometheus: PrometheusApi::new(PrometheusApiConfig::default()),
+            series: window,
             scheduler,
             readiness,
             stop,
@@ -116,14 +131,21 @@ impl Daemon {
         let pages = health::routes(self.0.readiness.clone())
             .merge(reload::routes(access.clone(), move || daemon.reload()))
             .merge(own.routes(access.clone()));
-        let json = api::routes(self.0.api.clone(), access);
-        let router = own.counted("pages", pages).merge(own.counted("json", json));
-        let listener = open(&server, "server").await?;
+        let json = api::routes(self.0.api.clone(), access.clone());
+        let prometheus = access.guard(prometheus::routes(self.0.prometheus.clone()));
+        let router = own
+            .counted("pages", pages)
+            .merge(own.counted("json", json))
+            .merge(own.counted("prometheus", prometheus));
+        let listener = open(&server, "server", Limits::default()).await?;
         own.count_connections("server", listener.counts());
         let scheme = if server.tls.is_some() { "https" } else { "http" };
         tracing::info!("serving at {scheme}://{}", listener.address()?);
         doors.spawn(listener.serve(router, closing.clone()));
         self.warn_of_open_doors(&server, "server");
+        if let Some(keda) = &config.keda {
+            self.serve_keda(keda, &own, &doors, &closing).await?;
+        }
 
         let watching = tokio::spawn(self.clone().watch_files());
         signals(|| self.reload_and_tell("SIGHUP")).await?;
@@ -135,6 +157,33 @@ impl Daemon {
         doors.close();
         doors.wait().await;
         self.0.scheduler.shutdown().await;
+        Ok(())
+    }
+
+    /// Opens KEDA's door.
+    ///
+    /// *Errors*: it cannot be opened.
+    async fn serve_keda(
+        &self,
+        door: &DoorSection,
+        own: &OwnMetrics,
+        doors: &TaskTracker,
+        closing: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let mut config = KedaConfig::default();
+        config.access = access(door)?;
+        let listener = open(door, "keda", config.limits()).await?;
+        own.count_connections("keda", listener.counts());
+        tracing::info!("serving KEDA at {}", listener.address()?);
+        self.warn_of_open_doors(door, "keda");
+        let Inner {
+            scheduler,
+            readiness,
+            stop,
+            ..
+        } = &*self.0;
+        let routes = keda::routes(scheduler.store().clone(), readiness.clone(), config, stop.clone());
+        doors.spawn(listener.serve(own.counted("keda", routes), closing.clone()));
         Ok(())
     }
 
@@ -163,12 +212,9 @@ impl Daemon {
         };
         state.seen = Contents::of(&config.files);
         let applied = self.apply(&config, &mut state);
-        self.0.api.reloaded(
-            applied
-                .as_ref()
-                .map(|()| ())
-                .map_err(|error| format!("{error:#}")),
-        );
+        self.0
+            .api
+            .reloaded(applied.as_ref().copied().map_err(|error| format!("{error:#}")));
         if (config.server, config.keda) != state.doors {
             tracing::warn!("the sections server and keda have changed: doors are opened at the start alone");
         }
@@ -269,6 +315,19 @@ impl Daemon {
                 },
             );
         }
+        let scraped = views.iter().filter_map(|view| {
+            let (interval, timeout) = config.source(&view.name)?.scrape_times()?;
+            Some(ScrapedSource {
+                name: view.name.as_str().into(),
+                source: view.scraping.clone()?,
+                interval,
+                timeout,
+            })
+        });
+        self.0.prometheus.serve(Served {
+            scraped: scraped.collect(),
+            series: vec![Arc::new(self.0.series.clone())],
+        });
         state.sources = made;
         api.set_sources(views, fleet.variants);
         Ok(())
@@ -308,9 +367,9 @@ fn access(door: &DoorSection) -> anyhow::Result<Access> {
     Ok(Access::new(token.as_deref(), certificate))
 }
 
-async fn open(door: &DoorSection, what: &str) -> anyhow::Result<Listener> {
+async fn open(door: &DoorSection, what: &str, limits: Limits) -> anyhow::Result<Listener> {
     let tls = door.tls.as_ref().map(tls::read).transpose()?;
-    let listener = Listener::bind(door.listen, tls, Limits::default()).await;
+    let listener = Listener::bind(door.listen, tls, limits).await;
     listener.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => anyhow::anyhow!(
             "{what}: {} is in use by another process; end it, or choose another port with {what}.listen",

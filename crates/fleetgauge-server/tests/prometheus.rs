@@ -230,6 +230,20 @@ async fn a_target_that_fails_is_a_warning_of_what_it_might_have_told() {
     assert_eq!(answer["data"]["result"][0]["value"][1], "3");
     let warnings = answer["warnings"].to_string();
     assert!(warnings.contains(&fails.addr().to_string()), "{answer}");
+    // It may be the one that has it: nothing is not zero.
+    let (status, answer) = door.get("/api/v1/query?query=nothing");
+    assert_eq!(
+        (status, &answer["errorType"]),
+        (422, &json!("execution")),
+        "{answer}"
+    );
+    assert!(
+        answer["error"]
+            .as_str()
+            .unwrap()
+            .contains(&fails.addr().to_string()),
+        "{answer}"
+    );
     // That it is down is known.
     let (_, up) = door.get("/api/v1/query?query=up");
     assert_eq!(

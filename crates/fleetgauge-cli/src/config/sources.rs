@@ -51,6 +51,17 @@ impl SourceSection {
         }
     }
 
+    /// How often it scrapes, and how long a scrape may take; `None` if it does not scrape.
+    pub(crate) fn scrape_times(&self) -> Option<(Duration, Duration)> {
+        match &self.kind {
+            SourceKind::Scrape(scrape) => {
+                let interval = scrape.config.interval;
+                Some((interval, scrape.config.timeout.unwrap_or(interval)))
+            }
+            _ => None,
+        }
+    }
+
     /// The sources that it asks.
     pub(crate) fn needs(&self) -> Vec<&str> {
         match &self.kind {

@@ -4,8 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use axum::Router;
 use axum::extract::Request;
-use axum::http::header::AUTHORIZATION;
+use axum::http::StatusCode;
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::middleware::{self, Next};
+use axum::response::IntoResponse;
 
 use super::listener::Peer;
 
@@ -72,6 +76,25 @@ impl Access {
             }
             _ => Err(Unauthorized),
         }
+    }
+}
+
+impl Access {
+    /// `router` for whoever may come in; others are told so in a line of text, as Prometheus does.
+    pub fn guard(&self, router: Router) -> Router {
+        let access = self.clone();
+        router.layer(middleware::from_fn(move |request: Request, next: Next| {
+            let checked = access.check(&request);
+            async move {
+                match checked {
+                    Ok(()) => next.run(request).await,
+                    Err(error) => {
+                        let headers = [(WWW_AUTHENTICATE, "Bearer")];
+                        (StatusCode::UNAUTHORIZED, headers, format!("{error}\n")).into_response()
+                    }
+                }
+            }
+        }))
     }
 }
 

@@ -115,15 +115,17 @@ async fn variants(State(api): State<Api>) -> Response {
 }
 
 async fn targets(State(api): State<Api>) -> Response {
-    let fleet = api.0.fleet.load();
-    let scraping = fleet
-        .sources
-        .iter()
-        .filter_map(|source| Some((&source.name, source.scraping.as_ref()?)));
-    let known: Vec<_> = scraping
-        .map(|(name, scraping)| (name, scraping.targets(), scraping.discovery_errors()))
-        .collect();
-    Json(view::TargetsPage::new(&known)).into_response()
+    let sources = api.sources();
+    let scraped = sources.iter().filter_map(|source| {
+        let scraping = source.scraping.as_ref()?;
+        Some(view::Scraped {
+            source: source.name.clone(),
+            targets: scraping.targets(),
+            errors: scraping.discovery_errors(),
+        })
+    });
+    let scraped: Vec<_> = scraped.collect();
+    Json(view::TargetsPage::new(&scraped)).into_response()
 }
 
 async fn sources(State(api): State<Api>) -> Response {

@@ -95,28 +95,38 @@ impl Job {
                 () = stop.cancelled() => return,
                 due = ticks.tick() => {
                     let refreshed = AssertUnwindSafe(self.refresh()).catch_unwind();
-                    tokio::select! {
-                        () = stop.cancelled() => return,
-                        refreshed = refreshed => match refreshed {
-                            Ok(changes) => changes_at = changes,
-                            // The readings become too old by themselves.
-                            Err(_) => {
-                                tracing::error!(metric = %self.metric.spec.name, "a refresh panicked");
-                                RefreshCounts::count(&self.counts.0.panicked, 1);
+                    tokio::pin!(refreshed);
+                    loop {
+                        tokio::select! {
+                            () = stop.cancelled() => return,
+                            // It may take long, and what is read becomes too old meanwhile.
+                            () = self.reached(changes_at), if changes_at.is_some() => changes_at = self.aged(),
+                            refreshed = &mut refreshed => {
+                                match refreshed {
+                                    Ok(changes) => changes_at = changes,
+                                    // The readings become too old by themselves.
+                                    Err(_) => {
+                                        tracing::error!(metric = %self.metric.spec.name, "a refresh panicked");
+                                        RefreshCounts::count(&self.counts.0.panicked, 1);
+                                    }
+                                }
+                                break;
                             }
-                        },
+                        }
                     }
                     let missed = due.elapsed().as_nanos() / every.as_nanos().max(1);
                     RefreshCounts::count(&self.counts.0.late, u64::try_from(missed).unwrap_or(u64::MAX));
                 }
-                () = self.reached(changes_at), if changes_at.is_some() => {
-                    self.store.changed(&self.entry);
-                    let judged = self.part.readings().judged();
-                    let now = self.store.clock().now();
-                    changes_at = judged.changes_after(now);
-                }
+                () = self.reached(changes_at), if changes_at.is_some() => changes_at = self.aged(),
             }
         }
+    }
+
+    /// Tells that time has made a reading another one; gives when it does so next.
+    fn aged(&self) -> Option<Moment> {
+        self.store.changed(&self.entry);
+        let judged = self.part.readings().judged();
+        judged.changes_after(self.store.clock().now())
     }
 
     /// Where in an interval its refreshes are: the same place after each start, and spread over all metrics.

@@ -114,7 +114,7 @@ fn resolved(
             name.clone()
         }
         InputQuery::Own(template) => {
-            let mut template = template.clone();
+            let mut template = (**template).clone();
             template.name = format!("composed:{}/{}", of(), input.name);
             // Nobody but the composed source asks for it.
             template.only_by_name = true;

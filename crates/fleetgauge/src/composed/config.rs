@@ -58,7 +58,7 @@ pub enum InputQuery {
     /// A query that the source has, by its name.
     Named(String),
     /// A query of its own, which is registered with the source as `composed:NAME/INPUT`.
-    Own(QueryTemplate),
+    Own(Box<QueryTemplate>),
 }
 
 // === impl ComposedConfig ===
@@ -108,7 +108,11 @@ impl Input {
 
     /// A query of its own, asked of `source`; the input has the name of the template.
     pub fn own(source: impl Into<String>, template: QueryTemplate) -> Self {
-        Self::of(template.name.clone(), source.into(), InputQuery::Own(template))
+        Self::of(
+            template.name.clone(),
+            source.into(),
+            InputQuery::Own(Box::new(template)),
+        )
     }
 
     fn of(name: String, source: String, query: InputQuery) -> Self {

@@ -18,8 +18,11 @@ pub(super) struct Events {
     pub(super) stop: CancellationToken,
     slots: Arc<Semaphore>,
     /// What is sent of each metric, as of which of its changes.
-    made: Mutex<HashMap<Box<str>, (u64, Arc<str>)>>,
+    made: Mutex<HashMap<Box<str>, Made>>,
 }
+
+/// What is sent of a metric, and as of which of its changes.
+type Made = (u64, Arc<str>);
 
 // === impl Events ===
 
@@ -43,12 +46,10 @@ impl Events {
     }
 
     /// What is sent of `entry`, and as of which change.
-    pub(super) fn of(&self, clock: &Clock, entry: &Entry) -> (u64, Arc<str>) {
+    pub(super) fn of(&self, clock: &Clock, entry: &Entry) -> Made {
         let name = entry.spec().name.as_str();
         let changed = entry.changed();
-        let known = |made: &HashMap<Box<str>, (u64, Arc<str>)>| {
-            made.get(name).filter(|(at, _)| *at >= changed).cloned()
-        };
+        let known = |made: &HashMap<Box<str>, Made>| made.get(name).filter(|(at, _)| *at >= changed).cloned();
         let lock = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known(&lock()) {
             return known;

@@ -80,6 +80,13 @@ pub(super) struct TargetsPage<'a> {
     discovery_errors: Vec<Value>,
 }
 
+/// What a source scrapes, and which of its discoveries fail.
+pub(super) struct Scraped {
+    pub(super) source: String,
+    pub(super) targets: Vec<TargetStatus>,
+    pub(super) errors: Vec<(String, DiscoveryError)>,
+}
+
 #[derive(serde::Serialize)]
 struct TargetEntry<'a> {
     source: &'a str,
@@ -204,10 +211,10 @@ impl<'a> VariantEntry<'a> {
 }
 
 impl<'a> TargetsPage<'a> {
-    pub(super) fn new(known: &'a [(&'a String, Vec<TargetStatus>, Vec<(String, DiscoveryError)>)]) -> Self {
-        let targets = known.iter().flat_map(|(source, targets, _)| {
-            targets.iter().map(|target| TargetEntry {
-                source,
+    pub(super) fn new(known: &'a [Scraped]) -> Self {
+        let targets = known.iter().flat_map(|scraped| {
+            scraped.targets.iter().map(|target| TargetEntry {
+                source: &scraped.source,
                 url: &target.url,
                 labels: target
                     .labels
@@ -230,10 +237,11 @@ impl<'a> TargetsPage<'a> {
                 duration_seconds: JsonNumber(target.duration.as_secs_f64()),
             })
         });
-        let errors = known.iter().flat_map(|(source, _, errors)| {
-            errors
-                .iter()
-                .map(move |(discovery, error)| json!({"source": source, "discovery": discovery, "error": error.to_string()}))
+        let errors = known.iter().flat_map(|scraped| {
+            let errors = scraped.errors.iter();
+            errors.map(|(discovery, error)| {
+                json!({"source": scraped.source, "discovery": discovery, "error": error.to_string()})
+            })
         });
         Self {
             targets: targets.collect(),

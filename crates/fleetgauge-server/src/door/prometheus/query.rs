@@ -29,6 +29,13 @@ pub(super) fn instant(call: &Call) -> Result<Reply, ApiError> {
     parse_query(call, query)?;
     let engine = call.engine(lookback)?;
     let evaluation = engine.instant(&call.data(at), query, at).map_err(failure)?;
+    let found = &evaluation.answer;
+    if found.is_no_data() && !found.is_complete() {
+        // Who scales on it takes "nothing" for zero, as KEDA does unless it is told otherwise.
+        let reasons: Vec<&str> = found.warnings().collect();
+        let message = format!("no values, and some may be missing: {}", reasons.join("; "));
+        return Err(ApiError::new(ErrorKind::Execution, message));
+    }
     answer(call, &evaluation, limit)
 }
 
