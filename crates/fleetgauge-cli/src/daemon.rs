@@ -1,6 +1,7 @@
 //! The daemon: sources, metrics and doors of one configuration, joined, and read anew when it changes.
 
 mod files;
+mod opened;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -14,10 +15,9 @@ use fleetgauge::scrape::{ALL_METRICS_QUERY, ScrapeSource};
 use fleetgauge_core::source::MetricsSource;
 use fleetgauge_core::time::Clock;
 use fleetgauge_promql::window::Window;
-use fleetgauge_server::door::access::Access;
 use fleetgauge_server::door::api::{self, Api, SourceView};
 use fleetgauge_server::door::keda::{self, KedaConfig};
-use fleetgauge_server::door::listener::{Limits, Listener};
+use fleetgauge_server::door::listener::Limits;
 use fleetgauge_server::door::own::OwnMetrics;
 use fleetgauge_server::door::prometheus::{self, PrometheusApi, PrometheusApiConfig, ScrapedSource, Served};
 use fleetgauge_server::door::{health, reload};
@@ -33,6 +33,7 @@ use crate::config::{self, Config, DEFAULT_ADDRESS, DoorSection, Environment, PRO
 use crate::sources::Sources;
 
 use files::Contents;
+use opened::Opened;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -65,6 +66,7 @@ struct State {
     /// What the files held that were read last, be they right or wrong.
     seen: Contents,
     doors: (Option<DoorSection>, Option<DoorSection>),
+    opened: Vec<Opened>,
 }
 
 /// A source that was made, and what it was made from.
@@ -125,7 +127,9 @@ impl Daemon {
         server.listen = args.listen.unwrap_or(server.listen);
         let doors = TaskTracker::new();
         let closing = CancellationToken::new();
-        let access = access(&server)?;
+        let (opened, listener) = Opened::open("server", &server, Limits::default()).await?;
+        let access = opened.access();
+        self.state().opened.push(opened);
         let own = OwnMetrics::new(&self.0.api);
         let daemon = self.clone();
         let pages = health::routes(self.0.readiness.clone())
@@ -137,12 +141,10 @@ impl Daemon {
             .counted("pages", pages)
             .merge(own.counted("json", json))
             .merge(own.counted("prometheus", prometheus));
-        let listener = open(&server, "server", Limits::default()).await?;
         own.count_connections("server", listener.counts());
         let scheme = if server.tls.is_some() { "https" } else { "http" };
         tracing::info!("serving at {scheme}://{}", listener.address()?);
         doors.spawn(listener.serve(router, closing.clone()));
-        self.warn_of_open_doors(&server, "server");
         if let Some(keda) = &config.keda {
             self.serve_keda(keda, &own, &doors, &closing).await?;
         }
@@ -171,11 +173,11 @@ impl Daemon {
         closing: &CancellationToken,
     ) -> anyhow::Result<()> {
         let mut config = KedaConfig::default();
-        config.access = access(door)?;
-        let listener = open(door, "keda", config.limits()).await?;
+        let (opened, listener) = Opened::open("keda", door, config.limits()).await?;
+        config.access = opened.access();
+        self.state().opened.push(opened);
         own.count_connections("keda", listener.counts());
         tracing::info!("serving KEDA at {}", listener.address()?);
-        self.warn_of_open_doors(door, "keda");
         let Inner {
             scheduler,
             readiness,
@@ -185,15 +187,6 @@ impl Daemon {
         let routes = keda::routes(scheduler.store().clone(), readiness.clone(), config, stop.clone());
         doors.spawn(listener.serve(own.counted("keda", routes), closing.clone()));
         Ok(())
-    }
-
-    fn warn_of_open_doors(&self, door: &DoorSection, what: &str) {
-        if !door.listen.ip().is_loopback() && door.tls.is_none() {
-            tracing::warn!(
-                "{what} listens at {} without TLS: whoever is on the way can read and change what is said",
-                door.listen
-            );
-        }
     }
 
     // --- reading anew ---
@@ -237,6 +230,7 @@ impl Daemon {
             ticks.tick().await;
             let has_changed = {
                 let mut state = self.state();
+                state.opened.iter_mut().for_each(Opened::renew);
                 let now = state.seen.again();
                 // A file that is just being replaced may not be there for a moment.
                 now.is_some_and(|now| std::mem::replace(&mut state.seen, now.clone()) != now)
@@ -351,32 +345,6 @@ fn kind(config: &Config, name: &str) -> &'static str {
         Some(SourceKind::Composed(_)) => "composed",
         Some(SourceKind::Federated(_)) => "federated",
     }
-}
-
-fn access(door: &DoorSection) -> anyhow::Result<Access> {
-    let token = match &door.bearer_token_file {
-        Some(file) => {
-            let bytes = fleetgauge::file::read(file, 1 << 20)?;
-            let text = String::from_utf8(bytes).with_context(|| format!("{}: not UTF-8", file.display()))?;
-            anyhow::ensure!(!text.trim().is_empty(), "{}: the token is empty", file.display());
-            Some(text.trim().to_owned())
-        }
-        None => None,
-    };
-    let certificate = door.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
-    Ok(Access::new(token.as_deref(), certificate))
-}
-
-async fn open(door: &DoorSection, what: &str, limits: Limits) -> anyhow::Result<Listener> {
-    let tls = door.tls.as_ref().map(tls::read).transpose()?;
-    let listener = Listener::bind(door.listen, tls, limits).await;
-    listener.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => anyhow::anyhow!(
-            "{what}: {} is in use by another process; end it, or choose another port with {what}.listen",
-            door.listen
-        ),
-        _ => anyhow::anyhow!("{what}: cannot listen at {}: {error}", door.listen),
-    })
 }
 
 /// Waits for the signal to end, and calls `reload` for each SIGHUP until then. From then on the next one ends the process.

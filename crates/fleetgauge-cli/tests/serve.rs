@@ -158,6 +158,47 @@ fn readings_are_served_until_the_pods_go_and_then_say_why() {
     );
 }
 
+/// What dashboard and alerts ask for is what the daemon has.
+#[test]
+fn the_deployed_dashboard_and_alerts_ask_for_metrics_that_there_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = FaultyServer::start([Answer::text(PAGE)]).unwrap();
+    let daemon = Daemon::start(&config(directory.path(), &pod, QUEUE));
+    daemon.reading("queue", |reading| reading["status"] == "value");
+    let page = daemon.get("/metrics").1;
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
+    let mut asked = 0;
+    for file in ["grafana/fleetgauge.json", "prometheus/fleetgauge.rules.yaml"] {
+        let text = std::fs::read_to_string(deploy.join(file)).unwrap();
+        for (at, _) in text.match_indices("fleetgauge_") {
+            let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+            let name = text[at..].split(|c| !is_name(c)).next().unwrap();
+            // Families of counters are named without their ending.
+            let family = name
+                .strip_suffix("_total")
+                .or(name.strip_suffix("_bucket"))
+                .unwrap_or(name);
+            assert!(
+                page.contains(&format!("# HELP {family} ")),
+                "{file} asks for {name}"
+            );
+            asked += 1;
+        }
+    }
+    assert!(asked > 20, "{asked}");
+    let rules = deploy.join("prometheus/fleetgauge.rules.yaml");
+    let checked = Command::new("promtool")
+        .args(["check", "rules"])
+        .arg(rules)
+        .output()
+        .unwrap();
+    assert!(
+        checked.status.success(),
+        "{}",
+        String::from_utf8_lossy(&checked.stdout)
+    );
+}
+
 #[test]
 fn what_is_not_there_is_said_in_json() {
     let directory = tempfile::tempdir().unwrap();
@@ -249,6 +290,48 @@ fn the_first_signal_ends_what_is_under_way() {
     assert_eq!(daemon.process.wait().unwrap().code(), Some(0));
     // It ends, and not in an error.
     assert!(lines.all(|line| line.is_ok()));
+}
+
+#[test]
+fn a_token_is_asked_for_and_read_again_when_it_changes() {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = FaultyServer::start([Answer::text(PAGE)]).unwrap();
+    let token = directory.path().join("token");
+    std::fs::write(&token, "first\n").unwrap();
+    let door = format!("{QUEUE}server: {{bearer_token_file: token}}\n");
+    let daemon = Daemon::start(&config(directory.path(), &pod, &door));
+    let ask = |path: &str, token: &str| {
+        let mut stream = TcpStream::connect(daemon.address).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.0\r\nAuthorization: Bearer {token}\r\n\r\n"
+        )
+        .unwrap();
+        let line = BufReader::new(stream).lines().next().unwrap().unwrap();
+        line.split(' ').nth(1).unwrap().parse::<u16>().unwrap()
+    };
+    for path in [
+        "/api/fleetgauge/v1/metrics",
+        "/api/v1/query?query=1",
+        "/federate?match[]=up",
+        "/metrics",
+    ] {
+        assert_eq!((ask(path, "first"), ask(path, "other")), (200, 401), "{path}");
+        assert_eq!(daemon.get(path).0, 401, "{path}");
+    }
+    assert_eq!(daemon.get("/-/healthy").0, 200);
+    std::fs::write(&token, "second\n").unwrap();
+    daemon.logged("were read again");
+    let path = "/api/fleetgauge/v1/metrics";
+    assert_eq!((ask(path, "first"), ask(path, "second")), (401, 200));
+    // An empty one would let nobody in, or everybody.
+    std::fs::write(&token, "").unwrap();
+    let logged = daemon.logged("are not taken");
+    assert!(
+        logged.contains("the token is empty") && !logged.contains("second"),
+        "{logged}"
+    );
+    assert_eq!(ask(path, "second"), 200);
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, ensure};
-use fleetgauge_server::door::listener::Tls;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -18,7 +17,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Reads the files of a door.
 ///
 /// *Errors*: which one is wrong, and how; nothing of a key.
-pub(super) fn read(files: &DoorTls) -> anyhow::Result<Tls> {
+pub(super) fn read(files: &DoorTls) -> anyhow::Result<Arc<ServerConfig>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder =
         ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
@@ -46,7 +45,7 @@ pub(super) fn read(files: &DoorTls) -> anyhow::Result<Tls> {
     let mut config =
         config.with_context(|| format!("{} and {} do not fit", cert_file.display(), key_file.display()))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Tls::new(Arc::new(config)))
+    Ok(Arc::new(config))
 }
 
 fn certificates(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
