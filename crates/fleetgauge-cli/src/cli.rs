@@ -18,7 +18,7 @@ use value::{duration, key_value};
 
 pub(crate) use source::{AccessArgs, SourceArgs};
 
-use crate::config::{LogFormat, LogLevel};
+use crate::log::{LogFormat, LogLevel};
 
 /// The metrics layer under autoscalers of LLM inference.
 #[derive(Debug, Parser)]

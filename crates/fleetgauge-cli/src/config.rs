@@ -58,7 +58,7 @@ use defaults::Defaults;
 use metrics::MetricSection;
 use prometheus::PrometheusSection;
 
-pub(crate) use doors::{DEFAULT_ADDRESS, DoorSection, DoorTls, LogFormat, LogLevel, LogSection};
+pub(crate) use doors::{DEFAULT_ADDRESS, DoorSection, DoorTls, LogSection};
 pub(crate) use environment::Environment;
 pub(crate) use file::{check, read_if_given};
 pub(crate) use flag::name_flag;

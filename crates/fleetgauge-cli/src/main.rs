@@ -12,6 +12,7 @@ mod demo;
 mod explained;
 mod failure;
 mod input;
+mod log;
 mod output;
 mod place;
 mod scraped;

@@ -5,8 +5,9 @@ use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::Serve;
-use crate::config::{self, Config, Environment, LogFormat, LogLevel};
+use crate::config::{self, Config, Environment};
 use crate::daemon::Daemon;
+use crate::log::{LogFormat, LogLevel};
 
 pub(super) fn run(args: &Serve) -> anyhow::Result<()> {
     let environment = Environment::of_collector()?;

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use fleetgauge::document::{Node, Reader};
 
+use crate::log::{LogFormat, LogLevel};
+
 /// Where the daemon listens if nothing else is said.
 pub(crate) const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9095);
 
@@ -31,24 +33,6 @@ pub(crate) struct DoorTls {
 pub(crate) struct LogSection {
     pub(crate) level: LogLevel,
     pub(crate) format: LogFormat,
-}
-
-/// From which severity on something is logged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum LogLevel {
-    Error,
-    Warn,
-    #[default]
-    Info,
-    Debug,
-}
-
-/// How a line of the log looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum LogFormat {
-    #[default]
-    Text,
-    Json,
 }
 
 /// Reads a door; `default` is where it is if the section does not say.
