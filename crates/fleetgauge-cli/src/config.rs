@@ -41,6 +41,7 @@ mod flag;
 mod metrics;
 mod policies;
 mod prometheus;
+mod relabel;
 mod scrape;
 mod source;
 mod sources;

@@ -23,6 +23,7 @@ mod scrape_missing;
 mod scrape_prometheus;
 mod scrape_promql;
 mod scrape_provenance;
+mod scrape_relabel;
 mod scrape_tls;
 mod transform;
 
