@@ -1,0 +1,4 @@
+//! What holds of the workspace as a whole: its crates, their files, their tests.
+
+mod arrows;
+mod circles;
