@@ -7,30 +7,30 @@ use std::path::{Path, PathBuf};
 use syn::buffer::{Cursor, TokenBuffer};
 use syn::visit::Visit;
 
-pub(super) type Segments = Vec<String>;
+pub(crate) type Segments = Vec<String>;
 
 /// The modules of a crate by their path.
-pub(super) type Modules = BTreeMap<Segments, Module>;
+pub(crate) type Modules = BTreeMap<Segments, Module>;
 
 /// A module of a crate.
 #[derive(Default)]
-pub(super) struct Module {
-    pub(super) file: PathBuf,
-    pub(super) items: BTreeSet<String>,
+pub(crate) struct Module {
+    pub(crate) file: PathBuf,
+    pub(crate) items: BTreeSet<String>,
     /// Other names by which items are known here, each with where it points.
-    pub(super) aliases: BTreeMap<String, Segments>,
+    pub(crate) aliases: BTreeMap<String, Segments>,
     /// Whole modules whose names are known here.
-    pub(super) globs: Vec<Segments>,
+    pub(crate) globs: Vec<Segments>,
     /// Paths that its code names, as they stand.
-    pub(super) paths: BTreeSet<Segments>,
+    pub(crate) paths: BTreeSet<Segments>,
     /// What it implements of its own accord: a type, as it is named here, and the functions.
-    pub(super) methods: Vec<(Segments, BTreeSet<String>)>,
+    pub(crate) methods: Vec<(Segments, BTreeSet<String>)>,
     /// Methods that are called on a type, as it is named here: by `self`, or by `Self` or the type's name.
-    pub(super) calls: BTreeSet<(Segments, String)>,
+    pub(crate) calls: BTreeSet<(Segments, String)>,
 }
 
 /// The modules of the crate whose root is `file`.
-pub(super) fn modules(file: &Path) -> Modules {
+pub(crate) fn modules(file: &Path) -> Modules {
     let mut modules = Modules::new();
     read(file, &Vec::new(), &mut modules);
     modules
@@ -42,7 +42,7 @@ fn read(file: &Path, path: &Segments, modules: &mut Modules) {
     let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let is_root = path.is_empty() || file.ends_with("mod.rs");
     let folder = match is_root {
-        true => file.parent().expect("a file lies in a folder").to_owned(),
+        true => beside(file).to_owned(),
         false => file.with_extension(""),
     };
     read_items(&parsed.items, file, &folder, path, modules);
@@ -74,12 +74,17 @@ fn read_items(items: &[syn::Item], file: &Path, folder: &Path, path: &Segments, 
             syn::Item::Mod(item) => {
                 let name = item.ident.to_string();
                 let below: Segments = path.iter().cloned().chain([name.clone()]).collect();
+                let given = path_of(&item.attrs).map(|given| beside(file).join(given));
                 match &item.content {
-                    Some((_, items)) => read_items(items, file, &folder.join(&name), &below, modules),
+                    Some((_, items)) => {
+                        let folder = given.unwrap_or_else(|| folder.join(&name));
+                        read_items(items, file, &folder, &below, modules);
+                    }
                     None => {
                         let plain = folder.join(format!("{name}.rs"));
                         let nested = folder.join(&name).join("mod.rs");
-                        read(if plain.exists() { &plain } else { &nested }, &below, modules);
+                        let usual = || if plain.exists() { plain } else { nested };
+                        read(&given.unwrap_or_else(usual), &below, modules);
                     }
                 }
                 continue;
@@ -111,6 +116,27 @@ fn is_test(attributes: &[syn::Attribute]) -> bool {
         let tokens = condition.tokens.to_string();
         tokens == "test" || tokens == "doctest"
     })
+}
+
+/// What `#[path = "…"]` says.
+fn path_of(attributes: &[syn::Attribute]) -> Option<String> {
+    attributes.iter().find_map(|attribute| match &attribute.meta {
+        syn::Meta::NameValue(syn::MetaNameValue {
+            path,
+            value:
+                syn::Expr::Lit(syn::ExprLit {
+                    lit: syn::Lit::Str(text),
+                    ..
+                }),
+            ..
+        }) if path.is_ident("path") => Some(text.value()),
+        _ => None,
+    })
+}
+
+/// The folder in which a file lies.
+fn beside(file: &Path) -> &Path {
+    file.parent().expect("a file lies in a folder")
 }
 
 fn attributes(item: &syn::Item) -> &[syn::Attribute] {
