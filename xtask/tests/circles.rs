@@ -1,7 +1,9 @@
 //! No circle among the files of a crate: a file can be read, tested and moved with what lies beneath it alone.
 //!
-//! An arrow goes from a file to each file whose items it names by `use` or by a path; what is re-exported is
-//! followed to where it stands, and re-exporting is no need of its own. Tests may look anywhere.
+//! An arrow goes from a file to each file whose items it names by `use` or by a path, in macros and attributes too, and to
+//! each file that hands them on by a re-export; re-exporting is no need of its own. An arrow goes as well to the file of a
+//! function that is called by `self`, `Self` or its type's name. Methods of other values are not followed, since their types
+//! are not known here. Tests may look anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
