@@ -313,14 +313,18 @@ Each problem is one line, file:line:column: message. The exit status is 1 if the
 `warning:` before its message is about what may be meant, such as MetricsQL or a file that is not here.
 
 Examples:
-  fleetgauge check fleetgauge.yaml packs/*.yaml")]
+  fleetgauge check fleetgauge.yaml packs/*.yaml
+  fleetgauge check --schema > fleetgauge.schema.json")]
 pub(crate) struct Check {
     /// Files to read, - for standard input; one with a field `name` is a pack, any other a configuration
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", required_unless_present = "schema")]
     pub(crate) files: Vec<PathBuf>,
     /// Say nothing about files that are in order; warnings are told
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Print the JSON Schema of configuration and packs, for editors
+    #[arg(long, conflicts_with_all = ["files", "quiet"])]
+    pub(crate) schema: bool,
 }
 
 /// List the query packs, or the queries of one
