@@ -322,6 +322,11 @@ impl Collector for Snapshot {
             vec![(Vec::new(), f64::from(u8::from(reloads.error.is_none())))],
         )?;
         gauge(
+            "configuration_needs_restart",
+            "How many settings have changed that are taken at a start alone",
+            vec![(Vec::new(), reloads.needs_restart.len() as f64)],
+        )?;
+        gauge(
             "streams_open",
             "Streams of events that are open",
             vec![(Vec::new(), self.0.streams() as f64)],
