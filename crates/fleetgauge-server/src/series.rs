@@ -9,7 +9,9 @@
 //!
 //! Each has the label `metric` and the labels of the row; a row's own `metric` or `reason` is `exported_metric` or
 //! `exported_reason`, as Prometheus does it. What is no more has a staleness marker at once, also where time alone makes it
-//! so. All is written anew now and then, so that no reading that is seldom refreshed falls out of a query's lookback.
+//! so. A query that reads numbers is told which of them are withheld. All is written anew now and then, so that no reading that is seldom refreshed falls out of a query's lookback.
+
+mod withheld;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
@@ -23,6 +25,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{Entry, Row, Snapshot, Store};
+
+pub use withheld::ReadingWindow;
 
 /// The number of a reading.
 pub const READING: &str = "fleetgauge_reading";
@@ -79,8 +83,8 @@ impl ReadingSeries {
     }
 
     /// The series.
-    pub fn window(&self) -> Window {
-        self.window.clone()
+    pub fn window(&self) -> ReadingWindow {
+        ReadingWindow(self.window.clone())
     }
 
     /// Writes what changes until `stop`.

@@ -1,6 +1,7 @@
 //! What the daemon does with metrics, and what its doors answer.
 #![allow(clippy::unwrap_used)]
 
+mod absence;
 mod api;
 mod keda;
 mod prometheus;
@@ -11,6 +12,12 @@ mod series;
 
 mod support {
     pub(crate) mod door;
+    // The world in which answers are absent is that of the tests of the sources.
+    #[allow(dead_code)]
+    #[path = "../../../fleetgauge/tests/support/fleet.rs"]
+    pub(crate) mod fleet;
+    #[path = "../../../fleetgauge/tests/support/scrape.rs"]
+    pub(crate) mod scrape;
 }
 
 /// A file that is not named above would never run.
