@@ -1,195 +1,35 @@
 //! No circle among the files of a crate: a file can be read, tested and moved with what lies beneath it alone.
 //!
-//! An arrow goes from a file to each file whose items it names by `use` or by a path; what is re-exported is
-//! followed to where it stands, and re-exporting is no need of its own. Tests may look anywhere.
+//! An arrow goes from a file to each file whose items it names by `use` or by a path, in macros and attributes too, and to
+//! each file that hands them on by a re-export; re-exporting is no need of its own. An arrow goes as well to the file of a
+//! function that is called by `self`, `Self` or its type's name. Methods of other values are not followed, since their types
+//! are not known here. Tests may look anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use syn::visit::Visit;
-
-type Segments = Vec<String>;
-
-/// A module of a crate.
-#[derive(Default)]
-struct Module {
-    file: PathBuf,
-    items: BTreeSet<String>,
-    /// Other names by which items are known here, each with where it points.
-    aliases: BTreeMap<String, Segments>,
-    /// Whole modules whose names are known here.
-    globs: Vec<Segments>,
-    /// Paths that its code names, as they stand.
-    paths: BTreeSet<Segments>,
-}
-
-/// The modules of a crate by their path.
-type Modules = BTreeMap<Segments, Module>;
+use crate::module::{Modules, Segments, modules};
 
 fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().expect("xtask lies in the workspace").to_owned()
 }
 
-// === reading ===
-
-struct Paths<'a>(&'a mut BTreeSet<Segments>);
-
-impl<'ast> Visit<'ast> for Paths<'_> {
-    fn visit_item(&mut self, item: &'ast syn::Item) {
-        if !is_test(attributes(item)) {
-            syn::visit::visit_item(self, item);
-        }
-    }
-
-    fn visit_impl_item_fn(&mut self, item: &'ast syn::ImplItemFn) {
-        if !is_test(&item.attrs) {
-            syn::visit::visit_impl_item_fn(self, item);
-        }
-    }
-
-    // Those have modules of their own.
-    fn visit_item_mod(&mut self, _: &'ast syn::ItemMod) {}
-
-    // `pub(super)` names nothing.
-    fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
-
-    fn visit_path(&mut self, path: &'ast syn::Path) {
-        let segments = path.segments.iter().map(|segment| segment.ident.to_string());
-        self.0.insert(segments.collect());
-        syn::visit::visit_path(self, path);
-    }
-}
-
-fn attributes(item: &syn::Item) -> &[syn::Attribute] {
-    match item {
-        syn::Item::Const(item) => &item.attrs,
-        syn::Item::Enum(item) => &item.attrs,
-        syn::Item::Fn(item) => &item.attrs,
-        syn::Item::Impl(item) => &item.attrs,
-        syn::Item::Mod(item) => &item.attrs,
-        syn::Item::Static(item) => &item.attrs,
-        syn::Item::Struct(item) => &item.attrs,
-        syn::Item::Trait(item) => &item.attrs,
-        syn::Item::Type(item) => &item.attrs,
-        syn::Item::Use(item) => &item.attrs,
-        _ => &[],
-    }
-}
-
-/// Whether an item is there for tests or documentation alone.
-fn is_test(attributes: &[syn::Attribute]) -> bool {
-    attributes.iter().any(|attribute| {
-        let condition = attribute.path().is_ident("cfg").then_some(&attribute.meta);
-        let Some(syn::Meta::List(condition)) = condition else {
-            return attribute.path().is_ident("test");
-        };
-        let tokens = condition.tokens.to_string();
-        tokens == "test" || tokens == "doctest"
-    })
-}
-
-/// Reads a file and those of the modules that it declares.
-fn read(file: &Path, path: &Segments, modules: &mut Modules) {
-    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    let is_root = path.is_empty() || file.ends_with("mod.rs");
-    let folder = match is_root {
-        true => file.parent().expect("a file lies in a folder").to_owned(),
-        false => file.with_extension(""),
-    };
-    read_items(&parsed.items, file, &folder, path, modules);
-}
-
-fn read_items(items: &[syn::Item], file: &Path, folder: &Path, path: &Segments, modules: &mut Modules) {
-    let mut module = Module {
-        file: file.to_owned(),
-        ..Module::default()
-    };
-    for item in items.iter().filter(|item| !is_test(attributes(item))) {
-        if !matches!(item, syn::Item::Use(_)) {
-            Paths(&mut module.paths).visit_item(item);
-        }
-        let name = match item {
-            syn::Item::Const(item) => &item.ident,
-            syn::Item::Enum(item) => &item.ident,
-            syn::Item::Fn(item) => &item.sig.ident,
-            syn::Item::Static(item) => &item.ident,
-            syn::Item::Struct(item) => &item.ident,
-            syn::Item::Trait(item) => &item.ident,
-            syn::Item::Type(item) => &item.ident,
-            syn::Item::Use(item) => {
-                let (mut named, is_private) =
-                    (BTreeSet::new(), matches!(item.vis, syn::Visibility::Inherited));
-                uses(&item.tree, &mut Vec::new(), &mut module, &mut named);
-                // What is only handed on is no need of this file.
-                if is_private {
-                    module.paths.extend(named);
-                }
-                continue;
-            }
-            syn::Item::Mod(item) => {
-                let name = item.ident.to_string();
-                let below: Segments = path.iter().cloned().chain([name.clone()]).collect();
-                match &item.content {
-                    Some((_, items)) => read_items(items, file, &folder.join(&name), &below, modules),
-                    None => {
-                        let plain = folder.join(format!("{name}.rs"));
-                        let nested = folder.join(&name).join("mod.rs");
-                        read(if plain.exists() { &plain } else { &nested }, &below, modules);
-                    }
-                }
-                continue;
-            }
-            _ => continue,
-        };
-        module.items.insert(name.to_string());
-    }
-    modules.insert(path.clone(), module);
-}
-
-fn uses(tree: &syn::UseTree, before: &mut Segments, module: &mut Module, named: &mut BTreeSet<Segments>) {
-    match tree {
-        syn::UseTree::Path(path) => {
-            before.push(path.ident.to_string());
-            uses(&path.tree, before, module, named);
-            before.pop();
-        }
-        syn::UseTree::Group(group) => {
-            group
-                .items
-                .iter()
-                .for_each(|tree| uses(tree, before, module, named));
-        }
-        syn::UseTree::Glob(_) => {
-            named.insert(before.clone());
-            module.globs.push(before.clone());
-        }
-        syn::UseTree::Name(_) | syn::UseTree::Rename(_) => {
-            let (name, known_as) = match tree {
-                syn::UseTree::Rename(rename) => (&rename.ident, &rename.rename),
-                syn::UseTree::Name(name) => (&name.ident, &name.ident),
-                _ => unreachable!("matched above"),
-            };
-            let mut whole = before.clone();
-            if name != "self" {
-                whole.push(name.to_string());
-            }
-            let known_as = match known_as.to_string() {
-                name if name == "self" => whole.last().cloned().unwrap_or_default(),
-                name => name,
-            };
-            named.insert(whole.clone());
-            module.aliases.insert(known_as, whole);
-        }
-    }
-}
-
 // === arrows ===
 
-/// The file in which stands what `path` names in the module `at`; none if it is not of this crate.
-fn resolve(modules: &Modules, at: &Segments, path: &[String], depth: usize) -> Option<PathBuf> {
+/// What a path leads to.
+struct Found {
+    /// The module in which it stands.
+    module: Segments,
+    /// Its name there; none if it is the module itself, or something that the module does not show.
+    item: Option<String>,
+    /// The modules whose re-exports led to it.
+    through: Vec<Segments>,
+}
+
+/// What `path` names in the module `at`; none if it is not of this crate.
+fn resolve(modules: &Modules, at: &Segments, path: &[String], depth: usize) -> Option<Found> {
     // An alias of an alias may lead in a circle of its own.
     if depth > 20 {
         return None;
@@ -202,6 +42,11 @@ fn resolve(modules: &Modules, at: &Segments, path: &[String], depth: usize) -> O
         _ => (at.clone(), path),
     };
     let is_plain = rest.len() == path.len();
+    let found = |module: Segments, item: Option<&String>| Found {
+        module,
+        item: item.cloned(),
+        through: Vec::new(),
+    };
     while let Some((segment, after)) = rest.split_first() {
         if segment == "super" {
             here.pop();
@@ -216,36 +61,66 @@ fn resolve(modules: &Modules, at: &Segments, path: &[String], depth: usize) -> O
         }
         let module = &modules[&here];
         if module.items.contains(segment) {
-            return Some(module.file.clone());
+            return Some(found(here, Some(segment)));
         }
+        let handed_on = |whole: Segments| {
+            let mut known = resolve(modules, &here, &whole, depth + 1)?;
+            known.through.push(here.clone());
+            Some(known)
+        };
         if let Some(alias) = module.aliases.get(segment)
             && *alias != path
         {
-            let whole: Segments = alias.iter().chain(after).cloned().collect();
-            return resolve(modules, &here, &whole, depth + 1);
+            return handed_on(alias.iter().chain(after).cloned().collect());
         }
         let mut globs = module.globs.iter();
-        let known = globs.find_map(|glob| {
-            let whole: Segments = glob.iter().chain(rest).cloned().collect();
-            resolve(modules, &here, &whole, depth + 1)
-        });
+        let known = globs.find_map(|glob| handed_on(glob.iter().chain(rest).cloned().collect()));
         // A plain name that is known nowhere is of another crate, or of the language.
         let is_own = !is_plain || here != *at;
-        return known.or_else(|| is_own.then(|| module.file.clone()));
+        return known.or_else(|| is_own.then(|| found(here, None)));
     }
     // A module alone is named by `use`; in code a word alone is a variable of the same name.
-    (path.len() > 1 && (!is_plain || here != *at)).then(|| modules[&here].file.clone())
+    (path.len() > 1 && (!is_plain || here != *at)).then(|| found(here, None))
+}
+
+/// The modules that implement the functions of a type, by the module and name of the type and by the function.
+type Methods = BTreeMap<(Segments, String), BTreeMap<String, Segments>>;
+
+fn methods(modules: &Modules) -> Methods {
+    let mut methods = Methods::new();
+    for (at, module) in modules {
+        for (own_type, functions) in &module.methods {
+            let Some(Found {
+                module: of,
+                item: Some(name),
+                ..
+            }) = resolve(modules, at, own_type, 0)
+            else {
+                continue;
+            };
+            let functions = functions.iter().map(|function| (function.clone(), at.clone()));
+            methods.entry((of, name)).or_default().extend(functions);
+        }
+    }
+    methods
 }
 
 fn arrows(modules: &Modules) -> BTreeMap<PathBuf, BTreeSet<PathBuf>> {
+    let methods = methods(modules);
     let mut arrows: BTreeMap<PathBuf, BTreeSet<PathBuf>> = BTreeMap::new();
     for (at, module) in modules {
-        let from = arrows.entry(module.file.clone()).or_default();
         let named = module
             .paths
             .iter()
             .filter_map(|path| resolve(modules, at, path, 0));
-        from.extend(named.filter(|file| *file != module.file));
+        let named = named.flat_map(|found| [found.module].into_iter().chain(found.through));
+        let called = module.calls.iter().filter_map(|(of, function)| {
+            let found = resolve(modules, at, of, 0)?;
+            methods.get(&(found.module, found.item?))?.get(function).cloned()
+        });
+        let files = named.chain(called).map(|module| modules[&module].file.clone());
+        let from = arrows.entry(module.file.clone()).or_default();
+        from.extend(files.filter(|file| *file != module.file));
     }
     arrows
 }
@@ -290,9 +165,7 @@ fn the_files_of_a_crate_lean_on_each_other_in_no_circle() {
         let Some(entry) = entry.iter().find(|file| file.exists()) else {
             continue;
         };
-        let mut modules = Modules::new();
-        read(entry, &Vec::new(), &mut modules);
-        for (file, on) in circles(&arrows(&modules)) {
+        for (file, on) in circles(&arrows(&modules(entry))) {
             let name = |file: &Path| {
                 file.strip_prefix(&root)
                     .expect("under the root")
@@ -306,29 +179,85 @@ fn the_files_of_a_crate_lean_on_each_other_in_no_circle() {
     assert!(found.is_empty(), "files in a circle:\n{}", found.join("\n"));
 }
 
-/// What the test above stands on: names are followed through `use`, `self`, `super` and re-exports.
+/// What the test above stands on.
 #[test]
-fn a_circle_is_found_through_a_re_export() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
-    write(
-        "lib.rs",
-        "mod a; mod b; mod c; pub use b::B; #[cfg(test)] mod tests { use crate::c::C; }",
-    );
-    write(
-        "a.rs",
-        "use crate::B; pub struct A(B, crate::Own); pub const NUMBER: u8 = 1;",
-    );
-    write("b.rs", "use super::c; pub struct B; fn f() -> u8 { c::number() }");
-    write("c.rs", "pub fn number() -> u8 { crate::a::NUMBER }");
-    let in_circle = || {
-        let mut modules = Modules::new();
-        read(&folder.path().join("lib.rs"), &Vec::new(), &mut modules);
-        let files = circles(&arrows(&modules)).into_keys();
-        let names = files.map(|file| file.file_name().expect("a name").to_string_lossy().into_owned());
-        names.collect::<Vec<_>>()
+fn a_circle_is_found_however_it_is_closed() {
+    let check = |expected: &[&str], files: &[(&str, &str)]| {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, text) in files {
+            let file = folder.path().join(name);
+            fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+            fs::write(file, text).expect("written");
+        }
+        let found = circles(&arrows(&modules(&folder.path().join("lib.rs"))));
+        let names = found
+            .keys()
+            .map(|file| file.strip_prefix(folder.path()).expect("under the root"));
+        assert_eq!(
+            names.collect::<Vec<_>>(),
+            expected.iter().map(Path::new).collect::<Vec<_>>(),
+            "{files:#?}"
+        );
     };
-    assert_eq!(in_circle(), ["a.rs", "b.rs", "c.rs"]);
-    write("c.rs", "pub fn number() -> u8 { 1 }");
-    assert_eq!(in_circle(), [""; 0]);
+    // By `use`, `self`, `super` and re-exports.
+    let root = "mod a; mod b; mod c; pub use b::B; #[cfg(test)] mod tests { use crate::c::C; }";
+    let a = "use crate::B; pub struct A(B, crate::Own); pub const NUMBER: u8 = 1;";
+    let b = "use super::c; pub struct B; fn f() -> u8 { c::number() }";
+    let files = |c| [("lib.rs", root), ("a.rs", a), ("b.rs", b), ("c.rs", c)];
+    check(
+        &["a.rs", "b.rs", "c.rs"],
+        &files("pub fn number() -> u8 { crate::a::NUMBER }"),
+    );
+    check(&[], &files("pub fn number() -> u8 { 1 }"));
+    // What a file hands on is had from that file, which has needs of its own.
+    let files = |flags| {
+        [
+            ("lib.rs", "mod config; mod failure; mod flags;"),
+            (
+                "config.rs",
+                "mod log; pub use log::Level; fn f() -> crate::failure::Failure { loop {} }",
+            ),
+            ("config/log.rs", "pub struct Level;"),
+            ("failure.rs", "pub struct Failure(crate::flags::Flags);"),
+            ("flags.rs", flags),
+        ]
+    };
+    let circle = ["config.rs", "failure.rs", "flags.rs"];
+    check(
+        &circle,
+        &files("use crate::config::Level; pub struct Flags(Level);"),
+    );
+    check(&circle, &files("use crate::config::*; pub struct Flags(Level);"));
+    check(
+        &[],
+        &files("use crate::config::log::Level; pub struct Flags(Level);"),
+    );
+    // Within functions, macros and attributes, and by macros.
+    for a in [
+        "pub struct A; fn f() { use crate::b::B; }",
+        "pub struct A; fn f() { log!(\"{}\", [crate::b::B::new()]) }",
+        "#[derive(X)] pub struct A { #[with(by = crate::b::B)] field: u8 }",
+        "pub struct A; fn f() { crate::b::b!() }",
+    ] {
+        let b = "pub struct B(crate::a::A); macro_rules! b { () => {} } pub(crate) use b;";
+        check(
+            &["a.rs", "b.rs"],
+            &[("lib.rs", "mod a; mod b;"), ("a.rs", a), ("b.rs", b)],
+        );
+    }
+    // A type whose functions stand elsewhere leans on those that it calls.
+    for call in [
+        "self.work()",
+        "Self::work(self)",
+        "A::work(self)",
+        "log!(\"{}\", self.work())",
+    ] {
+        let a = format!("mod work; pub struct A; impl A {{ fn call(&self) {{ {call} }} }}");
+        let files = |work| [("lib.rs", "mod a;"), ("a.rs", &*a), ("a/work.rs", work)];
+        check(
+            &["a/work.rs", "a.rs"],
+            &files("use super::A; impl A { pub fn work(&self) {} }"),
+        );
+        check(&[], &files("use super::A; impl A { pub fn other(&self) {} }"));
+    }
 }

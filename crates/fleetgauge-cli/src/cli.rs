@@ -62,6 +62,7 @@ Examples:
   fleetgauge demo --pods 40
   fleetgauge demo --prometheus           a real Prometheus scrapes and answers
   fleetgauge demo -o json | jq '.pods[] | select(.reason)'
+  fleetgauge demo --serve                a daemon over the pods, and what to ask it
   fleetgauge demo --serve-fleet-only     the pods, and what to type to ask them")]
 pub(crate) struct Demo {
     /// How many pods, from 1 to 3000
@@ -76,8 +77,11 @@ pub(crate) struct Demo {
     /// Let a real Prometheus scrape the pods and answer; it must be on the PATH
     #[arg(long)]
     pub(crate) prometheus: bool,
-    /// Serve the pods until Ctrl-C, and collect nothing
+    /// Keep metrics of the pods fresh and serve them until Ctrl-C, as `fleetgauge serve` does
     #[arg(long, conflicts_with_all = ["once", "prometheus"])]
+    pub(crate) serve: bool,
+    /// Serve the pods until Ctrl-C, and collect nothing
+    #[arg(long, conflicts_with_all = ["once", "prometheus", "serve"])]
     pub(crate) serve_fleet_only: bool,
     /// How often the pods are scraped, from 100ms to 1m; also how long one scrape may take
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = value::scrape_interval)]
@@ -313,14 +317,18 @@ Each problem is one line, file:line:column: message. The exit status is 1 if the
 `warning:` before its message is about what may be meant, such as MetricsQL or a file that is not here.
 
 Examples:
-  fleetgauge check fleetgauge.yaml packs/*.yaml")]
+  fleetgauge check fleetgauge.yaml packs/*.yaml
+  fleetgauge check --schema > fleetgauge.schema.json")]
 pub(crate) struct Check {
     /// Files to read, - for standard input; one with a field `name` is a pack, any other a configuration
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", required_unless_present = "schema")]
     pub(crate) files: Vec<PathBuf>,
     /// Say nothing about files that are in order; warnings are told
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Print the JSON Schema of configuration and packs, for editors
+    #[arg(long, conflicts_with_all = ["files", "quiet"])]
+    pub(crate) schema: bool,
 }
 
 /// List the query packs, or the queries of one

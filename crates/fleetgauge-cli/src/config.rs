@@ -41,6 +41,8 @@ mod flag;
 mod metrics;
 mod policies;
 mod prometheus;
+mod relabel;
+mod schema;
 mod scrape;
 mod source;
 mod sources;
@@ -63,6 +65,7 @@ pub(crate) use environment::Environment;
 pub(crate) use file::{check, read_if_given};
 pub(crate) use flag::name_flag;
 pub(crate) use prometheus::{described_source, proxy};
+pub(crate) use schema::SCHEMA;
 pub(crate) use source::{names_prometheus, prometheus_source};
 pub(crate) use sources::{PROMETHEUS, SourceKind, SourceSection};
 
@@ -99,10 +102,17 @@ pub(crate) enum Checked {
 
 impl Default for Config {
     fn default() -> Self {
+        Self::new(Pack::builtins())
+    }
+}
+
+impl Config {
+    /// One that says nothing.
+    fn new(builtin: Vec<Pack>) -> Self {
         Self {
             prometheus: PrometheusSection::default(),
             sources: Vec::new(),
-            builtin: Pack::builtins(),
+            builtin,
             packs: Vec::new(),
             queries: Vec::new(),
             metrics: Vec::new(),
@@ -116,9 +126,7 @@ impl Default for Config {
             warnings: Vec::new(),
         }
     }
-}
 
-impl Config {
     /// The source `name` of the section `sources`.
     pub(crate) fn source(&self, name: &str) -> Option<&SourceSection> {
         self.sources.iter().find(|source| source.name == name)

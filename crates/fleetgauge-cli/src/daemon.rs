@@ -4,8 +4,9 @@ mod files;
 mod opened;
 mod tls;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use fleetgauge_server::door::keda::{self, KedaConfig};
 use fleetgauge_server::door::listener::Limits;
 use fleetgauge_server::door::own::OwnMetrics;
 use fleetgauge_server::door::prometheus::{self, PrometheusApi, PrometheusApiConfig, ScrapedSource, Served};
-use fleetgauge_server::door::{health, reload};
+use fleetgauge_server::door::{fallback, health, reload};
 use fleetgauge_server::readiness::Readiness;
 use fleetgauge_server::scheduler::{Fleet, Scheduler};
 use fleetgauge_server::series::{ReadingSeries, ReadingWindow};
@@ -29,6 +30,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cli::{Serve, SourceArgs};
 use crate::config::{self, Config, DEFAULT_ADDRESS, DoorSection, Environment, PROMETHEUS, SourceKind};
+use crate::log::{Log, LogFormat};
 use crate::sources::Sources;
 
 use files::Contents;
@@ -56,6 +58,7 @@ struct Inner {
     /// The readings as series.
     series: ReadingWindow,
     stop: CancellationToken,
+    log: Log,
     state: Mutex<State>,
 }
 
@@ -64,8 +67,21 @@ struct State {
     sources: BTreeMap<String, Made>,
     /// What the files held that were read last, be they right or wrong.
     seen: Contents,
-    doors: (Option<DoorSection>, Option<DoorSection>),
+    /// What was taken at the start alone.
+    server: Option<DoorSection>,
+    keda: Option<DoorSection>,
+    log_format: LogFormat,
     opened: Vec<Opened>,
+}
+
+/// The doors that are open.
+pub(crate) struct Doors {
+    serving: TaskTracker,
+    closing: CancellationToken,
+    /// Where the JSON door and those beside it are, as `http://127.0.0.1:9095`.
+    pub(crate) server: String,
+    /// Where KEDA's door is.
+    pub(crate) keda: Option<SocketAddr>,
 }
 
 /// A source that was made, and what it was made from.
@@ -82,7 +98,12 @@ impl Daemon {
     /// The daemon of `config`, which begins to collect.
     ///
     /// *Errors*: a source cannot be made, or a metric not be kept fresh.
-    pub(crate) fn start(args: &Serve, config: &Config, environment: Environment) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        args: &Serve,
+        config: &Config,
+        environment: Environment,
+        log: Log,
+    ) -> anyhow::Result<Self> {
         let store = Store::new(Clock::system());
         let scheduler = Scheduler::new(store.clone());
         let readiness = Readiness::new(store.clone(), args.ready_after);
@@ -99,11 +120,14 @@ impl Daemon {
             scheduler,
             readiness,
             stop,
+            log,
             state: Mutex::default(),
         }));
         let mut state = daemon.state();
         state.seen = Contents::of(&config.files);
-        state.doors = (config.server.clone(), config.keda.clone());
+        state.server.clone_from(&config.server);
+        state.keda.clone_from(&config.keda);
+        state.log_format = config.log.format;
         daemon.apply(config, &mut state)?;
         drop(state);
         Ok(daemon)
@@ -113,10 +137,10 @@ impl Daemon {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens the doors, and serves until the process is told to end.
+    /// Opens the doors.
     ///
-    /// *Errors*: a door cannot be opened.
-    pub(crate) async fn serve(&self, config: &Config, args: &Serve) -> anyhow::Result<()> {
+    /// *Errors*: one of them cannot be opened.
+    pub(crate) async fn open(&self, config: &Config, args: &Serve) -> anyhow::Result<Doors> {
         let section = config.server.clone();
         let mut server = section.unwrap_or(DoorSection {
             listen: DEFAULT_ADDRESS,
@@ -124,8 +148,6 @@ impl Daemon {
             bearer_token_file: None,
         });
         server.listen = args.listen.unwrap_or(server.listen);
-        let doors = TaskTracker::new();
-        let closing = CancellationToken::new();
         let (opened, listener) = Opened::open("server", &server, Limits::default()).await?;
         let access = opened.access();
         self.state().opened.push(opened);
@@ -137,46 +159,63 @@ impl Daemon {
         let json = api::routes(self.0.api.clone(), access.clone());
         let prometheus = access.guard(prometheus::routes(self.0.prometheus.clone()));
         let router = own
-            .counted("pages", pages)
+            .counted("pages", fallback::pages(pages))
             .merge(own.counted("json", json))
             .merge(own.counted("prometheus", prometheus));
         own.count_connections("server", listener.counts());
         let scheme = if server.tls.is_some() { "https" } else { "http" };
-        tracing::info!("serving at {scheme}://{}", listener.address()?);
-        doors.spawn(listener.serve(router, closing.clone()));
+        let mut doors = Doors {
+            serving: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            server: format!("{scheme}://{}", listener.address()?),
+            keda: None,
+        };
+        tracing::info!("serving at {}", doors.server);
+        doors.serving.spawn(listener.serve(router, doors.closing.clone()));
         if let Some(keda) = &config.keda {
-            self.serve_keda(keda, &own, &doors, &closing).await?;
+            doors.keda = Some(self.open_keda(keda, &own, &doors).await?);
         }
+        Ok(doors)
+    }
 
+    /// Serves until the process is told to end.
+    ///
+    /// *Errors*: signals cannot be listened for.
+    pub(crate) async fn serve(&self, doors: Doors) -> anyhow::Result<()> {
         let watching = tokio::spawn(self.clone().watch_files());
         signals(|| self.reload_and_tell("SIGHUP")).await?;
         tracing::info!("shutting down");
         watching.abort();
+        self.end(doors).await;
+        Ok(())
+    }
+
+    /// Closes the doors, and ends what is under way.
+    pub(crate) async fn end(&self, doors: Doors) {
         self.0.readiness.end();
         self.0.stop.cancel();
-        closing.cancel();
-        doors.close();
-        doors.wait().await;
+        doors.closing.cancel();
+        doors.serving.close();
+        doors.serving.wait().await;
         self.0.scheduler.shutdown().await;
-        Ok(())
     }
 
     /// Opens KEDA's door.
     ///
     /// *Errors*: it cannot be opened.
-    async fn serve_keda(
+    async fn open_keda(
         &self,
         door: &DoorSection,
         own: &OwnMetrics,
-        doors: &TaskTracker,
-        closing: &CancellationToken,
-    ) -> anyhow::Result<()> {
+        doors: &Doors,
+    ) -> anyhow::Result<SocketAddr> {
         let mut config = KedaConfig::default();
         let (opened, listener) = Opened::open("keda", door, config.limits()).await?;
         config.access = opened.access();
         self.state().opened.push(opened);
         own.count_connections("keda", listener.counts());
-        tracing::info!("serving KEDA at {}", listener.address()?);
+        let address = listener.address()?;
+        tracing::info!("serving KEDA at {address}");
         let Inner {
             scheduler,
             readiness,
@@ -184,8 +223,9 @@ impl Daemon {
             ..
         } = &*self.0;
         let routes = keda::routes(scheduler.store().clone(), readiness.clone(), config, stop.clone());
-        doors.spawn(listener.serve(own.counted("keda", routes), closing.clone()));
-        Ok(())
+        let routes = own.counted("keda", routes);
+        doors.serving.spawn(listener.serve(routes, doors.closing.clone()));
+        Ok(address)
     }
 
     // --- reading anew ---
@@ -207,10 +247,28 @@ impl Daemon {
         self.0
             .api
             .reloaded(applied.as_ref().copied().map_err(|error| format!("{error:#}")));
-        if (config.server, config.keda) != state.doors {
-            tracing::warn!("the sections server and keda have changed: doors are opened at the start alone");
+        if applied.is_ok() {
+            self.0.log.set_level(config.log.level);
+            self.tell_restart(&config, &state);
         }
         applied
+    }
+
+    /// Says what the configuration says otherwise than at the start, and is taken at a start alone.
+    fn tell_restart(&self, config: &Config, state: &State) {
+        let changed = [
+            ("server", config.server != state.server),
+            ("keda", config.keda != state.keda),
+            ("log.format", config.log.format != state.log_format),
+        ];
+        let changed = changed.into_iter().filter(|(_, has_changed)| *has_changed);
+        let changed: BTreeSet<_> = changed.map(|(what, _)| what).collect();
+        let named = changed.iter().copied().collect::<Vec<_>>().join(", ");
+        if self.0.api.needs_restart(changed) && !named.is_empty() {
+            tracing::warn!(
+                "changed in the configuration, and taken at a start alone: {named}; restart for it"
+            );
+        }
     }
 
     fn reload_and_tell(&self, why: &str) {
@@ -223,7 +281,7 @@ impl Daemon {
     }
 
     /// Reads the configuration anew when its files change.
-    async fn watch_files(self) {
+    pub(crate) async fn watch_files(self) {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         loop {
             ticks.tick().await;

@@ -358,6 +358,85 @@ fn a_small_terminal_shows_values_and_a_larger_one_more() {
     drop(running);
 }
 
+/// What a newcomer pastes: the commands that a served demo prints.
+#[test]
+fn the_commands_of_a_daemon_over_the_fleet_answer() {
+    let mut running = Running::start(demo(&["--serve"]).stdout(Stdio::piped()));
+    let mut lines = BufReader::new(running.0.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let head: Vec<_> = lines.by_ref().take_while(|line| line != "try:").collect();
+    let commands: Vec<_> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+    let ports = addresses(&format!("{head:?}"));
+    assert_eq!(ports.len(), 1, "{head:?}");
+    let binary = Path::new(env!("CARGO_BIN_EXE_fleetgauge"));
+    let path = format!(
+        "{}:{}",
+        binary.parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let mut seen = Vec::new();
+    for command in &commands {
+        let command = command.trim();
+        let program = command.split(' ').next().unwrap();
+        seen.push(
+            Path::new(program)
+                .file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned(),
+        );
+        let wanted = match command {
+            _ if program == "grpcurl" => continue,
+            // It does not end by itself.
+            stream if stream.contains("/stream") => "event: metric",
+            json if json.contains("/api/fleetgauge/") => "\"status\":\"value\"",
+            promtool if program == "promtool" && promtool.contains("fleetgauge_reading") => {
+                "fleetgauge_reading{"
+            }
+            _ if program == "promtool" => "=> ",
+            _ => "chat",
+        };
+        until(command, || {
+            let script = match wanted {
+                "event: metric" => format!("timeout 2 {command} || true"),
+                _ => command.to_owned(),
+            };
+            let output = Command::new("sh")
+                .args(["-c", &script])
+                .env_clear()
+                .env("PATH", &path)
+                .output()
+                .unwrap();
+            text(&output.stdout).contains(wanted)
+        });
+    }
+    assert_eq!(
+        seen,
+        [
+            "curl",
+            "curl",
+            "curl",
+            "promtool",
+            "promtool",
+            "fleetgauge",
+            "grpcurl"
+        ],
+        "{commands:?}"
+    );
+    let file = head
+        .iter()
+        .find_map(|line| line.split_once("when it changes: "))
+        .unwrap()
+        .1;
+    assert!(Path::new(file).exists());
+    interrupt(&running);
+    assert_eq!(running.0.wait().unwrap().code(), Some(ENDED));
+    assert!(!ports.iter().any(is_open));
+    assert!(!Path::new(file).exists());
+}
+
 /// What a newcomer pastes: the commands that a served fleet prints, then those of the README, of the documentation and
 /// of the help.
 #[test]

@@ -350,3 +350,74 @@ fn an_address_that_is_taken_is_told_with_what_to_do() {
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(error.contains("is in use by another process"), "{error}");
 }
+
+#[test]
+fn a_reload_takes_the_level_of_the_log_and_says_what_needs_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = FaultyServer::start([Answer::text(PAGE)]).unwrap();
+    let file = config(directory.path(), &pod, QUEUE);
+    let daemon = Daemon::start(&file);
+    let told = || {
+        let page = daemon.json("metrics");
+        page["configuration"]["needs_restart"].clone()
+    };
+    assert_eq!(told(), Value::Array(Vec::new()));
+
+    config(
+        directory.path(),
+        &pod,
+        &format!("{QUEUE}server: {{listen: \":9\"}}\nlog: {{level: debug}}\n"),
+    );
+    let logged = daemon.logged("taken at a start alone: server");
+    assert!(logged.contains("restart for it"), "{logged}");
+    assert_eq!(told(), Value::from(vec!["server"]));
+    let own = daemon.get("/metrics").1;
+    assert!(
+        own.contains("fleetgauge_configuration_needs_restart{} 1.0"),
+        "{own}"
+    );
+    // It goes on where it was, and logs more.
+    let mut nonsense = TcpStream::connect(daemon.address).unwrap();
+    nonsense.write_all(b"nonsense\r\n\r\n").unwrap();
+    daemon.logged("a connection ended in an error");
+
+    config(directory.path(), &pod, &format!("{QUEUE}log: {{level: error}}\n"));
+    until(|| told() == Value::Array(Vec::new()));
+    let own = daemon.get("/metrics").1;
+    assert!(
+        own.contains("fleetgauge_configuration_needs_restart{} 0.0"),
+        "{own}"
+    );
+}
+
+#[test]
+fn what_is_nowhere_is_a_problem() {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = FaultyServer::start([Answer::text(PAGE)]).unwrap();
+    let daemon = Daemon::start(&config(directory.path(), &pod, QUEUE));
+    for path in ["/nothing", "/-/nothing", "/api", "/api/fleetgauge/v1/nothing"] {
+        let (status, text) = daemon.get(path);
+        let problem: Value = serde_json::from_str(&text).unwrap_or_default();
+        assert_eq!(
+            (status, &problem["status"]),
+            (404, &Value::from(404)),
+            "{path}: {text}"
+        );
+    }
+    for (path, response) in [
+        ("/-/reload", http::get(daemon.address, "/-/reload").unwrap()),
+        ("/-/ready", http::post(daemon.address, "/-/ready", b"").unwrap()),
+        ("/metrics", http::post(daemon.address, "/metrics", b"").unwrap()),
+    ] {
+        let problem: Value = serde_json::from_str(&response.text()).unwrap_or_default();
+        assert_eq!(
+            (response.status, &problem["status"]),
+            (405, &Value::from(405)),
+            "{path}: {}",
+            response.text()
+        );
+    }
+    // The Prometheus API says it as a Prometheus does.
+    let (status, text) = daemon.get("/api/v1/nothing");
+    assert!(status == 404 && text.contains("\"errorType\":"), "{text}");
+}

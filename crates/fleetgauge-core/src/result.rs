@@ -282,10 +282,9 @@ impl Answer {
     /// The values, in the backend's order; those of a matrix series after series.
     pub fn values(&self) -> impl Iterator<Item = MetricValue<'_>> {
         let is_matrix = self.kind == AnswerKind::Matrix;
-        // One value a series needs no walk over the points of each.
-        let one_each = (!is_matrix).then(|| {
-            let columns = self.labels.iter().zip(&self.values).enumerate();
-            columns.map(|(i, (labels, &value))| (labels, value, self.times.of_one(i)))
+        let one_each = self.one_each().map(|points| {
+            let rows = self.labels.iter().zip(points);
+            rows.map(|(labels, point)| (labels, point.value, point.timestamp))
         });
         let many = is_matrix.then(|| {
             self.series().flat_map(|series| {
@@ -300,6 +299,16 @@ impl Answer {
             timestamp,
             stamp: self.stamp,
         })
+    }
+
+    /// The one point that each series has, in their order; `None` of a matrix, whose series have many.
+    pub fn one_each(&self) -> Option<impl ExactSizeIterator<Item = Point>> {
+        // One value a series needs no walk over the points of each.
+        let rows = (self.kind != AnswerKind::Matrix).then(|| self.values.iter().enumerate())?;
+        Some(rows.map(|(row, &value)| Point {
+            value,
+            timestamp: self.times.of_one(row),
+        }))
     }
 
     /// The series, in the backend's order; of a scalar one without labels.

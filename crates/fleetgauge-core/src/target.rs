@@ -278,6 +278,20 @@ impl fmt::Display for Scheme {
 
 // === impl TargetDefaults ===
 
+impl TargetDefaults {
+    /// `discovered`, with what holds where it says nothing: the labels that a target has before relabeling.
+    pub fn described(&self, discovered: &TargetLabels) -> TargetLabels {
+        let mut labels = self.labels.clone();
+        labels.insert("__scheme__".to_owned(), self.scheme.to_string());
+        labels.insert("__metrics_path__".to_owned(), self.metrics_path.clone());
+        let params = self.params.iter();
+        labels.extend(params.map(|(name, value)| (format!("__param_{name}"), value.clone())));
+        let given = discovered.iter().filter(|(_, value)| !value.is_empty());
+        labels.extend(given.map(|(name, value)| (name.clone(), value.clone())));
+        labels
+    }
+}
+
 impl Default for TargetDefaults {
     fn default() -> Self {
         Self {

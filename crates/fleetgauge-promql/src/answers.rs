@@ -14,7 +14,7 @@ use fleetgauge_core::age::Age;
 use fleetgauge_core::completeness::{Completeness, Report};
 use fleetgauge_core::label::Labels;
 use fleetgauge_core::result::{Answer, AnswerKind};
-use fleetgauge_core::sample::MetricValue;
+use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -241,7 +241,7 @@ impl Answers {
         labels: &RowLabels,
         at: Timestamp,
         read_by: ReadBy,
-        age: impl Fn(usize, MetricValue<'_>) -> Age,
+        age: impl Fn(usize, Timestamp) -> Age,
     ) {
         let table = Table::new(answer, labels, at, age);
         self.add_all(name, answer, table, read_by);
@@ -498,28 +498,33 @@ impl Table {
         answer: &Answer,
         labels: &RowLabels,
         at: Timestamp,
-        age: impl Fn(usize, MetricValue<'_>) -> Age,
+        age: impl Fn(usize, Timestamp) -> Age,
     ) -> Self {
-        let points = if answer.kind() == AnswerKind::Matrix {
-            let timed = answer.series().map(|series| {
-                let mut samples = Samples::default();
-                samples.reserve(series.len());
-                for point in series.points() {
-                    samples.push(point.timestamp.as_millis(), number(point.value));
+        let points = match answer.one_each() {
+            Some(points) => {
+                let rows = points.enumerate();
+                let (values, ages) = rows
+                    .map(|(row, point)| (number(point.value), age(row, point.timestamp)))
+                    .unzip();
+                Points::One {
+                    at: at.as_millis(),
+                    values: labels.sorted(values),
+                    ages: labels.sorted(ages),
                 }
-                Timed {
-                    samples,
-                    ages: BTreeMap::new(),
-                }
-            });
-            Points::Many(labels.sorted(timed.collect()))
-        } else {
-            let values = answer.values().map(|value| number(value.value));
-            let ages = answer.values().enumerate().map(|(row, value)| age(row, value));
-            Points::One {
-                at: at.as_millis(),
-                values: labels.sorted(values.collect()),
-                ages: labels.sorted(ages.collect()),
+            }
+            None => {
+                let timed = answer.series().map(|series| {
+                    let mut samples = Samples::default();
+                    samples.reserve(series.len());
+                    for point in series.points() {
+                        samples.push(point.timestamp.as_millis(), number(point.value));
+                    }
+                    Timed {
+                        samples,
+                        ages: BTreeMap::new(),
+                    }
+                });
+                Points::Many(labels.sorted(timed.collect()))
             }
         };
         Self {
@@ -686,11 +691,13 @@ impl<'a> Relabel<'a> {
 }
 
 /// How old the row at an index is at `at`, as far as the answer tells.
-fn told_age(answer: &Answer, at: Timestamp) -> impl Fn(usize, MetricValue<'_>) -> Age {
+fn told_age(answer: &Answer, at: Timestamp) -> impl Fn(usize, Timestamp) -> Age {
     let ages = answer.provenance().filter(|provenance| provenance.has_ages());
-    move |row, value| match ages {
+    let stamp = answer.stamp();
+    move |row, stands_at| match ages {
         Some(ages) => ages.age(row),
-        None => (value.sampled_at()).map_or(Age::UNKNOWN, |sampled_at| Age::between(sampled_at, at)),
+        None if stamp == Stamp::Sampled => Age::between(stands_at, at),
+        None => Age::UNKNOWN,
     }
 }
 

@@ -8,7 +8,6 @@ pub(crate) mod absent;
 mod bucket;
 mod calendar;
 mod elementwise;
-mod expand;
 mod histogram;
 pub(crate) mod info;
 mod maths;

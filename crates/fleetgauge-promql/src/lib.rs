@@ -19,6 +19,7 @@ pub mod label;
 pub mod matcher;
 pub mod missing;
 pub mod parse;
+pub mod pattern;
 pub mod queryable;
 pub mod sample;
 #[cfg(feature = "script")]

@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use fleetgauge_syntax::regex::{RegexError, rewrite};
 use fleetgauge_syntax::tree;
 pub use fleetgauge_syntax::tree::MatchOp;
-use regex::{Regex, RegexBuilder};
 
 use crate::label::LabelSet;
+use crate::pattern::{Pattern, PatternError};
 
 /// One condition on one label.
 ///
@@ -26,7 +25,7 @@ use crate::label::LabelSet;
 #[derive(Clone, Debug)]
 pub struct Matcher {
     written: tree::Matcher,
-    regex: Option<Regex>,
+    regex: Option<Pattern>,
 }
 
 /// A regular expression that cannot be used.
@@ -38,21 +37,6 @@ pub struct MatcherError {
     #[source]
     source: PatternError,
 }
-
-/// Why an expression cannot be used.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum PatternError {
-    /// RE2 does not read it.
-    #[error(transparent)]
-    Syntax(#[from] RegexError),
-    /// It cannot be compiled: mostly, it is too large.
-    // The crate draws a picture over several lines; its last one says what is wrong.
-    #[error("{}", last_line(.0))]
-    Compile(#[from] regex::Error),
-}
-
-/// Compiled, an expression may take so much memory.
-const MAX_REGEX_BYTES: usize = 1 << 20;
 
 // === impl Matcher ===
 
@@ -72,7 +56,7 @@ impl Matcher {
     pub(crate) fn compile(written: tree::Matcher) -> Result<Self, MatcherError> {
         let regex = match written.op.is_regex() {
             false => None,
-            true => Some(compile_regex(&written.value).map_err(|source| MatcherError {
+            true => Some(Pattern::new(&written.value).map_err(|source| MatcherError {
                 name: written.name.clone(),
                 pattern: written.value.clone(),
                 source,
@@ -142,21 +126,6 @@ fn written(name: &str, op: MatchOp, value: &str) -> tree::Matcher {
         value: value.to_owned(),
         place: 0,
     }
-}
-
-fn last_line(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let last = text.lines().last().unwrap_or_default();
-    last.trim_start_matches("error: ").to_owned()
-}
-
-/// The expression that fits a whole text where RE2's `pattern` does.
-pub(crate) fn compile_regex(pattern: &str) -> Result<Regex, PatternError> {
-    let compiled = RegexBuilder::new(&format!("^(?:{})$", rewrite(pattern)?))
-        .dot_matches_new_line(true)
-        .size_limit(MAX_REGEX_BYTES)
-        .build();
-    Ok(compiled?)
 }
 
 #[cfg(test)]

@@ -138,6 +138,10 @@ async fn each_answer_is_as_it_is_described() {
         ("/metrics", "/metrics?namspace=chat", 400),
         ("/metrics/{name}", "/metrics/quue", 404),
         ("/explain/{name}", "/explain/quue", 404),
+        ("/explain/{name}", "/explain/queue?a=b", 400),
+        ("/variants", "/variants?namespace=chat", 400),
+        ("/targets", "/targets?source=pods", 400),
+        ("/sources", "/sources?a=b", 400),
         ("/stream", "/stream?metrics=queue", 400),
         ("/stream", "/stream?metric=quue", 404),
     ] {
@@ -174,5 +178,58 @@ async fn what_has_no_number_is_null_and_says_why() {
         .iter()
         .map(|metric| &metric["metric"]);
     assert_eq!(names.collect::<Vec<_>>(), ["nothing"]);
+    // Nor where it is asked for by name, nor is a row that is not there nothing.
+    for (path, expected) in [
+        ("/metrics/queue?namespace=chat", Ok(2)),
+        ("/metrics/queue?namespace=chat&pod=a", Ok(1)),
+        ("/metrics/queue?pod=a", Ok(1)),
+        ("/metrics/nothing?pod=a", Ok(1)),
+        ("/metrics/nothing?namespace=other", Ok(1)),
+        (
+            "/metrics/queue?namespace=other",
+            Err("that the namespace \"other\" may see"),
+        ),
+        (
+            "/metrics/queue?pod=c",
+            Err("no reading of \"queue\" has these labels"),
+        ),
+        (
+            "/metrics/queue?pdo=a",
+            Err("no reading of \"queue\" has these labels"),
+        ),
+    ] {
+        let (status, media, page) = get(&door.router, path).await;
+        match expected {
+            Ok(rows) => assert_eq!(page["readings"].as_array().unwrap().len(), rows, "{path}: {page}"),
+            Err(detail) => {
+                assert_eq!((status, &*media), (404, "application/problem+json"), "{path}");
+                assert!(
+                    page["detail"].as_str().unwrap().contains(detail),
+                    "{path}: {page}"
+                );
+            }
+        }
+    }
+    door.scheduler.shutdown().await;
+}
+
+/// Whatever axum refuses by itself is said in the door's own terms, too.
+#[tokio::test]
+async fn what_cannot_be_read_is_a_problem() {
+    let door = door().await;
+    for (path, status) in [
+        ("/metrics/%ff", 400),
+        ("/explain/%ff", 400),
+        ("/nothing", 404),
+        ("/metrics/a/b", 404),
+    ] {
+        let (found, media, page) = get(&door.router, path).await;
+        assert_eq!(
+            (found, &*media),
+            (status, "application/problem+json"),
+            "{path}: {page}"
+        );
+        assert_eq!(page["status"], status, "{path}");
+    }
     door.scheduler.shutdown().await;
 }

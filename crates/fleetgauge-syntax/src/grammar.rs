@@ -1,8 +1,10 @@
 //! From tokens to a tree. What an operator's or function's operands must be is checked when it is built, so
 //! that every mistake is found with its place.
+//!
+//! What holds expressions, and so leads back to itself, is here; what does not has a file of its own beneath.
 
-mod call;
 mod cursor;
+mod grouping;
 mod matching;
 pub(crate) mod node;
 mod selector;
@@ -10,36 +12,25 @@ mod suffix;
 
 use crate::check;
 use crate::error::ParseError;
+use crate::function::Function;
 use crate::limit::MAX_DEPTH;
-use crate::token::{Kind, Token};
-use crate::tree::{BinaryOp, Expr};
+use crate::token::Kind;
+use crate::tree::{Aggregate, AggregateOp, BinaryOp, Call, Expr};
 
+use cursor::is_one_of;
 use node::Node;
 
-pub(crate) struct Parser<'q> {
-    query: &'q str,
-    tokens: Vec<Token>,
-    at: usize,
-    depth: usize,
-    operations: usize,
-}
+pub(crate) use cursor::Parser;
+
+/// The names that cannot be metrics where an expression begins.
+const NO_METRICS: [&str; 6] = ["atan2", "bool", "group_left", "group_right", "ignoring", "on"];
 
 /// How an operand is joined to its operator, tighter than any binary one.
 const UNARY: u8 = 6;
 
 // === impl Parser ===
 
-impl<'q> Parser<'q> {
-    pub(crate) fn new(query: &'q str, tokens: Vec<Token>) -> Self {
-        Self {
-            query,
-            tokens,
-            at: 0,
-            depth: 0,
-            operations: 0,
-        }
-    }
-
+impl Parser<'_> {
     pub(crate) fn parse(mut self) -> Result<Expr, ParseError> {
         if self.kind() == &Kind::End {
             return Err(self.error(0, "no expression found in input"));
@@ -136,5 +127,99 @@ impl<'q> Parser<'q> {
             Kind::End => Err(self.error_here("unexpected end of input: an expression is missing")),
             Kind::Sign(_) => Err(self.unexpected("")),
         }
+    }
+
+    /// A function, an aggregation or a metric.
+    fn named(&mut self) -> Result<Node, ParseError> {
+        let (start, word) = (self.start(), self.word());
+        let next = &self.tokens[self.at + 1];
+        let (is_called, is_grouped) = (
+            next.kind == Kind::Sign("("),
+            next.kind == Kind::Word && is_one_of(&self.query[next.start..next.end], &["by", "without"]),
+        );
+        if let Some(op) = AggregateOp::named(word)
+            && (is_called || is_grouped)
+        {
+            return self.aggregate(op);
+        }
+        if is_called {
+            let Some(function) = Function::named(word) else {
+                let hint =
+                    Function::like(word).map_or(String::new(), |like| format!("; did you mean {like:?}?"));
+                return Err(self.error(start, format!("unknown function with name {word:?}{hint}")));
+            };
+            self.at += 1;
+            let (args, height) = self.arguments(function == Function::Info)?;
+            let places = args.iter().map(|arg| arg.start).collect();
+            let args =
+                check::call(function, args).map_err(|(at, why)| self.error(at.unwrap_or(start), why))?;
+            self.count_operation(start)?;
+            let call = Call {
+                function,
+                args,
+                places,
+            };
+            return Ok(Node::new(Expr::Call(call), start, height + 1));
+        }
+        if is_one_of(word, &NO_METRICS) {
+            return Err(self.unexpected(""));
+        }
+        self.at += 1;
+        self.selector(Some((start, word)))
+    }
+
+    fn aggregate(&mut self, op: AggregateOp) -> Result<Node, ParseError> {
+        let start = self.start();
+        self.at += 1;
+        let mut grouping = self.grouping()?;
+        if self.kind() != &Kind::Sign("(") {
+            return Err(self.unexpected(" in aggregation, expected \"(\""));
+        }
+        let (args, height) = self.arguments(false)?;
+        if grouping.is_none() {
+            grouping = self.grouping()?;
+        }
+        let place = args.first().map_or(start, |arg| arg.start);
+        let (param, expr) =
+            check::aggregate(op, args).map_err(|(at, why)| self.error(at.unwrap_or(start), why))?;
+        self.count_operation(start)?;
+        let aggregate = Aggregate {
+            op,
+            param,
+            place,
+            expr,
+            grouping: grouping.unwrap_or_default(),
+        };
+        Ok(Node::new(Expr::Aggregate(Box::new(aggregate)), start, height + 1))
+    }
+
+    /// `(expr, …)`, and the height of the highest. Those of `info` end with matchers.
+    fn arguments(&mut self, of_info: bool) -> Result<(Vec<Node>, usize), ParseError> {
+        let open = self.start();
+        self.at += 1;
+        let (mut args, mut height) = (Vec::new(), 0);
+        if self.take(")") {
+            return Ok((args, height));
+        }
+        loop {
+            let arg = if of_info && args.len() == 1 {
+                self.info_matchers()?
+            } else {
+                self.expression(0)?
+            };
+            height = height.max(arg.height);
+            if height >= MAX_DEPTH {
+                return Err(self.too_deep());
+            }
+            args.push(arg);
+            if !self.take(",") {
+                break;
+            }
+            if self.kind() == &Kind::Sign(")") {
+                return Err(self.error_here("trailing commas not allowed in function call args"));
+            }
+        }
+        self.close(")", open)?;
+        Ok((args, height))
     }
 }

@@ -10,6 +10,7 @@
 mod class;
 mod error;
 mod escape;
+mod expression;
 mod reader;
 #[cfg(test)]
 mod tests;

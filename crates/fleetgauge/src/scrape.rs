@@ -26,6 +26,7 @@ mod gap;
 mod page;
 mod pool;
 mod protocol;
+mod relabel;
 mod schedule;
 mod scraper;
 mod status;
@@ -46,6 +47,7 @@ pub use self::config::ScrapeConfig;
 pub use self::discovery::{DnsDiscovery, FileDiscovery};
 pub use self::fetch::{FetchedPage, PageFetcher};
 pub use self::protocol::{ScrapeProtocol, UnknownScrapeProtocol};
+pub use self::relabel::{RelabelConfig, RelabelError, Relabeling};
 pub use self::status::{ScrapeStats, TargetFailure, TargetHealth, TargetStatus};
 pub use crate::client::{Auth, ConfigError, ConnectionError, ProxyConfig, Secret, TlsConfig};
 

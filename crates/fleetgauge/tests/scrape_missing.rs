@@ -248,13 +248,21 @@ async fn a_target_that_goes_while_a_large_page_is_read_takes_its_series_along() 
     }
 }
 
-#[tokio::test]
+/// Both discoveries have told at once; while the targets of the second are brought into effect on one thread, another must
+/// not take those of the first for all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_first_answer_has_the_targets_of_all_discoveries() {
     let server = FaultyServer::start([Answer::text("a 1\n")]).unwrap();
-    for _ in 0..30 {
-        let of = |name: &str| Arc::new(at(&server).with_label("instance", name)) as Arc<dyn TargetDiscovery>;
-        let source = ScrapeSource::start(config(), [of("x"), of("y"), of("z")]).unwrap();
-        assert_eq!(answer(&source, "count(a)").await, Ok(3.0));
+    let address = server.addr().to_string();
+    let of = |name: &str, count: usize| {
+        let with = |targets: StaticTargets, i| {
+            targets.with_target([("__address__", &*address), ("instance", &*format!("{name}{i}"))])
+        };
+        Arc::new((0..count).fold(StaticTargets::default(), with)) as Arc<dyn TargetDiscovery>
+    };
+    for _ in 0..25 {
+        let source = ScrapeSource::start(config(), [of("x", 1), of("y", 50)]).unwrap();
+        assert_eq!(answer(&source, "count(a)").await, Ok(51.0));
     }
 }
 

@@ -8,6 +8,9 @@ use crate::failure::Reported;
 use crate::output;
 
 pub(super) fn run(args: &Check) -> anyhow::Result<()> {
+    if args.schema {
+        return output::print(config::SCHEMA.as_bytes());
+    }
     let mut report = String::new();
     let mut failed = false;
     for file in &args.files {

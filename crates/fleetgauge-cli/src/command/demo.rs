@@ -1,9 +1,11 @@
 //! `fleetgauge demo`: a simulated fleet, collected over real HTTP.
 
+mod served;
+
 use std::fmt::Write as _;
 use std::future::Future;
 use std::io::IsTerminal as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -53,9 +55,13 @@ pub(super) fn run(args: &Demo) -> anyhow::Result<()> {
         let signal = signal(args)?;
         let fleet = Fleet::demo(usize::from(args.pods)).seed(args.seed);
         let fleet = Arc::new(fleet.start().await?);
-        let result = tokio::select! {
-            result = show(args, &fleet) => result,
-            _ = signal => ended(args),
+        let result = if args.serve {
+            served::serve(args, &fleet, signal).await
+        } else {
+            tokio::select! {
+                result = show(args, &fleet) => result,
+                _ = signal => ended(args),
+            }
         };
         // Where a discovery is just looking at it, dropping it ends it as well.
         if let Some(fleet) = Arc::into_inner(fleet) {
@@ -69,7 +75,7 @@ pub(super) fn run(args: &Demo) -> anyhow::Result<()> {
 ///
 /// *Errors*: there is none.
 fn ended(args: &Demo) -> anyhow::Result<()> {
-    if args.serve_fleet_only || is_live(args) {
+    if args.serve || args.serve_fleet_only || is_live(args) {
         Ok(())
     } else {
         bail!("interrupted before there was an answer")
@@ -260,6 +266,7 @@ impl<'a> Stage<'a> {
             text,
             "try: {binary} demo                      live, on a terminal{fails}\n     \
              {binary} demo -o json              the same for programs\n     \
+             {binary} demo --serve              a daemon over the pods, and what to ask it\n     \
              {binary} demo --serve-fleet-only   the pods alone, for a collector of one's own"
         );
         text
@@ -330,18 +337,12 @@ async fn serve(args: &Demo, fleet: &Fleet) -> anyhow::Result<()> {
     let text = "scrape_configs:\n  - job_name: fleet\n    scrape_interval: 1s\n    \
                 file_sd_configs: [{files: [targets.json]}]\n";
     std::fs::write(&config, text)?;
-    let mut written = String::new();
+    let mut targets = TargetsFile::new(&file);
     let mut printed = false;
-    let mut ticks = tokio::time::interval(Duration::from_millis(500));
+    let mut ticks = tokio::time::interval(TARGETS_EVERY);
     loop {
         ticks.tick().await;
-        let targets = fleet.targets_file_sd();
-        if targets != written {
-            let new = directory.path().join("targets.new");
-            std::fs::write(&new, &targets)?;
-            std::fs::rename(new, &file)?;
-            written = targets;
-        }
+        targets.write(fleet)?;
         if !printed {
             printed = true;
             let (file, config) = (file.to_string_lossy(), config.to_string_lossy());
@@ -356,6 +357,36 @@ async fn serve(args: &Demo, fleet: &Fleet) -> anyhow::Result<()> {
                 }
             }
         }
+    }
+}
+
+/// How often it is looked whether a pod has another name.
+const TARGETS_EVERY: Duration = Duration::from_millis(500);
+
+/// The targets of a fleet in a file, which is never half written.
+struct TargetsFile {
+    file: PathBuf,
+    written: String,
+}
+
+impl TargetsFile {
+    fn new(file: &Path) -> Self {
+        Self {
+            file: file.to_owned(),
+            written: String::new(),
+        }
+    }
+
+    /// Writes the targets as they are now, if they have changed.
+    fn write(&mut self, fleet: &Fleet) -> std::io::Result<()> {
+        let targets = fleet.targets_file_sd();
+        if targets != self.written {
+            let new = self.file.with_extension("new");
+            std::fs::write(&new, &targets)?;
+            std::fs::rename(new, &self.file)?;
+            self.written = targets;
+        }
+        Ok(())
     }
 }
 

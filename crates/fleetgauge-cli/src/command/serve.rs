@@ -1,18 +1,18 @@
 //! `fleetgauge serve`: keeps the metrics of a configuration fresh, and serves them.
 
-use std::io::{self, IsTerminal};
-
-use tracing_subscriber::EnvFilter;
-
 use crate::cli::Serve;
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Environment};
 use crate::daemon::Daemon;
-use crate::log::{LogFormat, LogLevel};
+use crate::log::Log;
 
 pub(super) fn run(args: &Serve) -> anyhow::Result<()> {
     let environment = Environment::of_collector()?;
     let config = config::read_if_given(Some(&args.config))?;
-    log(&config, args)?;
+    let log = Log::to_stderr(
+        args.log_level.unwrap_or(config.log.level),
+        args.log_format.unwrap_or(config.log.format),
+        args.log_level.is_some(),
+    )?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -24,29 +24,8 @@ pub(super) fn run(args: &Serve) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let daemon = Daemon::start(args, &config, environment)?;
-        daemon.serve(&config, args).await
+        let daemon = Daemon::start(args, &config, environment, log)?;
+        let doors = daemon.open(&config, args).await?;
+        daemon.serve(doors).await
     })
-}
-
-fn log(config: &Config, args: &Serve) -> anyhow::Result<()> {
-    let level = match args.log_level.unwrap_or(config.log.level) {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-    };
-    // Others' crates tell of each connection at debug.
-    let filter = EnvFilter::try_new(format!(
-        "warn,fleetgauge={level},fleetgauge_core={level},fleetgauge_server={level}"
-    ))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
-    match args.log_format.unwrap_or(config.log.format) {
-        LogFormat::Text => builder.with_target(false).init(),
-        LogFormat::Json => builder.json().init(),
-    }
-    Ok(())
 }

@@ -28,7 +28,7 @@ const MAX_BYTES: u64 = 4 << 20;
 fn read(file: &Path) -> Result<Config, Vec<Problem>> {
     let document = open(file)?;
     let directory = file.parent().unwrap_or(Path::new(""));
-    let mut config = read_config(&document, directory)?;
+    let mut config = read_config(&document, directory, Pack::builtins())?;
     config.files.insert(0, file.to_owned());
     Ok(config)
 }
@@ -58,7 +58,7 @@ pub(crate) fn check(file: &Path) -> Result<Checked, Vec<Problem>> {
             .map_err(|problems| list(&problems));
     }
     let directory = file.parent().unwrap_or(Path::new(""));
-    read_config(&document, directory)
+    read_config(&document, directory, Pack::builtins())
         .map(Box::new)
         .map(Checked::Config)
 }
@@ -76,8 +76,15 @@ fn list(problems: &Problems) -> Vec<Problem> {
     problems.iter().cloned().collect()
 }
 
-fn read_config(document: &Document, directory: &Path) -> Result<Config, Vec<Problem>> {
-    let mut config = Config::default();
+/// Reads a configuration, with the packs `builtin` beside its own.
+///
+/// *Errors*: every problem of the file and of its packs.
+pub(super) fn read_config(
+    document: &Document,
+    directory: &Path,
+    builtin: Vec<Pack>,
+) -> Result<Config, Vec<Problem>> {
+    let mut config = Config::new(builtin);
     let mut reader = document.reader();
     let (mut of_packs, mut documents) = (Vec::new(), Vec::new());
     if let Some(mut fields) = reader.fields(document.root(), "a configuration") {

@@ -11,6 +11,7 @@ use super::access::{Access, read_access};
 use super::discovery::read_discoveries;
 use super::environment::Environment;
 use super::prometheus::proxy;
+use super::relabel::read_relabeling;
 use super::text::read_labels;
 
 /// Pods that are scraped.
@@ -62,6 +63,9 @@ pub(super) fn read_scrape(
     }
     if let Some(node) = fields.take("labels") {
         config.defaults.labels.extend(read_labels(node, reader));
+    }
+    if let Some(node) = fields.take("relabel_configs") {
+        config.relabeling = read_relabeling(node, reader);
     }
     if let Some(node) = fields.take("metrics") {
         let names: Vec<&str> = reader

@@ -2,6 +2,7 @@
 
 mod config;
 mod expected;
+mod inner;
 mod transformed;
 
 use std::fmt;
@@ -14,11 +15,11 @@ use std::time::{Duration, Instant as StdInstant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::delta::{Delta, check_points};
-use super::flight::{Flight, FlightKeyRef, FlightOutcome, Flights, Freshness, Joined, Leader};
+use super::flight::{Flight, FlightKeyRef, FlightOutcome, Freshness, Joined, Leader};
 use super::stats::Counts;
 use super::{MetricsSource, RefreshResults, RefreshSpec, SourceStats};
 use crate::backend::{Backend, Request};
@@ -29,8 +30,11 @@ use crate::params::Params;
 use crate::query::Shape;
 use crate::query_list::{QueryList, RegisteredQuery};
 use crate::range::Steps;
-use crate::result::{Answer, AnswerKind, MetricResult, Provenance};
-use crate::time::{Clock, Timestamp};
+use crate::result::{Answer, MetricResult, Provenance};
+use crate::time::Clock;
+
+use inner::{Ask, Inner, later, one_a_series};
+use transformed::Asked;
 
 pub use config::{CachedSourceConfig, RetryPolicy};
 
@@ -40,25 +44,6 @@ pub use config::{CachedSourceConfig, RetryPolicy};
 /// they were asked for: a caller that gives up neither spoils an answer for others nor makes them ask again.
 #[derive(Clone)]
 pub struct CachedSource(Arc<Inner>);
-
-struct Inner {
-    backend: Arc<dyn Backend>,
-    config: CachedSourceConfig,
-    clock: Clock,
-    queries: QueryList,
-    cache: Cache,
-    flights: Arc<Flights>,
-    permits: Semaphore,
-    counts: Counts,
-}
-
-/// What is asked of a batch of queries.
-struct Ask {
-    params: Arc<Params>,
-    shape: Shape,
-    at: Option<Timestamp>,
-    freshness: Freshness,
-}
 
 // === impl CachedSource ===
 
@@ -295,19 +280,6 @@ impl fmt::Debug for CachedSource {
 // === impl Inner ===
 
 impl Inner {
-    fn request(&self, query: &RegisteredQuery, text: String, ask: &Ask) -> Request {
-        let timeout = query.template().timeout.unwrap_or(self.config.query_timeout);
-        let query_type = query.template().query_type;
-        let mut request = Request::new(query.name().clone(), query_type, text, timeout)
-            .with_params(Arc::clone(&ask.params))
-            .with_shape(ask.shape);
-        request.at = ask.at;
-        request.asked_at = ask.freshness.asked_at;
-        request.max_age = ask.freshness.max_age;
-        request.companions = query.template().companions;
-        request
-    }
-
     /// Asks the backend, and caches what became of it.
     async fn run(
         self: Arc<Self>,
@@ -368,12 +340,6 @@ impl Inner {
         Err(error)
     }
 
-    /// The right to ask the backend.
-    async fn permit(&self) -> Result<SemaphorePermit<'_>, FetchError> {
-        // Never closed.
-        self.permits.acquire().await.map_err(|_| FetchError::Aborted)
-    }
-
     /// Asks the backend, for the steps of a range that it has to be asked for. Gives the answer to all that was asked,
     /// and its steps.
     async fn fetch(
@@ -387,7 +353,9 @@ impl Inner {
         let steps = request.steps(self.clock.wall())?;
         let template = query.template();
         if !template.transform.is_empty() || (template.expected.is_some() && steps.is_none()) {
-            let answer = self.transformed(permit, query, ask, request, steps, sent).await?;
+            let source = &CachedSource(Arc::clone(self));
+            let asked = Asked { source, query, ask };
+            let answer = self.transformed(asked, permit, request, steps, sent).await?;
             return Ok((answer, steps));
         }
         let Some(steps) = steps else {
@@ -413,49 +381,6 @@ impl Inner {
         self.config.range.check_size(&answer)?;
         Ok((answer, Some(steps)))
     }
-
-    /// Asks the backend, again if need be, within the query's timeout. `sent` is when the latest try was sent.
-    async fn ask(
-        &self,
-        mut permit: SemaphorePermit<'_>,
-        request: &mut Request,
-        sent: &mut StdInstant,
-    ) -> Result<Answer, FetchError> {
-        let after = request.timeout;
-        let mut now = Instant::now();
-        let deadline = later(now, after);
-        let tries = async {
-            let mut delays = self.config.retry.delays();
-            loop {
-                request.timeout = whole_millis(deadline.saturating_duration_since(now));
-                *sent = now.into_std();
-                let error = match self.backend.fetch(request).await {
-                    Err(error) if error.is_retryable() => error,
-                    done => return done.and_then(|answer| known(answer, request.shape)),
-                };
-                let Some(delay) = delays.next() else {
-                    return Err(error);
-                };
-                let delay = delay.max(error.retry_after().unwrap_or_default());
-                if deadline.saturating_duration_since(Instant::now()) <= delay {
-                    // Says what failed, where waiting would only end in "timeout".
-                    return Err(error);
-                }
-                // Others are asked meanwhile.
-                drop(permit);
-                tokio::time::sleep(delay).await;
-                permit = match tokio::time::timeout_at(deadline, self.permit()).await {
-                    Ok(permit) => permit?,
-                    Err(_) => return Err(error),
-                };
-                self.counts.retries.fetch_add(1, Ordering::Relaxed);
-                now = Instant::now();
-            }
-        };
-        tokio::time::timeout_at(deadline, tries)
-            .await
-            .unwrap_or(Err(FetchError::Timeout { after }))
-    }
 }
 
 /// Runs `flight` in the background, unless it ends at once, as with a backend that needs no network. After
@@ -469,64 +394,6 @@ fn start(flight: impl Future<Output = ()> + Send + 'static, deadline: Option<Ins
     if !in_time || flight.as_mut().poll(&mut context).is_pending() {
         tokio::spawn(flight);
     }
-}
-
-/// An error names no more of what is missing.
-const SHOWN_WARNINGS: usize = 5;
-
-/// `answer`, unless it is a range vector, which is not one value a series.
-///
-/// *Errors*: [`FetchError::Unsupported`].
-fn one_a_series(answer: Answer) -> Result<Answer, FetchError> {
-    match answer.kind() {
-        AnswerKind::Matrix => Err(FetchError::Unsupported {
-            what: "the query gives a range vector, which is not one value a series; put it into a function, such as \
-                   last_over_time() or rate()"
-                .into(),
-        }),
-        _ => Ok(answer),
-    }
-}
-
-/// `answer`, unless it is empty because of what is missing from it: that is not "no data", and must not take
-/// the place of a value.
-///
-/// *Errors*: [`FetchError::Incomplete`], [`FetchError::Malformed`].
-fn known(answer: Answer, shape: Shape) -> Result<Answer, FetchError> {
-    if shape != Shape::Instant && answer.kind() != AnswerKind::Matrix {
-        return Err(FetchError::Malformed {
-            detail: "the answer to a range is not a matrix".into(),
-            source: None,
-        });
-    }
-    if !answer.is_no_data() || answer.is_complete() {
-        return Ok(answer);
-    }
-    let all = answer.warnings().len();
-    let mut shown: Vec<_> = answer
-        .warnings()
-        .take(SHOWN_WARNINGS)
-        .map(str::to_owned)
-        .collect();
-    if all > shown.len() {
-        shown.push(format!("and {} more", all - shown.len()));
-    }
-    Err(FetchError::Incomplete {
-        detail: shown.join("; "),
-    })
-}
-
-/// The time `duration` after `now`; a year after it where it is longer, since clocks do not reach to the end of a
-/// `Duration`.
-fn later(now: Instant, duration: Duration) -> Instant {
-    now + duration.min(Duration::from_secs(365 * 24 * 3600))
-}
-
-/// Rounded up, so that a backend that keeps the time itself is never ahead of the deadline, and names the
-/// timeout that was configured instead of what a few microseconds have left of it.
-fn whole_millis(duration: Duration) -> Duration {
-    let millis = duration.as_nanos().div_ceil(1_000_000);
-    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
 async fn wait(

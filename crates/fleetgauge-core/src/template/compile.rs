@@ -1,14 +1,17 @@
 //! A syntax tree to steps that only need values: names are resolved, and every placeholder is given its place.
 
 mod expr;
+mod state;
 
 use super::context::Context;
 use super::error::{Fault, Offset, did_you_mean};
-use super::parse::{Branch, Define, MAX_DEPTH, Node, Operand, Pipe, Term, Tree};
+use super::parse::{Branch, MAX_DEPTH, Node, Pipe, Tree};
 use super::place::{Place, Places};
 use super::program::{Branch as CompiledBranch, Expr, Step};
 use crate::params::{ParamKind, ParamSpec};
 use crate::printable::Excerpt;
+
+use state::{Compiler, Dot, Origin, Variable, stays_apart, undefined};
 
 /// How many nodes a template may have once `{{template}}` is replaced by what it names.
 const MAX_NODES: usize = 20_000;
@@ -22,41 +25,6 @@ pub(super) struct Compiled {
     pub(super) slots: usize,
     /// Which of the declared parameters the template uses.
     pub(super) used: Vec<bool>,
-}
-
-/// The kind of parameter that a value comes from; `None` for constants and what is computed from them.
-type Origin = Option<ParamKind>;
-
-/// What `.` is.
-#[derive(Clone, Copy)]
-enum Dot {
-    Params,
-    Value(Origin),
-    /// In a template that is called without a value.
-    Nothing,
-}
-
-struct Variable<'s> {
-    name: &'s str,
-    slot: usize,
-    origin: Origin,
-}
-
-struct Compiler<'t, 's> {
-    specs: &'t [ParamSpec],
-    defines: &'t [Define<'s>],
-    used: Vec<bool>,
-    called: Vec<bool>,
-    places: Places,
-    variables: Vec<Variable<'s>>,
-    slots: usize,
-    nodes: usize,
-    depth: usize,
-    /// The templates being called, and what `$` is in the innermost.
-    calls: Vec<&'t str>,
-    root: Dot,
-    /// Per open loop, the contexts in which `{{break}}` and `{{continue}}` leave its body.
-    exits: Vec<Vec<Context>>,
 }
 
 /// Compiles a tree for a query that begins in `context`.
@@ -415,15 +383,6 @@ impl<'t, 's> Compiler<'t, 's> {
             _ => false,
         }
     }
-
-    fn is_params_operand(&self, operand: &Operand<'s>, dot: Dot) -> bool {
-        operand.fields.is_empty()
-            && match operand.term {
-                Term::Dot => matches!(dot, Dot::Params),
-                Term::Variable("$") => matches!(self.root, Dot::Params),
-                _ => false,
-            }
-    }
 }
 
 fn join(a: Option<Context>, b: Option<Context>, at: Offset, what: &str) -> Result<Option<Context>, Fault> {
@@ -441,22 +400,6 @@ fn join(a: Option<Context>, b: Option<Context>, at: Offset, what: &str) -> Resul
         },
         (a, b) => Ok(a.or(b)),
     }
-}
-
-/// Whether values of this kind are written otherwise than texts are.
-fn stays_apart(origin: Origin) -> bool {
-    origin.is_some_and(|kind| kind == ParamKind::Regex || kind.is_list())
-}
-
-fn undefined(at: Offset, name: &str) -> Fault {
-    Fault::new(at, format!("variable {name} is not defined here"))
-}
-
-fn nothing_passed(at: Offset) -> Fault {
-    Fault::new(
-        at,
-        "no value is passed to this template: write {{template \"name\" .}} where it is called",
-    )
 }
 
 fn node_offset(node: &Node<'_>) -> Offset {

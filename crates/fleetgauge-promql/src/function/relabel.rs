@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::expand::Template;
 use crate::budget::{Budget, REGEX_WORK, SERIES_WORK};
 use crate::error::EvalError;
-use crate::matcher::compile_regex;
+use crate::pattern::Pattern;
 use crate::value::Vector;
 
 /// `label_replace(vector, destination, replacement, source, pattern)`: where the whole source label fits the
@@ -18,13 +17,13 @@ pub(super) fn label_replace(
     pattern: &str,
     budget: &mut Budget,
 ) -> Result<Vector, EvalError> {
-    let Ok(regex) = compile_regex(pattern) else {
+    let Ok(regex) = Pattern::new(pattern) else {
         return Err(EvalError::execution(format!(
             "invalid regular expression in label_replace(): {pattern}"
         )));
     };
     check_name(destination, "destination", "label_replace")?;
-    let template = Template::new(replacement, &regex);
+    let template = regex.template(replacement);
     for labels in &mut vector.labels {
         let value = labels.get(source).unwrap_or_default();
         budget.spend(SERIES_WORK + value.len() * REGEX_WORK)?;

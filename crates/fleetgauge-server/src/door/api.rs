@@ -7,20 +7,27 @@ mod state;
 mod stream;
 mod view;
 
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 
+use fleetgauge_core::printable::Quoted;
+use fleetgauge_core::reading::Status;
+
 use super::access::Access;
 use super::problem::Problem;
+use crate::store::Row;
 
-use query::only;
+use query::{Name, NoParams, Params};
 
 pub use fleet::{Reloads, SourceView};
 pub use state::Api;
+
+/// The label that says where a row is, and the parameter that says who asks.
+const NAMESPACE: &str = "namespace";
 
 /// The door's routes, for whoever `access` lets in.
 pub fn routes(api: Api, access: Access) -> Router {
@@ -57,12 +64,9 @@ pub fn routes(api: Api, access: Access) -> Router {
     Router::new().nest("/api/fleetgauge/v1", pages)
 }
 
-async fn metrics(
-    State(api): State<Api>,
-    Query(params): Query<Vec<(String, String)>>,
-) -> Result<Response, Problem> {
-    only(&params, &["namespace"])?;
-    let namespace = params.first().map(|(_, value)| &**value);
+async fn metrics(State(api): State<Api>, params: Params) -> Result<Response, Problem> {
+    params.only(&["namespace"])?;
+    let namespace = params.0.first().map(|(_, value)| &**value);
     let all = api.0.store.all();
     let visible = all
         .iter()
@@ -71,7 +75,7 @@ async fn metrics(
     let page = view::MetricsPage {
         metrics: snapshots
             .iter()
-            .map(|snapshot| view::MetricEntry::new(snapshot, &[]))
+            .map(|snapshot| view::MetricEntry::new(snapshot, |_| true))
             .collect(),
         ready: api.0.readiness.check().is_ok(),
         configuration: view::ConfigurationEntry::new(&api.reloads()),
@@ -79,17 +83,43 @@ async fn metrics(
     Ok(Json(page).into_response())
 }
 
+/// The rows that have the labels that are given. `namespace` is who asks: it must be one that may see the metric, and rows
+/// without this label belong to all of them.
 async fn metric(
     State(api): State<Api>,
-    Path(name): Path<String>,
-    Query(labels): Query<Vec<(String, String)>>,
+    Name(name): Name,
+    Params(labels): Params,
 ) -> Result<Response, Problem> {
     let snapshot = api.entry(&name)?.read(api.0.store.clock());
     let labels: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (&**name, &**value)).collect();
-    Ok(Json(view::MetricEntry::new(&snapshot, &labels)).into_response())
+    for (_, namespace) in labels.iter().filter(|(label, _)| *label == NAMESPACE) {
+        if !snapshot.spec().is_visible_in(namespace) {
+            let (name, namespace) = (Quoted(&name), Quoted(namespace));
+            let detail = format!("there is no metric {name} that the namespace {namespace} may see");
+            return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+        }
+    }
+    let is_asked_for = |row: &Row<'_>| {
+        // Where nothing is known of any row, that is the answer for each of them.
+        let is_all = row.labels().next().is_none() && matches!(row.reading().status(), Status::Withheld);
+        is_all
+            || labels.iter().all(|(label, value)| match row.label(label) {
+                Some(known) => known == *value,
+                None => *label == NAMESPACE,
+            })
+    };
+    let entry = view::MetricEntry::new(&snapshot, is_asked_for);
+    if entry.is_empty() && !labels.is_empty() {
+        let detail = format!(
+            "no reading of {} has these labels; without parameters, all of its readings are shown",
+            Quoted(&name)
+        );
+        return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+    }
+    Ok(Json(entry).into_response())
 }
 
-async fn explain(State(api): State<Api>, Path(name): Path<String>) -> Result<Response, Problem> {
+async fn explain(State(api): State<Api>, Name(name): Name, _: NoParams) -> Result<Response, Problem> {
     let snapshot = api.entry(&name)?.read(api.0.store.clock());
     let fleet = api.0.fleet.load();
     let source = fleet
@@ -100,7 +130,7 @@ async fn explain(State(api): State<Api>, Path(name): Path<String>) -> Result<Res
     Ok(Json(view::Explanation::new(&snapshot, query.as_ref())).into_response())
 }
 
-async fn variants(State(api): State<Api>) -> Response {
+async fn variants(State(api): State<Api>, _: NoParams) -> Response {
     let fleet = api.0.fleet.load();
     let all = api.0.store.all();
     let snapshots: Vec<_> = all.iter().map(|entry| entry.read(api.0.store.clock())).collect();
@@ -114,7 +144,7 @@ async fn variants(State(api): State<Api>) -> Response {
     .into_response()
 }
 
-async fn targets(State(api): State<Api>) -> Response {
+async fn targets(State(api): State<Api>, _: NoParams) -> Response {
     let sources = api.sources();
     let scraped = sources.iter().filter_map(|source| {
         let scraping = source.scraping.as_ref()?;
@@ -128,7 +158,7 @@ async fn targets(State(api): State<Api>) -> Response {
     Json(view::TargetsPage::new(&scraped)).into_response()
 }
 
-async fn sources(State(api): State<Api>) -> Response {
+async fn sources(State(api): State<Api>, _: NoParams) -> Response {
     let fleet = api.0.fleet.load();
     let sources = fleet.sources.iter().map(view::SourceEntry::new).collect();
     Json(view::SourcesPage {
@@ -138,7 +168,7 @@ async fn sources(State(api): State<Api>) -> Response {
     .into_response()
 }
 
-async fn openapi() -> Response {
+async fn openapi(_: NoParams) -> Response {
     let text = include_str!("api/openapi.json");
     ([("content-type", "application/json")], text).into_response()
 }

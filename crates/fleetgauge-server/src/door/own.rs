@@ -11,7 +11,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use fleetgauge::scrape::ScrapeStats;
 use fleetgauge_core::reading::Status;
+use fleetgauge_core::source::SourceStats;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder};
@@ -169,6 +171,25 @@ fn write(
     Ok(())
 }
 
+/// A row a source.
+fn by_source<S>(sources: &[(&str, S)], count: impl Fn(&S) -> f64) -> Rows {
+    let row = |(name, stats): &(&str, S)| (vec![("source", (*name).to_owned())], count(stats));
+    sources.iter().map(row).collect()
+}
+
+/// A row a source and reason.
+fn failures_by_source<S>(
+    sources: &[(&str, S)],
+    failures: impl Fn(&S) -> &BTreeMap<&'static str, u64>,
+) -> Rows {
+    let rows = sources.iter().flat_map(|(name, stats)| {
+        let labels = |reason: &str| vec![("source", (*name).to_owned()), ("reason", reason.to_owned())];
+        let failures = failures(stats).iter();
+        failures.map(move |(reason, count)| (labels(reason), *count as f64))
+    });
+    rows.collect()
+}
+
 impl Collector for Connections {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -236,19 +257,11 @@ impl Collector for Snapshot {
         )?;
 
         let sources = self.0.sources();
-        let named = |name: &str| vec![("source", name.to_owned())];
-        let with_reason =
-            |name: &str, reason: &str| vec![("source", name.to_owned()), ("reason", reason.to_owned())];
         let stats: Vec<_> = sources
             .iter()
             .map(|source| (&*source.name, source.source.stats()))
             .collect();
-        let of_stats = |count: &dyn Fn(&fleetgauge_core::source::SourceStats) -> f64| -> Rows {
-            stats
-                .iter()
-                .map(|(name, stats)| (named(name), count(stats)))
-                .collect()
-        };
+        let of_stats = |count: &dyn Fn(&SourceStats) -> f64| by_source(&stats, count);
         counter(
             "source_queries",
             "Queries asked of a source",
@@ -269,36 +282,27 @@ impl Collector for Snapshot {
             "Tries after the first",
             of_stats(&|stats| stats.retries as f64),
         )?;
-        let failures = stats.iter().flat_map(|(name, stats)| {
-            let failures = stats.failures.iter();
-            failures.map(|(reason, count)| (with_reason(name, reason), *count as f64))
-        });
         counter(
             "source_failures",
             "Queries and flights that failed",
-            failures.collect(),
+            failures_by_source(&stats, |stats| &stats.failures),
         )?;
 
         let scraping: Vec<_> = sources
             .iter()
             .filter_map(|source| Some((&*source.name, source.scraping.as_ref()?.scrape_stats())))
             .collect();
-        let of_scraping = |count: &dyn Fn(&fleetgauge::scrape::ScrapeStats) -> f64| -> Rows {
-            scraping
-                .iter()
-                .map(|(name, stats)| (named(name), count(stats)))
-                .collect()
-        };
+        let of_scraping = |count: &dyn Fn(&ScrapeStats) -> f64| by_source(&scraping, count);
         counter(
             "scrapes",
             "Scrapes that ended",
             of_scraping(&|stats| stats.scrapes as f64),
         )?;
-        let failures = scraping.iter().flat_map(|(name, stats)| {
-            let failures = stats.failures.iter();
-            failures.map(|(reason, count)| (with_reason(name, reason), *count as f64))
-        });
-        counter("scrape_failures", "Scrapes that failed", failures.collect())?;
+        counter(
+            "scrape_failures",
+            "Scrapes that failed",
+            failures_by_source(&scraping, |stats| &stats.failures),
+        )?;
         counter(
             "scrape_samples",
             "Samples on the pages",
@@ -316,6 +320,11 @@ impl Collector for Snapshot {
             "configuration_ok",
             "1 while the configuration is in force that was read last",
             vec![(Vec::new(), f64::from(u8::from(reloads.error.is_none())))],
+        )?;
+        gauge(
+            "configuration_needs_restart",
+            "How many settings have changed that are taken at a start alone",
+            vec![(Vec::new(), reloads.needs_restart.len() as f64)],
         )?;
         gauge(
             "streams_open",

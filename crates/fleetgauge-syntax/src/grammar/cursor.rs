@@ -1,11 +1,30 @@
 //! The tokens one after the other, and mistakes with their place.
 
-use super::Parser;
 use crate::error::ParseError;
 use crate::limit::{MAX_DEPTH, MAX_OPERATIONS};
-use crate::token::Kind;
+use crate::token::{Kind, Token};
+
+pub(crate) struct Parser<'q> {
+    pub(super) query: &'q str,
+    pub(super) tokens: Vec<Token>,
+    pub(super) at: usize,
+    pub(super) depth: usize,
+    operations: usize,
+}
+
+// === impl Parser ===
 
 impl<'q> Parser<'q> {
+    pub(crate) fn new(query: &'q str, tokens: Vec<Token>) -> Self {
+        Self {
+            query,
+            tokens,
+            at: 0,
+            depth: 0,
+            operations: 0,
+        }
+    }
+
     pub(super) fn kind(&self) -> &Kind {
         &self.tokens[self.at].kind
     }

@@ -1,7 +1,6 @@
 //! Binary operators, and how they match the series of their sides.
 
-use super::Parser;
-use super::cursor::is_one_of;
+use super::cursor::{Parser, is_one_of};
 use crate::check;
 use crate::error::ParseError;
 use crate::token::Kind;

@@ -1,6 +1,6 @@
 //! Selectors: a metric's name and matchers of labels.
 
-use super::Parser;
+use super::cursor::Parser;
 use super::node::Node;
 use crate::error::ParseError;
 use crate::token::Kind;

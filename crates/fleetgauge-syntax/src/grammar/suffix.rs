@@ -1,7 +1,6 @@
 //! What follows an operand and says of which time: ranges, subqueries, `offset` and `@`.
 
-use super::Parser;
-use super::cursor::is_one_of;
+use super::cursor::{Parser, is_one_of};
 use super::node::Node;
 use crate::check;
 use crate::error::ParseError;

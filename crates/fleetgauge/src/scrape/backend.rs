@@ -64,6 +64,7 @@ impl ScrapeBackend {
         let Known {
             targets,
             gaps,
+            relabel_dropped,
             is_closed,
         } = self.pool.known();
         if is_closed {
@@ -104,7 +105,7 @@ impl ScrapeBackend {
                 }
             }
         };
-        self.finish(answer, count, &gaps, &late)
+        self.finish(answer, count, relabel_dropped, &gaps, &late)
     }
 
     /// Waits for fresh scrapes of `known` until `deadline`. Gives the targets, and for each whether it was in time.
@@ -132,6 +133,7 @@ impl ScrapeBackend {
         &self,
         answer: Answer,
         targets: usize,
+        relabel_dropped: usize,
         gaps: &[Gap],
         late: &[(Arc<ActiveTarget>, Absence)],
     ) -> Result<Answer, FetchError> {
@@ -144,7 +146,15 @@ impl ScrapeBackend {
                 });
             }
             let names = self.pool.discovery_names().join(", ");
-            return Ok(answer.with_warning(&format!("there are no targets: none was found by {names}")));
+            let why = match relabel_dropped {
+                0 => format!("there are no targets: none was found by {names}"),
+                dropped => {
+                    format!(
+                        "there are no targets: relabel_configs drop all {dropped} that were found by {names}"
+                    )
+                }
+            };
+            return Ok(answer.with_warning(&why));
         } else if answer.is_empty() && late.len() == targets {
             // Targets without values are no data only if somebody says so.
             return Err(all_fail(late));

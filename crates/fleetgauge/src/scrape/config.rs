@@ -9,6 +9,7 @@ use fleetgauge_promql::window::WindowConfig;
 
 use super::coverage::Spacing;
 use super::protocol::ScrapeProtocol;
+use super::relabel::Relabeling;
 use crate::client::{Auth, ConfigError, ProxyConfig, TlsConfig};
 
 /// How a [`ScrapeSource`](super::ScrapeSource) works.
@@ -44,6 +45,8 @@ pub struct ScrapeConfig {
     pub lookback_delta: Duration,
     /// What holds for targets whose discovery does not say otherwise: scheme, path, parameters, labels.
     pub defaults: TargetDefaults,
+    /// What is made of the labels of what is discovered, before it is a target. Default: nothing.
+    pub relabeling: Relabeling,
     /// Who asks.
     pub auth: Auth,
     /// Whom to trust, and what to show.
@@ -93,6 +96,7 @@ impl Default for ScrapeConfig {
             starting_for: Duration::from_secs(600),
             lookback_delta: Duration::from_secs(300),
             defaults: TargetDefaults::default(),
+            relabeling: Relabeling::default(),
             auth: Auth::None,
             tls: TlsConfig::default(),
             proxy: ProxyConfig::none(),
@@ -129,6 +133,8 @@ impl ScrapeConfig {
         with_scheme(scheme: Scheme) => defaults.scheme = scheme;
         /// Sets where the metrics are of targets whose discovery does not say.
         with_metrics_path(path: impl Into<String>) => defaults.metrics_path = path.into();
+        /// Sets what is made of the labels of what is discovered.
+        with_relabeling(relabeling: Relabeling) => relabeling = relabeling;
         /// Sets who asks.
         with_auth(auth: Auth) => auth = auth;
         /// Sets whom to trust, and what to show.

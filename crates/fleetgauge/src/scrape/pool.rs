@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fleetgauge_core::target::{Discovered, DiscoveryError, Snapshot, Target, TargetDiscovery, TargetLabels};
+use fleetgauge_core::target::{
+    Discovered, DiscoveryError, Snapshot, Target, TargetDefaults, TargetDiscovery, TargetError, TargetLabels,
+};
 use fleetgauge_core::time::{Clock, Moment, Timestamp};
 use fleetgauge_promql::window::Window;
 use futures_util::StreamExt;
@@ -16,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::active::{ActiveTarget, Need, ScrapeLoop};
+use super::config::ScrapeConfig;
 use super::gap::{Gap, GapReason};
 use super::scraper::Common;
 use super::status::{ScrapeStats, TargetHealth, add};
@@ -49,6 +52,7 @@ pub(super) struct Pool {
     running: Mutex<Running>,
     duplicate: AtomicUsize,
     dropped: AtomicUsize,
+    relabel_dropped: AtomicUsize,
 }
 
 /// The targets of one moment, and what is wrong with what is known of them.
@@ -56,6 +60,8 @@ pub(super) struct Known {
     /// In the order of their discovery.
     pub(super) targets: Vec<Arc<ActiveTarget>>,
     pub(super) gaps: Vec<Gap>,
+    /// So many were dropped by `relabel_configs`.
+    pub(super) relabel_dropped: usize,
     pub(super) is_closed: bool,
 }
 
@@ -115,6 +121,7 @@ struct Wanted {
     targets: Vec<Target>,
     duplicate: usize,
     dropped: usize,
+    relabel_dropped: usize,
     left_out: Vec<Gap>,
 }
 
@@ -146,6 +153,7 @@ impl Pool {
             running: Mutex::new(running),
             duplicate: AtomicUsize::new(0),
             dropped: AtomicUsize::new(0),
+            relabel_dropped: AtomicUsize::new(0),
         });
         let words = stream::select_all((discoveries.into_iter().enumerate()).map(words_of));
         let following = tokio::spawn(Arc::clone(&pool).follow(slots, words));
@@ -219,6 +227,7 @@ impl Pool {
             gaps: (running.failing.iter().chain(&running.left_out))
                 .cloned()
                 .collect(),
+            relabel_dropped: self.relabel_dropped.load(Ordering::Relaxed),
             is_closed: running.is_closed,
         }
     }
@@ -231,6 +240,7 @@ impl Pool {
             targets_up: targets.iter().filter(up).count(),
             targets_duplicate: self.duplicate.load(Ordering::Relaxed),
             targets_dropped: self.dropped.load(Ordering::Relaxed),
+            targets_relabel_dropped: self.relabel_dropped.load(Ordering::Relaxed),
             window: self.window.stats(),
             ..self.common.counts.snapshot()
         }
@@ -411,6 +421,8 @@ impl Pool {
         running.failing = failing(slots);
         self.duplicate.store(wanted.duplicate, Ordering::Relaxed);
         self.dropped.store(dropped, Ordering::Relaxed);
+        self.relabel_dropped
+            .store(wanted.relabel_dropped, Ordering::Relaxed);
         if left_out.len() > MAX_LEFT_OUT {
             let more = left_out.len() - MAX_LEFT_OUT;
             left_out.truncate(MAX_LEFT_OUT);
@@ -432,8 +444,12 @@ impl Pool {
         let mut known: HashMap<TargetLabels, Target> = HashMap::new();
         let found = slots.iter().filter_map(|slot| slot.known.as_ref());
         for labels in found.flat_map(|found| &found.targets) {
-            let target = match Target::from_labels(labels, &config.defaults) {
-                Ok(target) => target,
+            let target = match described(labels, config) {
+                Ok(Some(target)) => target,
+                Ok(None) => {
+                    wanted.relabel_dropped += 1;
+                    continue;
+                }
                 Err(error) => {
                     wanted.drop(labels, GapReason::Invalid(error));
                     continue;
@@ -479,6 +495,17 @@ impl Wanted {
 }
 
 // === helpers ===
+
+/// The target that was discovered; `None` if `relabel_configs` drop it.
+fn described(discovered: &TargetLabels, config: &ScrapeConfig) -> Result<Option<Target>, TargetError> {
+    if config.relabeling.is_empty() {
+        return Target::from_labels(discovered, &config.defaults).map(Some);
+    }
+    let labels = config.relabeling.apply(discovered, &config.defaults)?;
+    // What holds by default was there before, and is gone where the rules have taken it away.
+    let of_rules = |labels| Target::from_labels(&labels, &TargetDefaults::default());
+    labels.map(of_rules).transpose()
+}
 
 /// What a discovery tells, with its position. A panic ends it, and is told. The discovery is kept meanwhile: it may hold
 /// what it is told by.

@@ -76,6 +76,8 @@ pub struct ScrapeStats {
     /// Targets that were left out at the last discovery, since what is known of them does not describe a target, or
     /// there were too many.
     pub targets_dropped: usize,
+    /// Targets that `relabel_configs` dropped at the last discovery.
+    pub targets_relabel_dropped: usize,
     /// Scrapes that ended, those that failed included.
     pub scrapes: u64,
     /// Scrapes that failed, by [`FetchError::reason`].

@@ -5,7 +5,7 @@ use super::super::func::Func;
 use super::super::literal::Number;
 use super::super::parse::{Operand, Pipe, Term};
 use super::super::program::Expr;
-use super::{Compiler, Dot, Origin, nothing_passed, stays_apart, undefined};
+use super::state::{Compiler, Dot, Origin, nothing_passed, stays_apart, undefined};
 use crate::params::{ParamKind, ParamSpec};
 use crate::printable::Excerpt;
 

@@ -1,5 +1,6 @@
 //! What the configuration describes, as it is shown.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fleetgauge::scrape::ScrapeSource;
@@ -39,4 +40,6 @@ pub struct Reloads {
     pub error: Option<String>,
     /// When it was read last.
     pub at: Option<Timestamp>,
+    /// What it says otherwise than at the start, and is taken at a start alone.
+    pub needs_restart: BTreeSet<&'static str>,
 }

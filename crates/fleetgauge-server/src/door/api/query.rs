@@ -1,21 +1,73 @@
-//! The parameters of pages.
+//! What a page is asked for, and what is wrong with that in the door's own terms.
 
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use fleetgauge_core::printable::Quoted;
 
 use crate::door::problem::Problem;
 
-/// Refuses parameters that a page does not have: who misspells one must not be shown everything.
-pub(super) fn only(params: &[(String, String)], known: &[&str]) -> Result<(), Problem> {
-    match params.iter().find(|(name, _)| !known.contains(&&**name)) {
-        None => Ok(()),
-        Some((unknown, _)) => {
-            let known = match known {
-                [] => "none".to_owned(),
-                known => known.join(", "),
-            };
-            let detail = format!("there is no parameter {}; known: {known}", Quoted(unknown));
-            Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+/// The parameters of a page.
+pub(super) struct Params(pub(super) Vec<(String, String)>);
+
+/// The name in a page's path.
+pub(super) struct Name(pub(super) String);
+
+/// Of a page that has no parameters.
+pub(super) struct NoParams;
+
+// === impl Params ===
+
+impl Params {
+    /// Refuses parameters that a page does not have: who misspells one must not be shown everything.
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), Problem> {
+        match self.0.iter().find(|(name, _)| !known.contains(&&**name)) {
+            None => Ok(()),
+            Some((unknown, _)) => {
+                let known = match known {
+                    [] => "none".to_owned(),
+                    known => known.join(", "),
+                };
+                let detail = format!("there is no parameter {}; known: {known}", Quoted(unknown));
+                Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+            }
         }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Params {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(error) => Err(Problem::new(StatusCode::BAD_REQUEST, error.body_text())),
+        }
+    }
+}
+
+// === impl Name ===
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let name: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
+        match name {
+            Ok(Path(name)) => Ok(Self(name)),
+            Err(error) => Err(Problem::new(StatusCode::BAD_REQUEST, error.body_text())),
+        }
+    }
+}
+
+// === impl NoParams ===
+
+impl<S: Sync> FromRequestParts<S> for NoParams {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Params::from_request_parts(parts, state).await?.only(&[])?;
+        Ok(Self)
     }
 }

@@ -1,5 +1,6 @@
 //! What the JSON door shows: the store, and what it is filled from.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -66,6 +67,15 @@ impl Api {
                 reloads.error = Some(error);
             }
         }
+    }
+
+    /// Shows what the configuration says otherwise than at the start, and is taken at a start alone. Gives whether that is
+    /// news.
+    pub fn needs_restart(&self, what: BTreeSet<&'static str>) -> bool {
+        let mut reloads = self.0.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = reloads.needs_restart != what;
+        reloads.needs_restart = what;
+        is_news
     }
 
     /// How the configuration was read since the start.

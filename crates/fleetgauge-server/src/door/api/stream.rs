@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -17,7 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::events::MAX_STREAMS;
-use super::query::only;
+use super::query::Params;
 use super::state::Api;
 use crate::door::problem::Problem;
 use crate::store::Entry;
@@ -41,12 +41,9 @@ struct Position {
 }
 
 /// All metrics, or those that are named by `metric`; each once, and again whenever it changes.
-pub(super) async fn stream(
-    State(api): State<Api>,
-    Query(params): Query<Vec<(String, String)>>,
-) -> Result<Response, Problem> {
-    only(&params, &["metric"])?;
-    let metrics: Vec<String> = params.into_iter().map(|(_, metric)| metric).collect();
+pub(super) async fn stream(State(api): State<Api>, params: Params) -> Result<Response, Problem> {
+    params.only(&["metric"])?;
+    let metrics: Vec<String> = params.0.into_iter().map(|(_, metric)| metric).collect();
     for metric in &metrics {
         api.entry(metric)?;
     }

@@ -11,7 +11,7 @@ use super::fleet::{Reloads, SourceView};
 use crate::json::{JsonNumber, LabelMap, PolicyEntry, ReadingEntry};
 use crate::metric::{ForEach, MetricFold};
 use crate::scheduler::RefreshCounts;
-use crate::store::Snapshot;
+use crate::store::{Row, Snapshot};
 use crate::variant::Variant;
 
 #[derive(serde::Serialize)]
@@ -29,6 +29,8 @@ pub(super) struct ConfigurationEntry<'a> {
     reloads_refused: u64,
     /// What is wrong with it as it is now; the one before is in force.
     error: Option<std::borrow::Cow<'a, str>>,
+    /// What has changed in it and is taken at a start alone.
+    needs_restart: Vec<&'static str>,
     read_at: Option<JsonNumber>,
 }
 
@@ -141,16 +143,17 @@ impl ConfigurationEntry<'_> {
             reloads: reloads.taken,
             reloads_refused: reloads.refused,
             error: reloads.error.clone().map(Into::into),
+            needs_restart: reloads.needs_restart.iter().copied().collect(),
             read_at: reloads.at.map(|at| JsonNumber(at.as_secs_f64())),
         }
     }
 }
 
 impl<'a> MetricEntry<'a> {
-    /// The metric with the readings that have all of `labels`.
-    pub(super) fn new(snapshot: &'a Snapshot, labels: &'a [(&'a str, &'a str)]) -> Self {
+    /// The metric with the readings that are `asked_for`.
+    pub(super) fn new(snapshot: &'a Snapshot, asked_for: impl Fn(&Row<'a>) -> bool) -> Self {
         let spec = snapshot.spec();
-        let readings = snapshot.select(labels);
+        let readings = snapshot.rows().filter(asked_for);
         Self {
             metric: spec.name.as_str(),
             source: &spec.source,
@@ -163,6 +166,11 @@ impl<'a> MetricEntry<'a> {
                 .map(|row| ReadingEntry::new(row.reading(), row.labels()))
                 .collect(),
         }
+    }
+
+    /// Whether there is no reading.
+    pub(super) fn is_empty(&self) -> bool {
+        self.readings.is_empty()
     }
 }
 
@@ -179,7 +187,7 @@ impl<'a> Explanation<'a> {
             }
         };
         Self {
-            metric: MetricEntry::new(snapshot, &[]),
+            metric: MetricEntry::new(snapshot, |_| true),
             params: lists(spec.params.iter()),
             template: template.map(|template| &*template.template),
             description: template.map(|template| &*template.description),

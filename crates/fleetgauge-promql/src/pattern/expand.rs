@@ -6,7 +6,7 @@ use regex::{Captures, Regex};
 
 /// A replacement, taken apart.
 #[derive(Debug)]
-pub(super) struct Template<'a> {
+pub(crate) struct Template<'a> {
     parts: Vec<Part<'a>>,
 }
 
@@ -43,7 +43,7 @@ impl<'a> Template<'a> {
     }
 
     /// What the replacement is made of, one after the other.
-    pub(super) fn texts<'c>(&'c self, captures: &'c Captures<'c>) -> impl Iterator<Item = &'c str> {
+    pub(crate) fn texts<'c>(&'c self, captures: &'c Captures<'c>) -> impl Iterator<Item = &'c str> {
         self.parts.iter().map(|part| match *part {
             Part::Text(text) => text,
             Part::Group(group) => captures.get(group).map_or("", |m| m.as_str()),
