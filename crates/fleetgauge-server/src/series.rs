@@ -11,6 +11,7 @@
 //! `exported_reason`, as Prometheus does it. What is no more has a staleness marker at once, also where time alone makes it
 //! so. A query that reads numbers is told which of them are withheld. All is written anew now and then, so that no reading that is seldom refreshed falls out of a query's lookback.
 
+mod name;
 mod withheld;
 
 use std::collections::{BTreeMap, HashSet};
@@ -26,16 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{Entry, Row, Snapshot, Store};
 
+pub use name::{READING, READING_AGE, READING_HELD, READING_WITHHELD};
 pub use withheld::ReadingWindow;
-
-/// The number of a reading.
-pub const READING: &str = "fleetgauge_reading";
-/// How old the number is. *Unit*: seconds.
-pub const READING_AGE: &str = "fleetgauge_reading_age_seconds";
-/// Whether the number is held.
-pub const READING_HELD: &str = "fleetgauge_reading_held";
-/// That there is no number, and why.
-pub const READING_WITHHELD: &str = "fleetgauge_reading_withheld";
 
 /// How often all readings are written, also those that do not change.
 const WRITE_ALL_EVERY: Duration = Duration::from_secs(30);

@@ -9,7 +9,7 @@ use fleetgauge_promql::queryable::{Listed, Queryable, Selection};
 use fleetgauge_promql::sample::{STALE_MARKER, Samples};
 use fleetgauge_promql::window::Window;
 
-use super::{READING, READING_AGE, READING_HELD, READING_WITHHELD};
+use super::name::{READING, READING_AGE, READING_HELD, READING_WITHHELD};
 
 /// The readings as series; a query that reads numbers is told of those that are withheld.
 ///
