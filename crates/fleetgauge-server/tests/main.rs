@@ -11,12 +11,14 @@ mod prometheus_same;
 mod scheduler;
 mod series;
 
+// The world in which answers are absent is that of the tests of the sources.
+#[allow(dead_code)]
+#[path = "../../fleetgauge/tests/support/fleet.rs"]
+mod fleet;
+#[path = "../../fleetgauge/tests/support/scrape.rs"]
+mod scrape;
+
 mod support {
     pub(crate) mod door;
-    // The world in which answers are absent is that of the tests of the sources.
-    #[allow(dead_code)]
-    #[path = "../../../fleetgauge/tests/support/fleet.rs"]
-    pub(crate) mod fleet;
-    #[path = "../../../fleetgauge/tests/support/scrape.rs"]
-    pub(crate) mod scrape;
+    pub(crate) use crate::{fleet, scrape};
 }
