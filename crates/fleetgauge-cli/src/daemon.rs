@@ -15,7 +15,6 @@ use anyhow::Context;
 use fleetgauge::scrape::{ALL_METRICS_QUERY, ScrapeSource};
 use fleetgauge_core::source::MetricsSource;
 use fleetgauge_core::time::Clock;
-use fleetgauge_promql::window::Window;
 use fleetgauge_server::door::api::{self, Api, SourceView};
 use fleetgauge_server::door::keda::{self, KedaConfig};
 use fleetgauge_server::door::listener::Limits;
@@ -24,7 +23,7 @@ use fleetgauge_server::door::prometheus::{self, PrometheusApi, PrometheusApiConf
 use fleetgauge_server::door::{fallback, health, reload};
 use fleetgauge_server::readiness::Readiness;
 use fleetgauge_server::scheduler::{Fleet, Scheduler};
-use fleetgauge_server::series::ReadingSeries;
+use fleetgauge_server::series::{ReadingSeries, ReadingWindow};
 use fleetgauge_server::store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -57,7 +56,7 @@ struct Inner {
     api: Api,
     prometheus: PrometheusApi,
     /// The readings as series.
-    series: Window,
+    series: ReadingWindow,
     stop: CancellationToken,
     log: Log,
     state: Mutex<State>,

@@ -9,7 +9,10 @@
 //!
 //! Each has the label `metric` and the labels of the row; a row's own `metric` or `reason` is `exported_metric` or
 //! `exported_reason`, as Prometheus does it. What is no more has a staleness marker at once, also where time alone makes it
-//! so. All is written anew now and then, so that no reading that is seldom refreshed falls out of a query's lookback.
+//! so. A query that reads numbers is told which of them are withheld. All is written anew now and then, so that no reading that is seldom refreshed falls out of a query's lookback.
+
+mod name;
+mod withheld;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
@@ -24,14 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{Entry, Row, Snapshot, Store};
 
-/// The number of a reading.
-pub const READING: &str = "fleetgauge_reading";
-/// How old the number is. *Unit*: seconds.
-pub const READING_AGE: &str = "fleetgauge_reading_age_seconds";
-/// Whether the number is held.
-pub const READING_HELD: &str = "fleetgauge_reading_held";
-/// That there is no number, and why.
-pub const READING_WITHHELD: &str = "fleetgauge_reading_withheld";
+pub use name::{READING, READING_AGE, READING_HELD, READING_WITHHELD};
+pub use withheld::ReadingWindow;
 
 /// How often all readings are written, also those that do not change.
 const WRITE_ALL_EVERY: Duration = Duration::from_secs(30);
@@ -79,8 +76,8 @@ impl ReadingSeries {
     }
 
     /// The series.
-    pub fn window(&self) -> Window {
-        self.window.clone()
+    pub fn window(&self) -> ReadingWindow {
+        ReadingWindow(self.window.clone())
     }
 
     /// Writes what changes until `stop`.

@@ -9,10 +9,9 @@ use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::source::{FixedBackend, FixedSource, MetricsSource};
 use fleetgauge_core::time::Clock;
 use fleetgauge_promql::engine::Engine;
-use fleetgauge_promql::window::Window;
 use fleetgauge_server::metric::{MetricFold, MetricSpec};
 use fleetgauge_server::scheduler::{Fleet, Scheduler};
-use fleetgauge_server::series::ReadingSeries;
+use fleetgauge_server::series::{ReadingSeries, ReadingWindow};
 use fleetgauge_server::store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +19,7 @@ struct Daemon {
     scheduler: Scheduler,
     source: Arc<FixedSource>,
     backend: FixedBackend,
-    window: Window,
+    window: ReadingWindow,
     stop: CancellationToken,
 }
 
@@ -214,4 +213,34 @@ async fn labels_of_a_row_that_are_ours_are_exported() {
     daemon.apply(vec![metric("m", SOON)]);
     let expected = "__name__=fleetgauge_reading,exported_exported_reason=y,exported_metric=x,exported_reason=z,metric=m 1";
     daemon.until("fleetgauge_reading", &[expected]).await;
+}
+
+#[tokio::test]
+async fn a_part_is_not_passed_as_the_whole() {
+    let rows = [([("pod", "a")], 2.0), ([("pod", "b")], f64::NAN)];
+    let daemon = Daemon::start(&FixedBackend::new().values("queue", rows), None);
+    daemon.apply(vec![metric("m", SOON)]);
+    daemon.until("sum(fleetgauge_reading)", &[" 2"]).await;
+    let withheld = "fleetgauge_reading{metric=\"m\", pod=\"b\"} is withheld: undefined";
+    for (query, expected) in [
+        ("sum(fleetgauge_reading)", Some(withheld)),
+        ("sum(fleetgauge_reading{metric=\"m\"})", Some(withheld)),
+        ("{__name__=~\"fleetgauge_.+_seconds\"}", Some(withheld)),
+        ("fleetgauge_reading{pod=\"b\"}", Some(withheld)),
+        // None of these reads it.
+        ("fleetgauge_reading{pod=\"a\"}", None),
+        ("fleetgauge_reading{metric=\"n\"}", None),
+        ("fleetgauge_reading{zone=\"z\"}", None),
+        ("fleetgauge_reading_withheld", None),
+        ("fleetgauge_reading offset 1h", None),
+    ] {
+        let now = Clock::system().wall().saturating_add(Duration::from_millis(2));
+        let answer = Engine::default()
+            .instant(&daemon.window, query, now)
+            .unwrap()
+            .answer;
+        let warnings: Vec<_> = answer.warnings().collect();
+        assert_eq!(warnings, expected.into_iter().collect::<Vec<_>>(), "{query}");
+        assert_eq!(answer.is_complete(), expected.is_none(), "{query}");
+    }
 }

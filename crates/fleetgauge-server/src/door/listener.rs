@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -31,7 +31,7 @@ pub struct Limits {
     pub max_connections: usize,
     /// How many streams one HTTP/2 connection has at once.
     pub max_streams: u32,
-    /// How long a client may take for a request's head, and a TLS handshake.
+    /// How long a client may take for a request's head, its first request, and a TLS handshake.
     pub head_timeout: Duration,
     /// How long connections may take to end once the door is closed.
     pub close_within: Duration,
@@ -249,7 +249,10 @@ impl Connection {
         peer: Peer,
     ) -> Result<(), Failure> {
         let router = self.router;
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let asks = Arc::clone(&has_asked);
         let service = tower::service_fn(move |request: Request<Incoming>| {
+            asks.store(true, Ordering::Relaxed);
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer.clone());
             router.clone().oneshot(request)
@@ -273,7 +276,22 @@ impl Connection {
         tokio::select! {
             served = connection.as_mut() => return served,
             () = self.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+            // hyper waits without end for the bytes that tell one version of HTTP from the other.
+            () = silent(self.limits.head_timeout, &has_asked) => {
+                connection.as_mut().graceful_shutdown();
+                // One of HTTP/2 is told so, and need not hear it.
+                let ended = tokio::time::timeout(self.limits.head_timeout, connection).await;
+                return ended.unwrap_or(Ok(()));
+            }
         }
         connection.await
+    }
+}
+
+/// Comes if nothing was asked for so long.
+async fn silent(within: Duration, has_asked: &AtomicBool) {
+    tokio::time::sleep(within).await;
+    if has_asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }

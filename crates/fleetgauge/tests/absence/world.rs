@@ -279,6 +279,14 @@ impl World {
         });
     }
 
+    /// Lets time pass that changes nothing, where the test moves the clock.
+    #[allow(dead_code)]
+    pub(crate) fn pass(&self, time: Duration) {
+        if let Behind::Fleets(fleets) = &self.behind {
+            fleets[0].hands.advance(time);
+        }
+    }
+
     /// Registers `name`, which asks `text`, and takes `steps`.
     pub(crate) fn register(&self, name: &str, text: &str, steps: &[TransformStep]) {
         let list = self.source.query_list();
