@@ -1,21 +1,24 @@
 //! `fleetgauge demo`: a simulated fleet, collected over real HTTP.
 
+mod alone;
+mod hint;
 mod served;
+mod targets;
 
 use std::fmt::Write as _;
 use std::future::Future;
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use fleetgauge_core::source::MetricsSource as _;
-use fleetgauge_sim::{Fault, Fleet, SimPod};
+use fleetgauge_sim::{Fault, Fleet};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use self::hint::{aside, binary, count, misbehaving, query_command, scrape_command};
 use crate::cli::{Demo, OutputFormat};
 use crate::demo::metric;
 use crate::demo::observer::Observer;
@@ -84,7 +87,7 @@ fn ended(args: &Demo) -> anyhow::Result<()> {
 
 async fn show(args: &Demo, fleet: &Arc<Fleet>) -> anyhow::Result<()> {
     if args.serve_fleet_only {
-        return serve(args, fleet).await;
+        return alone::serve(args, fleet).await;
     }
     let live = is_live(args);
     if !live {
@@ -123,14 +126,6 @@ async fn misbehave(fleet: &Fleet) -> anyhow::Result<()> {
         fleet.inject(pod.id, Fault::Hang).await?;
     }
     Ok(())
-}
-
-/// The pod that the fleet's script is for: the second of the first variant, which a fleet of fewer than five lacks.
-fn misbehaving(pods: &[SimPod]) -> Option<&SimPod> {
-    match pods {
-        [first, second, ..] if first.variant == second.variant => Some(second),
-        _ => None,
-    }
 }
 
 // === impl Stage ===
@@ -307,121 +302,6 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// What reads a pod of the fleet.
-fn scrape_command(pods: &[SimPod]) -> Option<String> {
-    let url = &pods.first()?.url;
-    Some(format!(
-        "{} scrape {url} --metric vllm:num_requests_waiting",
-        binary()
-    ))
-}
-
-/// What asks a Prometheus that scrapes the fleet.
-fn query_command(pods: &[SimPod], prometheus: &str) -> Option<String> {
-    let pod = pods.iter().find(|pod| !pod.model.is_empty())?;
-    Some(format!(
-        "{} query inference/queue_length --prometheus {prometheus} -p namespace={} -p modelID={}",
-        binary(),
-        pod.namespace,
-        pod.model
-    ))
-}
-
-// === the fleet alone ===
-
-async fn serve(args: &Demo, fleet: &Fleet) -> anyhow::Result<()> {
-    let directory = tempfile::Builder::new().prefix("fleetgauge-fleet-").tempdir()?;
-    let file = directory.path().join("targets.json");
-    let config = directory.path().join("prometheus.yml");
-    // Found from the configuration's own directory.
-    let text = "scrape_configs:\n  - job_name: fleet\n    scrape_interval: 1s\n    \
-                file_sd_configs: [{files: [targets.json]}]\n";
-    std::fs::write(&config, text)?;
-    let mut targets = TargetsFile::new(&file);
-    let mut printed = false;
-    let mut ticks = tokio::time::interval(TARGETS_EVERY);
-    loop {
-        ticks.tick().await;
-        targets.write(fleet)?;
-        if !printed {
-            printed = true;
-            let (file, config) = (file.to_string_lossy(), config.to_string_lossy());
-            match args.output {
-                OutputFormat::Table => {
-                    let text = served(&fleet.pods(), &file, directory.path());
-                    aside(move || output::print_line(&text)).await?;
-                }
-                OutputFormat::Json => {
-                    let line = json::to_line(&json::demo::Served::new(&fleet.pods(), &file, &config))?;
-                    aside(move || output::print(&line)).await?;
-                }
-            }
-        }
-    }
-}
-
-/// How often it is looked whether a pod has another name.
-const TARGETS_EVERY: Duration = Duration::from_millis(500);
-
-/// The targets of a fleet in a file, which is never half written.
-struct TargetsFile {
-    file: PathBuf,
-    written: String,
-}
-
-impl TargetsFile {
-    fn new(file: &Path) -> Self {
-        Self {
-            file: file.to_owned(),
-            written: String::new(),
-        }
-    }
-
-    /// Writes the targets as they are now, if they have changed.
-    fn write(&mut self, fleet: &Fleet) -> std::io::Result<()> {
-        let targets = fleet.targets_file_sd();
-        if targets != self.written {
-            let new = self.file.with_extension("new");
-            std::fs::write(&new, &targets)?;
-            std::fs::rename(new, &self.file)?;
-            self.written = targets;
-        }
-        Ok(())
-    }
-}
-
-fn served(pods: &[SimPod], file: &str, directory: &Path) -> String {
-    let mut table = output::table::new(&["namespace", "variant", "model", "pod", "url"]);
-    table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
-    for pod in pods {
-        let model = if pod.model.is_empty() { "-" } else { &pod.model };
-        table.add_row([&*pod.namespace, &pod.variant, model, &pod.name, &pod.url]);
-    }
-    let mut text = output::table::render(&mut table);
-    if let Some(pod) = misbehaving(pods) {
-        let _ = write!(
-            text,
-            "\n{} fails in a new way every 24 s, and after a while has another name\n",
-            pod.name
-        );
-    }
-    let _ = write!(
-        text,
-        "\nfor Prometheus's file_sd_configs, kept up to date when a pod gets another name: {file}\n\n\
-         a Prometheus gets to know the pods after five seconds, and needs two scrapes for a rate: wait a few seconds\n\n\
-         try:\n"
-    );
-    let directory = directory.display();
-    let prometheus =
-        format!("prometheus --config.file={directory}/prometheus.yml --storage.tsdb.path={directory}/data");
-    let query = query_command(pods, "http://localhost:9090");
-    for command in scrape_command(pods).into_iter().chain([prometheus]).chain(query) {
-        let _ = writeln!(text, "  {command}");
-    }
-    text.push_str("\nCtrl-C ends the fleet");
-    text
-}
-
 // === the process ===
 
 /// A pod takes a file for its port, and two for the connection to it.
@@ -493,20 +373,4 @@ fn asked_to_end() -> anyhow::Result<impl Future<Output = ()>> {
             std::future::pending::<()>().await;
         }
     })
-}
-
-/// Prints on a thread of its own: one that waits for its reader keeps nothing else waiting.
-async fn aside(print: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> anyhow::Result<()> {
-    let (tell, printed) = oneshot::channel();
-    thread::spawn(move || tell.send(print()));
-    printed.await?
-}
-
-/// What this program was called by, so that hints can be pasted.
-fn binary() -> String {
-    std::env::args().next().unwrap_or_else(|| "fleetgauge".to_owned())
-}
-
-fn count(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

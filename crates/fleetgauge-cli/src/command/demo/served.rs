@@ -8,7 +8,8 @@ use std::time::Duration;
 use fleetgauge_sim::{Fleet, SimPod, WorkloadKind};
 use tokio::sync::oneshot;
 
-use super::{TARGETS_EVERY, TargetsFile, aside, count, misbehaving, query_command};
+use super::hint::{aside, count, misbehaving, query_command};
+use super::targets::{TARGETS_EVERY, TargetsFile};
 use crate::cli::{Demo, OutputFormat, Serve};
 use crate::config::{self, Environment};
 use crate::daemon::{Daemon, Doors};
