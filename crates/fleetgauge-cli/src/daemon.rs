@@ -2,10 +2,10 @@
 
 mod files;
 mod opened;
+mod signals;
 mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +35,8 @@ use crate::sources::Sources;
 
 use files::Contents;
 use opened::Opened;
+pub(crate) use signals::Signals;
+use signals::Told;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -181,9 +183,16 @@ impl Daemon {
     /// Serves until the process is told to end.
     ///
     /// *Errors*: signals cannot be listened for.
-    pub(crate) async fn serve(&self, doors: Doors) -> anyhow::Result<()> {
+    pub(crate) async fn serve(&self, doors: Doors, mut signals: Signals) -> anyhow::Result<()> {
         let watching = tokio::spawn(self.clone().watch_files());
-        signals(|| self.reload_and_tell("SIGHUP")).await?;
+        while signals.next().await? == Told::Reload {
+            self.reload_and_tell("SIGHUP");
+        }
+        tokio::spawn(async move {
+            // Whoever asks a second time does not wait for what is under way.
+            while signals.next().await.is_ok_and(|told| told == Told::Reload) {}
+            std::process::exit(1);
+        });
         tracing::info!("shutting down");
         watching.abort();
         self.end(doors).await;
@@ -402,34 +411,4 @@ fn kind(config: &Config, name: &str) -> &'static str {
         Some(SourceKind::Composed(_)) => "composed",
         Some(SourceKind::Federated(_)) => "federated",
     }
-}
-
-/// Waits for the signal to end, and calls `reload` for each SIGHUP until then. From then on the next one ends the process.
-#[cfg(unix)]
-async fn signals(reload: impl Fn()) -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(),
-        }
-    }
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        std::process::exit(1);
-    });
-    Ok(())
-}
-
-#[cfg(not(unix))]
-async fn signals(_reload: impl Fn()) -> io::Result<()> {
-    tokio::signal::ctrl_c().await
 }

@@ -2,7 +2,7 @@
 
 use crate::cli::Serve;
 use crate::config::{self, Environment};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Signals};
 use crate::log::Log;
 
 pub(super) fn run(args: &Serve) -> anyhow::Result<()> {
@@ -22,10 +22,29 @@ pub(super) fn run(args: &Serve) -> anyhow::Result<()> {
             args.config.display()
         );
     }
+    allow_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
+        // Before there is anything that a signal could end halfway.
+        let signals = Signals::listen()?;
         let daemon = Daemon::start(args, &config, environment, log)?;
         let doors = daemon.open(&config, args).await?;
-        daemon.serve(doors).await
-    })
+        daemon.serve(doors, signals).await
+    });
+    // A query that is being evaluated has had its time to end.
+    runtime.shutdown_background();
+    served
+}
+
+/// Each pod and each client takes an open file; the limit that processes begin with is meant for others.
+fn allow_files() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!("the limit on open files can't be raised: {error}");
+        }
+    }
 }
