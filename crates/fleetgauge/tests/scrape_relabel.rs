@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fleetgauge::scrape::{RelabelConfig, Relabeling, ScrapeConfig, ScrapeSource};
 use fleetgauge::target::{StaticTargets, TargetDiscovery};
-use fleetgauge::{MetricsSource, RefreshSpec};
+use fleetgauge::{MetricsSource, QueryTemplate, RefreshSpec};
 use fleetgauge_testkit::{Prometheus, http};
 use serde_json::{Value, json};
 
@@ -183,6 +183,28 @@ async fn a_label_that_grows_without_end_leaves_its_target_out() {
     assert_eq!(source.scrape_stats().targets_dropped, 1);
     let told = format!("{:?}", results["all_metrics"]);
     assert!(told.contains("exceed 65536 bytes"), "{told}");
+}
+
+/// What a target is called is what rules make of it: an answer about that name lacks it.
+#[tokio::test]
+async fn a_target_that_rules_break_is_missed_under_its_new_name() {
+    let rules = json!([
+        {"target_label": "zone", "replacement": "us-2"},
+        {"source_labels": ["rack"], "regex": "R7", "target_label": "__scheme__", "replacement": "gopher"},
+    ]);
+    let config = ScrapeConfig::new("vllm").with_relabeling(relabeling(&rules));
+    let other = [("__address__", "127.0.0.2:9"), ("zone", "eu-1")];
+    let discovery = StaticTargets::default().with_target(LABELS).with_target(other);
+    let source = ScrapeSource::start(config, [Arc::new(discovery) as Arc<dyn TargetDiscovery>]).unwrap();
+    source.query_list().must_register(QueryTemplate::promql(
+        "q",
+        r#"vector(1) unless absent(up{zone="us-2"})"#,
+    ));
+    let results = source.refresh(RefreshSpec::queries(["q"])).await;
+    let answer = results["q"].as_ref().unwrap();
+    assert!(!answer.is_complete(), "{answer:?}");
+    let told: Vec<_> = answer.warnings().collect();
+    assert!(told.iter().any(|warning| warning.contains("gopher")), "{told:?}");
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fleetgauge_core::target::{
-    Discovered, DiscoveryError, Snapshot, Target, TargetDefaults, TargetDiscovery, TargetError, TargetLabels,
+    ADDRESS, Discovered, DiscoveryError, Snapshot, Target, TargetDefaults, TargetDiscovery, TargetError,
+    TargetLabels,
 };
 use fleetgauge_core::time::{Clock, Moment, Timestamp};
 use fleetgauge_promql::window::Window;
@@ -450,8 +451,8 @@ impl Pool {
                     wanted.relabel_dropped += 1;
                     continue;
                 }
-                Err(error) => {
-                    wanted.drop(labels, GapReason::Invalid(error));
+                Err((labels, error)) => {
+                    wanted.drop(&labels, GapReason::Invalid(error));
                     continue;
                 }
             };
@@ -497,14 +498,31 @@ impl Wanted {
 // === helpers ===
 
 /// The target that was discovered; `None` if `relabel_configs` drop it.
-fn described(discovered: &TargetLabels, config: &ScrapeConfig) -> Result<Option<Target>, TargetError> {
+///
+/// *Errors*: why there is none, with what is known of the labels that its series would have.
+fn described(
+    discovered: &TargetLabels,
+    config: &ScrapeConfig,
+) -> Result<Option<Target>, (TargetLabels, TargetError)> {
     if config.relabeling.is_empty() {
-        return Target::from_labels(discovered, &config.defaults).map(Some);
+        let target = Target::from_labels(discovered, &config.defaults);
+        return target.map(Some).map_err(|error| (discovered.clone(), error));
     }
-    let labels = config.relabeling.apply(discovered, &config.defaults)?;
+    let relabelled = config.relabeling.apply(discovered, &config.defaults);
+    let relabelled = relabelled.map_err(|error| {
+        // Rules may change any label.
+        let address = discovered.get_key_value(ADDRESS).into_iter();
+        (
+            address
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+            error,
+        )
+    })?;
     // What holds by default was there before, and is gone where the rules have taken it away.
-    let of_rules = |labels| Target::from_labels(&labels, &TargetDefaults::default());
-    labels.map(of_rules).transpose()
+    let of_rules =
+        |labels| Target::from_labels(&labels, &TargetDefaults::default()).map_err(|error| (labels, error));
+    relabelled.map(of_rules).transpose()
 }
 
 /// What a discovery tells, with its position. A panic ends it, and is told. The discovery is kept meanwhile: it may hold
