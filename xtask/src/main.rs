@@ -5,6 +5,7 @@
 
 mod fuzz;
 mod prometheus_3;
+mod python;
 mod servers;
 mod shell;
 mod test;

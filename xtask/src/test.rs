@@ -8,7 +8,7 @@ use std::process::{ExitCode, Stdio};
 use anyhow::{Context as _, Result};
 
 use crate::shell::{Call, cargo, selects_packages};
-use crate::{prometheus_3, servers};
+use crate::{prometheus_3, python, servers};
 
 /// What all test binaries together say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,17 +16,19 @@ struct Totals {
     passed: u64,
     failed: u64,
     skipped: u64,
+    /// By a name that was given.
+    filtered: u64,
 }
 
 /// Libraries, binaries, integration tests, examples and documentation; not benches, which `check`
 /// compiles. With arguments it is one `cargo test` with these. The totals are the last line, on
 /// standard output.
 ///
-/// Tests that ask Prometheus 3 are marked `#[ignore]`, so that they count as skipped where it is not there,
-/// and are included where it is.
+/// Tests that ask Prometheus 3, or by a Python package, are marked `#[ignore]`, so that they count as skipped where it is not
+/// there, and are included where it is.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     eprintln!(
-        "The tests start real servers: Debian's packages {}, and Prometheus 3 from Debian testing.",
+        "The tests start real servers: Debian's packages {}, and Prometheus 3 from Debian testing; one asks by a Python package.",
         servers::PACKAGES
     );
     // Without the servers the other tests still tell something; those that need them fail and say so.
@@ -34,12 +36,18 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     if let Some(hint) = &hint {
         eprintln!("{hint}");
     }
-    let (announced, left_out) = match prometheus_3::provide() {
-        Ok(announced) => (announced, None),
-        Err(why) => (Vec::new(), Some(why)),
-    };
+    let (prometheus_3, python) = (prometheus_3::provide(), python::provide());
     let is_everything = args.is_empty();
-    let args = &arguments(args, left_out.is_none());
+    let skip = python.is_err().then_some(python::TESTS);
+    let args = &arguments(args, prometheus_3.is_ok(), skip);
+    let mut left_out = Vec::new();
+    let mut announced = Vec::new();
+    for provided in [prometheus_3, python] {
+        match provided {
+            Ok(variables) => announced.extend(variables),
+            Err(why) => left_out.push(why),
+        }
+    }
     let all: &[&str] = if selects_packages(args) {
         &[]
     } else {
@@ -64,6 +72,10 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
             failed.push(call.line());
         }
     }
+    if is_everything {
+        // No name was given but that of what cannot be asked.
+        totals.skipped += std::mem::take(&mut totals.filtered);
+    }
     for line in &failed {
         eprintln!("failed: {line}");
     }
@@ -79,13 +91,14 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
 }
 
 /// The arguments of `cargo test`, to which those for the test binaries come last.
-fn arguments(given: &[String], includes_ignored: bool) -> Vec<String> {
+fn arguments(given: &[String], includes_ignored: bool, skip: Option<&str>) -> Vec<String> {
     let mut args = given.to_vec();
     if includes_ignored {
         if !args.iter().any(|arg| arg == "--") {
             args.push("--".to_owned());
         }
         args.push("--include-ignored".to_owned());
+        args.extend(skip.map(|name| format!("--skip={name}")));
     }
     args
 }
@@ -123,6 +136,7 @@ impl Totals {
             passed: count("passed")?,
             failed: count("failed")?,
             skipped: count("ignored")?,
+            filtered: count("filtered out")?,
         })
     }
 }
@@ -132,6 +146,7 @@ impl AddAssign for Totals {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.filtered += other.filtered;
     }
 }
 
@@ -154,21 +169,22 @@ mod tests {
 
     #[test]
     fn reads_the_results_of_test_binaries() {
-        let some = |passed, failed, skipped| {
+        let some = |passed, failed, skipped, filtered| {
             Some(Totals {
                 passed,
                 failed,
                 skipped,
+                filtered,
             })
         };
         let cases = [
             (
                 "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.1s\n",
-                some(3, 0, 1),
+                some(3, 0, 1, 2),
             ),
             (
                 "test result: FAILED. 20 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out",
-                some(20, 1, 0),
+                some(20, 1, 0, 0),
             ),
             ("test cache::tests::bounded ... ok", None),
             ("test result: ok. nonsense", None),
@@ -179,16 +195,19 @@ mod tests {
     }
 
     #[test]
-    fn what_asks_prometheus_3_is_run_where_it_is() {
-        let check = |given: &[&str], includes_ignored, expected: &str| {
+    fn what_asks_what_may_be_missing_is_run_where_it_is() {
+        let check = |given: &[&str], includes_ignored, skip, expected: &str| {
             let given: Vec<_> = given.iter().map(|&arg| arg.to_owned()).collect();
-            assert_eq!(arguments(&given, includes_ignored).join(" "), expected);
+            assert_eq!(arguments(&given, includes_ignored, skip).join(" "), expected);
         };
-        check(&[], false, "");
-        check(&["-p", "a", "--", "b"], false, "-p a -- b");
-        check(&[], true, "-- --include-ignored");
-        check(&["cache"], true, "cache -- --include-ignored");
-        check(&["-p", "a", "--", "b"], true, "-p a -- b --include-ignored");
+        check(&[], false, None, "");
+        check(&["-p", "a", "--", "b"], false, None, "-p a -- b");
+        check(&[], true, None, "-- --include-ignored");
+        check(&["cache"], true, None, "cache -- --include-ignored");
+        check(&["-p", "a", "--", "b"], true, None, "-p a -- b --include-ignored");
+        // All of it is ignored without the other.
+        check(&[], false, Some("python"), "");
+        check(&[], true, Some("python"), "-- --include-ignored --skip=python");
     }
 
     /// The whole way: a test that is left out, as the compiler and its test harness count it.
@@ -222,11 +241,13 @@ mod tests {
             passed: 1,
             failed: 0,
             skipped: 2,
+            filtered: 0,
         };
         totals += Totals {
             passed: 2,
             failed: 1,
             skipped: 0,
+            filtered: 0,
         };
         assert_eq!(totals.to_string(), "3 passed, 1 failed, 2 skipped");
     }

@@ -9,7 +9,8 @@
 //!
 //! Each has the label `metric` and the labels of the row; a row's own `metric` or `reason` is `exported_metric` or
 //! `exported_reason`, as Prometheus does it. What is no more has a staleness marker at once, also where time alone makes it
-//! so. A query that reads numbers is told which of them are withheld. All is written anew now and then, so that no reading that is seldom refreshed falls out of a query's lookback.
+//! so. A query that reads numbers is told which of them are withheld. All is written anew now and then, so that no reading
+//! that is seldom refreshed falls out of a query's lookback.
 
 mod name;
 mod withheld;

@@ -7,6 +7,7 @@ mod keda;
 mod listener;
 mod prometheus;
 mod prometheus_hostile;
+mod prometheus_python;
 mod prometheus_same;
 mod scheduler;
 mod series;
@@ -20,5 +21,8 @@ mod scrape;
 
 mod support {
     pub(crate) mod door;
+    mod provided;
+
     pub(crate) use crate::{fleet, scrape};
+    pub(crate) use provided::provided;
 }

@@ -1,22 +1,12 @@
 //! The Prometheus door against a real Prometheus 3 that holds the same samples: the same data, codes and types of errors;
 //! the words of errors are our own.
 
-use std::path::PathBuf;
-
 use fleetgauge_testkit::Prometheus;
 use fleetgauge_testkit::http::percent_encode;
 use serde_json::Value;
 
 use crate::support::door::{Door, START, ask, open_metrics};
-
-/// Of one of the environment variables by which the test command tells where Prometheus 3 is.
-fn prometheus_3(variable: &str) -> PathBuf {
-    let path = std::env::var_os(variable).filter(|path| !path.is_empty());
-    let path = path.unwrap_or_else(|| {
-        panic!("{variable} is not set: `cargo xtask test` gets Prometheus 3 where it can")
-    });
-    path.into()
-}
+use crate::support::provided;
 
 /// Pairs of a route and its parameters, as `name=value` without escapes, by blanks between two lines.
 const ASKED: &[(&str, &[&str])] = &[
@@ -189,8 +179,8 @@ const POSTED: [&str; 6] = [
 #[ignore = "needs Prometheus 3"]
 async fn it_answers_as_prometheus_3_does() {
     let prometheus = Prometheus::builder()
-        .program(prometheus_3("FLEETGAUGE_PROMETHEUS_3"))
-        .promtool(prometheus_3("FLEETGAUGE_PROMTOOL_3"))
+        .program(provided("FLEETGAUGE_PROMETHEUS_3"))
+        .promtool(provided("FLEETGAUGE_PROMTOOL_3"))
         .data(&open_metrics())
         .start()
         .unwrap();

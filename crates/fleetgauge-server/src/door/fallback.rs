@@ -1,18 +1,22 @@
-//! What is asked for and is nowhere: said as a problem, as the JSON door does.
+//! What there is at the root, and what is said of what is nowhere.
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::routing::get;
 
 use super::problem::Problem;
 
-/// `router`, whose pages say what they are read by, and which says what there is where there is no page.
+/// Where programs find what they come for.
+const PAGES: &str =
+    "/api/fleetgauge/v1/metrics, /api/v1/query, /federate, /metrics, /-/healthy, /-/ready and /-/reload";
+
+/// `router`, with a page at the root, which some clients ask to know whether the server is there; says what there is where there
+/// is no page, and what pages are read by.
 pub fn pages(router: Router) -> Router {
+    let root = || async { format!("Fleetgauge\n\nthere are {PAGES}\n") };
     let unknown = || async {
-        Problem::new(
-            StatusCode::NOT_FOUND,
-            "there is no such page; there are /api/fleetgauge/v1/metrics, /api/v1/query, /federate, /metrics, /-/healthy, \
-             /-/ready and /-/reload",
-        )
+        let what = format!("there is no such page; there are {PAGES}");
+        Problem::new(StatusCode::NOT_FOUND, what)
     };
     let not_so = || async {
         Problem::new(
@@ -20,5 +24,8 @@ pub fn pages(router: Router) -> Router {
             "this is read by GET; /-/reload takes POST",
         )
     };
-    router.fallback(unknown).method_not_allowed_fallback(not_so)
+    router
+        .route("/", get(root))
+        .fallback(unknown)
+        .method_not_allowed_fallback(not_so)
 }

@@ -5,8 +5,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::window::{Window, WindowConfig};
+use fleetgauge_server::door::fallback;
 use fleetgauge_server::door::listener::{Limits, Listener};
 use fleetgauge_server::door::prometheus::{PrometheusApi, PrometheusApiConfig, Served, routes};
 use fleetgauge_testkit::OpenMetrics;
@@ -107,7 +109,8 @@ impl Door {
         let listener = listener.await.unwrap();
         let addr = listener.address().unwrap();
         let stop = CancellationToken::new();
-        tokio::spawn(listener.serve(routes(api.clone()), stop.clone()));
+        let router = fallback::pages(Router::new()).merge(routes(api.clone()));
+        tokio::spawn(listener.serve(router, stop.clone()));
         Self { addr, api, stop }
     }
 
