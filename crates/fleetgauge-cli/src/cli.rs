@@ -62,7 +62,7 @@ Examples:
   fleetgauge demo --pods 40
   fleetgauge demo --prometheus           a real Prometheus scrapes and answers
   fleetgauge demo -o json | jq '.pods[] | select(.reason)'
-  fleetgauge demo --serve                a daemon over the pods, and what to ask it
+  fleetgauge demo --serve                a daemon over the pods, to be asked
   fleetgauge demo --serve-fleet-only     the pods, and what to type to ask them")]
 pub(crate) struct Demo {
     /// How many pods, from 1 to 3000
