@@ -423,3 +423,40 @@ async fn a_selector_that_may_mean_metrics_that_are_not_kept_says_so() {
     let results = source.refresh(RefreshSpec::queries(["all_metrics"])).await;
     assert!(results.is_complete());
 }
+
+/// A queue of seven that its pod dates into the future is no queue of zero, and what is asked for the other pods is not their
+/// sum.
+#[tokio::test]
+async fn a_sample_that_its_target_dates_so_that_nobody_sees_it_is_missed() {
+    let server = FaultyServer::start([Answer::choose(|_| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = now.unwrap().as_millis();
+        let page = format!(
+            "fresh 1\nago 2 {}\nahead 3 {}\nold 4 {}\nfuture 5 {}\n",
+            now - 60_000,
+            now + 1_000,
+            now - 400_000,
+            now + 20_000,
+        );
+        Answer::text(page)
+    })])
+    .unwrap();
+    let source = start(config(), at(&server));
+    assert_eq!(answer(&source, "sum(fresh)").await, Ok(1.0));
+    assert_eq!(answer(&source, "sum(ago)").await, Ok(2.0));
+    for query in [
+        "sum(old)",
+        "sum(future)",
+        "sum(future) or vector(0)",
+        "count({__name__=~\".+\"})",
+    ] {
+        says(&source, query, "are dated by their target").await;
+    }
+    assert!(
+        source.targets()[0]
+            .problem
+            .as_deref()
+            .unwrap()
+            .contains("dated by their target")
+    );
+}

@@ -324,7 +324,11 @@ impl ScrapeLoop {
         Ok(Self {
             scraper: Scraper::new(Arc::clone(&common), &active.target)?,
             schedule: Schedule::new(common.config.interval, &active.target, &active.clock),
-            writer: Arc::new(Mutex::new(PageWriter::new(window, &active.target))),
+            writer: Arc::new(Mutex::new(PageWriter::new(
+                window,
+                &active.target,
+                common.config.lookback_delta,
+            ))),
             active,
             common,
         })

@@ -1,6 +1,8 @@
 //! From the bytes of a page to the window.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use fleetgauge_core::backend::FetchError;
 use fleetgauge_core::time::Timestamp;
@@ -17,6 +19,7 @@ pub(super) struct PageWriter {
     exposed: Appender,
     /// What is reported of the target: `up` and the like. These do not go stale when it fails.
     reported: Appender,
+    lookback_delta: Duration,
 }
 
 /// What one scrape says of its target, besides the page.
@@ -102,10 +105,11 @@ impl PageBuffers {
 // === impl PageWriter ===
 
 impl PageWriter {
-    pub(super) fn new(window: &Window, target: &Target) -> Self {
+    pub(super) fn new(window: &Window, target: &Target, lookback_delta: Duration) -> Self {
         Self {
             exposed: window.appender(target.labels()),
             reported: window.appender(target.labels()),
+            lookback_delta,
         }
     }
 
@@ -122,7 +126,7 @@ impl PageWriter {
     ) -> Result<PageOutcome, FetchError> {
         let mut batch = self.exposed.scrape(at);
         loop {
-            let read = read(buffer, format, &mut batch)?;
+            let read = read(buffer, format, &mut batch, at, self.lookback_delta)?;
             // Series that the page has no longer make room for those that were refused.
             if !batch.make_room() {
                 return Ok(read.commit(batch));
@@ -173,7 +177,12 @@ struct ReadPage {
     /// What it exposes that is the scraper's to say.
     own_name: Option<&'static str>,
     process_start: Option<Timestamp>,
+    /// The metrics of samples that their target dates so that no query of now sees them.
+    unseen: BTreeSet<Box<str>>,
 }
+
+/// By how much a target's clock may be ahead: so long the sample before is seen instead.
+const CLOCK_AHEAD: Duration = Duration::from_secs(5);
 
 /// When a process began. *Unit* of its values: seconds since the Unix epoch.
 ///
@@ -185,7 +194,12 @@ fn read(
     buffer: &mut PageBuffer,
     format: Format,
     batch: &mut ScrapeBatch<'_>,
+    at: Timestamp,
+    lookback_delta: Duration,
 ) -> Result<ReadPage, FetchError> {
+    let is_seen =
+        |own: Timestamp| own <= at.saturating_add(CLOCK_AHEAD) && own.saturating_add(lookback_delta) > at;
+    let mut unseen = BTreeSet::new();
     let mut page = buffer.parser.page(format, &buffer.body);
     let mut refusal = None;
     let mut own_name = None;
@@ -193,6 +207,9 @@ fn read(
     while let Some(event) = page.next() {
         let Event::Sample(sample) = event else { continue };
         let own = sample.timestamp.map(Timestamp::from_millis);
+        if own.is_some_and(|own| !is_seen(own)) && !unseen.contains(sample.name()) {
+            unseen.insert(sample.name().into());
+        }
         if sample.name() == PROCESS_START && sample.value > 0.0 {
             let start = Timestamp::from_secs_f64(sample.value);
             process_start = Some(process_start.map_or(start, |first| first.min(start)));
@@ -237,6 +254,7 @@ fn read(
             refusal,
             own_name,
             process_start,
+            unseen,
         }),
     }
 }
@@ -256,6 +274,7 @@ impl ReadPage {
             refusal,
             own_name,
             process_start,
+            unseen,
         } = self;
         let mut problems = Vec::new();
         if report.errors > 0 {
@@ -277,6 +296,11 @@ impl ReadPage {
             let why = format!("exposes {name}, which is the scraper's to say: left out");
             batch.unread(Some(name), &why);
             problems.push(why);
+        }
+        if !unseen.is_empty() {
+            let why = "samples are dated by their target in the future, or before the lookback: they are not seen now";
+            unseen.iter().for_each(|name| batch.unread(Some(name), why));
+            problems.push(why.to_owned());
         }
         let committed = batch.commit();
         let unordered = committed.out_of_order + committed.duplicates + committed.out_of_bounds;
