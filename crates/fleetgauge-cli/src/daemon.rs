@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use fleetgauge::scrape::{ALL_METRICS_QUERY, ScrapeSource};
+use fleetgauge::scrape::ScrapeSource;
 use fleetgauge_core::source::MetricsSource;
 use fleetgauge_core::time::Clock;
 use fleetgauge_server::door::api::{self, Api, SourceView};
@@ -327,21 +327,30 @@ impl Daemon {
         {
             names.push(PROMETHEUS);
         }
+        let kept = |name: &str| {
+            let made = state.sources.get(name)?;
+            (made.content == content(config, name)).then_some(&made.source)
+        };
         for name in &names {
-            let content = content(config, name);
-            if let Some(made) = state.sources.get(*name).filter(|made| made.content == content) {
-                let own = config.all_queries().cloned();
-                let list = made.source.query_list();
-                let of_scraping = list.get(ALL_METRICS_QUERY).map(|query| query.template().clone());
-                if !sources.is_composed(name) {
-                    list.replace_all(own.chain(of_scraping))
-                        .with_context(|| format!("source {name}"))?;
-                }
-                sources.keep(name, Arc::clone(&made.source))?;
+            if let Some(source) = kept(name) {
+                sources.keep(name, Arc::clone(source))?;
             }
         }
+        // What may fail comes first; then those that stay get their queries, which others may ask them for.
+        let (layered, others): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| sources.is_layered(name));
         let mut fleet = Fleet::default();
-        for name in &names {
+        for name in &others {
+            fleet.sources.insert((*name).to_owned(), sources.open(name)?);
+        }
+        for (name, source) in others.iter().filter_map(|name| Some((name, kept(name)?))) {
+            let list = source.query_list();
+            // Those that are asked for by name alone are of the sources, and not of the file.
+            let of_sources = list.all().into_iter().map(|query| query.template().clone());
+            let of_sources = of_sources.filter(|query| query.only_by_name);
+            list.replace_all(config.all_queries().cloned().chain(of_sources))
+                .with_context(|| format!("source {name}"))?;
+        }
+        for name in &layered {
             fleet.sources.insert((*name).to_owned(), sources.open(name)?);
         }
         fleet.metrics = config.metrics.iter().map(|metric| metric.spec.clone()).collect();
@@ -394,14 +403,20 @@ impl Daemon {
     }
 }
 
-/// What the file says of the source `name`, and of those that it asks.
+/// What the file says of the source `name`; of one that asks others, also of these, and of what they are asked.
 fn content(config: &Config, name: &str) -> String {
     let Some(source) = config.source(name) else {
         return config.prometheus_content.clone();
     };
+    let needed = source.needs();
+    if needed.is_empty() {
+        return source.content.clone();
+    }
     // Circles are refused when the file is read.
-    let needed = source.needs().into_iter().map(|name| content(config, name));
-    needed.fold(source.content.clone(), |all, one| all + "\n" + &one)
+    let needed = needed.into_iter().map(|name| content(config, name));
+    let queries = config.all_queries().map(|query| format!("{query:?}"));
+    let parts: Vec<_> = [source.content.clone()].into_iter().chain(needed).chain(queries).collect();
+    parts.join("\n")
 }
 
 fn kind(config: &Config, name: &str) -> &'static str {

@@ -107,10 +107,16 @@ impl<'a> Sources<'a> {
         }
     }
 
-    /// Whether `source` answers from others.
+    /// Whether `source` computes from others, by queries of its own.
     pub(crate) fn is_composed(&self, source: &str) -> bool {
         let source = self.config.source(source);
         source.is_some_and(|source| matches!(source.kind, SourceKind::Composed(_)))
+    }
+
+    /// Whether `source` answers from others.
+    pub(crate) fn is_layered(&self, source: &str) -> bool {
+        let source = self.config.source(source);
+        source.is_some_and(|source| !source.needs().is_empty())
     }
 
     /// Whether `source` scrapes pods itself.

@@ -391,6 +391,55 @@ fn a_reload_takes_the_level_of_the_log_and_says_what_needs_a_restart() {
 }
 
 #[test]
+fn a_number_of_a_query_is_not_that_of_the_text_in_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("fleetgauge.yaml");
+    let pod = FaultyServer::start([Answer::text(PAGE)]).unwrap();
+    let pods = pod.url().trim_start_matches("http://").trim_end_matches('/').to_owned();
+    // Nothing is refreshed again by itself while this runs.
+    let write = |fold: &str| {
+        let text = format!(
+            "sources:
+  pods: {{scrape: {{interval: 100ms, discovery: [{{static: [\"{pods}\"]}}]}}}}
+  composed:
+    composed:
+      inputs:
+        queue: {{source: pods, query: queue}}
+        own: {{source: pods, promql: waiting}}
+      queries: [{{name: twice, template: \"2 * sum(queue)\"}}, {{name: inline, template: \"sum(own)\"}}]
+queries:
+  - {{name: queue, template: \"{fold}(waiting)\"}}
+  - {{name: other, template: \"max(waiting)\"}}
+metrics:
+  - {{name: queue, query: queue, source: pods, every: 1h}}
+  - {{name: other, query: other, source: pods, every: 1h}}
+  - {{name: twice, query: twice, source: composed, every: 1h}}
+  - {{name: inline, query: inline, source: composed, every: 1h}}
+"
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    write("sum");
+    let daemon = Daemon::start(&file);
+    let reads = |metric: &str, value: f64| {
+        daemon.reading(metric, |reading| reading["value"] == value);
+    };
+    let all = [("queue", 7.0), ("other", 4.0), ("twice", 14.0), ("inline", 7.0)];
+    all.iter().for_each(|(metric, value)| reads(metric, *value));
+
+    write("min");
+    let response = http::post(daemon.address, "/-/reload", b"").unwrap();
+    assert_eq!(response.status, 200, "{}", response.text());
+    for (metric, before, after) in [("queue", 7.0, 3.0), ("twice", 14.0, 6.0)] {
+        let page = daemon.json(&format!("metrics/{metric}"));
+        assert_ne!(page["readings"][0]["value"], before, "{page}");
+        reads(metric, after);
+    }
+    reads("other", 4.0);
+    reads("inline", 7.0);
+}
+
+#[test]
 fn what_is_nowhere_is_a_problem() {
     let directory = tempfile::tempdir().unwrap();
     let pod = FaultyServer::start([Answer::text(PAGE)]).unwrap();

@@ -1,6 +1,6 @@
 //! The queries of one source, by name.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -45,7 +45,8 @@ pub struct RegisteredQuery(Arc<Registered>);
 pub struct QueryChanges {
     /// Queries that were not registered before.
     pub added: Vec<QueryName>,
-    /// Queries whose template is another one now.
+    /// Queries whose template is another one now, or that of a query which their answers depend on: the weights of a mean,
+    /// or who should report.
     pub replaced: Vec<QueryName>,
     /// Queries that are not registered any more.
     pub removed: Vec<QueryName>,
@@ -344,6 +345,26 @@ impl QueryList {
         changes.removed.iter().for_each(|name| {
             registered.remove(name);
         });
+        // What was answered with the help of a query that has gone is not what the one in its place would give.
+        let mut done: HashSet<_> = changes.added.iter().chain(&changes.replaced).cloned().collect();
+        let mut helped: HashMap<String, Vec<RegisteredQuery>> = HashMap::new();
+        for query in registered.values() {
+            for helper in query.helpers() {
+                helped.entry(helper.to_owned()).or_default().push(query.clone());
+            }
+        }
+        let mut at = 0;
+        while let Some(helper) = gone.get(at) {
+            at += 1;
+            for query in helped.remove(helper.name().as_str()).unwrap_or_default() {
+                let name = query.name().clone();
+                if done.insert(name.clone()) {
+                    registered.insert(name.clone(), self.renewed(&query));
+                    changes.replaced.push(name);
+                    gone.push(query);
+                }
+            }
+        }
         for query in &gone {
             query.0.replaced.store(true, Ordering::Release);
         }
@@ -351,6 +372,25 @@ impl QueryList {
             writing.iter().for_each(|told| told(&gone));
         }
         changes
+    }
+
+    /// The same query, as if it were registered now.
+    fn renewed(&self, query: &RegisteredQuery) -> RegisteredQuery {
+        let Registered {
+            name,
+            template,
+            compiled,
+            takes_lists,
+            ..
+        } = &*query.0;
+        RegisteredQuery(Arc::new(Registered {
+            id: self.0.next_id.fetch_add(1, Ordering::Relaxed),
+            name: name.clone(),
+            template: template.clone(),
+            compiled: compiled.clone(),
+            takes_lists: *takes_lists,
+            replaced: AtomicBool::new(false),
+        }))
     }
 
     fn write(&self) -> MutexGuard<'_, Vec<OnReplaced>> {
@@ -494,7 +534,13 @@ impl RegisteredQuery {
         self.0.compiled.unused_params()
     }
 
-    /// Whether another query has taken its name since, or none has it any more.
+    /// The queries that its answers depend on, by name.
+    fn helpers(&self) -> impl Iterator<Item = &str> {
+        let expected = self.0.template.expected.as_ref().map(QueryName::as_str);
+        transform::weights(&self.0.template.transform).chain(expected)
+    }
+
+    /// Whether another query has taken its name since, or none has it any more, or its answers depend on such a one.
     pub fn is_replaced(&self) -> bool {
         self.0.replaced.load(Ordering::Acquire)
     }
@@ -543,6 +589,7 @@ impl fmt::Display for DidYouMean<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transform::{TransformStep, VariantFold};
 
     fn up() -> QueryTemplate {
         QueryTemplate::promql("up", r#"up{namespace="{{.namespace}}"}"#).params(["namespace"])
@@ -652,6 +699,30 @@ mod tests {
         );
         assert_eq!(queries.replace_all(set).unwrap(), QueryChanges::default());
         assert!(queries.remove("new") && !queries.remove("new"));
+    }
+
+    #[test]
+    fn a_query_is_replaced_with_those_that_its_answers_depend_on() {
+        let queries = QueryList::new();
+        let set = |weights: &str| {
+            let mut mean = QueryTemplate::promql("mean", "up");
+            mean.transform = vec![TransformStep::ByVariant(VariantFold::WeightedBy("weights".into()))];
+            let mut told = QueryTemplate::promql("told", "up");
+            told.expected = Some("mean".parse().unwrap());
+            let weights = QueryTemplate::promql("weights", weights);
+            [mean, told, weights, QueryTemplate::promql("other", "up")]
+        };
+        queries.replace_all(set("up")).unwrap();
+        let before = queries.all();
+        let changes = queries.replace_all(set("sum(up)")).unwrap();
+        let replaced: Vec<_> = changes.replaced.iter().map(QueryName::as_str).collect();
+        assert_eq!(replaced, ["weights", "mean", "told"]);
+        let replaced: Vec<_> = before.iter().map(RegisteredQuery::is_replaced).collect();
+        assert_eq!(replaced, [true, false, true, true], "mean, other, told, weights");
+        assert!(queries.all().iter().all(|query| !query.is_replaced()));
+        assert_eq!(queries.get("mean").unwrap().template(), before[0].template());
+        let changes = queries.replace_all(set("sum(up)")).unwrap();
+        assert_eq!(changes, QueryChanges::default());
     }
 
     #[test]

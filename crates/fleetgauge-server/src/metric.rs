@@ -9,6 +9,7 @@ use fleetgauge_core::params::Params;
 use fleetgauge_core::policy::{Fold, OnNoData, Policy};
 use fleetgauge_core::printable::Quoted;
 use fleetgauge_core::query::{Folds, QueryName, QueryNameError};
+use fleetgauge_core::query_list::RegisteredQuery;
 use fleetgauge_core::reading::ReadingSpec;
 use fleetgauge_core::source::MetricsSource;
 
@@ -82,6 +83,8 @@ pub(crate) struct Metric {
     pub(crate) source: Arc<dyn MetricsSource>,
     /// How rows become one, if they do.
     pub(crate) folds: Option<Folds>,
+    /// What it asks, as it was registered then.
+    pub(crate) queries: Vec<RegisteredQuery>,
 }
 
 // === impl MetricName ===

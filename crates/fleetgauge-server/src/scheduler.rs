@@ -377,6 +377,7 @@ fn checked(
         spec: Arc::new(spec),
         source: Arc::clone(source),
         folds,
+        queries,
     })
 }
 
@@ -391,7 +392,11 @@ impl Running {
 // === impl Metric ===
 
 impl Metric {
+    /// Whether what was read of it can be read of `other`. A number that another text of the query gave cannot.
     fn is(&self, other: &Self) -> bool {
-        *self.spec == *other.spec && self.folds == other.folds && Arc::ptr_eq(&self.source, &other.source)
+        *self.spec == *other.spec
+            && self.folds == other.folds
+            && Arc::ptr_eq(&self.source, &other.source)
+            && !self.queries.iter().any(RegisteredQuery::is_replaced)
     }
 }
