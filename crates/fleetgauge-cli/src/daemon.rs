@@ -337,7 +337,8 @@ impl Daemon {
             }
         }
         // What may fail comes first; then those that stay get their queries, which others may ask them for.
-        let (layered, others): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| sources.is_layered(name));
+        let (layered, others): (Vec<&str>, Vec<&str>) =
+            names.iter().partition(|name| sources.is_layered(name));
         let mut fleet = Fleet::default();
         for name in &others {
             fleet.sources.insert((*name).to_owned(), sources.open(name)?);
@@ -415,7 +416,11 @@ fn content(config: &Config, name: &str) -> String {
     // Circles are refused when the file is read.
     let needed = needed.into_iter().map(|name| content(config, name));
     let queries = config.all_queries().map(|query| format!("{query:?}"));
-    let parts: Vec<_> = [source.content.clone()].into_iter().chain(needed).chain(queries).collect();
+    let parts: Vec<_> = [source.content.clone()]
+        .into_iter()
+        .chain(needed)
+        .chain(queries)
+        .collect();
     parts.join("\n")
 }
 

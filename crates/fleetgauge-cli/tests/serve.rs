@@ -395,7 +395,11 @@ fn a_number_of_a_query_is_not_that_of_the_text_in_its_place() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("fleetgauge.yaml");
     let pod = FaultyServer::start([Answer::text(PAGE)]).unwrap();
-    let pods = pod.url().trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let pods = pod
+        .url()
+        .trim_start_matches("http://")
+        .trim_end_matches('/')
+        .to_owned();
     // Nothing is refreshed again by itself while this runs.
     let write = |fold: &str| {
         let text = format!(

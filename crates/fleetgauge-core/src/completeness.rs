@@ -26,6 +26,8 @@ pub struct Completeness {
     is_known: bool,
     reported: u64,
     missing: Absentees,
+    /// How many of the missing have reported, but not for all of the time that is asked for.
+    short: u64,
     starting: Absentees,
 }
 
@@ -36,6 +38,8 @@ pub enum Report<'a> {
     Reported,
     /// It should have reported and has not, for this reason.
     Missing(&'a str),
+    /// It has reported, but not for all of the time that is asked for, for this reason. It counts as missing, too.
+    Short(&'a str),
     /// It has not been ready yet, for this reason, and is not expected until it was.
     Starting(&'a str),
 }
@@ -72,6 +76,7 @@ impl Completeness {
             is_known: true,
             reported: 0,
             missing: Absentees::default(),
+            short: 0,
             starting: Absentees::default(),
         }
     }
@@ -89,6 +94,10 @@ impl Completeness {
         match report {
             Report::Reported => self.reported += 1,
             Report::Missing(reason) => self.missing.add(who, reason),
+            Report::Short(reason) => {
+                self.missing.add(who, reason);
+                self.short = self.short.saturating_add(1);
+            }
             Report::Starting(reason) => self.starting.add(who, reason),
         }
     }
@@ -104,6 +113,7 @@ impl Completeness {
         self.is_known &= other.is_known;
         self.reported = self.reported.saturating_add(other.reported);
         self.missing.merge(&other.missing);
+        self.short = self.short.saturating_add(other.short);
         self.starting.merge(&other.starting);
     }
 
@@ -121,6 +131,11 @@ impl Completeness {
     /// Who should have reported and has not.
     pub fn missing(&self) -> &Absentees {
         &self.missing
+    }
+
+    /// How many of the missing have reported, but not for all of the time that is asked for: most often, not yet.
+    pub fn short(&self) -> u64 {
+        self.short
     }
 
     /// Who has not been ready yet.
@@ -154,6 +169,9 @@ impl fmt::Display for Completeness {
         match self.expected() {
             Some(expected) => write!(f, "{} of {expected} reported", self.reported)?,
             None => write!(f, "{} reported, of an unknown number", self.reported)?,
+        }
+        if self.short > 0 {
+            write!(f, ", and {} for a part of the time", self.short)?;
         }
         for (what, absentees) in [("missing", &self.missing), ("starting", &self.starting)] {
             if absentees.count > 0 {
@@ -277,6 +295,20 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with("m2 (timeout) and 997 more"), "{text}");
+        let mut young = of(1, 0, 0);
+        young.merge(&{
+            let mut other = of(0, 1, 0);
+            other.add("s", Report::Short("short_window"));
+            other
+        });
+        assert_eq!(
+            (young.expected(), young.short(), young.ratio()),
+            (Some(3), 1, Some(1.0 / 3.0))
+        );
+        assert_eq!(
+            young.to_string(),
+            "1 of 3 reported, and 1 for a part of the time; missing: m0 (timeout), s (short_window)"
+        );
         let mut long = Completeness::known();
         long.add("a\u{1b}[31m", Report::Missing(&"x".repeat(1_000_000)));
         assert!(long.to_string().len() < 1_000 && !long.to_string().contains('\u{1b}'));

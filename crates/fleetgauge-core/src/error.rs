@@ -92,6 +92,8 @@ pub enum FetchError {
     Incomplete {
         /// What is missing.
         detail: String,
+        /// Whether samples do come, and are only too few so far for the time that is asked for.
+        is_short: bool,
     },
     /// The answer exceeds a bound.
     #[error("answer too large: more than {limit} {unit}")]

@@ -706,7 +706,9 @@ mod tests {
         let queries = QueryList::new();
         let set = |weights: &str| {
             let mut mean = QueryTemplate::promql("mean", "up");
-            mean.transform = vec![TransformStep::ByVariant(VariantFold::WeightedBy("weights".into()))];
+            mean.transform = vec![TransformStep::ByVariant(VariantFold::WeightedBy(
+                "weights".into(),
+            ))];
             let mut told = QueryTemplate::promql("told", "up");
             told.expected = Some("mean".parse().unwrap());
             let weights = QueryTemplate::promql("weights", weights);

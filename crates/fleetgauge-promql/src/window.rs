@@ -64,6 +64,7 @@ mod loss;
 mod newest;
 mod scrape_cache;
 mod series;
+mod sorted;
 mod state;
 mod symbols;
 #[cfg(test)]
@@ -186,7 +187,8 @@ impl Window {
             }
             met += 1;
             seen.add(&metric);
-            for series in metric.sorted().iter() {
+            let (_, sorted) = &*metric.sorted();
+            for series in sorted.iter(&sorted.fitting(others.iter().copied())) {
                 let labels = series.labels();
                 let mut conditions = conditions.iter_mut();
                 if conditions.all(|(m, label)| m.matches_value(label.get(labels)))

@@ -264,7 +264,10 @@ impl<'a> Row<'a> {
             Some(_) => None,
             None => {
                 let reason: Option<&'a Reason> = self.reading.reason();
-                let unknown = (ReasonCode::NeverRefreshed, "the query was not refreshed since it was set");
+                let unknown = (
+                    ReasonCode::NeverRefreshed,
+                    "the query was not refreshed since it was set",
+                );
                 Some(reason.map_or(unknown, |reason| (reason.code, &*reason.text)))
             }
         }

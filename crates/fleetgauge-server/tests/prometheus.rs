@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleetgauge::scrape::{ScrapeConfig, ScrapeSource};
+use fleetgauge::scrape::{RelabelConfig, Relabeling, ScrapeConfig, ScrapeSource};
 use fleetgauge_core::target::StaticTargets;
 use fleetgauge_core::time::Clock;
 use fleetgauge_promql::window::{Window, WindowConfig};
@@ -204,6 +204,60 @@ async fn a_prometheus_federates_from_it() {
     assert_eq!(queue[0]["value"][1], "7.5");
     // What has gone stale is not there.
     assert_eq!(prometheus.query("gone", None).unwrap(), json!([]));
+}
+
+/// Where there is nobody to ask, a number that stands for nothing says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn that_there_are_no_targets_is_a_warning_of_every_answer() {
+    let mut rule = RelabelConfig::new("drop");
+    rule.source_labels = vec!["__address__".into()];
+    let drop_all = Relabeling::new(&[rule]).unwrap();
+    let pods = || StaticTargets::new(["127.0.0.1:9", "127.0.0.1:10"]);
+    let config = || ScrapeConfig::new("pods").with_interval(Duration::from_secs(1));
+    for (config, targets, expected, dropped) in [
+        (
+            config(),
+            StaticTargets::default(),
+            "there are no targets: none was found by static",
+            0,
+        ),
+        (
+            config().with_relabeling(drop_all),
+            pods(),
+            "there are no targets: relabel_configs drop all 2 that were found by static",
+            2,
+        ),
+    ] {
+        let source = ScrapeSource::start(config, [Arc::new(targets) as _]).unwrap();
+        let door = Door::open().await;
+        let mut served = Served::default();
+        served.scraped.push(ScrapedSource {
+            name: "pods".into(),
+            source: source.clone(),
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+        });
+        door.api.serve(served);
+        // The discovery tells that, and it takes effect.
+        let told = async {
+            while door.get("/api/v1/query?query=x").1["warnings"] != json!([expected]) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), told).await.unwrap();
+        for query in ["x", "sum(x)%20or%20vector(0)", "count(up)"] {
+            let (status, answer) = door.get(&format!("/api/v1/query?query={query}"));
+            assert_eq!(status, 200, "{answer}");
+            assert_eq!(answer["warnings"], json!([expected]), "{query}: {answer}");
+        }
+        let (_, answer) = door.get("/api/v1/query?query=vector(1)");
+        assert_eq!(answer["warnings"], Value::Null, "{answer}");
+        let (_, targets) = door.get("/api/v1/targets");
+        assert_eq!(
+            targets["data"]["droppedTargetCounts"]["pods"], dropped,
+            "{targets}"
+        );
+    }
 }
 
 /// Targets are told, and what they keep from an answer.

@@ -30,6 +30,7 @@ mod relabel;
 mod schedule;
 mod scraper;
 mod status;
+mod targets;
 mod view;
 
 use std::fmt;
@@ -158,7 +159,8 @@ impl ScrapeSource {
     /// The targets as they are now, in the order of their discovery.
     pub fn targets(&self) -> Vec<TargetStatus> {
         let known = self.pool().known();
-        known.targets.iter().map(|active| active.status()).collect()
+        let targets = known.targets.all().iter();
+        targets.map(|active| active.status()).collect()
     }
 
     /// The discoveries that fail, wholly or in part, and why.
@@ -178,9 +180,10 @@ impl ScrapeSource {
     pub fn queryable(&self, asked: Timestamp) -> Arc<dyn Queryable> {
         let pool = self.pool();
         let known = pool.known();
-        let targets = known.targets.into_iter().map(|active| (active, true));
+        let targets = known.targets.all().iter();
+        let targets = targets.map(|active| (Arc::clone(active), true)).collect();
         let config = Arc::clone(&pool.common().config);
-        let view = View::new(pool.window().clone(), config, known.gaps, targets.collect());
+        let view = View::new(pool.window().clone(), config, &known, targets);
         Arc::new(view.from(asked, pool.kept_since(pool.clock().wall())))
     }
 

@@ -70,7 +70,8 @@ impl From<&Lookup> for Found {
                 (code, failure.error.to_string())
             }
             Lookup::NeverRefreshed => {
-                let text = "the query was not refreshed since it was set, or so long ago that it is forgotten";
+                let text =
+                    "the query was not refreshed since it was set, or so long ago that it is forgotten";
                 (ReasonCode::NeverRefreshed, text.to_owned())
             }
             Lookup::Replaced => (

@@ -703,7 +703,10 @@ fn what_a_lookup_tells_is_judged() {
     };
     assert_eq!(read().0, "withheld: never_refreshed");
     let detail = "target x".into();
-    let incomplete = FetchError::Incomplete { detail };
+    let incomplete = FetchError::Incomplete {
+        detail,
+        is_short: false,
+    };
     cache.record_failure(
         &query,
         &none,

@@ -17,6 +17,7 @@ use hashbrown::hash_table::Entry;
 use super::limit::{AppendError, Usage};
 use super::loss::LossLog;
 use super::series::Series;
+use super::sorted::Sorted;
 use super::symbols::{self, Symbols};
 
 #[derive(Debug, Default)]
@@ -36,14 +37,7 @@ pub(super) struct Metric {
     changes_begun: AtomicU64,
     changes_ended: AtomicU64,
     /// What the last reader sorted; of no use any more once `blocks` has others.
-    sorted: ArcSwapOption<Sorted>,
-}
-
-/// The series of a metric sorted by labels, so that each query need not.
-#[derive(Debug)]
-pub(super) struct Sorted {
-    of: Arc<Blocks>,
-    series: Vec<Arc<Series>>,
+    sorted: ArcSwapOption<(Arc<Blocks>, Sorted)>,
 }
 
 /// Series of some metrics are coming or going: until this is dropped, what a reader sees of them is a part. A
@@ -265,18 +259,19 @@ impl Metric {
     }
 
     /// Its series as of now, sorted by labels.
-    pub(super) fn sorted(&self) -> Arc<Sorted> {
+    pub(super) fn sorted(&self) -> Arc<(Arc<Blocks>, Sorted)> {
         let now = self.series();
-        let is_current = |known: &Sorted| Arc::ptr_eq(&known.of, &now.0) && known.series.len() == now.len();
-        if let Some(known) = self.sorted.load_full().filter(|known| is_current(known)) {
-            return known;
+        if let Some(known) = self.sorted.load_full() {
+            let (of, sorted) = &*known;
+            if Arc::ptr_eq(of, &now.0) && sorted.len() == now.len() {
+                return known;
+            }
         }
-        let mut series: Vec<_> = now.iter().cloned().collect();
-        series.sort_unstable_by(|a, b| a.labels().cmp(b.labels()));
-        let sorted = Arc::new(Sorted { of: now.0, series });
+        let sorted = Sorted::new(now.iter().cloned().collect());
+        let sorted = Arc::new((now.0, sorted));
         self.sorted.store(Some(Arc::clone(&sorted)));
         // Series that went meanwhile must not be held by it.
-        if !Arc::ptr_eq(&sorted.of, &self.blocks.load()) {
+        if !Arc::ptr_eq(&sorted.0, &self.blocks.load()) {
             self.sorted.store(None);
         }
         sorted
@@ -380,13 +375,5 @@ impl SeriesOfMetric {
         self.0
             .iter()
             .flat_map(|block| block.iter().map_while(OnceLock::get))
-    }
-}
-
-// === impl Sorted ===
-
-impl Sorted {
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Series>> {
-        self.series.iter()
     }
 }

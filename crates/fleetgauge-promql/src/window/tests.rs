@@ -222,6 +222,72 @@ fn selecting_is_by_all_matchers_and_by_time() {
 }
 
 #[test]
+fn those_with_a_value_among_many_are_those_that_all_have_been_asked() {
+    let window = Window::new(WindowConfig::default());
+    let add = |range: std::ops::Range<usize>| {
+        for pod in range {
+            let pod_label = pod.to_string();
+            let zone = ["", "a", "b", "c", "d"][pod % 5];
+            let labels = [("pod", pod_label.as_str()), ("zone", zone), ("all", "x")];
+            let mut target = window.appender(labels);
+            scrape(
+                &mut target,
+                at(0.0),
+                &[("m{le=\"1\"}", 1.0), ("m{le=\"2\"}", 2.0)],
+            );
+        }
+    };
+    let check = |conditions: &[(&str, MatchOp, &str)]| {
+        let others = conditions
+            .iter()
+            .map(|(name, op, value)| Matcher::new(name, *op, value).unwrap());
+        let others: Vec<_> = others.collect();
+        let all = window.select(&[Matcher::equal(METRIC_NAME, "m")], at(0.0), at(0.0));
+        let fits = |series: &&Arc<Series>| {
+            others
+                .iter()
+                .all(|matcher| matcher.matches_value(series.labels().get(matcher.name()).unwrap_or_default()))
+        };
+        let expected: Vec<_> = all
+            .iter()
+            .filter(fits)
+            .map(|series| series.labels().to_string())
+            .collect();
+        let mut matchers = others.clone();
+        matchers.insert(0, Matcher::equal(METRIC_NAME, "m"));
+        let selected = window.select(&matchers, at(0.0), at(0.0));
+        let selected: Vec<_> = selected
+            .iter()
+            .map(|series| series.labels().to_string())
+            .collect();
+        assert_eq!(selected, expected, "{conditions:?}");
+        selected.len()
+    };
+    use MatchOp::{Equal, NotEqual, Regex};
+    // As many labels as are asked for: what is kept for some of them makes no difference.
+    for count in [30, 200, 203] {
+        add(0..count);
+        assert_eq!(check(&[("pod", Equal, "17")]), 2, "{count}");
+        assert_eq!(
+            check(&[("le", Equal, "2"), ("zone", Equal, "")]),
+            count.div_ceil(5)
+        );
+        assert_eq!(
+            check(&[("le", Equal, "1"), ("pod", Equal, "17"), ("zone", NotEqual, "b")]),
+            0
+        );
+        assert_eq!(check(&[("pod", Equal, "7"), ("le", Regex, "1|2")]), 2);
+        assert_eq!(
+            check(&[("all", Equal, "x"), ("zone", Equal, "a")]),
+            2 * ((count - 1).div_ceil(5))
+        );
+        for name in ["b", "c", "d", "e", "f", "g", "h", "i", "j", "k"] {
+            assert_eq!(check(&[(name, Equal, "x")]), 0);
+        }
+    }
+}
+
+#[test]
 fn handles_go_where_they_are_needed() {
     fn check<T: Send + Sync + 'static>() {}
     check::<Window>();

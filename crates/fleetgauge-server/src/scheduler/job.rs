@@ -212,13 +212,18 @@ impl Job {
     }
 }
 
-/// Whether there is something to be said of the query, be it a failure; not while it waits for samples to come.
+/// Whether there is something to be said of the query, be it a failure; not while its targets report, and have only not done
+/// so for as long as it looks back.
 fn is_settled(found: &Lookup) -> bool {
     match found {
-        Lookup::Value(value) => value.result().is_complete(),
-        Lookup::Failed(failure) => {
-            !matches!(failure.error.fetch_error(), Some(FetchError::Incomplete { .. }))
+        Lookup::Value(value) => {
+            let completeness = value.result().answer().completeness();
+            completeness.is_none_or(|completeness| completeness.short() == 0)
         }
+        Lookup::Failed(failure) => !matches!(
+            failure.error.fetch_error(),
+            Some(FetchError::Incomplete { is_short: true, .. })
+        ),
         Lookup::NeverRefreshed => false,
         _ => true,
     }

@@ -71,6 +71,8 @@ struct State {
 pub(super) enum Done {
     Reported,
     Missing(Absence),
+    /// It reports, but its samples do not reach back as far as is asked for.
+    Short(Absence),
     /// It has never answered, and appeared not long ago.
     Starting(Absence),
 }
@@ -202,12 +204,7 @@ impl ActiveTarget {
             if state.last.is_some() && !state.is_gone && reads.iter().all(of_scrapes) {
                 return Done::Reported;
             }
-            let since = self
-                .appeared
-                .map(|appeared| self.clock.now().saturating_since(appeared));
-            let is_starting =
-                since.is_some_and(|since| since < config.starting_for) && !state.coverage.has_answered();
-            return match is_starting && !state.is_gone {
+            return match self.has_yet_to_start(&state, config) {
                 true => Done::Starting(why),
                 false => Done::Missing(why),
             };
@@ -217,7 +214,20 @@ impl ActiveTarget {
             let asked_since = read.since;
             Some(Absence::ShortWindow { asked_since, gap })
         });
-        short.map_or(Done::Reported, Done::Missing)
+        short.map_or(Done::Reported, Done::Short)
+    }
+
+    /// Whether it appeared not long ago and has never answered: it is not expected to report.
+    pub(super) fn is_starting(&self, config: &ScrapeConfig) -> bool {
+        self.has_yet_to_start(&self.lock(), config)
+    }
+
+    fn has_yet_to_start(&self, state: &State, config: &ScrapeConfig) -> bool {
+        let since = self
+            .appeared
+            .map(|appeared| self.clock.now().saturating_since(appeared));
+        let is_new = since.is_some_and(|since| since < config.starting_for);
+        is_new && !state.coverage.has_answered() && !state.is_gone
     }
 
     /// Whether it has ever been scraped with success.

@@ -22,8 +22,9 @@ use tokio::time::Instant;
 
 use super::absence::{Absence, Absent};
 use super::active::{ActiveTarget, Need};
-use super::gap::Gap;
+use super::config::ScrapeConfig;
 use super::pool::{Known, Pool};
+use super::targets::Targets;
 use super::view::View;
 use crate::evaluation::{self, Times};
 
@@ -61,16 +62,11 @@ impl ScrapeBackend {
         let deadline = Instant::now() + query.timeout - margin;
         let need = Need::of(query);
         self.pool.discovered(need, deadline).await;
-        let Known {
-            targets,
-            gaps,
-            relabel_dropped,
-            is_closed,
-        } = self.pool.known();
-        if is_closed {
+        let known = self.pool.known();
+        if known.is_closed {
             return Err(shut_down());
         }
-        let targets = Self::refresh(targets, need, deadline).await;
+        let targets = Self::refresh(self.read_by(query, &known.targets), need, deadline).await;
         if self.pool.is_closed() {
             return Err(shut_down());
         }
@@ -82,7 +78,7 @@ impl ScrapeBackend {
             .collect();
         let count = targets.len();
         let config = Arc::clone(&self.pool.common().config);
-        let view = View::new(self.pool.window().clone(), config, gaps.clone(), targets);
+        let view = View::new(self.pool.window().clone(), config, &known, targets);
         let answer = match (Selector::of(query), query.steps(at)?) {
             // Its samples with their own times are those of now.
             (Some(selector), None) if query.at.is_none() => {
@@ -105,7 +101,16 @@ impl ScrapeBackend {
                 }
             }
         };
-        self.finish(answer, count, relabel_dropped, &gaps, &late)
+        finish(answer, count, &known, &late, &self.pool.common().config)
+    }
+
+    /// The targets that may have what `query` asks for.
+    fn read_by(&self, query: &Request, targets: &Targets) -> Vec<Arc<ActiveTarget>> {
+        // Where exposed labels win, series may have any others than their target's.
+        match query.query_type {
+            QueryType::PromQl if !self.pool.window().config().honor_labels => targets.read_by(&query.text),
+            _ => targets.all().to_vec(),
+        }
     }
 
     /// Waits for fresh scrapes of `known` until `deadline`. Gives the targets, and for each whether it was in time.
@@ -127,40 +132,6 @@ impl ScrapeBackend {
         }
         targets
     }
-
-    /// The answer, or why the lack of one says nothing.
-    fn finish(
-        &self,
-        answer: Answer,
-        targets: usize,
-        relabel_dropped: usize,
-        gaps: &[Gap],
-        late: &[(Arc<ActiveTarget>, Absence)],
-    ) -> Result<Answer, FetchError> {
-        if answer.is_empty() && targets == 0 {
-            let of_discovery = gaps.iter().filter(|gap| gap.reason.is_of_discovery());
-            let unknown: Vec<_> = of_discovery.map(|gap| gap.reason.to_string()).collect();
-            if !unknown.is_empty() {
-                return Err(FetchError::Discovery {
-                    detail: named(&unknown),
-                });
-            }
-            let names = self.pool.discovery_names().join(", ");
-            let why = match relabel_dropped {
-                0 => format!("there are no targets: none was found by {names}"),
-                dropped => {
-                    format!(
-                        "there are no targets: relabel_configs drop all {dropped} that were found by {names}"
-                    )
-                }
-            };
-            return Ok(answer.with_warning(&why));
-        } else if answer.is_empty() && late.len() == targets {
-            // Targets without values are no data only if somebody says so.
-            return Err(all_fail(late));
-        }
-        Ok(answer)
-    }
 }
 
 impl Backend for ScrapeBackend {
@@ -173,7 +144,7 @@ impl fmt::Debug for ScrapeBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ScrapeBackend")
             .field("discoveries", &self.pool.discovery_names())
-            .field("targets", &self.pool.known().targets.len())
+            .field("targets", &self.pool.known().targets.all().len())
             .finish_non_exhaustive()
     }
 }
@@ -234,6 +205,38 @@ impl Selector {
         missing.tell(&mut answer);
         Ok(answer.build())
     }
+}
+
+/// The answer, or why the lack of one says nothing; `targets` may have had what was asked for, and those that are `late`
+/// did not answer.
+fn finish(
+    answer: Answer,
+    targets: usize,
+    known: &Known,
+    late: &[(Arc<ActiveTarget>, Absence)],
+    config: &ScrapeConfig,
+) -> Result<Answer, FetchError> {
+    if !answer.is_empty() {
+        return Ok(answer);
+    }
+    if known.targets.all().is_empty() {
+        let of_discovery = known.gaps.iter().filter(|gap| gap.reason.is_of_discovery());
+        let unknown: Vec<_> = of_discovery.map(|gap| gap.reason.to_string()).collect();
+        if !unknown.is_empty() {
+            return Err(FetchError::Discovery {
+                detail: named(&unknown),
+            });
+        }
+    } else if targets > 0 && late.len() == targets {
+        // Where others report, those that are only starting are not expected to.
+        let are_starting = late.iter().all(|(active, _)| active.is_starting(config));
+        if are_starting && targets < known.targets.all().len() {
+            return Ok(answer);
+        }
+        // Targets without values are no data only if somebody says so.
+        return Err(all_fail(late));
+    }
+    Ok(answer)
 }
 
 /// The error of an answer without values, since no target gave any.

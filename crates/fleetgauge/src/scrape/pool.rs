@@ -23,6 +23,7 @@ use super::config::ScrapeConfig;
 use super::gap::{Gap, GapReason};
 use super::scraper::Common;
 use super::status::{ScrapeStats, TargetHealth, add};
+use super::targets::Targets;
 use crate::client::failure::excerpt;
 
 /// How long after its start a source waits for what its discoveries tell first.
@@ -58,11 +59,10 @@ pub(super) struct Pool {
 
 /// The targets of one moment, and what is wrong with what is known of them.
 pub(super) struct Known {
-    /// In the order of their discovery.
-    pub(super) targets: Vec<Arc<ActiveTarget>>,
-    pub(super) gaps: Vec<Gap>,
-    /// So many were dropped by `relabel_configs`.
-    pub(super) relabel_dropped: usize,
+    pub(super) targets: Arc<Targets>,
+    /// Why there are none, if there are none.
+    pub(super) none: Option<Arc<str>>,
+    pub(super) gaps: Arc<[Gap]>,
     pub(super) is_closed: bool,
 }
 
@@ -93,8 +93,8 @@ enum Change {
 /// What has taken effect: all of it changes at once.
 #[derive(Default)]
 struct Running {
-    /// By position of discovery.
-    targets: Vec<Arc<ActiveTarget>>,
+    targets: Arc<Targets>,
+    none: Option<Arc<str>>,
     loops: HashMap<Target, Loop>,
     /// The tasks of the pool itself.
     tasks: Vec<JoinHandle<()>>,
@@ -103,6 +103,8 @@ struct Running {
     failing: Vec<Gap>,
     /// The targets that are left out.
     left_out: Vec<Gap>,
+    /// Both of them, for those who ask.
+    gaps: Arc<[Gap]>,
     /// Whether all targets have been known once: what appears after that is new.
     was_full: bool,
     /// Targets that have answered and went not long ago: they are not new when they are back.
@@ -140,10 +142,8 @@ impl Pool {
             known: None,
         };
         let slots: Vec<_> = discoveries.iter().map(slot).collect();
-        let running = Running {
-            failing: failing(&slots),
-            ..Running::default()
-        };
+        let mut running = Running::default();
+        running.set_failing(failing(&slots));
         let pool = Arc::new(Self {
             started_at: common.clock.wall(),
             common: Arc::new(common),
@@ -194,7 +194,11 @@ impl Pool {
         let mut is_discovered = self.is_discovered.subscribe();
         let until = deadline.min(self.first_word_until);
         while !*is_discovered.borrow_and_update() {
-            self.known().targets.iter().for_each(|active| active.ask(need));
+            self.known()
+                .targets
+                .all()
+                .iter()
+                .for_each(|active| active.ask(need));
             if tokio::time::timeout_at(until, is_discovered.changed())
                 .await
                 .is_err()
@@ -224,17 +228,16 @@ impl Pool {
     pub(super) fn known(&self) -> Known {
         let running = self.running();
         Known {
-            targets: running.targets.clone(),
-            gaps: (running.failing.iter().chain(&running.left_out))
-                .cloned()
-                .collect(),
-            relabel_dropped: self.relabel_dropped.load(Ordering::Relaxed),
+            targets: Arc::clone(&running.targets),
+            none: running.none.clone(),
+            gaps: Arc::clone(&running.gaps),
             is_closed: running.is_closed,
         }
     }
 
     pub(super) fn stats(&self) -> ScrapeStats {
-        let targets = self.running().targets.clone();
+        let targets = Arc::clone(&self.running().targets);
+        let targets = targets.all();
         let up = |active: &&Arc<ActiveTarget>| active.health() == TargetHealth::Up;
         ScrapeStats {
             targets: targets.len(),
@@ -251,7 +254,8 @@ impl Pool {
     pub(super) fn close(&self) -> Vec<JoinHandle<()>> {
         let mut running = self.running();
         running.is_closed = true;
-        running.targets.drain(..).for_each(|active| active.leave());
+        let targets = std::mem::take(&mut running.targets);
+        targets.all().iter().for_each(|active| active.leave());
         let mut tasks = std::mem::take(&mut running.tasks);
         tasks.extend(running.loops.drain().map(|(_, one)| one.task));
         tasks.iter().for_each(JoinHandle::abort);
@@ -349,7 +353,7 @@ impl Pool {
         if have_targets_changed {
             self.sync(slots).await;
         } else {
-            self.running().failing = failing(slots);
+            self.running().set_failing(failing(slots));
         }
         let is_sound = |slot: &Slot| slot.known.as_ref().is_some_and(|known| known.problems.is_empty());
         if slots.iter().all(is_sound) {
@@ -418,8 +422,6 @@ impl Pool {
                 }
             }
         }
-        running.targets = targets;
-        running.failing = failing(slots);
         self.duplicate.store(wanted.duplicate, Ordering::Relaxed);
         self.dropped.store(dropped, Ordering::Relaxed);
         self.relabel_dropped
@@ -436,6 +438,29 @@ impl Pool {
             tracing::warn!(count, "targets are left out: {}", logged.join("; "));
         }
         running.left_out = left_out;
+        running.set_failing(failing(slots));
+        let had_none = running.none.is_some();
+        running.none = self.none(&targets, &running.gaps, wanted.relabel_dropped);
+        running.targets = Arc::new(Targets::new(targets));
+        if let Some(why) = running.none.as_ref().filter(|_| !had_none) {
+            tracing::warn!("{why}");
+        }
+    }
+
+    /// Why there are no targets, if there are none and nothing else says why.
+    fn none(&self, targets: &[Arc<ActiveTarget>], gaps: &[Gap], relabel_dropped: usize) -> Option<Arc<str>> {
+        let says_why = |gap: &Gap| !matches!(gap.reason, GapReason::NoneReady { .. });
+        if !targets.is_empty() || gaps.iter().any(says_why) {
+            return None;
+        }
+        let names = self.discovery_names.join(", ");
+        let why = match relabel_dropped {
+            0 => format!("there are no targets: none was found by {names}"),
+            dropped => {
+                format!("there are no targets: relabel_configs drop all {dropped} that were found by {names}")
+            }
+        };
+        Some(why.into())
     }
 
     /// Makes targets of what is discovered.
@@ -479,6 +504,16 @@ impl Pool {
 
     fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Sets what is wrong with the discoveries, and tells it with what is left out now.
+    fn set_failing(&mut self, failing: Vec<Gap>) {
+        self.failing = failing;
+        self.gaps = self.failing.iter().chain(&self.left_out).cloned().collect();
     }
 }
 

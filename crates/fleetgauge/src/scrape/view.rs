@@ -17,13 +17,16 @@ use super::active::{ActiveTarget, Done};
 use super::config::ScrapeConfig;
 use super::gap::{Gap, GapReason};
 use super::page::REPORTED;
+use super::pool::Known;
 
 /// The window as a query reads it, with what is known to be missing from it now.
 pub(super) struct View {
     window: Window,
     config: Arc<ScrapeConfig>,
-    gaps: Vec<Gap>,
-    /// The targets, and whether each has been scraped in time.
+    gaps: Arc<[Gap]>,
+    /// Why there are no targets, if there are none.
+    none: Option<Arc<str>>,
+    /// The targets that may have what is read, and whether each has been scraped in time.
     targets: Vec<(Arc<ActiveTarget>, bool)>,
     too_early: Option<TooEarly>,
 }
@@ -51,13 +54,14 @@ impl View {
     pub(super) fn new(
         window: Window,
         config: Arc<ScrapeConfig>,
-        gaps: Vec<Gap>,
+        known: &Known,
         targets: Vec<(Arc<ActiveTarget>, bool)>,
     ) -> Self {
         Self {
             window,
             config,
-            gaps,
+            gaps: Arc::clone(&known.gaps),
+            none: known.none.clone(),
             targets,
             too_early: None,
         }
@@ -98,7 +102,7 @@ impl Queryable for View {
                 .for_each(|read| missing_names(wanted, read.matchers, into));
         }
         let mut completeness = Completeness::known();
-        for gap in &self.gaps {
+        for gap in self.gaps.iter() {
             if reads.iter().any(|read| self.may_select(read, &gap.labels)) {
                 let is_none_ready = matches!(gap.reason, GapReason::NoneReady { .. });
                 match &gap.who {
@@ -130,10 +134,14 @@ impl Queryable for View {
             match active.done(*in_time, &of_it, &self.config) {
                 Done::Reported => completeness.add("", Report::Reported),
                 Done::Missing(why) => completeness.add(&who(), Report::Missing(&why.to_string())),
+                Done::Short(why) => completeness.add(&who(), Report::Short(&why.to_string())),
                 Done::Starting(why) => completeness.add(&who(), Report::Starting(&why.to_string())),
             }
         }
         if !reads.is_empty() {
+            if let Some(none) = &self.none {
+                into.warn(none);
+            }
             into.count(&completeness);
         }
     }

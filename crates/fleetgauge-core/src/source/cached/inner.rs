@@ -146,6 +146,9 @@ pub(super) fn known(answer: Answer, shape: Shape) -> Result<Answer, FetchError> 
     }
     Err(FetchError::Incomplete {
         detail: shown.join("; "),
+        is_short: answer
+            .completeness()
+            .is_some_and(|completeness| completeness.short() > 0),
     })
 }
 

@@ -85,7 +85,7 @@ pub(super) fn targets(call: &Call) -> Result<Reply, ApiError> {
         }
         if is_wanted("dropped") {
             let stats = scraped.source.scrape_stats();
-            let count = stats.targets_dropped + stats.targets_duplicate;
+            let count = stats.targets_dropped + stats.targets_duplicate + stats.targets_relabel_dropped;
             dropped.insert(scraped.name.to_string(), json!(count));
         }
         for (discovery, error) in scraped.source.discovery_errors() {

@@ -1,0 +1,115 @@
+//! The series of a metric in the order of their labels, and those of them that have one value of a label without looking
+//! at all others: most queries ask for the few pods of one workload.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::series::Series;
+use crate::label::Lookup;
+use crate::matcher::{MatchOp, Matcher};
+
+/// The series of a metric sorted by labels, so that each query need not.
+#[derive(Debug)]
+pub(super) struct Sorted {
+    series: Vec<Arc<Series>>,
+    /// By the labels that were asked for.
+    orders: Mutex<Vec<Order>>,
+}
+
+/// Positions of all series in the order of their values of one label; of those of equal values, in their own order.
+#[derive(Clone, Debug)]
+struct Order {
+    name: Box<str>,
+    positions: Arc<[u32]>,
+}
+
+/// Which of the series of a metric a selector may fit.
+pub(super) enum Fitting {
+    All,
+    /// Those at these of the positions.
+    Some(Arc<[u32]>, Range<usize>),
+}
+
+/// Fewer are looked at one by one.
+const MIN_SERIES: usize = 64;
+
+/// An order costs four bytes a series, and there are no more of a metric.
+const MAX_ORDERS: usize = 8;
+
+// === impl Sorted ===
+
+impl Sorted {
+    pub(super) fn new(mut series: Vec<Arc<Series>>) -> Self {
+        series.sort_unstable_by(|a, b| a.labels().cmp(b.labels()));
+        Self {
+            series,
+            orders: Mutex::default(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    /// The series that are `fitting`, sorted by labels.
+    pub(super) fn iter<'a>(&'a self, fitting: &'a Fitting) -> Box<dyn Iterator<Item = &'a Arc<Series>> + 'a> {
+        match fitting {
+            Fitting::All => Box::new(self.series.iter()),
+            Fitting::Some(positions, range) => {
+                let positions = positions[range.clone()].iter();
+                Box::new(positions.map(|at| &self.series[*at as usize]))
+            }
+        }
+    }
+
+    /// The fewest series that hold all which `matchers` fit, by one of the values that they ask for.
+    pub(super) fn fitting<'a>(&self, matchers: impl IntoIterator<Item = &'a Matcher>) -> Fitting {
+        if self.series.len() < MIN_SERIES {
+            return Fitting::All;
+        }
+        let equal = matchers.into_iter();
+        let equal = equal.filter(|matcher| matcher.op() == MatchOp::Equal && !matcher.value().is_empty());
+        let found = equal.filter_map(|matcher| {
+            let positions = self.order(matcher.name())?;
+            let range = self.range(&positions, matcher);
+            Some((positions, range))
+        });
+        let fewest = found.min_by_key(|(_, range)| range.len());
+        fewest.map_or(Fitting::All, |(positions, range)| Fitting::Some(positions, range))
+    }
+
+    /// The places in `positions` whose series have the value.
+    fn range(&self, positions: &[u32], matcher: &Matcher) -> Range<usize> {
+        let mut label = Lookup::new(matcher.name());
+        let mut value = |at: &u32| label.get(self.series[*at as usize].labels());
+        let start = positions.partition_point(|at| value(at) < matcher.value());
+        let len = positions[start..].partition_point(|at| value(at) == matcher.value());
+        start..start + len
+    }
+
+    /// The order by the label `name`; `None` if there are too many orders, or no series has the label.
+    fn order(&self, name: &str) -> Option<Arc<[u32]>> {
+        // Held while it is made: who comes meanwhile wants the same one.
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(order) = orders.iter().find(|order| *order.name == *name) {
+            return Some(Arc::clone(&order.positions));
+        }
+        if orders.len() >= MAX_ORDERS {
+            return None;
+        }
+        let count = u32::try_from(self.series.len()).ok()?;
+        let mut label = Lookup::new(name);
+        let values = self.series.iter().map(|series| label.get(series.labels()));
+        let mut by_value: Vec<_> = values.zip(0..count).collect();
+        if by_value.iter().all(|(value, _)| value.is_empty()) {
+            return None;
+        }
+        by_value.sort_unstable();
+        let positions: Arc<[u32]> = by_value.into_iter().map(|(_, at)| at).collect();
+        orders.push(Order {
+            name: name.into(),
+            positions: Arc::clone(&positions),
+        });
+        Some(positions)
+    }
+}
