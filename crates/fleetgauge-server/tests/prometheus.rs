@@ -206,6 +206,22 @@ async fn a_prometheus_federates_from_it() {
     assert_eq!(prometheus.query("gone", None).unwrap(), json!([]));
 }
 
+/// A door over what is scraped of `targets`, every 50 ms, for as long as the source is kept.
+async fn over_pods(config: ScrapeConfig, targets: StaticTargets) -> (Door, ScrapeSource) {
+    let (interval, timeout) = (Duration::from_millis(50), Duration::from_millis(50));
+    let source = ScrapeSource::start(config.with_interval(interval), [Arc::new(targets) as _]).unwrap();
+    let door = Door::open().await;
+    let mut served = Served::default();
+    served.scraped.push(ScrapedSource {
+        name: "pods".into(),
+        source: source.clone(),
+        interval,
+        timeout,
+    });
+    door.api.serve(served);
+    (door, source)
+}
+
 /// Where there is nobody to ask, a number that stands for nothing says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn that_there_are_no_targets_is_a_warning_of_every_answer() {
@@ -213,7 +229,7 @@ async fn that_there_are_no_targets_is_a_warning_of_every_answer() {
     rule.source_labels = vec!["__address__".into()];
     let drop_all = Relabeling::new(&[rule]).unwrap();
     let pods = || StaticTargets::new(["127.0.0.1:9", "127.0.0.1:10"]);
-    let config = || ScrapeConfig::new("pods").with_interval(Duration::from_secs(1));
+    let config = || ScrapeConfig::new("pods");
     for (config, targets, expected, dropped) in [
         (
             config(),
@@ -228,16 +244,7 @@ async fn that_there_are_no_targets_is_a_warning_of_every_answer() {
             2,
         ),
     ] {
-        let source = ScrapeSource::start(config, [Arc::new(targets) as _]).unwrap();
-        let door = Door::open().await;
-        let mut served = Served::default();
-        served.scraped.push(ScrapedSource {
-            name: "pods".into(),
-            source: source.clone(),
-            interval: Duration::from_secs(1),
-            timeout: Duration::from_secs(1),
-        });
-        door.api.serve(served);
+        let (door, _source) = over_pods(config, targets).await;
         // The discovery tells that, and it takes effect.
         let told = async {
             while door.get("/api/v1/query?query=x").1["warnings"] != json!([expected]) {
@@ -266,17 +273,7 @@ async fn a_target_that_fails_is_a_warning_of_what_it_might_have_told() {
     let works = FaultyServer::start([Answer::text("queue 3\n")]).unwrap();
     let fails = FaultyServer::start([Answer::status(500)]).unwrap();
     let targets = StaticTargets::new([works.addr().to_string(), fails.addr().to_string()]);
-    let config = ScrapeConfig::new("pods").with_interval(Duration::from_millis(50));
-    let source = ScrapeSource::start(config, [Arc::new(targets) as _]).unwrap();
-    let door = Door::open().await;
-    let mut served = Served::default();
-    served.scraped.push(ScrapedSource {
-        name: "pods".into(),
-        source: source.clone(),
-        interval: Duration::from_millis(50),
-        timeout: Duration::from_millis(50),
-    });
-    door.api.serve(served);
+    let (door, source) = over_pods(ScrapeConfig::new("pods"), targets).await;
     works.until(|counters| counters.requests >= 2).await.unwrap();
     fails.until(|counters| counters.requests >= 2).await.unwrap();
     let (status, answer) = door.get("/api/v1/query?query=queue");
