@@ -33,8 +33,12 @@ struct Door {
 async fn door() -> Door {
     let source = FixedBackend::new()
         .values("queue", [([("pod", "a")], 2.0), ([("pod", "b")], f64::NAN)])
+        .values(
+            "spread",
+            [([("namespace", "chat")], 3.0), ([("namespace", "code")], 4.0)],
+        )
         .into_source();
-    for name in ["queue", "nothing"] {
+    for name in ["queue", "nothing", "spread"] {
         source
             .query_list()
             .must_register(QueryTemplate::promql(name, name));
@@ -44,7 +48,7 @@ async fn door() -> Door {
     let mut fleet = Fleet::default();
     fleet.sources.insert("pods".to_owned(), Arc::clone(&source));
     let metric = |name: &str| MetricSpec::new(name.parse().unwrap(), "pods", name).unwrap();
-    fleet.metrics = vec![metric("queue"), metric("nothing")];
+    fleet.metrics = ["queue", "nothing", "spread"].map(metric).into();
     fleet.metrics[0].namespaces = vec!["chat".into()];
     fleet.variants = vec![Variant {
         variant: VariantRef::new("chat", "llama").unwrap(),
@@ -136,6 +140,9 @@ async fn each_answer_is_as_it_is_described() {
     }
     for (described, asked, status) in [
         ("/metrics", "/metrics?namspace=chat", 400),
+        ("/metrics", "/metrics?namespace=%zz", 400),
+        ("/metrics", "/metrics?namespace=%ff", 400),
+        ("/metrics/{name}", "/metrics/queue?pod=a&pod=b", 400),
         ("/metrics/{name}", "/metrics/quue", 404),
         ("/explain/{name}", "/explain/quue", 404),
         ("/explain/{name}", "/explain/queue?a=b", 400),
@@ -177,7 +184,11 @@ async fn what_has_no_number_is_null_and_says_why() {
         .unwrap()
         .iter()
         .map(|metric| &metric["metric"]);
-    assert_eq!(names.collect::<Vec<_>>(), ["nothing"]);
+    assert_eq!(names.collect::<Vec<_>>(), ["nothing", "spread"]);
+    let (_, _, page) = get(&door.router, "/metrics?namespace=code").await;
+    let readings = page["metrics"][1]["readings"].as_array().unwrap();
+    assert_eq!(readings.len(), 1, "{page}");
+    assert_eq!(readings[0]["value"], 4);
     // Nor where it is asked for by name, nor is a row that is not there nothing.
     for (path, expected) in [
         ("/metrics/queue?namespace=chat", Ok(2)),
@@ -185,6 +196,7 @@ async fn what_has_no_number_is_null_and_says_why() {
         ("/metrics/queue?pod=a", Ok(1)),
         ("/metrics/nothing?pod=a", Ok(1)),
         ("/metrics/nothing?namespace=other", Ok(1)),
+        ("/metrics/spread?namespace=code", Ok(1)),
         (
             "/metrics/queue?namespace=other",
             Err("that the namespace \"other\" may see"),

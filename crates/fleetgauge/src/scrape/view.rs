@@ -130,12 +130,22 @@ impl Queryable for View {
             if of_it.is_empty() {
                 continue;
             }
-            let who = || active.target.to_string();
-            match active.done(*in_time, &of_it, &self.config) {
-                Done::Reported => completeness.add("", Report::Reported),
-                Done::Missing(why) => completeness.add(&who(), Report::Missing(&why.to_string())),
-                Done::Short(why) => completeness.add(&who(), Report::Short(&why.to_string())),
-                Done::Starting(why) => completeness.add(&who(), Report::Starting(&why.to_string())),
+            let done = active.done(*in_time, &of_it, &self.config);
+            let why = done.why().map(ToString::to_string).unwrap_or_default();
+            let report = match done {
+                Done::Reported => Report::Reported,
+                Done::Missing(_) => Report::Missing(&why),
+                Done::Short(_) => Report::Short(&why),
+                Done::Starting(_) => Report::Starting(&why),
+            };
+            let who = match report {
+                Report::Reported => String::new(),
+                _ => active.target.to_string(),
+            };
+            // Where exposed labels win, its rows may be of other pods.
+            match &active.pod {
+                Some(pod) if !self.window.config().honor_labels => completeness.add_pod(pod, &who, report),
+                _ => completeness.add(&who, report),
             }
         }
         if !reads.is_empty() {
