@@ -41,7 +41,9 @@ impl From<Unauthorized> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let detail = Printable(&self.detail).to_string();
+        // Of several mistakes each has a line of its own.
+        let lines = self.detail.lines().map(|line| Printable(line).to_string());
+        let detail = lines.collect::<Vec<_>>().join("\n");
         let body = Json(Body {
             title: self.status.canonical_reason().unwrap_or_default(),
             status: self.status.as_u16(),
