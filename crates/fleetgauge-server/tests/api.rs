@@ -76,7 +76,13 @@ async fn door() -> Door {
 }
 
 async fn get(router: &Router, path: &str) -> (u16, String, Value) {
+    ask(router, path, "accept", "*/*").await
+}
+
+/// Asks with a header.
+async fn ask(router: &Router, path: &str, header: &str, value: &str) -> (u16, String, Value) {
     let request = Request::get(format!("/api/fleetgauge/v1{path}"))
+        .header(header, value)
         .body(Body::empty())
         .unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
@@ -133,6 +139,16 @@ async fn each_answer_is_as_it_is_described() {
     ] {
         check(described, 200, &get(&door.router, asked).await);
         check(described, 401, &get(&door.locked, asked).await);
+        // Too much, whoever asks.
+        let long = format!("{asked}?a={}", "x".repeat(32 << 10));
+        check(described, 414, &get(&door.locked, &long).await);
+        let large = "x".repeat(16 << 10);
+        check(described, 431, &ask(&door.locked, asked, "x-large", &large).await);
+        check(
+            described,
+            413,
+            &ask(&door.locked, asked, "content-length", "1048577").await,
+        );
     }
     for (described, asked, status) in [
         ("/metrics", "/metrics?namspace=chat", 400),

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use fleetgauge_core::printable::Printable;
 
 use super::access::Unauthorized;
+use super::excess::Excess;
 
 /// What a request failed of.
 #[derive(Debug)]
@@ -36,6 +37,12 @@ impl Problem {
 impl From<Unauthorized> for Problem {
     fn from(error: Unauthorized) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, error.to_string())
+    }
+}
+
+impl From<Excess> for Problem {
+    fn from(excess: Excess) -> Self {
+        Self::new(excess.status(), excess.to_string())
     }
 }
 
