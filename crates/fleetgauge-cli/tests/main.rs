@@ -16,6 +16,8 @@ mod scrape;
 mod serve;
 #[cfg(target_os = "linux")]
 mod serve_config;
+#[cfg(target_os = "linux")]
+mod serve_days;
 mod sources;
 
 mod support {
