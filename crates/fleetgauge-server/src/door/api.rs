@@ -18,6 +18,7 @@ use fleetgauge_core::printable::Quoted;
 use fleetgauge_core::reading::Status;
 
 use super::access::Access;
+use super::excess::bounded;
 use super::problem::Problem;
 use crate::store::Row;
 
@@ -61,7 +62,8 @@ pub fn routes(api: Api, access: Access) -> Router {
         .fallback(unknown)
         .layer(middleware::from_fn(check))
         .with_state(api);
-    Router::new().nest("/api/fleetgauge/v1", pages)
+    let pages = Router::new().nest("/api/fleetgauge/v1", pages);
+    bounded(pages, |excess| Problem::from(excess).into_response())
 }
 
 async fn metrics(State(api): State<Api>, params: Params) -> Result<Response, Problem> {

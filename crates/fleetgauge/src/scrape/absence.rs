@@ -30,6 +30,8 @@ pub(super) enum Absence {
     },
     /// A range reaches back before its first scrape, or over a gap.
     ShortWindow { asked_since: Timestamp, gap: Gap },
+    /// The newest scrape is of another time than what is asked for, by more than scrapes are apart.
+    OtherTime(Gap),
 }
 
 /// A target with the reason, in words.
@@ -50,6 +52,12 @@ impl fmt::Display for Absence {
             Self::Late { age } => {
                 f.write_str("not scraped in time")?;
                 age
+            }
+            Self::OtherTime(Gap { from, to }) => {
+                return write!(
+                    f,
+                    "short_window: there are no samples from {from} to {to}: this process stood still, or its clock was set"
+                );
             }
             Self::Gone => {
                 return f.write_str("it went just now, and what comes in its place is not known yet");

@@ -192,6 +192,11 @@ impl ActiveTarget {
         }
     }
 
+    /// When the last page is dated that was read.
+    pub(super) fn newest_at(&self) -> Option<Timestamp> {
+        self.lock().last_success.map(|(at, _)| at)
+    }
+
     /// When its last page is dated.
     pub(super) fn last_at(&self) -> Option<Timestamp> {
         Some(self.lock().last?.begun.at)
@@ -212,8 +217,16 @@ impl ActiveTarget {
         self.lock().lagging(in_time, &self.clock)
     }
 
-    /// What it has done of what `reads` ask of it, all of which may select its series.
-    pub(super) fn done(&self, in_time: bool, reads: &[Read<'_>], config: &ScrapeConfig) -> Done {
+    /// What it has done of what `reads` ask of it, all of which may select its series. `newest` was its
+    /// [`newest_at`](Self::newest_at) before they were read: a scrape that came meanwhile may not have been seen.
+    pub(super) fn done(
+        &self,
+        in_time: bool,
+        newest: Option<Timestamp>,
+        reads: &[Read<'_>],
+        config: &ScrapeConfig,
+    ) -> Done {
+        let now = self.clock.wall();
         let state = self.lock();
         if let Some(why) = state.lagging(in_time, &self.clock) {
             // That it is down is known.
@@ -229,8 +242,15 @@ impl ActiveTarget {
         if let Some(why) = state.withdrawn_from(reads) {
             return Done::Missing(why);
         }
+        let Some(newest) = newest else {
+            return Done::Missing(Absence::Late { age: None });
+        };
         let short = reads.iter().find_map(|read| {
-            let gap = state.coverage.lacks(read.since, read.to, config.spacing())?;
+            let spacing = config.spacing();
+            if let Some(gap) = Coverage::ends_before(newest, read.to, now, spacing) {
+                return Some(Absence::OtherTime(gap));
+            }
+            let gap = state.coverage.lacks(read.since, read.to, spacing)?;
             let asked_since = read.since;
             Some(Absence::ShortWindow { asked_since, gap })
         });

@@ -26,9 +26,18 @@ pub(super) struct View {
     gaps: Arc<[Gap]>,
     /// Why there are no targets, if there are none.
     none: Option<Arc<str>>,
-    /// The targets that may have what is read, and whether each has been scraped in time.
-    targets: Vec<(Arc<ActiveTarget>, bool)>,
+    /// The targets that may have what is read.
+    targets: Vec<Asked>,
     too_early: Option<TooEarly>,
+}
+
+/// A target that may have what is read.
+struct Asked {
+    active: Arc<ActiveTarget>,
+    /// Whether it has been scraped in time.
+    in_time: bool,
+    /// When the newest page is dated that a query can read for sure.
+    newest: Option<Timestamp>,
 }
 
 /// A time that is asked for, and before what is kept.
@@ -57,6 +66,12 @@ impl View {
         known: &Known,
         targets: Vec<(Arc<ActiveTarget>, bool)>,
     ) -> Self {
+        let asked = |(active, in_time): (Arc<ActiveTarget>, bool)| Asked {
+            newest: active.newest_at(),
+            active,
+            in_time,
+        };
+        let targets = targets.into_iter().map(asked).collect();
         Self {
             window,
             config,
@@ -119,7 +134,12 @@ impl Queryable for View {
         let alike = alike(reads);
         let mut of_it: Vec<Read<'_>> = Vec::new();
         // As they are now, after all has been read: one may have gone meanwhile.
-        for (active, in_time) in &self.targets {
+        for Asked {
+            active,
+            in_time,
+            newest,
+        } in &self.targets
+        {
             let labels = active.target.labels();
             of_it.clear();
             for reads in &alike {
@@ -130,7 +150,7 @@ impl Queryable for View {
             if of_it.is_empty() {
                 continue;
             }
-            let done = active.done(*in_time, &of_it, &self.config);
+            let done = active.done(*in_time, *newest, &of_it, &self.config);
             let why = done.why().map(ToString::to_string).unwrap_or_default();
             let report = match done {
                 Done::Reported => Report::Reported,
