@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use fleetgauge_testkit::{Answer, FaultyServer, Gate, http};
 use rustix::process::Signal;
@@ -249,4 +250,29 @@ fn ten_thousand_connections_are_bounded_and_make_room() {
     let cut = cuts("idle") + cuts("silent");
     assert!(cut > 2_000.0, "{cut}");
     drop(all);
+}
+
+/// While the pod has nothing new to say, each answer after a standstill tells so, the first one too.
+#[test]
+fn after_a_standstill_no_answer_is_that_of_before_without_a_word() {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = FaultyServer::start([Answer::text(PAGE)]).unwrap();
+    let daemon = Daemon::start(&config(directory.path(), &pod, QUEUE));
+    daemon.reading("queue", |reading| reading["value"] == 7);
+    let ask = || daemon.get("/api/v1/query?query=sum(waiting)%20or%20vector(0)").1;
+    until(|| !ask().contains("warnings"));
+    for _ in 0..3 {
+        daemon.signal(Signal::STOP);
+        pod.set_script([Answer::hang()]).unwrap();
+        // Longer than two scrapes are apart: an interval, a timeout and a second.
+        let stopped = Instant::now();
+        until(|| stopped.elapsed() > Duration::from_millis(1_500));
+        daemon.signal(Signal::CONT);
+        for _ in 0..20 {
+            let answer = ask();
+            assert!(answer.contains("warnings"), "{answer}");
+        }
+        pod.set_script([Answer::text(PAGE)]).unwrap();
+        until(|| !ask().contains("warnings"));
+    }
 }
