@@ -13,6 +13,8 @@ mod pipe;
 mod query;
 mod scrape;
 mod serve;
+#[cfg(target_os = "linux")]
+mod soak;
 mod sources;
 
 mod support {
