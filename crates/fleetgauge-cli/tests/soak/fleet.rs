@@ -23,9 +23,10 @@ pub(super) struct Fleet {
 struct State {
     /// Since when the file names whom.
     named: VecDeque<(Instant, [bool; PODS])>,
-    /// How many pages each had sent when it was named.
+    /// Since when it names each of them, and how many pages that had sent by then.
+    named_at: [Instant; PODS],
     count_then: [u64; PODS],
-    /// Whether a number had the pod in it since it was named: until then it may be starting, and is not missed.
+    /// When a number was shown first with a page since then: before it the pod may be starting, and is not missed.
     is_shown: [Option<Instant>; PODS],
 }
 
@@ -46,12 +47,30 @@ pub(super) struct Shown {
     pub(super) of: Option<usize>,
 }
 
+// === impl Shown ===
+
+impl Shown {
+    /// A number that somebody may be missing from, asked for and there at these times.
+    pub(super) fn at(asked: Instant, until: Instant, max_age: Duration) -> Self {
+        Self {
+            value: 0.0,
+            asked,
+            until,
+            max_age,
+            age: None,
+            is_whole: false,
+            of: None,
+        }
+    }
+}
+
 // === impl Fleet ===
 
 impl Fleet {
     pub(super) fn new(directory: &Path, pods: Vec<Arc<Pod>>) -> Self {
         let state = State {
             named: VecDeque::new(),
+            named_at: [Instant::now(); PODS],
             count_then: [0; PODS],
             is_shown: [None; PODS],
         };
@@ -76,6 +95,7 @@ impl Fleet {
         let before = state.named.back().map_or([false; PODS], |(_, named)| *named);
         for (number, pod) in self.pods.iter().enumerate() {
             if named[number] && !before[number] {
+                state.named_at[number] = now;
                 state.count_then[number] = pod.count();
                 state.is_shown[number] = None;
             }
@@ -111,60 +131,40 @@ impl Fleet {
 
     /// Whether that number may be shown.
     pub(super) fn judge(&self, shown: Shown) -> Result<(), String> {
-        let Shown { asked, until, .. } = shown;
-        let long_ago = asked - TAKEN_WITHIN - shown.max_age;
+        let long_ago = shown.asked - TAKEN_WITHIN - shown.max_age;
+        let versions = self.versions(long_ago, shown.until);
         if shown.value == 0.0 {
-            let named = self.versions(long_ago, until);
-            let was_empty = named.contains(&[false; PODS]);
-            return was_empty
-                .then_some(())
-                .ok_or("0, though there are pods".to_owned());
+            let was_empty = versions.contains(&[false; PODS]);
+            return was_empty.then_some(()).ok_or("0, but there are pods".to_owned());
         }
         let pages = pages(shown.value)?;
-        for (number, page) in pages.iter().enumerate() {
-            let Some(page) = page else { continue };
-            if shown.of.is_some_and(|of| of != number) {
-                return Err(format!("{} is a page of pod {number}", shown.value));
-            }
-            if !self.versions(long_ago, until).iter().any(|named| named[number]) {
-                return Err(format!("{} has pod {number} in it, which has gone", shown.value));
-            }
-            let Some(served) = self.pods[number].served(*page, until) else {
-                return Err(format!("{}: pod {number} has not sent page {page}", shown.value));
+        let there = pages.iter().enumerate();
+        for (number, page) in there.filter_map(|(number, page)| Some((number, (*page)?))) {
+            let wrong = |what: String| Err(format!("{}: page {page} of pod {number} {what}", shown.value));
+            let Some(served) = self.pods[number].served(page, shown.until) else {
+                return wrong("was not sent lately".to_owned());
             };
-            let age = asked.saturating_duration_since(served);
-            if age > shown.max_age + SLACK {
-                return Err(format!(
-                    "{}: page {page} of pod {number} is {age:?} old",
-                    shown.value
-                ));
+            let age = shown.asked.saturating_duration_since(served);
+            let said = shown.age.map_or(shown.max_age, Duration::from_secs_f64);
+            if age > said.min(shown.max_age) + SLACK {
+                return wrong(format!("is {age:?} old, and said to be {said:?}"));
             }
-            if shown
-                .age
-                .is_some_and(|said| age.as_secs_f64() > said + SLACK.as_secs_f64())
-            {
-                let said = shown.age;
-                return Err(format!(
-                    "{}: page {page} of pod {number} is {age:?} old, not {said:?}",
-                    shown.value
-                ));
+            if shown.of.is_some_and(|of| of != number) || !versions.iter().any(|named| named[number]) {
+                return wrong("is of somebody else, or of one who has gone".to_owned());
             }
-            let shown = &mut self.state.lock().unwrap().is_shown[number];
-            shown.get_or_insert(until);
+            let mut state = self.state.lock().unwrap();
+            if served >= state.named_at[number] {
+                state.is_shown[number].get_or_insert(shown.until);
+            }
         }
-        if shown.of.is_none() && shown.is_whole {
-            let has = pages.map(|page| page.is_some());
-            self.misses(has, shown).map_or(Ok(()), |number| {
-                Err(format!(
-                    "{} is without pod {number}, and does not say so",
-                    shown.value
-                ))
-            })?;
+        let missing = self.misses(pages.map(|page| page.is_some()), shown);
+        match missing.filter(|_| shown.of.is_none()) {
+            Some(number) => Err(format!("{}: pod {number} is not in it", shown.value)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// A pod that should be among those.
+    /// A pod that should be among those, where nothing says that somebody may be missing.
     pub(super) fn misses(&self, has: [bool; PODS], shown: Shown) -> Option<usize> {
         let versions = self.versions(shown.asked - TAKEN_WITHIN, shown.until);
         let state = self.state.lock().unwrap();
@@ -174,7 +174,7 @@ impl Fleet {
                 || state.is_shown[number].is_some_and(|since| since < earlier);
             versions.iter().all(|named| named[number]) && has_started
         };
-        (0..PODS).find(|number| !has[*number] && is_due(*number))
+        (0..PODS).find(|number| shown.is_whole && !has[*number] && is_due(*number))
     }
 
     /// Whom the file has named from then to then.

@@ -106,44 +106,42 @@ impl Judge {
         if readings.is_empty() {
             self.find(&what, "there is neither a reading nor a reason", metric);
         }
-        let (mut has, mut has_value, mut shown_last) = ([false; PODS], false, None);
+        let mut rows = Shown::at(asked, until, MAX_AGE);
+        let mut has = [false; PODS];
         for reading in readings {
-            let of = |number: &usize| reading["labels"]["pod"] == format!("p{number}").as_str();
-            let of = (0..PODS).find(of);
+            let is_of = |number: &usize| reading["labels"]["pod"] == format!("p{number}").as_str();
+            let of = (0..PODS).find(is_of);
             of.into_iter().for_each(|number| has[number] = true);
-            let (status, value) = (
-                reading["status"].as_str().unwrap_or_default(),
-                reading["value"].as_f64(),
-            );
-            let completeness = &reading["completeness"];
-            let (Some(value), "value" | "held") = (value, status) else {
-                if status != "withheld" || !reading["value"].is_null() || reading["reason"].is_null() {
+            let is_value = reading["status"] == "value";
+            let Some(value) = reading["value"]
+                .as_f64()
+                .filter(|_| is_value || reading["status"] == "held")
+            else {
+                if reading["status"] != "withheld"
+                    || !reading["value"].is_null()
+                    || reading["reason"].is_null()
+                {
                     self.find(&what, "it is neither a number nor withheld", metric);
                 }
                 self.count(&what, |counts| counts.none += 1);
                 continue;
             };
-            let is_value = status == "value";
+            let completeness = &reading["completeness"];
             let is_whole = is_value && completeness["expected"] == completeness["reporting"];
-            if is_value && name != "partial" && !is_whole && value != 0.0 {
+            if is_value && !is_whole && name != "partial" {
                 self.find(&what, "somebody is missing, and it is shown as a value", metric);
             }
-            has_value |= is_value;
+            rows.is_whole |= is_whole && name == "rows";
             let shown = Shown {
                 value,
-                asked,
-                until,
-                max_age: if is_value { MAX_AGE } else { HOLD },
                 age: reading["age_seconds"].as_f64(),
                 is_whole,
                 of,
+                ..Shown::at(asked, until, if is_value { MAX_AGE } else { HOLD })
             };
-            shown_last = Some(shown);
             self.judge(&what, shown, metric);
         }
-        if let Some(shown) = shown_last.filter(|_| has_value && name == "rows")
-            && let Some(number) = self.fleet.misses(has, shown)
-        {
+        if let Some(number) = self.fleet.misses(has, rows) {
             self.find(&what, &format!("there is no row of pod {number}"), metric);
         }
     }
@@ -204,12 +202,8 @@ impl Judge {
                     let max_age = if is_whole { max_age } else { max_age.max(HOLD) };
                     let shown = Shown {
                         value,
-                        asked,
-                        until,
-                        max_age,
-                        age: None,
                         is_whole,
-                        of: None,
+                        ..Shown::at(asked, until, max_age)
                     };
                     self.judge(query, shown, &text);
                 }
@@ -227,13 +221,8 @@ impl Judge {
         let is_whole = !text.contains("# WARNING");
         let mut has = [false; PODS];
         let shown = Shown {
-            value: 0.0,
-            asked,
-            until,
-            max_age: MAX_AGE,
-            age: None,
             is_whole,
-            of: None,
+            ..Shown::at(asked, until, MAX_AGE)
         };
         for line in text.lines().filter(|line| line.starts_with("soak_page")) {
             let (_, rest) = line.split_once("pod=\"p").unwrap_or_default();
@@ -256,7 +245,7 @@ impl Judge {
                 &text,
             );
         }
-        if let Some(number) = self.fleet.misses(has, shown).filter(|_| is_whole) {
+        if let Some(number) = self.fleet.misses(has, shown) {
             self.find("federate", &format!("pod {number} is missing"), &text);
         }
     }
@@ -277,12 +266,7 @@ impl Judge {
             let until = Instant::now();
             let shown = |value: f64| Shown {
                 value,
-                asked,
-                until,
-                max_age: HOLD,
-                age: None,
-                is_whole: false,
-                of: None,
+                ..Shown::at(asked, until, HOLD)
             };
             match answer.map(|answer| answer.into_inner().metric_values) {
                 Ok(values) if values.len() == 1 => {

@@ -142,7 +142,7 @@ impl Pod {
         let (mood, page) = self.next();
         let value = (((page % PAGES) << 2) | 1) << (BITS * self.number);
         let noise: String = (0..20)
-            .map(|i| format!("soak_noise{{i=\"{i}\",turn=\"{}\"}} {page}\n", page / 64))
+            .map(|i| format!("soak_noise{{i=\"{i}\",turn=\"{}\"}} {page}\n", page / 256))
             .collect();
         let body = format!("{noise}soak_page {value}\n");
         let length = format!("Content-Length: {}\r\n", body.len());
