@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask check|test|bench|ci|fuzz`.
+//! The project's own commands: `cargo xtask check|test|bench|ci|fuzz|soak`.
 //!
 //! They are what a clean clone needs, and what the continuous integration runs; there is no second
 //! way of doing either.
@@ -8,6 +8,7 @@ mod prometheus_3;
 mod python;
 mod servers;
 mod shell;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -51,6 +52,15 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// Runs the daemon for long while all goes wrong at random: no number that nobody measured, nothing left behind.
+    Soak {
+        /// How long.
+        #[arg(long, default_value_t = 30.0)]
+        minutes: f64,
+        /// What goes wrong, as a run that failed has told; another one each time where nothing is said.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -79,6 +89,7 @@ fn run(command: Command) -> Result<ExitCode> {
             return test::run(&[]);
         }
         Command::Fuzz { target, seconds } => fuzz::run(&target, seconds)?,
+        Command::Soak { minutes, seed } => soak::call(minutes, seed).run()?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -18,6 +18,8 @@ mod serve;
 mod serve_config;
 #[cfg(target_os = "linux")]
 mod serve_days;
+#[cfg(target_os = "linux")]
+mod soak;
 mod sources;
 
 mod support {
