@@ -1,8 +1,9 @@
-//! The project's own commands: `cargo xtask check|test|bench|ci|fuzz`.
+//! The project's own commands: `cargo xtask check|test|bench|ci|fuzz|control-plane`.
 //!
 //! They are what a clean clone needs, and what the continuous integration runs; there is no second
 //! way of doing either.
 
+mod control_plane;
 mod fuzz;
 mod prometheus_3;
 mod python;
@@ -51,6 +52,9 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// Makes the Kubernetes control plane that tests start, where it is not there yet, and prints the folder that it is
+    /// in, for `KUBEBUILDER_ASSETS`.
+    ControlPlane,
 }
 
 fn main() -> ExitCode {
@@ -79,6 +83,7 @@ fn run(command: Command) -> Result<ExitCode> {
             return test::run(&[]);
         }
         Command::Fuzz { target, seconds } => fuzz::run(&target, seconds)?,
+        Command::ControlPlane => println!("{}", control_plane::assets()?.display()),
     }
     Ok(ExitCode::SUCCESS)
 }
