@@ -83,14 +83,21 @@ impl Cluster {
         self.api_address
     }
 
+    /// How an administrator's client comes in.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn config(&self) -> Result<Config> {
+        let kubeconfig = Kubeconfig::read_from(self.kubeconfig())?;
+        Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
+    }
+
     /// An administrator's client, whose connections belong to the present runtime.
     ///
     /// # Errors
     /// When it cannot be made; the API server is not asked yet.
     pub async fn client(&self) -> Result<Client> {
-        let kubeconfig = Kubeconfig::read_from(self.kubeconfig())?;
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        Client::try_from(config).map_err(Error::kubernetes("making a client"))
+        Client::try_from(self.config().await?).map_err(Error::kubernetes("making a client"))
     }
 
     /// Makes a namespace and waits until pods can be made in it.

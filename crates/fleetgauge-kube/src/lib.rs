@@ -5,6 +5,8 @@
 //!
 //! - [`object`]: what is kept of an object, its names and its controller
 //! - [`owner`]: who controls a pod, up to the workload that is scaled; or why that is not known
+//! - [`watch`]: fills the index from a cluster, and keeps it as of now
 
 pub mod object;
 pub mod owner;
+pub mod watch;

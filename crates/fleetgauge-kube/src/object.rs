@@ -68,6 +68,11 @@ impl Kind {
             name: Cow::Owned(name.to_owned()),
         }
     }
+
+    /// Whether every cluster has it: a group without a dot is Kubernetes' own, and none of anybody else's may be.
+    pub fn is_built_in(&self) -> bool {
+        !self.group.contains('.')
+    }
 }
 
 /// As Kubernetes writes it, `ReplicaSet.apps`.

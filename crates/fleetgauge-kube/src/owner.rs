@@ -168,14 +168,15 @@ impl OwnerIndex {
 
     /// A kind could not be listed, or not be watched any more.
     ///
-    /// What is known stays. That a known kind is absent is believed at the second time in a row: an API server that
-    /// starts says so of kinds that it has not looked up yet.
+    /// What is known stays. That a known kind is absent is believed at the second time in a row, since an API server that
+    /// starts says so of kinds that it has not looked up yet, and of a built-in one never: then it is not an API server
+    /// that answers.
     pub fn fail(&mut self, kind: &Kind, failure: Failure, now: Moment) {
         let Some(watched) = self.kinds.get_mut(kind) else {
             return;
         };
         let listing = match failure {
-            Failure::Absent { .. } if *kind == Kind::POD => None,
+            Failure::Absent { .. } if kind.is_built_in() => None,
             Failure::Absent { .. } => {
                 (watched.listing != Listing::Known || watched.fault.is_some()).then_some(Listing::Absent)
             }
