@@ -4,9 +4,15 @@
 //! that does no I/O, so the hard part is tested without a cluster, and the rest against a real one.
 //!
 //! - [`object`]: what is kept of an object, its names and its controller
-//! - [`owner`]: who controls a pod, up to the workload that is scaled; or why that is not known
-//! - [`watch`]: fills the index from a cluster, and keeps it as of now
+//! - [`watched`]: what is known of the objects of a kind, and how sure that is
+//! - [`owner`]: who controls a pod, up to the workload that is scaled
+//! - [`scaler`]: what scales a workload, by which it is a variant
+//! - [`miss`]: why any of it is not known
+//! - [`watch`]: fills the index of owners from a cluster, and keeps it as of now
 
+pub mod miss;
 pub mod object;
 pub mod owner;
+pub mod scaler;
 pub mod watch;
+pub mod watched;

@@ -52,6 +52,12 @@ impl Kind {
     pub const JOB: Self = Self::known("batch", "Job");
     /// Groups of pods, each of which serves one replica of a model.
     pub const LEADER_WORKER_SET: Self = Self::known("leaderworkerset.x-k8s.io", "LeaderWorkerSet");
+    /// What Kubernetes itself scales workloads by.
+    pub const HORIZONTAL_POD_AUTOSCALER: Self = Self::known("autoscaling", "HorizontalPodAutoscaler");
+    /// What KEDA scales workloads by.
+    pub const SCALED_OBJECT: Self = Self::known("keda.sh", "ScaledObject");
+    /// The variants of llm-d, where it has a kind of its own for them.
+    pub const VARIANT_AUTOSCALING: Self = Self::known("llmd.ai", "VariantAutoscaling");
 
     const fn known(group: &'static str, name: &'static str) -> Self {
         Self {

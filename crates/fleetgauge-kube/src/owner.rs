@@ -5,20 +5,16 @@
 //! of its leader, that by another StatefulSet, and that by the LeaderWorkerSet. A link can be followed where objects of its kind
 //! are watched; an owner of any other kind is the end, known by what names it.
 //!
-//! An index that does not know is never taken for one that knows of nothing: until a kind has been listed once, whoever
-//! needs it gets [`Miss::NotListed`], and an owner that should be there and is not has not been seen *yet*, since
-//! each kind is watched by itself. An outage costs nothing that was known; it is told beside it, with the time that it began.
+//! An owner of a watched kind that should be there and is not has not been seen *yet*, since each kind is watched by itself.
 //!
 //! Names come back: the pod `llama-0` of a StatefulSet is another one each time. So what is known is known by UID, and the end of
 //! an object takes nothing away from the next one of its name.
 
 use fleetgauge_core::time::Moment;
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
 
+use crate::miss::Miss;
 use crate::object::{Kind, Object, Owner};
-
-type Map<K, V> = HashMap<K, V, RandomState>;
+use crate::watched::{Failure, Listing, Map, Watched};
 
 /// No chain of controllers is longer, unless it is a circle.
 const MAX_OWNERS: usize = 16;
@@ -26,112 +22,35 @@ const MAX_OWNERS: usize = 16;
 /// The objects of the watched kinds, as far as each is known.
 #[derive(Clone, Debug)]
 pub struct OwnerIndex {
-    kinds: Map<Kind, Watched>,
+    pods: Watched<Object>,
     /// The UIDs of pods by namespace and name.
-    pods: Map<(Box<str>, Box<str>), Box<str>>,
-}
-
-/// What is known of a kind.
-#[derive(Clone, Debug, Default)]
-pub struct Watched {
-    listing: Listing,
-    fault: Option<Fault>,
-    objects: Map<Box<str>, Object>,
-}
-
-/// Whether the objects of a kind are known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Listing {
-    /// Nothing has been found out yet, which is not "there are none".
-    #[default]
-    NotYet,
-    /// All of them were listed, and what changed since is known as far as there is no [`Fault`].
-    Known,
-    /// The cluster has no such kind, so that there are none.
-    Absent,
-    /// They may not be listed.
-    Forbidden,
-}
-
-/// Why what is known of a kind may not be as of now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Since when: what is known is as of then.
-    pub since: Moment,
-    /// What was said last.
-    pub detail: String,
-}
-
-/// Why objects of a kind cannot be listed or watched.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The cluster says that it has no such kind.
-    Absent {
-        /// What was said.
-        detail: String,
-    },
-    /// It says that we may not.
-    Forbidden {
-        /// What was said, with the verb and the resource.
-        detail: String,
-    },
-    /// It cannot be asked, or answered something else.
-    Other {
-        /// What was said.
-        detail: String,
-    },
-}
-
-/// Why it is not known who controls a pod.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Miss {
-    /// A kind has not been listed yet.
-    #[error("{0} has not been listed yet")]
-    NotListed(Kind),
-    /// A kind may not be listed.
-    #[error("{0} may not be listed")]
-    Forbidden(Kind),
-    /// There is no such pod.
-    #[error("there is no such pod")]
-    UnknownPod,
-    /// Nothing controls it.
-    #[error("the pod has no controller")]
-    NoController,
-    /// An owner of a watched kind has not been seen, or is gone.
-    #[error("{} {} has not been seen", .0.kind, .0.name)]
-    OwnerNotSeen(Owner),
-    /// Its owners own each other.
-    #[error("the owners of the pod go in a circle")]
-    Circle,
+    names: Map<(Box<str>, Box<str>), Box<str>>,
+    controllers: Map<Kind, Watched<Object>>,
 }
 
 // === impl OwnerIndex ===
 
 impl OwnerIndex {
-    /// An index that knows nothing yet of pods and of `kinds`.
+    /// An index that knows nothing yet of pods and of those of `kinds` that control them.
     pub fn new(kinds: impl IntoIterator<Item = Kind>) -> Self {
-        let kinds = kinds.into_iter().chain([Kind::POD]);
+        let kinds = kinds.into_iter().filter(|kind| *kind != Kind::POD);
         Self {
-            kinds: kinds.map(|kind| (kind, Watched::default())).collect(),
-            pods: Map::default(),
+            pods: Watched::new(Kind::POD),
+            names: Map::default(),
+            controllers: kinds.map(|kind| (kind.clone(), Watched::new(kind))).collect(),
         }
     }
 
     /// These are all objects of a kind. Whoever is not among them is gone.
     pub fn replace(&mut self, kind: &Kind, objects: impl IntoIterator<Item = Object>) {
-        let Some(watched) = self.kinds.get_mut(kind) else {
+        let Some(watched) = self.watched_mut(kind) else {
             return;
         };
-        watched.listing = Listing::Known;
-        watched.fault = None;
-        watched.objects = objects
-            .into_iter()
-            .map(|object| (object.uid.clone(), object))
-            .collect();
+        let objects = objects.into_iter();
+        watched.replace(objects.map(|object| (object.uid.clone(), object)));
         if *kind == Kind::POD {
-            let pods = watched.objects.values();
-            self.pods = pods
+            let pods = self.pods.objects();
+            self.names = pods
                 .map(|pod| ((pod.namespace.clone(), pod.name.clone()), pod.uid.clone()))
                 .collect();
         }
@@ -139,71 +58,55 @@ impl OwnerIndex {
 
     /// There is an object of a kind, new or changed.
     pub fn apply(&mut self, kind: &Kind, object: Object) {
-        let Some(watched) = self.kinds.get_mut(kind) else {
-            return;
-        };
         if *kind == Kind::POD {
             let name = (object.namespace.clone(), object.name.clone());
-            if let Some(before) = self.pods.insert(name, object.uid.clone())
+            if let Some(before) = self.names.insert(name, object.uid.clone())
                 && before != object.uid
             {
-                watched.objects.remove(&before);
+                self.pods.remove(&before);
             }
         }
-        watched.objects.insert(object.uid.clone(), object);
+        if let Some(watched) = self.watched_mut(kind) {
+            watched.apply(object.uid.clone(), object);
+        }
     }
 
     /// An object of a kind is gone.
     pub fn remove(&mut self, kind: &Kind, uid: &str) {
-        let object = self
-            .kinds
-            .get_mut(kind)
-            .and_then(|watched| watched.objects.remove(uid));
+        let object = self.watched_mut(kind).and_then(|watched| watched.remove(uid));
         if let Some(object) = object
             && *kind == Kind::POD
         {
-            self.pods.remove(&(object.namespace, object.name));
+            self.names.remove(&(object.namespace, object.name));
         }
     }
 
-    /// A kind could not be listed, or not be watched any more.
-    ///
-    /// What is known stays. That a known kind is absent is believed at the second time in a row, since an API server that
-    /// starts says so of kinds that it has not looked up yet, and of a built-in one never: then it is not an API server
-    /// that answers.
+    /// A kind could not be listed, or not be watched any more. What is known of it stays, unless the kind itself is gone.
     pub fn fail(&mut self, kind: &Kind, failure: Failure, now: Moment) {
-        let Some(watched) = self.kinds.get_mut(kind) else {
-            return;
-        };
-        let listing = match failure {
-            Failure::Absent { .. } if kind.is_built_in() => None,
-            Failure::Absent { .. } => {
-                (watched.listing != Listing::Known || watched.fault.is_some()).then_some(Listing::Absent)
-            }
-            Failure::Forbidden { .. } => (watched.listing != Listing::Known).then_some(Listing::Forbidden),
-            Failure::Other { .. } => None,
-        };
-        let (Failure::Absent { detail } | Failure::Forbidden { detail } | Failure::Other { detail }) =
-            failure;
-        let since = watched.fault.as_ref().map_or(now, |fault| fault.since);
-        watched.fault = Some(Fault { since, detail });
-        watched.listing = listing.unwrap_or(watched.listing);
-        if watched.listing == Listing::Absent {
-            watched.fault = None;
-            watched.objects.clear();
+        if let Some(watched) = self.watched_mut(kind) {
+            watched.fail(failure, now);
         }
     }
 
     /// What is known of a kind, if it is watched.
-    pub fn watched(&self, kind: &Kind) -> Option<&Watched> {
-        self.kinds.get(kind)
+    pub fn watched(&self, kind: &Kind) -> Option<&Watched<Object>> {
+        match *kind == Kind::POD {
+            true => Some(&self.pods),
+            false => self.controllers.get(kind),
+        }
+    }
+
+    fn watched_mut(&mut self, kind: &Kind) -> Option<&mut Watched<Object>> {
+        match *kind == Kind::POD {
+            true => Some(&mut self.pods),
+            false => self.controllers.get_mut(kind),
+        }
     }
 
     /// Whether it is known of every kind what there is, or that it will not be known.
     pub fn is_ready(&self) -> bool {
-        self.kinds
-            .values()
-            .all(|watched| watched.listing != Listing::NotYet)
+        let mut all = self.controllers.values().chain([&self.pods]);
+        all.all(|watched| watched.listing() != Listing::NotYet)
     }
 
     /// The pod of this name, as of now.
@@ -211,11 +114,9 @@ impl OwnerIndex {
     /// # Errors
     /// When there is none, or that is not known.
     pub fn pod(&self, namespace: &str, name: &str) -> Result<&Object, Miss> {
-        let pods = &self.kinds[&Kind::POD];
-        pods.check(&Kind::POD)?;
-        // `Equivalent` has no pair of borrowed texts for a pair of owned ones.
-        let uid = self.pods.get(&Name(namespace, name)).ok_or(Miss::UnknownPod)?;
-        pods.objects.get(uid).ok_or(Miss::UnknownPod)
+        self.pods.check()?;
+        let uid = self.names.get(&Name(namespace, name));
+        uid.and_then(|uid| self.pods.get(uid)).ok_or(Miss::UnknownPod)
     }
 
     /// Who controls the pod of this name: its controller, that of its controller, and so on up to the workload.
@@ -233,14 +134,14 @@ impl OwnerIndex {
             }
             owners.push(owner);
             // The end: what is above it, if anything, is not looked for.
-            let Some(watched) = self.kinds.get(&owner.kind) else {
+            let Some(watched) = self.watched(&owner.kind) else {
                 break;
             };
-            if watched.listing == Listing::Absent {
+            if watched.listing() == Listing::Absent {
                 break;
             }
-            watched.check(&owner.kind)?;
-            let seen = watched.objects.get(&owner.uid);
+            watched.check()?;
+            let seen = watched.get(&owner.uid);
             // An object may name any UID; owners of another namespace are none, to Kubernetes as well.
             object = seen
                 .filter(|seen| seen.namespace == object.namespace)
@@ -260,49 +161,6 @@ struct Name<'a>(&'a str, &'a str);
 impl hashbrown::Equivalent<(Box<str>, Box<str>)> for Name<'_> {
     fn equivalent(&self, key: &(Box<str>, Box<str>)) -> bool {
         self.0 == &*key.0 && self.1 == &*key.1
-    }
-}
-
-// === impl Watched ===
-
-impl Watched {
-    /// Whether its objects are known.
-    pub fn listing(&self) -> Listing {
-        self.listing
-    }
-
-    /// Why it may not be as of now.
-    pub fn fault(&self) -> Option<&Fault> {
-        self.fault.as_ref()
-    }
-
-    /// The objects that are known, in no order.
-    pub fn objects(&self) -> impl ExactSizeIterator<Item = &Object> {
-        self.objects.values()
-    }
-
-    fn check(&self, kind: &Kind) -> Result<(), Miss> {
-        match self.listing {
-            Listing::NotYet => Err(Miss::NotListed(kind.clone())),
-            Listing::Forbidden => Err(Miss::Forbidden(kind.clone())),
-            Listing::Known | Listing::Absent => Ok(()),
-        }
-    }
-}
-
-// === impl Miss ===
-
-impl Miss {
-    /// One word for the variant, bounded for use as a label value.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Miss::NotListed(_) => "index_not_ready",
-            Miss::Forbidden(_) => "forbidden",
-            Miss::UnknownPod => "unknown_pod",
-            Miss::NoController => "no_controller",
-            Miss::OwnerNotSeen(_) => "owner_not_seen",
-            Miss::Circle => "owners_in_a_circle",
-        }
     }
 }
 
@@ -493,6 +351,10 @@ mod tests {
             let watched = index.watched(group).unwrap();
             (watched.listing(), watched.objects().len())
         };
+        index.fail(group, absent(), now());
+        assert_eq!(state(&index), (Listing::Known, 1));
+        // In a row: an API server that starts refuses first, and then knows few kinds.
+        index.fail(group, other("connection refused"), now());
         index.fail(group, absent(), now());
         assert_eq!(state(&index), (Listing::Known, 1));
         index.fail(group, absent(), now());

@@ -23,7 +23,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::object::{Kind, Object, Owner};
-use crate::owner::{Failure, OwnerIndex};
+use crate::owner::OwnerIndex;
+use crate::watched::Failure;
 
 /// A kind of objects, as it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

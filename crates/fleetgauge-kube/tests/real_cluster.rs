@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use fleetgauge_core::time::Clock;
 use fleetgauge_kube::object::Kind;
-use fleetgauge_kube::owner::{Listing, OwnerIndex};
+use fleetgauge_kube::owner::OwnerIndex;
 use fleetgauge_kube::watch::{OwnerWatch, Resource, WatchConfig};
+use fleetgauge_kube::watched::Listing;
 use fleetgauge_testcluster::Cluster;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
