@@ -7,13 +7,14 @@
 //! - [`prometheus`] and [`victoria_metrics`]: the real thing, with deterministic data;
 //! - [`openmetrics`]: writes that data;
 //! - [`faulty`]: answers every request exactly as badly as a script says, also behind [`tls`];
+//! - [`process`]: what the real ones are started with;
 //! - [`http`]: the small blocking client that the above poll with.
 
 mod error;
 pub mod faulty;
 pub mod http;
 pub mod openmetrics;
-mod process;
+pub mod process;
 pub mod prometheus;
 pub mod proxy;
 mod response;

@@ -25,7 +25,7 @@ const PORT_ATTEMPTS: usize = 8;
 
 /// A running child with its directory, killed on drop.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     program: PathBuf,
     child: Child,
     reaper: Option<Child>,
@@ -41,7 +41,10 @@ impl Server {
     ///
     /// `ready` must tell this server from another one that took the same port: by its own log, or by
     /// its directory.
-    pub(crate) fn start(
+    ///
+    /// # Errors
+    /// When it cannot be started, ends instead, or is not ready within a minute.
+    pub fn start(
         program: &Path,
         dir: TempDir,
         port: Option<u16>,
@@ -138,16 +141,18 @@ impl Server {
         }
     }
 
-    pub(crate) fn addr(&self) -> SocketAddr {
+    /// The address that it was started for.
+    pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// Its process ID.
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// The server's own directory.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.dir
             .as_ref()
             .expect("taken only after the server has ended")
@@ -155,7 +160,7 @@ impl Server {
     }
 
     /// What the server has written so far.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         read_lossy(&self.path().join(LOG))
     }
 
@@ -186,7 +191,7 @@ impl Server {
     }
 
     /// Ends the server and gives its directory, with which it can be started again.
-    pub(crate) fn into_dir(mut self) -> TempDir {
+    pub fn into_dir(mut self) -> TempDir {
         self.end();
         self.dir.take().expect("taken only here")
     }
@@ -249,7 +254,11 @@ pub(crate) fn poll<T>(event: &str, mut check: impl FnMut() -> Result<Option<T>>)
     }
 }
 
-pub(crate) fn temp_dir() -> Result<TempDir> {
+/// A directory of our own, which goes with the handle.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn temp_dir() -> Result<TempDir> {
     tempfile::Builder::new()
         .prefix("fleetgauge-")
         .tempdir()

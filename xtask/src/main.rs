@@ -1,8 +1,9 @@
-//! The project's own commands: `cargo xtask check|test|bench|ci|fuzz|soak`.
+//! The project's own commands: `cargo xtask check|test|bench|ci|fuzz|soak|control-plane`.
 //!
 //! They are what a clean clone needs, and what the continuous integration runs; there is no second
 //! way of doing either.
 
+mod control_plane;
 mod fuzz;
 mod prometheus_3;
 mod python;
@@ -61,6 +62,9 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Makes the Kubernetes control plane that tests start, where it is not there yet, and prints the folder that it is
+    /// in, for `KUBEBUILDER_ASSETS`.
+    ControlPlane,
 }
 
 fn main() -> ExitCode {
@@ -90,6 +94,7 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Fuzz { target, seconds } => fuzz::run(&target, seconds)?,
         Command::Soak { minutes, seed } => soak::call(minutes, seed).run()?,
+        Command::ControlPlane => println!("{}", control_plane::assets()?.display()),
     }
     Ok(ExitCode::SUCCESS)
 }

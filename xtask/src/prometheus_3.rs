@@ -11,10 +11,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::python;
 use crate::shell::{call, root};
 
 /// What says where the programs are, to the tests; set by hand, it is left as it is, and empty it is a no.
 const VARIABLES: [&str; 2] = ["FLEETGAUGE_PROMETHEUS_3", "FLEETGAUGE_PROMTOOL_3"];
+
+/// The tests that need it have one of these in their names; the latter compares it with ours by a Python package.
+pub(crate) const TESTS: [&str; 2] = ["prometheus_3_", python::TESTS];
 
 /// The program behind each variable, which is also the package.
 const PROGRAMS: [&str; 2] = ["prometheus", "promtool"];

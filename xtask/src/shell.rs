@@ -55,7 +55,8 @@ impl Call {
         self.command()
     }
 
-    fn command(&self) -> Command {
+    /// The command to spawn, not announced.
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(&self.args)

@@ -8,7 +8,7 @@ use std::process::{ExitCode, Stdio};
 use anyhow::{Context as _, Result};
 
 use crate::shell::{Call, cargo, selects_packages};
-use crate::{prometheus_3, python, servers};
+use crate::{control_plane, prometheus_3, python, servers};
 
 /// What all test binaries together say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,11 +24,12 @@ struct Totals {
 /// compiles. With arguments it is one `cargo test` with these. The totals are the last line, on
 /// standard output.
 ///
-/// Tests that ask Prometheus 3, or by a Python package, are marked `#[ignore]`, so that they count as skipped where it is not
-/// there, and are included where it is.
+/// Tests that ask Prometheus 3, or by a Python package, or that start a Kubernetes control plane, are marked `#[ignore]`, so that
+/// they count as skipped where that is not there, and are included where it is.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     eprintln!(
-        "The tests start real servers: Debian's packages {}, and Prometheus 3 from Debian testing; one asks by a Python package.",
+        "The tests start real servers: Debian's packages {}, Prometheus 3 from Debian testing, and a Kubernetes control plane \
+         that Go builds; one asks by a Python package.",
         servers::PACKAGES
     );
     // Without the servers the other tests still tell something; those that need them fail and say so.
@@ -36,18 +37,26 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     if let Some(hint) = &hint {
         eprintln!("{hint}");
     }
-    let (prometheus_3, python) = (prometheus_3::provide(), python::provide());
     let is_everything = args.is_empty();
-    let skip = python.is_err().then_some(python::TESTS);
-    let args = &arguments(args, prometheus_3.is_ok(), skip);
+    let mut skip = Vec::new();
     let mut left_out = Vec::new();
     let mut announced = Vec::new();
-    for provided in [prometheus_3, python] {
+    let wanted: [(&[&'static str], _); 3] = [
+        (&prometheus_3::TESTS, prometheus_3::provide()),
+        (&[python::TESTS], python::provide()),
+        (&[control_plane::TESTS], control_plane::provide()),
+    ];
+    let count = wanted.len();
+    for (tests, provided) in wanted {
         match provided {
             Ok(variables) => announced.extend(variables),
-            Err(why) => left_out.push(why),
+            Err(why) => {
+                skip.extend(tests);
+                left_out.push(why);
+            }
         }
     }
+    let args = &arguments(args, left_out.len() < count, &skip);
     let all: &[&str] = if selects_packages(args) {
         &[]
     } else {
@@ -90,15 +99,16 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     })
 }
 
-/// The arguments of `cargo test`, to which those for the test binaries come last.
-fn arguments(given: &[String], includes_ignored: bool, skip: Option<&str>) -> Vec<String> {
+/// The arguments of `cargo test`, to which those for the test binaries come last. Tests by the names to skip are ignored
+/// anyway where the others are.
+fn arguments(given: &[String], includes_ignored: bool, skip: &[&str]) -> Vec<String> {
     let mut args = given.to_vec();
     if includes_ignored {
         if !args.iter().any(|arg| arg == "--") {
             args.push("--".to_owned());
         }
         args.push("--include-ignored".to_owned());
-        args.extend(skip.map(|name| format!("--skip={name}")));
+        args.extend(skip.iter().map(|name| format!("--skip={name}")));
     }
     args
 }
@@ -196,18 +206,17 @@ mod tests {
 
     #[test]
     fn what_asks_what_may_be_missing_is_run_where_it_is() {
-        let check = |given: &[&str], includes_ignored, skip, expected: &str| {
+        let check = |given: &[&str], includes_ignored, skip: &[&str], expected: &str| {
             let given: Vec<_> = given.iter().map(|&arg| arg.to_owned()).collect();
             assert_eq!(arguments(&given, includes_ignored, skip).join(" "), expected);
         };
-        check(&[], false, None, "");
-        check(&["-p", "a", "--", "b"], false, None, "-p a -- b");
-        check(&[], true, None, "-- --include-ignored");
-        check(&["cache"], true, None, "cache -- --include-ignored");
-        check(&["-p", "a", "--", "b"], true, None, "-p a -- b --include-ignored");
-        // All of it is ignored without the other.
-        check(&[], false, Some("python"), "");
-        check(&[], true, Some("python"), "-- --include-ignored --skip=python");
+        check(&[], false, &["python"], "");
+        check(&["-p", "a", "--", "b"], false, &[], "-p a -- b");
+        check(&[], true, &[], "-- --include-ignored");
+        check(&["cache"], true, &[], "cache -- --include-ignored");
+        check(&["-p", "a", "--", "b"], true, &[], "-p a -- b --include-ignored");
+        let skipping = "-- --include-ignored --skip=python --skip=cluster";
+        check(&[], true, &["python", "cluster"], skipping);
     }
 
     /// The whole way: a test that is left out, as the compiler and its test harness count it.

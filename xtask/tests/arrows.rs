@@ -44,7 +44,7 @@ const ARROWS: &[Row] = &[
     Row {
         name: "fleetgauge-kube",
         normal: &["fleetgauge-core"],
-        dev: &["fleetgauge-testkit", "fleetgauge-sim"],
+        dev: &["fleetgauge-testkit", "fleetgauge-testcluster", "fleetgauge-sim"],
     },
     Row {
         name: "fleetgauge-server",
@@ -73,6 +73,11 @@ const ARROWS: &[Row] = &[
     Row {
         name: "fleetgauge-testkit",
         normal: &[],
+        dev: &[],
+    },
+    Row {
+        name: "fleetgauge-testcluster",
+        normal: &["fleetgauge-testkit"],
         dev: &[],
     },
     Row {
@@ -181,13 +186,11 @@ fn the_arrows_point_in_one_direction() {
             left.iter().map(|row| row.name).collect::<Vec<_>>()
         );
     }
+    let kits = ["fleetgauge-testkit", "fleetgauge-testcluster"];
     for row in ARROWS {
         for on in row.normal {
-            assert_ne!(
-                *on, "fleetgauge-testkit",
-                "`{}`: the test kit is for tests",
-                row.name
-            );
+            let for_tests = kits.contains(on) && !kits.contains(&row.name);
+            assert!(!for_tests, "`{}`: `{on}` is for tests", row.name);
             assert_ne!(*on, "xtask", "`{}`", row.name);
         }
     }

@@ -263,7 +263,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::variant::PodIdentity;
+    use crate::pod::PodIdentity;
 
     fn of(reported: u64, missing: u64, starting: u64) -> Completeness {
         let mut completeness = Completeness::known();

@@ -21,6 +21,7 @@ mod error;
 pub mod interval;
 pub mod label;
 pub mod params;
+pub mod pod;
 pub mod policy;
 pub mod query;
 pub mod query_list;

@@ -29,7 +29,6 @@ mod join;
 mod mapping;
 mod name;
 mod naming;
-mod pod;
 
 #[cfg(test)]
 mod tests;
@@ -40,11 +39,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 pub use self::index::{RegisterVariantError, VariantIndex};
-pub use self::join::{AmbiguousValue, PodLabels, UnmappedValue, VARIANT_LABEL, VariantJoin};
+pub(crate) use self::join::mapping_of;
+pub use self::join::{AmbiguousValue, PodLabels, UnmappedValue, VariantJoin};
 pub use self::mapping::{Candidates, Mapping, UnmappedReason};
 pub use self::name::{KubernetesNameError, PodRef, VariantRef, Workload, WorkloadKind};
-pub use self::pod::PodIdentity;
 
+pub use crate::pod::VARIANT_LABEL;
 use crate::result::MetricResult;
 
 /// Ties pods to the variants that they belong to.

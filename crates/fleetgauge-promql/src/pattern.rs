@@ -66,6 +66,11 @@ impl Pattern {
         Some(self.template(template).texts(&captures).collect())
     }
 
+    /// The first group that `template` refers to and that there is not: it would be empty.
+    pub fn unknown_group<'t>(&self, template: &'t str) -> Option<&'t str> {
+        self.template(template).unknown()
+    }
+
     /// What its groups capture.
     pub(crate) fn captures<'v>(&self, value: &'v str) -> Option<Captures<'v>> {
         self.0.captures(value)

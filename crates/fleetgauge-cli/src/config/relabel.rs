@@ -5,7 +5,13 @@ use fleetgauge::scrape::{RelabelConfig, Relabeling};
 
 pub(super) fn read_relabeling(node: &Node, reader: &mut Reader) -> Relabeling {
     let nodes = reader.list(node, "a list of rules");
-    let rules: Vec<_> = nodes.iter().map(|node| read_rule(node, reader)).collect();
+    let rule = |node| {
+        let known = reader.problem_count();
+        let rule = read_rule(node, reader);
+        // What cannot be read is told as that, and not as what is missing then.
+        rule.filter(|_| reader.problem_count() == known)
+    };
+    let rules: Vec<_> = nodes.iter().map(rule).collect();
     // Each by itself, so that every mistake is told.
     for (node, rule) in nodes.iter().zip(&rules) {
         if let Err((_, error)) = Relabeling::new(rule) {

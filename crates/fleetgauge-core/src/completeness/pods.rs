@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Absentee, Completeness, Report};
-use crate::variant::PodIdentity;
+use crate::pod::PodIdentity;
 
 /// What each of those expected has done, all of them pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::age::Age;
 use crate::query::Folds;
 use crate::result::{Answer, AnswerBuilder, Series};
 use crate::time::Timestamp;
-use crate::variant::{UnmappedReason, VariantIndex, VariantRef};
+use crate::variant::{UnmappedReason, VariantIndex, VariantRef, mapping_of};
 
 /// The label of a row whose numbers belong to all variants of a model, as those of an endpoint picker do.
 pub const SCOPE: &str = "scope";
@@ -64,7 +64,7 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
     let is_by_pod = !answer.is_empty() && own.keys().all(|(is_of_model, _)| !is_of_model);
     let of_variant = of_all
         .filter(|_| is_by_pod)
-        .and_then(|known| known.of_pods(|pod| !is_of_another(&pod.mapping(index).into(), variant)));
+        .and_then(|known| known.of_pods(|pod| !is_of_another(&mapping_of(pod, index).into(), variant)));
     let known = of_variant.as_ref().or(of_all);
     if !strays.is_empty() {
         let pods = answer.series().map(|series| pod(series.labels()));

@@ -8,11 +8,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::age::Age;
 use crate::completeness::{Completeness, Report};
+use crate::pod::PodIdentity;
 use crate::policy::Fold;
 use crate::query::Folds;
 use crate::result::{AnswerBuilder, MetricResult, Origin};
 use crate::sample::Stamp;
-use crate::variant::{PodIdentity, VARIANT_LABEL, VariantRef, Workload};
+use crate::variant::{VARIANT_LABEL, VariantRef, Workload};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 

@@ -13,6 +13,7 @@ use super::index::{Found, VariantIndex};
 use super::mapping::{Candidates, Mapping, UnmappedReason};
 use super::name::{PodRef, VariantRef};
 use crate::label::Labels;
+use crate::pod::{PodIdentity, VARIANT_LABEL};
 use crate::result::MetricResult;
 use crate::sample::MetricValue;
 
@@ -41,9 +42,6 @@ pub struct PodLabels {
     /// [`VARIANT_LABEL`].
     pub variant: Option<Cow<'static, str>>,
 }
-
-/// The label by which fleets of llm-d tell the variant of a pod: `llm-d.ai/variant`, as Prometheus writes it.
-pub const VARIANT_LABEL: &str = "llm_d_ai_variant";
 
 /// The values of one answer, each under its variant, ambiguous or unmapped.
 ///
@@ -167,8 +165,18 @@ impl PodLabels {
     }
 }
 
+/// The variant of `index`, or the one that a label names, that a pod belongs to.
+pub(crate) fn mapping_of(pod: &PodIdentity, index: &VariantIndex) -> Mapping {
+    let namespace = pod.namespace.as_deref();
+    match pod.variant.as_deref().map(|variant| named(variant, namespace)) {
+        Some(Ok(variant)) => Mapping::Mapped(variant),
+        Some(Err(reason)) => Mapping::Unmapped(reason),
+        None => index.variant_for(PodRef::new(&pod.name).in_namespace(namespace.unwrap_or_default())),
+    }
+}
+
 /// The variant that a label names, or why what it holds is none.
-pub(super) fn named(name: &str, namespace: Option<&str>) -> Result<VariantRef, UnmappedReason> {
+fn named(name: &str, namespace: Option<&str>) -> Result<VariantRef, UnmappedReason> {
     let namespace = namespace.ok_or(UnmappedReason::NoNamespaceLabel)?;
     VariantRef::new(namespace, name).map_err(|_| UnmappedReason::BadVariantLabel)
 }

@@ -8,6 +8,8 @@ use regex::{Captures, Regex};
 #[derive(Debug)]
 pub(crate) struct Template<'a> {
     parts: Vec<Part<'a>>,
+    /// The first reference to a group that there is not.
+    unknown: Option<&'a str>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -23,6 +25,7 @@ impl<'a> Template<'a> {
     /// `regex` says which groups there are; others are empty.
     pub(super) fn new(mut text: &'a str, regex: &Regex) -> Self {
         let mut parts = Vec::new();
+        let mut unknown = None;
         while let Some(at) = text.find('$') {
             parts.push(Part::Text(&text[..at]));
             let after = &text[at + 1..];
@@ -30,7 +33,10 @@ impl<'a> Template<'a> {
                 parts.push(Part::Text("$"));
                 text = rest;
             } else if let Some((name, rest)) = reference(after) {
-                parts.extend(group(name, regex).map(Part::Group));
+                match group(name, regex) {
+                    Some(group) => parts.push(Part::Group(group)),
+                    None => unknown = unknown.or(Some(name)),
+                }
                 text = rest;
             } else {
                 // No reference, so the sign itself.
@@ -39,7 +45,12 @@ impl<'a> Template<'a> {
             }
         }
         parts.push(Part::Text(text));
-        Self { parts }
+        Self { parts, unknown }
+    }
+
+    /// The first group that is referred to and that the expression does not have.
+    pub(super) fn unknown(&self) -> Option<&'a str> {
+        self.unknown
     }
 
     /// What the replacement is made of, one after the other.

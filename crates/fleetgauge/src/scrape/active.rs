@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fleetgauge_core::backend::{FetchError, Request};
+use fleetgauge_core::pod::PodIdentity;
 use fleetgauge_core::target::Target;
 use fleetgauge_core::time::{Clock, Moment, Timestamp};
-use fleetgauge_core::variant::PodIdentity;
+
 use fleetgauge_promql::exposition::Format;
 use fleetgauge_promql::missing::Read;
 use fleetgauge_promql::window::{Window, Withdrawn};

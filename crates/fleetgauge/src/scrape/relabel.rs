@@ -52,6 +52,23 @@ pub enum RelabelError {
         /// What it requires.
         field: &'static str,
     },
+    /// What is written refers to what is not captured.
+    #[error(
+        "{field} refers to ${{{group}}}, which regex does not capture, so that it would be empty: ${{1}} is what the first \
+         parentheses capture, and $1_a is read as ${{1_a}}"
+    )]
+    Group {
+        /// Where it is written.
+        field: &'static str,
+        /// What is referred to.
+        group: String,
+    },
+    /// The interval and the timeout are the same for all targets of a source.
+    #[error("{label} is not taken from a target: interval and timeout are those of its source")]
+    NotTaken {
+        /// What would be written.
+        label: String,
+    },
     /// The action has no use for a field.
     #[error("action {action} takes no {field}")]
     Unused {
@@ -116,6 +133,9 @@ const ACTIONS: [&str; 11] = [
     "lowercase",
     "uppercase",
 ];
+
+/// What Prometheus takes from a target's labels, and is the source's here.
+const NOT_TAKEN: [&str; 2] = ["__scrape_interval__", "__scrape_timeout__"];
 
 /// As much as all labels of a target may take.
 const MAX_VALUE_BYTES: usize = 64 << 10;
@@ -186,6 +206,12 @@ impl RelabelConfig {
             _ => &[SourceLabels, Separator, TargetLabel],
         };
         self.takes(name, fields)?;
+        let decides = fields.first() == Some(&SourceLabels) && name != "replace";
+        if decides && self.source_labels.is_empty() {
+            // Prometheus would do the same with all targets.
+            let field = SourceLabels.name();
+            return Err(RelabelError::Missing { action: name, field });
+        }
         let replacement = self.replacement.clone().unwrap_or_else(|| "$1".to_owned());
         let action = match name {
             "keep" => Action::Keep,
@@ -225,6 +251,27 @@ impl RelabelConfig {
             pattern: pattern.to_owned(),
             source,
         })?;
+        let mut written = match &action {
+            Action::Replace { target, replacement } => {
+                vec![(TargetLabel, &**target), (Replacement, &**replacement)]
+            }
+            Action::LabelMap { replacement } => vec![(Replacement, &**replacement)],
+            _ => Vec::new(),
+        }
+        .into_iter();
+        let unknown = written.find_map(|(field, text)| Some((field.name(), pattern.unknown_group(text)?)));
+        if let Some((field, group)) = unknown {
+            let group = group.to_owned();
+            return Err(RelabelError::Group { field, group });
+        }
+        if let Some(label) = self
+            .target_label
+            .as_deref()
+            .filter(|label| NOT_TAKEN.contains(label))
+        {
+            let label = label.to_owned();
+            return Err(RelabelError::NotTaken { label });
+        }
         Ok(Rule {
             source_labels: self.source_labels.clone(),
             separator: self.separator.clone().unwrap_or_else(|| ";".to_owned()),
@@ -310,7 +357,8 @@ impl Rule {
                     Some((self.pattern.expand(name, replacement)?, value.clone()))
                 };
                 let mapped: Vec<_> = labels.iter().filter_map(mapped).collect();
-                for (name, value) in mapped {
+                // A name of nothing is none.
+                for (name, value) in mapped.into_iter().filter(|(name, _)| !name.is_empty()) {
                     set(labels, &name, value)?;
                 }
             }
@@ -373,5 +421,62 @@ mod tests {
         let relabeling = Relabeling::new([&rule]).expect("valid");
         let labels = [("model".to_owned(), "llama\n8b".to_owned())].into();
         assert_eq!(relabeling.apply(&labels, &TargetDefaults::default()), Ok(None));
+    }
+
+    #[test]
+    fn a_rule_that_cannot_do_what_it_says_is_refused() {
+        let check = |rule: RelabelConfig, expected: Option<&str>| {
+            let refused = Relabeling::new([&rule]).err().map(|(_, error)| error.to_string());
+            let is_said = refused
+                .as_deref()
+                .zip(expected)
+                .is_some_and(|(is, it)| is.contains(it));
+            assert!(
+                is_said || refused.is_none() && expected.is_none(),
+                "{rule:?}: {refused:?}"
+            );
+        };
+        let replace = |regex: &str, replacement: &str, target: &str| RelabelConfig {
+            regex: Some(regex.to_owned()),
+            replacement: Some(replacement.to_owned()),
+            target_label: Some(target.to_owned()),
+            ..RelabelConfig::default()
+        };
+        check(replace("(a)(b)", "$2", "x"), None);
+        check(
+            replace("(a)", "$2", "x"),
+            Some("replacement refers to ${2}, which regex does not"),
+        );
+        check(replace("(a)", "$1_b", "x"), Some("replacement refers to ${1_b}"));
+        check(
+            replace("(a)", "b", "x_$name"),
+            Some("target_label refers to ${name}"),
+        );
+        check(
+            replace("(a)", "1s", "__scrape_interval__"),
+            Some("is not taken from a target"),
+        );
+        for action in ["keep", "drop", "keepequal", "hashmod", "lowercase"] {
+            check(RelabelConfig::new(action), Some("requires source_labels"));
+        }
+    }
+
+    #[test]
+    fn a_label_that_is_mapped_to_no_name_is_none() {
+        let rule = RelabelConfig {
+            regex: Some("m(.*)".to_owned()),
+            ..RelabelConfig::new("labelmap")
+        };
+        let relabeling = Relabeling::new([&rule]).expect("valid");
+        let labels = [
+            ("m".to_owned(), "x".to_owned()),
+            ("ma".to_owned(), "y".to_owned()),
+        ]
+        .into();
+        let mapped = relabeling
+            .apply(&labels, &TargetDefaults::default())
+            .expect("small")
+            .expect("kept");
+        assert_eq!((mapped.get(""), mapped["a"].as_str()), (None, "y"));
     }
 }

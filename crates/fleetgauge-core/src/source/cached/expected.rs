@@ -12,11 +12,11 @@ use crate::age::Age;
 use crate::completeness::{Completeness, Report};
 use crate::error::FetchError;
 use crate::label::{Labels, write_braced};
+use crate::pod::PodIdentity;
 use crate::printable::Quoted;
 use crate::query::QueryName;
 use crate::result::{Answer, AnswerKind, Provenance};
 use crate::source::Outcome;
-use crate::variant::PodIdentity;
 
 /// The label that holds a metric's name.
 const METRIC_NAME: &str = "__name__";

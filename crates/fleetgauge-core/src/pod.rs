@@ -1,0 +1,48 @@
+//! A pod as the labels of a target name it.
+
+use std::fmt;
+
+use crate::printable::Printable;
+
+/// The label by which fleets of llm-d tell the variant of a pod: `llm-d.ai/variant`, as Prometheus writes it.
+pub const VARIANT_LABEL: &str = "llm_d_ai_variant";
+
+/// What tells a pod, and its variant, from others: the values of the labels `namespace`, `pod` and [`VARIANT_LABEL`].
+///
+/// ```
+/// use fleetgauge_core::pod::PodIdentity;
+///
+/// let labels = [("namespace", "chat"), ("pod", "llama-7d9c5b6f4-x2x9z")];
+/// let label = |name: &str| labels.iter().find(|label| label.0 == name).map(|label| label.1);
+/// assert_eq!(PodIdentity::of(label).unwrap().to_string(), "chat/llama-7d9c5b6f4-x2x9z");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PodIdentity {
+    pub(crate) namespace: Option<Box<str>>,
+    pub(crate) name: Box<str>,
+    /// What the label says that names the variant.
+    pub(crate) variant: Option<Box<str>>,
+}
+
+// === impl PodIdentity ===
+
+impl PodIdentity {
+    /// The pod whose labels `get` gives, if they name one.
+    pub fn of<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
+        Some(Self {
+            namespace: get("namespace").map(Box::from),
+            name: get("pod")?.into(),
+            variant: get(VARIANT_LABEL).map(Box::from),
+        })
+    }
+}
+
+/// `namespace/pod`.
+impl fmt::Display for PodIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(namespace) = &self.namespace {
+            write!(f, "{}/", Printable(namespace))?;
+        }
+        write!(f, "{}", Printable(&self.name))
+    }
+}

@@ -1,0 +1,18 @@
+//! What a Kubernetes cluster knows of the pods behind the metrics.
+//!
+//! The core knows no cluster: it is told by whom a pod is owned. Here that is found out. What was watched changes an index
+//! that does no I/O, so the hard part is tested without a cluster, and the rest against a real one.
+//!
+//! - [`object`]: what is kept of an object, its names and its controller
+//! - [`watched`]: what is known of the objects of a kind, and how sure that is
+//! - [`owner`]: who controls a pod, up to the workload that is scaled
+//! - [`scaler`]: what scales a workload, by which it is a variant
+//! - [`miss`]: why any of it is not known
+//! - [`watch`]: fills the index of owners from a cluster, and keeps it as of now
+
+pub mod miss;
+pub mod object;
+pub mod owner;
+pub mod scaler;
+pub mod watch;
+pub mod watched;

@@ -1,0 +1,408 @@
+//! Who controls a pod.
+//!
+//! Each object names its controller by UID, and the chain of controllers ends at a workload: the pod of a Deployment is
+//! controlled by a ReplicaSet, and that by the Deployment; a worker of a LeaderWorkerSet by a StatefulSet, that by the pod
+//! of its leader, that by another StatefulSet, and that by the LeaderWorkerSet. A link can be followed where objects of its kind
+//! are watched; an owner of any other kind is the end, known by what names it.
+//!
+//! An owner of a watched kind that should be there and is not has not been seen *yet*, since each kind is watched by itself.
+//!
+//! Names come back: the pod `llama-0` of a StatefulSet is another one each time. So what is known is known by UID, and the end of
+//! an object takes nothing away from the next one of its name.
+
+use fleetgauge_core::time::Moment;
+
+use crate::miss::Miss;
+use crate::object::{Kind, Object, Owner};
+use crate::watched::{Failure, Listing, Map, Watched};
+
+/// No chain of controllers is longer, unless it is a circle.
+const MAX_OWNERS: usize = 16;
+
+/// The objects of the watched kinds, as far as each is known.
+#[derive(Clone, Debug)]
+pub struct OwnerIndex {
+    pods: Watched<Object>,
+    /// The UIDs of pods by namespace and name.
+    names: Map<(Box<str>, Box<str>), Box<str>>,
+    controllers: Map<Kind, Watched<Object>>,
+}
+
+// === impl OwnerIndex ===
+
+impl OwnerIndex {
+    /// An index that knows nothing yet of pods and of those of `kinds` that control them.
+    pub fn new(kinds: impl IntoIterator<Item = Kind>) -> Self {
+        let kinds = kinds.into_iter().filter(|kind| *kind != Kind::POD);
+        Self {
+            pods: Watched::new(Kind::POD),
+            names: Map::default(),
+            controllers: kinds.map(|kind| (kind.clone(), Watched::new(kind))).collect(),
+        }
+    }
+
+    /// These are all objects of a kind. Whoever is not among them is gone.
+    pub fn replace(&mut self, kind: &Kind, objects: impl IntoIterator<Item = Object>) {
+        let Some(watched) = self.watched_mut(kind) else {
+            return;
+        };
+        let objects = objects.into_iter();
+        watched.replace(objects.map(|object| (object.uid.clone(), object)));
+        if *kind == Kind::POD {
+            let pods = self.pods.objects();
+            self.names = pods
+                .map(|pod| ((pod.namespace.clone(), pod.name.clone()), pod.uid.clone()))
+                .collect();
+        }
+    }
+
+    /// There is an object of a kind, new or changed.
+    pub fn apply(&mut self, kind: &Kind, object: Object) {
+        if *kind == Kind::POD {
+            let name = (object.namespace.clone(), object.name.clone());
+            if let Some(before) = self.names.insert(name, object.uid.clone())
+                && before != object.uid
+            {
+                self.pods.remove(&before);
+            }
+        }
+        if let Some(watched) = self.watched_mut(kind) {
+            watched.apply(object.uid.clone(), object);
+        }
+    }
+
+    /// An object of a kind is gone.
+    pub fn remove(&mut self, kind: &Kind, uid: &str) {
+        let object = self.watched_mut(kind).and_then(|watched| watched.remove(uid));
+        if let Some(object) = object
+            && *kind == Kind::POD
+        {
+            self.names.remove(&(object.namespace, object.name));
+        }
+    }
+
+    /// A kind could not be listed, or not be watched any more. What is known of it stays, unless the kind itself is gone.
+    pub fn fail(&mut self, kind: &Kind, failure: Failure, now: Moment) {
+        if let Some(watched) = self.watched_mut(kind) {
+            watched.fail(failure, now);
+        }
+    }
+
+    /// What is known of a kind, if it is watched.
+    pub fn watched(&self, kind: &Kind) -> Option<&Watched<Object>> {
+        match *kind == Kind::POD {
+            true => Some(&self.pods),
+            false => self.controllers.get(kind),
+        }
+    }
+
+    fn watched_mut(&mut self, kind: &Kind) -> Option<&mut Watched<Object>> {
+        match *kind == Kind::POD {
+            true => Some(&mut self.pods),
+            false => self.controllers.get_mut(kind),
+        }
+    }
+
+    /// Whether it is known of every kind what there is, or that it will not be known.
+    pub fn is_ready(&self) -> bool {
+        let mut all = self.controllers.values().chain([&self.pods]);
+        all.all(|watched| watched.listing() != Listing::NotYet)
+    }
+
+    /// The pod of this name, as of now.
+    ///
+    /// # Errors
+    /// When there is none, or that is not known.
+    pub fn pod(&self, namespace: &str, name: &str) -> Result<&Object, Miss> {
+        self.pods.check()?;
+        let uid = self.names.get(&Name(namespace, name));
+        uid.and_then(|uid| self.pods.get(uid)).ok_or(Miss::UnknownPod)
+    }
+
+    /// Who controls the pod of this name: its controller, that of its controller, and so on up to the workload.
+    ///
+    /// *Shape*: at least one.
+    ///
+    /// # Errors
+    /// When a part of the chain is not known, since another part would be another answer.
+    pub fn owners(&self, namespace: &str, pod: &str) -> Result<Vec<&Owner>, Miss> {
+        let mut object = self.pod(namespace, pod)?;
+        let mut owners = Vec::new();
+        while let Some(owner) = &object.controller {
+            if owners.len() == MAX_OWNERS {
+                return Err(Miss::Circle);
+            }
+            owners.push(owner);
+            // The end: what is above it, if anything, is not looked for.
+            let Some(watched) = self.watched(&owner.kind) else {
+                break;
+            };
+            if watched.listing() == Listing::Absent {
+                break;
+            }
+            watched.check()?;
+            let seen = watched.get(&owner.uid);
+            // An object may name any UID; owners of another namespace are none, to Kubernetes as well.
+            object = seen
+                .filter(|seen| seen.namespace == object.namespace)
+                .ok_or_else(|| Miss::OwnerNotSeen(owner.clone()))?;
+        }
+        if owners.is_empty() {
+            return Err(Miss::NoController);
+        }
+        Ok(owners)
+    }
+}
+
+/// The key of a pod, without a copy of its names.
+#[derive(PartialEq, Eq, Hash)]
+struct Name<'a>(&'a str, &'a str);
+
+impl hashbrown::Equivalent<(Box<str>, Box<str>)> for Name<'_> {
+    fn equivalent(&self, key: &(Box<str>, Box<str>)) -> bool {
+        self.0 == &*key.0 && self.1 == &*key.1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleetgauge_core::time::{Clock, Timestamp};
+
+    use super::*;
+
+    fn owner(kind: &Kind, uid: &str) -> Owner {
+        Owner {
+            kind: kind.clone(),
+            name: format!("the-{uid}").into(),
+            uid: uid.into(),
+        }
+    }
+
+    fn object(uid: &str, name: &str, controller: Option<Owner>) -> Object {
+        Object {
+            uid: uid.into(),
+            namespace: "chat".into(),
+            name: name.into(),
+            controller,
+        }
+    }
+
+    fn kinds() -> [Kind; 3] {
+        [Kind::REPLICA_SET, Kind::STATEFUL_SET, Kind::LEADER_WORKER_SET]
+    }
+
+    /// All kinds listed, empty.
+    fn index() -> OwnerIndex {
+        let mut index = OwnerIndex::new(kinds());
+        for kind in kinds().iter().chain([&Kind::POD]) {
+            index.replace(kind, []);
+        }
+        index
+    }
+
+    fn now() -> Moment {
+        Clock::manual(Timestamp::from_secs_f64(0.0)).0.now()
+    }
+
+    fn other(detail: &str) -> Failure {
+        Failure::Other {
+            detail: detail.into(),
+        }
+    }
+
+    fn absent() -> Failure {
+        Failure::Absent {
+            detail: "not found".into(),
+        }
+    }
+
+    fn owners(index: &OwnerIndex, pod: &str) -> Result<String, &'static str> {
+        let owners = index.owners("chat", pod).map_err(|miss| miss.reason())?;
+        let owners: Vec<_> = owners
+            .iter()
+            .map(|owner| format!("{} {}", owner.kind, owner.uid))
+            .collect();
+        Ok(owners.join(", "))
+    }
+
+    #[test]
+    fn the_chain_ends_at_the_workload() {
+        let mut index = index();
+        index.apply(
+            &Kind::POD,
+            object("p", "llama", Some(owner(&Kind::REPLICA_SET, "r"))),
+        );
+        index.apply(
+            &Kind::REPLICA_SET,
+            object("r", "the-r", Some(owner(&Kind::DEPLOYMENT, "d"))),
+        );
+        assert_eq!(
+            owners(&index, "llama").unwrap(),
+            "ReplicaSet.apps r, Deployment.apps d"
+        );
+        // A ReplicaSet without a Deployment is a workload itself.
+        index.apply(&Kind::REPLICA_SET, object("r", "the-r", None));
+        assert_eq!(owners(&index, "llama").unwrap(), "ReplicaSet.apps r");
+        index.apply(&Kind::POD, object("q", "bare", None));
+        assert_eq!(owners(&index, "bare"), Err("no_controller"));
+        assert_eq!(owners(&index, "stranger"), Err("unknown_pod"));
+        assert!(index.owners("other", "llama").is_err());
+    }
+
+    #[test]
+    fn a_worker_is_its_leaders() {
+        let mut index = index();
+        let set = &Kind::STATEFUL_SET;
+        index.apply(&Kind::POD, object("w", "llama-0-1", Some(owner(set, "workers"))));
+        index.apply(set, object("workers", "llama-0", Some(owner(&Kind::POD, "l"))));
+        index.apply(&Kind::POD, object("l", "llama-0", Some(owner(set, "leaders"))));
+        index.apply(
+            set,
+            object("leaders", "llama", Some(owner(&Kind::LEADER_WORKER_SET, "g"))),
+        );
+        let group = "LeaderWorkerSet.leaderworkerset.x-k8s.io g";
+        // It has not been seen yet, so nobody can say whether something controls it.
+        assert_eq!(owners(&index, "llama-0"), Err("owner_not_seen"));
+        index.apply(&Kind::LEADER_WORKER_SET, object("g", "llama", None));
+        let leader = format!("StatefulSet.apps leaders, {group}");
+        assert_eq!(owners(&index, "llama-0").unwrap(), leader);
+        let worker = format!("StatefulSet.apps workers, Pod l, {leader}");
+        assert_eq!(owners(&index, "llama-0-1").unwrap(), worker);
+    }
+
+    #[test]
+    fn nothing_is_known_before_it_is_listed() {
+        let mut index = OwnerIndex::new([Kind::REPLICA_SET]);
+        assert_eq!(owners(&index, "llama"), Err("index_not_ready"));
+        index.replace(
+            &Kind::POD,
+            [object("p", "llama", Some(owner(&Kind::REPLICA_SET, "r")))],
+        );
+        assert!(!index.is_ready());
+        assert_eq!(owners(&index, "llama"), Err("index_not_ready"));
+        // That it cannot be asked is no list.
+        index.fail(&Kind::REPLICA_SET, other("connection refused"), now());
+        assert!(!index.is_ready());
+        index.replace(&Kind::REPLICA_SET, []);
+        assert!(index.is_ready());
+        assert_eq!(owners(&index, "llama"), Err("owner_not_seen"));
+    }
+
+    #[test]
+    fn a_kind_that_is_absent_or_forbidden_costs_what_needs_it_alone() {
+        let mut index = OwnerIndex::new(kinds());
+        index.replace(
+            &Kind::POD,
+            [
+                object("p", "llama", Some(owner(&Kind::REPLICA_SET, "r"))),
+                object("q", "qwen-0", Some(owner(&Kind::STATEFUL_SET, "s"))),
+            ],
+        );
+        let detail = "replicasets.apps is forbidden".to_owned();
+        index.fail(&Kind::REPLICA_SET, Failure::Forbidden { detail }, now());
+        index.replace(&Kind::STATEFUL_SET, [object("s", "qwen", None)]);
+        assert!(!index.is_ready());
+        index.fail(&Kind::LEADER_WORKER_SET, absent(), now());
+        assert!(index.is_ready());
+        assert_eq!(owners(&index, "llama"), Err("forbidden"));
+        assert_eq!(owners(&index, "qwen-0").unwrap(), "StatefulSet.apps s");
+        // What names an absent kind knows it by another version.
+        index.apply(
+            &Kind::POD,
+            object("w", "worker", Some(owner(&Kind::LEADER_WORKER_SET, "g"))),
+        );
+        let group = "LeaderWorkerSet.leaderworkerset.x-k8s.io g";
+        assert_eq!(owners(&index, "worker").unwrap(), group);
+        let fault = index.watched(&Kind::REPLICA_SET).unwrap().fault().unwrap();
+        assert_eq!(fault.detail, "replicasets.apps is forbidden");
+    }
+
+    #[test]
+    fn an_outage_costs_nothing_that_was_known_and_is_told() {
+        let (clock, hand) = Clock::manual(Timestamp::from_secs_f64(0.0));
+        let mut index = index();
+        index.apply(
+            &Kind::POD,
+            object("p", "llama", Some(owner(&Kind::DEPLOYMENT, "d"))),
+        );
+        let began = clock.now();
+        for failure in [
+            other("reset"),
+            Failure::Forbidden { detail: "no".into() },
+            absent(),
+        ] {
+            index.fail(&Kind::POD, failure, clock.now());
+            assert_eq!(owners(&index, "llama").unwrap(), "Deployment.apps d");
+            assert_eq!(index.watched(&Kind::POD).unwrap().fault().unwrap().since, began);
+            hand.advance(std::time::Duration::from_secs(60));
+        }
+        // Gone meanwhile.
+        index.replace(&Kind::POD, []);
+        assert_eq!(owners(&index, "llama"), Err("unknown_pod"));
+        assert_eq!(index.watched(&Kind::POD).unwrap().fault(), None);
+    }
+
+    #[test]
+    fn a_known_kind_is_absent_when_it_is_said_twice() {
+        let group = &Kind::LEADER_WORKER_SET;
+        let mut index = index();
+        index.apply(group, object("g", "llama", None));
+        let state = |index: &OwnerIndex| {
+            let watched = index.watched(group).unwrap();
+            (watched.listing(), watched.objects().len())
+        };
+        index.fail(group, absent(), now());
+        assert_eq!(state(&index), (Listing::Known, 1));
+        // In a row: an API server that starts refuses first, and then knows few kinds.
+        index.fail(group, other("connection refused"), now());
+        index.fail(group, absent(), now());
+        assert_eq!(state(&index), (Listing::Known, 1));
+        index.fail(group, absent(), now());
+        assert_eq!(state(&index), (Listing::Absent, 0));
+        index.replace(group, [object("h", "llama", None)]);
+        assert_eq!(state(&index), (Listing::Known, 1));
+    }
+
+    /// The pods of a StatefulSet have the names of those before them.
+    #[test]
+    fn a_name_that_comes_back_is_another_pod() {
+        let mut index = index();
+        index.apply(
+            &Kind::POD,
+            object("old", "qwen-0", Some(owner(&Kind::DEPLOYMENT, "a"))),
+        );
+        index.apply(
+            &Kind::POD,
+            object("new", "qwen-0", Some(owner(&Kind::DEPLOYMENT, "b"))),
+        );
+        // The news of its end may come last.
+        index.remove(&Kind::POD, "old");
+        assert_eq!(&*index.pod("chat", "qwen-0").unwrap().uid, "new");
+        assert_eq!(owners(&index, "qwen-0").unwrap(), "Deployment.apps b");
+        index.remove(&Kind::POD, "new");
+        assert_eq!(owners(&index, "qwen-0"), Err("unknown_pod"));
+        assert_eq!(index.watched(&Kind::POD).unwrap().objects().len(), 0);
+    }
+
+    #[test]
+    fn owners_in_a_circle_or_of_another_namespace_are_none() {
+        let mut index = index();
+        let set = &Kind::REPLICA_SET;
+        index.apply(&Kind::POD, object("p", "llama", Some(owner(set, "a"))));
+        index.apply(set, object("a", "a", Some(owner(set, "b"))));
+        index.apply(set, object("b", "b", Some(owner(set, "a"))));
+        assert_eq!(owners(&index, "llama"), Err("owners_in_a_circle"));
+        let mut foreign = object("a", "a", None);
+        foreign.namespace = "other".into();
+        index.apply(set, foreign);
+        assert_eq!(owners(&index, "llama"), Err("owner_not_seen"));
+    }
+
+    #[test]
+    fn a_kind_is_the_same_in_all_its_versions() {
+        assert_eq!(Kind::of("apps/v1beta1", "ReplicaSet"), Kind::REPLICA_SET);
+        assert_eq!(Kind::of("v1", "Pod"), Kind::POD);
+        assert_eq!(Kind::POD.to_string(), "Pod");
+        assert_eq!(Kind::JOB.to_string(), "Job.batch");
+    }
+}

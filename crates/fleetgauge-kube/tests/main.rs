@@ -1,0 +1,8 @@
+//! What is found out of a cluster, by a real one.
+#![allow(clippy::unwrap_used)]
+
+mod real_cluster;
+
+mod support {
+    pub(crate) mod line;
+}
