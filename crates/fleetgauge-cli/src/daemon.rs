@@ -7,7 +7,7 @@ mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ use fleetgauge_server::readiness::Readiness;
 use fleetgauge_server::scheduler::{Fleet, Scheduler};
 use fleetgauge_server::series::{ReadingSeries, ReadingWindow};
 use fleetgauge_server::store::Store;
+use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,13 +35,16 @@ use crate::config::{self, Config, DEFAULT_ADDRESS, DoorSection, Environment, PRO
 use crate::log::{Log, LogFormat};
 use crate::sources::Sources;
 
-use files::Contents;
+use files::{Contents, Watched};
 use opened::Opened;
 pub(crate) use signals::Signals;
 use signals::Told;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// So often files are read that change while they are read.
+const MAX_TRIES: usize = 5;
 
 /// How long readings are kept as series.
 const READINGS_KEPT: Duration = Duration::from_secs(900);
@@ -60,6 +65,8 @@ struct Inner {
     /// The readings as series.
     series: ReadingWindow,
     stop: CancellationToken,
+    /// Asks for the configuration to be read anew.
+    reload: Notify,
     log: Log,
     state: Mutex<State>,
 }
@@ -67,8 +74,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     sources: BTreeMap<String, Made>,
-    /// What the files held that were read last, be they right or wrong.
-    seen: Contents,
+    /// The files of the configuration.
+    files: Watched,
     /// What was taken at the start alone.
     server: Option<DoorSection>,
     keda: Option<DoorSection>,
@@ -102,7 +109,7 @@ impl Daemon {
     /// *Errors*: a source cannot be made, or a metric not be kept fresh.
     pub(crate) fn start(
         args: &Serve,
-        config: &Config,
+        (config, contents): (&Config, Contents),
         environment: Environment,
         log: Log,
     ) -> anyhow::Result<Self> {
@@ -122,11 +129,12 @@ impl Daemon {
             scheduler,
             readiness,
             stop,
+            reload: Notify::new(),
             log,
             state: Mutex::default(),
         }));
         let mut state = daemon.state();
-        state.seen = Contents::of(&config.files);
+        state.files = Watched::new(contents);
         state.server.clone_from(&config.server);
         state.keda.clone_from(&config.keda);
         state.log_format = config.log.format;
@@ -186,7 +194,7 @@ impl Daemon {
     pub(crate) async fn serve(&self, doors: Doors, mut signals: Signals) -> anyhow::Result<()> {
         let watching = tokio::spawn(self.clone().watch_files());
         while signals.next().await? == Told::Reload {
-            self.reload_and_tell("SIGHUP");
+            self.0.reload.notify_one();
         }
         tokio::spawn(async move {
             // Whoever asks a second time does not wait for what is under way.
@@ -244,14 +252,17 @@ impl Daemon {
     /// *Errors*: what is wrong; nothing has changed.
     pub(crate) fn reload(&self) -> anyhow::Result<()> {
         let mut state = self.state();
-        let config = match config::read_if_given(Some(&self.0.file)) {
-            Ok(config) => config,
+        let before = state.files.now();
+        let (config, contents) = match read(&self.0.file) {
+            Ok(read) => read,
             Err(error) => {
+                state.files = Watched::new(before);
                 self.0.api.reloaded(Err(format!("{error:#}")));
                 return Err(error);
             }
         };
-        state.seen = Contents::of(&config.files);
+        state.files = Watched::new(contents);
+        anyhow::ensure!(!self.0.stop.is_cancelled(), "the daemon is shutting down");
         let applied = self.apply(&config, &mut state);
         self.0
             .api
@@ -289,21 +300,33 @@ impl Daemon {
         }
     }
 
-    /// Reads the configuration anew when its files change.
+    /// Reads the configuration anew when its files change, and when that is asked for.
     pub(crate) async fn watch_files(self) {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
-            let has_changed = {
-                let mut state = self.state();
-                state.opened.iter_mut().for_each(Opened::renew);
-                let now = state.seen.again();
-                // A file that is just being replaced may not be there for a moment.
-                now.is_some_and(|now| std::mem::replace(&mut state.seen, now.clone()) != now)
+            let is_asked_for = tokio::select! {
+                _ = ticks.tick() => false,
+                () = self.0.reload.notified() => true,
             };
-            if has_changed {
-                self.reload_and_tell("its files have changed");
-            }
+            let daemon = self.clone();
+            // A disk or a network that hangs holds up nothing else. What panics is logged by then.
+            let _ = tokio::task::spawn_blocking(move || match is_asked_for {
+                true => daemon.reload_and_tell("SIGHUP"),
+                false => daemon.look_at_files(),
+            })
+            .await;
+        }
+    }
+
+    fn look_at_files(&self) {
+        let has_changed = {
+            let mut state = self.state();
+            state.opened.iter_mut().for_each(Opened::renew);
+            state.files.look()
+        };
+        if has_changed {
+            self.reload_and_tell("its files have changed");
         }
     }
 
@@ -402,6 +425,32 @@ impl Daemon {
         api.set_sources(views, fleet.variants);
         Ok(())
     }
+}
+
+/// Reads a configuration, and what its files held: they are read again where they change meanwhile, as by a link that is
+/// swapped, so that a pack of before is not read with a configuration of after.
+///
+/// *Errors*: it is not valid.
+pub(crate) fn read(file: &Path) -> anyhow::Result<(Config, Contents)> {
+    let main = [file.to_owned()];
+    let mut before = Contents::of(&main);
+    for _ in 0..MAX_TRIES {
+        let of_main = Contents::of(&main);
+        let config = match config::read_if_given(Some(file)) {
+            Err(_) if of_main != Contents::of(&main) => continue,
+            read => read?,
+        };
+        let after = Contents::of(&config.files);
+        // One file is of one version, and standard input is read once.
+        if config.files == main || file == Path::new("-") || file == Path::new("/dev/stdin") {
+            return Ok((config, of_main));
+        }
+        if before == after {
+            return Ok((config, after));
+        }
+        before = after;
+    }
+    anyhow::bail!("{}: it changes all the time while it is read", file.display())
 }
 
 /// What the file says of the source `name`; of one that asks others, also of these, and of what they are asked.

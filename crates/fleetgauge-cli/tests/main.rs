@@ -12,12 +12,19 @@ mod hostile;
 mod pipe;
 mod query;
 mod scrape;
+#[cfg(target_os = "linux")]
 mod serve;
+#[cfg(target_os = "linux")]
+mod serve_config;
+#[cfg(target_os = "linux")]
+mod serve_days;
 #[cfg(target_os = "linux")]
 mod soak;
 mod sources;
 
 mod support {
     pub(crate) mod binary;
+    #[cfg(target_os = "linux")]
+    pub(crate) mod daemon;
     pub(crate) mod terminal;
 }

@@ -1,120 +1,15 @@
 //! The daemon as a process: what its doors answer while pods, files and the process itself change.
-#![cfg(target_os = "linux")]
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
 
 use fleetgauge_testkit::{Answer, FaultyServer, http};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 
-/// How long a loaded machine may take.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-const PAGE: &str = "waiting{pod=\"a\"} 3\nwaiting{pod=\"b\"} 4\n";
-
-/// A daemon that is under way; a test that fails does not leave it behind.
-struct Daemon {
-    process: Child,
-    address: SocketAddr,
-    log: Receiver<String>,
-}
-
-impl Daemon {
-    fn start(config: &Path) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_fleetgauge"))
-            .arg("serve")
-            .arg("--config")
-            .arg(config)
-            .args(["--listen", "127.0.0.1:0"])
-            .env_clear()
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (sender, log) = channel();
-        let lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut daemon = Self {
-            process,
-            address: "127.0.0.1:0".parse().unwrap(),
-            log,
-        };
-        let line = daemon.logged("serving at");
-        daemon.address = line.rsplit('/').next().unwrap().parse().unwrap();
-        daemon
-    }
-
-    /// The next line of the log that has `text` in it.
-    fn logged(&self, text: &str) -> String {
-        let mut before = Vec::new();
-        loop {
-            match self.log.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(text) => return line,
-                Ok(line) => before.push(line),
-                Err(_) => panic!("{text:?} was not logged, but {before:#?}"),
-            }
-        }
-    }
-
-    fn get(&self, path: &str) -> (u16, String) {
-        let response = http::get(self.address, path).unwrap();
-        (response.status, response.text())
-    }
-
-    fn json(&self, path: &str) -> Value {
-        let (status, text) = self.get(&format!("/api/fleetgauge/v1/{path}"));
-        assert_eq!(status, 200, "{text}");
-        serde_json::from_str(&text).unwrap()
-    }
-
-    /// The first reading of a metric, once `holds` of it.
-    fn reading(&self, metric: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        let mut reading = Value::Null;
-        until(|| {
-            reading = self.json(&format!("metrics/{metric}"))["readings"][0].take();
-            holds(&reading)
-        });
-        reading
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Asks until it holds.
-fn until(mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "it did not come");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn config(directory: &Path, pod: &FaultyServer, metrics: &str) -> PathBuf {
-    let file = directory.join("fleetgauge.yaml");
-    let text = format!(
-        "sources:\n  pods: {{scrape: {{interval: 100ms, discovery: [{{static: [\"{}\"]}}]}}}}\n\
-         queries:\n  - {{name: waiting, template: waiting, fold: {{pod: max, variant: sum}}}}\nmetrics:\n{metrics}",
-        pod.url().trim_start_matches("http://").trim_end_matches('/')
-    );
-    std::fs::write(&file, text).unwrap();
-    file
-}
-
-const QUEUE: &str = "  - {name: queue, query: waiting, every: 100ms}\n";
+use crate::support::daemon::{Daemon, PAGE, PATIENCE, QUEUE, config, until};
 
 #[test]
 fn readings_are_served_until_the_pods_go_and_then_say_why() {

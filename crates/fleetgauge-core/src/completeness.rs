@@ -1,8 +1,11 @@
 //! Who was expected to report, who did, and who did not and why.
 
+mod pods;
+
 use std::fmt;
 
 use crate::printable::Printable;
+use pods::Pods;
 
 /// Who an answer stands on: targets of discovery, pods of a variant, members of a federation, inputs of a composition.
 ///
@@ -29,6 +32,8 @@ pub struct Completeness {
     /// How many of the missing have reported, but not for all of the time that is asked for.
     short: u64,
     starting: Absentees,
+    /// `None` where somebody is not known to be a pod.
+    pods: Option<Pods>,
 }
 
 /// What one of those expected has done.
@@ -78,6 +83,7 @@ impl Completeness {
             missing: Absentees::default(),
             short: 0,
             starting: Absentees::default(),
+            pods: Some(Pods::default()),
         }
     }
 
@@ -91,6 +97,7 @@ impl Completeness {
 
     /// Adds what `who` has done.
     pub fn add(&mut self, who: &str, report: Report<'_>) {
+        self.pods = None;
         match report {
             Report::Reported => self.reported += 1,
             Report::Missing(reason) => self.missing.add(who, reason),
@@ -104,12 +111,22 @@ impl Completeness {
 
     /// Counts `who`, who is counted among those that have reported, as missing: what was reported cannot be used.
     pub fn lose(&mut self, who: &str, reason: &str) {
+        self.pods = None;
         self.reported = self.reported.saturating_sub(1);
         self.missing.add(who, reason);
     }
 
-    /// Adds all of `other`, another contributor's. Who is expected is known where both know it.
+    /// Adds all of `other`, another contributor's. Who is expected is known where both know it, and a target that both count
+    /// is counted once, by the worse of what they tell.
     pub fn merge(&mut self, other: &Self) {
+        if let Some(united) = self.united(other) {
+            *self = united;
+            return;
+        }
+        self.pods = (self.pods.take().zip(other.pods.as_ref())).map(|(mut pods, others)| {
+            pods.extend(others);
+            pods
+        });
         self.is_known &= other.is_known;
         self.reported = self.reported.saturating_add(other.reported);
         self.missing.merge(&other.missing);
@@ -160,7 +177,8 @@ impl Completeness {
 
     pub(crate) fn heap_bytes(&self) -> usize {
         let absentees = [&self.missing, &self.starting];
-        absentees.map(Absentees::heap_bytes).iter().sum()
+        let pods = self.pods.as_ref().map_or(0, Pods::heap_bytes);
+        absentees.map(Absentees::heap_bytes).iter().sum::<usize>() + pods
     }
 }
 
@@ -182,15 +200,25 @@ impl fmt::Display for Completeness {
     }
 }
 
+// === impl Absentee ===
+
+impl Absentee {
+    fn new(who: &str, reason: &str) -> Self {
+        let cut = |text: &str| text.chars().take(MAX_TEXT).collect();
+        Self {
+            who: cut(who),
+            reason: cut(reason),
+        }
+    }
+}
+
 // === impl Absentees ===
 
 impl Absentees {
     fn add(&mut self, who: &str, reason: &str) {
         self.count = self.count.saturating_add(1);
         if self.named.len() < MAX_NAMED {
-            let cut = |text: &str| text.chars().take(MAX_TEXT).collect::<String>().into_boxed_str();
-            let (who, reason) = (cut(who), cut(reason));
-            self.named.push(Absentee { who, reason });
+            self.named.push(Absentee::new(who, reason));
         }
     }
 
@@ -232,7 +260,10 @@ impl fmt::Display for Absentees {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::variant::PodIdentity;
 
     fn of(reported: u64, missing: u64, starting: u64) -> Completeness {
         let mut completeness = Completeness::known();
@@ -279,6 +310,42 @@ mod tests {
             (both.expected(), both.ratio(), both.is_whole()),
             (None, None, false)
         );
+    }
+
+    /// Two queries over the same pods stand on these, not on twice as many.
+    #[test]
+    fn a_pod_that_both_count_is_counted_once_by_the_worse() {
+        let pods = ["a", "b", "c"].map(|name| {
+            let pod = PodIdentity::of(|label| (label == "pod").then_some(name));
+            Arc::new(pod.unwrap())
+        });
+        let told = |reports: &[(usize, Report<'_>)]| {
+            let mut told = Completeness::known();
+            for (pod, report) in reports {
+                told.add_pod(&pods[*pod], &pods[*pod].to_string(), *report);
+            }
+            told
+        };
+        let starting = Report::Starting("loads");
+        let one = told(&[(0, Report::Reported), (1, starting), (2, Report::Short("young"))]);
+        let mut both = one.clone();
+        both.merge(&told(&[(0, Report::Missing("fails")), (1, Report::Reported)]));
+        assert_eq!(
+            both.to_string(),
+            "1 of 3 reported, and 1 for a part of the time; missing: a (fails), c (young)"
+        );
+        let mut three = told(&[(0, Report::Reported)]);
+        three.merge(&told(&[(1, Report::Reported), (2, starting)]));
+        assert_eq!(three.to_string(), "2 of 2 reported; starting: c (loads)");
+        three.merge(&one);
+        assert_eq!(
+            three.to_string(),
+            "2 of 3 reported, and 1 for a part of the time; missing: c (young)"
+        );
+        // Who is no pod is another.
+        both.add("the member eu", Report::Reported);
+        both.merge(&one);
+        assert_eq!((both.reported(), both.missing().count()), (3, 3));
     }
 
     #[test]

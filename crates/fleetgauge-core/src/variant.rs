@@ -29,6 +29,7 @@ mod join;
 mod mapping;
 mod name;
 mod naming;
+mod pod;
 
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ pub use self::index::{RegisterVariantError, VariantIndex};
 pub use self::join::{AmbiguousValue, PodLabels, UnmappedValue, VARIANT_LABEL, VariantJoin};
 pub use self::mapping::{Candidates, Mapping, UnmappedReason};
 pub use self::name::{KubernetesNameError, PodRef, VariantRef, Workload, WorkloadKind};
+pub use self::pod::PodIdentity;
 
 use crate::result::MetricResult;
 

@@ -69,6 +69,7 @@ mod state;
 mod symbols;
 #[cfg(test)]
 mod tests;
+mod withdrawn;
 
 use std::ops::Deref;
 use std::ops::Range;
@@ -87,6 +88,7 @@ pub use appender::{Appender, ScrapeBatch, ScrapeReport};
 pub use exposed::ExposedLabels;
 pub use limit::{AppendError, WindowConfig, WindowStats};
 pub use series::Series;
+pub use withdrawn::Withdrawn;
 
 use index::Seen;
 use state::{MAX_AHEAD_MS, State};

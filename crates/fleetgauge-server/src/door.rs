@@ -11,4 +11,5 @@ pub mod own;
 pub mod prometheus;
 pub mod reload;
 
+mod excess;
 mod problem;

@@ -14,6 +14,7 @@
 
 mod name;
 mod withheld;
+mod written;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
@@ -30,6 +31,7 @@ use crate::store::{Entry, Row, Snapshot, Store};
 
 pub use name::{READING, READING_AGE, READING_HELD, READING_WITHHELD};
 pub use withheld::ReadingWindow;
+use written::{Pass, Written};
 
 /// How often all readings are written, also those that do not change.
 const WRITE_ALL_EVERY: Duration = Duration::from_secs(30);
@@ -44,6 +46,7 @@ const MAX_CLOCK_STEP: Duration = Duration::from_secs(1);
 pub struct ReadingSeries {
     store: Store,
     window: Window,
+    written: Written,
     metrics: BTreeMap<Box<str>, MetricSeries>,
     text: String,
 }
@@ -69,6 +72,7 @@ impl ReadingSeries {
         config.retention = retention;
         config.max_clock_step = MAX_CLOCK_STEP;
         Self {
+            written: Written::new(store.clock().clone(), WRITE_ALL_EVERY),
             store,
             window: Window::new(config),
             metrics: BTreeMap::new(),
@@ -78,7 +82,10 @@ impl ReadingSeries {
 
     /// The series.
     pub fn window(&self) -> ReadingWindow {
-        ReadingWindow(self.window.clone())
+        ReadingWindow {
+            window: self.window.clone(),
+            written: self.written.clone(),
+        }
     }
 
     /// Writes what changes until `stop`.
@@ -121,11 +128,16 @@ impl ReadingSeries {
     /// Has all metrics written at the next pass, and lets go of what is too old.
     fn write_all(&mut self) {
         self.metrics.values_mut().for_each(|metric| metric.written = None);
-        self.window.expire(self.store.clock().wall());
+        let now = self.store.clock().wall();
+        self.window.expire(now);
+        let kept = i64::try_from(self.window.config().retention.as_millis()).unwrap_or(i64::MAX);
+        self.written
+            .expire(Timestamp::from_millis(now.as_millis().saturating_sub(kept)));
     }
 
     /// Writes the metrics that have changed, or whose time has come.
     fn write_changed(&mut self) {
+        self.written.begin();
         let entries = self.store.all();
         let now = self.store.clock().now();
         for entry in &entries {
@@ -156,6 +168,12 @@ impl ReadingSeries {
         if self.metrics.len() > entries.len() {
             self.forget(&entries);
         }
+        let passes = self.metrics.values().map(|metric| Pass {
+            oldest: metric.at,
+            newest: metric.at,
+            changes_at: metric.changes_at,
+        });
+        self.written.end(passes.reduce(Pass::and));
     }
 
     /// Ends the series of the metrics that are no more.

@@ -33,8 +33,12 @@ struct Door {
 async fn door() -> Door {
     let source = FixedBackend::new()
         .values("queue", [([("pod", "a")], 2.0), ([("pod", "b")], f64::NAN)])
+        .values(
+            "spread",
+            [([("namespace", "chat")], 3.0), ([("namespace", "code")], 4.0)],
+        )
         .into_source();
-    for name in ["queue", "nothing"] {
+    for name in ["queue", "nothing", "spread"] {
         source
             .query_list()
             .must_register(QueryTemplate::promql(name, name));
@@ -44,7 +48,7 @@ async fn door() -> Door {
     let mut fleet = Fleet::default();
     fleet.sources.insert("pods".to_owned(), Arc::clone(&source));
     let metric = |name: &str| MetricSpec::new(name.parse().unwrap(), "pods", name).unwrap();
-    fleet.metrics = vec![metric("queue"), metric("nothing")];
+    fleet.metrics = ["queue", "nothing", "spread"].map(metric).into();
     fleet.metrics[0].namespaces = vec!["chat".into()];
     fleet.variants = vec![Variant {
         variant: VariantRef::new("chat", "llama").unwrap(),
@@ -76,7 +80,13 @@ async fn door() -> Door {
 }
 
 async fn get(router: &Router, path: &str) -> (u16, String, Value) {
+    ask(router, path, "accept", "*/*").await
+}
+
+/// Asks with a header.
+async fn ask(router: &Router, path: &str, header: &str, value: &str) -> (u16, String, Value) {
     let request = Request::get(format!("/api/fleetgauge/v1{path}"))
+        .header(header, value)
         .body(Body::empty())
         .unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
@@ -103,12 +113,12 @@ async fn each_answer_is_as_it_is_described() {
     door.stop.cancel();
     described.remove(&("/stream".to_owned(), "503".to_owned()));
 
+    let mut came = BTreeSet::new();
     let mut check = |path: &str, status: u16, answer: &(u16, String, Value)| {
         assert_eq!(answer.0, status, "{path}: {}", answer.2);
-        assert!(
-            described.remove(&(path.to_owned(), status.to_string())),
-            "{path} {status} is not described"
-        );
+        let this = (path.to_owned(), status.to_string());
+        assert!(described.contains(&this), "{path} {status} is not described");
+        came.insert(this);
         let content = &description["paths"][path]["get"]["responses"][status.to_string()]["content"];
         let schema = &content[answer.1.split(';').next().unwrap()]["schema"];
         assert!(schema.is_object(), "{path}: {} is not described", answer.1);
@@ -122,7 +132,7 @@ async fn each_answer_is_as_it_is_described() {
             );
         }
     };
-    for (described, asked) in [
+    for (path, asked) in [
         ("/metrics", "/metrics"),
         ("/metrics/{name}", "/metrics/queue"),
         ("/explain/{name}", "/explain/nothing"),
@@ -131,11 +141,24 @@ async fn each_answer_is_as_it_is_described() {
         ("/sources", "/sources"),
         ("/stream", "/stream"),
     ] {
-        check(described, 200, &get(&door.router, asked).await);
-        check(described, 401, &get(&door.locked, asked).await);
+        check(path, 200, &get(&door.router, asked).await);
+        check(path, 401, &get(&door.locked, asked).await);
+        // Too much, whoever asks.
+        let long = format!("{asked}?a={}", "x".repeat(32 << 10));
+        check(path, 414, &get(&door.locked, &long).await);
+        let large = "x".repeat(16 << 10);
+        check(path, 431, &ask(&door.locked, asked, "x-large", &large).await);
+        check(
+            path,
+            413,
+            &ask(&door.locked, asked, "content-length", "1048577").await,
+        );
     }
-    for (described, asked, status) in [
+    for (path, asked, status) in [
         ("/metrics", "/metrics?namspace=chat", 400),
+        ("/metrics", "/metrics?namespace=%zz", 400),
+        ("/metrics", "/metrics?namespace=%ff", 400),
+        ("/metrics/{name}", "/metrics/queue?pod=a&pod=b", 400),
         ("/metrics/{name}", "/metrics/quue", 404),
         ("/explain/{name}", "/explain/quue", 404),
         ("/explain/{name}", "/explain/queue?a=b", 400),
@@ -145,9 +168,9 @@ async fn each_answer_is_as_it_is_described() {
         ("/stream", "/stream?metrics=queue", 400),
         ("/stream", "/stream?metric=quue", 404),
     ] {
-        check(described, status, &get(&door.router, asked).await);
+        check(path, status, &get(&door.router, asked).await);
     }
-    assert!(described.is_empty(), "{described:?} did not come");
+    assert_eq!(came, described, "what came, and what is described");
     door.scheduler.shutdown().await;
 }
 
@@ -177,7 +200,11 @@ async fn what_has_no_number_is_null_and_says_why() {
         .unwrap()
         .iter()
         .map(|metric| &metric["metric"]);
-    assert_eq!(names.collect::<Vec<_>>(), ["nothing"]);
+    assert_eq!(names.collect::<Vec<_>>(), ["nothing", "spread"]);
+    let (_, _, page) = get(&door.router, "/metrics?namespace=code").await;
+    let readings = page["metrics"][1]["readings"].as_array().unwrap();
+    assert_eq!(readings.len(), 1, "{page}");
+    assert_eq!(readings[0]["value"], 4);
     // Nor where it is asked for by name, nor is a row that is not there nothing.
     for (path, expected) in [
         ("/metrics/queue?namespace=chat", Ok(2)),
@@ -185,6 +212,7 @@ async fn what_has_no_number_is_null_and_says_why() {
         ("/metrics/queue?pod=a", Ok(1)),
         ("/metrics/nothing?pod=a", Ok(1)),
         ("/metrics/nothing?namespace=other", Ok(1)),
+        ("/metrics/spread?namespace=code", Ok(1)),
         (
             "/metrics/queue?namespace=other",
             Err("that the namespace \"other\" may see"),

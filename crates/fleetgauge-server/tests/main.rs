@@ -9,6 +9,7 @@ mod prometheus;
 mod prometheus_hostile;
 mod prometheus_python;
 mod prometheus_same;
+mod readers;
 mod scheduler;
 mod series;
 

@@ -18,20 +18,20 @@ async fn what_is_wrong_is_refused_in_the_envelope() {
     let heavy = format!("query={heavy}&time={}&timeout=1ms", START + 300);
     let many = format!("query=up&start={START}&end={}&step=1", START + 1_000_000);
     let selectors = "match[]=up&".repeat(2_000);
+    let long_target = format!("/api/v1/query?query={}", "1%2B".repeat(10_000));
     for (method, path, form, status, error_type) in [
         ("GET", "/api/v1/nothing", None, 404, "not_found"),
         ("GET", "/api/v1/", None, 404, "not_found"),
         ("GET", "/api/v1/label/%ff/values", None, 400, "bad_data"),
         ("DELETE", "/api/v1/query", None, 405, "bad_data"),
         ("POST", "/api/v1/metadata", None, 405, "bad_data"),
-        ("POST", "/federate", None, 405, "bad_data"),
+        ("GET", &*long_target, None, 414, "bad_data"),
         ("POST", "/api/v1/query", Some(&*long), 413, "bad_data"),
         ("POST", "/api/v1/query", Some(&deep), 400, "bad_data"),
         ("POST", "/api/v1/query", Some(&heavy), 503, "timeout"),
         ("POST", "/api/v1/query_range", Some(&many), 400, "bad_data"),
         ("POST", "/api/v1/series", Some(&selectors), 400, "bad_data"),
         ("POST", "/api/v1/query", Some("query=%zz"), 400, "bad_data"),
-        ("GET", "/federate?match[]=%7B%7D", None, 400, "bad_data"),
     ] {
         let (got, answer) = ask(door.addr, method, path, form);
         let start = form.unwrap_or_default().get(..20).unwrap_or_default();
@@ -125,4 +125,52 @@ async fn bounds_are_kept_and_named() {
         (422, "execution", "10 samples"),
     )
     .await;
+}
+
+/// `/federate` has no envelope, and Prometheus says there in a line what is wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_page_is_a_line_of_text() {
+    let door = Door::open().await;
+    let long = format!("/federate?match[]={}", "x".repeat(40_000));
+    let large = format!("X-Large: {}\r\n", "x".repeat(20_000));
+    let endless = "x".repeat(100_000);
+    for (method, path, header, status, words) in [
+        ("GET", "/federate?match[]=%7B%7D", "", 400, "match[]"),
+        ("POST", "/federate", "", 405, "POST is not served"),
+        ("GET", &*long, "", 414, "longer than 32768 bytes"),
+        (
+            "GET",
+            "/federate?match[]=up",
+            &*large,
+            431,
+            "longer than 16384 bytes",
+        ),
+        (
+            "GET",
+            "/federate?match[]=up",
+            "Content-Length: 9999999\r\n",
+            413,
+            "longer than 1048576 bytes",
+        ),
+        // Beyond what a connection reads there is no door that could say something.
+        (
+            "GET",
+            "/federate?match[]=up",
+            &*format!("X-Large: {endless}\r\n"),
+            431,
+            "",
+        ),
+        ("GET", &*format!("/federate?match[]={endless}"), "", 431, ""),
+    ] {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n");
+        let (found, head, body) = exchange(door.addr, request.as_bytes());
+        let body = String::from_utf8(body).unwrap();
+        let start = path.get(..30).unwrap_or(path);
+        assert_eq!(found, status, "{method} {start}: {body}");
+        assert!(
+            body.contains(words) && body.lines().count() <= 1,
+            "{start}: {body}"
+        );
+        assert!(words.is_empty() || head.contains("text/plain"), "{start}: {head}");
+    }
 }

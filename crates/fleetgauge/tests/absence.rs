@@ -39,12 +39,13 @@ const HISTORY: Cell = Not(
 ///
 /// Pods that a variant's index knows as deleted are not here: nobody tells of them yet.
 #[rustfmt::skip]
-const TABLE: [(Way, [Cell; 6]); 33] = [
+const TABLE: [(Way, [Cell; 6]); 34] = [
     (Way::NoTarget,               [NO_DATA,                  NO_DATA,                  NO_DATA,                  NO_DATA,       NO_DATA,                  Is("withheld: no_data")]),
     (Way::DiscoveryFails,         [Is("error: discovery"),   Is("error: discovery"),   Is("error: discovery"),   MEMBERS,       Is("error: discovery"),   Is("withheld: failed")]),
     (Way::AllTargetsFail,         [Is("error: unreachable"), Is("error: unreachable"), Is("error: unreachable"), MEMBERS,       Is("error: unreachable"), Is("withheld: failed")]),
     (Way::AllTargetsFailNow,      [INCOMPLETE,               INCOMPLETE,               INCOMPLETE,               INCOMPLETE,    INCOMPLETE,               Is("withheld: incomplete")]),
     (Way::SomeFail,               [INCOMPLETE,               INCOMPLETE,               INCOMPLETE,               INCOMPLETE,    INCOMPLETE,               Is("withheld: incomplete")]),
+    (Way::Withdrawn,              [INCOMPLETE,               INCOMPLETE,               INCOMPLETE,               INCOMPLETE,    INCOMPLETE,               Is("withheld: incomplete")]),
     (Way::LabelMissing,           [NO_DATA,                  NO_DATA,                  NO_DATA,                  NO_DATA,       UNDEFINED,                Is("withheld: no_data")]),
     (Way::ValueNeverSeen,         [NO_DATA,                  NO_DATA,                  NO_DATA,                  NO_DATA,       NO_DATA,                  Is("withheld: no_data")]),
     (Way::MetricNeverSeen,        [NO_DATA,                  NO_DATA,                  NO_DATA,                  NO_DATA,       NO_DATA,                  Is("withheld: no_data")]),

@@ -17,6 +17,7 @@ mod prometheus_http;
 mod prometheus_real;
 mod proxy;
 mod scrape;
+mod scrape_clock;
 mod scrape_discovery;
 mod scrape_faults;
 mod scrape_missing;

@@ -1,8 +1,8 @@
 //! What a page, a limit or a discovery loses, the answers say that it touches, and no others.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fleetgauge::scrape::{FileDiscovery, ScrapeConfig, ScrapeSource};
@@ -483,4 +483,48 @@ async fn a_time_just_before_a_target_answers_lacks_it() {
     let warnings: Vec<_> = result.warnings().collect();
     assert!(!result.is_complete(), "{warnings:?}");
     assert!(warnings.join("; ").contains("short_window"), "{warnings:?}");
+}
+
+/// A pod that answers without its queue has no queue of zero.
+#[tokio::test]
+async fn a_metric_that_a_target_exposes_no_longer_is_missed() {
+    let page = Arc::new(Mutex::new(Answer::text("")));
+    let set = |answer: Answer| *page.lock().unwrap() = answer;
+    let pages = Arc::clone(&page);
+    let server = FaultyServer::start([Answer::choose(move |_| pages.lock().unwrap().clone())]).unwrap();
+    let other = FaultyServer::start([Answer::text("queue 2\nother 3\n")]).unwrap();
+    let pods = [&server, &other].map(|server| server.addr().to_string());
+    let source = start(config(), StaticTargets::new(pods));
+
+    set(Answer::text(
+        "queue{rank=\"0\"} 1\nqueue{rank=\"1\"} 1\nother 1\n",
+    ));
+    assert_eq!(answer(&source, "sum(queue)").await, Ok(4.0));
+    // Of series that come and go, as those of adapters do, some are left.
+    set(Answer::text("queue{rank=\"0\"} 1\nother 1\n"));
+    assert_eq!(answer(&source, "sum(queue)").await, Ok(3.0));
+    set(Answer::text("other 1\n"));
+    for query in [
+        "sum(queue)",
+        "sum(rate(queue[1m]))",
+        "sum({__name__=~\"queue|other\"})",
+    ] {
+        says(&source, query, "it answers, and exposes queue no longer since").await;
+    }
+    assert_eq!(answer(&source, "sum(other)").await, Ok(4.0));
+    set(Answer::text("queue{rank=\"2\"} 1\nother 1\n"));
+    assert_eq!(answer(&source, "sum(queue)").await, Ok(3.0));
+
+    // A process that has just begun may not have anything to tell yet.
+    let start = |at: u32| format!("process_start_time_seconds {at}\n");
+    set(Answer::text(start(1_000) + "queue 1\n"));
+    assert_eq!(answer(&source, "sum(queue)").await, Ok(3.0));
+    set(Answer::text(start(2_000)));
+    assert_eq!(answer(&source, "sum(queue)").await, Ok(2.0));
+    set(Answer::text("queue 1\n"));
+    assert_eq!(answer(&source, "sum(queue)").await, Ok(3.0));
+    set(Answer::status(500));
+    says(&source, "sum(queue)", "500").await;
+    set(Answer::text("other 1\n"));
+    assert_eq!(answer(&source, "sum(queue)").await, Ok(2.0));
 }

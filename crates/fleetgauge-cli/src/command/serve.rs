@@ -1,13 +1,13 @@
 //! `fleetgauge serve`: keeps the metrics of a configuration fresh, and serves them.
 
 use crate::cli::Serve;
-use crate::config::{self, Environment};
-use crate::daemon::{Daemon, Signals};
+use crate::config::Environment;
+use crate::daemon::{self, Daemon, Signals};
 use crate::log::Log;
 
 pub(super) fn run(args: &Serve) -> anyhow::Result<()> {
     let environment = Environment::of_collector()?;
-    let config = config::read_if_given(Some(&args.config))?;
+    let (config, contents) = daemon::read(&args.config)?;
     let log = Log::to_stderr(
         args.log_level.unwrap_or(config.log.level),
         args.log_format.unwrap_or(config.log.format),
@@ -27,7 +27,7 @@ pub(super) fn run(args: &Serve) -> anyhow::Result<()> {
     let served = runtime.block_on(async {
         // Before there is anything that a signal could end halfway.
         let signals = Signals::listen()?;
-        let daemon = Daemon::start(args, &config, environment, log)?;
+        let daemon = Daemon::start(args, (&config, contents), environment, log)?;
         let doors = daemon.open(&config, args).await?;
         daemon.serve(doors, signals).await
     });

@@ -163,6 +163,17 @@ fn read_daemon(config: &mut Config, fields: &mut Fields<'_>, directory: &Path, r
     }
     if let Some(node) = fields.take("keda") {
         config.keda = read_door(node, "keda", None, directory, reader);
+        let server = config
+            .server
+            .as_ref()
+            .map_or(DEFAULT_ADDRESS, |server| server.listen);
+        if let Some(keda) = &config.keda
+            && keda.listen == server
+            && server.port() != 0
+        {
+            let message = format!("server listens there, too: {server}; choose another port for one of them");
+            reader.problem(node.position(), message);
+        }
     }
     if let Some(node) = fields.take("log") {
         config.log = read_log(node, reader);

@@ -7,7 +7,7 @@ use anyhow::Context;
 use fleetgauge_server::door::access::Access;
 use fleetgauge_server::door::listener::{Limits, Listener, Tls};
 
-use super::files::Contents;
+use super::files::{Contents, Watched};
 use super::tls;
 use crate::config::DoorSection;
 
@@ -20,7 +20,7 @@ pub(super) struct Opened {
     section: DoorSection,
     tls: Option<Tls>,
     access: Access,
-    seen: Contents,
+    seen: Watched,
 }
 
 // === impl Opened ===
@@ -34,7 +34,7 @@ impl Opened {
         section: &DoorSection,
         limits: Limits,
     ) -> anyhow::Result<(Self, Listener)> {
-        let seen = Contents::of(&files(section));
+        let seen = Watched::new(Contents::of(&files(section)));
         let tls = section.tls.as_ref().map(tls::read).transpose()?.map(Tls::new);
         let certificate = section
             .tls
@@ -72,10 +72,7 @@ impl Opened {
 
     /// Takes its files as they are now, if they have changed; what is wrong with them is logged, and changes nothing.
     pub(super) fn renew(&mut self) {
-        let Some(now) = self.seen.again() else {
-            return;
-        };
-        if std::mem::replace(&mut self.seen, now.clone()) == now {
+        if !self.seen.look() {
             return;
         }
         match self.read_again() {

@@ -134,7 +134,11 @@ pub(super) fn fold(
             .for_each(|warning| tell(&mut builder, &format!("{query}: {warning}")));
     }
     if !strays.is_empty() {
-        builder.completeness(Arc::new(lowered(&answer, &strays, pods.len())));
+        builder.completeness(Arc::new(lowered(
+            answer.completeness().map(|known| &**known),
+            &strays,
+            pods.len(),
+        )));
     }
     Ok(answer.with_rows(builder.build()))
 }
@@ -151,9 +155,7 @@ pub(super) fn owners<'a>(
         let is_plain = of_row.get(VARIANT_LABEL).is_none();
         let owner = match labels.mapping(of_row, index) {
             _ if is_plain && is_labelled.contains(&identity(of_row, &[VARIANT_LABEL])) => Owner::Twice,
-            Mapping::Mapped(variant) => Owner::Variant(variant),
-            Mapping::Ambiguous(candidates) => Owner::Ambiguous(candidates),
-            Mapping::Unmapped(reason) => Owner::Nobody(reason),
+            mapping => mapping.into(),
         };
         (row, series, owner)
     })
@@ -169,10 +171,10 @@ fn end(
     })
 }
 
-/// Who reported, without those whose rows belong to no variant.
-pub(super) fn lowered(answer: &Answer, strays: &[Stray<'_>], pods: usize) -> Completeness {
-    let mut completeness = match answer.completeness() {
-        Some(known) => Completeness::clone(known),
+/// Who reported of those that are `known`, without those whose rows belong to no variant.
+pub(super) fn lowered(known: Option<&Completeness>, strays: &[Stray<'_>], pods: usize) -> Completeness {
+    let mut completeness = match known {
+        Some(known) => known.clone(),
         None => {
             let mut completeness = Completeness::unknown();
             (0..pods).for_each(|_| completeness.add("", Report::Reported));
@@ -245,6 +247,18 @@ fn folded(kind: Fold, is_matrix: bool, rows: &[(usize, Series<'_>)], ages: Optio
     Folded {
         points: points.collect(),
         age: Age::oldest(rows.iter().filter_map(|(row, _)| ages?.get(*row).copied())),
+    }
+}
+
+// === impl Owner ===
+
+impl From<Mapping> for Owner {
+    fn from(mapping: Mapping) -> Self {
+        match mapping {
+            Mapping::Mapped(variant) => Self::Variant(variant),
+            Mapping::Ambiguous(candidates) => Self::Ambiguous(candidates),
+            Mapping::Unmapped(reason) => Self::Nobody(reason),
+        }
     }
 }
 

@@ -32,19 +32,18 @@ pub fn fold(answer: &Answer, folds: Folds) -> Answer {
 /// The rows that concern `variant`: those of its own pods as one, and those without a pod, which belong to its model, as
 /// another with the label [`SCOPE`]. Rows of several clusters stay apart, and keep the label that tells them.
 ///
-/// Rows of other variants' pods are left out. Those whose pod may be any variant's, or none's that is known, may be its
+/// Rows of other variants' pods are left out, and so are those pods from the completeness, where all rows are of pods and all
+/// who are expected are known to be. Those whose pod may be any variant's, or none's that is known, may be its
 /// own: they lower the completeness.
 pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, index: &VariantIndex) -> Answer {
     let mut own: BTreeMap<(bool, &str), Rows<'_>> = BTreeMap::new();
     let mut strays = Vec::new();
     for (row, series, owner) in owners(answer, index) {
         let is_of_model = match &owner {
-            Owner::Variant(of_row) if of_row == variant => false,
             Owner::Nobody(UnmappedReason::NoPodLabel) => true,
-            // Another's for sure.
-            Owner::Variant(_) | Owner::Nobody(UnmappedReason::UnknownNamespace) => continue,
-            Owner::Ambiguous(candidates) if !candidates.contains(variant) => continue,
-            Owner::Ambiguous(_) | Owner::Nobody(_) | Owner::Twice => {
+            Owner::Variant(of_row) if of_row == variant => false,
+            owner if is_of_another(owner, variant) => continue,
+            _ => {
                 strays.push(Stray::new(row, series, &owner));
                 continue;
             }
@@ -60,12 +59,31 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
         }
         add(&mut builder, answer, folds, rows);
     }
+    let of_all = answer.completeness().map(|known| &**known);
+    // A number of the model, and that there is none, stand on the pods of all its variants.
+    let is_by_pod = !answer.is_empty() && own.keys().all(|(is_of_model, _)| !is_of_model);
+    let of_variant = of_all
+        .filter(|_| is_by_pod)
+        .and_then(|known| known.of_pods(|pod| !is_of_another(&pod.mapping(index).into(), variant)));
+    let known = of_variant.as_ref().or(of_all);
     if !strays.is_empty() {
         let pods = answer.series().map(|series| pod(series.labels()));
         let pods: BTreeSet<Identity<'_>> = pods.collect();
-        builder.completeness(Arc::new(lowered(answer, &strays, pods.len())));
+        builder.completeness(Arc::new(lowered(known, &strays, pods.len())));
+    } else if let Some(known) = of_variant {
+        builder.completeness(Arc::new(known));
     }
     answer.clone().with_rows(builder.build())
+}
+
+/// Whether it is for sure none of `variant`'s.
+fn is_of_another(owner: &Owner, variant: &VariantRef) -> bool {
+    match owner {
+        Owner::Variant(owner) => owner != variant,
+        Owner::Ambiguous(candidates) => !candidates.contains(variant),
+        Owner::Nobody(UnmappedReason::UnknownNamespace) => true,
+        Owner::Nobody(_) | Owner::Twice => false,
+    }
 }
 
 /// Adds what `rows` become to the row whose labels were added.

@@ -153,10 +153,7 @@ impl PodLabels {
     /// The variant that a label names, or why what it holds is none.
     fn named_in(&self, labels: Labels<'_>) -> Option<Result<VariantRef, UnmappedReason>> {
         let name = labels.get(self.variant.as_ref()?)?;
-        let namespace = self.namespace_in(labels).ok_or(UnmappedReason::NoNamespaceLabel);
-        Some(namespace.and_then(|namespace| {
-            VariantRef::new(namespace, name).map_err(|_| UnmappedReason::BadVariantLabel)
-        }))
+        Some(named(name, self.namespace_in(labels)))
     }
 
     /// The variant of `index`, or the one that a label names, that a series with `labels` belongs to.
@@ -168,6 +165,12 @@ impl PodLabels {
             (None, None) => Mapping::Unmapped(UnmappedReason::NoPodLabel),
         }
     }
+}
+
+/// The variant that a label names, or why what it holds is none.
+pub(super) fn named(name: &str, namespace: Option<&str>) -> Result<VariantRef, UnmappedReason> {
+    let namespace = namespace.ok_or(UnmappedReason::NoNamespaceLabel)?;
+    VariantRef::new(namespace, name).map_err(|_| UnmappedReason::BadVariantLabel)
 }
 
 impl Default for PodLabels {

@@ -9,7 +9,7 @@
 //! refuses series, those that are exposed no longer make room. Which these are is known only when the page has
 //! been read, so it is then read again ([`ScrapeBatch::make_room`]).
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -22,6 +22,7 @@ use super::loss::{Loss, LossLog, LossLogs, Losses};
 use super::scrape_cache::{Entry, ScrapeCache};
 use super::series::{Outcome, Series};
 use super::state::{MAX_AHEAD_MS, State};
+use super::withdrawn::Withdrawn;
 
 /// Brings the pages of one target into a [`Window`](super::Window).
 ///
@@ -42,6 +43,7 @@ pub struct Appender {
     former: Vec<Arc<Series>>,
     /// How many of them there may be until it is looked which of them are needed.
     former_limit: usize,
+    withdrawn: Withdrawn,
     /// `None` as long as nothing was lost.
     log: Option<Arc<LossLog>>,
     /// What the window counts as used by the cache.
@@ -113,6 +115,7 @@ impl Appender {
             labels: ExposedLabels::default(),
             former: Vec::new(),
             former_limit: 64,
+            withdrawn: Withdrawn::default(),
             log: None,
             counted_bytes: 0,
         }
@@ -153,6 +156,16 @@ impl Appender {
         self.of_target.load(Ordering::Relaxed)
     }
 
+    /// The metrics that the target exposed at some time and no longer did on its last page.
+    pub fn withdrawn(&self) -> &Withdrawn {
+        &self.withdrawn
+    }
+
+    /// Says that the target began anew: what its last page lacks may be exposed later.
+    pub fn began_anew(&mut self) {
+        self.withdrawn = Withdrawn::default();
+    }
+
     #[cfg(test)]
     pub(super) fn known_texts(&self) -> usize {
         self.cache.len()
@@ -164,6 +177,21 @@ impl Appender {
         let changing = entries.filter(|&(place, entry)| changes(place, entry));
         let names = changing.map(|(_, entry)| entry.series.labels().metric_name());
         change.begin(names, &self.window.index);
+    }
+
+    /// Notes which metrics the page of `at` has no longer, `is_missing` telling the series that it lacks. Those that are
+    /// `lost` may be on the page.
+    fn note_withdrawn(&mut self, at: i64, lost: &Losses, is_missing: impl Fn(usize, &Entry) -> bool) {
+        let entries = || self.cache.entries().enumerate();
+        let mut metrics = BTreeSet::new();
+        for (_, entry) in entries().filter(|&(place, entry)| entry.present && is_missing(place, entry)) {
+            metrics.insert(entry.series.labels().metric_name());
+        }
+        for (_, entry) in entries().filter(|&(place, entry)| !is_missing(place, entry)) {
+            metrics.remove(entry.series.labels().metric_name());
+        }
+        metrics.retain(|metric| !lost.may_include(metric));
+        self.withdrawn.add(&metrics, Timestamp::from_millis(at));
     }
 
     /// Marks the series of the page before as stale of which `is_missing` says so, by their place.
@@ -309,6 +337,7 @@ impl ScrapeBatch<'_> {
             !on_page[place] && !on_page_as_well.contains(&Arc::as_ptr(&entry.series))
         };
         appender.begin(&mut self.change, is_missing);
+        appender.note_withdrawn(self.at, &self.losses, is_missing);
         self.report.went_stale += appender.mark_missing(self.at, is_missing);
         appender.forget(|place, _| on_page[place]);
         appender.make_room(self.over_limit);
@@ -324,12 +353,13 @@ impl ScrapeBatch<'_> {
     pub fn commit(mut self) -> ScrapeReport {
         self.leave_out_broken_histograms();
         // Before anything is written: whoever sees a sample of this page is told what it lacks.
-        self.appender.log(self.at, std::mem::take(&mut self.losses));
+        self.appender.log(self.at, self.losses.clone());
         let Self {
             appender,
             at,
             mut report,
             mut change,
+            losses: lost,
             ..
         } = self;
         appender.scrape = appender.scrape.checked_add(1).unwrap_or(1);
@@ -389,7 +419,14 @@ impl ScrapeBatch<'_> {
         if !losses.is_empty() {
             appender.log(at, losses);
         }
+        if report.series_added > 0 && !appender.withdrawn.is_empty() {
+            for sample in &appender.pending {
+                let series = &appender.cache.entry_mut(sample.entry).series;
+                appender.withdrawn.remove(series.labels().metric_name());
+            }
+        }
         if seen < appender.cache.len() {
+            appender.note_withdrawn(at, &lost, |_, entry| entry.seen != scrape);
             report.went_stale += appender.mark_missing(at, |_, entry| entry.seen != scrape);
             appender.forget(|_, entry| entry.seen == scrape);
         }

@@ -18,6 +18,7 @@ use fleetgauge_core::printable::Quoted;
 use fleetgauge_core::reading::Status;
 
 use super::access::Access;
+use super::excess::bounded;
 use super::problem::Problem;
 use crate::store::Row;
 
@@ -61,11 +62,13 @@ pub fn routes(api: Api, access: Access) -> Router {
         .fallback(unknown)
         .layer(middleware::from_fn(check))
         .with_state(api);
-    Router::new().nest("/api/fleetgauge/v1", pages)
+    let pages = Router::new().nest("/api/fleetgauge/v1", pages);
+    bounded(pages, |excess| Problem::from(excess).into_response())
 }
 
 async fn metrics(State(api): State<Api>, params: Params) -> Result<Response, Problem> {
-    params.only(&["namespace"])?;
+    params.only(&[NAMESPACE])?;
+    params.each_once()?;
     let namespace = params.0.first().map(|(_, value)| &**value);
     let all = api.0.store.all();
     let visible = all
@@ -75,7 +78,7 @@ async fn metrics(State(api): State<Api>, params: Params) -> Result<Response, Pro
     let page = view::MetricsPage {
         metrics: snapshots
             .iter()
-            .map(|snapshot| view::MetricEntry::new(snapshot, |_| true))
+            .map(|snapshot| view::MetricEntry::new(snapshot, |row| namespace.is_none_or(|of| is_of(row, of))))
             .collect(),
         ready: api.0.readiness.check().is_ok(),
         configuration: view::ConfigurationEntry::new(&api.reloads()),
@@ -85,13 +88,12 @@ async fn metrics(State(api): State<Api>, params: Params) -> Result<Response, Pro
 
 /// The rows that have the labels that are given. `namespace` is who asks: it must be one that may see the metric, and rows
 /// without this label belong to all of them.
-async fn metric(
-    State(api): State<Api>,
-    Name(name): Name,
-    Params(labels): Params,
-) -> Result<Response, Problem> {
+async fn metric(State(api): State<Api>, Name(name): Name, params: Params) -> Result<Response, Problem> {
+    params.each_once()?;
     let snapshot = api.entry(&name)?.read(api.0.store.clock());
-    let labels: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let labels: Vec<(&str, &str)> = (params.0.iter())
+        .map(|(name, value)| (&**name, &**value))
+        .collect();
     for (_, namespace) in labels.iter().filter(|(label, _)| *label == NAMESPACE) {
         if !snapshot.spec().is_visible_in(namespace) {
             let (name, namespace) = (Quoted(&name), Quoted(namespace));
@@ -103,9 +105,9 @@ async fn metric(
         // Where nothing is known of any row, that is the answer for each of them.
         let is_all = row.labels().next().is_none() && matches!(row.reading().status(), Status::Withheld);
         is_all
-            || labels.iter().all(|(label, value)| match row.label(label) {
-                Some(known) => known == *value,
-                None => *label == NAMESPACE,
+            || labels.iter().all(|(label, value)| match *label {
+                NAMESPACE => is_of(row, value),
+                label => row.label(label) == Some(value),
             })
     };
     let entry = view::MetricEntry::new(&snapshot, is_asked_for);
@@ -117,6 +119,11 @@ async fn metric(
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     }
     Ok(Json(entry).into_response())
+}
+
+/// Whether the row is one of `namespace`, or belongs to all of them.
+fn is_of(row: &Row<'_>, namespace: &str) -> bool {
+    row.label(NAMESPACE).is_none_or(|of_row| of_row == namespace)
 }
 
 async fn explain(State(api): State<Api>, Name(name): Name, _: NoParams) -> Result<Response, Problem> {

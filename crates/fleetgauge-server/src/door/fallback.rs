@@ -2,8 +2,10 @@
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use axum::routing::get;
 
+use super::excess::bounded;
 use super::problem::Problem;
 
 /// Where programs find what they come for.
@@ -24,8 +26,9 @@ pub fn pages(router: Router) -> Router {
             "this is read by GET; /-/reload takes POST",
         )
     };
-    router
+    let pages = router
         .route("/", get(root))
         .fallback(unknown)
-        .method_not_allowed_fallback(not_so)
+        .method_not_allowed_fallback(not_so);
+    bounded(pages, |excess| Problem::from(excess).into_response())
 }

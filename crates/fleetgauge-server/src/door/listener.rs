@@ -1,15 +1,19 @@
 //! Connections of a door, within bounds: HTTP/1.1 and HTTP/2 on one port, with TLS or without.
 
+mod connections;
+mod kept;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::middleware::{self, Next};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -17,18 +21,31 @@ use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use connections::{Connection, Connections};
+
+pub use connections::{ConnectionCounts, Cut};
+
 /// What one door bears.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// How many connections are open at once; more wait to be accepted.
+    /// How many connections are open at once. Those beyond wait until one of the others ends; those that ask for nothing do
+    /// so for them.
     pub max_connections: usize,
+    /// For how long a connection must have asked for nothing until it makes room for another one.
+    pub idle_for: Duration,
+    /// How long a reader may take for 64 KiB of an answer; one that is slower is cut.
+    pub read_within: Duration,
+    /// How much of answers is kept for readers that have not taken it yet; beyond it, those are cut whose answers have waited
+    /// for the longest. *Unit*: bytes.
+    pub max_unread: usize,
     /// How many streams one HTTP/2 connection has at once.
     pub max_streams: u32,
     /// How long a client may take for a request's head, its first request, and a TLS handshake.
@@ -51,15 +68,12 @@ pub struct Peer {
     pub has_certificate: bool,
 }
 
-/// What a door has seen of connections.
-///
-/// Cheap to clone; clones count together.
-#[derive(Clone, Debug, Default)]
-pub struct ConnectionCounts(Arc<[AtomicU64; 3]>);
+/// Streams of HTTP/2 that a client has taken back and that are not cleared away yet. One that opens more of them than that
+/// at once only wants to make work.
+const MAX_RESET_STREAMS: usize = 20;
 
-const ACCEPTED: usize = 0;
-const CLOSED: usize = 1;
-const FAILED: usize = 2;
+/// How often it is looked for room while a door is full.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(50);
 
 /// A door that is open: it listens, and serves a router.
 pub struct Listener {
@@ -75,6 +89,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 4_096,
+            idle_for: Duration::from_secs(1),
+            read_within: Duration::from_secs(30),
+            max_unread: 256 << 20,
             max_streams: 256,
             head_timeout: Duration::from_secs(10),
             close_within: Duration::from_secs(5),
@@ -101,30 +118,6 @@ fn offering(mut config: Arc<ServerConfig>) -> Arc<ServerConfig> {
         Arc::make_mut(&mut config).alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     }
     config
-}
-
-// === impl ConnectionCounts ===
-
-impl ConnectionCounts {
-    /// Connections that were accepted.
-    pub fn accepted(&self) -> u64 {
-        self.0[ACCEPTED].load(Ordering::Relaxed)
-    }
-
-    /// Connections that are open.
-    pub fn open(&self) -> u64 {
-        self.accepted()
-            .saturating_sub(self.0[CLOSED].load(Ordering::Relaxed))
-    }
-
-    /// Connections that ended in an error, of TLS or of HTTP.
-    pub fn failed(&self) -> u64 {
-        self.0[FAILED].load(Ordering::Relaxed)
-    }
-
-    fn count(&self, what: usize) {
-        self.0[what].fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 // === impl Listener ===
@@ -157,73 +150,117 @@ impl Listener {
     /// Serves `router` until `stop`; then waits for the connections to end, within the bound.
     pub async fn serve(self, router: Router, stop: CancellationToken) {
         let slots = Arc::new(Semaphore::new(self.limits.max_connections));
-        let connections = TaskTracker::new();
+        let open = Connections::new(self.counts.clone(), self.limits.max_unread);
+        let tasks = TaskTracker::new();
         let cut = CancellationToken::new();
+        let mut looks = tokio::time::interval(self.limits.read_within / 4);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let accepted = async {
-                // It is never closed.
-                let slot = Arc::clone(&slots).acquire_owned().await.ok();
+                let slot = self.slot(&slots, &open).await;
                 (slot, self.listener.accept().await)
             };
-            let (slot, accepted) = tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = accepted => accepted,
+            tokio::pin!(accepted);
+            let (slot, accepted) = loop {
+                tokio::select! {
+                    () = stop.cancelled() => break (None, None),
+                    (slot, accepted) = &mut accepted => break (slot, Some(accepted)),
+                    _ = looks.tick() => open.cut_slow_readers(self.limits.read_within),
+                }
             };
             let (stream, address) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
+                None => break,
+                Some(Ok(accepted)) => accepted,
+                Some(Err(error)) => {
                     // There may be no file descriptors left: others have to end first.
                     tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    open.make_room(self.at_once(), self.limits.idle_for);
+                    tokio::time::sleep(LOOK_FOR_ROOM).await;
                     continue;
                 }
             };
-            self.counts.count(ACCEPTED);
-            let connection = Connection {
+            let connection = open.accept();
+            let serving = Serving {
                 router: router.clone(),
                 tls: self.tls.clone(),
                 limits: self.limits.clone(),
                 stop: stop.clone(),
+                connection: connection.clone(),
             };
             let (counts, cut) = (self.counts.clone(), cut.clone());
-            connections.spawn(async move {
+            tasks.spawn(async move {
                 let served = tokio::select! {
-                    served = connection.serve(stream, address) => served,
+                    served = serving.serve(stream, address) => served,
+                    () = connection.ended() => Ok(()),
                     () = cut.cancelled() => Ok(()),
                 };
                 if let Err(error) = served {
                     tracing::debug!(%address, error = %error, "a connection ended in an error");
-                    counts.count(FAILED);
+                    counts.count_failed();
                 }
-                counts.count(CLOSED);
+                connection.close();
                 drop(slot);
             });
         }
         drop(self.listener);
-        connections.close();
-        if tokio::time::timeout(self.limits.close_within, connections.wait())
+        tasks.close();
+        if tokio::time::timeout(self.limits.close_within, tasks.wait())
             .await
             .is_err()
         {
             cut.cancel();
-            connections.wait().await;
+            tasks.wait().await;
         }
+    }
+
+    /// A place for another connection, which idle ones make where there is none. The semaphore is never closed.
+    async fn slot(&self, slots: &Arc<Semaphore>, open: &Connections) -> Option<OwnedSemaphorePermit> {
+        if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+            return Some(slot);
+        }
+        loop {
+            open.make_room(self.at_once(), self.limits.idle_for);
+            let slot = tokio::time::timeout(LOOK_FOR_ROOM, Arc::clone(slots).acquire_owned()).await;
+            if let Ok(slot) = slot {
+                return slot.ok();
+            }
+        }
+    }
+
+    /// How many make room at once: who fills a door comes with many.
+    fn at_once(&self) -> usize {
+        self.limits.max_connections.div_ceil(16)
     }
 }
 
-/// One connection of a door.
-struct Connection {
+/// Counts the answers of `router` as kept until their reader has taken them, before a layer around it makes others of them.
+pub(super) fn keeping(router: Router) -> Router {
+    router.layer(middleware::from_fn(|request: Request, next: Next| {
+        let connection = request.extensions().get::<Connection>().cloned();
+        async move {
+            let response = next.run(request).await;
+            match connection {
+                Some(connection) => kept::keep(response, connection, None),
+                None => response,
+            }
+        }
+    }))
+}
+
+/// One connection of a door, to be served.
+struct Serving {
     router: Router,
     tls: Option<Tls>,
     limits: Limits,
     stop: CancellationToken,
+    connection: Connection,
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-// === impl Connection ===
+// === impl Serving ===
 
-impl Connection {
+impl Serving {
     async fn serve(self, stream: TcpStream, address: SocketAddr) -> Result<(), Failure> {
         // Answers are small, and wanted at once.
         stream.set_nodelay(true)?;
@@ -235,7 +272,12 @@ impl Connection {
             return self.serve_http(stream, peer).await;
         };
         let acceptor = TlsAcceptor::from(tls.0.load_full());
-        let stream = tokio::time::timeout(self.limits.head_timeout, acceptor.accept(stream)).await??;
+        let accepted = tokio::time::timeout(self.limits.head_timeout, acceptor.accept(stream)).await;
+        let Ok(accepted) = accepted else {
+            self.connection.count_cut(Cut::Silent);
+            return Ok(());
+        };
+        let stream = accepted?;
         let peer = Peer {
             address,
             has_certificate: stream.get_ref().1.peer_certificates().is_some(),
@@ -251,11 +293,18 @@ impl Connection {
         let router = self.router;
         let has_asked = Arc::new(AtomicBool::new(false));
         let asks = Arc::clone(&has_asked);
+        let asked = self.connection.clone();
         let service = tower::service_fn(move |request: Request<Incoming>| {
             asks.store(true, Ordering::Relaxed);
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(peer.clone());
-            router.clone().oneshot(request)
+            request.extensions_mut().insert(asked.clone());
+            let (connection, answering) = (asked.clone(), asked.answering());
+            let answered = router.clone().oneshot(request);
+            async move {
+                let answered = answered.await;
+                answered.map(|response| kept::keep(response, connection, Some(answering)))
+            }
         });
         let mut builder = Builder::new(TokioExecutor::new());
         builder
@@ -267,7 +316,8 @@ impl Connection {
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.limits.max_streams)
-            .max_header_list_size(16 << 10)
+            .max_header_list_size(64 << 10)
+            .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(self.limits.head_timeout);
         let service = TowerToHyperService::new(service);
@@ -276,8 +326,14 @@ impl Connection {
         tokio::select! {
             served = connection.as_mut() => return served,
             () = self.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+            () = self.connection.ending() => {
+                connection.as_mut().graceful_shutdown();
+                let ended = tokio::time::timeout(self.limits.head_timeout, connection).await;
+                return ended.unwrap_or(Ok(()));
+            }
             // hyper waits without end for the bytes that tell one version of HTTP from the other.
             () = silent(self.limits.head_timeout, &has_asked) => {
+                self.connection.count_cut(Cut::Silent);
                 connection.as_mut().graceful_shutdown();
                 // One of HTTP/2 is told so, and need not hear it.
                 let ended = tokio::time::timeout(self.limits.head_timeout, connection).await;

@@ -26,7 +26,7 @@ use prometheus_client::registry::Registry;
 
 use super::access::Access;
 use super::api::Api;
-use super::listener::ConnectionCounts;
+use super::listener::{ConnectionCounts, Cut};
 use super::problem::Problem;
 
 /// In which latencies of doors are counted. *Unit*: seconds.
@@ -200,6 +200,20 @@ impl Collector for Connections {
         };
         let (accepted, failed) = (rows(ConnectionCounts::accepted), rows(ConnectionCounts::failed));
         let open = rows(ConnectionCounts::open);
+        let cuts = known.iter().flat_map(|(door, counts)| {
+            Cut::ALL.map(|why| {
+                let labels = vec![("door", (*door).to_owned()), ("reason", why.as_str().to_owned())];
+                (labels, counts.cut(why) as f64)
+            })
+        });
+        let cuts: Rows = cuts.collect();
+        write(
+            &mut encoder,
+            "door_connection_cuts",
+            "Connections that doors have cut, by reason",
+            MetricType::Counter,
+            &cuts,
+        )?;
         write(
             &mut encoder,
             "door_connections",

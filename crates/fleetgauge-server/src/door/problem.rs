@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use fleetgauge_core::printable::Printable;
 
 use super::access::Unauthorized;
+use super::excess::Excess;
 
 /// What a request failed of.
 #[derive(Debug)]
@@ -39,9 +40,17 @@ impl From<Unauthorized> for Problem {
     }
 }
 
+impl From<Excess> for Problem {
+    fn from(excess: Excess) -> Self {
+        Self::new(excess.status(), excess.to_string())
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let detail = Printable(&self.detail).to_string();
+        // Of several mistakes each has a line of its own.
+        let lines = self.detail.lines().map(|line| Printable(line).to_string());
+        let detail = lines.collect::<Vec<_>>().join("\n");
         let body = Json(Body {
             title: self.status.canonical_reason().unwrap_or_default(),
             status: self.status.as_u16(),

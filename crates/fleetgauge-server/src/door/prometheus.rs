@@ -25,6 +25,8 @@ use axum::routing::{MethodRouter, any, get};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 
+use super::excess::bounded;
+use super::listener::keeping;
 use api::{Call, Work};
 use reply::{ApiError, ErrorKind};
 
@@ -72,7 +74,15 @@ pub fn routes(api: PrometheusApi) -> Router {
         ("status/config", got(status::config)),
         ("status/flags", got(status::flags)),
     ];
-    let mut router = Router::new().route("/federate", got(federate::federate).fallback(refused_method));
+    let federate = |State(api): State<PrometheusApi>, request: Request| async move {
+        api.page(request, federate::federate).await
+    };
+    let not_so = |request: Request| async move { not_served(&request, ApiError::into_text) };
+    let page = Router::new().route("/federate", get(federate).fallback(not_so));
+    let page = bounded(page.with_state(api.clone()), |excess| {
+        ApiError::from(excess).into_text()
+    });
+    let mut router = Router::new();
     for (path, methods) in api_routes {
         router = router.route(&format!("/api/v1/{path}"), methods.fallback(refused_method));
     }
@@ -85,7 +95,10 @@ pub fn routes(api: PrometheusApi) -> Router {
         .no_deflate()
         .no_zstd()
         .compress_when(SizeAbove::new(COMPRESSED_FROM));
-    router.with_state(api).layer(compression)
+    let router = bounded(router.with_state(api), |excess| {
+        ApiError::from(excess).into_response()
+    });
+    keeping(router.merge(page)).layer(compression)
 }
 
 async fn unknown(request: Request) -> Response {
@@ -94,8 +107,12 @@ async fn unknown(request: Request) -> Response {
 }
 
 async fn refused_method(request: Request) -> Response {
+    not_served(&request, ApiError::into_response)
+}
+
+fn not_served(request: &Request, tell: fn(ApiError) -> Response) -> Response {
     let message = format!("{} is not served at {:?}", request.method(), request.uri().path());
-    let mut response = ApiError::new(ErrorKind::Method, message).into_response();
+    let mut response = tell(ApiError::new(ErrorKind::Method, message));
     let allowed = HeaderValue::from_static("GET, POST");
     response.headers_mut().insert(header::ALLOW, allowed);
     response

@@ -10,27 +10,31 @@ use fleetgauge_promql::sample::{STALE_MARKER, Samples};
 use fleetgauge_promql::window::Window;
 
 use super::name::{READING, READING_AGE, READING_HELD, READING_WITHHELD};
+use super::written::Written;
 
 /// The readings as series; a query that reads numbers is told of those that are withheld.
 ///
 /// Cheap to clone; clones show the same series.
 #[derive(Clone, Debug)]
-pub struct ReadingWindow(pub(super) Window);
+pub struct ReadingWindow {
+    pub(super) window: Window,
+    pub(super) written: Written,
+}
 
 /// The labels that a reading has also while nobody knows which rows its query gives.
 const OF_PARTS: [&str; 5] = ["metric", "model", "namespace", "scope", "variant"];
 
 impl Queryable for ReadingWindow {
     fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Box<dyn Selection + '_> {
-        Queryable::select(&self.0, matchers, from, to)
+        Queryable::select(&self.window, matchers, from, to)
     }
 
     fn select_newest(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Box<dyn Selection + '_> {
-        Queryable::select_newest(&self.0, matchers, from, to)
+        Queryable::select_newest(&self.window, matchers, from, to)
     }
 
     fn label_names(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp, limit: usize) -> Listed {
-        Queryable::label_names(&self.0, matchers, from, to, limit)
+        Queryable::label_names(&self.window, matchers, from, to, limit)
     }
 
     fn label_values(
@@ -41,24 +45,32 @@ impl Queryable for ReadingWindow {
         to: Timestamp,
         limit: usize,
     ) -> Listed {
-        Queryable::label_values(&self.0, name, matchers, from, to, limit)
+        Queryable::label_values(&self.window, name, matchers, from, to, limit)
     }
 
     fn missing(&self, reads: &[Read<'_>], into: &mut Missing) {
-        Queryable::missing(&self.0, reads, into);
-        let of_numbers = reads.iter().filter(|read| {
-            [READING, READING_AGE, READING_HELD]
-                .iter()
-                .any(|name| read.may_select(Some(name), []))
-        });
-        of_numbers.for_each(|read| self.add_withheld(read, into));
+        Queryable::missing(&self.window, reads, into);
+        let numbers = [READING, READING_AGE, READING_HELD];
+        let reads_any =
+            |read: &Read<'_>, names: &[&str]| names.iter().any(|name| read.may_select(Some(name), []));
+        for read in reads {
+            let is_of_numbers = reads_any(read, &numbers);
+            if is_of_numbers {
+                self.add_withheld(read, into);
+            }
+            if (is_of_numbers || reads_any(read, &[READING_WITHHELD]))
+                && let Some(unwritten) = self.written.lacks(read)
+            {
+                into.add(unwritten);
+            }
+        }
     }
 }
 
 impl ReadingWindow {
     fn add_withheld(&self, read: &Read<'_>, into: &mut Missing) {
         let name = [Matcher::equal(METRIC_NAME, READING_WITHHELD)];
-        let withheld = Queryable::select(&self.0, &name, read.from, read.to);
+        let withheld = Queryable::select(&self.window, &name, read.from, read.to);
         let mut samples = Samples::default();
         for index in 0..withheld.len() {
             let labels = withheld.labels(index);

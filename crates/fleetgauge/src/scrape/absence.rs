@@ -22,8 +22,16 @@ pub(super) enum Absence {
     Late { age: Option<Duration> },
     /// It went just now, and what comes in its place is not known yet.
     Gone,
+    /// It answers, and exposes the metric no longer.
+    Withdrawn {
+        /// `None` if more have gone than are known by name.
+        metric: Option<Box<str>>,
+        since: Timestamp,
+    },
     /// A range reaches back before its first scrape, or over a gap.
     ShortWindow { asked_since: Timestamp, gap: Gap },
+    /// The newest scrape is of another time than what is asked for, by more than scrapes are apart.
+    OtherTime(Gap),
 }
 
 /// A target with the reason, in words.
@@ -45,8 +53,18 @@ impl fmt::Display for Absence {
                 f.write_str("not scraped in time")?;
                 age
             }
+            Self::OtherTime(Gap { from, to }) => {
+                return write!(
+                    f,
+                    "short_window: there are no samples from {from} to {to}: this process stood still, or its clock was set"
+                );
+            }
             Self::Gone => {
                 return f.write_str("it went just now, and what comes in its place is not known yet");
+            }
+            Self::Withdrawn { metric, since } => {
+                let metric = metric.as_deref().unwrap_or("some of its metrics");
+                return write!(f, "it answers, and exposes {metric} no longer since {since}");
             }
             Self::ShortWindow { asked_since, gap } => {
                 let Gap { from, to } = gap;

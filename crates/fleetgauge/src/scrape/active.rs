@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use fleetgauge_core::backend::{FetchError, Request};
 use fleetgauge_core::target::Target;
 use fleetgauge_core::time::{Clock, Moment, Timestamp};
+use fleetgauge_core::variant::PodIdentity;
 use fleetgauge_promql::exposition::Format;
 use fleetgauge_promql::missing::Read;
-use fleetgauge_promql::window::Window;
+use fleetgauge_promql::window::{Window, Withdrawn};
 use futures_util::FutureExt;
 use tokio::sync::{Notify, oneshot};
 
@@ -29,6 +30,8 @@ const LARGE_BYTES: usize = 1 << 20;
 /// A target that is scraped.
 pub(super) struct ActiveTarget {
     pub(super) target: Target,
+    /// The pod that its labels name.
+    pub(super) pod: Option<Arc<PodIdentity>>,
     clock: Clock,
     /// When other targets went, if that was just before. One may have had the same labels, and its series have markers
     /// of that very millisecond.
@@ -65,6 +68,7 @@ struct State {
     samples: usize,
     bytes: usize,
     coverage: Coverage,
+    withdrawn: Withdrawn,
 }
 
 /// What a target has done of what is expected of it.
@@ -123,6 +127,17 @@ impl Need {
     }
 }
 
+// === impl Done ===
+
+impl Done {
+    pub(super) fn why(&self) -> Option<&Absence> {
+        match self {
+            Self::Reported => None,
+            Self::Missing(why) | Self::Short(why) | Self::Starting(why) => Some(why),
+        }
+    }
+}
+
 // === impl ActiveTarget ===
 
 impl ActiveTarget {
@@ -137,7 +152,9 @@ impl ActiveTarget {
             coverage: Coverage::new(is_new.then(|| clock.wall())),
             ..State::default()
         };
+        let label = |name: &str| target.labels().get(name).map(String::as_str);
         Arc::new(Self {
+            pod: PodIdentity::of(label).map(Arc::new),
             target,
             gone_before,
             appeared: is_new.then(|| clock.now()),
@@ -175,6 +192,11 @@ impl ActiveTarget {
         }
     }
 
+    /// When the last page is dated that was read.
+    pub(super) fn newest_at(&self) -> Option<Timestamp> {
+        self.lock().last_success.map(|(at, _)| at)
+    }
+
     /// When its last page is dated.
     pub(super) fn last_at(&self) -> Option<Timestamp> {
         Some(self.lock().last?.begun.at)
@@ -195,8 +217,16 @@ impl ActiveTarget {
         self.lock().lagging(in_time, &self.clock)
     }
 
-    /// What it has done of what `reads` ask of it, all of which may select its series.
-    pub(super) fn done(&self, in_time: bool, reads: &[Read<'_>], config: &ScrapeConfig) -> Done {
+    /// What it has done of what `reads` ask of it, all of which may select its series. `newest` was its
+    /// [`newest_at`](Self::newest_at) before they were read: a scrape that came meanwhile may not have been seen.
+    pub(super) fn done(
+        &self,
+        in_time: bool,
+        newest: Option<Timestamp>,
+        reads: &[Read<'_>],
+        config: &ScrapeConfig,
+    ) -> Done {
+        let now = self.clock.wall();
         let state = self.lock();
         if let Some(why) = state.lagging(in_time, &self.clock) {
             // That it is down is known.
@@ -209,8 +239,18 @@ impl ActiveTarget {
                 false => Done::Missing(why),
             };
         }
+        if let Some(why) = state.withdrawn_from(reads) {
+            return Done::Missing(why);
+        }
+        let Some(newest) = newest else {
+            return Done::Missing(Absence::Late { age: None });
+        };
         let short = reads.iter().find_map(|read| {
-            let gap = state.coverage.lacks(read.since, read.to, config.spacing())?;
+            let spacing = config.spacing();
+            if let Some(gap) = Coverage::ends_before(newest, read.to, now, spacing) {
+                return Some(Absence::OtherTime(gap));
+            }
+            let gap = state.coverage.lacks(read.since, read.to, spacing)?;
             let asked_since = read.since;
             Some(Absence::ShortWindow { asked_since, gap })
         });
@@ -304,6 +344,20 @@ impl State {
             None if !in_time || self.last.is_none() => Some(Absence::Late { age: age() }),
             None => None,
         }
+    }
+
+    /// Which of what is read it exposes no longer.
+    fn withdrawn_from(&self, reads: &[Read<'_>]) -> Option<Absence> {
+        let mut withdrawn = self.withdrawn.iter();
+        let is_read = |metric: Option<&str>, since: Timestamp| {
+            let mut reads = reads.iter();
+            reads.any(|read| read.to >= since && read.may_select(metric, []))
+        };
+        let (metric, since) = withdrawn.find(|(metric, since)| is_read(*metric, *since))?;
+        Some(Absence::Withdrawn {
+            metric: metric.map(Box::from),
+            since,
+        })
     }
 
     fn serves(&self, need: Need, clock: &Clock) -> bool {
@@ -508,6 +562,7 @@ impl ScrapeLoop {
     fn succeeded(&self, begun: Begun, page: PageOutcome, bytes: usize) {
         let target = &self.active.target;
         let (failures, problem) = {
+            let writer = lock(&self.writer);
             let mut state = self.active.lock();
             let failures = (state.error.take()).map(|_| std::mem::take(&mut state.consecutive_failures));
             let is_new = state.problem.is_none();
@@ -523,6 +578,9 @@ impl ScrapeLoop {
                 .scraped(begun.at, page.process_start, config.spacing());
             state.samples = page.samples;
             state.bytes = bytes;
+            if state.withdrawn != *writer.withdrawn() {
+                state.withdrawn = writer.withdrawn().clone();
+            }
             (failures, state.problem.clone().filter(|_| is_new))
         };
         if let Some(failures) = failures {

@@ -201,6 +201,7 @@ impl ScrapeConfig {
     pub(super) fn spacing(&self) -> Spacing {
         Spacing {
             interval: self.interval,
+            timeout: self.timeout(),
             stale_after: self.stale_after(),
             starting_for: self.starting_for,
         }

@@ -43,6 +43,8 @@ pub(super) struct Gap {
 pub(super) struct Spacing {
     /// So much is always missing at the beginning of a range.
     pub(super) interval: Duration,
+    /// How long a scrape may take.
+    pub(super) timeout: Duration,
     /// What is longer is a gap: values are let go after it.
     pub(super) stale_after: Duration,
     /// How long a process may take from its start to its first answer.
@@ -51,6 +53,9 @@ pub(super) struct Spacing {
 
 /// More of them are told as one, from the first to the last.
 const MAX_GAPS: usize = 16;
+
+/// How much later than at its tick a scrape may begin on a busy machine.
+const LATE_BY: Duration = Duration::from_secs(1);
 
 /// By how much the clocks of a process and of its scraper may differ.
 const CLOCKS_DIFFER_BY: Duration = Duration::from_secs(5);
@@ -137,6 +142,28 @@ impl Coverage {
         self.gaps.iter().chain(restarted).find(is_lacking).copied()
     }
 
+    /// The time from `newest`, the newest scrape that a query could read, to `to`, which it asks for at `now`, if that is
+    /// longer than scrapes are apart: this process stood still, or its clock was set, and what is read is of before. Of a
+    /// clock that was set back, the times from `now` to `newest` come twice, and what is read is of the first time.
+    pub(super) fn ends_before(
+        newest: Timestamp,
+        to: Timestamp,
+        now: Timestamp,
+        spacing: Spacing,
+    ) -> Option<Gap> {
+        let apart = spacing
+            .interval
+            .saturating_add(spacing.timeout)
+            .saturating_add(LATE_BY);
+        if newest.saturating_since(now) > LATE_BY {
+            let is_of_now = to < newest && now.saturating_since(to) <= apart;
+            return is_of_now.then_some(Gap { from: to, to: newest });
+        }
+        // What is yet to come is not missing.
+        let to = to.min(now);
+        (to.saturating_since(newest) > apart).then_some(Gap { from: newest, to })
+    }
+
     /// When it began, as far as that is known: nothing is missing of what was before.
     fn begun(&self, scraped: Scraped, spacing: Spacing) -> Option<Timestamp> {
         let Scraped {
@@ -170,6 +197,7 @@ mod tests {
 
     const SPACING: Spacing = Spacing {
         interval: Duration::from_secs(15),
+        timeout: Duration::from_secs(10),
         stale_after: Duration::from_secs(75),
         starting_for: Duration::from_secs(600),
     };
@@ -252,6 +280,30 @@ mod tests {
         assert_eq!(lacks(&target(None, &scrapes(Some(10))), 0, 215), gap);
         // One scrape that is lost is no gap.
         assert_eq!(lacks(&target(None, &[(0, None), (75, None)]), 0, 75), None);
+    }
+
+    #[test]
+    fn what_is_asked_for_and_is_later_than_the_newest_scrape_by_far_is_lacking() {
+        let check = |newest, to, now, expected: Option<(i64, i64)>| {
+            let gap = Coverage::ends_before(at(newest), at(to), at(now), SPACING);
+            let gap = gap.map(|gap| (gap.from.as_millis() / 1_000, gap.to.as_millis() / 1_000));
+            assert_eq!(gap, expected, "{newest} {to} {now}");
+        };
+        check(1_000, 1_000, 1_000, None);
+        // A scrape is under way that may yet end.
+        check(1_000, 1_026, 1_026, None);
+        check(1_000, 1_027, 1_027, Some((1_000, 1_027)));
+        // Whoever asks for a time in the past, or one that is yet to come.
+        check(1_000, 1_010, 2_000, None);
+        check(1_000, 1_500, 2_000, Some((1_000, 1_500)));
+        check(1_000, 9_000, 1_020, None);
+        // The clock was set back: times just before now were lived through twice.
+        check(1_000, 900, 900, Some((900, 1_000)));
+        check(1_000, 890, 900, Some((890, 1_000)));
+        check(1_000, 800, 900, None);
+        check(1_000, 1_000, 970, None);
+        // A page is dated just after another one.
+        check(1_000, 999, 999, None);
     }
 
     #[test]

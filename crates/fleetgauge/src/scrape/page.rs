@@ -7,7 +7,7 @@ use std::time::Duration;
 use fleetgauge_core::backend::FetchError;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::exposition::{Cut, Event, Format, Parser, Report};
-use fleetgauge_promql::window::{AppendError, Appender, ScrapeBatch, Window};
+use fleetgauge_promql::window::{AppendError, Appender, ScrapeBatch, Window, Withdrawn};
 
 use super::config::ScrapeConfig;
 use crate::client::failure::excerpt;
@@ -20,6 +20,10 @@ pub(super) struct PageWriter {
     /// What is reported of the target: `up` and the like. These do not go stale when it fails.
     reported: Appender,
     lookback_delta: Duration,
+    /// When the target's process began, as its last page said.
+    process_start: Option<Timestamp>,
+    /// Whether its last scrape failed.
+    has_failed: bool,
 }
 
 /// What one scrape says of its target, besides the page.
@@ -110,6 +114,8 @@ impl PageWriter {
             exposed: window.appender(target.labels()),
             reported: window.appender(target.labels()),
             lookback_delta,
+            process_start: None,
+            has_failed: false,
         }
     }
 
@@ -129,15 +135,37 @@ impl PageWriter {
             let read = read(buffer, format, &mut batch, at, self.lookback_delta)?;
             // Series that the page has no longer make room for those that were refused.
             if !batch.make_room() {
-                return Ok(read.commit(batch));
+                let outcome = read.commit(batch);
+                self.look_whether_it_began_anew(outcome.process_start);
+                return Ok(outcome);
             }
         }
+    }
+
+    /// What the target exposed and exposes no longer, though it answers.
+    pub(super) fn withdrawn(&self) -> &Withdrawn {
+        self.exposed.withdrawn()
+    }
+
+    /// A process that has just begun may have nothing to tell of a metric yet.
+    fn look_whether_it_began_anew(&mut self, process_start: Option<Timestamp>) {
+        let began_anew = match (self.process_start, process_start) {
+            (Some(before), Some(now)) => before != now,
+            // It does not say. One that began anew mostly failed to answer meanwhile.
+            _ => self.has_failed,
+        };
+        if began_anew {
+            self.exposed.began_anew();
+        }
+        self.process_start = process_start;
+        self.has_failed = false;
     }
 
     /// Appends what is reported of a scrape that began at `at`.
     ///
     /// *Source*: <https://prometheus.io/docs/concepts/jobs_instances/#automatically-generated-labels-and-time-series>.
     pub(super) fn report(&mut self, at: Timestamp, scrape: ScrapeSummary) {
+        self.has_failed = !scrape.is_up;
         let mut batch = self.reported.scrape(at);
         let is_up = if scrape.is_up { 1.0 } else { 0.0 };
         let values = [

@@ -26,9 +26,18 @@ pub(super) struct View {
     gaps: Arc<[Gap]>,
     /// Why there are no targets, if there are none.
     none: Option<Arc<str>>,
-    /// The targets that may have what is read, and whether each has been scraped in time.
-    targets: Vec<(Arc<ActiveTarget>, bool)>,
+    /// The targets that may have what is read.
+    targets: Vec<Asked>,
     too_early: Option<TooEarly>,
+}
+
+/// A target that may have what is read.
+struct Asked {
+    active: Arc<ActiveTarget>,
+    /// Whether it has been scraped in time.
+    in_time: bool,
+    /// When the newest page is dated that a query can read for sure.
+    newest: Option<Timestamp>,
 }
 
 /// A time that is asked for, and before what is kept.
@@ -57,6 +66,12 @@ impl View {
         known: &Known,
         targets: Vec<(Arc<ActiveTarget>, bool)>,
     ) -> Self {
+        let asked = |(active, in_time): (Arc<ActiveTarget>, bool)| Asked {
+            newest: active.newest_at(),
+            active,
+            in_time,
+        };
+        let targets = targets.into_iter().map(asked).collect();
         Self {
             window,
             config,
@@ -119,7 +134,12 @@ impl Queryable for View {
         let alike = alike(reads);
         let mut of_it: Vec<Read<'_>> = Vec::new();
         // As they are now, after all has been read: one may have gone meanwhile.
-        for (active, in_time) in &self.targets {
+        for Asked {
+            active,
+            in_time,
+            newest,
+        } in &self.targets
+        {
             let labels = active.target.labels();
             of_it.clear();
             for reads in &alike {
@@ -130,12 +150,22 @@ impl Queryable for View {
             if of_it.is_empty() {
                 continue;
             }
-            let who = || active.target.to_string();
-            match active.done(*in_time, &of_it, &self.config) {
-                Done::Reported => completeness.add("", Report::Reported),
-                Done::Missing(why) => completeness.add(&who(), Report::Missing(&why.to_string())),
-                Done::Short(why) => completeness.add(&who(), Report::Short(&why.to_string())),
-                Done::Starting(why) => completeness.add(&who(), Report::Starting(&why.to_string())),
+            let done = active.done(*in_time, *newest, &of_it, &self.config);
+            let why = done.why().map(ToString::to_string).unwrap_or_default();
+            let report = match done {
+                Done::Reported => Report::Reported,
+                Done::Missing(_) => Report::Missing(&why),
+                Done::Short(_) => Report::Short(&why),
+                Done::Starting(_) => Report::Starting(&why),
+            };
+            let who = match report {
+                Report::Reported => String::new(),
+                _ => active.target.to_string(),
+            };
+            // Where exposed labels win, its rows may be of other pods.
+            match &active.pod {
+                Some(pod) if !self.window.config().honor_labels => completeness.add_pod(pod, &who, report),
+                _ => completeness.add(&who, report),
             }
         }
         if !reads.is_empty() {

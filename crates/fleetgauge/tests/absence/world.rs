@@ -35,6 +35,8 @@ pub(crate) enum Way {
     AllTargetsFailNow,
     /// One of two has never answered.
     SomeFail,
+    /// One of two has answered, and answers without the metric now.
+    Withdrawn,
     LabelMissing,
     /// The label is there, and never had the value.
     ValueNeverSeen,
@@ -147,7 +149,7 @@ impl World {
                 };
                 Self::of_pods(way, two(pages), "queue").await
             }
-            Way::AllTargetsFailNow | Way::TooOldOfPods => {
+            Way::AllTargetsFailNow | Way::TooOldOfPods | Way::Withdrawn => {
                 Self::of_pods(way, two(|_| queue()), "queue").await.good()
             }
             Way::LabelMissing => Self {
@@ -262,6 +264,7 @@ impl World {
         match way {
             Way::Ended | Way::Gone => drop(self.fleet(0).remove("llama-1").await),
             Way::MemberEmpty | Way::MemberEmptyAnyIsEnough => drop(self.fleet(1).remove("llama-1").await),
+            Way::Withdrawn => self.fleet(0).answers("llama-1", page("other 1")),
             _ => {
                 let answer = match way {
                     Way::NaN => page("queue{slots=\"7\"} NaN"),

@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 use super::hint::{aside, count, misbehaving, query_command};
 use super::targets::{TARGETS_EVERY, TargetsFile};
 use crate::cli::{Demo, OutputFormat, Serve};
-use crate::config::{self, Environment};
-use crate::daemon::{Daemon, Doors};
+use crate::config::Environment;
+use crate::daemon::{self, Daemon, Doors};
 use crate::log::Log;
 use crate::output;
 
@@ -50,8 +50,9 @@ pub(super) async fn serve(
         log_format: None,
         ready_after: READY_AFTER,
     };
-    let config = config::read_if_given(Some(&file))?;
-    let daemon = Daemon::start(&serve, &config, Environment::of_collector()?, Log::default())?;
+    let (config, contents) = daemon::read(&file)?;
+    let environment = Environment::of_collector()?;
+    let daemon = Daemon::start(&serve, (&config, contents), environment, Log::default())?;
     let doors = daemon.open(&config, &serve).await?;
     let text = match args.output {
         OutputFormat::Table => hints(&pods, &doors, &file),

@@ -16,6 +16,7 @@ use crate::printable::Quoted;
 use crate::query::QueryName;
 use crate::result::{Answer, AnswerKind, Provenance};
 use crate::source::Outcome;
+use crate::variant::PodIdentity;
 
 /// The label that holds a metric's name.
 const METRIC_NAME: &str = "__name__";
@@ -162,7 +163,10 @@ impl Expectation<'_> {
                 (false, true) => Report::Missing("its series have ended"),
                 (false, false) => Report::Missing(&not_there),
             };
-            completeness.add(&one.to_string(), done);
+            match PodIdentity::of(|name| one.get(name)) {
+                Some(pod) => completeness.add_pod(&Arc::new(pod), &one.to_string(), done),
+                None => completeness.add(&one.to_string(), done),
+            }
         }
         Told::Counted(completeness)
     }
@@ -241,6 +245,11 @@ impl<'a> Identity<'a> {
         // Both are sorted by names.
         let found: Vec<_> = labels.iter().filter(|(name, _)| names.contains(name)).collect();
         (found.len() == names.len()).then_some(Self(found))
+    }
+
+    fn get(&self, label: &str) -> Option<&'a str> {
+        let mut labels = self.0.iter();
+        labels.find(|(name, _)| *name == label).map(|(_, value)| *value)
     }
 
     fn names(&self) -> Vec<&'a str> {

@@ -1,10 +1,13 @@
 //! What a page is asked for, and what is wrong with that in the door's own terms.
 
+use std::collections::HashSet;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use fleetgauge_core::printable::Quoted;
+use percent_encoding::percent_decode_str;
 
 use crate::door::problem::Problem;
 
@@ -34,17 +37,43 @@ impl Params {
             }
         }
     }
+
+    /// *Errors*: of two values for one parameter neither is the right one.
+    pub(super) fn each_once(&self) -> Result<(), Problem> {
+        let mut known = HashSet::new();
+        match self.0.iter().find(|(name, _)| !known.insert(name)) {
+            None => Ok(()),
+            Some((twice, _)) => {
+                let detail = format!("{} is given more than once", Quoted(twice));
+                Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+            }
+        }
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Params {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        match Query::try_from_uri(&parts.uri) {
-            Ok(Query(params)) => Ok(Self(params)),
-            Err(error) => Err(Problem::new(StatusCode::BAD_REQUEST, error.body_text())),
+        let refused = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
+        let query = parts.uri.query().unwrap_or_default();
+        // Read as it stands, it would be the value of nobody, and what is not his is not shown.
+        if percent_decode_str(query).decode_utf8().is_err() || !has_whole_escapes(query) {
+            return Err(refused(format!("{} is not percent-encoded UTF-8", Quoted(query))));
         }
+        let Query(params): Query<Vec<(String, String)>> =
+            Query::try_from_uri(&parts.uri).map_err(|error| refused(error.body_text()))?;
+        Ok(Self(params))
     }
+}
+
+/// Whether each `%` begins an escape.
+fn has_whole_escapes(query: &str) -> bool {
+    let mut parts = query.split('%').skip(1);
+    parts.all(|part| {
+        let digits = part.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
 }
 
 // === impl Name ===

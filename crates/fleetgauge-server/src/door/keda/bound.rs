@@ -17,6 +17,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Code, Status};
 
 use crate::door::access::Access;
+use crate::door::excess::Excess;
 
 /// How long a request may take to be there. Answers are read from memory, so a client that is slower than this has sent
 /// half a request.
@@ -71,6 +72,9 @@ impl Bounds {
             requests,
             stop,
         } = &*self.0;
+        if let Some(excess) = Excess::of(&request) {
+            return Err(Status::resource_exhausted(excess.to_string()));
+        }
         let path = request.uri().path();
         if !path.starts_with(HEALTH) {
             let allowed = access.check(&request);

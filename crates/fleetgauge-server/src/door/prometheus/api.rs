@@ -128,6 +128,14 @@ impl PrometheusApi {
         }
     }
 
+    /// As [`answer`](Self::answer), of a page: its errors are lines of text.
+    pub(super) async fn page(&self, request: Request, work: Work) -> Response {
+        match self.try_answer(request, work).await {
+            Ok(reply) => reply.into_response(),
+            Err(error) => error.into_text(),
+        }
+    }
+
     async fn try_answer(
         &self,
         request: Request,

@@ -7,6 +7,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::door::excess::Excess;
+
 /// An answer that is ready to be sent.
 pub(super) struct Reply {
     status: StatusCode,
@@ -37,8 +39,8 @@ pub(super) enum ErrorKind {
     NotFound,
     /// A defect of this program.
     Internal,
-    /// The request's body is too large.
-    TooLarge,
+    /// The request is too large.
+    TooLarge(StatusCode),
     /// The request's body does not come.
     Slow,
     /// Another method is needed.
@@ -143,9 +145,20 @@ impl ApiError {
         Self::new(ErrorKind::Execution, message)
     }
 
+    /// As a line of text, where there is no envelope.
+    pub(super) fn into_text(self) -> Response {
+        (self.kind.status(), format!("{self}\n")).into_response()
+    }
+
     /// The query did not end in time.
     pub(super) fn timeout() -> Self {
         Self::new(ErrorKind::Timeout, "the query did not end within its time")
+    }
+}
+
+impl From<Excess> for ApiError {
+    fn from(excess: Excess) -> Self {
+        Self::new(ErrorKind::TooLarge(excess.status()), excess.to_string())
     }
 }
 
@@ -176,7 +189,7 @@ impl IntoResponse for ApiError {
 impl ErrorKind {
     fn as_str(self) -> &'static str {
         match self {
-            Self::BadData | Self::TooLarge | Self::Method => "bad_data",
+            Self::BadData | Self::TooLarge(_) | Self::Method => "bad_data",
             Self::Execution => "execution",
             Self::Timeout | Self::Slow => "timeout",
             Self::Unavailable => "unavailable",
@@ -192,7 +205,7 @@ impl ErrorKind {
             Self::Timeout | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge(status) => status,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, Method, StatusCode};
 
 use super::param::Params;
 use super::reply::{ApiError, ErrorKind};
@@ -22,7 +22,7 @@ pub(super) async fn params(request: Request, limit: usize, within: Duration) -> 
     let (parts, body) = request.into_parts();
     let too_large = || {
         let message = format!("the request's body is larger than {limit} bytes");
-        ApiError::new(ErrorKind::TooLarge, message)
+        ApiError::new(ErrorKind::TooLarge(StatusCode::PAYLOAD_TOO_LARGE), message)
     };
     if length(&parts.headers).is_some_and(|length| length > limit as u64) {
         return Err(too_large());
