@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fleetgauge::scrape::{FileDiscovery, ScrapeConfig, ScrapeSource};
 use fleetgauge::target::{Discovered, Snapshot, SnapshotStream, StaticTargets, TargetDiscovery};
+use fleetgauge::time::Clock;
 use fleetgauge::{MetricResult, MetricsSource, Params, QueryError, QueryTemplate, RefreshSpec};
 use fleetgauge_promql::window::WindowConfig;
 use fleetgauge_testkit::{Answer, FaultyServer};
@@ -459,6 +460,29 @@ async fn a_sample_that_its_target_dates_so_that_nobody_sees_it_is_missed() {
             .unwrap()
             .contains("dated by their target")
     );
+}
+
+/// Guards against a sum without a pod that comes back just after it was read, and before anybody asks who has reported.
+#[tokio::test]
+async fn a_time_just_before_a_target_answers_lacks_it() {
+    let well = FaultyServer::start([Answer::text("waiting 3\n")]).unwrap();
+    let late = FaultyServer::start([Answer::status(500)]).unwrap();
+    let targets = [&well, &late].map(|server| server.addr().to_string());
+    let source = start(config(), StaticTargets::new(targets));
+    says(&source, "sum(waiting)", "500").await;
+    let clock = Clock::system();
+    let before = clock.wall();
+    until("a millisecond passed", || clock.wall() > before).await;
+    late.set_script([Answer::text("waiting 4\n")]).unwrap();
+    assert_eq!(answer(&source, "sum(waiting)").await, Ok(7.0));
+
+    let name = name_of("sum(waiting)");
+    let spec = RefreshSpec::queries([name.as_str()]).at(before);
+    let results = source.refresh(spec).await;
+    let result = results[name.as_str()].as_ref().unwrap();
+    let warnings: Vec<_> = result.warnings().collect();
+    assert!(!result.is_complete(), "{warnings:?}");
+    assert!(warnings.join("; ").contains("short_window"), "{warnings:?}");
 }
 
 /// A pod that answers without its queue has no queue of zero.

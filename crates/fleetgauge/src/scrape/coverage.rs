@@ -17,6 +17,9 @@ pub(super) struct Coverage {
     scraped: Option<Scraped>,
     /// Times without samples, oldest first.
     gaps: VecDeque<Gap>,
+    /// The last of them in which the process began anew: what was before is not missing from a range, but a given time in it
+    /// has no value.
+    restarted: Option<Gap>,
 }
 
 /// From the first scrape that succeeded to the last one.
@@ -87,7 +90,9 @@ impl Coverage {
         scraped.last = at;
         // A process that began meanwhile has nothing to be missed of the time before.
         let began_meanwhile = process_start.is_some_and(|start| start > gap.from);
-        if gap.length() > spacing.stale_after && !began_meanwhile {
+        if gap.length() > spacing.stale_after && began_meanwhile {
+            self.restarted = Some(gap);
+        } else if gap.length() > spacing.stale_after {
             self.gaps.push_back(gap);
             if self.gaps.len() > MAX_GAPS {
                 let first = self.gaps.pop_front();
@@ -114,18 +119,27 @@ impl Coverage {
             from: begun,
             to: scraped.first,
         };
-        if begun <= to && before.length() > spacing.interval {
+        let is_instant = since == to;
+        // A range begins within an interval before its first sample. A given time before it has none, however short that is:
+        // a target may answer for the first time while others are read.
+        let is_before = if is_instant {
+            to < scraped.first
+        } else {
+            before.length() > spacing.interval
+        };
+        if begun <= to && is_before {
             return Some(before);
         }
         let is_lacking = |gap: &&Gap| {
             let (from, until) = (gap.from.max(since), gap.to.min(to));
-            if since == to {
+            if is_instant {
                 // Its last values stood for a while.
                 return gap.from.saturating_add(spacing.stale_after) < to && to < gap.to;
             }
             until.saturating_since(from) > spacing.interval
         };
-        self.gaps.iter().find(is_lacking).copied()
+        let restarted = self.restarted.iter().filter(|_| is_instant);
+        self.gaps.iter().chain(restarted).find(is_lacking).copied()
     }
 
     /// The time from `newest`, the newest scrape that a query could read, to `to`, which it asks for at `now`, if that is
@@ -240,6 +254,10 @@ mod tests {
         let coverage = target(None, &[(10_000, None)]);
         assert_eq!(lacks(&coverage, 9_000, 9_000), Some((9_000, 10_000)));
         assert_eq!(lacks(&coverage, 10_000, 10_000), None);
+        // One that answered just after what is asked for, as while the others were read.
+        assert_eq!(lacks(&coverage, 9_999, 9_999), Some((9_999, 10_000)));
+        let coverage = target(Some(9_700), &[(10_000, None)]);
+        assert_eq!(lacks(&coverage, 9_999, 9_999), None);
         assert_eq!(lacks(&Coverage::default(), 0, 10), None);
     }
 
@@ -255,7 +273,10 @@ mod tests {
         assert_eq!(lacks(&coverage, 90, 90), None);
         assert_eq!(lacks(&coverage, 91, 91), gap);
         assert_eq!(lacks(&coverage, 200, 200), None);
-        assert_eq!(lacks(&target(None, &scrapes(Some(100))), 0, 215), None);
+        let restarted = target(None, &scrapes(Some(100)));
+        assert_eq!(lacks(&restarted, 0, 215), None);
+        assert_eq!(lacks(&restarted, 199, 199), gap);
+        assert_eq!(lacks(&restarted, 200, 200), None);
         assert_eq!(lacks(&target(None, &scrapes(Some(10))), 0, 215), gap);
         // One scrape that is lost is no gap.
         assert_eq!(lacks(&target(None, &[(0, None), (75, None)]), 0, 75), None);
