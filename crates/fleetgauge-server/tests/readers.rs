@@ -124,7 +124,7 @@ fn get_frame(stream: u32, path: &str) -> Vec<u8> {
 
 fn impatient() -> Limits {
     let mut limits = Limits::default();
-    limits.read_within = Duration::from_millis(400);
+    limits.read_within = Duration::from_secs(2);
     limits
 }
 
