@@ -228,10 +228,16 @@ fn ten_thousand_connections_are_bounded_and_make_room() {
             .collect();
         while !many.iter().all(|one| one.is_finished()) {
             assert_eq!(daemon.get("/-/healthy").0, 200);
-            assert_eq!(daemon.reading("queue", |_| true)["value"], 7);
+            // A scrape may be late meanwhile, as on any busy machine, and is told.
+            let reading = daemon.reading("queue", |_| true);
+            assert!(
+                reading["value"] == 7 || reading["status"] == "withheld",
+                "{reading}"
+            );
         }
         many.into_iter().map(|one| one.join().unwrap()).collect()
     });
+    daemon.reading("queue", |reading| reading["value"] == 7);
     let own = daemon.get("/metrics").1;
     let value = |name: &str| -> f64 {
         let line = own.lines().find_map(|line| line.strip_prefix(name));
