@@ -164,19 +164,21 @@ fn a_configuration_that_is_refused_leaves_no_changed_query_behind() {
     let right = fs::read_to_string(&file).unwrap();
     let daemon = Daemon::start(&file);
     daemon.reading("queue", |reading| reading["value"] == 7);
-    let changed = right.replace("template: waiting", "template: waiting * 100");
+    let changed = right
+        .replace("template: waiting", "template: waiting * 100")
+        .replace("query: waiting,", "query: waiting, source: pods,");
     let other = "sources:\n  other: {prometheus: {url: \"https://127.0.0.1:1\", tls: {ca_file: none.pem}}}\n";
-    for (wrong, told) in [
-        // A source that can't be made, though the file can be read.
-        (changed.replace("sources:\n", other), "none.pem"),
-        (
-            format!("{changed}  - {{name: more, query: nothing}}\n"),
-            "nothing",
-        ),
+    let no_query = format!("{changed}  - {{name: more, query: nothing, source: pods}}\n");
+    // A source that can't be made, though the file is valid; and a file that is not.
+    for (wrong, told, is_valid) in [
+        (changed.replace("sources:\n", other), "none.pem", true),
+        (no_query, "nothing", false),
     ] {
         fs::write(&file, wrong).unwrap();
         let refused = http::post(daemon.address, "/-/reload", b"").unwrap();
-        assert!(refused.text().contains(told), "{}", refused.text());
+        let text = refused.text();
+        assert!(text.contains(told), "{text}");
+        assert_eq!(!text.contains("is not valid"), is_valid, "{text}");
         assert_eq!(refused.status, 422);
         assert_eq!(daemon.json("explain/queue")["template"], "waiting");
         let refreshed = |daemon: &Daemon| {

@@ -203,11 +203,7 @@ fn a_stream_ends_with_the_daemon_and_readiness_before_it() {
 fn ten_thousand_connections_are_bounded_and_make_room() {
     let directory = tempfile::tempdir().unwrap();
     let pod = FaultyServer::start([Answer::text(PAGE)]).unwrap();
-    let file = config(directory.path(), &pod, QUEUE);
-    // A scrape may take as long as they are apart, and this process alone has much to do.
-    let text = std::fs::read_to_string(&file).unwrap().replace("100ms", "5s");
-    std::fs::write(&file, text).unwrap();
-    let daemon = Daemon::start(&file);
+    let daemon = Daemon::start(&config(directory.path(), &pod, QUEUE));
     daemon.reading("queue", |reading| reading["value"] == 7);
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     assert!(
@@ -232,11 +228,16 @@ fn ten_thousand_connections_are_bounded_and_make_room() {
             .collect();
         while !many.iter().all(|one| one.is_finished()) {
             assert_eq!(daemon.get("/-/healthy").0, 200);
+            // A scrape may be late meanwhile, as on any busy machine, and is told.
             let reading = daemon.reading("queue", |_| true);
-            assert_eq!(reading["value"], 7, "{reading}");
+            assert!(
+                reading["value"] == 7 || reading["status"] == "withheld",
+                "{reading}"
+            );
         }
         many.into_iter().map(|one| one.join().unwrap()).collect()
     });
+    daemon.reading("queue", |reading| reading["value"] == 7);
     let own = daemon.get("/metrics").1;
     let value = |name: &str| -> f64 {
         let line = own.lines().find_map(|line| line.strip_prefix(name));

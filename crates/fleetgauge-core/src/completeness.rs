@@ -1,11 +1,15 @@
 //! Who was expected to report, who did, and who did not and why.
 
 mod pods;
+mod report;
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::printable::Printable;
-use pods::Pods;
+use crate::pod::PodIdentity;
+use pods::{Done, Pods};
+
+pub use report::{Absentee, Absentees, MAX_NAMED, Report};
 
 /// Who an answer stands on: targets of discovery, pods of a variant, members of a federation, inputs of a composition.
 ///
@@ -36,41 +40,8 @@ pub struct Completeness {
     pods: Option<Pods>,
 }
 
-/// What one of those expected has done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Report<'a> {
-    /// Its raw series are there and fresh, even if the query gives it no row.
-    Reported,
-    /// It should have reported and has not, for this reason.
-    Missing(&'a str),
-    /// It has reported, but not for all of the time that is asked for, for this reason. It counts as missing, too.
-    Short(&'a str),
-    /// It has not been ready yet, for this reason, and is not expected until it was.
-    Starting(&'a str),
-}
-
-/// Those who have not reported: how many, and some of them by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Absentees {
-    count: u64,
-    named: Vec<Absentee>,
-}
-
-/// One that has not reported.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Absentee {
-    /// Its name.
-    pub who: Box<str>,
-    /// Why it has not reported.
-    pub reason: Box<str>,
-}
-
-/// How many are named of those that are missing, and of those that are starting.
-pub const MAX_NAMED: usize = 10;
-
-/// How much is kept of a name, and of a reason. *Unit*: characters.
-const MAX_TEXT: usize = 200;
+/// Of how many pods of one answer the reasons are kept apart: where more are missing, a fleet is down.
+const MAX_REASONS: u64 = 100;
 
 // === impl Completeness ===
 
@@ -109,6 +80,40 @@ impl Completeness {
         }
     }
 
+    /// Adds what `who` has done, which is, or is in, a pod.
+    pub fn add_pod(&mut self, pod: &Arc<PodIdentity>, who: &str, report: Report<'_>) {
+        let is_kept = self.missing.count() + self.starting.count() < MAX_REASONS;
+        let done = Done::new(who, report, is_kept);
+        self.add_done(pod, &done);
+    }
+
+    fn add_done(&mut self, pod: &Arc<PodIdentity>, done: &Done) {
+        let mut pods = self.pods.take();
+        let (who, report) = done.report();
+        self.add(who, report);
+        if let Some(pods) = &mut pods {
+            pods.push(pod, done.clone());
+        }
+        self.pods = pods;
+    }
+
+    /// How complete those are of which `is_meant` says so, if all who are expected are known to be pods.
+    pub fn of_pods(&self, is_meant: impl Fn(&PodIdentity) -> bool) -> Option<Self> {
+        let pods = self.pods.as_ref()?.iter();
+        let meant = pods.filter(|(pod, _)| is_meant(pod));
+        Some(Self::of(self.is_known, meant.map(|(pod, done)| (pod, done))))
+    }
+
+    fn of<'a>(is_known: bool, pods: impl IntoIterator<Item = (&'a Arc<PodIdentity>, &'a Done)>) -> Self {
+        let mut of_them = Self {
+            is_known,
+            ..Self::known()
+        };
+        pods.into_iter()
+            .for_each(|(pod, done)| of_them.add_done(pod, done));
+        of_them
+    }
+
     /// Counts `who`, who is counted among those that have reported, as missing: what was reported cannot be used.
     pub fn lose(&mut self, who: &str, reason: &str) {
         self.pods = None;
@@ -119,8 +124,9 @@ impl Completeness {
     /// Adds all of `other`, another contributor's. Who is expected is known where both know it, and a target that both count
     /// is counted once, by the worse of what they tell.
     pub fn merge(&mut self, other: &Self) {
-        if let Some(united) = self.united(other) {
-            *self = united;
+        let pods = self.pods.as_ref().zip(other.pods.as_ref());
+        if let Some(united) = pods.and_then(|(ours, theirs)| ours.united(theirs)) {
+            *self = Self::of(self.is_known && other.is_known, united);
             return;
         }
         self.pods = (self.pods.take().zip(other.pods.as_ref())).map(|(mut pods, others)| {
@@ -137,7 +143,7 @@ impl Completeness {
     /// How many should have reported, if that is known. Those that are starting are not among them.
     pub fn expected(&self) -> Option<u64> {
         self.is_known
-            .then(|| self.reported.saturating_add(self.missing.count))
+            .then(|| self.reported.saturating_add(self.missing.count()))
     }
 
     /// How many have reported.
@@ -162,7 +168,7 @@ impl Completeness {
 
     /// Whether nobody is known to be missing.
     pub fn is_whole(&self) -> bool {
-        self.missing.count == 0
+        self.missing.count() == 0
     }
 
     /// Which part of those expected has reported, if it is known who is. Of none expected it is all.
@@ -192,69 +198,11 @@ impl fmt::Display for Completeness {
             write!(f, ", and {} for a part of the time", self.short)?;
         }
         for (what, absentees) in [("missing", &self.missing), ("starting", &self.starting)] {
-            if absentees.count > 0 {
+            if absentees.count() > 0 {
                 write!(f, "; {what}: {absentees}")?;
             }
         }
         Ok(())
-    }
-}
-
-// === impl Absentee ===
-
-impl Absentee {
-    fn new(who: &str, reason: &str) -> Self {
-        let cut = |text: &str| text.chars().take(MAX_TEXT).collect();
-        Self {
-            who: cut(who),
-            reason: cut(reason),
-        }
-    }
-}
-
-// === impl Absentees ===
-
-impl Absentees {
-    fn add(&mut self, who: &str, reason: &str) {
-        self.count = self.count.saturating_add(1);
-        if self.named.len() < MAX_NAMED {
-            self.named.push(Absentee::new(who, reason));
-        }
-    }
-
-    fn merge(&mut self, other: &Self) {
-        self.count = self.count.saturating_add(other.count);
-        let room = MAX_NAMED - self.named.len();
-        self.named.extend(other.named.iter().take(room).cloned());
-    }
-
-    /// How many they are.
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// Some of them, at most [`MAX_NAMED`], in the order in which they were added.
-    pub fn named(&self) -> &[Absentee] {
-        &self.named
-    }
-
-    fn heap_bytes(&self) -> usize {
-        let texts = self.named.iter().map(|one| one.who.len() + one.reason.len());
-        texts.sum::<usize>() + self.named.capacity() * size_of::<Absentee>()
-    }
-}
-
-/// `pod b (connection refused), pod c (timeout) and 7 more`.
-impl fmt::Display for Absentees {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, Absentee { who, reason }) in self.named.iter().enumerate() {
-            let separator = if at == 0 { "" } else { ", " };
-            write!(f, "{separator}{} ({})", Printable(who), Printable(reason))?;
-        }
-        match self.count.saturating_sub(self.named.len() as u64) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        }
     }
 }
 

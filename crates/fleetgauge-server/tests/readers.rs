@@ -103,9 +103,28 @@ async fn is_here(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> bool {
     asked.is_ok()
 }
 
+/// What a client of HTTP/2 says first.
+fn begin_http2() -> Vec<u8> {
+    let mut begin = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    begin.extend([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    begin
+}
+
+/// The frame that asks for `path` on a stream.
+fn get_frame(stream: u32, path: &str) -> Vec<u8> {
+    // `:method: GET`, `:scheme: http`, then the path and the authority.
+    let mut head = vec![0x82, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
+    head.extend(path.bytes());
+    head.extend([0x01, 1, b'x']);
+    let mut frame = vec![0, 0, u8::try_from(head.len()).unwrap(), 1, 5];
+    frame.extend(stream.to_be_bytes());
+    frame.extend(head);
+    frame
+}
+
 fn impatient() -> Limits {
     let mut limits = Limits::default();
-    limits.read_within = Duration::from_millis(400);
+    limits.read_within = Duration::from_secs(2);
     limits
 }
 
@@ -170,15 +189,8 @@ async fn a_reader_that_does_not_read_is_cut_under_tls_too() {
 async fn a_reader_that_opens_no_window_is_cut() {
     let door = Door::open(impatient(), None).await;
     let mut slow = door.connect().await;
-    let mut asked = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    asked.extend([0, 0, 0, 4, 0, 0, 0, 0, 0]);
-    // `:method: GET`, `:scheme: http`, then the path and the authority.
-    let mut head = vec![0x82, 0x86, 0x04, 6];
-    head.extend(b"/large");
-    head.extend([0x01, 1, b'x']);
-    let length = u8::try_from(head.len()).unwrap();
-    asked.extend([0, 0, length, 1, 5, 0, 0, 0, 1]);
-    asked.extend(head);
+    let mut asked = begin_http2();
+    asked.extend(get_frame(1, "/large"));
     slow.write_all(&asked).await.unwrap();
     let read = read_all(&mut slow).await;
     assert!((65_535..LARGE).contains(&read), "{read}");
@@ -246,5 +258,42 @@ async fn a_full_door_makes_room_and_those_that_are_answered_stay() {
         }
     }
     drop((all, newest, open));
+    door.close().await;
+}
+
+/// Streams that are taken back as soon as they are asked for cost the others nothing, and their connection in the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_resets_ends_its_connection_and_holds_nobody_up() {
+    let door = Door::open(Limits::default(), None).await;
+    let storm = |stream: TcpStream| async {
+        let (mut reader, mut writer) = stream.into_split();
+        let cut = tokio::spawn(async move { read_all(&mut reader).await });
+        let mut said = writer.write_all(&begin_http2()).await.is_ok();
+        let mut stream = 1_u32;
+        while said && stream < 200_000 {
+            let mut frames = Vec::new();
+            for _ in 0..100 {
+                frames.extend(get_frame(stream, "/large"));
+                // CANCEL
+                frames.extend([0, 0, 4, 3, 0]);
+                frames.extend(stream.to_be_bytes());
+                frames.extend([0, 0, 0, 8]);
+                stream += 2;
+            }
+            said = writer.write_all(&frames).await.is_ok();
+        }
+        cut.await.unwrap();
+        stream
+    };
+    let mut other = door.connect().await;
+    let storms = (0..4).map(|_| async { storm(door.connect().await).await });
+    let asking = async {
+        for _ in 0..100 {
+            assert!(is_here(&mut other).await);
+        }
+    };
+    let (streams, ()) = tokio::join!(futures_util::future::join_all(storms), asking);
+    assert!(streams.iter().all(|stream| *stream < 200_000), "{streams:?}");
+    drop(other);
     door.close().await;
 }

@@ -11,13 +11,16 @@ use super::param::Params;
 use super::reply::{ApiError, ErrorKind};
 
 const FORM: &str = "application/x-www-form-urlencoded";
+/// A form, too, which Prometheus reads at some of its routes: passing over it would answer for now where a time was meant.
+const FORM_IN_PARTS: &str = "multipart/form-data";
 
 /// How many parameters are read.
 const MAX_PARAMS: usize = 10_000;
 
 /// Reads the parameters of `request`. A body that is no form is not read, as Prometheus does it.
 ///
-/// *Errors*: the body is larger than `limit` bytes, does not come within `within`, or is not written as a form is.
+/// *Errors*: the body is larger than `limit` bytes, does not come within `within`, or is not written as a form is; or it is a
+/// form in parts.
 pub(super) async fn params(request: Request, limit: usize, within: Duration) -> Result<Params, ApiError> {
     let (parts, body) = request.into_parts();
     let too_large = || {
@@ -28,7 +31,11 @@ pub(super) async fn params(request: Request, limit: usize, within: Duration) -> 
         return Err(too_large());
     }
     let mut params = Params::default();
-    if parts.method == Method::POST && is_form(&parts.headers) {
+    if parts.method == Method::POST && is_of(FORM_IN_PARTS, &parts.headers) {
+        let message = format!("a body of the type {FORM_IN_PARTS} is not read: send {FORM}");
+        return Err(ApiError::new(ErrorKind::BadData, message));
+    }
+    if parts.method == Method::POST && is_of(FORM, &parts.headers) {
         let read = tokio::time::timeout(within, to_bytes(body, limit)).await;
         let body = match read {
             Ok(Ok(body)) => body,
@@ -52,10 +59,10 @@ fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn is_form(headers: &HeaderMap) -> bool {
+fn is_of(wanted: &str, headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media_type = content_type.and_then(|value| value.split(';').next());
-    media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(FORM))
+    media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(wanted))
 }
 
 fn is_length_limit(error: &axum::Error) -> bool {
@@ -126,6 +133,7 @@ mod tests {
         check("GET", "a=1&b=%2B+x&a=2", form, "c=3", Ok("a=1 b=+ x a=2")).await;
         check("POST", "a=1", form, "a=2&match[]=b", Ok("a=2 match[]=b a=1")).await;
         check("POST", "a=1", "text/plain", "a=2", Ok("a=1")).await;
+        check("POST", "a=1", "multipart/form-data; boundary=b", "a=2", Err(400)).await;
         check("POST", "", form, "a=%zz", Err(400)).await;
         check("GET", "a=%4", form, "", Err(400)).await;
         check("POST", "", form, "a=012345678901234567890", Err(413)).await;
