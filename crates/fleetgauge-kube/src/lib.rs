@@ -10,8 +10,10 @@
 //! - [`miss`]: why any of it is not known
 //! - [`cluster`]: all of that at one moment
 //! - [`watch`]: finds it out from a cluster, and keeps it as of now
+//! - [`discovery`]: pods as targets
 
 pub mod cluster;
+pub mod discovery;
 pub mod miss;
 pub mod object;
 pub mod owner;

@@ -243,7 +243,7 @@ impl WatchConfig {
 // === a watch ===
 
 /// What has been found out of a kind; objects with their UIDs.
-enum Change<T> {
+pub(crate) enum Change<T> {
     All(Vec<(Box<str>, T)>),
     Is(Box<str>, T),
     Gone(String),
@@ -251,11 +251,11 @@ enum Change<T> {
 }
 
 /// Watches for ever, and keeps what is read of the objects.
-async fn run<K, T>(
+pub(crate) async fn run<K, T>(
     api: Api<K>,
     which: watcher::Config,
     config: WatchConfig,
-    read: fn(&K) -> Option<T>,
+    read: impl Fn(&K) -> Option<T>,
     keep: impl Fn(Change<T>),
 ) where
     K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -263,7 +263,7 @@ async fn run<K, T>(
     let mut pauses = config.pauses();
     loop {
         let events = pin!(watcher(api.clone(), which.clone()));
-        let (failure, was_listed) = follow(events, config.page_timeout, read, &keep).await;
+        let (failure, was_listed) = follow(events, config.page_timeout, &read, &keep).await;
         if was_listed {
             pauses = config.pauses();
         }
@@ -276,7 +276,7 @@ async fn run<K, T>(
 async fn follow<K, T>(
     mut events: impl Stream<Item = watcher::Result<Event<K>>> + Unpin,
     page_timeout: Duration,
-    read: fn(&K) -> Option<T>,
+    read: &impl Fn(&K) -> Option<T>,
     keep: &impl Fn(Change<T>),
 ) -> (Failure, bool)
 where

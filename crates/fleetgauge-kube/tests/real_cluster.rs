@@ -1,20 +1,27 @@
 //! The owners of pods are those of the cluster, also after what was missed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::routing::get;
+use fleetgauge_core::target::{ADDRESS, Snapshot, SnapshotStream, TargetDiscovery, TargetLabels};
 use fleetgauge_core::time::Clock;
 use fleetgauge_kube::cluster::ClusterIndex;
+use fleetgauge_kube::discovery::{PodDiscovery, PodPort, PodSelection};
 use fleetgauge_kube::object::Kind;
 use fleetgauge_kube::watch::{ClusterWatch, Resource, WatchConfig};
 use fleetgauge_kube::watched::Listing;
-use fleetgauge_testcluster::Cluster;
+use fleetgauge_testcluster::{Cluster, NodeAgent};
+use fleetgauge_testkit::http;
+use futures_util::StreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::Client;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -58,11 +65,22 @@ fn labels() -> Value {
 }
 
 fn containers() -> Value {
-    json!([{"name": "engine", "image": "engine"}])
+    let ports = json!([{"name": "metrics", "containerPort": 8123}]);
+    json!([{"name": "engine", "image": "engine", "ports": ports}])
 }
 
 async fn make_pod(client: &Client, namespace: &str, name: &str) {
     let pod = json!({"metadata": {"name": name}, "spec": {"containers": containers()}});
+    let pod: Pod = serde_json::from_value(pod).unwrap();
+    let pods = Api::namespaced(client.clone(), namespace);
+    pods.create(&PostParams::default(), &pod).await.unwrap();
+}
+
+/// One of the chat's by its label, but without its port.
+async fn make_labelled_pod(client: &Client, namespace: &str, name: &str) {
+    let containers = json!([{"name": "engine", "image": "engine"}]);
+    let metadata = json!({"name": name, "labels": labels()});
+    let pod = json!({"metadata": metadata, "spec": {"containers": containers}});
     let pod: Pod = serde_json::from_value(pod).unwrap();
     let pods = Api::namespaced(client.clone(), namespace);
     pods.create(&PostParams::default(), &pod).await.unwrap();
@@ -358,4 +376,74 @@ async fn a_pod_belongs_to_the_variant_that_scales_its_workload() {
         is(index, Err("no_variant"))
     })
     .await;
+}
+
+/// Waits until the discovery tells this many targets, with or without problems.
+async fn until_targets(
+    snapshots: &mut SnapshotStream,
+    count: usize,
+    has_problems: bool,
+) -> Vec<Arc<TargetLabels>> {
+    let waited = timeout(Duration::from_secs(60), async {
+        loop {
+            match snapshots.next().await.unwrap() {
+                Snapshot::Known(known)
+                    if known.targets.len() == count && known.problems.is_empty() != has_problems =>
+                {
+                    return known.targets;
+                }
+                _ => {}
+            }
+        }
+    });
+    waited.await.unwrap()
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes control plane"]
+async fn pods_are_targets_from_their_address_to_their_end_and_through_an_outage() {
+    let cluster = Cluster::shared();
+    cluster.namespace("found").await.unwrap();
+    let client = cluster.client().await.unwrap();
+    let line = Line::to(cluster.address()).await;
+    let mut config = cluster.config().await.unwrap();
+    config.cluster_url = format!("https://{}", line.address).parse().unwrap();
+    let selection = PodSelection::new(PodPort::Name("metrics".into()))
+        .in_namespaces(["found"])
+        .selected_by("app=chat");
+    let patience = WatchConfig::default().with_max_pause(Duration::from_millis(500));
+    let ours = Client::try_from(config).unwrap();
+    let discovery = Arc::new(PodDiscovery::start(&ours, selection, &patience, &Clock::system()));
+    assert_eq!(discovery.name(), "kubernetes_sd pod found");
+    let mut snapshots = discovery.watch();
+    until_targets(&mut snapshots, 0, false).await;
+
+    let deployments = deploy(&client, "found", 2).await;
+    let engine = |pod: &Pod| {
+        let name = pod.name_any();
+        Router::new().route("/metrics", get(async move || name))
+    };
+    let _agent = NodeAgent::start(client.clone(), "found", engine).await.unwrap();
+    let targets = until_targets(&mut snapshots, 2, false).await;
+    for target in &targets {
+        let address = target[ADDRESS].parse().unwrap();
+        let answer = tokio::task::spawn_blocking(move || http::get(address, "/metrics"));
+        assert_eq!(answer.await.unwrap().unwrap().text(), target["pod"]);
+    }
+
+    line.cut();
+    let during = until_targets(&mut snapshots, 2, true).await;
+    let patch = Patch::Merge(json!({"spec": {"replicas": 1}}));
+    deployments
+        .patch_scale("chat", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    line.mend();
+    let left = until_targets(&mut snapshots, 1, false).await;
+    // It is the same one, by its pointer, so that nobody takes it for another.
+    assert!(during.iter().any(|target| Arc::ptr_eq(target, &left[0])));
+
+    make_labelled_pod(&client, "found", "portless").await;
+    let after = until_targets(&mut snapshots, 1, true).await;
+    assert!(Arc::ptr_eq(&after[0], &left[0]));
 }
