@@ -8,8 +8,12 @@
 //! - [`owner`]: who controls a pod, up to the workload that is scaled
 //! - [`scaler`]: what scales a workload, by which it is a variant
 //! - [`miss`]: why any of it is not known
-//! - [`watch`]: fills the index of owners from a cluster, and keeps it as of now
+//! - [`cluster`]: all of that at one moment
+//! - [`watch`]: finds it out from a cluster, and keeps it as of now
+//! - [`discovery`]: pods as targets
 
+pub mod cluster;
+pub mod discovery;
 pub mod miss;
 pub mod object;
 pub mod owner;

@@ -68,11 +68,16 @@ impl Kind {
 
     /// Of an `apiVersion`, such as `apps/v1` or `v1`, and a kind.
     pub fn of(api_version: &str, name: &str) -> Self {
+        const KNOWN: [Kind; 4] = [Kind::REPLICA_SET, Kind::STATEFUL_SET, Kind::DEPLOYMENT, Kind::JOB];
         let (group, _) = api_version.split_once('/').unwrap_or(("", api_version));
-        Self {
+        // Most of a cluster's pods name one of these, and each would have a copy of its name.
+        let known = KNOWN
+            .into_iter()
+            .find(|known| known.group == group && known.name == name);
+        known.unwrap_or_else(|| Self {
             group: Cow::Owned(group.to_owned()),
             name: Cow::Owned(name.to_owned()),
-        }
+        })
     }
 
     /// Whether every cluster has it: a group without a dot is Kubernetes' own, and none of anybody else's may be.

@@ -16,8 +16,8 @@ use crate::watched::{Failure, Listing, Map, Watched};
 pub struct Scaler {
     /// What it is called, by which it is known as a variant.
     pub variant: VariantRef,
-    /// What it scales, in its namespace.
-    pub workload: Workload,
+    /// What it scales, in its namespace; `None` if it does not say.
+    pub workload: Option<Workload>,
     /// What made it and keeps it as it is.
     pub controller: Option<Owner>,
 }
@@ -123,8 +123,11 @@ impl ScalerIndex {
         self.counted.clear();
         for (place, watched) in self.kinds.iter().enumerate() {
             for scaler in watched.objects().filter(|scaler| !scaler.is_made_by_another()) {
+                let Some(workload) = &scaler.workload else {
+                    continue;
+                };
                 let namespace = scaler.variant.namespace().into();
-                let counted = self.counted.entry((namespace, scaler.workload.clone()));
+                let counted = self.counted.entry((namespace, workload.clone()));
                 let (first, variants) = counted.or_insert((place, Vec::new()));
                 if *first == place {
                     variants.push(scaler.variant.clone());
@@ -192,10 +195,10 @@ mod tests {
     fn scaler(name: &str, workload: &str) -> Scaler {
         Scaler {
             variant: VariantRef::new("chat", name).unwrap(),
-            workload: Workload {
+            workload: Some(Workload {
                 kind: Kind::DEPLOYMENT,
                 name: workload.into(),
-            },
+            }),
             controller: None,
         }
     }
@@ -256,8 +259,13 @@ mod tests {
         );
         index.remove(hpa, "2");
         assert_eq!(variant(&index, "llama"), Ok("b"));
-        let mut of_set = scaler("set", "a-set");
-        of_set.workload.kind = Kind::REPLICA_SET;
+        let of_set = Scaler {
+            workload: Some(Workload {
+                kind: Kind::REPLICA_SET,
+                name: "a-set".into(),
+            }),
+            ..scaler("set", "a-set")
+        };
         index.apply(hpa, "3".into(), of_set);
         assert_eq!(variant(&index, "llama"), Err("several_variants"));
     }

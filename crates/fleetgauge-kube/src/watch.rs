@@ -1,4 +1,4 @@
-//! Fills an [`OwnerIndex`] from a cluster and keeps it as of now: one watch a kind, of metadata alone.
+//! Fills a [`ClusterIndex`] from a cluster and keeps it as of now: one watch a kind, of metadata alone where that is enough.
 //!
 //! A watch that fails is begun anew with a list, and not where it was, although the API server could often go on from
 //! there: a list has an end, so that it is known when the outage is over, and what was missed is made up for, whatever
@@ -7,23 +7,28 @@
 //! Lists are as of now, in pages, and not as of what an API server has at hand, which may be older than what it told before.
 
 use std::error::Error;
+use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use fleetgauge_core::time::Clock;
-use futures_util::StreamExt as _;
+use fleetgauge_core::variant::VariantRef;
+use futures_util::{Stream, StreamExt as _};
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt as _};
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::cluster::ClusterIndex;
 use crate::object::{Kind, Object, Owner};
 use crate::owner::OwnerIndex;
+use crate::scaler::{Scaler, ScalerIndex, Workload};
 use crate::watched::Failure;
 
 /// A kind of objects, as it is asked for.
@@ -32,12 +37,18 @@ pub struct Resource {
     kind: Kind,
     version: String,
     plural: String,
+    selector: Option<String>,
 }
 
-/// How patient a watch is.
+/// What is watched, and how patiently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WatchConfig {
+    /// What controls pods and can be controlled itself. Default: [`Resource::controllers`].
+    pub controllers: Vec<Resource>,
+    /// What scales workloads, the first of which counts before the others. Default: [`Resource::scalers`], selected by
+    /// [`MANAGED`].
+    pub scalers: Vec<Resource>,
     /// How long to wait after a failure. It doubles each time, up to `max_pause`, and a random part is added. Default: 200 ms.
     pub min_pause: Duration,
     /// How long to wait at most, such as for a kind that the cluster lacks to come. Default: 10 s.
@@ -46,13 +57,16 @@ pub struct WatchConfig {
     pub page_timeout: Duration,
 }
 
-/// The watches of a cluster's owners, which end when it is dropped.
+/// The label of what llm-d scales, as a selector.
+pub const MANAGED: &str = "llm-d.ai/managed=true";
+
+/// The watches of a cluster, which end when it is dropped.
 ///
 /// Each reader has a receiver of its own. It sees the index as a whole: a change waits for whoever is reading, and the other way
 /// round, so what is borrowed is to be given back soon.
 #[derive(Debug)]
-pub struct OwnerWatch {
-    index: watch::Receiver<OwnerIndex>,
+pub struct ClusterWatch {
+    index: watch::Receiver<ClusterIndex>,
     _tasks: JoinSet<()>,
 }
 
@@ -65,7 +79,15 @@ impl Resource {
             kind,
             version: version.to_owned(),
             plural: plural.to_owned(),
+            selector: None,
         }
+    }
+
+    /// Only those whose labels a selector fits, such as `app=chat`.
+    #[must_use]
+    pub fn selected_by(mut self, selector: &str) -> Self {
+        self.selector = Some(selector.to_owned());
+        self
     }
 
     /// What pods are controlled by, as far as it can be controlled itself: ReplicaSets, StatefulSets and Jobs.
@@ -77,76 +99,98 @@ impl Resource {
         ]
     }
 
+    /// What scales workloads: KEDA's ScaledObjects and HorizontalPodAutoscalers that `selector` fits, and VariantAutoscalings.
+    pub fn scalers(selector: &str) -> [Self; 3] {
+        [
+            Self::new(Kind::SCALED_OBJECT, "v1alpha1", "scaledobjects").selected_by(selector),
+            Self::new(Kind::HORIZONTAL_POD_AUTOSCALER, "v2", "horizontalpodautoscalers")
+                .selected_by(selector),
+            Self::new(Kind::VARIANT_AUTOSCALING, "v1alpha1", "variantautoscalings"),
+        ]
+    }
+
     /// The kind.
     pub fn kind(&self) -> &Kind {
         &self.kind
     }
 
-    fn api(&self, client: Client) -> Api<PartialObjectMeta<DynamicObject>> {
+    fn resource(&self) -> ApiResource {
         let Kind { group, name } = &self.kind;
         let api_version = match &**group {
             "" => self.version.clone(),
             group => format!("{group}/{}", self.version),
         };
-        let resource = ApiResource {
+        ApiResource {
             group: group.to_string(),
             version: self.version.clone(),
             api_version,
             kind: name.to_string(),
             plural: self.plural.clone(),
-        };
-        Api::all_with(client, &resource)
+        }
+    }
+
+    fn config(&self) -> watcher::Config {
+        let all = watcher::Config::default();
+        match &self.selector {
+            Some(selector) => all.labels(selector),
+            None => all,
+        }
     }
 }
 
-// === impl OwnerWatch ===
+// === impl ClusterWatch ===
 
-impl OwnerWatch {
-    /// Watches pods and `resources` in all namespaces, within the present runtime.
-    pub fn start(
-        client: &Client,
-        resources: impl IntoIterator<Item = Resource>,
-        config: &WatchConfig,
-        clock: &Clock,
-    ) -> Self {
-        let mut resources: Vec<_> = resources.into_iter().collect();
-        resources.push(Resource::new(Kind::POD, "v1", "pods"));
-        let kinds = resources.iter().map(|resource| resource.kind.clone());
-        let (sender, index) = watch::channel(OwnerIndex::new(kinds));
+impl ClusterWatch {
+    /// Watches all namespaces, within the present runtime.
+    pub fn start(client: &Client, config: &WatchConfig, clock: &Clock) -> Self {
+        let kinds = |resources: &[Resource]| -> Vec<_> {
+            let kinds = resources.iter().map(|resource| resource.kind.clone());
+            kinds.collect()
+        };
+        let (sender, index) = watch::channel(ClusterIndex {
+            owners: OwnerIndex::new(kinds(&config.controllers)),
+            scalers: ScalerIndex::new(kinds(&config.scalers)),
+        });
         let sender = Arc::new(sender);
         let mut tasks = JoinSet::new();
-        for resource in resources {
-            let kept = Kept {
-                kind: resource.kind.clone(),
-                index: sender.clone(),
+        let pods = Resource::new(Kind::POD, "v1", "pods");
+        for resource in config.controllers.iter().chain([&pods]) {
+            let api: Api<PartialObjectMeta<DynamicObject>> =
+                Api::all_with(client.clone(), &resource.resource());
+            let (index, kind, clock) = (sender.clone(), resource.kind.clone(), clock.clone());
+            let keep = move |change| {
+                index.send_modify(|index| match change {
+                    Change::All(objects) => {
+                        index
+                            .owners
+                            .replace(&kind, objects.into_iter().map(|(_, object)| object));
+                    }
+                    Change::Is(_, object) => index.owners.apply(&kind, object),
+                    Change::Gone(uid) => index.owners.remove(&kind, &uid),
+                    Change::Failed(failure) => index.owners.fail(&kind, failure, clock.now()),
+                });
             };
-            tasks.spawn(run(
-                resource.api(client.clone()),
-                kept,
-                config.clone(),
-                clock.clone(),
-            ));
+            tasks.spawn(run(api, resource.config(), config.clone(), object, keep));
+        }
+        for resource in &config.scalers {
+            let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource.resource());
+            let (index, kind, clock) = (sender.clone(), resource.kind.clone(), clock.clone());
+            let keep = move |change| {
+                index.send_modify(|index| match change {
+                    Change::All(scalers) => index.scalers.replace(&kind, scalers),
+                    Change::Is(uid, scaler) => index.scalers.apply(&kind, uid, scaler),
+                    Change::Gone(uid) => index.scalers.remove(&kind, &uid),
+                    Change::Failed(failure) => index.scalers.fail(&kind, failure, clock.now()),
+                });
+            };
+            tasks.spawn(run(api, resource.config(), config.clone(), scaler, keep));
         }
         Self { index, _tasks: tasks }
     }
 
     /// The index, as it is and as it changes.
-    pub fn index(&self) -> watch::Receiver<OwnerIndex> {
+    pub fn index(&self) -> watch::Receiver<ClusterIndex> {
         self.index.clone()
-    }
-}
-
-/// What one watch changes of the index.
-struct Kept {
-    kind: Kind,
-    index: Arc<watch::Sender<OwnerIndex>>,
-}
-
-// === impl Kept ===
-
-impl Kept {
-    fn change(&self, change: impl FnOnce(&mut OwnerIndex, &Kind)) {
-        self.index.send_modify(|index| change(index, &self.kind));
     }
 }
 
@@ -155,6 +199,8 @@ impl Kept {
 impl Default for WatchConfig {
     fn default() -> Self {
         Self {
+            controllers: Resource::controllers().into(),
+            scalers: Resource::scalers(MANAGED).into(),
             min_pause: Duration::from_millis(200),
             max_pause: Duration::from_secs(10),
             page_timeout: Duration::from_secs(60),
@@ -163,6 +209,20 @@ impl Default for WatchConfig {
 }
 
 impl WatchConfig {
+    /// Watches these as controllers of pods.
+    #[must_use]
+    pub fn with_controllers(mut self, controllers: impl IntoIterator<Item = Resource>) -> Self {
+        self.controllers = controllers.into_iter().collect();
+        self
+    }
+
+    /// Watches these as what scales workloads, the first of which counts before the others.
+    #[must_use]
+    pub fn with_scalers(mut self, scalers: impl IntoIterator<Item = Resource>) -> Self {
+        self.scalers = scalers.into_iter().collect();
+        self
+    }
+
     /// Waits this long at most after a failure.
     #[must_use]
     pub fn with_max_pause(mut self, max_pause: Duration) -> Self {
@@ -180,25 +240,49 @@ impl WatchConfig {
     }
 }
 
-async fn run(api: Api<PartialObjectMeta<DynamicObject>>, kept: Kept, config: WatchConfig, clock: Clock) {
+// === a watch ===
+
+/// What has been found out of a kind; objects with their UIDs.
+pub(crate) enum Change<T> {
+    All(Vec<(Box<str>, T)>),
+    Is(Box<str>, T),
+    Gone(String),
+    Failed(Failure),
+}
+
+/// Watches for ever, and keeps what is read of the objects.
+pub(crate) async fn run<K, T>(
+    api: Api<K>,
+    which: watcher::Config,
+    config: WatchConfig,
+    read: impl Fn(&K) -> Option<T>,
+    keep: impl Fn(Change<T>),
+) where
+    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
     let mut pauses = config.pauses();
     loop {
-        let (failure, was_listed) = follow(&api, &kept, config.page_timeout).await;
+        let events = pin!(watcher(api.clone(), which.clone()));
+        let (failure, was_listed) = follow(events, config.page_timeout, &read, &keep).await;
         if was_listed {
             pauses = config.pauses();
         }
-        kept.change(|index, kind| index.fail(kind, failure, clock.now()));
+        keep(Change::Failed(failure));
         sleep(pauses.next().unwrap_or(config.max_pause)).await;
     }
 }
 
 /// Lists, and watches until that fails. Gives why, and whether the list was complete before.
-async fn follow(
-    api: &Api<PartialObjectMeta<DynamicObject>>,
-    kept: &Kept,
+async fn follow<K, T>(
+    mut events: impl Stream<Item = watcher::Result<Event<K>>> + Unpin,
     page_timeout: Duration,
-) -> (Failure, bool) {
-    let mut events = pin!(watcher(api.clone(), watcher::Config::default()));
+    read: &impl Fn(&K) -> Option<T>,
+    keep: &impl Fn(Change<T>),
+) -> (Failure, bool)
+where
+    K: kube::Resource,
+{
+    let read = |found: &K| Some((found.uid()?.into(), read(found)?));
     let mut listed = Some(Vec::new());
     loop {
         let event = match &listed {
@@ -213,19 +297,13 @@ async fn follow(
         };
         match event {
             Some(Ok(Event::Init)) => listed = Some(Vec::new()),
-            Some(Ok(Event::InitApply(found))) => listed.get_or_insert_default().push(object(&found)),
-            Some(Ok(Event::InitDone)) => {
-                let all = listed.take().unwrap_or_default();
-                kept.change(|index, kind| index.replace(kind, all));
-            }
-            Some(Ok(Event::Apply(found))) => {
-                let found = object(&found);
-                kept.change(|index, kind| index.apply(kind, found));
-            }
-            Some(Ok(Event::Delete(gone))) => {
-                let uid = gone.uid().unwrap_or_default();
-                kept.change(|index, kind| index.remove(kind, &uid));
-            }
+            Some(Ok(Event::InitApply(found))) => listed.get_or_insert_default().extend(read(&found)),
+            Some(Ok(Event::InitDone)) => keep(Change::All(listed.take().unwrap_or_default())),
+            Some(Ok(Event::Apply(found))) => keep(match read(&found) {
+                Some((uid, object)) => Change::Is(uid, object),
+                None => Change::Gone(found.uid().unwrap_or_default()),
+            }),
+            Some(Ok(Event::Delete(gone))) => keep(Change::Gone(gone.uid().unwrap_or_default())),
             Some(Err(error)) => return (failure(&error), listed.is_none()),
             None => {
                 let detail = "the watch has ended".to_owned();
@@ -235,19 +313,44 @@ async fn follow(
     }
 }
 
-fn object(found: &PartialObjectMeta<DynamicObject>) -> Object {
-    let mut owners = found.metadata.owner_references.iter().flatten();
-    let controller = owners.find(|owner| owner.controller == Some(true));
-    Object {
-        uid: found.uid().unwrap_or_default().into(),
+// === what is read of an object ===
+
+fn object(found: &PartialObjectMeta<DynamicObject>) -> Option<Object> {
+    Some(Object {
+        uid: found.uid()?.into(),
         namespace: found.namespace().unwrap_or_default().into(),
         name: found.name_any().into(),
-        controller: controller.map(|owner| Owner {
-            kind: Kind::of(&owner.api_version, &owner.kind),
-            name: owner.name.as_str().into(),
-            uid: owner.uid.as_str().into(),
-        }),
-    }
+        controller: controller(found),
+    })
+}
+
+/// `None` for a name that Kubernetes would not take.
+fn scaler(found: &DynamicObject) -> Option<Scaler> {
+    let target = &found.data["spec"]["scaleTargetRef"];
+    let text = |field: &str| target[field].as_str();
+    let workload = text("name").map(|name| Workload {
+        // As KEDA has it where they are not given; elsewhere they always are.
+        kind: Kind::of(
+            text("apiVersion").unwrap_or("apps/v1"),
+            text("kind").unwrap_or("Deployment"),
+        ),
+        name: name.into(),
+    });
+    Some(Scaler {
+        variant: VariantRef::new(&found.namespace()?, &found.name_any()).ok()?,
+        workload,
+        controller: controller(found),
+    })
+}
+
+fn controller<K: kube::Resource>(found: &K) -> Option<Owner> {
+    let mut owners = found.owner_references().iter();
+    let controller = owners.find(|owner| owner.controller == Some(true))?;
+    Some(Owner {
+        kind: Kind::of(&controller.api_version, &controller.kind),
+        name: controller.name.as_str().into(),
+        uid: controller.uid.as_str().into(),
+    })
 }
 
 fn failure(error: &watcher::Error) -> Failure {

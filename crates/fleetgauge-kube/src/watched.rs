@@ -20,7 +20,8 @@ pub struct Watched<T> {
     fault: Option<Fault>,
     /// That it was known, and was said to be absent when it was asked for last.
     is_said_absent: bool,
-    objects: Map<Box<str>, T>,
+    /// Boxed, since a table that has seen many come and go has room for several times as many.
+    objects: Map<Box<str>, Box<T>>,
 }
 
 /// Whether the objects of a kind are known.
@@ -97,12 +98,12 @@ impl<T> Watched<T> {
 
     /// The objects that are known, in no order.
     pub fn objects(&self) -> impl ExactSizeIterator<Item = &T> {
-        self.objects.values()
+        self.objects.values().map(|object| &**object)
     }
 
     /// The object by this UID.
     pub fn get(&self, uid: &str) -> Option<&T> {
-        self.objects.get(uid)
+        self.objects.get(uid).map(|object| &**object)
     }
 
     /// *Errors*: the miss of whoever needs all of its objects.
@@ -119,17 +120,18 @@ impl<T> Watched<T> {
         self.listing = Listing::Known;
         self.fault = None;
         self.is_said_absent = false;
-        self.objects = objects.into_iter().collect();
+        let objects = objects.into_iter();
+        self.objects = objects.map(|(uid, object)| (uid, Box::new(object))).collect();
     }
 
     /// There is this object, new or changed.
     pub(crate) fn apply(&mut self, uid: Box<str>, object: T) {
-        self.objects.insert(uid, object);
+        self.objects.insert(uid, Box::new(object));
     }
 
     /// It is gone.
     pub(crate) fn remove(&mut self, uid: &str) -> Option<T> {
-        self.objects.remove(uid)
+        self.objects.remove(uid).map(|object| *object)
     }
 
     /// The objects could not be listed, or not be watched any more.

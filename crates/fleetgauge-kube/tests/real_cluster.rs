@@ -1,31 +1,41 @@
 //! The owners of pods are those of the cluster, also after what was missed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::routing::get;
+use fleetgauge_core::target::{ADDRESS, Snapshot, SnapshotStream, TargetDiscovery, TargetLabels};
 use fleetgauge_core::time::Clock;
+use fleetgauge_kube::cluster::ClusterIndex;
+use fleetgauge_kube::discovery::{PodDiscovery, PodPort, PodSelection};
 use fleetgauge_kube::object::Kind;
-use fleetgauge_kube::owner::OwnerIndex;
-use fleetgauge_kube::watch::{OwnerWatch, Resource, WatchConfig};
+use fleetgauge_kube::watch::{ClusterWatch, Resource, WatchConfig};
 use fleetgauge_kube::watched::Listing;
-use fleetgauge_testcluster::Cluster;
+use fleetgauge_testcluster::{Cluster, NodeAgent};
+use fleetgauge_testkit::http;
+use futures_util::StreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::Client;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::support::line::Line;
 
-fn watch(client: &Client, resources: impl IntoIterator<Item = Resource>) -> OwnerWatch {
-    let config = WatchConfig::default().with_max_pause(Duration::from_millis(500));
-    OwnerWatch::start(client, resources, &config, &Clock::system())
+fn watch(client: &Client, controllers: impl IntoIterator<Item = Resource>) -> ClusterWatch {
+    let config = WatchConfig::default()
+        .with_controllers(controllers)
+        .with_max_pause(Duration::from_millis(500));
+    ClusterWatch::start(client, &config, &Clock::system())
 }
 
 /// Waits until the index is as it should be.
-async fn until(watch: &OwnerWatch, event: &str, check: impl FnMut(&OwnerIndex) -> bool) {
+async fn until(watch: &ClusterWatch, event: &str, check: impl FnMut(&ClusterIndex) -> bool) {
     let mut index = watch.index();
     let waited = timeout(Duration::from_secs(60), index.wait_for(check)).await;
     assert!(
@@ -36,8 +46,8 @@ async fn until(watch: &OwnerWatch, event: &str, check: impl FnMut(&OwnerIndex) -
 }
 
 /// The names of the known pods of a namespace.
-fn pods(index: &OwnerIndex, namespace: &str) -> Vec<String> {
-    let pods = index.watched(&Kind::POD).unwrap().objects();
+fn pods(index: &ClusterIndex, namespace: &str) -> Vec<String> {
+    let pods = index.owners.watched(&Kind::POD).unwrap().objects();
     let mut pods: Vec<_> = pods
         .filter(|pod| *pod.namespace == *namespace)
         .map(|pod| pod.name.to_string())
@@ -46,8 +56,8 @@ fn pods(index: &OwnerIndex, namespace: &str) -> Vec<String> {
     pods
 }
 
-fn is_failing(index: &OwnerIndex) -> bool {
-    index.watched(&Kind::POD).unwrap().fault().is_some()
+fn is_failing(index: &ClusterIndex) -> bool {
+    index.owners.watched(&Kind::POD).unwrap().fault().is_some()
 }
 
 fn labels() -> Value {
@@ -55,11 +65,22 @@ fn labels() -> Value {
 }
 
 fn containers() -> Value {
-    json!([{"name": "engine", "image": "engine"}])
+    let ports = json!([{"name": "metrics", "containerPort": 8123}]);
+    json!([{"name": "engine", "image": "engine", "ports": ports}])
 }
 
 async fn make_pod(client: &Client, namespace: &str, name: &str) {
     let pod = json!({"metadata": {"name": name}, "spec": {"containers": containers()}});
+    let pod: Pod = serde_json::from_value(pod).unwrap();
+    let pods = Api::namespaced(client.clone(), namespace);
+    pods.create(&PostParams::default(), &pod).await.unwrap();
+}
+
+/// One of the chat's by its label, but without its port.
+async fn make_labelled_pod(client: &Client, namespace: &str, name: &str) {
+    let containers = json!([{"name": "engine", "image": "engine"}]);
+    let metadata = json!({"name": name, "labels": labels()});
+    let pod = json!({"metadata": metadata, "spec": {"containers": containers}});
     let pod: Pod = serde_json::from_value(pod).unwrap();
     let pods = Api::namespaced(client.clone(), namespace);
     pods.create(&PostParams::default(), &pod).await.unwrap();
@@ -71,6 +92,61 @@ async fn delete_pod(client: &Client, namespace: &str, name: &str) {
     pods.delete(name, &DeleteParams::default()).await.unwrap();
 }
 
+/// Makes the Deployment `chat`.
+async fn deploy(client: &Client, namespace: &str, replicas: i32) -> Api<Deployment> {
+    let deployment = json!({
+        "metadata": {"name": "chat"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels()},
+            "template": {"metadata": {"labels": labels()}, "spec": {"containers": containers()}},
+        },
+    });
+    let deployment: Deployment = serde_json::from_value(deployment).unwrap();
+    let deployments = Api::namespaced(client.clone(), namespace);
+    deployments
+        .create(&PostParams::default(), &deployment)
+        .await
+        .unwrap();
+    deployments
+}
+
+/// Makes a kind of which anything may be said.
+async fn define(client: &Client, resource: &ApiResource) -> Api<CustomResourceDefinition> {
+    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let definition = json!({
+        "metadata": {"name": format!("{}.{}", resource.plural, resource.group)},
+        "spec": {
+            "group": resource.group,
+            "scope": "Namespaced",
+            "names": {"kind": resource.kind, "plural": resource.plural},
+            "versions": [{
+                "name": resource.version,
+                "served": true,
+                "storage": true,
+                "schema": {"openAPIV3Schema": anything},
+            }],
+        },
+    });
+    let definition: CustomResourceDefinition = serde_json::from_value(definition).unwrap();
+    let definitions = Api::all(client.clone());
+    definitions
+        .create(&PostParams::default(), &definition)
+        .await
+        .unwrap();
+    definitions
+}
+
+fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
+    ApiResource {
+        group: group.into(),
+        version: version.into(),
+        api_version: format!("{group}/{version}"),
+        kind: kind.into(),
+        plural: plural.into(),
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs a Kubernetes control plane"]
 async fn the_pods_of_a_deployment_are_known_as_its_own() {
@@ -78,28 +154,15 @@ async fn the_pods_of_a_deployment_are_known_as_its_own() {
     cluster.namespace("owned").await.unwrap();
     let client = cluster.client().await.unwrap();
     let watch = watch(&client, Resource::controllers());
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), "owned");
-    let deployment = json!({
-        "metadata": {"name": "chat"},
-        "spec": {
-            "replicas": 3,
-            "selector": {"matchLabels": labels()},
-            "template": {"metadata": {"labels": labels()}, "spec": {"containers": containers()}},
-        },
-    });
-    let deployment: Deployment = serde_json::from_value(deployment).unwrap();
-    deployments
-        .create(&PostParams::default(), &deployment)
-        .await
-        .unwrap();
-    let is_chats = |index: &OwnerIndex, pod: &str| {
-        let Ok(owners) = index.owners("owned", pod) else {
+    let deployments = deploy(&client, "owned", 3).await;
+    let is_chats = |index: &ClusterIndex, pod: &str| {
+        let Ok(owners) = index.owners.owners("owned", pod) else {
             return false;
         };
         let kinds: Vec<_> = owners.iter().map(|owner| &owner.kind).collect();
         kinds == [&Kind::REPLICA_SET, &Kind::DEPLOYMENT] && *owners[1].name == *"chat"
     };
-    let are_chats = |index: &OwnerIndex, count: usize| {
+    let are_chats = |index: &ClusterIndex, count: usize| {
         let pods = pods(index, "owned");
         pods.len() == count && pods.iter().all(|pod| is_chats(index, pod))
     };
@@ -119,36 +182,16 @@ async fn a_kind_that_the_cluster_lacks_keeps_nothing_from_being_ready_and_is_kno
     let client = cluster.client().await.unwrap();
     let kind = Kind::of("coming.example/v1", "Engine");
     let watch = watch(&client, [Resource::new(kind.clone(), "v1", "engines")]);
-    until(&watch, "an index that is ready", OwnerIndex::is_ready).await;
-    let is = |index: &OwnerIndex, listing, count| {
-        let watched = index.watched(&kind).unwrap();
+    until(&watch, "an index that is ready", ClusterIndex::is_ready).await;
+    let is = |index: &ClusterIndex, listing, count| {
+        let watched = index.owners.watched(&kind).unwrap();
         watched.listing() == listing && watched.objects().len() == count
     };
     assert!(is(&watch.index().borrow(), Listing::Absent, 0));
 
-    let definition = json!({
-        "metadata": {"name": "engines.coming.example"},
-        "spec": {
-            "group": "coming.example",
-            "scope": "Namespaced",
-            "names": {"kind": "Engine", "plural": "engines", "singular": "engine"},
-            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}],
-        },
-    });
-    let definition: CustomResourceDefinition = serde_json::from_value(definition).unwrap();
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    definitions
-        .create(&PostParams::default(), &definition)
-        .await
-        .unwrap();
+    let resource = resource("coming.example", "v1", "Engine", "engines");
+    let definitions = define(&client, &resource).await;
     until(&watch, "the kind", |index| is(index, Listing::Known, 0)).await;
-    let resource = ApiResource {
-        group: "coming.example".into(),
-        version: "v1".into(),
-        api_version: "coming.example/v1".into(),
-        kind: "Engine".into(),
-        plural: "engines".into(),
-    };
     let engines: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", &resource);
     let engine = DynamicObject::new("llama", &resource);
     engines.create(&PostParams::default(), &engine).await.unwrap();
@@ -200,7 +243,7 @@ async fn what_was_known_outlives_a_killed_api_server_and_is_watched_again_when_i
         make_pod(&client, "kept", pod).await;
     }
     let watch = watch(&client, Resource::controllers());
-    until(&watch, "an index that is ready", OwnerIndex::is_ready).await;
+    until(&watch, "an index that is ready", ClusterIndex::is_ready).await;
     assert_eq!(pods(&watch.index().borrow(), "kept"), ["a", "b"]);
 
     cluster.kill_api_server();
@@ -247,16 +290,160 @@ async fn a_kind_that_may_not_be_listed_costs_what_needs_it_alone() {
     config.auth_info.impersonate = Some("half-blind".into());
     let watch = watch(&Client::try_from(config).unwrap(), Resource::controllers());
     until(&watch, "an index that is ready", |index| {
-        let pods = index.watched(&Kind::POD).unwrap().listing();
+        let pods = index.owners.watched(&Kind::POD).unwrap().listing();
         index.is_ready() && pods == Listing::Known
     })
     .await;
     let index = watch.index();
     let index = index.borrow();
-    let sets = index.watched(&Kind::REPLICA_SET).unwrap();
+    let sets = index.owners.watched(&Kind::REPLICA_SET).unwrap();
     assert_eq!(sets.listing(), Listing::Forbidden);
     let detail = &sets.fault().unwrap().detail;
     for part in ["half-blind", "cannot list", "replicasets", "apps"] {
         assert!(detail.contains(part), "{detail}");
     }
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes control plane"]
+async fn a_pod_belongs_to_the_variant_that_scales_its_workload() {
+    let cluster = Cluster::shared();
+    cluster.namespace("scaled").await.unwrap();
+    let client = cluster.client().await.unwrap();
+    let watch = watch(&client, Resource::controllers());
+    deploy(&client, "scaled", 2).await;
+    // Of all pods alike, by name or reason.
+    let is = |index: &ClusterIndex, expected: Result<&str, &str>| {
+        let pods = pods(index, "scaled");
+        let variant = |pod: &String| {
+            let variant = index.variant("scaled", pod);
+            variant
+                .map(|variant| variant.as_str())
+                .map_err(|miss| miss.reason())
+        };
+        pods.len() == 2 && pods.iter().all(|pod| variant(pod) == expected)
+    };
+    // Nothing but ours is known in this cluster, and KEDA is not installed.
+    until(&watch, "pods without a variant", |index| {
+        is(index, Err("no_variant"))
+    })
+    .await;
+
+    let hpas: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), "scaled");
+    for (name, managed) in [("stranger", "false"), ("chat-hpa", "true")] {
+        let hpa = json!({
+            "metadata": {"name": name, "labels": {"llm-d.ai/managed": managed}},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "chat"},
+                "maxReplicas": 5,
+            },
+        });
+        let hpa: HorizontalPodAutoscaler = serde_json::from_value(hpa).unwrap();
+        hpas.create(&PostParams::default(), &hpa).await.unwrap();
+    }
+    until(&watch, "the variant of the autoscaler", |index| {
+        is(index, Ok("scaled/chat-hpa"))
+    })
+    .await;
+
+    // KEDA comes, and takes the Deployment over.
+    let resource = resource("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects");
+    let definitions = define(&client, &resource).await;
+    let is_listed = |index: &ClusterIndex| {
+        let objects = index.scalers.watched(&Kind::SCALED_OBJECT).unwrap();
+        objects.listing() == Listing::Known
+    };
+    until(&watch, "ScaledObjects", is_listed).await;
+    let mut object = DynamicObject::new("chat-object", &resource);
+    object.metadata.labels = Some([("llm-d.ai/managed".to_owned(), "true".to_owned())].into());
+    object.data = json!({"spec": {"scaleTargetRef": {"name": "chat"}}});
+    let objects: Api<DynamicObject> = Api::namespaced_with(client.clone(), "scaled", &resource);
+    objects.create(&PostParams::default(), &object).await.unwrap();
+    until(&watch, "the variant of the ScaledObject", |index| {
+        is(index, Ok("scaled/chat-object"))
+    })
+    .await;
+
+    // And goes, with all that was its own.
+    let gone = DeleteParams::default();
+    definitions.delete("scaledobjects.keda.sh", &gone).await.unwrap();
+    until(&watch, "the variant of the autoscaler again", |index| {
+        is(index, Ok("scaled/chat-hpa"))
+    })
+    .await;
+    hpas.delete("chat-hpa", &gone).await.unwrap();
+    until(&watch, "pods without a variant again", |index| {
+        is(index, Err("no_variant"))
+    })
+    .await;
+}
+
+/// Waits until the discovery tells this many targets, with or without problems.
+async fn until_targets(
+    snapshots: &mut SnapshotStream,
+    count: usize,
+    has_problems: bool,
+) -> Vec<Arc<TargetLabels>> {
+    let waited = timeout(Duration::from_secs(60), async {
+        loop {
+            match snapshots.next().await.unwrap() {
+                Snapshot::Known(known)
+                    if known.targets.len() == count && known.problems.is_empty() != has_problems =>
+                {
+                    return known.targets;
+                }
+                _ => {}
+            }
+        }
+    });
+    waited.await.unwrap()
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes control plane"]
+async fn pods_are_targets_from_their_address_to_their_end_and_through_an_outage() {
+    let cluster = Cluster::shared();
+    cluster.namespace("found").await.unwrap();
+    let client = cluster.client().await.unwrap();
+    let line = Line::to(cluster.address()).await;
+    let mut config = cluster.config().await.unwrap();
+    config.cluster_url = format!("https://{}", line.address).parse().unwrap();
+    let selection = PodSelection::new(PodPort::Name("metrics".into()))
+        .in_namespaces(["found"])
+        .selected_by("app=chat");
+    let patience = WatchConfig::default().with_max_pause(Duration::from_millis(500));
+    let ours = Client::try_from(config).unwrap();
+    let discovery = Arc::new(PodDiscovery::start(&ours, selection, &patience, &Clock::system()));
+    assert_eq!(discovery.name(), "kubernetes_sd pod found");
+    let mut snapshots = discovery.watch();
+    until_targets(&mut snapshots, 0, false).await;
+
+    let deployments = deploy(&client, "found", 2).await;
+    let engine = |pod: &Pod| {
+        let name = pod.name_any();
+        Router::new().route("/metrics", get(async move || name))
+    };
+    let _agent = NodeAgent::start(client.clone(), "found", engine).await.unwrap();
+    let targets = until_targets(&mut snapshots, 2, false).await;
+    for target in &targets {
+        let address = target[ADDRESS].parse().unwrap();
+        let answer = tokio::task::spawn_blocking(move || http::get(address, "/metrics"));
+        assert_eq!(answer.await.unwrap().unwrap().text(), target["pod"]);
+    }
+
+    line.cut();
+    let during = until_targets(&mut snapshots, 2, true).await;
+    let patch = Patch::Merge(json!({"spec": {"replicas": 1}}));
+    deployments
+        .patch_scale("chat", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    line.mend();
+    let left = until_targets(&mut snapshots, 1, false).await;
+    // It is the same one, by its pointer, so that nobody takes it for another.
+    assert!(during.iter().any(|target| Arc::ptr_eq(target, &left[0])));
+
+    make_labelled_pod(&client, "found", "portless").await;
+    let after = until_targets(&mut snapshots, 1, true).await;
+    assert!(Arc::ptr_eq(&after[0], &left[0]));
 }
