@@ -79,7 +79,9 @@ async fn a_row_is_as_old_as_the_oldest_sample_behind_it() {
 #[tokio::test]
 async fn a_time_that_is_given_is_what_ages_are_measured_against() {
     let fleet = Fleet::new(&[("a", page("x 1"))]);
-    fleet.ask("x").await.unwrap();
+    let result = fleet.ask("x").await.unwrap();
+    let origin = result.answer().provenance().unwrap().origin().unwrap();
+    assert_eq!(&*origin.text, "x");
     fleet.hands.advance(100 * SECOND);
     let name = fleet.register("x + 1");
     let at = Timestamp::from_millis((START + 40) * 1_000);

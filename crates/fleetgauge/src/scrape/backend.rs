@@ -7,7 +7,7 @@ use std::time::Duration;
 use fleetgauge_core::backend::{Backend, FetchError, Request};
 use fleetgauge_core::label::METRIC_NAME;
 use fleetgauge_core::query::QueryType;
-use fleetgauge_core::result::{Answer, AnswerBuilder};
+use fleetgauge_core::result::{Answer, AnswerBuilder, Origin};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::Engine;
@@ -101,7 +101,9 @@ impl ScrapeBackend {
                 }
             }
         };
-        finish(answer, count, &known, &late, &self.pool.common().config)
+        let answer = finish(answer, count, &known, &late, &self.pool.common().config)?;
+        let origin = Origin::new("", query.name.as_str()).with_text(&query.promql());
+        Ok(answer.with_origin(Arc::new(origin)))
     }
 
     /// The targets that may have what `query` asks for.
