@@ -528,3 +528,28 @@ async fn a_metric_that_a_target_exposes_no_longer_is_missed() {
     set(Answer::text("other 1\n"));
     assert_eq!(answer(&source, "sum(queue)").await, Ok(2.0));
 }
+
+/// Guards against a clean zero while the first pod loads its model.
+#[tokio::test]
+async fn where_all_targets_are_starting_that_is_said() {
+    let server = FaultyServer::start([Answer::status(503)]).unwrap();
+    let told = Told::new(StaticTargets::new(Vec::<String>::new()));
+    let source = start(config(), told.clone());
+    let query = "sum(waiting) or vector(0)";
+    let result = ask(&source, query).await.unwrap();
+    let warnings = |result: &MetricResult| result.warnings().collect::<Vec<_>>().join("; ");
+    assert!(
+        warnings(&result).contains("there are no targets"),
+        "{}",
+        warnings(&result)
+    );
+
+    told.tell(at(&server));
+    until("discovered", || !source.targets().is_empty()).await;
+    let result = ask(&source, query).await.unwrap();
+    let said = warnings(&result);
+    assert!(
+        said.contains("no target has reported yet: 0 of 0 reported; starting: "),
+        "{said}"
+    );
+}

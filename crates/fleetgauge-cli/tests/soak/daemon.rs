@@ -203,7 +203,11 @@ metrics:
   - {{name: folded, source: pods, query: pages, fold: sum}}
   - {{name: partial, source: pods, query: pages, fold: sum, policy: {{min_completeness: 0.5}}}}
   - {{name: composed, source: composed, query: of_input}}
-{more}keda: {{listen: \"127.0.0.1:0\"}}
+{more}  - {{name: variants, source: pods, query: pages, for_each: variant}}
+variants:
+  - {{name: a, namespace: soak, workload: {{kind: Deployment, name: a}}}}
+  - {{name: b, namespace: soak, workload: {{kind: Deployment, name: b}}}}
+keda: {{listen: \"127.0.0.1:0\"}}
 "
     )
 }

@@ -187,7 +187,7 @@ impl Storm {
     }
 
     async fn stand_still(&mut self) {
-        let pause = self.dice.millis(50, 900);
+        let pause = self.dice.millis(50, 2_500);
         self.note(&format!("standstill of {pause:?}"));
         self.daemon.signal(Signal::STOP);
         tokio::time::sleep(pause).await;

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::pod::{PODS, Pod, pages};
+use super::pod::{NAMES, PODS, Pod, pages};
 
-/// Files of targets are looked at every 5 s; then what was known before is refreshed, and may be shown a while longer.
-const TAKEN_WITHIN: Duration = Duration::from_millis(7_500);
+/// Files of targets are looked at every 5 s, and the daemon may stand still for some more; then what was known before is
+/// refreshed, and may be shown a while longer.
+const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 /// What the daemon's coarse clock may be off by.
 const SLACK: Duration = Duration::from_millis(100);
 /// A pod that has sent so many pages is no longer starting.
@@ -43,8 +44,8 @@ pub(super) struct Shown {
     pub(super) age: Option<f64>,
     /// Whether nothing reserves that somebody may be missing.
     pub(super) is_whole: bool,
-    /// Whose it is, where it is that of one pod.
-    pub(super) of: Option<usize>,
+    /// Whose it is.
+    pub(super) of: [bool; PODS],
 }
 
 // === impl Shown ===
@@ -59,7 +60,7 @@ impl Shown {
             max_age,
             age: None,
             is_whole: false,
-            of: None,
+            of: [true; PODS],
         }
     }
 }
@@ -111,8 +112,8 @@ impl Fleet {
         drop(state);
         let named = self.pods.iter().filter(|pod| named[pod.number]);
         let groups = named.map(|pod| {
-            let (address, number) = (pod.address, pod.number);
-            format!("- {{targets: [\"{address}\"], labels: {{pod: p{number}}}}}\n")
+            let (address, name) = (pod.address, NAMES[pod.number]);
+            format!("- {{targets: [\"{address}\"], labels: {{namespace: soak, pod: {name}}}}}\n")
         });
         let groups: String = groups.collect();
         self.write(if groups.is_empty() { "[]" } else { &groups });
@@ -134,7 +135,9 @@ impl Fleet {
         let long_ago = shown.asked - TAKEN_WITHIN - shown.max_age;
         let versions = self.versions(long_ago, shown.until);
         if shown.value == 0.0 {
-            let was_empty = versions.contains(&[false; PODS]);
+            let is_empty =
+                |named: &[bool; PODS]| (0..PODS).all(|number| !(named[number] && shown.of[number]));
+            let was_empty = versions.iter().any(is_empty);
             return was_empty.then_some(()).ok_or("0, but there are pods".to_owned());
         }
         let pages = pages(shown.value)?;
@@ -149,7 +152,7 @@ impl Fleet {
             if age > said.min(shown.max_age) + SLACK {
                 return wrong(format!("is {age:?} old, and said to be {said:?}"));
             }
-            if shown.of.is_some_and(|of| of != number) || !versions.iter().any(|named| named[number]) {
+            if !shown.of[number] || !versions.iter().any(|named| named[number]) {
                 return wrong("is of somebody else, or of one who has gone".to_owned());
             }
             let mut state = self.state.lock().unwrap();
@@ -158,7 +161,7 @@ impl Fleet {
             }
         }
         let missing = self.misses(pages.map(|page| page.is_some()), shown);
-        match missing.filter(|_| shown.of.is_none()) {
+        match missing {
             Some(number) => Err(format!("{}: pod {number} is not in it", shown.value)),
             None => Ok(()),
         }
@@ -174,7 +177,7 @@ impl Fleet {
                 || state.is_shown[number].is_some_and(|since| since < earlier);
             versions.iter().all(|named| named[number]) && has_started
         };
-        (0..PODS).find(|number| shown.is_whole && !has[*number] && is_due(*number))
+        (0..PODS).find(|number| shown.is_whole && shown.of[*number] && !has[*number] && is_due(*number))
     }
 
     /// Whom the file has named from then to then.

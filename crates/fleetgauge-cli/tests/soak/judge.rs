@@ -15,7 +15,7 @@ use tonic::transport::Channel;
 
 use super::daemon::{Daemon, HOLD, MAX_AGE, PATIENCE};
 use super::fleet::{Fleet, Shown};
-use super::pod::PODS;
+use super::pod::{NAMES, PODS};
 
 /// A stream is read at once, unless this process itself had to wait.
 const READ_WITHIN: Duration = Duration::from_secs(2);
@@ -109,9 +109,10 @@ impl Judge {
         let mut rows = Shown::at(asked, until, MAX_AGE);
         let mut has = [false; PODS];
         for reading in readings {
-            let is_of = |number: &usize| reading["labels"]["pod"] == format!("p{number}").as_str();
-            let of = (0..PODS).find(is_of);
-            of.into_iter().for_each(|number| has[number] = true);
+            let (pod, variant) = (&reading["labels"]["pod"], &reading["labels"]["variant"]);
+            let is_of_variant = |name: &str| variant.as_str().is_none_or(|variant| name.starts_with(variant));
+            let of = NAMES.map(|name| pod.as_str().map_or(is_of_variant(name), |pod| pod == name));
+            (0..PODS).for_each(|number| has[number] |= of[number]);
             let is_value = reading["status"] == "value";
             let Some(value) = reading["value"]
                 .as_f64()
@@ -199,7 +200,8 @@ impl Judge {
                         continue;
                     }
                     let is_whole = is_raw && !reserves;
-                    let max_age = if is_whole { max_age } else { max_age.max(HOLD) };
+                    // With a warning it may be of before a standstill.
+                    let max_age = if reserves { 2 * HOLD } else { max_age };
                     let shown = Shown {
                         value,
                         is_whole,
@@ -225,25 +227,13 @@ impl Judge {
             ..Shown::at(asked, until, MAX_AGE)
         };
         for line in text.lines().filter(|line| line.starts_with("soak_page")) {
-            let (_, rest) = line.split_once("pod=\"p").unwrap_or_default();
-            let of = rest
-                .split('"')
-                .next()
-                .and_then(|number| number.parse::<usize>().ok());
+            let of = NAMES.map(|name| line.contains(name));
             let value = line.rsplit(' ').nth(1).and_then(|value| value.parse().ok());
-            let (Some(of), Some(value)) = (of, value) else {
+            let (Some(value), true) = (value, of.contains(&true)) else {
                 return self.find("federate", "there is a line of nobody", &text);
             };
-            has[of] = true;
-            self.judge(
-                "federate",
-                Shown {
-                    value,
-                    of: Some(of),
-                    ..shown
-                },
-                &text,
-            );
+            (0..PODS).for_each(|number| has[number] |= of[number]);
+            self.judge("federate", Shown { value, of, ..shown }, &text);
         }
         if let Some(number) = self.fleet.misses(has, shown) {
             self.find("federate", &format!("pod {number} is missing"), &text);

@@ -11,6 +11,13 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// So many pods have their own bits in a sum, which a double holds exactly.
 pub(super) const PODS: usize = 4;
+/// Their names, two of each variant.
+pub(super) const NAMES: [&str; PODS] = [
+    "a-7d4b9c6f5-bcdfg",
+    "a-7d4b9c6f5-xk2vp",
+    "b-7d4b9c6f5-bcdfg",
+    "b-7d4b9c6f5-xk2vp",
+];
 /// The bits of each: the mark 01, which two pages of one pod would make 10, and above it the number of its page.
 const BITS: usize = 13;
 const PAGES: u64 = 1 << (BITS - 2);

@@ -172,6 +172,10 @@ impl Queryable for View {
             if let Some(none) = &self.none {
                 into.warn(none);
             }
+            // Nobody is expected, but that is not the same as nobody being there.
+            if completeness.expected() == Some(0) && completeness.starting().count() > 0 {
+                into.warn(format_args!("no target has reported yet: {completeness}"));
+            }
             into.count(&completeness);
         }
     }
