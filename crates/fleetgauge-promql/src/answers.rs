@@ -4,26 +4,27 @@
 //! selector (`queue`) finds a value at exactly the time at which it looks, whatever the engine's lookback is, and what
 //! an answer lacks at a step stays absent there. A range selector (`queue[10m]`) reads the points in its range.
 
-use std::cmp::Ordering;
+mod rows;
+mod table;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
 use fleetgauge_core::age::Age;
 use fleetgauge_core::completeness::{Completeness, Report};
-use fleetgauge_core::label::Labels;
-use fleetgauge_core::result::{Answer, AnswerKind};
+use fleetgauge_core::result::Answer;
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
 
 use crate::label::{LabelSet, METRIC_NAME};
 use crate::matcher::Matcher;
 use crate::missing::{Missing, Read};
 use crate::queryable::{Queryable, Selection};
 use crate::sample::{STALE_MARKER, Sample, Samples};
+use table::Table;
+
+pub use rows::{AnswersError, RowLabels};
 
 /// Answers by name, to be evaluated over: the rows of an answer are series whose metric name is the answer's name.
 ///
@@ -61,33 +62,6 @@ pub enum ReadBy {
     Ranges,
 }
 
-/// An answer that cannot be read as series.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AnswersError {
-    /// Two rows differ in their metric names alone, which the name of the answer takes the place of.
-    #[error(
-        "two rows of the answer are {series} once its name has taken the place of theirs; aggregate them, or tell them apart by a label"
-    )]
-    SameSeries {
-        /// The series that they become.
-        series: LabelSet,
-    },
-    /// It is a text.
-    #[error("the answer is a string, and has no numbers")]
-    Text,
-}
-
-/// The labels that the rows of an answer have under a name. They depend on nothing else, and take longer to make than
-/// all that is read of the rows: whoever reads the same series again may keep them. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct RowLabels {
-    /// Sorted, each label set once.
-    labels: Arc<[LabelSet]>,
-    /// Which rows of the answer they are of; `None` where those are in the same order.
-    rows: Option<Arc<[usize]>>,
-}
-
 /// All that is there under one name.
 #[derive(Clone, Debug, Default)]
 struct Named {
@@ -99,43 +73,6 @@ struct Named {
     completeness: Option<Completeness>,
     /// Whether there is an answer that does not tell it.
     is_uncounted: bool,
-}
-
-/// Series, sorted by their labels, each label set once.
-#[derive(Clone, Debug)]
-struct Table {
-    labels: Arc<[LabelSet]>,
-    points: Points,
-}
-
-/// Those of each series, in the order of the series. *Unit* of times: milliseconds since the Unix epoch.
-#[derive(Clone, Debug)]
-enum Points {
-    /// All at one time.
-    One {
-        at: i64,
-        values: Vec<f64>,
-        ages: Vec<Age>,
-    },
-    Many(Vec<Timed>),
-}
-
-/// Oldest first, each time once.
-#[derive(Clone, Debug, Default)]
-struct Timed {
-    samples: Samples,
-    /// Of each time that has one.
-    ages: BTreeMap<i64, Age>,
-}
-
-/// Gives rows their labels: texts that several rows have are there once, and so are lists of names.
-struct Relabel<'a> {
-    /// That of all rows; without it they keep theirs.
-    name: Option<Arc<str>>,
-    /// The last list of names, and where the metric name stands in it.
-    names: Vec<&'a str>,
-    shape: (Arc<[Arc<str>]>, usize),
-    texts: HashMap<&'a str, Arc<str>, RandomState>,
 }
 
 /// What a selector found.
@@ -433,263 +370,6 @@ impl Named {
     }
 }
 
-// === impl RowLabels ===
-
-impl RowLabels {
-    /// The labels of `answer` with `name` in the place of its rows' metric names.
-    ///
-    /// *Errors*: [`AnswersError`]
-    pub fn new(name: &str, answer: &Answer) -> Result<Self, AnswersError> {
-        Self::of(Some(name), answer)
-    }
-
-    /// Without a name the rows keep theirs.
-    fn of(name: Option<&str>, answer: &Answer) -> Result<Self, AnswersError> {
-        if answer.kind() == AnswerKind::String {
-            return Err(AnswersError::Text);
-        }
-        let mut relabel = Relabel::new(name);
-        let labels: Vec<_> = (answer.series())
-            .map(|series| relabel.apply(series.labels()))
-            .collect();
-        if labels.is_sorted_by(|a, b| a < b) {
-            let labels = labels.into();
-            return Ok(Self { labels, rows: None });
-        }
-        let mut rows: Vec<usize> = (0..labels.len()).collect();
-        rows.sort_by(|&a, &b| labels[a].cmp(&labels[b]));
-        if let Some(same) = rows.windows(2).find(|pair| labels[pair[0]] == labels[pair[1]]) {
-            return Err(AnswersError::SameSeries {
-                series: labels[same[0]].clone(),
-            });
-        }
-        let labels = rows.iter().map(|&row| labels[row].clone()).collect();
-        Ok(Self {
-            labels,
-            rows: Some(rows.into()),
-        })
-    }
-
-    /// How many rows there are.
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
-    /// What is told of each row of the answer, in the order of the labels.
-    fn sorted<T: Clone>(&self, of_rows: Vec<T>) -> Vec<T> {
-        assert_eq!(of_rows.len(), self.len(), "the labels are those of the answer");
-        match &self.rows {
-            None => of_rows,
-            Some(rows) => rows.iter().map(|&row| of_rows[row].clone()).collect(),
-        }
-    }
-}
-
-// === impl Table ===
-
-impl Table {
-    /// The rows of `answer`, asked as of `at`, with these labels.
-    fn new(
-        answer: &Answer,
-        labels: &RowLabels,
-        at: Timestamp,
-        age: impl Fn(usize, Timestamp) -> Age,
-    ) -> Self {
-        let points = match answer.one_each() {
-            Some(points) => {
-                let rows = points.enumerate();
-                let (values, ages) = rows
-                    .map(|(row, point)| (number(point.value), age(row, point.timestamp)))
-                    .unzip();
-                Points::One {
-                    at: at.as_millis(),
-                    values: labels.sorted(values),
-                    ages: labels.sorted(ages),
-                }
-            }
-            None => {
-                let timed = answer.series().map(|series| {
-                    let mut samples = Samples::default();
-                    samples.reserve(series.len());
-                    for point in series.points() {
-                        samples.push(point.timestamp.as_millis(), number(point.value));
-                    }
-                    Timed {
-                        samples,
-                        ages: BTreeMap::new(),
-                    }
-                });
-                Points::Many(labels.sorted(timed.collect()))
-            }
-        };
-        Self {
-            labels: Arc::clone(&labels.labels),
-            points,
-        }
-    }
-
-    /// Says how old at least what stands at `time`, if anything does, was then, by those of that time.
-    fn date(&mut self, time: Timestamp, of_then: &Self) {
-        let time = time.as_millis();
-        let Points::Many(rows) = &mut self.points else {
-            return;
-        };
-        for (row, labels) in of_then.labels.iter().enumerate() {
-            if let Ok(place) = self.labels.binary_search(labels)
-                && rows[place].samples.times().last() == Some(&time)
-            {
-                let age = of_then.points.age(row, time);
-                rows[place].ages.insert(time, age.or_more());
-            }
-        }
-    }
-
-    /// Adds those of `later`, whose points count where both have one of the same time.
-    fn merge(&mut self, later: Self) {
-        if self.labels.is_empty() {
-            *self = later;
-            return;
-        }
-        let (old, new) = (&self.labels, &later.labels);
-        let mut labels = Vec::with_capacity(old.len() + new.len());
-        let mut points = Vec::with_capacity(old.len() + new.len());
-        let (mut i, mut j) = (0, 0);
-        while i < old.len() || j < new.len() {
-            let order = match (old.get(i), new.get(j)) {
-                (Some(old), Some(new)) => old.cmp(new),
-                (Some(_), None) => Ordering::Less,
-                (None, _) => Ordering::Greater,
-            };
-            labels.push(if order.is_le() {
-                old[i].clone()
-            } else {
-                new[j].clone()
-            });
-            points.push(match order {
-                Ordering::Less => self.points.timed(i),
-                Ordering::Greater => later.points.timed(j),
-                Ordering::Equal => self.points.merged(i, &later.points, j),
-            });
-            i += usize::from(order.is_le());
-            j += usize::from(order.is_ge());
-        }
-        *self = Self {
-            labels: labels.into(),
-            points: Points::Many(points),
-        };
-    }
-}
-
-impl Default for Table {
-    fn default() -> Self {
-        Self {
-            labels: Arc::default(),
-            points: Points::Many(Vec::new()),
-        }
-    }
-}
-
-// === impl Points ===
-
-impl Points {
-    fn as_slices(&self, row: usize) -> (&[i64], &[f64]) {
-        match self {
-            Self::One { at, values, .. } => (std::slice::from_ref(at), std::slice::from_ref(&values[row])),
-            Self::Many(rows) => (rows[row].samples.times(), rows[row].samples.values()),
-        }
-    }
-
-    /// How old what stands at `time` was then.
-    fn age(&self, row: usize, time: i64) -> Age {
-        match self {
-            Self::One { at, ages, .. } if *at == time => ages[row],
-            Self::One { .. } => Age::UNKNOWN,
-            Self::Many(rows) => rows[row].ages.get(&time).copied().unwrap_or(Age::UNKNOWN),
-        }
-    }
-
-    fn timed(&self, row: usize) -> Timed {
-        match self {
-            Self::One { at, values, ages } => {
-                let mut samples = Samples::default();
-                samples.push(*at, values[row]);
-                let ages = [(*at, ages[row])].into();
-                Timed { samples, ages }
-            }
-            Self::Many(rows) => rows[row].clone(),
-        }
-    }
-
-    /// Those of `row` and of `other` in `later`, which count where both have one of the same time.
-    fn merged(&self, row: usize, later: &Self, other: usize) -> Timed {
-        let ((old_times, old), (new_times, new)) = (self.as_slices(row), later.as_slices(other));
-        let mut samples = Samples::default();
-        samples.reserve(old.len() + new.len());
-        let (mut i, mut j) = (0, 0);
-        while i < old.len() || j < new.len() {
-            let is_old = j == new.len() || i < old.len() && old_times[i] < new_times[j];
-            if is_old {
-                samples.push(old_times[i], old[i]);
-                i += 1;
-                continue;
-            }
-            if i < old.len() && old_times[i] == new_times[j] {
-                i += 1;
-            }
-            samples.push(new_times[j], new[j]);
-            j += 1;
-        }
-        let mut ages = self.timed(row).ages;
-        for &time in new_times {
-            ages.insert(time, later.age(other, time));
-        }
-        Timed { samples, ages }
-    }
-}
-
-// === impl Relabel ===
-
-impl<'a> Relabel<'a> {
-    fn new(name: Option<&str>) -> Self {
-        Self {
-            name: name.map(Arc::from),
-            names: Vec::new(),
-            shape: (name.iter().map(|_| Arc::from(METRIC_NAME)).collect(), 0),
-            texts: HashMap::default(),
-        }
-    }
-
-    /// `labels`, with the answer's name as their metric name, if it takes the place of theirs.
-    fn apply(&mut self, labels: Labels<'a>) -> LabelSet {
-        let is_named = self.name.is_some();
-        let others = || (labels.iter()).filter(move |(name, _)| !is_named || *name != METRIC_NAME);
-        if !others().map(|(name, _)| name).eq(self.names.iter().copied()) {
-            self.names = others().map(|(name, _)| name).collect();
-            let place = self.names.partition_point(|name| *name < METRIC_NAME);
-            let mut names: Vec<Arc<str>> = self.names.iter().map(|&name| name.into()).collect();
-            if is_named {
-                names.insert(place, METRIC_NAME.into());
-            }
-            self.shape = (names.into(), place);
-        }
-        let (names, place) = (Arc::clone(&self.shape.0), self.shape.1);
-        let mut values = Vec::with_capacity(names.len());
-        for (_, value) in others() {
-            let text = self.texts.entry(value).or_insert_with(|| value.into());
-            values.push(Arc::clone(text));
-        }
-        if let Some(name) = &self.name {
-            values.insert(place, Arc::clone(name));
-        }
-        LabelSet::from_shared(names, values.into())
-    }
-}
-
 /// How old the row at an index is at `at`, as far as the answer tells.
 fn told_age(answer: &Answer, at: Timestamp) -> impl Fn(usize, Timestamp) -> Age {
     let ages = answer.provenance().filter(|provenance| provenance.has_ages());
@@ -698,14 +378,6 @@ fn told_age(answer: &Answer, at: Timestamp) -> impl Fn(usize, Timestamp) -> Age 
         Some(ages) => ages.age(row),
         None if stamp == Stamp::Sampled => Age::between(stands_at, at),
         None => Age::UNKNOWN,
-    }
-}
-
-/// The value as it is read: a NaN is one, and never the marker that a series has ended.
-fn number(value: f64) -> f64 {
-    match value.to_bits() {
-        STALE_MARKER => f64::NAN,
-        _ => value,
     }
 }
 

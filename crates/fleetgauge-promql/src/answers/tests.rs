@@ -1,4 +1,4 @@
-use fleetgauge_core::result::AnswerBuilder;
+use fleetgauge_core::result::{AnswerBuilder, AnswerKind};
 use fleetgauge_core::sample::Stamp;
 
 use super::*;
