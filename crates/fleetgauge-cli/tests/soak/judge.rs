@@ -17,8 +17,8 @@ use super::daemon::{Daemon, HOLD, MAX_AGE, PATIENCE};
 use super::fleet::{Fleet, Shown};
 use super::pod::{NAMES, PODS};
 
-/// A stream is read at once, unless this process itself had to wait.
-const READ_WITHIN: Duration = Duration::from_secs(2);
+/// A stream is read at once, unless this process had to wait, or the daemon stood still before it had sent what it had made.
+const READ_WITHIN: Duration = Duration::from_secs(4);
 /// How long one that is withheld by time alone may take to be so among the series of the readings.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -222,9 +222,10 @@ impl Judge {
         }
         let is_whole = !text.contains("# WARNING");
         let mut has = [false; PODS];
+        let max_age = if is_whole { MAX_AGE } else { 2 * HOLD };
         let shown = Shown {
             is_whole,
-            ..Shown::at(asked, until, MAX_AGE)
+            ..Shown::at(asked, until, max_age)
         };
         for line in text.lines().filter(|line| line.starts_with("soak_page")) {
             let of = NAMES.map(|name| line.contains(name));
