@@ -6,6 +6,7 @@ mod delta;
 mod fixed;
 mod flight;
 mod noop;
+mod pace;
 mod refresh;
 mod stats;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fleetgauge_core::backend::{Backend, FetchError, Request};
 use fleetgauge_core::params::Params;
 use fleetgauge_core::query::QueryTemplate;
-use fleetgauge_core::result::Answer;
+use fleetgauge_core::result::{Answer, Origin};
 use fleetgauge_core::source::{CachedSource, CachedSourceConfig, FixedBackend, MetricsSource, RefreshSpec};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -60,6 +60,42 @@ async fn decision_8_concurrency_is_bounded_however_many_queries_are_asked() {
     gate.open(500);
     assert!(refresh.await.unwrap());
     assert_eq!((gate.calls(), gate.0.most_at_once.load(SeqCst)), (500, 7));
+}
+
+/// An answer to which two more questions were asked.
+struct Companied;
+
+impl Backend for Companied {
+    fn fetch<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, FetchError>> {
+        let origin = Origin::new("", request.name.as_str()).with_sent(["ages", "live"]);
+        futures_util::future::ready(Ok(one(1.0).with_origin(Arc::new(origin)))).boxed()
+    }
+}
+
+/// Nothing is dropped, and no timeout runs while a query waits for its turn.
+#[tokio::test(start_paused = true)]
+async fn what_is_over_the_budget_of_a_second_waits_for_its_turn() {
+    let gate = Gate::default();
+    gate.open(10);
+    for (backend, seconds) in [
+        (Arc::new(gate) as Arc<dyn Backend>, 4.5),
+        (Arc::new(Companied), 13.5),
+    ] {
+        let mut config = CachedSourceConfig::default();
+        config.max_queries_per_second = Some(2.0);
+        config.query_timeout = Duration::from_secs(1);
+        let source = CachedSource::new(backend, config);
+        for i in 0..10 {
+            source
+                .query_list()
+                .must_register(QueryTemplate::promql(format!("q{i}"), "up"));
+        }
+        let begun = tokio::time::Instant::now();
+        let results = source.refresh(RefreshSpec::all()).await;
+        assert!(results.is_complete(), "{results:?}");
+        let taken = begun.elapsed().as_secs_f64();
+        assert!((taken - seconds).abs() < 0.1, "{taken} instead of {seconds}");
+    }
 }
 
 /// Computes for as long as the caller wants to wait, without awaiting anything.

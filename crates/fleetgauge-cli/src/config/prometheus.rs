@@ -24,6 +24,7 @@ pub(crate) struct PrometheusSection {
     ttl: Option<Duration>,
     max_stale: Option<Duration>,
     max_concurrency: Option<u64>,
+    max_queries_per_second: Option<f64>,
     method: Option<QueryMethod>,
     companions: Option<Companions>,
 }
@@ -47,12 +48,24 @@ pub(super) fn read_prometheus(node: &Node, directory: &Path, reader: &mut Reader
     section.ttl = fields.positive_duration("ttl", reader);
     section.max_stale = fields.take("max_stale").and_then(|node| reader.duration(node));
     section.max_concurrency = fields.take("max_concurrency").and_then(|node| reader.count(node));
+    section.max_queries_per_second = fields
+        .take("max_queries_per_second")
+        .and_then(|node| read_rate(node, reader));
     section.method = fields.take("method").and_then(|node| read_parsed(node, reader));
     section.companions = fields
         .take("companions")
         .and_then(|node| read_parsed(node, reader));
     fields.finish(reader);
     section
+}
+
+fn read_rate(node: &Node, reader: &mut Reader) -> Option<f64> {
+    let rate = reader.number(node)?;
+    if rate > 0.0 && rate.is_finite() {
+        return Some(rate);
+    }
+    reader.problem(node.position(), "the rate must be more than zero");
+    None
 }
 
 fn read_parsed<T: FromStr<Err: Display>>(node: &Node, reader: &mut Reader) -> Option<T> {
@@ -117,6 +130,7 @@ pub(super) fn from_section(section: &PrometheusSection) -> PrometheusSourceConfi
         .max_concurrency
         .and_then(|count| usize::try_from(count).ok());
     source.max_concurrency = concurrency.unwrap_or(source.max_concurrency);
+    source.max_queries_per_second = section.max_queries_per_second;
     source.method = section.method.unwrap_or_default();
     source.companions = section.companions.unwrap_or(source.companions);
     source

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::delta::{Delta, check_points};
 use super::flight::{Flight, FlightKeyRef, FlightOutcome, Freshness, Joined, Leader};
+use super::pace::Pace;
 use super::stats::Counts;
 use super::{MetricsSource, RefreshResults, RefreshSpec, SourceStats};
 use crate::backend::{Backend, Request};
@@ -69,6 +70,7 @@ impl CachedSource {
             cache,
             flights: Arc::default(),
             permits: Semaphore::new(config.max_concurrency.max(1)),
+            pace: config.max_queries_per_second.and_then(Pace::new),
             counts: Counts::default(),
             clock,
             config,

@@ -47,6 +47,9 @@ pub struct PrometheusSourceConfig {
     pub max_entries: usize,
     /// How many queries are with the server at once. Default: 16.
     pub max_concurrency: usize,
+    /// How many queries the server is asked a second at most, with all that is asked beside them; the others wait for their
+    /// turn. Default: as many as there are.
+    pub max_queries_per_second: Option<f64>,
     /// When a query is tried again.
     pub retry: RetryPolicy,
     /// How ranges are refreshed, and how large they may be.
@@ -122,6 +125,7 @@ impl Default for PrometheusSourceConfig {
             max_stale: source.cache.max_stale,
             max_entries: source.cache.max_entries,
             max_concurrency: source.max_concurrency,
+            max_queries_per_second: source.max_queries_per_second,
             retry: source.retry,
             range: source.range,
             connect_timeout: Duration::from_secs(5),
@@ -165,6 +169,8 @@ impl PrometheusSourceConfig {
         with_max_entries(max_entries: usize) => max_entries = max_entries;
         /// Sets how many queries are with the server at once.
         with_max_concurrency(max_concurrency: usize) => max_concurrency = max_concurrency;
+        /// Sets how many queries the server is asked a second at most.
+        with_max_queries_per_second(rate: f64) => max_queries_per_second = Some(rate);
         /// Sets how ranges are refreshed, and how large they may be.
         with_range(range: RangeConfig) => range = range;
         /// Sets when a query is tried again.
@@ -234,6 +240,7 @@ impl PrometheusSourceConfig {
         source.cache.max_entries = self.max_entries;
         source.query_timeout = self.query_timeout;
         source.max_concurrency = self.max_concurrency;
+        source.max_queries_per_second = self.max_queries_per_second;
         source.retry = self.retry.clone();
         source.range = self.range.clone();
         source
@@ -247,6 +254,11 @@ impl PrometheusSourceConfig {
             ("connect_timeout", self.connect_timeout.is_zero()),
             ("max_entries", self.max_entries == 0),
             ("max_concurrency", self.max_concurrency == 0),
+            (
+                "max_queries_per_second",
+                self.max_queries_per_second
+                    .is_some_and(|rate| !(rate > 0.0 && rate.is_finite())),
+            ),
             ("max_answer_bytes", self.max_answer_bytes == 0),
         ];
         match bounds.iter().find(|(_, zero)| *zero) {
@@ -269,6 +281,7 @@ impl fmt::Debug for PrometheusSourceConfig {
             .field("max_stale", &self.max_stale)
             .field("max_entries", &self.max_entries)
             .field("max_concurrency", &self.max_concurrency)
+            .field("max_queries_per_second", &self.max_queries_per_second)
             .field("retry", &self.retry)
             .field("range", &self.range)
             .field("connect_timeout", &self.connect_timeout)

@@ -19,6 +19,9 @@ pub struct CachedSourceConfig {
     /// How many queries are with the backend at once; at least 1. The others wait, and their timeout does
     /// not run meanwhile. A query that waits for its next try is not with the backend. Default: 16.
     pub max_concurrency: usize,
+    /// How many queries the backend is asked a second at most, tries again and what is asked beside a query included. What is
+    /// more waits for its turn, one after the other, and its timeout does not run meanwhile. Default: as many as there are.
+    pub max_queries_per_second: Option<f64>,
     /// When a query is tried again.
     pub retry: RetryPolicy,
     /// How ranges are refreshed, and how large they may be.
@@ -51,6 +54,7 @@ impl Default for CachedSourceConfig {
             cache: CacheConfig::default(),
             query_timeout: Duration::from_secs(10),
             max_concurrency: 16,
+            max_queries_per_second: None,
             retry: RetryPolicy::default(),
             range: RangeConfig::default(),
             sweep_interval: Duration::from_secs(60),

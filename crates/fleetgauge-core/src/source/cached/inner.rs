@@ -14,8 +14,9 @@ use crate::error::FetchError;
 use crate::params::Params;
 use crate::query::Shape;
 use crate::query_list::{QueryList, RegisteredQuery};
-use crate::result::{Answer, AnswerKind};
+use crate::result::{Answer, AnswerKind, Provenance};
 use crate::source::flight::{Flights, Freshness};
+use crate::source::pace::Pace;
 use crate::source::stats::Counts;
 use crate::time::{Clock, Timestamp};
 
@@ -27,6 +28,7 @@ pub(super) struct Inner {
     pub(super) cache: Cache,
     pub(super) flights: Arc<Flights>,
     pub(super) permits: Semaphore,
+    pub(super) pace: Option<Pace>,
     pub(super) counts: Counts,
 }
 
@@ -57,7 +59,12 @@ impl Inner {
     /// The right to ask the backend.
     pub(super) async fn permit(&self) -> Result<SemaphorePermit<'_>, FetchError> {
         // Never closed.
-        self.permits.acquire().await.map_err(|_| FetchError::Aborted)
+        let permit = self.permits.acquire().await.map_err(|_| FetchError::Aborted)?;
+        // Last, so that what has waited for others is not sent all at once.
+        if let Some(pace) = &self.pace {
+            pace.turn().await;
+        }
+        Ok(permit)
     }
 
     /// Asks the backend, again if need be, within the query's timeout. `sent` is when the latest try was sent.
@@ -77,7 +84,12 @@ impl Inner {
                 *sent = now.into_std();
                 let error = match self.backend.fetch(request).await {
                     Err(error) if error.is_retryable() => error,
-                    done => return done.and_then(|answer| known(answer, request.shape)),
+                    done => {
+                        if let (Some(pace), Ok(answer)) = (&self.pace, &done) {
+                            pace.spend(sent_beside(answer));
+                        }
+                        return done.and_then(|answer| known(answer, request.shape));
+                    }
                 };
                 let Some(delay) = delays.next() else {
                     return Err(error);
@@ -102,6 +114,12 @@ impl Inner {
             .await
             .unwrap_or(Err(FetchError::Timeout { after }))
     }
+}
+
+/// How many queries were sent beside the one that was asked.
+fn sent_beside(answer: &Answer) -> usize {
+    let origin = answer.provenance().and_then(Provenance::origin);
+    origin.map_or(0, |origin| origin.sent.len())
 }
 
 /// An error names no more of what is missing.
