@@ -225,7 +225,7 @@ async fn api() {
     }
     let prometheus = prometheus.start().expect("a Prometheus");
     prometheus
-        .wait_for("count(vllm:num_requests_waiting) >= 90")
+        .wait_for("count(vllm:num_requests_waiting) >= 80")
         .expect("scraped");
     tokio::time::sleep(Duration::from_secs(60)).await;
     let version = prometheus.version().expect("a version");
