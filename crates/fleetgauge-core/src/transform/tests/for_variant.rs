@@ -1,0 +1,122 @@
+//! What of an answer concerns one variant.
+
+use super::*;
+
+#[test]
+fn of_a_variant_there_are_its_own_pods_and_what_belongs_to_its_model() {
+    let variant = |name: &str| VariantRef::new("chat", name).unwrap();
+    let mut index = VariantIndex::new();
+    index
+        .register(variant("h100"), Workload::deployment("llama"))
+        .unwrap();
+    index
+        .register(variant("a100"), Workload::deployment("llama-a100"))
+        .unwrap();
+    let pod = |name| [("namespace", "chat"), ("pod", name)];
+    let own = [
+        pod("llama-7d4b9c6f5-xk2vp"),
+        pod("llama-7d4b9c6f5-bcdfg"),
+        pod("llama-a100-7d4b9c6f5-xk2vp"),
+    ];
+    let elsewhere = [("namespace", "other"), ("pod", "llama-7d4b9c6f5-xk2vp")];
+    let rows: &[Row<'_>] = &[
+        (&own[0], 1.0),
+        (&own[1], 2.0),
+        (&own[2], 4.0),
+        (&elsewhere, 8.0),
+        (&[("model_name", "llama")], 16.0),
+    ];
+    let of = |answer: &Answer, name: &str| {
+        let folded = fold_for_variant(answer, PER_POD_AND_VARIANT, &variant(name), &index);
+        let rows = folded.values().map(|v| (v.label(SCOPE).to_owned(), v.value));
+        (rows.collect::<Vec<_>>(), folded.is_complete())
+    };
+    let model = (SCOPE_MODEL.to_owned(), 16.0);
+    assert_eq!(
+        of(&answer(rows), "h100"),
+        (vec![(String::new(), 3.0), model.clone()], true)
+    );
+    assert_eq!(
+        of(&answer(rows), "a100"),
+        (vec![(String::new(), 4.0), model.clone()], true)
+    );
+    assert_eq!(of(&answer(rows), "l40"), (vec![model.clone()], true));
+
+    // It may be its own, so what there is may be too small.
+    let stranger = pod("somebody-else");
+    let with_stranger = answer(&[rows[0], (&stranger, 32.0)]);
+    assert_eq!(of(&with_stranger, "h100"), (vec![(String::new(), 1.0)], false));
+}
+
+/// One of a hundred pods of other variants is no comfort to a variant of two whose one is missing, and the pod of another is
+/// not missing from it.
+#[test]
+fn the_pods_of_other_variants_do_not_count_for_the_completeness_of_one() {
+    let variant = |name: &str| VariantRef::new("chat", name).unwrap();
+    let mut index = VariantIndex::new();
+    for (name, workload) in [("h100", "llama"), ("a100", "qwen")] {
+        index
+            .register(variant(name), Workload::deployment(workload))
+            .unwrap();
+    }
+    let report = |pod: &str, report: Report<'_>, told: &mut Completeness| {
+        let labels = [("namespace", "chat"), ("pod", pod)];
+        let pod = PodIdentity::of(|name| labels.iter().find(|label| label.0 == name).map(|label| label.1));
+        let pod = Arc::new(pod.unwrap());
+        told.add_pod(&pod, &pod.to_string(), report);
+    };
+    let told = |missing: &[&str]| {
+        let mut told = Completeness::known();
+        for pod in [
+            "llama-7d4b9c6f5-xk2vp",
+            "llama-7d4b9c6f5-bcdfg",
+            "qwen-7d4b9c6f5-xk2vp",
+            "stranger",
+        ] {
+            let done = match missing.contains(&pod) {
+                true => Report::Missing("it fails"),
+                false => Report::Reported,
+            };
+            report(pod, done, &mut told);
+        }
+        Arc::new(told)
+    };
+    let pod = |pod| [("namespace", "chat"), ("pod", pod)];
+    let rows = [pod("llama-7d4b9c6f5-xk2vp"), pod("qwen-7d4b9c6f5-xk2vp")];
+    let by_pod: [Row<'_>; 2] = [(&rows[0], 1.0), (&rows[1], 2.0)];
+    let of = |rows: &[Row<'_>], told: Arc<Completeness>, name: &str| {
+        let answer = built(rows, |builder| builder.completeness(told));
+        let folded = fold_for_variant(&answer, PER_POD_AND_VARIANT, &variant(name), &index);
+        let completeness = folded.completeness().unwrap().to_string();
+        assert_eq!(
+            folded.is_complete(),
+            !completeness.contains("missing"),
+            "{completeness}"
+        );
+        completeness
+    };
+    let one_of_h100 = || told(&["llama-7d4b9c6f5-bcdfg"]);
+    assert_eq!(
+        of(&by_pod, one_of_h100(), "h100"),
+        "2 of 3 reported; missing: chat/llama-7d4b9c6f5-bcdfg (it fails)"
+    );
+    // The stranger may be one of them.
+    assert_eq!(of(&by_pod, one_of_h100(), "a100"), "2 of 2 reported");
+    assert_eq!(
+        of(&by_pod, told(&["stranger"]), "a100"),
+        "1 of 2 reported; missing: chat/stranger (it fails)"
+    );
+    // What is not told by pod may be of any of them, and so may the lack of it.
+    let of_all = "3 of 4 reported; missing: chat/llama-7d4b9c6f5-bcdfg (it fails)";
+    assert_eq!(
+        of(&[(&[("model_name", "m")], 3.0)], one_of_h100(), "a100"),
+        of_all
+    );
+    assert_eq!(of(&[], one_of_h100(), "a100"), of_all);
+    let mut with_a_member = Completeness::clone(&one_of_h100());
+    with_a_member.add("the member eu", Report::Reported);
+    assert_eq!(
+        of(&by_pod, Arc::new(with_a_member), "a100"),
+        "4 of 5 reported; missing: chat/llama-7d4b9c6f5-bcdfg (it fails)"
+    );
+}
