@@ -206,12 +206,6 @@ impl RelabelConfig {
             _ => &[SourceLabels, Separator, TargetLabel],
         };
         self.takes(name, fields)?;
-        let decides = fields.first() == Some(&SourceLabels) && name != "replace";
-        if decides && self.source_labels.is_empty() {
-            // Prometheus would do the same with all targets.
-            let field = SourceLabels.name();
-            return Err(RelabelError::Missing { action: name, field });
-        }
         let replacement = self.replacement.clone().unwrap_or_else(|| "$1".to_owned());
         let action = match name {
             "keep" => Action::Keep,
@@ -271,6 +265,12 @@ impl RelabelConfig {
         {
             let label = label.to_owned();
             return Err(RelabelError::NotTaken { label });
+        }
+        let decides = fields.first() == Some(&SourceLabels) && name != "replace";
+        if decides && self.source_labels.is_empty() {
+            // Prometheus would do the same with all targets.
+            let field = SourceLabels.name();
+            return Err(RelabelError::Missing { action: name, field });
         }
         Ok(Rule {
             source_labels: self.source_labels.clone(),
@@ -456,8 +456,16 @@ mod tests {
             replace("(a)", "1s", "__scrape_interval__"),
             Some("is not taken from a target"),
         );
-        for action in ["keep", "drop", "keepequal", "hashmod", "lowercase"] {
+        for action in ["keep", "drop"] {
             check(RelabelConfig::new(action), Some("requires source_labels"));
+        }
+        for action in ["keepequal", "dropequal", "hashmod", "lowercase", "uppercase"] {
+            let rule = RelabelConfig {
+                target_label: Some("x".to_owned()),
+                modulus: (action == "hashmod").then_some(3),
+                ..RelabelConfig::new(action)
+            };
+            check(rule, Some("requires source_labels"));
         }
     }
 
