@@ -515,6 +515,14 @@ async fn a_metric_that_a_target_exposes_no_longer_is_missed() {
     set(Answer::text("queue{rank=\"2\"} 1\nother 1\n"));
     assert_eq!(answer(&source, "sum(queue)").await, Ok(3.0));
 
+    // One of which lines were lost first, and then there are none.
+    set(Answer::text("queue{rank=\"2} 1\nother 1\n"));
+    says(&source, "sum(queue)", "bad lines").await;
+    for _ in 0..2 {
+        set(Answer::text("other 1\n"));
+        says(&source, "sum(queue)", "exposes queue no longer since").await;
+    }
+
     // A process that has just begun may not have anything to tell yet.
     let start = |at: u32| format!("process_start_time_seconds {at}\n");
     set(Answer::text(start(1_000) + "queue 1\n"));

@@ -179,18 +179,17 @@ impl Appender {
         change.begin(names, &self.window.index);
     }
 
-    /// Notes which metrics the page of `at` has no longer, `is_missing` telling the series that it lacks. Those that are
-    /// `lost` may be on the page.
-    fn note_withdrawn(&mut self, at: i64, lost: &Losses, is_missing: impl Fn(usize, &Entry) -> bool) {
+    /// Notes which metrics the page of `at` has no longer, `is_missing` telling the series that it lacks, be they marked as
+    /// stale already. Those whose lines are lost are among them: the next page may not have them at all.
+    fn note_withdrawn(&mut self, at: i64, is_missing: impl Fn(usize, &Entry) -> bool) {
         let entries = || self.cache.entries().enumerate();
         let mut metrics = BTreeSet::new();
-        for (_, entry) in entries().filter(|&(place, entry)| entry.present && is_missing(place, entry)) {
+        for (_, entry) in entries().filter(|&(place, entry)| entry.seen != 0 && is_missing(place, entry)) {
             metrics.insert(entry.series.labels().metric_name());
         }
         for (_, entry) in entries().filter(|&(place, entry)| !is_missing(place, entry)) {
             metrics.remove(entry.series.labels().metric_name());
         }
-        metrics.retain(|metric| !lost.may_include(metric));
         self.withdrawn.add(&metrics, Timestamp::from_millis(at));
     }
 
@@ -337,7 +336,7 @@ impl ScrapeBatch<'_> {
             !on_page[place] && !on_page_as_well.contains(&Arc::as_ptr(&entry.series))
         };
         appender.begin(&mut self.change, is_missing);
-        appender.note_withdrawn(self.at, &self.losses, is_missing);
+        appender.note_withdrawn(self.at, is_missing);
         self.report.went_stale += appender.mark_missing(self.at, is_missing);
         appender.forget(|place, _| on_page[place]);
         appender.make_room(self.over_limit);
@@ -353,13 +352,12 @@ impl ScrapeBatch<'_> {
     pub fn commit(mut self) -> ScrapeReport {
         self.leave_out_broken_histograms();
         // Before anything is written: whoever sees a sample of this page is told what it lacks.
-        self.appender.log(self.at, self.losses.clone());
+        self.appender.log(self.at, std::mem::take(&mut self.losses));
         let Self {
             appender,
             at,
             mut report,
             mut change,
-            losses: lost,
             ..
         } = self;
         appender.scrape = appender.scrape.checked_add(1).unwrap_or(1);
@@ -426,7 +424,7 @@ impl ScrapeBatch<'_> {
             }
         }
         if seen < appender.cache.len() {
-            appender.note_withdrawn(at, &lost, |_, entry| entry.seen != scrape);
+            appender.note_withdrawn(at, |_, entry| entry.seen != scrape);
             report.went_stale += appender.mark_missing(at, |_, entry| entry.seen != scrape);
             appender.forget(|_, entry| entry.seen == scrape);
         }

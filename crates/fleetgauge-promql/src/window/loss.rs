@@ -75,7 +75,7 @@ struct Entry {
 }
 
 /// What one page loses, until it is committed.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Losses(Vec<(Option<Box<str>>, Loss)>);
 
 /// How many metrics and reasons a target's log, or a page, tells apart.
