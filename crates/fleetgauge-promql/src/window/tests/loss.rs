@@ -248,3 +248,41 @@ fn a_series_whose_labels_change_their_order_at_a_full_limit_stays() {
         assert_eq!(newest(&window, "a", f64::from(second)), [""; 0]);
     }
 }
+
+#[test]
+fn what_a_target_exposes_no_longer_is_known_until_it_exposes_it_again_or_begins_anew() {
+    let window = Window::new(WindowConfig::default());
+    let mut target = window.appender([("pod", "p")]);
+    let withdrawn = |target: &Appender| -> Vec<_> {
+        let withdrawn = target.withdrawn().iter();
+        withdrawn
+            .map(|(metric, since)| (metric.unwrap().to_owned(), since))
+            .collect()
+    };
+    scrape(&mut target, at(0.0), &[("a", 1.0), ("b", 1.0)]);
+    assert!(target.withdrawn().is_empty());
+    // It failed for so long that its series were let go, and comes back without one of them.
+    target.mark_stale(at(10.0));
+    scrape(&mut target, at(20.0), &[("a", 1.0)]);
+    assert_eq!(withdrawn(&target), [("b".to_owned(), at(20.0))]);
+    scrape(&mut target, at(30.0), &[("c", 1.0)]);
+    let both = [("a".to_owned(), at(30.0)), ("b".to_owned(), at(20.0))];
+    assert_eq!(withdrawn(&target), both);
+    scrape(&mut target, at(40.0), &[("a", 1.0), ("c", 1.0)]);
+    assert_eq!(withdrawn(&target), both[1..]);
+    target.began_anew();
+    assert!(target.withdrawn().is_empty());
+    // More than are known by name are known to be some.
+    let many: Vec<String> = (0..1_100).map(|i| format!("m{i}")).collect();
+    let page: Vec<_> = many.iter().map(|name| (&**name, 1.0)).collect();
+    scrape(&mut target, at(50.0), &page);
+    scrape(&mut target, at(60.0), &[("a", 1.0)]);
+    assert_eq!(
+        target
+            .withdrawn()
+            .iter()
+            .filter(|(metric, _)| metric.is_none())
+            .count(),
+        1
+    );
+}
