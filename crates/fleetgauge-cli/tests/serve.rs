@@ -9,7 +9,7 @@ use fleetgauge_testkit::{Answer, FaultyServer, http};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::daemon::{Daemon, PAGE, PATIENCE, QUEUE, config, until};
+use crate::support::daemon::{Daemon, PAGE, QUEUE, config, events, until};
 
 #[test]
 fn readings_are_served_until_the_pods_go_and_then_say_why() {
@@ -171,14 +171,7 @@ fn the_first_signal_ends_what_is_under_way() {
     let pod = FaultyServer::start([Answer::text(PAGE)]).unwrap();
     let mut daemon = Daemon::start(&config(directory.path(), &pod, QUEUE));
     daemon.reading("queue", |reading| reading["value"] == 7);
-    let mut stream = TcpStream::connect(daemon.address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(
-        stream,
-        "GET /api/fleetgauge/v1/stream HTTP/1.0\r\nHost: a\r\n\r\n"
-    )
-    .unwrap();
-    let mut lines = BufReader::new(stream).lines();
+    let mut lines = events(daemon.address);
     assert!(lines.any(|line| line.unwrap() == "event: metric"));
     daemon.signal(Signal::TERM);
     daemon.logged("shutting down");

@@ -1,6 +1,6 @@
 //! The bad days of the daemon: ports that are taken, sources that are down, and signals at any time.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use fleetgauge_testkit::{Answer, FaultyServer, Gate, http};
 use rustix::process::Signal;
 
-use crate::support::daemon::{Daemon, PAGE, PATIENCE, QUEUE, config, until};
+use crate::support::daemon::{Daemon, PAGE, PATIENCE, QUEUE, config, events, until};
 
 /// Runs a daemon that is to end by itself.
 fn serve(config: &Path, listen: &str) -> Output {
@@ -181,12 +181,7 @@ fn a_stream_ends_with_the_daemon_and_readiness_before_it() {
     daemon.reading("queue", |reading| reading["value"] == 7);
     let streams: Vec<_> = (0..20)
         .map(|_| {
-            let mut stream = TcpStream::connect(daemon.address).unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            stream
-                .write_all(b"GET /api/fleetgauge/v1/stream HTTP/1.0\r\nHost: a\r\n\r\n")
-                .unwrap();
-            let mut lines = BufReader::new(stream).lines();
+            let mut lines = events(daemon.address);
             assert!(lines.any(|line| line.unwrap() == "event: metric"));
             lines
         })

@@ -1,8 +1,6 @@
 //! What the doors show, and whether the pods have said it.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,9 +11,10 @@ use fleetgauge_testkit::http;
 use serde_json::Value;
 use tonic::transport::Channel;
 
-use super::daemon::{Daemon, HOLD, MAX_AGE, PATIENCE};
+use super::daemon::{Daemon, HOLD, MAX_AGE};
 use super::fleet::{Fleet, Shown};
 use super::pod::{NAMES, PODS};
+use crate::support::daemon::events;
 
 /// A stream is read at once, unless this process had to wait, or the daemon stood still before it had sent what it had made.
 const READ_WITHIN: Duration = Duration::from_secs(4);
@@ -149,14 +148,7 @@ impl Judge {
 
     /// Reads the stream of events, over and over.
     pub(super) fn stream(&self) {
-        let mut stream = TcpStream::connect(self.daemon.server).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(
-            stream,
-            "GET /api/fleetgauge/v1/stream HTTP/1.0\r\nHost: a\r\n\r\n"
-        )
-        .unwrap();
-        let mut lines = BufReader::new(stream).lines();
+        let mut lines = events(self.daemon.server);
         while !self.is_over.load(Ordering::Relaxed) {
             let line = match lines.next() {
                 Some(Ok(line)) => line,

@@ -1,7 +1,7 @@
 //! `fleetgauge serve` as a child process, over one pod.
 
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -91,6 +91,15 @@ impl Drop for Daemon {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The lines of the event stream.
+pub(crate) fn events(server: SocketAddr) -> Lines<BufReader<TcpStream>> {
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = b"GET /api/fleetgauge/v1/stream HTTP/1.0\r\nHost: a\r\n\r\n";
+    stream.write_all(request).unwrap();
+    BufReader::new(stream).lines()
 }
 
 /// Asks until it holds.
