@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleetgauge::backend::{Backend, FetchError, Request};
+use fleetgauge::completeness::{Completeness, Report};
 use fleetgauge::doctor::{Doctor, Finding, Severity};
 use fleetgauge::prometheus::PrometheusSourceConfig;
 use fleetgauge::promql::engine::{Engine, EngineConfig};
@@ -605,4 +606,27 @@ async fn a_pack_is_examined_on_a_real_prometheus() {
         "{:?}",
         source.stats()
     );
+}
+
+/// Nothing is broken where the windows are young.
+#[tokio::test]
+async fn what_has_not_been_scraped_for_long_is_told_from_what_fails() {
+    let check = async |reports: &[Report<'_>], expected: &str| {
+        let mut told = Completeness::known();
+        reports.iter().for_each(|report| told.add("pod a", *report));
+        let source = FixedBackend::new()
+            .values("typed", [([("pod", "a")], 3.0)])
+            .completeness("typed", told)
+            .into_source();
+        let finding = finding(Arc::new(source), typed("max_over_time(x[1m])"), &[]).await;
+        assert_eq!(finding.severity, Severity::Warning, "{finding:?}");
+        assert!(finding.advice.contains(expected), "{finding:?}");
+    };
+    let short = Report::Short("short_window");
+    check(&[short, short], "nothing is broken").await;
+    check(
+        &[short, Report::Missing("it fails")],
+        "mend what is named as missing",
+    )
+    .await;
 }

@@ -271,7 +271,17 @@ fn lacking(seen: &Seen<'_>) -> Option<Judged> {
             count(rows),
             said.join("; ")
         );
-        let advice = "mend what is named as missing: until then the numbers may be too small";
+        let answer = seen.result.answer();
+        let is_young = answer
+            .completeness()
+            .is_some_and(|known| known.short() == known.missing().count());
+        let advice = match is_young && !answer.has_uncounted_loss() {
+            true => {
+                "nothing is broken: what is kept does not reach as far back as the query looks. A daemon that has run for so \
+                 long answers it whole"
+            }
+            false => "mend what is named as missing: until then the numbers may be too small",
+        };
         return Some((Severity::Warning, what, advice.to_owned()));
     }
     if undefined > 0 {
