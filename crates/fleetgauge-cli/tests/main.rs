@@ -11,6 +11,8 @@ mod golden;
 mod hostile;
 mod pipe;
 mod query;
+#[cfg(target_os = "linux")]
+mod real_cluster_keda;
 mod scrape;
 #[cfg(target_os = "linux")]
 mod serve;
