@@ -11,6 +11,8 @@ mod golden;
 mod hostile;
 mod pipe;
 mod query;
+#[cfg(all(target_os = "linux", feature = "kubernetes"))]
+mod real_cluster;
 mod scrape;
 #[cfg(target_os = "linux")]
 mod serve;
