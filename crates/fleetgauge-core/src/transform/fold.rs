@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use fleetgauge_syntax::rewrite;
+
 use super::by_variant::{CLUSTER, Identity, Owner, Stray, disputed, joined, lowered, owners, pod};
 use super::rows::{NAMED, ages, begun, listed};
 use crate::age::Age;
 use crate::completeness::Meant;
 use crate::pod::PodIdentity;
 use crate::query::Folds;
-use crate::result::{Answer, AnswerBuilder, Series};
+use crate::result::{Answer, AnswerBuilder, Provenance, Series};
 use crate::time::Timestamp;
 use crate::variant::{PodLabels, PodRef, UnmappedReason, VariantIndex, VariantRef, mapping_of, named_by};
 
@@ -79,6 +81,12 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
         }
         add(&mut builder, answer, folds, rows);
     }
+    if own.keys().any(|(is_of_model, _)| *is_of_model) && would_name_pods(answer) {
+        builder.warning(
+            "rows that do not name a pod count as the model's: the query keeps the label pod, and the series do not have it; is \
+             it lost in relabeling, or not set by discovery?",
+        );
+    }
     let of_all = answer.completeness().map(|known| &**known);
     // A number of the model, and that there is none, stand on the pods of all its variants.
     let is_by_pod = !answer.is_empty() && own.keys().all(|(is_of_model, _)| !is_of_model);
@@ -124,6 +132,17 @@ impl Gone {
         ));
         rows.retain(|(row, _)| !self.0.contains_key(row));
     }
+}
+
+/// Whether the rows would name a pod if the series did. What others make of a query, or of the rows of queries, is not
+/// looked at.
+fn would_name_pods(answer: &Answer) -> bool {
+    let origin = answer.provenance().and_then(Provenance::origin);
+    let text = origin
+        .filter(|origin| origin.sent.is_empty())
+        .map(|origin| &origin.text);
+    let query = text.and_then(|text| fleetgauge_syntax::parse(text).ok());
+    query.is_some_and(|query| rewrite::keeps(&query, "pod"))
 }
 
 /// What a pod is to `variant`.

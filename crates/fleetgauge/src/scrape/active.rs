@@ -222,12 +222,14 @@ impl ActiveTarget {
 
     /// What it has done of what `reads` ask of it, all of which may select its series. `newest` was its
     /// [`newest_at`](Self::newest_at) before they were read: a scrape that came meanwhile may not have been seen.
+    /// `has_exposed` says whether it has ever had a series of a read.
     pub(super) fn done(
         &self,
         in_time: bool,
         newest: Option<Timestamp>,
         reads: &[Read<'_>],
         config: &ScrapeConfig,
+        has_exposed: impl Fn(&Read<'_>) -> bool,
     ) -> Done {
         let now = self.clock.wall();
         let state = self.lock();
@@ -256,7 +258,9 @@ impl ActiveTarget {
             if let Some(gap) = Coverage::ends_before(newest, read.to, now, spacing) {
                 return Some(Absence::OtherTime(gap));
             }
-            let gap = state.coverage.lacks(read.since, read.to, spacing)?;
+            // What it does not expose it has not counted before either.
+            let lacks = state.coverage.lacks(read.since, read.to, spacing);
+            let gap = lacks.filter(|_| has_exposed(read))?;
             let asked_since = read.since;
             Some(Absence::ShortWindow { asked_since, gap })
         });
