@@ -35,6 +35,11 @@ pub fn is_mixed(query: &Expr, identity: &[&str]) -> bool {
     basis(query, identity) == Basis::Others
 }
 
+/// Whether rows of `query` have the label `label` where the series that it reads do.
+pub fn keeps(query: &Expr, label: &str) -> bool {
+    matches!(basis(query, &[label]), Basis::Own | Basis::Others)
+}
+
 fn basis(expr: &Expr, identity: &[&str]) -> Basis {
     match expr {
         Expr::Number(_) | Expr::Text(_) => Basis::Nothing,
@@ -197,8 +202,11 @@ mod tests {
                 let query = crate::parse(text).unwrap();
                 let told = is_mixed(&query, &["pod", "namespace", "variant"]);
                 assert_eq!(told, expected, "{text}");
+                // A row that stands on others still has the label.
+                assert!(!told || keeps(&query, "pod"), "{text}");
             }
         };
+        assert!(!keeps(&crate::parse("sum by (namespace) (x)").unwrap(), "pod"));
         check(
             &[
                 "x",
