@@ -3,10 +3,11 @@
 mod pods;
 mod report;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::pod::PodIdentity;
+use crate::pod::{PodIdentity, VariantPod};
 use pods::{Done, Pods};
 
 pub use report::{Absentee, Absentees, MAX_NAMED, Report};
@@ -102,6 +103,54 @@ impl Completeness {
         let pods = self.pods.as_ref()?.iter();
         let meant = pods.filter(|(pod, _)| is_meant(pod));
         Some(Self::of(self.is_known, meant.map(|(pod, done)| (pod, done))))
+    }
+
+    /// How complete those are that `expected` are, by what is told here of them, if all who are expected here are known to be
+    /// pods. Those here of which `is_meant` says so, and who are not `expected`, may have reported, and are not missed.
+    pub fn of_expected(
+        &self,
+        expected: &[VariantPod<'_>],
+        is_meant: impl Fn(&PodIdentity) -> bool,
+    ) -> Option<Self> {
+        let pods = self.pods.as_ref()?;
+        let mut left: BTreeMap<(&str, &str), (Option<&str>, bool)> = BTreeMap::new();
+        left.extend(
+            expected
+                .iter()
+                .map(|pod| ((pod.namespace, pod.name), (pod.starting, false))),
+        );
+        let mut of_them = Self {
+            is_known: self.is_known,
+            ..Self::known()
+        };
+        for (pod, done) in pods.iter().filter(|(pod, _)| is_meant(pod)) {
+            let key = (pod.namespace.as_deref().unwrap_or_default(), &*pod.name);
+            match left.get_mut(&key) {
+                _ if *done == Done::Reported => of_them.add_done(pod, done),
+                // It is leaving, or was never one that serves.
+                None => continue,
+                Some((Some(why), _)) => of_them.add_pod(pod, &pod.to_string(), Report::Starting(why)),
+                Some((None, _)) => of_them.add_done(pod, done),
+            }
+            if let Some((_, is_heard_of)) = left.get_mut(&key) {
+                *is_heard_of = true;
+            }
+        }
+        for ((namespace, name), (starting, _)) in left.iter().filter(|(_, (_, is_heard_of))| !is_heard_of) {
+            let label = |label: &str| match label {
+                "namespace" => Some(*namespace),
+                "pod" => Some(*name),
+                _ => None,
+            };
+            let report = match starting {
+                Some(why) => Report::Starting(why),
+                None => Report::Missing("the cluster has it, and the source has not heard of it"),
+            };
+            if let Some(pod) = PodIdentity::of(label).map(Arc::new) {
+                of_them.add_pod(&pod, &pod.to_string(), report);
+            }
+        }
+        Some(of_them)
     }
 
     fn of<'a>(is_known: bool, pods: impl IntoIterator<Item = (&'a Arc<PodIdentity>, &'a Done)>) -> Self {

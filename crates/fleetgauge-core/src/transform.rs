@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::result::{Answer, AnswerKind, MetricResult};
 use crate::time::Timestamp;
-use crate::variant::VariantIndex;
+use crate::variant::PodVariants;
 
 pub use by_variant::{UNMAPPED, VARIANT};
 pub use fold::{SCOPE, SCOPE_MODEL, fold, fold_for_variant};
@@ -28,7 +28,7 @@ pub struct TransformContext<'a> {
     /// The times of the answer.
     pub at: EvaluatedAt,
     /// The variants that pods are joined to.
-    pub variants: &'a VariantIndex,
+    pub variants: &'a dyn PodVariants,
     /// What became of the queries that [`weights`] names, in its order.
     pub weights: &'a [Arc<MetricResult>],
 }
@@ -77,7 +77,7 @@ pub fn apply(
                 answer,
                 fold,
                 weights.map(|result| result.answer()),
-                context.variants,
+                &*context.variants.snapshot(),
             )
         }
     })

@@ -12,9 +12,7 @@ use crate::policy::Fold;
 use crate::result::{Answer, AnswerBuilder, AnswerKind, Series};
 use crate::sample::Stamp;
 use crate::time::Timestamp;
-use crate::variant::{
-    Candidates, Mapping, PodLabels, UnmappedReason, VARIANT_LABEL, VariantIndex, VariantRef,
-};
+use crate::variant::{Candidates, Mapping, PodIndex, PodLabels, UnmappedReason, VARIANT_LABEL, VariantRef};
 
 /// The label that holds the variant of a row that was folded.
 pub const VARIANT: &str = "variant";
@@ -70,7 +68,7 @@ pub(super) fn fold(
     answer: Answer,
     fold: &VariantFold,
     weights: Option<&Answer>,
-    index: &VariantIndex,
+    index: &dyn PodIndex,
 ) -> Result<Answer, TransformError> {
     let weighted = match (fold, weights) {
         (VariantFold::WeightedBy(query), Some(weights)) => Some((query, weights, Weights::new(weights)?)),
@@ -86,6 +84,10 @@ pub(super) fn fold(
     let mut strays: Vec<Stray<'_>> = Vec::new();
     let mut pods: BTreeSet<Identity<'_>> = BTreeSet::new();
     for (row, series, owner) in owners(&answer, index) {
+        // Its numbers are nobody's any more, and nobody lacks them.
+        if matches!(owner, Owner::Nobody(UnmappedReason::Gone)) {
+            continue;
+        }
         pods.insert(pod(series.labels()));
         match owner {
             Owner::Variant(variant) => {
@@ -146,7 +148,7 @@ pub(super) fn fold(
 /// The rows of `answer`, and whose they are.
 pub(super) fn owners<'a>(
     answer: &'a Answer,
-    index: &VariantIndex,
+    index: &'a dyn PodIndex,
 ) -> impl Iterator<Item = (usize, Series<'a>, Owner)> {
     let labels = PodLabels::default();
     let is_labelled = labelled(answer);

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use super::by_variant::{CLUSTER, Identity, Owner, Stray, lowered, owners, pod};
 use super::rows::{ages, begun};
 use crate::age::Age;
+use crate::completeness::Completeness;
+use crate::pod::PodIdentity;
 use crate::query::Folds;
 use crate::result::{Answer, AnswerBuilder, Series};
 use crate::time::Timestamp;
-use crate::variant::{UnmappedReason, VariantIndex, VariantRef, mapping_of};
+use crate::variant::{PodIndex, UnmappedReason, VariantRef, mapping_of};
 
 /// The label of a row whose numbers belong to all variants of a model, as those of an endpoint picker do.
 pub const SCOPE: &str = "scope";
@@ -34,8 +36,9 @@ pub fn fold(answer: &Answer, folds: Folds) -> Answer {
 ///
 /// Rows of other variants' pods are left out, and so are those pods from the completeness, where all rows are of pods and all
 /// who are expected are known to be. Those whose pod may be any variant's, or none's that is known, may be its
-/// own: they lower the completeness.
-pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, index: &VariantIndex) -> Answer {
+/// own: they lower the completeness. Where `index` knows which pods the variant has, these are who is expected: one that the
+/// source has not heard of is missing, one that has not been ready yet is starting, and of one that is leaving nothing is missed.
+pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, index: &dyn PodIndex) -> Answer {
     let mut own: BTreeMap<(bool, &str), Rows<'_>> = BTreeMap::new();
     let mut strays = Vec::new();
     for (row, series, owner) in owners(answer, index) {
@@ -62,9 +65,19 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
     let of_all = answer.completeness().map(|known| &**known);
     // A number of the model, and that there is none, stand on the pods of all its variants.
     let is_by_pod = !answer.is_empty() && own.keys().all(|(is_of_model, _)| !is_of_model);
-    let of_variant = of_all
-        .filter(|_| is_by_pod)
-        .and_then(|known| known.of_pods(|pod| !is_of_another(&mapping_of(pod, index).into(), variant)));
+    let expected = index.pods_of(variant);
+    let is_own = |pod: &PodIdentity| !is_of_another(&mapping_of(pod, index).into(), variant);
+    let of_variant = match (&expected, of_all) {
+        (Some(pods), Some(known)) if is_by_pod => known.of_expected(pods, is_own),
+        (None, Some(known)) if is_by_pod => known.of_pods(is_own),
+        // It has none, and of those that others have nobody is missing who could have told of this one.
+        (Some(pods), known)
+            if pods.is_empty() && own.is_empty() && known.is_none_or(Completeness::is_whole) =>
+        {
+            Some(Completeness::known())
+        }
+        _ => None,
+    };
     let known = of_variant.as_ref().or(of_all);
     if !strays.is_empty() {
         let pods = answer.series().map(|series| pod(series.labels()));
@@ -81,8 +94,8 @@ fn is_of_another(owner: &Owner, variant: &VariantRef) -> bool {
     match owner {
         Owner::Variant(owner) => owner != variant,
         Owner::Ambiguous(candidates) => !candidates.contains(variant),
-        Owner::Nobody(UnmappedReason::UnknownNamespace) => true,
-        Owner::Nobody(_) | Owner::Twice => false,
+        Owner::Nobody(reason) => reason.is_nobodys(),
+        Owner::Twice => false,
     }
 }
 
