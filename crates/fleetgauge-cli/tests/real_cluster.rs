@@ -298,6 +298,6 @@ fn variants_are_those_of_the_cluster_and_their_readings_come_and_go_with_them() 
     until_for_each(&daemon, &["llama-hpa models/llama 9", "qwen-hpa models/qwen 3"]);
     gone("llama-hpa");
     daemon.logged("the variant daemon-variants/llama-hpa is gone");
-    // The label of its pods comes before the configuration.
-    until_for_each(&daemon, &["qwen-hpa models/qwen 3", "shadowed - \"no_data\""]);
+    // The label of its pods says otherwise than the configuration, and neither is believed.
+    until_for_each(&daemon, &["qwen-hpa models/qwen 3", "shadowed - \"incomplete\""]);
 }

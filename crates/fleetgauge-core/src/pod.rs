@@ -35,6 +35,9 @@ pub struct VariantPod<'a> {
     pub starting: Option<&'a str>,
 }
 
+/// The labels that tell whose a row is, the pod's own first.
+pub(crate) const IDENTITY: [&str; 3] = ["pod", "namespace", VARIANT_LABEL];
+
 // === impl PodIdentity ===
 
 impl PodIdentity {

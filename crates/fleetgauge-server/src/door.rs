@@ -6,6 +6,7 @@ pub mod api;
 pub mod fallback;
 pub mod health;
 pub mod keda;
+pub mod kubernetes;
 pub mod listener;
 pub mod own;
 pub mod prometheus;

@@ -54,6 +54,9 @@ pub struct MetricSpec {
     pub knows_completeness: bool,
     /// How far the samples that the query reads are apart, where that is known.
     pub sample_interval: Option<Duration>,
+    /// How several of its rows become one, as the metric says it or else its query, which is asked when the metric comes to be
+    /// kept fresh. That its rows stay as they are does not change what they mean.
+    pub folds_by: Option<Fold>,
 }
 
 /// How the rows of a metric become one number.
@@ -138,6 +141,7 @@ impl MetricSpec {
             unit: Box::default(),
             knows_completeness: false,
             sample_interval: None,
+            folds_by: None,
         })
     }
 

@@ -21,7 +21,7 @@ use fleetgauge_core::variant::{PodVaMapper, PodVariants, RegisterVariantError, V
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::metric::{ForEach, Metric, MetricName, MetricSpec};
+use crate::metric::{ForEach, Metric, MetricFold, MetricName, MetricSpec};
 use crate::store::{Entry, Part, Store};
 use crate::variant::{self, Variant, Variants};
 
@@ -396,6 +396,10 @@ fn checked(
     if spec.unit.is_empty() {
         spec.unit = query.unit.as_str().into();
     }
+    spec.folds_by = match spec.fold {
+        MetricFold::By(fold) => Some(fold),
+        MetricFold::Declared | MetricFold::Rows => query.folds_by(),
+    };
     Ok(Metric {
         spec: Arc::new(spec),
         source: Arc::clone(source),

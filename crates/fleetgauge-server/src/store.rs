@@ -59,6 +59,7 @@ pub struct Snapshot {
 pub struct Row<'a> {
     part: &'a Part,
     reading: Reading<'a>,
+    stands_for_all: bool,
 }
 
 // === impl Store ===
@@ -217,9 +218,16 @@ impl Snapshot {
     ///
     /// *Shape*: empty only of a metric for each variant, where there are no variants.
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.parts
-            .iter()
-            .flat_map(|(part, set)| set.rows(self.now).map(|reading| Row { part, reading }))
+        self.parts.iter().flat_map(|(part, set)| {
+            let is_only = set.rows(self.now).nth(1).is_none();
+            set.rows(self.now).map(move |reading| Row {
+                part,
+                reading,
+                stands_for_all: is_only
+                    && reading.value().is_none()
+                    && reading.labels().iter().next().is_none(),
+            })
+        })
     }
 
     /// The rows that have all of `labels`.
@@ -256,6 +264,12 @@ impl<'a> Row<'a> {
         self.labels()
             .find(|(known, _)| *known == name)
             .map(|(_, value)| value)
+    }
+
+    /// Whether there is no number, and no other row of its variant, or of its metric, so that it may be the answer for any
+    /// of them, whatever labels they would have.
+    pub fn stands_for_all(&self) -> bool {
+        self.stands_for_all
     }
 
     /// Why there is no number, if so.

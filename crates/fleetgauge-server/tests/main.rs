@@ -4,6 +4,7 @@
 mod absence;
 mod api;
 mod keda;
+mod kubernetes;
 mod listener;
 mod prometheus;
 mod prometheus_hostile;

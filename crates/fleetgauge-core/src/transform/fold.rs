@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::by_variant::{CLUSTER, Identity, Owner, Stray, lowered, owners, pod};
+use super::by_variant::{CLUSTER, Identity, Owner, Stray, disputed, joined, lowered, owners, pod};
 use super::rows::{ages, begun};
 use crate::age::Age;
-use crate::completeness::Completeness;
+use crate::completeness::{Completeness, Meant};
 use crate::pod::PodIdentity;
 use crate::query::Folds;
 use crate::result::{Answer, AnswerBuilder, Series};
 use crate::time::Timestamp;
-use crate::variant::{PodIndex, UnmappedReason, VariantRef, mapping_of};
+use crate::variant::{PodIndex, PodLabels, PodRef, UnmappedReason, VariantRef, mapping_of, named_by};
 
 /// The label of a row whose numbers belong to all variants of a model, as those of an endpoint picker do.
 pub const SCOPE: &str = "scope";
@@ -34,17 +34,27 @@ pub fn fold(answer: &Answer, folds: Folds) -> Answer {
 /// The rows that concern `variant`: those of its own pods as one, and those without a pod, which belong to its model, as
 /// another with the label [`SCOPE`]. Rows of several clusters stay apart, and keep the label that tells them.
 ///
-/// Rows of other variants' pods are left out, and so are those pods from the completeness, where all rows are of pods and all
-/// who are expected are known to be. Those whose pod may be any variant's, or none's that is known, may be its
-/// own: they lower the completeness. Where `index` knows which pods the variant has, these are who is expected: one that the
-/// source has not heard of is missing, one that has not been ready yet is starting, and of one that is leaving nothing is missed.
+/// Rows of other variants' pods are left out, and so are those pods from the completeness, where all rows are of pods, stand
+/// on no other pod, and all who are expected are known to be pods. Those whose pod may be any variant's, or none's that is
+/// known, may be its own: they lower the completeness, and never raise it. So do those whose name and label contradict
+/// each other. Where `index` knows which pods the variant has, these are who is expected: one that the source has not heard of is
+/// missing, one that has not been ready yet is starting, and of one that is leaving nothing is missed.
 pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, index: &dyn PodIndex) -> Answer {
     let mut own: BTreeMap<(bool, &str), Rows<'_>> = BTreeMap::new();
     let mut strays = Vec::new();
     for (row, series, owner) in owners(answer, index) {
+        let owner = match owner {
+            Owner::Variant(labelled) if &labelled != variant => {
+                match is_by_name(PodLabels::default().pod_in(series.labels()), variant, index) {
+                    true => Owner::Disputed(labelled),
+                    false => continue,
+                }
+            }
+            owner => owner,
+        };
         let is_of_model = match &owner {
             Owner::Nobody(UnmappedReason::NoPodLabel) => true,
-            Owner::Variant(of_row) if of_row == variant => false,
+            Owner::Variant(_) => false,
             owner if is_of_another(owner, variant) => continue,
             _ => {
                 strays.push(Stray::new(row, series, &owner));
@@ -66,27 +76,46 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
     // A number of the model, and that there is none, stand on the pods of all its variants.
     let is_by_pod = !answer.is_empty() && own.keys().all(|(is_of_model, _)| !is_of_model);
     let expected = index.pods_of(variant);
-    let is_own = |pod: &PodIdentity| !is_of_another(&mapping_of(pod, index).into(), variant);
+    let meant = |pod: &PodIdentity| meant(pod, variant, index);
     let of_variant = match (&expected, of_all) {
-        (Some(pods), Some(known)) if is_by_pod => known.of_expected(pods, is_own),
-        (None, Some(known)) if is_by_pod => known.of_pods(is_own),
+        (Some(pods), Some(known)) if is_by_pod => known.of_expected(pods, meant),
+        (None, Some(known)) if is_by_pod => known.of_pods(meant),
         // It has none, and of those that others have nobody is missing who could have told of this one.
         (Some(pods), known)
             if pods.is_empty() && own.is_empty() && known.is_none_or(Completeness::is_whole) =>
         {
-            Some(Completeness::known())
+            Some((Completeness::known(), Vec::new()))
         }
         _ => None,
     };
-    let known = of_variant.as_ref().or(of_all);
-    if !strays.is_empty() {
+    if let Some((known, absent)) = of_variant {
+        builder.completeness(Arc::new(joined(known, &absent, &strays)));
+    } else if !strays.is_empty() {
         let pods = answer.series().map(|series| pod(series.labels()));
         let pods: BTreeSet<Identity<'_>> = pods.collect();
-        builder.completeness(Arc::new(lowered(known, &strays, pods.len())));
-    } else if let Some(known) = of_variant {
-        builder.completeness(Arc::new(known));
+        builder.completeness(Arc::new(lowered(of_all, &strays, pods.len())));
     }
     answer.clone().with_rows(builder.build())
+}
+
+/// What a pod is to `variant`.
+fn meant(pod: &PodIdentity, variant: &VariantRef, index: &dyn PodIndex) -> Meant {
+    match Owner::from(mapping_of(pod, index)) {
+        Owner::Variant(labelled) if &labelled != variant => {
+            match is_by_name(Some(named_by(pod)), variant, index) {
+                true => Meant::Disputed(disputed(&labelled)),
+                false => Meant::Other,
+            }
+        }
+        Owner::Variant(_) => Meant::Own,
+        owner if is_of_another(&owner, variant) => Meant::Other,
+        _ => Meant::Perhaps,
+    }
+}
+
+/// Whether without its label a pod could be nobody's but `variant`'s.
+fn is_by_name(pod: Option<PodRef<'_>>, variant: &VariantRef, index: &dyn PodIndex) -> bool {
+    pod.is_some_and(|pod| index.variant_of(pod, None).variant() == Some(variant))
 }
 
 /// Whether it is for sure none of `variant`'s.
@@ -95,7 +124,7 @@ fn is_of_another(owner: &Owner, variant: &VariantRef) -> bool {
         Owner::Variant(owner) => owner != variant,
         Owner::Ambiguous(candidates) => !candidates.contains(variant),
         Owner::Nobody(reason) => reason.is_nobodys(),
-        Owner::Twice => false,
+        Owner::Twice | Owner::Disputed(_) => false,
     }
 }
 

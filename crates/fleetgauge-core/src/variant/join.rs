@@ -172,11 +172,13 @@ pub(crate) fn mapping_of(pod: &PodIdentity, index: &dyn PodIndex) -> Mapping {
     let labelled = pod.variant.as_deref().map(|variant| named(variant, namespace));
     match labelled.transpose() {
         Err(reason) => Mapping::Unmapped(reason),
-        Ok(labelled) => {
-            let pod = PodRef::new(&pod.name).in_namespace(namespace.unwrap_or_default());
-            index.variant_of(pod, labelled.as_ref())
-        }
+        Ok(labelled) => index.variant_of(named_by(pod), labelled.as_ref()),
     }
+}
+
+/// A pod by its name alone, whatever its labels say.
+pub(crate) fn named_by(pod: &PodIdentity) -> PodRef<'_> {
+    PodRef::new(&pod.name).in_namespace(pod.namespace.as_deref().unwrap_or_default())
 }
 
 /// The variant that a label names, or why what it holds is none.
