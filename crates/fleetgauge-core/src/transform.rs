@@ -17,7 +17,7 @@ use fleetgauge_syntax::rewrite;
 use crate::pod::IDENTITY;
 use crate::result::{Answer, AnswerKind, MetricResult};
 use crate::time::Timestamp;
-use crate::variant::VariantIndex;
+use crate::variant::PodVariants;
 
 pub use by_variant::{UNMAPPED, VARIANT};
 pub use fold::{SCOPE, SCOPE_MODEL, fold, fold_for_variant};
@@ -31,7 +31,7 @@ pub struct TransformContext<'a> {
     /// The times of the answer.
     pub at: EvaluatedAt,
     /// The variants that pods are joined to.
-    pub variants: &'a VariantIndex,
+    pub variants: &'a dyn PodVariants,
     /// What became of the queries that [`weights`] names, in its order.
     pub weights: &'a [Arc<MetricResult>],
 }
@@ -98,7 +98,7 @@ pub fn apply(
                 answer,
                 fold,
                 weights.map(|result| result.answer()),
-                context.variants,
+                &*context.variants.snapshot(),
             )
         }
     })

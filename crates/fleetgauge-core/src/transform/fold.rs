@@ -8,12 +8,12 @@ use fleetgauge_syntax::rewrite;
 use super::by_variant::{CLUSTER, Identity, Owner, Stray, disputed, joined, lowered, owners, pod};
 use super::rows::{NAMED, ages, begun, listed};
 use crate::age::Age;
-use crate::completeness::Meant;
+use crate::completeness::{Completeness, Meant};
 use crate::pod::PodIdentity;
 use crate::query::Folds;
 use crate::result::{Answer, AnswerBuilder, Provenance, Series};
 use crate::time::Timestamp;
-use crate::variant::{PodLabels, PodRef, UnmappedReason, VariantIndex, VariantRef, mapping_of, named_by};
+use crate::variant::{PodIndex, PodLabels, PodRef, UnmappedReason, VariantRef, mapping_of, named_by};
 
 /// The label of a row whose numbers belong to all variants of a model, as those of an endpoint picker do.
 pub const SCOPE: &str = "scope";
@@ -43,8 +43,9 @@ pub fn fold(answer: &Answer, folds: Folds) -> Answer {
 /// Rows of other variants' pods are left out, and so are those pods from the completeness, where all rows are of pods, stand
 /// on no other pod, and all who are expected are known to be pods. Those whose pod may be any variant's, or none's that is
 /// known, may be its own: they lower the completeness, and never raise it. So do those whose name and label contradict
-/// each other.
-pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, index: &VariantIndex) -> Answer {
+/// each other. Where `index` knows which pods the variant has, these are who is expected: one that the source has not heard of is
+/// missing, one that has not been ready yet is starting, and of one that is leaving nothing is missed.
+pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, index: &dyn PodIndex) -> Answer {
     let mut own: BTreeMap<(bool, &str), Rows<'_>> = BTreeMap::new();
     let mut strays = Vec::new();
     let gone = Gone::of(answer);
@@ -90,9 +91,19 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
     let of_all = answer.completeness().map(|known| &**known);
     // A number of the model, and that there is none, stand on the pods of all its variants.
     let is_by_pod = !answer.is_empty() && own.keys().all(|(is_of_model, _)| !is_of_model);
-    let of_variant = of_all
-        .filter(|_| is_by_pod)
-        .and_then(|known| known.of_pods(|pod| meant(pod, variant, index)));
+    let expected = index.pods_of(variant);
+    let meant = |pod: &PodIdentity| meant(pod, variant, index);
+    let of_variant = match (&expected, of_all) {
+        (Some(pods), Some(known)) if is_by_pod => known.of_expected(pods, meant),
+        (None, Some(known)) if is_by_pod => known.of_pods(meant),
+        // It has none, and of those that others have nobody is missing who could have told of this one.
+        (Some(pods), known)
+            if pods.is_empty() && own.is_empty() && known.is_none_or(Completeness::is_whole) =>
+        {
+            Some((Completeness::known(), Vec::new()))
+        }
+        _ => None,
+    };
     if let Some((known, absent)) = of_variant {
         builder.completeness(Arc::new(joined(known, &absent, &strays)));
     } else if !strays.is_empty() {
@@ -146,7 +157,7 @@ fn would_name_pods(answer: &Answer) -> bool {
 }
 
 /// What a pod is to `variant`.
-fn meant(pod: &PodIdentity, variant: &VariantRef, index: &VariantIndex) -> Meant {
+fn meant(pod: &PodIdentity, variant: &VariantRef, index: &dyn PodIndex) -> Meant {
     match Owner::from(mapping_of(pod, index)) {
         Owner::Variant(labelled) if &labelled != variant => {
             match is_by_name(Some(named_by(pod)), variant, index) {
@@ -160,9 +171,9 @@ fn meant(pod: &PodIdentity, variant: &VariantRef, index: &VariantIndex) -> Meant
     }
 }
 
-/// Whether names allow nobody but `variant` for a pod.
-fn is_by_name(pod: Option<PodRef<'_>>, variant: &VariantRef, index: &VariantIndex) -> bool {
-    pod.is_some_and(|pod| index.variant_for(pod).variant() == Some(variant))
+/// Whether without its label a pod could be nobody's but `variant`'s.
+fn is_by_name(pod: Option<PodRef<'_>>, variant: &VariantRef, index: &dyn PodIndex) -> bool {
+    pod.is_some_and(|pod| index.variant_of(pod, None).variant() == Some(variant))
 }
 
 /// Whether it is for sure none of `variant`'s.
@@ -170,8 +181,8 @@ fn is_of_another(owner: &Owner, variant: &VariantRef) -> bool {
     match owner {
         Owner::Variant(owner) => owner != variant,
         Owner::Ambiguous(candidates) => !candidates.contains(variant),
-        Owner::Nobody(UnmappedReason::UnknownNamespace) => true,
-        Owner::Nobody(_) | Owner::Twice | Owner::Disputed(_) => false,
+        Owner::Nobody(reason) => reason.is_nobodys(),
+        Owner::Twice | Owner::Disputed(_) => false,
     }
 }
 

@@ -14,7 +14,7 @@ use fleetgauge_core::result::{AnswerKind, MetricResult};
 use fleetgauge_core::source::RefreshSpec;
 use fleetgauge_core::time::Moment;
 use fleetgauge_core::transform::{fold, fold_for_variant};
-use fleetgauge_core::variant::{PodVaMapper, VariantRef};
+use fleetgauge_core::variant::VariantRef;
 use foldhash::fast::FixedState;
 use futures_util::FutureExt;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metric::Metric;
 use crate::store::{Entry, Part, Store};
+use crate::variant::Variants;
 
 /// How long the first refreshes are spread at most: readings are wanted soon after a start.
 const FIRST_WITHIN: Duration = Duration::from_secs(1);
@@ -45,7 +46,7 @@ pub(super) struct Job {
     pub(super) metric: Metric,
     pub(super) params: Params,
     pub(super) variant: Option<VariantRef>,
-    pub(super) variants: PodVaMapper,
+    pub(super) variants: Arc<Variants>,
     pub(super) part: Arc<Part>,
     pub(super) entry: Arc<Entry>,
     pub(super) store: Store,
@@ -200,7 +201,8 @@ impl Job {
             (None, _) => return found,
             (Some(folds), None) => fold(answer, folds),
             (Some(folds), Some(variant)) => {
-                fold_for_variant(answer, folds, variant, &self.variants.snapshot())
+                let variants = self.variants.load_full();
+                fold_for_variant(answer, folds, variant, &*variants.snapshot())
             }
         };
         *result = Arc::new(MetricResult::new(
