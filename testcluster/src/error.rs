@@ -14,6 +14,11 @@ pub enum Error {
         /// The program that was looked for.
         program: &'static str,
     },
+    /// KEDA's operator is not there.
+    #[error(
+        "FLEETGAUGE_KEDA names no folder with an `operator`: `cargo xtask keda` makes one and prints its name"
+    )]
+    Keda,
     /// A process could not be started, or did not become ready.
     #[error(transparent)]
     Process(#[from] fleetgauge_testkit::Error),

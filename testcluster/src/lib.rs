@@ -5,9 +5,11 @@
 //! process. It is a crate of its own beside the test kit, since few tests need it and its dependencies are many.
 //!
 //! - [`Cluster`]: etcd, API server and controller manager on free ports; ended when it is dropped, or with the process;
-//! - [`NodeAgent`]: gives each pod of a namespace an address, on which the test's router answers, and says that it is ready.
+//! - [`NodeAgent`]: gives each pod of a namespace an address, on which the test's router answers, and says that it is ready;
+//! - [`Keda`]: KEDA's operator beside it.
 //!
-//! The programs are in the folder that `KUBEBUILDER_ASSETS` names, which `cargo xtask control-plane` makes. Tests that need
+//! The programs are in the folder that `KUBEBUILDER_ASSETS` names, which `cargo xtask control-plane` makes, and KEDA's
+//! in the one that `FLEETGAUGE_KEDA` names, which `cargo xtask keda` makes. Tests that need
 //! them are marked `#[ignore]` and lie in a module `real_cluster`, so that `cargo xtask test` includes them where they are.
 
 mod agent;
@@ -15,7 +17,9 @@ mod assets;
 mod authority;
 mod cluster;
 mod error;
+mod keda;
 
 pub use agent::NodeAgent;
 pub use cluster::Cluster;
 pub use error::{Error, Result};
+pub use keda::Keda;

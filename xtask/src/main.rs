@@ -1,10 +1,13 @@
-//! The project's own commands: `cargo xtask check|test|bench|ci|fuzz|soak|control-plane`.
+//! The project's own commands: `cargo xtask check|test|bench|ci|fuzz|soak|control-plane|keda`.
 //!
 //! They are what a clean clone needs, and what the continuous integration runs; there is no second
 //! way of doing either.
 
 mod control_plane;
 mod fuzz;
+mod go;
+mod keda;
+mod made;
 mod prometheus_3;
 mod python;
 mod servers;
@@ -65,6 +68,8 @@ enum Command {
     /// Makes the Kubernetes control plane that tests start, where it is not there yet, and prints the folder that it is
     /// in, for `KUBEBUILDER_ASSETS`.
     ControlPlane,
+    /// Makes KEDA's operator, by which one test more is run, where it is not there yet, and prints the folder that it is in.
+    Keda,
 }
 
 fn main() -> ExitCode {
@@ -95,6 +100,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Fuzz { target, seconds } => fuzz::run(&target, seconds)?,
         Command::Soak { minutes, seed } => soak::call(minutes, seed).run()?,
         Command::ControlPlane => println!("{}", control_plane::assets()?.display()),
+        Command::Keda => println!("{}", keda::assets()?.display()),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use std::process::{ExitCode, Stdio};
 use anyhow::{Context as _, Result};
 
 use crate::shell::{Call, cargo, selects_packages};
-use crate::{control_plane, prometheus_3, python, servers};
+use crate::{control_plane, keda, prometheus_3, python, servers};
 
 /// What all test binaries together say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ struct Totals {
 /// compiles. With arguments it is one `cargo test` with these. The totals are the last line, on
 /// standard output.
 ///
-/// Tests that ask Prometheus 3, or by a Python package, or that start a Kubernetes control plane, are marked `#[ignore]`, so that
+/// Tests that ask Prometheus 3, or by a Python package, or that start a Kubernetes control plane or KEDA, are marked `#[ignore]`, so that
 /// they count as skipped where that is not there, and are included where it is.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     eprintln!(
@@ -41,10 +41,11 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let mut skip = Vec::new();
     let mut left_out = Vec::new();
     let mut announced = Vec::new();
-    let wanted: [(&[&'static str], _); 3] = [
+    let wanted: [(&[&'static str], _); 4] = [
         (&prometheus_3::TESTS, prometheus_3::provide()),
         (&[python::TESTS], python::provide()),
         (&[control_plane::TESTS], control_plane::provide()),
+        (&[keda::TESTS], keda::provide()),
     ];
     let count = wanted.len();
     for (tests, provided) in wanted {

@@ -67,7 +67,7 @@ const ARROWS: &[Row] = &[
             "fleetgauge-sim",
             "fleetgauge-syntax",
         ],
-        dev: &["fleetgauge-testkit"],
+        dev: &["fleetgauge-testkit", "fleetgauge-testcluster"],
     },
     // It is under the tests of all others, so it can be above none.
     Row {

@@ -38,6 +38,11 @@ mod environment;
 mod federated;
 mod file;
 mod flag;
+#[cfg_attr(
+    not(feature = "kubernetes"),
+    allow(dead_code, reason = "without a cluster, it is checked alone")
+)]
+mod kubernetes;
 mod metrics;
 mod policies;
 mod prometheus;
@@ -60,10 +65,14 @@ use defaults::Defaults;
 use metrics::MetricSection;
 use prometheus::PrometheusSection;
 
+pub(crate) use discovery::Discovery;
 pub(crate) use doors::{DEFAULT_ADDRESS, DoorSection, DoorTls, LogSection};
 pub(crate) use environment::Environment;
 pub(crate) use file::{check, read_if_given};
 pub(crate) use flag::name_flag;
+#[cfg(feature = "kubernetes")]
+pub(crate) use kubernetes::PodPort;
+pub(crate) use kubernetes::{KubernetesSection, PodsSection};
 pub(crate) use prometheus::{described_source, proxy};
 pub(crate) use schema::SCHEMA;
 pub(crate) use source::{names_prometheus, prometheus_source};
@@ -82,6 +91,7 @@ pub(crate) struct Config {
     /// What the daemon keeps fresh.
     pub(crate) metrics: Vec<MetricSection>,
     pub(crate) variants: Vec<Variant>,
+    pub(crate) kubernetes: Option<KubernetesSection>,
     pub(crate) server: Option<DoorSection>,
     pub(crate) keda: Option<DoorSection>,
     pub(crate) log: LogSection,
@@ -117,6 +127,7 @@ impl Config {
             queries: Vec::new(),
             metrics: Vec::new(),
             variants: Vec::new(),
+            kubernetes: None,
             server: None,
             keda: None,
             log: LogSection::default(),

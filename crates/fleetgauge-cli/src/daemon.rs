@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cli::{Serve, SourceArgs};
+use crate::cluster::Cluster;
 use crate::config::{self, Config, DEFAULT_ADDRESS, DoorSection, Environment, PROMETHEUS, SourceKind};
 use crate::log::{Log, LogFormat};
 use crate::sources::Sources;
@@ -74,6 +75,7 @@ struct Inner {
 #[derive(Default)]
 struct State {
     sources: BTreeMap<String, Made>,
+    cluster: Option<Cluster>,
     /// The files of the configuration.
     files: Watched,
     /// What was taken at the start alone.
@@ -340,6 +342,16 @@ impl Daemon {
         } = &*self.0;
         let args = SourceArgs::default();
         let sources = Sources::new(config, environment, &args);
+        let same_cluster = |cluster: &&Cluster| {
+            config
+                .kubernetes
+                .as_ref()
+                .is_some_and(|section| cluster.is(section))
+        };
+        if let Some(cluster) = state.cluster.as_ref().filter(same_cluster) {
+            sources.keep_cluster(cluster.clone());
+        }
+        let cluster = sources.cluster()?;
         let mut names: Vec<&str> = config.sources.iter().map(|source| &*source.name).collect();
         let asks_prometheus = config
             .metrics
@@ -422,6 +434,7 @@ impl Daemon {
             series: vec![Arc::new(self.0.series.clone())],
         });
         state.sources = made;
+        state.cluster = cluster;
         api.set_sources(views, fleet.variants);
         Ok(())
     }
@@ -460,7 +473,9 @@ fn content(config: &Config, name: &str) -> String {
     };
     let needed = source.needs();
     if needed.is_empty() {
-        return source.content.clone();
+        let cluster = config.kubernetes.as_ref().filter(|_| source.needs_cluster());
+        let of_cluster = cluster.map_or("", |cluster| &cluster.content);
+        return [&*source.content, of_cluster].join("\n");
     }
     // Circles are refused when the file is read.
     let needed = needed.into_iter().map(|name| content(config, name));

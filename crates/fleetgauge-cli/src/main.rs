@@ -5,6 +5,11 @@
 //! library.
 
 mod cli;
+#[cfg(not(feature = "kubernetes"))]
+#[path = "cluster/left_out.rs"]
+mod cluster;
+#[cfg(feature = "kubernetes")]
+mod cluster;
 mod command;
 mod config;
 mod daemon;
@@ -12,6 +17,7 @@ mod demo;
 mod explained;
 mod failure;
 mod input;
+mod kubeconfig;
 mod log;
 mod output;
 mod place;

@@ -12,10 +12,11 @@ use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::registry::SourceRegistry;
 use fleetgauge_core::similar::similar;
 use fleetgauge_core::source::MetricsSource;
-use fleetgauge_core::target::StaticTargets;
+use fleetgauge_core::target::{StaticTargets, TargetDiscovery};
 
 use crate::cli::SourceArgs;
-use crate::config::{self, Config, Environment, PROMETHEUS, SourceKind};
+use crate::cluster::Cluster;
+use crate::config::{self, Config, Discovery, Environment, PROMETHEUS, SourceKind};
 use crate::failure::Usage;
 use crate::place::{Place, without_user};
 
@@ -30,6 +31,8 @@ pub(crate) struct Sources<'a> {
     made: SourceRegistry,
     /// Those of them that scrape.
     scraping: Mutex<BTreeMap<String, ScrapeSource>>,
+    /// Once it was needed.
+    cluster: Mutex<Option<Cluster>>,
 }
 
 // === impl Sources ===
@@ -42,12 +45,32 @@ impl<'a> Sources<'a> {
             args,
             made: SourceRegistry::new(),
             scraping: Mutex::default(),
+            cluster: Mutex::default(),
         }
     }
 
     /// Takes one that is there already as the source `name`.
     pub(crate) fn keep(&self, name: &str, source: Arc<dyn MetricsSource>) -> anyhow::Result<()> {
         Ok(self.made.register(name, source)?)
+    }
+
+    /// Takes the cluster that was opened before.
+    pub(crate) fn keep_cluster(&self, cluster: Cluster) {
+        *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster);
+    }
+
+    /// The cluster that the configuration names, if it does. It is opened once.
+    ///
+    /// *Errors*: it cannot be.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub(crate) fn cluster(&self) -> anyhow::Result<Option<Cluster>> {
+        let mut cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (None, Some(section)) = (&*cluster, &self.config.kubernetes) {
+            *cluster = Some(Cluster::open(section, self.environment)?);
+        }
+        Ok(cluster.clone())
     }
 
     /// Those that were made here and scrape, by name.
@@ -169,7 +192,11 @@ impl<'a> Sources<'a> {
             Some(SourceKind::Scrape(section)) => {
                 let source = section.source_config(environment);
                 let source = source.with_context(|| format!("source {name}"))?;
-                let discoveries = section.discoveries.iter().cloned();
+                let discoveries: Vec<_> = section
+                    .discoveries
+                    .iter()
+                    .map(|one| self.discovery(one))
+                    .collect::<Result<_, _>>()?;
                 let source = ScrapeSource::start(source, discoveries).map_err(in_file)?;
                 let mut scraping = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
                 scraping.insert(name.to_owned(), source.clone());
@@ -190,6 +217,16 @@ impl<'a> Sources<'a> {
             registered.with_context(|| format!("source {name}"))?;
         }
         Ok(source)
+    }
+
+    fn discovery(&self, discovery: &Discovery) -> anyhow::Result<Arc<dyn TargetDiscovery>> {
+        match discovery {
+            Discovery::Made(discovery) => Ok(Arc::clone(discovery)),
+            Discovery::Pods(pods) => {
+                let cluster = self.cluster()?.context("the configuration names no cluster")?;
+                Ok(cluster.pods(pods))
+            }
+        }
     }
 
     /// Makes the sources that `name` asks.

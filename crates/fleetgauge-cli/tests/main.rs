@@ -11,6 +11,10 @@ mod golden;
 mod hostile;
 mod pipe;
 mod query;
+#[cfg(all(target_os = "linux", feature = "kubernetes"))]
+mod real_cluster;
+#[cfg(target_os = "linux")]
+mod real_cluster_keda;
 mod scrape;
 #[cfg(target_os = "linux")]
 mod serve;

@@ -38,6 +38,21 @@ pub struct Completeness {
     starting: Absentees,
     /// `None` where somebody is not known to be a pod.
     pods: Option<Pods>,
+    /// Whether a row may stand on other pods than its own.
+    is_mixed: bool,
+}
+
+/// What a pod is to those whose completeness is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Meant {
+    /// One of them.
+    Own,
+    /// It may be one of them. Then it is missing, if it has not reported; that it has makes up for nobody.
+    Perhaps,
+    /// It counts as missing, whatever it has done, and this is why.
+    Disputed(String),
+    /// None of them.
+    Other,
 }
 
 /// Of how many pods of one answer the reasons are kept apart: where more are missing, a fleet is down.
@@ -55,6 +70,7 @@ impl Completeness {
             short: 0,
             starting: Absentees::default(),
             pods: Some(Pods::default()),
+            is_mixed: false,
         }
     }
 
@@ -97,11 +113,55 @@ impl Completeness {
         self.pods = pods;
     }
 
-    /// How complete those are of which `is_meant` says so, if all who are expected are known to be pods.
-    pub fn of_pods(&self, is_meant: impl Fn(&PodIdentity) -> bool) -> Option<Self> {
-        let pods = self.pods.as_ref()?.iter();
-        let meant = pods.filter(|(pod, _)| is_meant(pod));
-        Some(Self::of(self.is_known, meant.map(|(pod, done)| (pod, done))))
+    /// Where a row may stand on the series of other pods than its own, so that the pods of some rows are not all that these
+    /// stand on.
+    pub(crate) fn mixed(mut self) -> Self {
+        self.is_mixed = true;
+        self
+    }
+
+    /// Whether it can be told of some pods how complete they are, if rows stand on nothing else.
+    pub(crate) fn is_by_pod(&self) -> bool {
+        !self.is_mixed
+            && self
+                .pods
+                .as_ref()
+                .is_some_and(|pods| pods.iter().next().is_some())
+    }
+
+    /// The pods, where all who are expected are known to be pods.
+    pub(crate) fn pods(&self) -> impl Iterator<Item = &PodIdentity> {
+        self.pods.iter().flat_map(Pods::iter).map(|(pod, _)| &**pod)
+    }
+
+    /// How complete those are that are meant, if all who are expected are known to be pods and each row stands on its own
+    /// alone; and those of them that have not reported.
+    pub(crate) fn of_pods(&self, meant: impl Fn(&PodIdentity) -> Meant) -> Option<(Self, Vec<&PodIdentity>)> {
+        let pods = self.pods.as_ref().filter(|_| !self.is_mixed)?;
+        let mut of_them = Self {
+            is_known: self.is_known,
+            ..Self::known()
+        };
+        let mut absent = Vec::new();
+        for (pod, done) in pods.iter() {
+            let has_reported = *done == Done::Reported;
+            let has_reported = match meant(pod) {
+                Meant::Other => continue,
+                Meant::Perhaps if has_reported => continue,
+                Meant::Own | Meant::Perhaps => {
+                    of_them.add_done(pod, done);
+                    has_reported
+                }
+                Meant::Disputed(why) => {
+                    of_them.add_pod(pod, &pod.to_string(), Report::Missing(&why));
+                    false
+                }
+            };
+            if !has_reported {
+                absent.push(&**pod);
+            }
+        }
+        Some((of_them, absent))
     }
 
     fn of<'a>(is_known: bool, pods: impl IntoIterator<Item = (&'a Arc<PodIdentity>, &'a Done)>) -> Self {
@@ -124,6 +184,12 @@ impl Completeness {
     /// Adds all of `other`, another contributor's. Who is expected is known where both know it, and a target that both count
     /// is counted once, by the worse of what they tell.
     pub fn merge(&mut self, other: &Self) {
+        let is_mixed = self.is_mixed || other.is_mixed;
+        self.unite(other);
+        self.is_mixed = is_mixed;
+    }
+
+    fn unite(&mut self, other: &Self) {
         let pods = self.pods.as_ref().zip(other.pods.as_ref());
         if let Some(united) = pods.and_then(|(ours, theirs)| ours.united(theirs)) {
             *self = Self::of(self.is_known && other.is_known, united);

@@ -24,6 +24,9 @@ pub struct PodIdentity {
     pub(crate) variant: Option<Box<str>>,
 }
 
+/// The labels that tell whose a row is, the pod's own first.
+pub(crate) const IDENTITY: [&str; 3] = ["pod", "namespace", VARIANT_LABEL];
+
 // === impl PodIdentity ===
 
 impl PodIdentity {

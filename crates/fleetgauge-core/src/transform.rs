@@ -12,6 +12,9 @@ mod step;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleetgauge_syntax::rewrite;
+
+use crate::pod::IDENTITY;
 use crate::result::{Answer, AnswerKind, MetricResult};
 use crate::time::Timestamp;
 use crate::variant::VariantIndex;
@@ -34,6 +37,24 @@ pub struct TransformContext<'a> {
 }
 
 // === pipelines ===
+
+/// Whether a row of the answer to `query`, or of what `steps` make of it, may stand on other pods than the one that its
+/// labels name.
+pub(crate) fn is_mixed(query: &str, steps: &[TransformStep]) -> bool {
+    // What cannot be read may do anything.
+    let is_text_mixed = |text: &str| {
+        let parsed = fleetgauge_syntax::parse(text);
+        parsed.map_or(true, |parsed| rewrite::is_mixed(&parsed, &IDENTITY))
+    };
+    is_text_mixed(query)
+        || steps.iter().any(|step| match step {
+            TransformStep::Evaluate(evaluate) => is_text_mixed(evaluate.text()),
+            TransformStep::Labels(LabelChange::Rename(names)) => {
+                names.iter().any(|(_, to)| IDENTITY.contains(&&**to))
+            }
+            TransformStep::Labels(_) | TransformStep::LabelToValue(_) | TransformStep::ByVariant(_) => false,
+        })
+}
 
 /// The queries that `steps` weight by, in their order.
 pub fn weights(steps: &[TransformStep]) -> impl Iterator<Item = &str> {

@@ -39,8 +39,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 pub use self::index::{RegisterVariantError, VariantIndex};
-pub(crate) use self::join::mapping_of;
 pub use self::join::{AmbiguousValue, PodLabels, UnmappedValue, VariantJoin};
+pub(crate) use self::join::{mapping_of, named_by};
 pub use self::mapping::{Candidates, Mapping, UnmappedReason};
 pub use self::name::{KubernetesNameError, PodRef, VariantRef, Workload, WorkloadKind};
 

@@ -11,7 +11,9 @@
 //! - [`cluster`]: all of that at one moment
 //! - [`watch`]: finds it out from a cluster, and keeps it as of now
 //! - [`discovery`]: pods as targets
+//! - [`access`]: how the API server is reached
 
+pub mod access;
 pub mod cluster;
 pub mod discovery;
 pub mod miss;
@@ -20,3 +22,6 @@ pub mod owner;
 pub mod scaler;
 pub mod watch;
 pub mod watched;
+
+/// What asks the API server, and is cheap to clone.
+pub use kube::Client;

@@ -15,6 +15,7 @@ mod failure;
 mod header;
 mod request;
 mod rules;
+mod together;
 mod transport;
 mod vars;
 

@@ -26,6 +26,7 @@ mod scrape_promql;
 mod scrape_provenance;
 mod scrape_relabel;
 mod scrape_tls;
+mod scrape_variants;
 mod transform;
 
 mod support {

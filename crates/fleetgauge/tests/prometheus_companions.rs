@@ -14,6 +14,7 @@ use fleetgauge_core::source::{MetricsSource, RefreshSpec};
 use fleetgauge_core::time::{Clock, Timestamp};
 use fleetgauge_testkit::faulty::{Gate, Request};
 use fleetgauge_testkit::{Answer, FaultyServer};
+use serde_json::Value;
 
 /// A row: its pod, and a number.
 type Row = (&'static str, f64);
@@ -53,11 +54,48 @@ fn serve(
         }
         let query = parameter(request, "query").unwrap();
         let time = parameter(request, "time").map_or(0.0, |time| time.parse().unwrap());
-        answer(&query, time).unwrap_or_else(|| rows(time, &[]))
+        let each = questions(&query).into_iter();
+        let each = each.map(|one| answer(one, time).unwrap_or_else(|| rows(time, &[])));
+        together(each.collect())
     };
     let server = FaultyServer::start([Answer::choose(choose)]).unwrap();
     let config = PrometheusSourceConfig::new(server.url()).with_companions(Companions::all());
     (server, config)
+}
+
+/// The questions that a text is of.
+fn questions(mut text: &str) -> Vec<&str> {
+    let mut questions = Vec::new();
+    let end = |number: usize| format!(r#", "__asked__", "{number}", "", "")"#);
+    while let Some((question, rest)) = text.split_once(&end(questions.len())) {
+        questions.push(question.strip_prefix("label_replace(").unwrap());
+        text = rest.strip_prefix(" or ").unwrap_or(rest);
+    }
+    if questions.is_empty() {
+        questions.push(text);
+    }
+    questions
+}
+
+/// The answer to several questions in one text: the rows of each, or the first that is no success.
+fn together(mut answers: Vec<Answer>) -> Answer {
+    if answers.len() == 1 {
+        return answers.remove(0);
+    }
+    let mut all = Vec::new();
+    let mut whole = Value::Null;
+    for (number, answer) in answers.iter().enumerate() {
+        whole = match answer.body().map(serde_json::from_slice::<Value>) {
+            Some(Ok(body)) if body["status"] == "success" && body["warnings"].is_null() => body,
+            _ => return answer.clone(),
+        };
+        for mut row in whole["data"]["result"].as_array().unwrap().clone() {
+            row["metric"]["__asked__"] = number.to_string().into();
+            all.push(row);
+        }
+    }
+    whole["data"]["result"] = all.into();
+    Answer::json(whole.to_string())
 }
 
 fn request(text: &str) -> backend::Request {
@@ -174,9 +212,46 @@ async fn a_query_and_its_companions_are_sent_at_once_for_one_time() {
         .as_secs_f64();
     assert!((now - times[0].parse::<f64>().unwrap()).abs() < 30.0, "{times:?}");
 
-    // Rules and counts are not asked for each time.
+    // Rules and counts are not asked for each time, and what has few rows is asked together.
     backend.fetch(&request("x or y")).await.unwrap();
-    assert_eq!(server.requests().len(), 5 + 3);
+    assert_eq!(server.requests().len(), 5 + 2);
+}
+
+/// What is told of each query is its own, and the queries of a refresh are asked for one time.
+#[tokio::test]
+async fn what_is_asked_beside_the_queries_of_a_refresh_is_one_request() {
+    const QUERIES: [&str; 3] = ["x", "y", "rate(z[5m])"];
+    let (server, config) = serve(|query, time| {
+        let age = |age: f64| Some(rows(time, &[("a", time - age)]));
+        match query {
+            "x" | "y" | "rate(z[5m])" => Some(rows(time, &[("a", 1.0)])),
+            X_AGES => age(3.0),
+            "timestamp(y)" => age(7.0),
+            "rules" => None,
+            query if query.contains("__selector__") => None,
+            query if query.contains('z') => age(11.0),
+            other => panic!("{other}"),
+        }
+    });
+    let source = PrometheusSource::new(config.with_companions(Companions::ages())).unwrap();
+    for (name, text) in ["a", "b", "c"].into_iter().zip(QUERIES) {
+        source
+            .query_list()
+            .must_register(QueryTemplate::promql(name, text));
+    }
+    source.refresh(RefreshSpec::all()).await;
+    let before = server.requests().len();
+    let results = source.refresh(RefreshSpec::all()).await;
+    let asked = server.requests().split_off(before);
+    assert_eq!(asked.len(), QUERIES.len() + 1, "{asked:?}");
+    let told = ["a", "b", "c"].map(|name| {
+        let age = results[name].as_ref().unwrap().age(0).duration();
+        age.map(|age| age.as_secs())
+    });
+    assert_eq!(told, [Some(3), Some(7), Some(11)]);
+    let mut times: Vec<_> = asked.iter().map(|asked| parameter(asked, "time")).collect();
+    times.dedup();
+    assert_eq!(times.len(), 1, "{times:?}");
 }
 
 #[tokio::test]
@@ -617,7 +692,7 @@ async fn a_reading_with_a_max_age_says_what_to_do() {
     .await;
 }
 
-const RATE_OLDEST: &str = r#"label_replace(min(timestamp(x) > time() - 300), "__told__", "oldest", "", "") or label_replace((count(count_over_time(x[5m])) or vector(0)) - (count(timestamp(x) > time() - 300) or vector(0)), "__told__", "ended0", "", "")"#;
+const RATE_OLDEST: &str = r#"label_replace(min(timestamp(x) > time() - 300 or count_over_time(x[5m]) * 0), "__told__", "oldest", "", "")"#;
 const X_COUNTS: &str =
     r#"label_replace(max(count_over_time(x[5m]) and x offset 5m), "__selector__", "0", "", "")"#;
 
@@ -653,6 +728,10 @@ async fn asked_again(
     let mut asked: Vec<_> = asked
         .iter()
         .filter_map(|asked| parameter(asked, "query"))
+        .flat_map(|text| {
+            let each = questions(&text).into_iter();
+            each.map(str::to_owned).collect::<Vec<_>>()
+        })
         .collect();
     let origin = again.provenance().unwrap().origin().unwrap().clone();
     let mut sent: Vec<_> = origin.sent.iter().map(|sent| sent.to_string()).collect();
@@ -663,18 +742,14 @@ async fn asked_again(
     (again, asked)
 }
 
-/// The row that tells the oldest sample, and how many series have ended.
-fn oldest(time: f64, age: f64, ended: f64) -> Answer {
-    let rows: [(&[(&str, &str)], f64); 2] = [
-        (&[("__told__", "oldest")], time - age),
-        (&[("__told__", "ended0")], ended),
-    ];
-    Answer::vector(time, &rows)
+/// The row that tells the oldest sample.
+fn oldest(time: f64, age: f64) -> Answer {
+    Answer::vector(time, &[(&[("__told__", "oldest")], time - age)])
 }
 
 #[tokio::test]
 async fn where_nothing_is_old_or_has_ended_no_row_is_asked_for_its_age() {
-    let (answer, asked) = asked_again(|time| Some(oldest(time, 14.0, 0.0))).await;
+    let (answer, asked) = asked_again(|time| Some(oldest(time, 14.0))).await;
     assert_eq!(asked, [RATE_OLDEST, RATE]);
     let bound = |pod| told(pod, 14, AgeKind::AtMost, false);
     assert_eq!(ages(&answer), [bound("a"), bound("b")]);
@@ -684,14 +759,10 @@ async fn where_nothing_is_old_or_has_ended_no_row_is_asked_for_its_age() {
 #[tokio::test]
 async fn where_something_may_be_old_or_have_ended_each_row_is_asked_for_its_age() {
     type Told = fn(f64) -> Option<Answer>;
-    let cases: [(&str, Told); 7] = [
-        ("a series has ended", |time| Some(oldest(time, 9.0, 1.0))),
-        // One that is live and not in the range, beside one that has ended.
-        ("fewer contribute than are live", |time| {
-            Some(oldest(time, 9.0, -1.0))
-        }),
-        ("older than a late scrape", |time| Some(oldest(time, 23.0, 0.0))),
-        ("of the future", |time| Some(oldest(time, -60.0, 0.0))),
+    let cases: [(&str, Told); 6] = [
+        ("a series has ended", |time| Some(oldest(time, time))),
+        ("older than a late scrape", |time| Some(oldest(time, 23.0))),
+        ("of the future", |time| Some(oldest(time, -60.0))),
         ("none", |_| None),
         ("partial", |time| Some(partial(time))),
         ("refused", |_| {

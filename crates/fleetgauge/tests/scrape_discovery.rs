@@ -3,8 +3,9 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use fleetgauge::scrape::{DnsDiscovery, FileDiscovery};
 use fleetgauge::target::{Discovered, Snapshot, TargetDiscovery};
@@ -38,6 +39,11 @@ async fn look(discovery: &Arc<impl TargetDiscovery>, dir: &Path) -> (Vec<String>
     )
 }
 
+/// Looks often, and so soon takes what was written just now.
+fn files<const N: usize>(paths: [PathBuf; N]) -> Arc<FileDiscovery> {
+    Arc::new(FileDiscovery::new(paths).with_interval(Duration::from_millis(20)))
+}
+
 /// Writes what differs in length from what was there, so that the status tells in any case.
 fn write(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
@@ -55,7 +61,7 @@ async fn files_in_json_and_yaml() {
         &yaml,
         "- targets: ['[::1]:9']\n  labels:\n    shard: 2\n    __metrics_path__: /stats\n- targets:\n  - plain:80\n",
     );
-    let discovery = Arc::new(FileDiscovery::new([json, yaml]));
+    let discovery = files([json, yaml]);
     let (targets, problem) = look(&discovery, dir.path()).await;
     let expected = [
         "10.0.0.1:8000 pod=x shard=1",
@@ -76,7 +82,7 @@ async fn files_that_change_break_and_go() {
     write(&one, r#"[{"targets": ["a:1"]}]"#);
     write(&two, "- targets: [b:1]\n");
     let pattern = dir.path().join("*.*");
-    let discovery = Arc::new(FileDiscovery::new([pattern.clone()]));
+    let discovery = files([pattern.clone()]);
     let check = async |targets: &[&str], problem: &str| {
         let (found, why) = look(&discovery, dir.path()).await;
         assert_eq!(found, targets);
@@ -107,7 +113,7 @@ async fn files_that_change_break_and_go() {
     fs::remove_file(&two).unwrap();
     check(&["a:4"], "").await;
     // One that is named itself does not just go.
-    let named = Arc::new(FileDiscovery::new([one.clone()]));
+    let named = files([one.clone()]);
     look(&named, dir.path()).await;
     fs::remove_file(&one).unwrap();
     let (found, why) = look(&named, dir.path()).await;
@@ -120,7 +126,7 @@ async fn files_that_change_break_and_go() {
 async fn a_file_that_was_never_read_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("targets.json");
-    let discovery = Arc::new(FileDiscovery::new([path.clone()]));
+    let discovery = files([path.clone()]);
     let check = async |expected: &str| {
         let (found, why) = look(&discovery, dir.path()).await;
         assert_eq!(found.len(), 0);

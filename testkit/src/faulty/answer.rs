@@ -107,6 +107,17 @@ impl Answer {
         let data = json!({ "resultType": "vector", "result": result });
         Self::json(json!({ "status": "success", "data": data }).to_string())
     }
+
+    /// The body, where it is sent as it is and at once.
+    pub fn body(&self) -> Option<&[u8]> {
+        match &self.act {
+            Act::Respond(Response {
+                body: Body::Whole(bytes),
+                ..
+            }) => Some(bytes),
+            _ => None,
+        }
+    }
 }
 
 /// Refusals.

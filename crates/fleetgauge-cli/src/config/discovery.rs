@@ -9,14 +9,23 @@ use fleetgauge_core::target::{
     ADDRESS, StaticTargets, Target, TargetDefaults, TargetDiscovery, TargetLabels,
 };
 
+use super::kubernetes::{PodsSection, read_pods};
 use super::text::{read_labels, texts};
+
+/// One way to know who there is to scrape.
+pub(crate) enum Discovery {
+    /// It needs nothing else.
+    Made(Arc<dyn TargetDiscovery>),
+    /// Pods of the cluster.
+    Pods(PodsSection),
+}
 
 pub(super) fn read_discoveries(
     node: &Node,
     directory: &Path,
     defaults: &TargetDefaults,
     reader: &mut Reader,
-) -> Vec<Arc<dyn TargetDiscovery>> {
+) -> Vec<Discovery> {
     let nodes = reader.list(node, "a list of discoveries");
     if nodes.is_empty() {
         reader.problem(
@@ -24,7 +33,7 @@ pub(super) fn read_discoveries(
             "there is no discovery, so nothing would ever be scraped",
         );
     }
-    let mut discoveries: Vec<Arc<dyn TargetDiscovery>> = Vec::with_capacity(nodes.len());
+    let mut discoveries = Vec::with_capacity(nodes.len());
     for node in nodes {
         let Some(mut fields) = reader.fields(node, "a discovery") else {
             continue;
@@ -32,24 +41,33 @@ pub(super) fn read_discoveries(
         let fixed = fields.take("static");
         let files = fields.take("files");
         let dns = fields.take("dns");
+        let pods = fields.take("kubernetes");
         fields.finish(reader);
-        match (fixed, files, dns) {
-            (Some(node), None, None) => discoveries.push(Arc::new(read_static(node, defaults, reader))),
-            (None, Some(node), None) => {
+        match (fixed, files, dns, pods) {
+            (Some(node), None, None, None) => {
+                discoveries.push(Discovery::Made(Arc::new(read_static(node, defaults, reader))));
+            }
+            (None, Some(node), None, None) => {
                 let paths = texts(
                     node,
                     "a list of files, with * for any characters of a name",
                     reader,
                 );
                 let paths = paths.into_iter().map(|path| directory.join(path));
-                discoveries.push(Arc::new(FileDiscovery::new(paths)));
+                discoveries.push(Discovery::Made(Arc::new(FileDiscovery::new(paths))));
             }
-            (None, None, Some(node)) => {
+            (None, None, Some(node), None) => {
                 if let Some(dns) = read_dns(node, reader) {
-                    discoveries.push(Arc::new(dns));
+                    discoveries.push(Discovery::Made(Arc::new(dns)));
                 }
             }
-            _ => reader.problem(node.position(), "a discovery is one of static, files and dns"),
+            (None, None, None, Some(node)) => {
+                discoveries.extend(read_pods(node, reader).map(Discovery::Pods))
+            }
+            _ => reader.problem(
+                node.position(),
+                "a discovery is one of static, files, dns and kubernetes",
+            ),
         }
     }
     discoveries

@@ -12,6 +12,7 @@ use fleetgauge_server::{scheduler, variant};
 
 use super::defaults::read_defaults;
 use super::doors::{DEFAULT_ADDRESS, read_door, read_log};
+use super::kubernetes::read_kubernetes;
 use super::metrics::{read_metrics, read_variants};
 use super::policies::{check_composed, context};
 use super::prometheus::read_prometheus;
@@ -119,6 +120,7 @@ pub(super) fn read_config(
             }
             check_composed(&config, node, &mut reader);
         }
+        read_cluster(&mut config, &mut fields, directory, &mut reader);
         let context = context(&config);
         if let Some(node) = queries {
             check_queries(node, None, &config.queries, &context, &mut reader);
@@ -143,6 +145,24 @@ pub(super) fn read_config(
         Ok(config)
     } else {
         Err(problems)
+    }
+}
+
+/// Reads `kubernetes`, and notes which discoveries lack it.
+fn read_cluster(config: &mut Config, fields: &mut Fields<'_>, directory: &Path, reader: &mut Reader) {
+    let section = fields.take("kubernetes");
+    config.kubernetes = section.and_then(|node| read_kubernetes(node, directory, reader));
+    config.files.extend(
+        config
+            .kubernetes
+            .iter()
+            .filter_map(|section| section.kubeconfig.clone()),
+    );
+    if section.is_none() {
+        for pods in config.sources.iter().flat_map(SourceSection::pods) {
+            let message = "pods are found in the cluster of the section kubernetes, and there is none; add `kubernetes: {}`";
+            reader.problem(pods.position, message);
+        }
     }
 }
 

@@ -1,15 +1,14 @@
 //! A source of pods that are scraped.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use fleetgauge::document::{Node, Reader};
 use fleetgauge::scrape::ScrapeConfig;
-use fleetgauge_core::target::TargetDiscovery;
 
 use super::access::{Access, read_access};
-use super::discovery::read_discoveries;
+use super::discovery::{Discovery, read_discoveries};
 use super::environment::Environment;
+use super::kubernetes::PodsSection;
 use super::prometheus::proxy;
 use super::relabel::read_relabeling;
 use super::text::read_labels;
@@ -18,12 +17,20 @@ use super::text::read_labels;
 pub(crate) struct ScrapeSection {
     pub(super) config: ScrapeConfig,
     access: Access,
-    pub(crate) discoveries: Vec<Arc<dyn TargetDiscovery>>,
+    pub(crate) discoveries: Vec<Discovery>,
 }
 
 // === impl ScrapeSection ===
 
 impl ScrapeSection {
+    /// Its discoveries of pods in the cluster.
+    pub(super) fn pods(&self) -> impl Iterator<Item = &PodsSection> {
+        self.discoveries.iter().filter_map(|discovery| match discovery {
+            Discovery::Pods(pods) => Some(pods),
+            Discovery::Made(_) => None,
+        })
+    }
+
     /// How the pods are scraped; through the proxy of the environment where the file names none.
     pub(crate) fn source_config(&self, environment: &Environment) -> anyhow::Result<ScrapeConfig> {
         let mut config = self.config.clone();

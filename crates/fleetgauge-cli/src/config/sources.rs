@@ -13,6 +13,7 @@ use fleetgauge_core::source::{FixedBackend, MetricsSource};
 
 use super::composed::{ComposedSection, read_composed};
 use super::federated::{FederatedSection, read_federated};
+use super::kubernetes::PodsSection;
 use super::prometheus::{PrometheusSection, read_prometheus};
 use super::scrape::{ScrapeSection, read_scrape};
 
@@ -60,6 +61,20 @@ impl SourceSection {
             }
             _ => None,
         }
+    }
+
+    /// Its discoveries of pods in the cluster.
+    pub(super) fn pods(&self) -> impl Iterator<Item = &PodsSection> {
+        let scrape = match &self.kind {
+            SourceKind::Scrape(scrape) => Some(scrape.pods()),
+            _ => None,
+        };
+        scrape.into_iter().flatten()
+    }
+
+    /// Whether it is another source in another cluster.
+    pub(crate) fn needs_cluster(&self) -> bool {
+        self.pods().next().is_some()
     }
 
     /// The sources that it asks.

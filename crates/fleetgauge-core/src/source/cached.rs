@@ -25,6 +25,7 @@ use super::stats::Counts;
 use super::{MetricsSource, RefreshResults, RefreshSpec, SourceStats};
 use crate::backend::{Backend, Request};
 use crate::cache::{Cache, CachedRef, CachedValue, KeyRef, Lookup, PreparedQuery};
+use crate::completeness::Completeness;
 use crate::error::{FetchError, QueryError};
 use crate::interval::is_shorter;
 use crate::params::Params;
@@ -33,6 +34,7 @@ use crate::query_list::{QueryList, RegisteredQuery};
 use crate::range::Steps;
 use crate::result::{Answer, MetricResult, Provenance};
 use crate::time::Clock;
+use crate::transform::is_mixed;
 
 use inner::{Ask, Inner, later, one_a_series};
 use transformed::Asked;
@@ -296,7 +298,7 @@ impl Inner {
                 if answer.is_no_data() {
                     self.counts.no_data.fetch_add(1, Ordering::Relaxed);
                 }
-                let answer = self.advised(&query, answer);
+                let answer = self.advised(&query, attributed(&query, &request, answer));
                 let mut result = MetricResult::new(query.name().clone(), self.clock.wall(), answer);
                 if let Some(steps) = steps {
                     result = result.with_steps(steps);
@@ -382,6 +384,18 @@ impl Inner {
         }
         self.config.range.check_size(&answer)?;
         Ok((answer, Some(steps)))
+    }
+}
+
+/// `answer`, which says whether those who have reported can be told apart by the rows that stand on them.
+fn attributed(query: &RegisteredQuery, request: &Request, answer: Answer) -> Answer {
+    let known = answer.completeness().filter(|known| known.is_by_pod());
+    match known {
+        Some(known) if is_mixed(&request.promql(), &query.template().transform) => {
+            let mixed = Completeness::clone(known).mixed();
+            answer.with_completeness(Arc::new(mixed))
+        }
+        _ => answer,
     }
 }
 

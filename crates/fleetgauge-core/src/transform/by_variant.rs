@@ -1,6 +1,6 @@
 //! Pods joined to variants, and those of a variant folded.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::rows::{NAMED, ages, begun, listed, push_points};
@@ -8,12 +8,14 @@ use super::step::{TransformError, VariantFold};
 use crate::age::Age;
 use crate::completeness::{Completeness, Report};
 use crate::label::{Labels, METRIC_NAME};
+use crate::pod::PodIdentity;
 use crate::policy::Fold;
 use crate::result::{Answer, AnswerBuilder, AnswerKind, Series};
 use crate::sample::Stamp;
 use crate::time::Timestamp;
 use crate::variant::{
-    Candidates, Mapping, PodLabels, UnmappedReason, VARIANT_LABEL, VariantIndex, VariantRef,
+    Candidates, Mapping, PodLabels, PodRef, UnmappedReason, VARIANT_LABEL, VariantIndex, VariantRef,
+    mapping_of,
 };
 
 /// The label that holds the variant of a row that was folded.
@@ -38,7 +40,12 @@ pub(super) enum Owner {
     Nobody(UnmappedReason),
     /// The same server is there once more, with the label that names its variant.
     Twice,
+    /// By its name it is the variant's that is asked about, and by its label this one's.
+    Disputed(VariantRef),
 }
+
+/// The pods whose labels name their variant, by their names, as it is known who reports.
+struct Told<'a>(HashMap<&'a str, Vec<&'a PodIdentity>>);
 
 /// A row that belongs to no variant.
 pub(super) struct Stray<'a> {
@@ -143,19 +150,23 @@ pub(super) fn fold(
     Ok(answer.with_rows(builder.build()))
 }
 
-/// The rows of `answer`, and whose they are.
+/// The rows of `answer`, and whose they are. A row whose query drops the label that names the variant is whose its pod is by
+/// the labels under which it is known who reports.
 pub(super) fn owners<'a>(
     answer: &'a Answer,
     index: &VariantIndex,
 ) -> impl Iterator<Item = (usize, Series<'a>, Owner)> {
     let labels = PodLabels::default();
     let is_labelled = labelled(answer);
+    let told = Told::of(answer);
     answer.series().enumerate().map(move |(row, series)| {
         let of_row = series.labels();
         let is_plain = of_row.get(VARIANT_LABEL).is_none();
-        let owner = match labels.mapping(of_row, index) {
+        let told = is_plain.then(|| told.mapping(labels.pod_in(of_row)?, index));
+        let owner = match told.flatten() {
             _ if is_plain && is_labelled.contains(&identity(of_row, &[VARIANT_LABEL])) => Owner::Twice,
-            mapping => mapping.into(),
+            Some(mapping) => mapping.into(),
+            None => labels.mapping(of_row, index).into(),
         };
         (row, series, owner)
     })
@@ -181,18 +192,42 @@ pub(super) fn lowered(known: Option<&Completeness>, strays: &[Stray<'_>], pods: 
             completeness
         }
     };
-    let mut lost: BTreeSet<Identity<'_>> = BTreeSet::new();
-    for stray in strays {
-        let labels = stray.series.labels();
-        if lost.insert(pod(labels)) {
-            let who = match labels.get("pod") {
-                Some(pod) => format!("pod {pod}"),
-                None => labels.to_string(),
-            };
-            completeness.lose(&who, &stray.reason);
-        }
+    for (who, stray) in of_each_pod(strays) {
+        completeness.lose(&who, &stray.reason);
     }
     completeness
+}
+
+/// `known`, and those whose rows may be theirs and that do not count in it; `absent` count as missing.
+pub(super) fn joined(mut known: Completeness, absent: &[&PodIdentity], strays: &[Stray<'_>]) -> Completeness {
+    let absent: HashSet<_> = absent
+        .iter()
+        .map(|pod| (pod.namespace.as_deref(), &*pod.name))
+        .collect();
+    for (who, stray) in of_each_pod(strays) {
+        let labels = stray.series.labels();
+        let pod = labels.get("pod").map(|pod| (labels.get("namespace"), pod));
+        if pod.is_none_or(|pod| !absent.contains(&pod)) {
+            known.add(&who, Report::Missing(&stray.reason));
+        }
+    }
+    known
+}
+
+/// The first of each pod, with what it is called.
+fn of_each_pod<'s, 'a>(strays: &'s [Stray<'a>]) -> impl Iterator<Item = (String, &'s Stray<'a>)> {
+    let mut known: BTreeSet<Identity<'a>> = BTreeSet::new();
+    let first = strays
+        .iter()
+        .filter(move |stray| known.insert(pod(stray.series.labels())));
+    first.map(|stray| {
+        let labels = stray.series.labels();
+        let who = match labels.get("pod") {
+            Some(pod) => format!("pod {pod}"),
+            None => labels.to_string(),
+        };
+        (who, stray)
+    })
 }
 
 /// What tells a row's pod from others; all its labels, where it names none.
@@ -250,6 +285,38 @@ fn folded(kind: Fold, is_matrix: bool, rows: &[(usize, Series<'_>)], ages: Optio
     }
 }
 
+// === impl Told ===
+
+impl<'a> Told<'a> {
+    fn of(answer: &'a Answer) -> Self {
+        let mut told: HashMap<_, Vec<_>> = HashMap::new();
+        let pods = answer.completeness().into_iter().flat_map(|known| known.pods());
+        for pod in pods.filter(|pod| pod.variant.is_some()) {
+            told.entry(&*pod.name).or_default().push(pod);
+        }
+        Self(told)
+    }
+
+    /// The variant that the labels of `pod` name, if they do.
+    fn mapping(&self, pod: PodRef<'_>, index: &VariantIndex) -> Option<Mapping> {
+        let same = self.0.get(pod.name())?.iter();
+        let same = same.filter(|one| {
+            let namespace = pod.namespace();
+            namespace.is_none() || one.namespace.as_deref() == namespace
+        });
+        let mut mappings: Vec<_> = same.map(|pod| mapping_of(pod, index)).collect();
+        mappings.dedup();
+        match mappings.len() {
+            0 | 1 => mappings.pop(),
+            // They are several, and the row may be any one's, or all of theirs.
+            _ => Some(Candidates::of(&mappings).map_or(
+                Mapping::Unmapped(UnmappedReason::BadVariantLabel),
+                Mapping::Ambiguous,
+            )),
+        }
+    }
+}
+
 // === impl Owner ===
 
 impl From<Mapping> for Owner {
@@ -262,6 +329,13 @@ impl From<Mapping> for Owner {
     }
 }
 
+/// Why a pod is not counted whose name is that of a variant's pods.
+pub(super) fn disputed(labelled: &VariantRef) -> String {
+    format!(
+        "its name is that of a pod of this variant, and its label {VARIANT_LABEL} says that it belongs to {labelled}"
+    )
+}
+
 // === impl Stray ===
 
 impl<'a> Stray<'a> {
@@ -270,6 +344,7 @@ impl<'a> Stray<'a> {
             Owner::Variant(variant) => ("variant", format!("it belongs to {variant}")),
             Owner::Ambiguous(candidates) => ("ambiguous", format!("ambiguous: {candidates}")),
             Owner::Nobody(reason) => (reason.reason(), reason.to_string()),
+            Owner::Disputed(labelled) => ("disputed", disputed(labelled)),
             Owner::Twice => {
                 let reason = format!("the same server is there once more, with the label {VARIANT_LABEL}");
                 ("twice", reason)

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::by_variant::{CLUSTER, Identity, Owner, Stray, lowered, owners, pod};
+use super::by_variant::{CLUSTER, Identity, Owner, Stray, disputed, joined, lowered, owners, pod};
 use super::rows::{ages, begun};
 use crate::age::Age;
+use crate::completeness::Meant;
+use crate::pod::PodIdentity;
 use crate::query::Folds;
 use crate::result::{Answer, AnswerBuilder, Series};
 use crate::time::Timestamp;
-use crate::variant::{UnmappedReason, VariantIndex, VariantRef, mapping_of};
+use crate::variant::{PodLabels, PodRef, UnmappedReason, VariantIndex, VariantRef, mapping_of, named_by};
 
 /// The label of a row whose numbers belong to all variants of a model, as those of an endpoint picker do.
 pub const SCOPE: &str = "scope";
@@ -32,16 +34,26 @@ pub fn fold(answer: &Answer, folds: Folds) -> Answer {
 /// The rows that concern `variant`: those of its own pods as one, and those without a pod, which belong to its model, as
 /// another with the label [`SCOPE`]. Rows of several clusters stay apart, and keep the label that tells them.
 ///
-/// Rows of other variants' pods are left out, and so are those pods from the completeness, where all rows are of pods and all
-/// who are expected are known to be. Those whose pod may be any variant's, or none's that is known, may be its
-/// own: they lower the completeness.
+/// Rows of other variants' pods are left out, and so are those pods from the completeness, where all rows are of pods, stand
+/// on no other pod, and all who are expected are known to be pods. Those whose pod may be any variant's, or none's that is
+/// known, may be its own: they lower the completeness, and never raise it. So do those whose name and label contradict
+/// each other.
 pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, index: &VariantIndex) -> Answer {
     let mut own: BTreeMap<(bool, &str), Rows<'_>> = BTreeMap::new();
     let mut strays = Vec::new();
     for (row, series, owner) in owners(answer, index) {
+        let owner = match owner {
+            Owner::Variant(labelled) if &labelled != variant => {
+                match is_by_name(PodLabels::default().pod_in(series.labels()), variant, index) {
+                    true => Owner::Disputed(labelled),
+                    false => continue,
+                }
+            }
+            owner => owner,
+        };
         let is_of_model = match &owner {
             Owner::Nobody(UnmappedReason::NoPodLabel) => true,
-            Owner::Variant(of_row) if of_row == variant => false,
+            Owner::Variant(_) => false,
             owner if is_of_another(owner, variant) => continue,
             _ => {
                 strays.push(Stray::new(row, series, &owner));
@@ -64,16 +76,35 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
     let is_by_pod = !answer.is_empty() && own.keys().all(|(is_of_model, _)| !is_of_model);
     let of_variant = of_all
         .filter(|_| is_by_pod)
-        .and_then(|known| known.of_pods(|pod| !is_of_another(&mapping_of(pod, index).into(), variant)));
-    let known = of_variant.as_ref().or(of_all);
-    if !strays.is_empty() {
+        .and_then(|known| known.of_pods(|pod| meant(pod, variant, index)));
+    if let Some((known, absent)) = of_variant {
+        builder.completeness(Arc::new(joined(known, &absent, &strays)));
+    } else if !strays.is_empty() {
         let pods = answer.series().map(|series| pod(series.labels()));
         let pods: BTreeSet<Identity<'_>> = pods.collect();
-        builder.completeness(Arc::new(lowered(known, &strays, pods.len())));
-    } else if let Some(known) = of_variant {
-        builder.completeness(Arc::new(known));
+        builder.completeness(Arc::new(lowered(of_all, &strays, pods.len())));
     }
     answer.clone().with_rows(builder.build())
+}
+
+/// What a pod is to `variant`.
+fn meant(pod: &PodIdentity, variant: &VariantRef, index: &VariantIndex) -> Meant {
+    match Owner::from(mapping_of(pod, index)) {
+        Owner::Variant(labelled) if &labelled != variant => {
+            match is_by_name(Some(named_by(pod)), variant, index) {
+                true => Meant::Disputed(disputed(&labelled)),
+                false => Meant::Other,
+            }
+        }
+        Owner::Variant(_) => Meant::Own,
+        owner if is_of_another(&owner, variant) => Meant::Other,
+        _ => Meant::Perhaps,
+    }
+}
+
+/// Whether names allow nobody but `variant` for a pod.
+fn is_by_name(pod: Option<PodRef<'_>>, variant: &VariantRef, index: &VariantIndex) -> bool {
+    pod.is_some_and(|pod| index.variant_for(pod).variant() == Some(variant))
 }
 
 /// Whether it is for sure none of `variant`'s.
@@ -82,7 +113,7 @@ fn is_of_another(owner: &Owner, variant: &VariantRef) -> bool {
         Owner::Variant(owner) => owner != variant,
         Owner::Ambiguous(candidates) => !candidates.contains(variant),
         Owner::Nobody(UnmappedReason::UnknownNamespace) => true,
-        Owner::Nobody(_) | Owner::Twice => false,
+        Owner::Nobody(_) | Owner::Twice | Owner::Disputed(_) => false,
     }
 }
 

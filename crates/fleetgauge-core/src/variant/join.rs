@@ -171,8 +171,13 @@ pub(crate) fn mapping_of(pod: &PodIdentity, index: &VariantIndex) -> Mapping {
     match pod.variant.as_deref().map(|variant| named(variant, namespace)) {
         Some(Ok(variant)) => Mapping::Mapped(variant),
         Some(Err(reason)) => Mapping::Unmapped(reason),
-        None => index.variant_for(PodRef::new(&pod.name).in_namespace(namespace.unwrap_or_default())),
+        None => index.variant_for(named_by(pod)),
     }
+}
+
+/// A pod by its name alone, whatever its labels say.
+pub(crate) fn named_by(pod: &PodIdentity) -> PodRef<'_> {
+    PodRef::new(&pod.name).in_namespace(pod.namespace.as_deref().unwrap_or_default())
 }
 
 /// The variant that a label names, or why what it holds is none.

@@ -84,6 +84,22 @@ impl Candidates {
         Self(Arc::new(candidates))
     }
 
+    /// All that `mappings` name, if they are two or more.
+    pub(crate) fn of(mappings: &[Mapping]) -> Option<Self> {
+        let mut all: Vec<_> = mappings
+            .iter()
+            .flat_map(|mapping| match mapping {
+                Mapping::Mapped(variant) => std::slice::from_ref(variant),
+                Mapping::Ambiguous(candidates) => &**candidates,
+                Mapping::Unmapped(_) => &[],
+            })
+            .cloned()
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        (all.len() > 1).then(|| Self::new(all))
+    }
+
     pub(super) fn insert(&mut self, variant: VariantRef) {
         let at = self.0.partition_point(|other| *other < variant);
         Arc::make_mut(&mut self.0).insert(at, variant);

@@ -1,7 +1,7 @@
 //! The daemon's own metrics: what it has refreshed, served and refused, and what its readings are.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -16,7 +16,9 @@ use fleetgauge_core::reading::Status;
 use fleetgauge_core::source::SourceStats;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, MetricEncoder,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
@@ -50,7 +52,14 @@ struct Inner {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
     door: &'static str,
-    code: u16,
+    code: Code,
+}
+
+/// HTTP's status, as a number; or gRPC's, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Code {
+    Http(u16),
+    Grpc(tonic::Code),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -116,7 +125,7 @@ impl OwnMetrics {
             async move {
                 let began = Instant::now();
                 let response = next.run(request).await;
-                let code = response.status().as_u16();
+                let code = Code::of(&response);
                 own.0.requests.get_or_create(&Answered { door, code }).inc();
                 let seconds = own.0.seconds.get_or_create(&Door { door });
                 seconds.observe(began.elapsed().as_secs_f64());
@@ -142,6 +151,32 @@ impl OwnMetrics {
             }
         };
         Router::new().route("/metrics", get(page))
+    }
+}
+
+// === impl Code ===
+
+impl Code {
+    /// A call of gRPC that failed says so in its headers, and every other one has a status of HTTP's that tells nothing.
+    fn of(response: &Response) -> Self {
+        let headers = response.headers();
+        let is_grpc = headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        match headers.get(tonic::Status::GRPC_STATUS) {
+            Some(status) => Self::Grpc(tonic::Code::from_bytes(status.as_bytes())),
+            None if is_grpc => Self::Grpc(tonic::Code::Ok),
+            None => Self::Http(response.status().as_u16()),
+        }
+    }
+}
+
+impl EncodeLabelValue for Code {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        match self {
+            Self::Http(status) => EncodeLabelValue::encode(status, encoder),
+            Self::Grpc(code) => write!(encoder, "{code:?}"),
+        }
     }
 }
 
@@ -425,5 +460,27 @@ impl Collector for Snapshot {
             "Which part of those expected has reported, of the row that has the least",
             completeness,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    #[test]
+    fn calls_of_grpc_are_told_by_its_own_status() {
+        let code = |response: Response| Code::of(&response);
+        assert_eq!(
+            code(tonic::Status::unavailable("").into_http()),
+            Code::Grpc(tonic::Code::Unavailable)
+        );
+        let good = Response::builder()
+            .header(CONTENT_TYPE, "application/grpc")
+            .body(Body::empty());
+        assert_eq!(code(good.unwrap()), Code::Grpc(tonic::Code::Ok));
+        let missing = Response::builder().status(404).body(Body::empty());
+        assert_eq!(code(missing.unwrap()), Code::Http(404));
     }
 }

@@ -1,10 +1,9 @@
 //! How old the oldest sample is that a query reads, in one row: a bound for the ages of all of its rows, which costs far
 //! less than [`age`](super::age()) of many rows or of ranges.
 //!
-//! It is one where nothing has ended. A selector `x` finds the newest sample of each series that goes on. Of a range
-//! `x[5m]`, those series contribute that have a sample in it, and those of `timestamp(x) > time() - 300` are among them:
-//! where both are as many, they are the same, and each is as old as its newest sample. Where they are not, some have
-//! ended, and their ages have to be asked for otherwise.
+//! A selector `x` finds the newest sample of each series that goes on. Of a range `x[5m]`, those series contribute that have
+//! a sample in it, and those of `timestamp(x) > time() - 300` are among them. The others have ended: they are told as of
+//! 1970, so that whoever asks sees that their ages have to be asked for otherwise.
 
 use std::collections::BTreeMap;
 
@@ -28,13 +27,10 @@ pub const YOUNGEST: &str = "youngest";
 /// Unix epoch, so that an age is the time of the evaluation less the value.
 #[derive(Clone, Debug)]
 pub struct Oldest {
-    /// [`OLDEST`], and [`ended`](Self::ended).
+    /// [`OLDEST`]: where it is more than a day old, a series that contributes may have ended, and it is no bound.
     pub expr: Expr,
-    /// Those and [`YOUNGEST`].
+    /// That and [`YOUNGEST`].
     pub with_youngest: Expr,
-    /// The names of rows that are there whatever the selectors find. Only where all of them are 0 is the oldest sample a
-    /// bound: no series that contributes has ended.
-    pub ended: Vec<String>,
     /// Whether each row of the query stands on a sample. Then, where the oldest is the youngest, all are of that age.
     pub is_of_samples: bool,
 }
@@ -76,15 +72,14 @@ pub fn oldest(query: &Expr) -> Option<Oldest> {
         if !selector.matchers.iter().any(names_metric) {
             return None;
         }
-        let times = Live::of(selector, range);
-        selected.insert(times.newest.to_string(), times);
+        let times = newest(selector, range);
+        selected.insert(times.to_string(), times);
     }
     if selected.is_empty() {
         return None;
     }
-    let selected: Vec<Live> = selected.into_values().collect();
     let ends = |op: AggregateOp, name: &str| {
-        let of_all = selected.iter().map(|live| aggregated(op, live.newest.clone()));
+        let of_all = selected.values().map(|times| aggregated(op, times.clone()));
         let numbered = of_all.enumerate().map(|(i, one)| match i {
             0 => one,
             _ => labelled(one, TOLD, &i.to_string()),
@@ -97,60 +92,33 @@ pub fn oldest(query: &Expr) -> Option<Oldest> {
         };
         Some(labelled(all, TOLD, name))
     };
-    let lost: Vec<_> = selected.iter().filter_map(|live| live.ended.clone()).collect();
-    let ended: Vec<_> = (0..lost.len()).map(|i| format!("ended{i}")).collect();
-    let lost = lost.into_iter().zip(&ended);
-    let told = lost
-        .map(|(lost, name)| labelled(lost, TOLD, name))
-        .fold(ends(AggregateOp::Min, OLDEST)?, or);
+    let told = ends(AggregateOp::Min, OLDEST)?;
     let with_youngest = or(told.clone(), ends(AggregateOp::Max, YOUNGEST)?);
     Some(Oldest {
         expr: finished(told)?,
         with_youngest: finished(with_youngest)?,
-        ended,
         is_of_samples,
     })
 }
 
-/// Of one selector.
-struct Live {
-    /// The times of the newest samples of the series that go on.
-    newest: Expr,
-    /// How many more series than those contribute.
-    ended: Option<Expr>,
-}
-
-// === impl Live ===
-
-impl Live {
-    fn of(selector: &Selector, range: Option<i64>) -> Self {
-        let asked = Asked::by(selector.shift);
-        let selector = Selector {
-            matchers: selector.matchers.clone(),
-            shift: asked.shift(),
-        };
-        let newest = call(Function::Timestamp, vec![Expr::Selector(selector.clone())]);
-        let Some(range) = range else {
-            return Self {
-                newest: asked.added_to(newest),
-                ended: None,
-            };
-        };
-        // `timestamp` looks farther back than a short range.
-        let newest = binary(BinaryOp::Greater, newest, asked.time_before(range));
-        let in_range = Expr::Range(RangeSelector { selector, range });
-        let contribute = call(Function::CountOverTime, vec![in_range]);
-        Self {
-            ended: Some(binary(BinaryOp::Sub, count(contribute), count(newest.clone()))),
-            newest: asked.added_to(newest),
-        }
-    }
-}
-
-/// How many rows there are, also where there is none.
-fn count(rows: Expr) -> Expr {
-    let none = call(Function::Vector, vec![Expr::Number(0.0)]);
-    or(aggregated(AggregateOp::Count, rows), none)
+/// The times of the newest samples of the series that contribute to a selector, 0 for those that have ended.
+fn newest(selector: &Selector, range: Option<i64>) -> Expr {
+    let asked = Asked::by(selector.shift);
+    let selector = Selector {
+        matchers: selector.matchers.clone(),
+        shift: asked.shift(),
+    };
+    let newest = call(Function::Timestamp, vec![Expr::Selector(selector.clone())]);
+    let Some(range) = range else {
+        return asked.added_to(newest);
+    };
+    // `timestamp` looks farther back than a short range.
+    let live = binary(BinaryOp::Greater, newest, asked.time_before(range));
+    let in_range = Expr::Range(RangeSelector { selector, range });
+    let contribute = call(Function::CountOverTime, vec![in_range]);
+    let ended = binary(BinaryOp::Mul, contribute, Expr::Number(0.0));
+    // They are told as of the same day whenever it is asked for, also `@` a time.
+    or(asked.added_to(live), ended)
 }
 
 fn aggregated(op: AggregateOp, rows: Expr) -> Expr {
@@ -187,11 +155,11 @@ mod tests {
         );
         check(
             "rate(x[5m])",
-            r#"label_replace(min(timestamp(x) > time() - 300), "__told__", "oldest", "", "") or label_replace((count(count_over_time(x[5m])) or vector(0)) - (count(timestamp(x) > time() - 300) or vector(0)), "__told__", "ended0", "", "")"#,
+            r#"label_replace(min(timestamp(x) > time() - 300 or count_over_time(x[5m]) * 0), "__told__", "oldest", "", "")"#,
         );
         check(
             "rate(x[5m] offset 1m)",
-            r#"label_replace(min((timestamp(x offset 1m) > time() - 360) + 60), "__told__", "oldest", "", "") or label_replace((count(count_over_time(x[5m] offset 1m)) or vector(0)) - (count(timestamp(x offset 1m) > time() - 360) or vector(0)), "__told__", "ended0", "", "")"#,
+            r#"label_replace(min((timestamp(x offset 1m) > time() - 360) + 60 or count_over_time(x[5m] offset 1m) * 0), "__told__", "oldest", "", "")"#,
         );
     }
 

@@ -42,11 +42,21 @@ struct State<T> {
 }
 
 /// What changes when a file does.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Status {
     modified: Option<SystemTime>,
     length: u64,
     inode: u64,
+}
+
+// === impl Status ===
+
+impl Status {
+    /// Whether it was written at least so long ago, as far as its file system and this machine go by the same time.
+    pub(crate) fn is_older_than(&self, age: Duration) -> bool {
+        let age_now = self.modified.and_then(|modified| modified.elapsed().ok());
+        age_now.is_some_and(|age_now| age_now >= age)
+    }
 }
 
 // === impl Watched ===

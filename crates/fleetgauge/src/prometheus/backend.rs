@@ -27,6 +27,7 @@ use super::failure::{refused, wrong_content_type};
 use super::header::own_header;
 use super::request::{OWN_PARAMS, form};
 use super::rules::{self, Recorded, Rules, decode_rules};
+use super::together::{Part, Together};
 use super::transport::Transport;
 use crate::client::credentials::Credentials;
 use crate::client::endpoint::Endpoint;
@@ -46,6 +47,10 @@ const CLOCKS_DIFFER_BY: Duration = Duration::from_secs(5);
 /// For how long companions are waited for at least, once the query is answered.
 const COMPANIONS_WAIT: Duration = Duration::from_secs(1);
 
+/// How long the text of several questions may be that are asked as one, and where they are sent in a URL.
+const MAX_TOGETHER_BYTES: usize = 16 << 10;
+const MAX_TOGETHER_URL_BYTES: usize = 1 << 10;
+
 /// Reads the body of an answer.
 type Decode<T> = fn(&[u8]) -> Result<T, FetchError>;
 
@@ -58,11 +63,11 @@ struct Received<T> {
 
 /// What came of one of the questions beside a query.
 enum Beside {
-    Oldest(Result<Answer, String>),
-    Ages(Result<Answer, String>),
-    Live(Result<Answer, String>),
-    Branches(Result<Answer, String>),
-    Counts(Option<Answer>),
+    Oldest(Result<Part, String>),
+    Ages(Result<Part, String>),
+    Live(Result<Part, String>),
+    Branches(Result<Part, String>),
+    Counts(Result<Part, String>),
     Rules(Result<Recorded, String>),
 }
 
@@ -86,6 +91,7 @@ pub struct PrometheusBackend {
     get_only: AtomicBool,
     companions: Companions,
     plans: Plans,
+    together: Together,
     rules: Rules,
     /// How far the server's clock is ahead of this machine's, where that is too much. *Unit*: milliseconds.
     server_ahead: AtomicI64,
@@ -143,6 +149,7 @@ impl PrometheusBackend {
             clock,
             companions: config.companions,
             plans: Plans::default(),
+            together: Together::default(),
             rules: Rules::default(),
             server_ahead: AtomicI64::new(0),
         };
@@ -327,6 +334,9 @@ impl PrometheusBackend {
             let (wall, sent) = (self.clock.wall(), Instant::now());
             let ahead = self.server_ahead.load(Ordering::Relaxed);
             let now = Timestamp::from_millis(wall.as_millis().saturating_add(ahead));
+            // A moment ago is now, if others are asked for the same time.
+            let gathering = self.together.gathering().filter(|_| is_first);
+            let (now, sent) = gathering.unwrap_or((now, sent));
             let mut main = query.clone();
             main.at = Some(query.at.or(query.now).unwrap_or(now));
             main.timeout = query.timeout;
@@ -437,20 +447,36 @@ impl PrometheusBackend {
         main.at.unwrap_or_else(|| self.clock.wall())
     }
 
-    /// Adds the question `text` to what is asked beside `main`.
+    /// Adds the question `text` to what is asked beside `main`; one that `is_small` is asked together with others.
     fn ask_beside<'a>(
         &'a self,
         main: &backend::Request,
-        text: &str,
-        told: fn(Result<Answer, String>) -> Beside,
+        (text, is_small): (&str, bool),
+        told: fn(Result<Part, String>) -> Beside,
         beside: &FuturesUnordered<BoxFuture<'a, Beside>>,
     ) {
         let mut request = main.clone();
         request.query_type = QueryType::PromQl;
-        request.text = text.to_owned();
+        let text = text.to_owned();
+        let ask = move |text| {
+            let mut request = request.clone();
+            request.text = text;
+            let asking = async move {
+                let answer = self.ask(&request).await.map(|received| received.content);
+                answer.map_err(|error| self.redact(error).to_string())
+            };
+            asking.boxed()
+        };
+        let at = main.at.filter(|_| is_small);
         let asking = async move {
-            let answer = self.ask(&request).await.map(|received| received.content);
-            told(answer.map_err(|error| self.redact(error).to_string()))
+            let Some(at) = at else {
+                return told(ask(text).await.map(Part::alone));
+            };
+            let max_bytes = match self.get_only.load(Ordering::Relaxed) {
+                true => MAX_TOGETHER_URL_BYTES,
+                false => MAX_TOGETHER_BYTES,
+            };
+            told(self.together.ask(at, &text, max_bytes, ask).await)
         };
         beside.push(asking.boxed());
     }
@@ -462,11 +488,12 @@ impl PrometheusBackend {
         plan: &Plan,
         beside: &FuturesUnordered<BoxFuture<'a, Beside>>,
     ) {
+        let is_small = plan.has_few_rows();
         if let Ages::Exact(text) | Ages::Bound(text) = &plan.ages {
-            self.ask_beside(main, text, Beside::Ages, beside);
+            self.ask_beside(main, (text, is_small), Beside::Ages, beside);
         }
         if let Some(text) = &plan.live {
-            self.ask_beside(main, text, Beside::Live, beside);
+            self.ask_beside(main, (text, is_small), Beside::Live, beside);
         }
     }
 
@@ -481,17 +508,17 @@ impl PrometheusBackend {
     ) -> FuturesUnordered<BoxFuture<'a, Beside>> {
         let beside = FuturesUnordered::new();
         if let (true, Some(text)) = (companions.branches, &plan.branches) {
-            self.ask_beside(main, text, Beside::Branches, &beside);
+            self.ask_beside(main, (text, plan.has_few_rows()), Beside::Branches, &beside);
         }
         if !companions.ages {
             return beside;
         }
         match oldest {
-            Some(text) => self.ask_beside(main, text, Beside::Oldest, &beside),
+            Some(text) => self.ask_beside(main, (text, true), Beside::Oldest, &beside),
             None => self.ask_rows(main, plan, &beside),
         }
         if let Some(text) = counts {
-            self.ask_beside(main, text, |counts| Beside::Counts(counts.ok()), &beside);
+            self.ask_beside(main, (text, false), Beside::Counts, &beside);
         }
         if self.rules.are_due(self.clock.now()) {
             let asking = async {
@@ -511,7 +538,7 @@ impl PrometheusBackend {
             Beside::Ages(ages) => told.ages = Some(ages),
             Beside::Live(live) => told.live = Some(live),
             Beside::Branches(branches) => told.branches = Some(branches),
-            Beside::Counts(counts) => plan.learn(counts.as_ref()),
+            Beside::Counts(counts) => plan.learn(counts.as_ref().ok().map(Part::answer)),
             Beside::Rules(recorded) => self.rules.learn(recorded),
         }
     }

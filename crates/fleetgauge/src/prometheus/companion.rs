@@ -21,6 +21,7 @@ use fleetgauge_syntax::tree::{Expr, Selector};
 use foldhash::fast::FixedState;
 
 use super::rules::Reads;
+use super::together::{ASKED, Part};
 
 /// How many plans are kept: more queries than that are not refreshed in turn.
 const MAX_PLANS: usize = 1_000;
@@ -68,7 +69,6 @@ pub(super) struct Plan {
 struct Oldest {
     text: String,
     with_youngest: String,
-    ended: Vec<String>,
     is_of_samples: bool,
     /// Whether ranges are read, whose ages are dear also where there are few rows.
     looks_back: bool,
@@ -95,10 +95,10 @@ struct Interval {
 /// What the companions answered; `None`: not asked, or not answered in time.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    pub(super) oldest: Option<Result<Answer, String>>,
-    pub(super) ages: Option<Result<Answer, String>>,
-    pub(super) live: Option<Result<Answer, String>>,
-    pub(super) branches: Option<Result<Answer, String>>,
+    pub(super) oldest: Option<Result<Part, String>>,
+    pub(super) ages: Option<Result<Part, String>>,
+    pub(super) live: Option<Result<Part, String>>,
+    pub(super) branches: Option<Result<Part, String>>,
 }
 
 /// When a query was asked, and how long ago that was when its answer was complete.
@@ -174,7 +174,6 @@ impl Plan {
         let oldest = rewrite::oldest(&tree).map(|oldest| Oldest {
             text: oldest.expr.to_string(),
             with_youngest: oldest.with_youngest.to_string(),
-            ended: oldest.ended,
             is_of_samples: oldest.is_of_samples,
             looks_back,
         });
@@ -208,6 +207,11 @@ impl Plan {
         })
     }
 
+    /// Whether the last answer had few rows, and so will what tells of each.
+    pub(super) fn has_few_rows(&self) -> bool {
+        (1..=FEW_ROWS).contains(&lock(&self.last).rows)
+    }
+
     /// Up to which age the newest sample of a series is that goes on, and that a scrape may have been late for.
     fn usual_age(&self) -> Option<Duration> {
         let longest = lock(&self.interval).longest?;
@@ -222,18 +226,15 @@ impl Plan {
         age.zip(self.usual_age()).is_some_and(|(age, usual)| age <= usual)
     }
 
-    /// The time of the oldest sample where no series has ended, and whether all rows are of that time.
+    /// The time of the oldest sample, and whether all rows are of that time.
     fn told_oldest(&self, told: &Told) -> Option<(f64, bool)> {
         let oldest = self.oldest.as_ref()?;
         let rows = usable(told.oldest.as_ref()).ok()?;
         let row = |name: &str| {
-            let mut rows = rows.values().filter(|row| row.labels.get(TOLD) == Some(name));
-            let value = rows.next()?.value;
+            let mut rows = rows.rows().filter(|(labels, _)| labels.get(TOLD) == Some(name));
+            let (_, value) = rows.next()?;
             (rows.next().is_none() && value.is_finite()).then_some(value)
         };
-        if !oldest.ended.iter().all(|name| row(name) == Some(0.0)) {
-            return None;
-        }
         let time = row(OLDEST)?;
         Some((time, oldest.is_of_samples && row(YOUNGEST) == Some(time)))
     }
@@ -383,7 +384,7 @@ impl Plan {
             },
         };
         if matches!(self.ages, Ages::Bound(_)) {
-            let oldest = of_ages.values().next().map(|oldest| oldest.value);
+            let oldest = of_ages.rows().next().map(|(_, oldest)| oldest);
             return match oldest {
                 Some(oldest) => answer.with_ages(vec![age(oldest, true); rows]),
                 None => unknown(answer, "the companion has no row"),
@@ -454,27 +455,28 @@ fn with_branches(answer: Answer, told: &Told) -> Answer {
 /// What a companion answered, if it can be relied on.
 ///
 /// *Errors*: why not.
-fn usable(told: Option<&Result<Answer, String>>) -> Result<&Answer, &str> {
-    match told {
-        None => Err("the companion was not answered in time"),
-        Some(Err(why)) => Err(why),
-        Some(Ok(answer)) if !answer.is_complete() => Err(answer
-            .warnings()
-            .next()
-            .unwrap_or("the companion's answer is partial")),
-        Some(Ok(answer)) if !matches!(answer.kind(), AnswerKind::Vector | AnswerKind::Scalar) => {
-            Err("the companion's answer is not a vector")
-        }
-        Some(Ok(answer)) => Ok(answer),
+fn usable(told: Option<&Result<Part, String>>) -> Result<&Part, &str> {
+    let part = told
+        .ok_or("the companion was not answered in time")?
+        .as_ref()
+        .map_err(String::as_str)?;
+    let answer = part.answer();
+    if !answer.is_complete() {
+        let warning = answer.warnings().next();
+        return Err(warning.unwrap_or("the companion's answer is partial"));
+    }
+    match answer.kind() {
+        AnswerKind::Vector | AnswerKind::Scalar => Ok(part),
+        _ => Err("the companion's answer is not a vector"),
     }
 }
 
 // === impl Rows ===
 
 impl<'a> Rows<'a> {
-    fn of(answer: &'a Answer) -> Self {
+    fn of(part: &'a Part) -> Self {
         Self {
-            rows: answer.values().map(|value| (value.labels, value.value)).collect(),
+            rows: part.rows().collect(),
             next: Cell::new(0),
             index: OnceCell::new(),
         }
@@ -504,9 +506,11 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Without the metric name, which no companion keeps.
+/// Without the metric name, which no companion keeps, and what is told by which question was asked.
 fn nameless<'l>(labels: Labels<'l>) -> impl Iterator<Item = (&'l str, &'l str)> + Clone {
-    labels.iter().filter(|(name, _)| *name != METRIC_NAME)
+    labels
+        .iter()
+        .filter(|(name, _)| *name != METRIC_NAME && *name != ASKED)
 }
 
 fn hash(labels: Labels<'_>) -> u64 {

@@ -98,10 +98,10 @@ fn the_pods_of_other_variants_do_not_count_for_the_completeness_of_one() {
     let one_of_h100 = || told(&["llama-7d4b9c6f5-bcdfg"]);
     assert_eq!(
         of(&by_pod, one_of_h100(), "h100"),
-        "2 of 3 reported; missing: chat/llama-7d4b9c6f5-bcdfg (it fails)"
+        "1 of 2 reported; missing: chat/llama-7d4b9c6f5-bcdfg (it fails)"
     );
-    // The stranger may be one of them.
-    assert_eq!(of(&by_pod, one_of_h100(), "a100"), "2 of 2 reported");
+    // The stranger may be one of them, or not: it makes up for none of them.
+    assert_eq!(of(&by_pod, one_of_h100(), "a100"), "1 of 1 reported");
     assert_eq!(
         of(&by_pod, told(&["stranger"]), "a100"),
         "1 of 2 reported; missing: chat/stranger (it fails)"
@@ -113,10 +113,75 @@ fn the_pods_of_other_variants_do_not_count_for_the_completeness_of_one() {
         of_all
     );
     assert_eq!(of(&[], one_of_h100(), "a100"), of_all);
+    // What is computed from the rows of others stands on these, too.
+    let mixed = Completeness::clone(&one_of_h100()).mixed();
+    assert_eq!(of(&by_pod, Arc::new(mixed), "a100"), of_all);
     let mut with_a_member = Completeness::clone(&one_of_h100());
     with_a_member.add("the member eu", Report::Reported);
     assert_eq!(
         of(&by_pod, Arc::new(with_a_member), "a100"),
         "4 of 5 reported; missing: chat/llama-7d4b9c6f5-bcdfg (it fails)"
     );
+}
+
+/// A label says whose a pod is, also of rows that do not have it; where the pod's name says that it is another variant's,
+/// neither is believed by that other one.
+#[test]
+fn a_pod_whose_label_names_another_variant_than_its_name_is_told() {
+    let variant = |name: &str| VariantRef::new("chat", name).unwrap();
+    let mut index = VariantIndex::new();
+    for (name, workload) in [("h100", "llama"), ("a100", "qwen")] {
+        index
+            .register(variant(name), Workload::deployment(workload))
+            .unwrap();
+    }
+    let pods = [
+        ("llama-7d4b9c6f5-xk2vp", Some("h100-blue")),
+        ("qwen-7d4b9c6f5-xk2vp", None),
+    ];
+    let mut told = Completeness::known();
+    for (pod, label) in pods {
+        let pod = PodIdentity::of(|name| match name {
+            "namespace" => Some("chat"),
+            "pod" => Some(pod),
+            VARIANT_LABEL => label,
+            _ => None,
+        });
+        let pod = Arc::new(pod.unwrap());
+        told.add_pod(&pod, &pod.to_string(), Report::Reported);
+    }
+    let told = Arc::new(told);
+    let plain = pods.map(|(pod, _)| [("namespace", "chat"), ("pod", pod)]);
+    let labelled = [
+        ("namespace", "chat"),
+        ("pod", pods[0].0),
+        (VARIANT_LABEL, "h100-blue"),
+    ];
+    let without: [Row<'_>; 2] = [(&plain[0], 1.0), (&plain[1], 2.0)];
+    let with: [Row<'_>; 2] = [(&labelled, 1.0), (&plain[1], 2.0)];
+    let of = |rows: &[Row<'_>], told: Option<&Arc<Completeness>>, name: &str| {
+        let answer = built(rows, |builder| {
+            told.into_iter()
+                .for_each(|told| builder.completeness(Arc::clone(told)));
+        });
+        let folded = fold_for_variant(&answer, PER_POD_AND_VARIANT, &variant(name), &index);
+        let values = folded.values().map(|value| value.value).collect::<Vec<_>>();
+        (values, folded.completeness().map(ToString::to_string))
+    };
+    let why = "its name is that of a pod of this variant, and its label llm_d_ai_variant says that it belongs to \
+               chat/h100-blue";
+    let disputed = format!("0 of 1 reported; missing: chat/llama-7d4b9c6f5-xk2vp ({why})");
+    for rows in [&without, &with] {
+        assert_eq!(of(rows, Some(&told), "h100"), (vec![], Some(disputed.clone())));
+        assert_eq!(
+            of(rows, Some(&told), "a100"),
+            (vec![2.0], Some("1 of 1 reported".to_owned()))
+        );
+        assert_eq!(
+            of(rows, Some(&told), "h100-blue"),
+            (vec![1.0], Some("1 of 1 reported".to_owned()))
+        );
+    }
+    let unknown = format!("1 reported, of an unknown number; missing: pod llama-7d4b9c6f5-xk2vp ({why})");
+    assert_eq!(of(&with, None, "h100"), (vec![], Some(unknown)));
 }

@@ -17,9 +17,10 @@ use crate::document::{Document, Node, Problems, Reader};
 /// The format is that of Prometheus's `file_sd`, in JSON or YAML: a list of groups, each with `targets` (a list
 /// of `host:port`) and `labels`. The last part of a path may hold `*`, which stands for any characters.
 ///
-/// While a file cannot be read or understood, as when it is being written, its last good contents stay, and
-/// the error says file, line and column. A file that a `*` no longer finds is gone, and its targets are; one
-/// that is named itself and is missing is an error.
+/// A file that was written just now is read when two looks, a second apart, find the same, since half a list of targets
+/// is a list of targets: until then its last contents stay, for ten looks at most. While a file cannot be read or
+/// understood, its last good contents stay, and the error says file, line and column. A file that two looks with a `*`
+/// do not find any more is gone, and its targets are; one that is named itself and is missing is an error.
 ///
 /// *Source*: <https://prometheus.io/docs/prometheus/latest/configuration/configuration/#file_sd_config>.
 ///
@@ -42,12 +43,23 @@ type Files = BTreeMap<PathBuf, Known>;
 struct Known {
     /// When its contents were read, whatever became of them.
     status: Option<Status>,
+    /// What the look before found, if that was something else.
+    seen: Option<Status>,
+    /// How many looks have found something else than was read.
+    looks: u32,
+    is_missed: bool,
     targets: Vec<Arc<TargetLabels>>,
     problem: Option<DiscoveryError>,
 }
 
 /// Where a target's file is told, as in Prometheus.
 const FILE_LABEL: &str = "__meta_filepath";
+
+/// How long a file must have stayed the same to be read, where files are not looked at more often.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
+
+/// So many looks it is waited for a file that is never the same at two of them.
+const MAX_LOOKS: u32 = 10;
 
 /// Limits the size of a file of targets.
 const MAX_BYTES: u64 = 64 << 20;
@@ -81,20 +93,31 @@ impl TargetDiscovery for FileDiscovery {
     }
 
     fn watch(self: Arc<Self>) -> SnapshotStream {
+        let settled_after = self.interval.min(SETTLED_AFTER);
         target::polled(self.interval, move || {
             let this = Arc::clone(&self);
             let look = move || {
-                let mut files = this.files.lock().unwrap_or_else(PoisonError::into_inner);
-                look(&this.patterns, &mut files)
+                let this = Arc::clone(&this);
+                tokio::task::spawn_blocking(move || {
+                    let mut files = this.files.lock().unwrap_or_else(PoisonError::into_inner);
+                    look(&this.patterns, &mut files, settled_after)
+                })
             };
-            let looking = tokio::task::spawn_blocking(look);
-            async move { looking.await.map_err(|_| DiscoveryError::Aborted) }
+            async move {
+                loop {
+                    match look().await {
+                        Ok(Some(found)) => return Ok(found),
+                        Ok(None) => tokio::time::sleep(settled_after).await,
+                        Err(_) => return Err(DiscoveryError::Aborted),
+                    }
+                }
+            }
         })
     }
 }
 
-/// Looks at all files, and reads those that have changed.
-fn look(patterns: &[PathBuf], files: &mut Files) -> Discovered {
+/// Looks at all files, and reads those that have changed. `None` while some of them may still be written, or replaced.
+fn look(patterns: &[PathBuf], files: &mut Files, settled_after: Duration) -> Option<Discovered> {
     let mut paths = Vec::new();
     let mut problems = Vec::new();
     for pattern in patterns {
@@ -109,34 +132,56 @@ fn look(patterns: &[PathBuf], files: &mut Files) -> Discovered {
     }
     paths.sort();
     paths.dedup();
-    files.retain(|path, _| paths.binary_search(path).is_ok());
+    let mut is_settled = true;
+    files.retain(|path, file| {
+        let is_found = paths.binary_search(path).is_ok();
+        let is_kept = is_found || !file.is_missed;
+        file.is_missed = !is_found;
+        is_settled &= is_found || !is_kept;
+        is_kept
+    });
     for path in paths {
-        files.entry(path.clone()).or_default().update(&path);
+        is_settled &= files
+            .entry(path.clone())
+            .or_default()
+            .update(&path, settled_after);
+    }
+    if !is_settled {
+        return None;
     }
     problems.extend(files.values().filter_map(|file| file.problem.clone()));
     let targets = files.values().flat_map(|file| file.targets.iter().cloned());
-    Discovered::new(targets.collect()).with_problems(problems)
+    Some(Discovered::new(targets.collect()).with_problems(problems))
 }
 
 // === impl Known ===
 
 impl Known {
-    fn update(&mut self, path: &Path) {
+    /// Whether what is known is what is there, and not of before a change that goes on.
+    fn update(&mut self, path: &Path, settled_after: Duration) -> bool {
         let now = match status(path) {
             Ok(now) => now,
             Err(error) => {
                 self.status = None;
                 self.problem = Some(unreadable(error));
-                return;
+                return true;
             }
         };
         if self.status.as_ref() == Some(&now) {
-            return;
+            self.looks = 0;
+            return true;
         }
-        match read_file(path, MAX_BYTES)
-            .map_err(unreadable)
-            .and_then(|bytes| parse(path, &bytes))
-        {
+        self.looks += 1;
+        let is_last = self.looks >= MAX_LOOKS;
+        let is_same = self.seen.replace(now.clone()).as_ref() == Some(&now);
+        if !is_same && !is_last && !now.is_older_than(settled_after) {
+            return false;
+        }
+        let contents = read_file(path, MAX_BYTES);
+        if !is_last && status(path).is_ok_and(|after| after != now) {
+            return false;
+        }
+        match contents.map_err(unreadable).and_then(|bytes| parse(path, &bytes)) {
             Ok(targets) => {
                 self.targets = targets;
                 self.problem = None;
@@ -145,6 +190,8 @@ impl Known {
         }
         // The status is from before the contents, so that a change in between is seen the next time.
         self.status = Some(now);
+        self.looks = 0;
+        true
     }
 }
 
@@ -271,6 +318,51 @@ fn fits(pattern: &Path, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The targets as of a look, `None` while files may still be written.
+    fn looked(pattern: &Path, files: &mut Files) -> Option<Vec<String>> {
+        // Longer than any file of a test is old: only what two looks find the same is settled.
+        let found = look(&[pattern.to_owned()], files, Duration::from_secs(86_400))?;
+        let targets = found.targets.iter().map(|target| target[ADDRESS].clone());
+        Some(targets.collect())
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_not_taken_and_one_that_is_replaced_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.yaml");
+        let pattern = dir.path().join("*.yaml");
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+        let mut files = Files::new();
+        // Half of it is valid, too.
+        write("- targets: [a:1");
+        assert_eq!(looked(&pattern, &mut files), None);
+        write("- targets: [a:1]\n");
+        assert_eq!(looked(&pattern, &mut files), None);
+        write("- targets: [a:1]\n- targets: [a:2]\n");
+        assert_eq!(looked(&pattern, &mut files), None);
+        let both = Some(vec!["a:1".to_owned(), "a:2".to_owned()]);
+        assert_eq!(looked(&pattern, &mut files), both);
+        assert_eq!(looked(&pattern, &mut files), both);
+        // Away while it is replaced.
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(looked(&pattern, &mut files), None);
+        write("- targets: [a:3]\n");
+        assert_eq!(looked(&pattern, &mut files), None);
+        assert_eq!(looked(&pattern, &mut files), Some(vec!["a:3".to_owned()]));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(looked(&pattern, &mut files), None);
+        assert_eq!(looked(&pattern, &mut files), Some(vec![]));
+        // One that is written all the time is taken as it is, in the end.
+        let found = (1..).find_map(|look| {
+            write(&format!("- targets: [{}]\n", "a".repeat(look)));
+            looked(&pattern, &mut files)
+        });
+        assert_eq!(found, Some(vec!["a".repeat(MAX_LOOKS as usize)]));
+        // One that was there for long is taken at once.
+        let found = look(&[pattern], &mut Files::new(), Duration::ZERO).unwrap();
+        assert_eq!(found.targets.len(), 1);
+    }
 
     #[test]
     fn stars_stand_for_any_characters() {

@@ -1,0 +1,26 @@
+//! In the place of the cluster, in a binary that was built without Kubernetes.
+
+use std::sync::Arc;
+
+use fleetgauge_core::target::TargetDiscovery;
+
+use crate::config::{Environment, KubernetesSection, PodsSection};
+use crate::kubeconfig::LEFT_OUT;
+
+/// There is none.
+#[derive(Clone)]
+pub(crate) struct Cluster(std::convert::Infallible);
+
+impl Cluster {
+    pub(crate) fn open(_section: &KubernetesSection, _environment: &Environment) -> anyhow::Result<Self> {
+        anyhow::bail!(LEFT_OUT.unwrap_or_default())
+    }
+
+    pub(crate) fn is(&self, _section: &KubernetesSection) -> bool {
+        match self.0 {}
+    }
+
+    pub(crate) fn pods(&self, _section: &PodsSection) -> Arc<dyn TargetDiscovery> {
+        match self.0 {}
+    }
+}

@@ -1,0 +1,142 @@
+//! The section `kubernetes`, and the discovery of pods there.
+
+use std::path::{Path, PathBuf};
+
+use fleetgauge::document::{Node, Position, Reader};
+use fleetgauge::file;
+use fleetgauge_core::variant::VariantRef;
+
+use super::text::texts;
+use crate::kubeconfig;
+
+/// No kubeconfig is longer.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// The cluster that is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KubernetesSection {
+    /// `None`: the service account of the pod, or what `KUBECONFIG` names.
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// What the file says, and what its kubeconfig held: as long as that is the same, it is the same cluster.
+    pub(crate) content: String,
+}
+
+/// Pods of the cluster as targets.
+#[derive(Clone, Debug)]
+pub(crate) struct PodsSection {
+    /// None for all.
+    pub(crate) namespaces: Vec<String>,
+    pub(crate) selector: Option<String>,
+    /// None for the annotation.
+    pub(crate) ports: Vec<PodPort>,
+    pub(crate) labels: Vec<String>,
+    pub(super) position: Position,
+}
+
+/// A port of a pod.
+#[derive(Clone, Debug)]
+pub(crate) enum PodPort {
+    Number(u16),
+    Name(String),
+}
+
+/// Reads `kubernetes`.
+pub(super) fn read_kubernetes(
+    node: &Node,
+    directory: &Path,
+    reader: &mut Reader,
+) -> Option<KubernetesSection> {
+    let mut fields = reader.fields(node, "kubernetes")?;
+    let named = fields.take("kubeconfig");
+    fields.finish(reader);
+    if let Some(why) = kubeconfig::LEFT_OUT {
+        reader.problem(node.position(), why);
+    }
+    let mut content = node.content();
+    let named = match named {
+        Some(node) => Some((node, directory.join(reader.text(node)?))),
+        None => None,
+    };
+    if let Some((node, path)) = &named {
+        match file::read(path, MAX_BYTES) {
+            Ok(bytes) => {
+                content.push_str(&String::from_utf8_lossy(&bytes));
+                if let Err(error) = kubeconfig::check(path) {
+                    reader.problem(node.position(), format!("kubeconfig {error:#}"));
+                }
+            }
+            // It may be there where the configuration is used.
+            Err(error) => reader.warning(node.position(), error.to_string()),
+        }
+    }
+    Some(KubernetesSection {
+        kubeconfig: named.map(|(_, path)| path),
+        content,
+    })
+}
+
+/// Reads the discovery `kubernetes`.
+pub(super) fn read_pods(node: &Node, reader: &mut Reader) -> Option<PodsSection> {
+    let mut fields = reader.fields(node, "kubernetes")?;
+    let namespaces = fields.take("namespaces");
+    let selector = fields.take("selector").and_then(|node| reader.text(node));
+    let ports = fields.take("ports");
+    let labels = fields.take("labels");
+    fields.finish(reader);
+    let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let namespaces = namespaces.map(|node| {
+        let names = texts(node, "a list of namespaces", reader);
+        for name in &names {
+            // It looks at the namespace first.
+            if let Err(error) = VariantRef::new(name, "any") {
+                reader.problem(node.position(), error.to_string());
+            }
+        }
+        owned(names)
+    });
+    let labels = labels.map(|node| owned(texts(node, "a list of pods' labels", reader)));
+    Some(PodsSection {
+        namespaces: namespaces.unwrap_or_default(),
+        selector: selector.map(str::to_owned),
+        ports: ports.map(|node| read_ports(node, reader)).unwrap_or_default(),
+        labels: labels.unwrap_or_default(),
+        position: node.position(),
+    })
+}
+
+fn read_ports(node: &Node, reader: &mut Reader) -> Vec<PodPort> {
+    const WHAT: &str = "a list of ports, by number or by name";
+    let before = reader.problem_count();
+    let nodes = reader.list(node, WHAT);
+    if nodes.is_empty() && reader.problem_count() == before {
+        reader.problem(node.position(), format!("expected {WHAT}, found none in it"));
+    }
+    nodes.iter().filter_map(|node| read_port(node, reader)).collect()
+}
+
+fn read_port(node: &Node, reader: &mut Reader) -> Option<PodPort> {
+    if !node.is_text() {
+        let number = u16::try_from(reader.count(node)?);
+        if let Some(number) = number.ok().filter(|number| *number > 0) {
+            return Some(PodPort::Number(number));
+        }
+        reader.problem(
+            node.position(),
+            "a port is a number from 1 to 65535, or the name of one",
+        );
+        return None;
+    }
+    let name = reader.text(node)?;
+    // Source: <https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#Container>, `IANA_SVC_NAME`.
+    let is_name = name.len() <= 15
+        && name.bytes().any(|byte| byte.is_ascii_lowercase())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if !is_name {
+        let message = "a port's name takes up to 15 of a-z 0-9 -, a letter among them; numbers are written without quotes";
+        reader.problem(node.position(), message);
+        return None;
+    }
+    Some(PodPort::Name(name.to_owned()))
+}

@@ -1,0 +1,177 @@
+//! The daemon in a real cluster: what it is told of pods is what it reads from them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use axum::Router;
+use axum::routing::get;
+use fleetgauge_testcluster::{Cluster, NodeAgent};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::{Client, ResourceExt as _};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::support::daemon::{Daemon, until};
+
+/// A namespace whose pods are engines, each of which says that three requests wait.
+struct Namespace {
+    name: &'static str,
+    runtime: Runtime,
+    client: Client,
+    _agent: NodeAgent,
+}
+
+// === impl Namespace ===
+
+impl Namespace {
+    fn new(name: &'static str) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let cluster = Cluster::shared();
+        let (client, agent) = runtime.block_on(async {
+            cluster.namespace(name).await.unwrap();
+            let client = cluster.client().await.unwrap();
+            let engine = |pod: &Pod| {
+                let page = format!("waiting{{from=\"{}\"}} 3\n", pod.name_any());
+                Router::new().route("/metrics", get(async move || page))
+            };
+            let agent = NodeAgent::start(client.clone(), name, engine).await.unwrap();
+            (client, agent)
+        });
+        Self {
+            name,
+            runtime,
+            client,
+            _agent: agent,
+        }
+    }
+
+    fn deploy(&self, deployment: &str, replicas: i32) {
+        let labels = json!({"app": "engine", "llm-d.ai/variant": deployment});
+        let ports = json!([{"name": "metrics", "containerPort": 8124}]);
+        let made = json!({
+            "metadata": {"name": deployment},
+            "spec": {
+                "replicas": replicas,
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {"containers": [{"name": "engine", "image": "engine", "ports": ports}]},
+                },
+            },
+        });
+        let made: Deployment = serde_json::from_value(made).unwrap();
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), self.name);
+        let post = PostParams::default();
+        self.runtime.block_on(deployments.create(&post, &made)).unwrap();
+    }
+
+    fn scale(&self, deployment: &str, replicas: i32) {
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), self.name);
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        let params = PatchParams::default();
+        let scaled = deployments.patch_scale(deployment, &params, &patch);
+        self.runtime.block_on(scaled).unwrap();
+    }
+}
+
+/// The configuration of a daemon that scrapes the engines of a namespace.
+fn config(directory: &Path, namespace: &str, metrics: &str) -> PathBuf {
+    let file = directory.join("fleetgauge.yaml");
+    let kubeconfig = Cluster::shared().kubeconfig();
+    let text = format!(
+        "kubernetes: {{kubeconfig: '{}'}}\nsources:\n  pods:\n    scrape:\n      interval: 100ms\n      discovery:\n        \
+         - {{kubernetes: {{namespaces: [{namespace}], selector: app=engine, ports: [metrics], labels: [llm-d.ai/variant]}}}}\n      \
+         relabel_configs: [{{source_labels: [__meta_kubernetes_pod_uid], target_label: uid}}]\n\
+         queries:\n  - {{name: waiting, template: waiting, fold: {{pod: max, variant: sum}}}}\nmetrics:\n{metrics}",
+        kubeconfig.display()
+    );
+    fs::write(&file, text).unwrap();
+    file
+}
+
+const QUEUE: &str = "  - {name: queue, query: waiting, every: 100ms, fold: sum}\n";
+
+/// How often the source has been asked.
+fn flights(daemon: &Daemon) -> u64 {
+    let sources = daemon.json("sources");
+    sources["sources"][0]["flights"]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{sources}"))
+}
+
+#[test]
+#[ignore = "needs a Kubernetes control plane"]
+fn pods_are_scraped_as_they_come_and_go_and_a_reload_keeps_what_is_known() {
+    let namespace = Namespace::new("daemon-scrapes");
+    let directory = tempfile::tempdir().unwrap();
+    let file = config(directory.path(), namespace.name, QUEUE);
+    let daemon = Daemon::start(&file);
+    namespace.deploy("llama", 2);
+    daemon.reading("queue", |reading| reading["value"] == 6);
+    let targets = daemon.json("targets")["targets"].take();
+    for target in targets.as_array().unwrap() {
+        let labels = &target["labels"];
+        assert_eq!(
+            (&labels["namespace"], &labels["container"]),
+            (&json!("daemon-scrapes"), &json!("engine"))
+        );
+        assert_eq!(labels["llm_d_ai_variant"], "llama");
+        assert!(labels["pod"].as_str().unwrap().starts_with("llama-"), "{target}");
+        assert_eq!(labels["uid"].as_str().unwrap().len(), 36, "{target}");
+    }
+    namespace.scale("llama", 3);
+    daemon.reading("queue", |reading| reading["value"] == 9);
+    namespace.scale("llama", 1);
+    daemon.reading("queue", |reading| reading["value"] == 3);
+
+    // What is said of cluster and source is the same, so they are, and nothing is listed anew.
+    let before = flights(&daemon);
+    assert!(before > 2, "{before}");
+    let more = format!("{QUEUE}  - {{name: again, query: waiting, every: 100ms, fold: max}}\n");
+    config(directory.path(), namespace.name, &more);
+    daemon.signal(Signal::HUP);
+    until(|| daemon.get("/api/fleetgauge/v1/metrics/again").0 == 200);
+    assert!(flights(&daemon) >= before);
+    daemon.reading("queue", |reading| reading["value"] == 3);
+    namespace.scale("llama", 2);
+    daemon.reading("queue", |reading| reading["value"] == 6);
+}
+
+/// The cluster is another one as soon as its kubeconfig is.
+#[test]
+#[ignore = "needs a Kubernetes control plane"]
+fn a_kubeconfig_that_is_broken_is_not_taken_and_one_that_changes_is_used() {
+    let namespace = Namespace::new("daemon-kubeconfig");
+    namespace.deploy("llama", 1);
+    let directory = tempfile::tempdir().unwrap();
+    let kubeconfig = directory.path().join("kubeconfig");
+    let right = fs::read_to_string(Cluster::shared().kubeconfig()).unwrap();
+    let file = config(directory.path(), namespace.name, QUEUE);
+    let text = fs::read_to_string(&file).unwrap();
+    let given = Cluster::shared().kubeconfig().display().to_string();
+    fs::write(&file, text.replace(&given, "kubeconfig")).unwrap();
+
+    // Nobody listens there.
+    let address = Cluster::shared().address().to_string();
+    fs::write(&kubeconfig, right.replace(&address, "127.0.0.1:1")).unwrap();
+    let daemon = Daemon::start(&file);
+    let refused = daemon.reading("queue", |reading| {
+        reading["reason"]["text"].to_string().contains("onnect")
+    });
+    assert_eq!(
+        (&refused["status"], &refused["value"]),
+        (&json!("withheld"), &Value::Null),
+        "{refused}"
+    );
+
+    fs::write(&kubeconfig, "users: [{name: u, user: {token: [hunter2").unwrap();
+    daemon.logged("is not taken");
+    let told = daemon.json("metrics")["configuration"]["error"].to_string();
+    assert!(told.contains("kubeconfig") && !told.contains("hunter2"), "{told}");
+
+    fs::write(&kubeconfig, right).unwrap();
+    daemon.reading("queue", |reading| reading["value"] == 3);
+}

@@ -1,0 +1,252 @@
+//! Whether a row stands on the series of others.
+
+use crate::Function;
+use crate::tree::{Aggregate, Binary, BinaryOp, Call, Expr, Group, Grouping, Matching};
+
+use super::series::{Groups, Rows, groups, is_scalar, rows};
+
+/// What the rows of an expression are computed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Basis {
+    /// No series.
+    Nothing,
+    /// Any series. No row has the label.
+    Any,
+    /// Of each row that has the label, series with the same value of it.
+    Own,
+    /// A row that has the label may be computed from series with other values of it.
+    Others,
+}
+
+/// Whether a row of `query` may be computed from series of which the first of `identity` is another one than its own, or
+/// has a value of one of `identity` that it was given: then what is missing of others is missing from it.
+///
+/// A row that does not have the label stands on whatever the query reads, and is not asked about.
+///
+/// ```
+/// use fleetgauge_syntax::{parse, rewrite::is_mixed};
+///
+/// let is_mixed = |text| parse(text).map(|query| is_mixed(&query, &["pod"]));
+/// assert!(!is_mixed("sum by (pod) (queue) / on (pod) slots")?);
+/// assert!(is_mixed("queue / on () group_left () sum(queue)")?);
+/// # Ok::<(), fleetgauge_syntax::ParseError>(())
+/// ```
+pub fn is_mixed(query: &Expr, identity: &[&str]) -> bool {
+    basis(query, identity) == Basis::Others
+}
+
+fn basis(expr: &Expr, identity: &[&str]) -> Basis {
+    match expr {
+        Expr::Number(_) | Expr::Text(_) => Basis::Nothing,
+        Expr::Selector(_) | Expr::Range(_) => Basis::Own,
+        Expr::Subquery(subquery) => basis(&subquery.expr, identity),
+        Expr::Negate(inner) | Expr::Once(inner) => basis(inner, identity),
+        Expr::Call(call) => of_call(call, identity),
+        Expr::Aggregate(of) => of_aggregate(of, identity),
+        Expr::Binary(op) => of_binary(op, identity),
+    }
+}
+
+fn of_call(call: &Call, identity: &[&str]) -> Basis {
+    let args = call.args.iter().map(|arg| basis(arg, identity));
+    let all = args.fold(Basis::Nothing, Basis::together);
+    match rows(call.function) {
+        Rows::Number => all.without_label(),
+        // Its labels are those that the selector asks for.
+        Rows::Absence => match call.args.first().map(Expr::unwrapped) {
+            Some(Expr::Selector(_) | Expr::Range(_)) => all,
+            _ => all.without_label(),
+        },
+        Rows::Relabelled => all.given(call.args.get(1), identity),
+        Rows::Joined => match call.function {
+            Function::HistogramQuantiles => all.given(call.args.get(1), identity),
+            _ => all.mixed(),
+        },
+        Rows::Each
+        | Rows::EachOrNone
+        | Rows::Ordered
+        | Rows::EachSeries
+        | Rows::EachLongSeries
+        | Rows::EachHistogram => all,
+    }
+}
+
+fn of_aggregate(of: &Aggregate, identity: &[&str]) -> Basis {
+    let param = of
+        .param
+        .as_ref()
+        .map_or(Basis::Nothing, |param| basis(param, identity));
+    let inner = basis(&of.expr, identity);
+    let is_kept = is_kept(&of.grouping, identity);
+    match groups(of.op) {
+        Groups::Some if !is_kept => inner.mixed(),
+        Groups::Each | Groups::EachValue if !is_kept => {
+            inner.without_label().given(of.param.as_ref(), identity)
+        }
+        _ => inner.together(param).given(of.param.as_ref(), identity),
+    }
+}
+
+fn of_binary(op: &Binary, identity: &[&str]) -> Basis {
+    let (left, right) = (basis(&op.left, identity), basis(&op.right, identity));
+    if is_scalar(&op.left) || is_scalar(&op.right) || is_matched(&op.matching, identity) {
+        return match op.op {
+            // A row without the label is there beside those that have it.
+            BinaryOp::Or => left.beside(right),
+            _ => left.together(right),
+        };
+    }
+    // What follows depends on all rows of the other side, whatever their label is.
+    match (op.op, op.matching.group) {
+        (BinaryOp::And | BinaryOp::Unless, _) => left.under(right),
+        (BinaryOp::Or, _) => left.beside(right.under(left)),
+        (_, Group::Neither) => left.together(right).without_label(),
+        (_, Group::Left) => left.joined(right, &op.matching, identity),
+        (_, Group::Right) => right.joined(left, &op.matching, identity),
+    }
+}
+
+/// Whether groups are of one value of the label.
+fn is_kept(grouping: &Grouping, identity: &[&str]) -> bool {
+    grouping.without != has_first(grouping.labels.iter().map(|label| &**label), identity)
+}
+
+/// Whether the rows that are matched have the same value of the label.
+fn is_matched(matching: &Matching, identity: &[&str]) -> bool {
+    matching.on == has_first(matching.labels.iter().map(|label| &**label), identity)
+}
+
+fn has_first<'a>(mut labels: impl Iterator<Item = &'a str>, identity: &[&str]) -> bool {
+    labels.any(|label| identity.first() == Some(&label))
+}
+
+// === impl Basis ===
+
+impl Basis {
+    /// Rows of both that have the same value of the label, or of one that counts for all of the other's.
+    fn together(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Nothing, one) | (one, Self::Nothing) => one,
+            (Self::Others, _) | (_, Self::Others) => Self::Others,
+            (Self::Any, Self::Any) => Self::Any,
+            (Self::Own, Self::Own) => Self::Own,
+            (Self::Any, Self::Own) | (Self::Own, Self::Any) => Self::Others,
+        }
+    }
+
+    /// Rows of both, each as it is.
+    fn beside(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Any, Self::Own) | (Self::Own, Self::Any) => Self::Own,
+            _ => self.together(other),
+        }
+    }
+
+    /// These rows, as all of the other's decide.
+    fn under(self, other: Self) -> Self {
+        match (self, other) {
+            (_, Self::Nothing) => self,
+            (Self::Nothing | Self::Any, _) => Self::Any,
+            (Self::Own | Self::Others, _) => Self::Others,
+        }
+    }
+
+    /// These rows, many of which have one of the other's.
+    fn joined(self, one: Self, matching: &Matching, identity: &[&str]) -> Self {
+        let includes = |label: &&str| matching.include.iter().any(|name| **name == **label);
+        match identity.iter().any(includes) {
+            true if one == Self::Nothing || one == Self::Any => self.together(one).without_label(),
+            true => Self::Others,
+            false => self.under(one),
+        }
+    }
+
+    /// Where the label goes.
+    fn without_label(self) -> Self {
+        match self {
+            Self::Nothing => Self::Nothing,
+            _ => Self::Any,
+        }
+    }
+
+    /// Where a label is written that a text names.
+    fn given(self, label: Option<&Expr>, identity: &[&str]) -> Self {
+        match label.map(Expr::unwrapped) {
+            Some(Expr::Text(name)) if identity.contains(&&**name) => self.mixed(),
+            _ => self,
+        }
+    }
+
+    /// Where one row decides on another.
+    fn mixed(self) -> Self {
+        match self {
+            Self::Nothing => Self::Nothing,
+            _ => Self::Others,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_is_computed_from_others_rows_is_told() {
+        let check = |queries: &[&str], expected: bool| {
+            for text in queries {
+                let query = crate::parse(text).unwrap();
+                let told = is_mixed(&query, &["pod", "namespace", "variant"]);
+                assert_eq!(told, expected, "{text}");
+            }
+        };
+        check(
+            &[
+                "x",
+                "vector(1)",
+                "sum(x)",
+                "sum by (namespace, pod) (rate(x[5m]))",
+                "sum without (instance) (x) / ignoring (a) y",
+                "x / on (pod) group_left (variant) info",
+                "x * 2 > time()",
+                "x * on () group_left () vector(2)",
+                "x or on () vector(0)",
+                "x or sum(x)",
+                "x or y",
+                "sum(x) / sum(y) * 3",
+                "x / on (namespace) y",
+                "max_over_time(x[5m:]) - x offset 1h",
+                "histogram_quantile(0.9, sum by (pod, le) (rate(x_bucket[5m])))",
+                "topk by (pod) (3, x)",
+                "label_replace(x, 'rank', '$1', 'instance', '(.*)')",
+                "count_values by (pod) ('version', x)",
+                "absent(x{pod='a'})",
+                "sum by (namespace) (x) * on (namespace) group_left () sum by (namespace) (y)",
+            ],
+            false,
+        );
+        check(
+            &[
+                "x * on () group_left () sum(cap)",
+                "x / on (namespace) group_left () sum by (namespace) (x)",
+                "sum by (namespace) (x) / on (namespace) group_right () x",
+                "x * on (namespace) group_left (pod) y",
+                "x * scalar(sum(y))",
+                "clamp_max(x, scalar(max(x)))",
+                "x > scalar(avg(x))",
+                "x and on (namespace) y",
+                "x unless on () (sum(x) > 3)",
+                "x or on (namespace) y",
+                "topk(3, x)",
+                "limitk by (namespace) (1, x)",
+                "label_replace(x, 'pod', '$1', 'endpoint', '(.*)')",
+                "label_join(x, 'variant', '', 'model')",
+                "count_values('pod', x)",
+                "sum by (pod) (x / ignoring (pod, instance) group_left () sum without (pod, instance) (x))",
+                "quantile by (pod) (scalar(max(y)), x)",
+                "max_over_time((x - on () group_left () min(x))[5m:])",
+                "sum(label_replace(x, 'pod', 'a', '', '')) by (pod)",
+            ],
+            true,
+        );
+    }
+}
