@@ -1,5 +1,7 @@
 //! The Kubernetes cluster that a configuration names.
 
+mod authority;
+
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -9,8 +11,11 @@ use fleetgauge_kube::Client;
 use fleetgauge_kube::access::Access;
 use fleetgauge_kube::discovery::{self, PodDiscovery, PodSelection};
 use fleetgauge_kube::watch::WatchConfig;
+use fleetgauge_server::door::kubernetes::caller;
 
 use crate::config::{Environment, KubernetesSection, PodPort, PodsSection};
+
+use authority::Authority;
 
 /// Names kubectl's files, one or several.
 const KUBECONFIG: &str = "KUBECONFIG";
@@ -55,6 +60,11 @@ impl Cluster {
     /// Whether `section` names this very cluster.
     pub(crate) fn is(&self, section: &KubernetesSection) -> bool {
         self.content == section.content
+    }
+
+    /// What it says of those who ask the daemon. Whose certificates it believes is watched from now on.
+    pub(crate) fn authority(&self) -> Arc<dyn caller::Cluster> {
+        Arc::new(Authority::start(&self.client, &self.config))
     }
 
     /// Pods as targets. They are watched from now on.

@@ -24,6 +24,7 @@ mod rows;
 pub mod selector;
 mod status;
 pub mod trust;
+mod user;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
