@@ -243,11 +243,13 @@ struct ReadPage {
     /// What it exposes that is the scraper's to say.
     own_name: Option<&'static str>,
     process_start: Option<Timestamp>,
+    /// Whether samples count as of the scrape, since their target dates them a little later.
+    is_ahead: bool,
     /// The metrics of samples that their target dates so that no query of now sees them.
     unseen: BTreeSet<Box<str>>,
 }
 
-/// By how much a target's clock may be ahead: so long the sample before is seen instead.
+/// By how much a target's clock may be ahead: what it dates then counts as of the scrape.
 const CLOCK_AHEAD: Duration = Duration::from_secs(5);
 
 /// *Errors*: as [`PageWriter::write`].
@@ -261,13 +263,19 @@ fn read(
     let is_seen =
         |own: Timestamp| own <= at.saturating_add(CLOCK_AHEAD) && own.saturating_add(lookback_delta) > at;
     let mut unseen = BTreeSet::new();
+    let mut is_ahead = false;
     let mut page = buffer.parser.page(format, &buffer.body);
     let mut refusal = None;
     let mut own_name = None;
     let mut process_start: Option<Timestamp> = None;
     while let Some(event) = page.next() {
         let Event::Sample(sample) = event else { continue };
-        let own = sample.timestamp.map(Timestamp::from_millis);
+        let mut own = sample.timestamp.map(Timestamp::from_millis);
+        if own.is_some_and(|own| own > at && is_seen(own)) {
+            // It would be in no answer until its time comes, and what is asked for then may be told by a newer one.
+            own = Some(at);
+            is_ahead = true;
+        }
         if own.is_some_and(|own| !is_seen(own)) && !unseen.contains(sample.name()) {
             unseen.insert(sample.name().into());
         }
@@ -315,6 +323,7 @@ fn read(
             refusal,
             own_name,
             process_start,
+            is_ahead,
             unseen,
         }),
     }
@@ -335,6 +344,7 @@ impl ReadPage {
             refusal,
             own_name,
             process_start,
+            is_ahead,
             unseen,
         } = self;
         let mut problems = Vec::new();
@@ -362,6 +372,11 @@ impl ReadPage {
             let why = "samples are dated by their target in the future, or before the lookback: they are not seen now";
             unseen.iter().for_each(|name| batch.unread(Some(name), why));
             problems.push(why.to_owned());
+        }
+        if is_ahead {
+            problems.push(
+                "samples are dated up to 5 s ahead by their target: they count as of the scrape".to_owned(),
+            );
         }
         let committed = batch.commit();
         let unordered = committed.out_of_order + committed.duplicates + committed.out_of_bounds;

@@ -62,6 +62,9 @@ impl fmt::Display for TooEarly {
 /// The label that tells targets apart.
 const INSTANCE: &str = "instance";
 
+/// The labels that all targets should have, and queries ask for. Others differ from metric to metric.
+const OF_TARGETS: [&str; 2] = ["namespace", "pod"];
+
 /// The instances that have had series of each read, by where its matchers are; looked for where that is asked.
 #[derive(Default)]
 struct Exposed(RefCell<HashMap<usize, HashSet<Option<Box<str>>>>>);
@@ -110,6 +113,34 @@ impl View {
     }
 }
 
+impl View {
+    /// Warns of a read that has no series, since all that it could have lack a label that it asks for.
+    fn lost_label(&self, read: &Read<'_>, into: &mut Missing) {
+        let Some(metric) = read.metric() else { return };
+        let of_name = |matcher: &&Matcher| matcher.name() == METRIC_NAME;
+        let is_of_target = |matcher: &&Matcher| OF_TARGETS.contains(&matcher.name());
+        let asked = read
+            .matchers
+            .iter()
+            .filter(is_of_target)
+            .filter(|matcher| !matcher.matches_value(""));
+        let mut asked = asked.peekable();
+        if asked.peek().is_none() || !self.window.select(read.matchers, read.from, read.to).is_empty() {
+            return;
+        }
+        let by_name: Vec<_> = read.matchers.iter().filter(of_name).cloned().collect();
+        let series = self.window.select(&by_name, read.from, read.to);
+        let has = |label: &str| series.iter().any(|series| series.labels().get(label).is_some());
+        if let (false, Some(lost)) = (series.is_empty(), asked.find(|matcher| !has(matcher.name()))) {
+            let label = lost.name();
+            into.warn(format_args!(
+                "no series of {metric} has the label {label}, which the query asks for: is it lost in relabeling, or not set by \
+                 discovery?"
+            ));
+        }
+    }
+}
+
 impl Queryable for View {
     fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Box<dyn Selection + '_> {
         Queryable::select(&self.window, matchers, from, to)
@@ -125,6 +156,7 @@ impl Queryable for View {
                 .iter()
                 .for_each(|read| missing_names(wanted, read.matchers, into));
         }
+        reads.iter().for_each(|read| self.lost_label(read, into));
         let mut completeness = Completeness::known();
         for gap in self.gaps.iter() {
             if reads.iter().any(|read| self.may_select(read, &gap.labels)) {
