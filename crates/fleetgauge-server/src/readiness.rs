@@ -66,7 +66,9 @@ impl Readiness {
         if is_ending.load(Ordering::Acquire) {
             return Err("the daemon is shutting down".to_owned());
         }
-        if store.clock().now().saturating_since(*since) >= *ready_after {
+        let passed = store.clock().now().saturating_since(*since);
+        let left = ready_after.saturating_sub(passed);
+        if left.is_zero() {
             return Ok(());
         }
         if let Some(what) = &*unknown.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -87,8 +89,9 @@ impl Readiness {
             more => format!(" and {more} more"),
         };
         Err(format!(
-            "waiting for the first answers of {}{more}",
-            names.join(", ")
+            "waiting for the first answers of {}{more}, or until their samples reach back far enough; for {} s at most",
+            names.join(", "),
+            left.as_millis().div_ceil(1_000)
         ))
     }
 }

@@ -80,9 +80,12 @@ impl fmt::Display for Absence {
             }
             Self::ShortWindow { asked_since, gap } => {
                 let Gap { from, to } = gap;
+                let lacking = to.saturating_since((*from).max(*asked_since)).as_secs();
+                let left = to.saturating_since(*asked_since).as_millis().div_ceil(1_000);
                 return write!(
                     f,
-                    "short_window: samples from {asked_since} on are asked for, and there are none from {from} to {to}"
+                    "short_window: there are no samples of {lacking} s of what is asked for, up to {to}; asked again in {left} s, \
+                     the query does not look back at that any more"
                 );
             }
         };
