@@ -1,6 +1,7 @@
 //! The Kubernetes cluster that a configuration names.
 
 mod authority;
+mod labelled;
 
 use std::sync::Arc;
 
@@ -10,12 +11,15 @@ use fleetgauge_core::time::Clock;
 use fleetgauge_kube::Client;
 use fleetgauge_kube::access::Access;
 use fleetgauge_kube::discovery::{self, PodDiscovery, PodSelection};
+use fleetgauge_kube::pod_labels::PodLabelsWatch;
 use fleetgauge_kube::watch::WatchConfig;
 use fleetgauge_server::door::kubernetes::caller;
+use fleetgauge_server::door::kubernetes::pods::PodLabels;
 
 use crate::config::{Environment, KubernetesSection, PodPort, PodsSection};
 
 use authority::Authority;
+use labelled::Labelled;
 
 /// Names kubectl's files, one or several.
 const KUBECONFIG: &str = "KUBECONFIG";
@@ -65,6 +69,11 @@ impl Cluster {
     /// What it says of those who ask the daemon. Whose certificates it believes is watched from now on.
     pub(crate) fn authority(&self) -> Arc<dyn caller::Cluster> {
         Arc::new(Authority::start(&self.client, &self.config))
+    }
+
+    /// Its pods by their labels, which are watched from now on.
+    pub(crate) fn pod_labels(&self) -> Arc<dyn PodLabels> {
+        Arc::new(Labelled(PodLabelsWatch::start(&self.client, &self.config)))
     }
 
     /// Pods as targets. They are watched from now on.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fleetgauge_core::target::TargetDiscovery;
 use fleetgauge_server::door::kubernetes::caller;
+use fleetgauge_server::door::kubernetes::pods::PodLabels;
 
 use crate::config::{Environment, KubernetesSection, PodsSection};
 use crate::kubeconfig::LEFT_OUT;
@@ -22,6 +23,10 @@ impl Cluster {
     }
 
     pub(crate) fn authority(&self) -> Arc<dyn caller::Cluster> {
+        match self.0 {}
+    }
+
+    pub(crate) fn pod_labels(&self) -> Arc<dyn PodLabels> {
         match self.0 {}
     }
 
