@@ -1,6 +1,7 @@
 //! The Kubernetes cluster that a configuration names.
 
 mod authority;
+mod labelled;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -15,15 +16,18 @@ use fleetgauge_kube::access::Access;
 use fleetgauge_kube::cluster::ClusterIndex;
 use fleetgauge_kube::discovery::{self, PodDiscovery, PodSelection};
 use fleetgauge_kube::object::Kind;
+use fleetgauge_kube::pod_labels::PodLabelsWatch;
 use fleetgauge_kube::scaler;
 use fleetgauge_kube::variant::ClusterVariants;
 use fleetgauge_kube::watch::{self, ClusterWatch, Resource, WatchConfig};
 use fleetgauge_server::door::kubernetes::caller;
+use fleetgauge_server::door::kubernetes::pods::PodLabels;
 use fleetgauge_server::variant::{MODEL_PARAM, Variant};
 
 use crate::config::{Environment, KubernetesSection, ModelFrom, PodPort, PodsSection};
 
 use authority::Authority;
+use labelled::Labelled;
 
 /// Names kubectl's files, one or several.
 const KUBECONFIG: &str = "KUBECONFIG";
@@ -81,6 +85,11 @@ impl Cluster {
     /// What it says of those who ask the daemon. Whose certificates it believes is watched from now on.
     pub(crate) fn authority(&self) -> Arc<dyn caller::Cluster> {
         Arc::new(Authority::start(&self.client, &self.config))
+    }
+
+    /// Its pods by their labels, which are watched from now on.
+    pub(crate) fn pod_labels(&self) -> Arc<dyn PodLabels> {
+        Arc::new(Labelled(PodLabelsWatch::start(&self.client, &self.config)))
     }
 
     /// Pods as targets. They are watched from now on.

@@ -19,7 +19,6 @@ use fleetgauge_core::time::Clock;
 use fleetgauge_server::door::api::{self, Api, SourceView};
 use fleetgauge_server::door::keda::{self, KedaConfig};
 use fleetgauge_server::door::kubernetes;
-use fleetgauge_server::door::kubernetes::pods::NoPodLabels;
 use fleetgauge_server::door::listener::Limits;
 use fleetgauge_server::door::own::OwnMetrics;
 use fleetgauge_server::door::prometheus::{self, PrometheusApi, PrometheusApiConfig, ScrapedSource, Served};
@@ -291,12 +290,11 @@ impl Daemon {
             authority,
             ..
         } = &*self.0;
-        let authority = Arc::new(authority.clone());
         let routes = kubernetes::routes(
             scheduler.store().clone(),
             readiness.clone(),
-            authority,
-            NoPodLabels,
+            Arc::new(authority.clone()),
+            authority.clone(),
         );
         let routes = own.counted("external_metrics", routes);
         doors.serving.spawn(listener.serve(routes, doors.closing.clone()));
@@ -559,7 +557,7 @@ impl Daemon {
         });
         state.sources = made;
         if state.external_metrics.is_some() && !is_cluster_kept {
-            self.0.authority.renew(cluster.as_ref().map(Cluster::authority));
+            self.0.authority.renew(cluster.as_ref());
         }
         self.follow(cluster, state);
         api.set_sources(views, fleet.variants);

@@ -217,7 +217,10 @@ impl World {
                 "metric": {"name": name}, "target": {"type": "AverageValue", "averageValue": "10"},
             }})
         };
-        let metrics: Vec<_> = metrics.iter().map(metric).collect();
+        self.scale(metrics.iter().map(metric).collect());
+    }
+
+    fn scale(&self, metrics: Vec<Value>) {
         self.apply(&json!([{
             "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
             "metadata": {"name": "chat", "namespace": NAMESPACE},
@@ -399,6 +402,83 @@ fn the_real_hpa_scales_by_what_it_is_told_and_never_down_on_what_is_missing() {
     );
     until(|| world.is_active().0 == "False");
     assert_eq!(world.replicas(), 6, "{}", cluster.controllers_log());
+}
+
+/// So many requests wait at each of these pods.
+fn page_of(pods: &[String], waiting: u32) -> [Answer; 1] {
+    let rows = pods
+        .iter()
+        .map(|pod| format!("waiting{{namespace=\"scaled\",pod=\"{pod}\"}} {waiting}\n"));
+    [Answer::text(rows.collect::<String>())]
+}
+
+#[test]
+#[ignore = "needs a Kubernetes control plane"]
+fn the_real_hpa_scales_by_metrics_of_pods() {
+    let world = World::start();
+    world.register();
+    let _agent = world.deploy();
+    world.kubectl(&[
+        "scale",
+        "deployment",
+        "chat",
+        "--replicas=2",
+        "--namespace",
+        NAMESPACE,
+    ]);
+    // Of pods that are ready: of the others nobody expects anything.
+    let pods = |count: usize| {
+        let path =
+            "jsonpath={range .items[?(@.status.containerStatuses[0].ready==true)]}{.metadata.name} {end}";
+        let get = [
+            "get",
+            "pods",
+            "--selector=app=chat",
+            "--namespace",
+            NAMESPACE,
+            "--output",
+            path,
+        ];
+        let mut pods: Vec<String> = Vec::new();
+        until(|| {
+            pods = world
+                .kubectl(&get)
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect();
+            pods.len() == count
+        });
+        pods
+    };
+    let all = POD_PATH.to_owned() + "?labelSelector=app%3Dchat";
+    let two = pods(2);
+    world.pod.set_script(page_of(&two, 25)).unwrap();
+    until(|| {
+        world
+            .get(&all)
+            .is_ok_and(|list| list["items"].as_array().unwrap().len() == 2)
+    });
+    let list = world.get(&all).unwrap();
+    assert_eq!(list["items"][0]["value"], "25", "{list}");
+    let error = world
+        .get(&(POD_PATH.to_owned() + "?labelSelector=app%3Dother"))
+        .unwrap_err();
+    assert!(error.contains("no pod is selected"), "{error}");
+
+    world.scale(vec![json!({"type": "Pods", "pods": {
+        "metric": {"name": "rows"}, "target": {"type": "AverageValue", "averageValue": "10"},
+    }})]);
+    // Those that are new have no number, and are taken to be idle.
+    world.until_replicas(5);
+    let five = pods(5);
+    world.pod.set_script([Answer::status(503)]).unwrap();
+    until(|| world.is_active().0 == "False");
+    world.until_refused(5);
+    let (_, message) = world.is_active();
+    assert!(message.contains("metric rows: "), "{message}");
+    assert_eq!(world.replicas(), 5);
+    world.pod.set_script(page_of(&five, 1)).unwrap();
+    world.until_replicas(1);
 }
 
 #[test]

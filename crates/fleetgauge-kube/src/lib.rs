@@ -14,6 +14,7 @@
 //! - [`discovery`]: pods as targets
 //! - [`access`]: how the API server is reached
 //! - [`config_map`]: one ConfigMap
+//! - [`pod_labels`]: pods by their own labels
 //! - [`review`]: who somebody is, and what he may see
 
 pub mod access;
@@ -23,6 +24,7 @@ pub mod discovery;
 pub mod miss;
 pub mod object;
 pub mod owner;
+pub mod pod_labels;
 pub mod review;
 pub mod scaler;
 pub mod variant;

@@ -196,20 +196,22 @@ impl PodLabels for Pods {
         if namespace != "chat" {
             return Err(PodsUnknown("pods have not been listed yet".to_owned()));
         }
-        let pod = |name: &str, app: &str, is_expected| Pod {
-            name: name.to_owned(),
-            labels: [("app".to_owned(), app.to_owned())].into(),
-            is_expected,
-        };
         let all = [
-            pod("llama-0", "llama", true),
-            pod("llama-1", "llama", true),
-            pod("llama-2", "llama", true),
-            pod("llama-3", "llama", false),
-            pod("qwen-0", "qwen", true),
-            pod("twice-0", "twice", true),
+            ("llama-0", "llama", true),
+            ("llama-1", "llama", true),
+            ("llama-2", "llama", true),
+            ("llama-3", "llama", false),
+            ("qwen-0", "qwen", true),
+            ("twice-0", "twice", true),
         ];
-        Ok(all.into_iter().filter(|pod| is_selected(&pod.labels)).collect())
+        let is_selected =
+            |(_, app, _): &(&str, &str, bool)| is_selected(&[("app".to_owned(), (*app).to_owned())].into());
+        let selected = all.into_iter().filter(is_selected);
+        let pods = selected.map(|(name, _, is_expected)| Pod {
+            name: name.to_owned(),
+            is_expected,
+        });
+        Ok(pods.collect())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the cluster says of those who ask the daemon, in the words of its door.
 
 use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fleetgauge_kube::Client;
@@ -17,6 +18,8 @@ pub(super) struct Authority {
     reviews: Reviews,
     config_map: ConfigMapWatch,
     trust: Mutex<Option<LastTrust>>,
+    /// The cluster did not say what it was asked last.
+    is_silent: AtomicBool,
 }
 
 /// What was read last, and what was made of it.
@@ -34,6 +37,34 @@ impl Authority {
             reviews: Reviews::new(client.clone()),
             config_map: ConfigMapWatch::start(client, "kube-system", name, config),
             trust: Mutex::default(),
+            is_silent: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Authority {
+    /// What was answered. That the cluster does not say is logged when it begins and when it ends, since whoever asks has
+    /// seldom the means to mend it.
+    fn answered<T>(&self, answer: Result<T, ReviewError>) -> Result<T, Unanswered> {
+        match answer {
+            Ok(answer) => {
+                if self.is_silent.swap(false, Ordering::Relaxed) {
+                    tracing::info!("external_metrics: the cluster says again who asks and what he may see");
+                }
+                Ok(answer)
+            }
+            Err(error) => {
+                let mut text = error.to_string();
+                let mut cause = error.source();
+                while let Some(error) = cause {
+                    text = format!("{text}: {error}");
+                    cause = error.source();
+                }
+                if !self.is_silent.swap(true, Ordering::Relaxed) {
+                    tracing::warn!("external_metrics: the cluster does not say who asks: {text}");
+                }
+                Err(Unanswered(text))
+            }
         }
     }
 }
@@ -62,7 +93,7 @@ impl Cluster for Authority {
 
     fn whose<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Option<User>, Unanswered>> {
         async move {
-            let subject = self.reviews.whose(token).await.map_err(unanswered)?;
+            let subject = self.answered(self.reviews.whose(token).await)?;
             Ok(subject.map(|subject| User {
                 name: subject.name,
                 uid: subject.uid,
@@ -101,11 +132,7 @@ impl Cluster for Authority {
             },
         };
         async move {
-            let decision = self
-                .reviews
-                .may(&subject, &attributes)
-                .await
-                .map_err(unanswered)?;
+            let decision = self.answered(self.reviews.may(&subject, &attributes).await)?;
             Ok(Verdict {
                 is_allowed: decision.is_allowed,
                 reason: decision.reason,
@@ -113,16 +140,4 @@ impl Cluster for Authority {
         }
         .boxed()
     }
-}
-
-/// Logged, since whoever asks has seldom the means to mend it.
-fn unanswered(error: ReviewError) -> Unanswered {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    tracing::warn!("external_metrics: {text}");
-    Unanswered(text)
 }

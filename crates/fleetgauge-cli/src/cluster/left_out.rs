@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fleetgauge_core::target::TargetDiscovery;
 use fleetgauge_core::variant::PodVariants;
 use fleetgauge_server::door::kubernetes::caller;
+use fleetgauge_server::door::kubernetes::pods::PodLabels;
 use fleetgauge_server::variant::Variant;
 
 use crate::config::{Environment, KubernetesSection, PodsSection};
@@ -28,6 +29,10 @@ impl Cluster {
     }
 
     pub(crate) fn authority(&self) -> Arc<dyn caller::Cluster> {
+        match self.0 {}
+    }
+
+    pub(crate) fn pod_labels(&self) -> Arc<dyn PodLabels> {
         match self.0 {}
     }
 

@@ -69,7 +69,6 @@ pub(super) fn custom<'a>(
     let named = |name: &str| Pod {
         name: name.to_owned(),
         is_expected: true,
-        ..Pod::default()
     };
     let meant = match which {
         Which::Named(name) => vec![named(name)],

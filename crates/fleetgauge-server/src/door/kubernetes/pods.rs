@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 pub struct Pod {
     /// Its name.
     pub name: String,
-    /// Its own labels.
-    pub labels: BTreeMap<String, String>,
     /// Whether it should report: it runs, and was ready once. One that starts has nothing to tell yet.
     pub is_expected: bool,
 }
@@ -20,7 +18,7 @@ pub struct PodsUnknown(pub String);
 
 /// The pods of a cluster, as of now. Nobody is waited for.
 pub trait PodLabels: Send + Sync + 'static {
-    /// The pods of `namespace` of which `is_selected` takes the labels.
+    /// The pods of `namespace` of which `is_selected` takes their own labels.
     ///
     /// *Errors*: they are not known.
     fn select(
