@@ -51,6 +51,11 @@ impl Namespace {
     }
 
     fn deploy(&self, deployment: &str, replicas: i32) {
+        self.deploy_at(deployment, replicas, None);
+    }
+
+    /// On a node that may not be there, where pods never start.
+    fn deploy_at(&self, deployment: &str, replicas: i32, node: Option<&str>) {
         let mut labels = json!({"app": "engine", "of": deployment});
         if deployment == "llama" {
             labels["llm-d.ai/variant"] = json!("llama");
@@ -63,7 +68,7 @@ impl Namespace {
                 "selector": {"matchLabels": labels},
                 "template": {
                     "metadata": {"labels": labels},
-                    "spec": {"containers": [{"name": "engine", "image": "engine", "ports": ports}]},
+                    "spec": {"nodeName": node, "containers": [{"name": "engine", "image": "engine", "ports": ports}]},
                 },
             },
         });
@@ -107,6 +112,17 @@ impl Namespace {
             .unwrap();
     }
 
+    /// Puts other pods in the place of those that a Deployment has.
+    fn roll_out(&self, deployment: &str) {
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), self.name);
+        let template = json!({"metadata": {"annotations": {"again": "1"}}});
+        let patch = Patch::Merge(json!({"spec": {"template": template}}));
+        let params = PatchParams::default();
+        self.runtime
+            .block_on(deployments.patch(deployment, &params, &patch))
+            .unwrap();
+    }
+
     fn autoscalers(&self) -> Api<HorizontalPodAutoscaler> {
         Api::namespaced(self.client.clone(), self.name)
     }
@@ -128,7 +144,7 @@ fn config(directory: &Path, namespace: &str, metrics: &str) -> PathBuf {
         "kubernetes: {{kubeconfig: '{}'}}\nsources:\n  pods:\n    scrape:\n      interval: 100ms\n      discovery:\n        \
          - {{kubernetes: {{namespaces: [{namespace}], selector: app=engine, ports: [metrics], labels: [llm-d.ai/variant]}}}}\n      \
          relabel_configs: [{{source_labels: [__meta_kubernetes_pod_uid], target_label: uid}}]\n\
-         queries:\n  - {{name: waiting, template: waiting, fold: {{pod: max, variant: sum}}}}\nmetrics:\n{metrics}",
+         queries:\n  - {{name: waiting, template: waiting, fold: {{pod: max, variant: sum}}}}\n  - {{name: per_pod, template: \"sum by (namespace, pod) (waiting)\", fold: {{pod: max, variant: sum}}}}\nmetrics:\n{metrics}",
         kubeconfig.display()
     );
     fs::write(&file, text).unwrap();
@@ -137,10 +153,10 @@ fn config(directory: &Path, namespace: &str, metrics: &str) -> PathBuf {
 
 const QUEUE: &str = "  - {name: queue, query: waiting, every: 100ms, fold: sum}\n";
 
-const FOR_EACH: &str = "  - {name: variant_queue, query: waiting, every: 100ms, for_each: variant}\n";
+const FOR_EACH: &str = "  - {name: variant_queue, query: per_pod, every: 100ms, for_each: variant}\n";
 
 /// The readings for each variant, as `VARIANT MODEL VALUE`, or with the reason that there is none.
-fn for_each(daemon: &Daemon) -> Vec<String> {
+fn for_each(daemon: &Daemon, namespace: &str) -> Vec<String> {
     let metric = daemon.json("metrics/variant_queue");
     let reading = |reading: &Value| {
         let label = |name: &str| reading["labels"][name].as_str().unwrap_or("-").to_owned();
@@ -154,18 +170,20 @@ fn for_each(daemon: &Daemon) -> Vec<String> {
         .as_array()
         .unwrap()
         .iter()
+        // Other tests have variants of their own in this cluster.
+        .filter(|reading| reading["labels"]["namespace"] == namespace)
         .map(reading)
         .collect();
     told.sort();
     told
 }
 
-fn until_for_each(daemon: &Daemon, expected: &[&str]) {
+fn until_for_each(daemon: &Daemon, namespace: &Namespace, expected: &[&str]) {
     let mut told = Vec::new();
     let deadline = Instant::now() + PATIENCE;
     while told != expected {
         assert!(Instant::now() < deadline, "{told:?} instead of {expected:?}");
-        told = for_each(daemon);
+        told = for_each(daemon, namespace.name);
     }
 }
 
@@ -273,18 +291,30 @@ fn variants_are_those_of_the_cluster_and_their_readings_come_and_go_with_them() 
     let daemon = Daemon::start(&file);
     // All four are scraped, and each counts for its own.
     daemon.reading("queue", |reading| reading["value"] == 12);
-    until_for_each(&daemon, &["configured - 3", "llama-hpa models/llama 6"]);
+    until_for_each(
+        &daemon,
+        &namespace,
+        &["configured - 3", "llama-hpa models/llama 6"],
+    );
 
     namespace.scale("llama", 3);
-    until_for_each(&daemon, &["configured - 3", "llama-hpa models/llama 9"]);
+    until_for_each(
+        &daemon,
+        &namespace,
+        &["configured - 3", "llama-hpa models/llama 9"],
+    );
     namespace.autoscale("qwen-hpa", "qwen");
-    until_for_each(&daemon, &["llama-hpa models/llama 9", "qwen-hpa models/qwen 3"]);
+    until_for_each(
+        &daemon,
+        &namespace,
+        &["llama-hpa models/llama 9", "qwen-hpa models/qwen 3"],
+    );
     daemon.logged("the variant daemon-variants/qwen-hpa is there");
 
     // Several are nobody's: a number would be one variant's load at another's door.
     namespace.autoscale("second", "llama");
     until(|| {
-        let told = for_each(&daemon);
+        let told = for_each(&daemon, namespace.name);
         told.len() == 3 && told[0].ends_with("\"incomplete\"") && told[2].ends_with("\"incomplete\"")
     });
     let gone = |name: &str| {
@@ -295,9 +325,79 @@ fn variants_are_those_of_the_cluster_and_their_readings_come_and_go_with_them() 
             .unwrap();
     };
     gone("second");
-    until_for_each(&daemon, &["llama-hpa models/llama 9", "qwen-hpa models/qwen 3"]);
+    until_for_each(
+        &daemon,
+        &namespace,
+        &["llama-hpa models/llama 9", "qwen-hpa models/qwen 3"],
+    );
     gone("llama-hpa");
     daemon.logged("the variant daemon-variants/llama-hpa is gone");
-    // The label of its pods says otherwise than the configuration, and neither is believed.
-    until_for_each(&daemon, &["qwen-hpa models/qwen 3", "shadowed - \"incomplete\""]);
+    // The label of its pods comes before the configuration, which is then not one without pods.
+    until_for_each(
+        &daemon,
+        &namespace,
+        &["qwen-hpa models/qwen 3", "shadowed - \"no_data\""],
+    );
+}
+
+/// The UIDs of the pods that are scraped.
+fn scraped(daemon: &Daemon) -> Vec<String> {
+    let targets = daemon.json("targets")["targets"].take();
+    let uid = |target: &Value| target["labels"]["uid"].as_str().unwrap().to_owned();
+    targets.as_array().unwrap().iter().map(uid).collect()
+}
+
+#[test]
+#[ignore = "needs a Kubernetes control plane"]
+fn zero_replicas_are_zero_and_what_has_not_started_is_not() {
+    let namespace = Namespace::new("daemon-zero");
+    namespace.deploy("llama", 2);
+    namespace.autoscale("llama-hpa", "llama");
+    namespace.deploy_at("slow", 1, Some("nowhere"));
+    namespace.autoscale("slow-hpa", "slow");
+    let directory = tempfile::tempdir().unwrap();
+    let file = config(directory.path(), namespace.name, &format!("{QUEUE}{FOR_EACH}"));
+    let daemon = Daemon::start(&file);
+    let slow = "slow-hpa models/slow \"no_data\"";
+    until_for_each(&daemon, &namespace, &["llama-hpa models/llama 6", slow]);
+    let readings = daemon.json("metrics/variant_queue")["readings"].take();
+    let of_slow = readings.as_array().unwrap().iter().find(|reading| {
+        reading["labels"]["variant"] == "slow-hpa" && reading["labels"]["namespace"] == namespace.name
+    });
+    let starting = of_slow.unwrap()["completeness"]["starting"].to_string();
+    assert!(
+        starting.contains("daemon-zero/slow-") && starting.contains("pending"),
+        "{readings}"
+    );
+
+    // Others come, and none of those before is counted in the end.
+    let before = scraped(&daemon);
+    namespace.roll_out("llama");
+    until(|| {
+        let now = scraped(&daemon);
+        now.len() == 2 && now.iter().all(|uid| !before.contains(uid))
+    });
+    until_for_each(&daemon, &namespace, &["llama-hpa models/llama 6", slow]);
+
+    namespace.scale("llama", 0);
+    until_for_each(&daemon, &namespace, &["llama-hpa models/llama 0", slow]);
+    let zero = daemon.json("metrics/variant_queue")["readings"].take();
+    let is_told = |reading: &Value| {
+        reading["labels"]["variant"] == "llama-hpa"
+            && reading["labels"]["namespace"] == namespace.name
+            && reading["value"] == 0
+            && reading["reason"]["code"] == "no_replicas"
+    };
+    assert_eq!(
+        zero.as_array()
+            .unwrap()
+            .iter()
+            .filter(|reading| is_told(reading))
+            .count(),
+        1,
+        "{zero}"
+    );
+
+    namespace.scale("llama", 1);
+    until_for_each(&daemon, &namespace, &["llama-hpa models/llama 3", slow]);
 }

@@ -41,6 +41,8 @@ pub struct Completeness {
     pods: Option<Pods>,
     /// Whether a row may stand on other pods than its own.
     is_mixed: bool,
+    /// Whether there may be others of whom nobody has told.
+    may_have_others: bool,
 }
 
 /// What a pod is to those whose completeness is told.
@@ -72,6 +74,7 @@ impl Completeness {
             starting: Absentees::default(),
             pods: Some(Pods::default()),
             is_mixed: false,
+            may_have_others: false,
         }
     }
 
@@ -253,7 +256,9 @@ impl Completeness {
     /// is counted once, by the worse of what they tell.
     pub fn merge(&mut self, other: &Self) {
         let is_mixed = self.is_mixed || other.is_mixed;
+        let may_have_others = self.may_have_others || other.may_have_others;
         self.unite(other);
+        self.may_have_others = may_have_others;
         self.is_mixed = is_mixed;
     }
 
@@ -278,6 +283,18 @@ impl Completeness {
     pub fn expected(&self) -> Option<u64> {
         self.is_known
             .then(|| self.reported.saturating_add(self.missing.count()))
+    }
+
+    /// Whether it is known that there is nobody, and that nobody is starting.
+    pub fn is_of_nobody(&self) -> bool {
+        self.expected() == Some(0) && self.starting.count() == 0 && !self.may_have_others
+    }
+
+    /// Says that there may be others of whom nobody has told, so that none is not known to be none.
+    #[must_use]
+    pub fn with_others(mut self) -> Self {
+        self.may_have_others = true;
+        self
     }
 
     /// How many have reported.

@@ -17,6 +17,8 @@ pub struct ClusterIndex {
     pub owners: OwnerIndex,
     /// What scales a workload.
     pub scalers: ScalerIndex,
+    /// How often it has changed.
+    pub(crate) changes: u64,
 }
 
 // === impl ClusterIndex ===
@@ -25,6 +27,15 @@ impl ClusterIndex {
     /// Whether it is known of every kind what there is, or that it will not be known.
     pub fn is_ready(&self) -> bool {
         self.owners.is_ready() && self.scalers.is_ready()
+    }
+
+    /// One that has not changed since it was made.
+    pub fn new(owners: OwnerIndex, scalers: ScalerIndex) -> Self {
+        Self {
+            owners,
+            scalers,
+            changes: 0,
+        }
     }
 
     /// The kinds of which it is not known yet what there is, sorted.

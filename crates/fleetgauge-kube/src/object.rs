@@ -24,6 +24,22 @@ pub struct Object {
     pub name: Box<str>,
     /// The one among its owners that controls it.
     pub controller: Option<Owner>,
+    /// Of a pod, whether numbers are expected of it.
+    pub state: PodState,
+    /// Of a pod, the variant that its label names.
+    pub variant: Option<Box<str>>,
+}
+
+/// Whether numbers are expected of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PodState {
+    /// They are: it has been ready.
+    #[default]
+    Serving,
+    /// Not yet, since it has not been ready so far, for this reason.
+    Starting(Box<str>),
+    /// No longer: it is being deleted, or has finished.
+    Ending,
 }
 
 /// An object, as those that it controls name it.

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use fleetgauge_core::time::Moment;
 
 use crate::miss::Miss;
-use crate::object::{Kind, Object, Owner};
+use crate::object::{Kind, Object, Owner, PodState};
 use crate::watched::{Failure, Listing, Map, Watched};
 
 /// The namespace and name of a pod.
@@ -65,8 +65,12 @@ impl OwnerIndex {
         let Some(watched) = self.watched_mut(kind) else {
             return;
         };
-        let objects = objects.into_iter();
-        watched.replace(objects.map(|object| (object.uid.clone(), object)));
+        let before = &*watched;
+        let objects: Vec<_> = objects
+            .into_iter()
+            .map(|object| with_past(object, before))
+            .collect();
+        watched.replace(objects.into_iter().map(|object| (object.uid.clone(), object)));
         if *kind == Kind::POD {
             let pods = self.pods.objects();
             let before = std::mem::take(&mut self.names);
@@ -80,8 +84,8 @@ impl OwnerIndex {
         }
     }
 
-    /// There is an object of a kind, new or changed.
-    pub fn apply(&mut self, kind: &Kind, object: Object) {
+    /// There is an object of a kind, new or changed. Gives whether it is another one than was known.
+    pub fn apply(&mut self, kind: &Kind, object: Object) -> bool {
         if *kind == Kind::POD {
             let name = (object.namespace.clone(), object.name.clone());
             self.gone.remove(&name);
@@ -91,9 +95,15 @@ impl OwnerIndex {
                 self.pods.remove(&before);
             }
         }
-        if let Some(watched) = self.watched_mut(kind) {
+        let Some(watched) = self.watched_mut(kind) else {
+            return false;
+        };
+        let object = with_past(object, watched);
+        let is_news = watched.get(&object.uid) != Some(&object);
+        if is_news {
             watched.apply(object.uid.clone(), object);
         }
+        is_news
     }
 
     /// An object of a kind is gone.
@@ -192,6 +202,18 @@ impl OwnerIndex {
     }
 }
 
+/// A pod that has been ready once is expected from then on, ready or not.
+fn with_past(mut object: Object, before: &Watched<Object>) -> Object {
+    let was_ready = || {
+        let before = before.get(&object.uid);
+        before.is_some_and(|before| before.state == PodState::Serving)
+    };
+    if matches!(object.state, PodState::Starting(_)) && was_ready() {
+        object.state = PodState::Serving;
+    }
+    object
+}
+
 // === impl Gone ===
 
 impl Gone {
@@ -245,6 +267,8 @@ mod tests {
             namespace: "chat".into(),
             name: name.into(),
             controller,
+            state: PodState::Serving,
+            variant: None,
         }
     }
 

@@ -4,15 +4,20 @@
 //! the workloads that a configuration names. Names of pods are never parsed. What the cluster does not know, or does not know yet,
 //! is told as such, so that no number is made of it.
 
-use std::sync::Arc;
+use std::cell::OnceCell;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use fleetgauge_core::variant::{Mapping, PodIndex, PodRef, PodVariants, UnmappedReason, VariantRef};
+use fleetgauge_core::variant::{
+    Mapping, PodIndex, PodRef, PodVariants, UnmappedReason, VariantPod, VariantRef,
+};
 use tokio::sync::watch;
 
 use crate::cluster::ClusterIndex;
 use crate::miss::Miss;
-use crate::object::Owner;
+use crate::object::{Kind, Owner, PodState};
 use crate::scaler::Workload;
+use crate::watched::{Listing, Map, Watched};
 
 /// A watched cluster, and the variants that a configuration names besides.
 ///
@@ -21,13 +26,33 @@ use crate::scaler::Workload;
 pub struct ClusterVariants {
     index: watch::Receiver<ClusterIndex>,
     configured: Arc<[(VariantRef, Workload)]>,
+    /// The pods of the variants, as of this many changes.
+    table: Arc<Mutex<(u64, Arc<Table>)>>,
+}
+
+/// The pods of all variants.
+#[derive(Debug, Default)]
+struct Table {
+    pods: Map<VariantRef, Vec<Member>>,
+    /// Of which it is not known whether there are others.
+    unclear: HashSet<VariantRef>,
+    /// In which there are pods that may be any variant's.
+    unclear_namespaces: HashSet<Box<str>>,
+}
+
+#[derive(Debug)]
+struct Member {
+    namespace: Box<str>,
+    name: Box<str>,
+    starting: Option<Box<str>>,
 }
 
 /// What is known at one moment; whoever changes it waits meanwhile.
 #[derive(Debug)]
 struct Now<'a> {
     index: watch::Ref<'a, ClusterIndex>,
-    configured: &'a [(VariantRef, Workload)],
+    known: &'a ClusterVariants,
+    table: OnceCell<Arc<Table>>,
 }
 
 // === impl ClusterVariants ===
@@ -41,7 +66,16 @@ impl ClusterVariants {
         Self {
             index,
             configured: configured.into_iter().collect(),
+            table: Arc::new(Mutex::new((u64::MAX, Arc::default()))),
         }
+    }
+
+    fn table(&self, index: &ClusterIndex) -> Arc<Table> {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if table.0 != index.changes {
+            *table = (index.changes, Arc::new(Table::new(index, &self.configured)));
+        }
+        Arc::clone(&table.1)
     }
 }
 
@@ -49,7 +83,8 @@ impl PodVariants for ClusterVariants {
     fn snapshot(&self) -> Box<dyn PodIndex + '_> {
         Box::new(Now {
             index: self.index.borrow(),
-            configured: &self.configured,
+            known: self,
+            table: OnceCell::new(),
         })
     }
 }
@@ -58,7 +93,78 @@ impl PodVariants for ClusterVariants {
 
 impl PodIndex for Now<'_> {
     fn variant_of(&self, pod: PodRef<'_>, labelled: Option<&VariantRef>) -> Mapping {
-        variant_of(&self.index, self.configured, pod, labelled)
+        variant_of(&self.index, &self.known.configured, pod, labelled)
+    }
+
+    /// Not while the API server is silent: there may be others by now, and of these some may be gone.
+    fn pods_of(&self, variant: &VariantRef) -> Option<Vec<VariantPod<'_>>> {
+        let pods = self.index.owners.watched(&Kind::POD)?;
+        let is_known = self.index.is_ready() && pods.listing() == Listing::Known && pods.fault().is_none();
+        if !is_known {
+            return None;
+        }
+        let table = self.table.get_or_init(|| self.known.table(&self.index));
+        let is_unclear =
+            table.unclear.contains(variant) || table.unclear_namespaces.contains(variant.namespace());
+        if is_unclear {
+            return None;
+        }
+        let members = table.pods.get(variant).into_iter().flatten();
+        let pods = members.map(|member| VariantPod {
+            namespace: &member.namespace,
+            name: &member.name,
+            starting: member.starting.as_deref(),
+        });
+        Some(pods.collect())
+    }
+}
+
+// === impl Table ===
+
+impl Table {
+    fn new(index: &ClusterIndex, configured: &[(VariantRef, Workload)]) -> Self {
+        let mut table = Self::default();
+        let pods = index
+            .owners
+            .watched(&Kind::POD)
+            .into_iter()
+            .flat_map(Watched::objects);
+        for pod in pods {
+            let starting = match &pod.state {
+                PodState::Serving => None,
+                PodState::Starting(why) => Some(why.clone()),
+                PodState::Ending => continue,
+            };
+            let named = PodRef::new(&pod.name).in_namespace(&pod.namespace);
+            // A pod whose labels and owners name different variants makes neither of them one without pods.
+            let mapping = variant_of(index, configured, named, None);
+            let owners = index.owners.owners(&pod.namespace, &pod.name).unwrap_or_default();
+            let labelled = pod
+                .variant
+                .as_deref()
+                .map(|name| VariantRef::new(&pod.namespace, name));
+            let others = [
+                configured_for(configured, &pod.namespace, &owners)
+                    .variant()
+                    .cloned(),
+                labelled.and_then(Result::ok),
+            ];
+            let others = others.into_iter().flatten();
+            table
+                .unclear
+                .extend(others.filter(|other| mapping.variant() != Some(other)));
+            match mapping {
+                Mapping::Mapped(variant) => table.pods.entry(variant).or_default().push(Member {
+                    namespace: pod.namespace.clone(),
+                    name: pod.name.clone(),
+                    starting,
+                }),
+                Mapping::Ambiguous(candidates) => table.unclear.extend(candidates.iter().cloned()),
+                Mapping::Unmapped(reason) if reason.is_nobodys() => {}
+                Mapping::Unmapped(_) => drop(table.unclear_namespaces.insert(pod.namespace.clone())),
+            }
+        }
+        table
     }
 }
 
@@ -71,6 +177,12 @@ fn variant_of(
     let Some(namespace) = pod.namespace() else {
         return Mapping::Unmapped(UnmappedReason::NoPodNamespace);
     };
+    let own_label = || {
+        let name = index.owners.pod(namespace, pod.name()).ok()?.variant.as_deref()?;
+        VariantRef::new(namespace, name).ok()
+    };
+    let of_pod = if labelled.is_none() { own_label() } else { None };
+    let labelled = labelled.or(of_pod.as_ref());
     let owners = match index.owners.owners(namespace, pod.name()) {
         Ok(owners) => owners,
         Err(miss) => return otherwise(labelled, miss, index.owners.is_gone(namespace, pod.name())),
@@ -123,7 +235,7 @@ mod tests {
     use fleetgauge_core::time::{Clock, Timestamp};
 
     use super::*;
-    use crate::object::{Kind, Object};
+    use crate::object::Object;
     use crate::owner::OwnerIndex;
     use crate::scaler::{Scaler, ScalerIndex};
     use crate::watched::Failure;
@@ -150,14 +262,16 @@ mod tests {
                 name: deployment.into(),
                 uid: format!("uid of {deployment}").into(),
             }),
+            state: PodState::Serving,
+            variant: None,
         }
     }
 
     fn index() -> ClusterIndex {
-        ClusterIndex {
-            owners: OwnerIndex::new([]),
-            scalers: ScalerIndex::new([Kind::HORIZONTAL_POD_AUTOSCALER]),
-        }
+        ClusterIndex::new(
+            OwnerIndex::new([]),
+            ScalerIndex::new([Kind::HORIZONTAL_POD_AUTOSCALER]),
+        )
     }
 
     /// The variant of a pod, by name or reason.
@@ -239,5 +353,50 @@ mod tests {
         index.owners.fail(&Kind::POD, Failure::Forbidden { detail }, now);
         assert_eq!(ask(&index, "a", Some("label")), "label");
         assert_eq!(ask(&index, "a", None), "forbidden");
+    }
+
+    #[test]
+    fn the_pods_of_a_variant_are_known_only_when_all_that_could_be_its_own_are() {
+        let mut index = index();
+        index.scalers.replace(&Kind::HORIZONTAL_POD_AUTOSCALER, []);
+        let starting = Object {
+            state: PodState::Starting("crash loop".into()),
+            ..pod("2", "b", "qwen")
+        };
+        let ending = Object {
+            state: PodState::Ending,
+            ..pod("3", "c", "qwen")
+        };
+        index
+            .owners
+            .replace(&Kind::POD, [pod("1", "a", "qwen"), starting.clone(), ending]);
+        let ask = |index: &ClusterIndex, name: &str| {
+            let (_sender, receiver) = watch::channel(index.clone());
+            let variants = ClusterVariants::new(receiver, [(variant("configured"), deployment("qwen"))]);
+            let now = variants.snapshot();
+            let pods = now.pods_of(&variant(name))?;
+            let mut told: Vec<_> = pods
+                .iter()
+                .map(|pod| format!("{} {:?}", pod.name, pod.starting))
+                .collect();
+            told.sort();
+            Some(told)
+        };
+        let expected = vec!["a None".to_owned(), "b Some(\"crash loop\")".to_owned()];
+        assert_eq!(ask(&index, "configured"), Some(expected.clone()));
+        assert_eq!(ask(&index, "other"), Some(vec![]));
+        // It was ready once, and is expected from then on.
+        index.owners.apply(&Kind::POD, pod("2", "b", "qwen"));
+        index.owners.apply(&Kind::POD, starting);
+        assert_eq!(
+            ask(&index, "configured"),
+            Some(vec!["a None".to_owned(), "b None".to_owned()])
+        );
+        // One whose owner has not been seen may be anybody's.
+        index.owners = OwnerIndex::new([Kind::DEPLOYMENT]);
+        index.owners.replace(&Kind::DEPLOYMENT, []);
+        index.owners.replace(&Kind::POD, [pod("1", "a", "qwen")]);
+        assert_eq!(ask(&index, "configured"), None);
+        assert_eq!(ask(&index, "other"), None);
     }
 }

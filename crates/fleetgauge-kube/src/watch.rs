@@ -16,6 +16,7 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 use fleetgauge_core::time::Clock;
 use fleetgauge_core::variant::VariantRef;
 use futures_util::{Stream, StreamExt as _};
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -26,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::ClusterIndex;
-use crate::object::{Kind, Object, Owner};
+use crate::object::{Kind, Object, Owner, PodState};
 use crate::owner::OwnerIndex;
 use crate::scaler::{Scaler, ScalerIndex, Workload};
 use crate::watched::Failure;
@@ -70,6 +71,9 @@ pub enum ModelFrom {
     /// A label. It cannot hold a slash, which names of models often do.
     Label(String),
 }
+
+/// The label of pods that names their variant.
+pub const VARIANT: &str = "llm-d.ai/variant";
 
 /// The annotation, or label, that tells the model.
 pub const MODEL: &str = "llm-d.ai/model";
@@ -164,40 +168,33 @@ impl ClusterWatch {
             let kinds = resources.iter().map(|resource| resource.kind.clone());
             kinds.collect()
         };
-        let (sender, index) = watch::channel(ClusterIndex {
-            owners: OwnerIndex::new(kinds(&config.controllers)),
-            scalers: ScalerIndex::new(kinds(&config.scalers)),
-        });
+        let (sender, index) = watch::channel(ClusterIndex::new(
+            OwnerIndex::new(kinds(&config.controllers)),
+            ScalerIndex::new(kinds(&config.scalers)),
+        ));
         let sender = Arc::new(sender);
         let mut tasks = JoinSet::new();
-        let pods = Resource::new(Kind::POD, "v1", "pods");
-        for resource in config.controllers.iter().chain([&pods]) {
+        let pods: Api<Pod> = Api::all(client.clone());
+        let keep = keep_owner(&sender, Kind::POD, clock);
+        tasks.spawn(run(pods, watcher::Config::default(), config.clone(), pod, keep));
+        for resource in &config.controllers {
             let api: Api<PartialObjectMeta<DynamicObject>> =
                 Api::all_with(client.clone(), &resource.resource());
-            let (index, kind, clock) = (sender.clone(), resource.kind.clone(), clock.clone());
-            let keep = move |change| {
-                index.send_modify(|index| match change {
-                    Change::All(objects) => {
-                        index
-                            .owners
-                            .replace(&kind, objects.into_iter().map(|(_, object)| object));
-                    }
-                    Change::Is(_, object) => index.owners.apply(&kind, object),
-                    Change::Gone(uid) => index.owners.remove(&kind, &uid),
-                    Change::Failed(failure) => index.owners.fail(&kind, failure, clock.now()),
-                });
-            };
+            let keep = keep_owner(&sender, resource.kind.clone(), clock);
             tasks.spawn(run(api, resource.config(), config.clone(), object, keep));
         }
         for resource in &config.scalers {
             let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource.resource());
             let (index, kind, clock) = (sender.clone(), resource.kind.clone(), clock.clone());
             let keep = move |change| {
-                index.send_modify(|index| match change {
-                    Change::All(scalers) => index.scalers.replace(&kind, scalers),
-                    Change::Is(uid, scaler) => index.scalers.apply(&kind, uid, scaler),
-                    Change::Gone(uid) => index.scalers.remove(&kind, &uid),
-                    Change::Failed(failure) => index.scalers.fail(&kind, failure, clock.now()),
+                index.send_modify(|index| {
+                    index.changes += 1;
+                    match change {
+                        Change::All(scalers) => index.scalers.replace(&kind, scalers),
+                        Change::Is(uid, scaler) => index.scalers.apply(&kind, uid, scaler),
+                        Change::Gone(uid) => index.scalers.remove(&kind, &uid),
+                        Change::Failed(failure) => index.scalers.fail(&kind, failure, clock.now()),
+                    }
                 });
             };
             let models = config.model.clone();
@@ -344,6 +341,38 @@ where
     }
 }
 
+/// Keeps what is found out of pods, or of what controls them. A kubelet tells much of a pod that is of no use here, and nobody is
+/// told of that.
+fn keep_owner(
+    sender: &Arc<watch::Sender<ClusterIndex>>,
+    kind: Kind,
+    clock: &Clock,
+) -> impl Fn(Change<Object>) + use<> {
+    let (index, clock) = (sender.clone(), clock.clone());
+    move |change| {
+        index.send_if_modified(|index| {
+            let owners = &mut index.owners;
+            let is_news = match change {
+                Change::All(objects) => {
+                    owners.replace(&kind, objects.into_iter().map(|(_, object)| object));
+                    true
+                }
+                Change::Is(_, object) => owners.apply(&kind, object),
+                Change::Gone(uid) => {
+                    owners.remove(&kind, &uid);
+                    true
+                }
+                Change::Failed(failure) => {
+                    owners.fail(&kind, failure, clock.now());
+                    true
+                }
+            };
+            index.changes += u64::from(is_news);
+            is_news
+        });
+    }
+}
+
 // === what is read of an object ===
 
 fn object(found: &PartialObjectMeta<DynamicObject>) -> Option<Object> {
@@ -352,7 +381,65 @@ fn object(found: &PartialObjectMeta<DynamicObject>) -> Option<Object> {
         namespace: found.namespace().unwrap_or_default().into(),
         name: found.name_any().into(),
         controller: controller(found),
+        state: PodState::default(),
+        variant: None,
     })
+}
+
+fn pod(found: &Pod) -> Option<Object> {
+    Some(Object {
+        uid: found.uid()?.into(),
+        namespace: found.namespace().unwrap_or_default().into(),
+        name: found.name_any().into(),
+        controller: controller(found),
+        state: pod_state(found),
+        variant: found.labels().get(VARIANT).map(|variant| variant.as_str().into()),
+    })
+}
+
+/// Longer than a kubelet takes from a pod's start to its first word on whether it is ready.
+const FIRST_WORD_SECONDS: i64 = 5;
+
+fn pod_state(pod: &Pod) -> PodState {
+    let Some(status) = &pod.status else {
+        return PodState::Starting("pending".into());
+    };
+    let phase = status.phase.as_deref().unwrap_or("Pending");
+    if pod.metadata.deletion_timestamp.is_some() || matches!(phase, "Succeeded" | "Failed") {
+        return PodState::Ending;
+    }
+    let condition = |kind: &str| {
+        let mut conditions = status.conditions.iter().flatten();
+        conditions.find(|condition| condition.type_ == kind)
+    };
+    let ready = condition("Ready");
+    // Later it can only have changed from ready to not.
+    let has_changed = || {
+        let changed = ready?.last_transition_time.as_ref()?.0.as_second();
+        let started = status.start_time.as_ref()?.0.as_second();
+        Some(changed > started + FIRST_WORD_SECONDS)
+    };
+    let is_ready = ready.is_some_and(|ready| ready.status == "True");
+    if status.pod_ip.is_some() && (is_ready || has_changed().unwrap_or(false)) {
+        return PodState::Serving;
+    }
+    let containers = status.init_container_statuses.iter().flatten();
+    let containers = containers.chain(status.container_statuses.iter().flatten());
+    let mut waiting =
+        containers.filter_map(|container| container.state.as_ref()?.waiting.as_ref()?.reason.as_deref());
+    let why = match (waiting.next(), phase, condition("PodScheduled")) {
+        (Some("CrashLoopBackOff"), ..) => "crash loop".to_owned(),
+        (Some(reason), "Pending", _) => format!("pending: {reason}"),
+        (None, "Pending", Some(scheduled)) if scheduled.status == "False" => {
+            format!(
+                "pending: {}",
+                scheduled.reason.as_deref().unwrap_or("not scheduled")
+            )
+        }
+        (_, "Pending", _) => "pending".to_owned(),
+        _ => "not ready".to_owned(),
+    };
+    PodState::Starting(why.into())
 }
 
 /// `None` for a name that Kubernetes would not take.

@@ -4,7 +4,7 @@
 
 use std::alloc::System;
 
-use fleetgauge_kube::object::{Kind, Object, Owner};
+use fleetgauge_kube::object::{Kind, Object, Owner, PodState};
 use fleetgauge_kube::owner::OwnerIndex;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -32,6 +32,8 @@ fn pod(number: usize) -> Object {
             name: format!("llama-3-1-8b-instruct-decode-{set}-7d9c5b6f4").into(),
             uid: uid(1_000_000 + set),
         }),
+        state: PodState::Starting("ContainerCreating".into()),
+        variant: Some("llama-3-1-8b-h100".into()),
     }
 }
 

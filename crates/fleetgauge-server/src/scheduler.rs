@@ -3,6 +3,7 @@
 //! What is asked is bounded where it is asked, by the source; a refresh that takes longer than the interval leaves the next
 //! one out, and is counted. What does not change when a fleet is applied anew keeps its readings and its rhythm.
 
+mod by_pod;
 mod job;
 
 use std::collections::{BTreeMap, HashSet};
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use fleetgauge_core::params::{ParamSpec, Params};
-use fleetgauge_core::policy::PolicyErrors;
+use fleetgauge_core::policy::{Fold, PolicyErrors};
 use fleetgauge_core::printable::Quoted;
 use fleetgauge_core::query_list::{QueryRenderError, RegisteredQuery};
 use fleetgauge_core::reading::Readings;
@@ -217,7 +218,9 @@ impl Scheduler {
             let part = match known {
                 Some(at) => Ok(Arc::clone(&before[at].part)),
                 None => {
-                    let spec = wanted.metric.spec.reading(wanted.metric.folds);
+                    let mut spec = wanted.metric.spec.reading(wanted.metric.folds);
+                    // Without a cluster's word none is not known to be none.
+                    spec.is_over_pods_alone = fleet.pods.is_some() && wanted.adds_up_pods();
                     let labels = wanted.variant.as_ref().map(Variant::labels).unwrap_or_default();
                     Readings::new(spec, clock.clone()).map(|readings| Arc::new(Part::new(labels, readings)))
                 }
@@ -406,6 +409,21 @@ fn checked(
         folds,
         queries,
     })
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    /// Whether it is read for a variant, and adds up something of its pods and nothing else.
+    fn adds_up_pods(&self) -> bool {
+        let Some(variant) = &self.variant else {
+            return false;
+        };
+        let is_sum = self.metric.folds.is_some_and(|folds| folds.variant == Fold::Sum);
+        let params = variant.params_over(&self.metric.spec.params);
+        let query = self.metric.queries.first();
+        is_sum && query.is_some_and(|query| query.render(&params).is_ok_and(|text| by_pod::is_by_pod(&text)))
+    }
 }
 
 // === impl Running ===

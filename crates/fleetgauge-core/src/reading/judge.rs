@@ -17,6 +17,7 @@ use super::phase::{Basis, Measured, Phase, Phases};
 use super::set::{Row, SetBuilder, pairs};
 use super::{Found, ReadingSet, ReadingSpec, Reason, ReasonCode, Status};
 use crate::age::Age;
+use crate::completeness::Completeness;
 use crate::label::Labels;
 use crate::policy::{OnIncomplete, OnNoData, OnUndefined};
 use crate::result::{AnswerKind, MetricResult, Origin};
@@ -313,8 +314,7 @@ impl<'a> Judge<'a> {
             return refused(incomplete);
         }
         let completeness = answered.basis.completeness.as_deref();
-        let has_no_replicas =
-            completeness.is_some_and(|c| c.expected() == Some(0) && c.starting().count() == 0);
+        let has_no_replicas = completeness.is_some_and(Completeness::is_of_nobody);
         if spec.is_over_pods_alone && has_no_replicas {
             let reason = reason(
                 ReasonCode::NoReplicas,

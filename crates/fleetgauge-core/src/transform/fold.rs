@@ -49,6 +49,7 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
     let mut own: BTreeMap<(bool, &str), Rows<'_>> = BTreeMap::new();
     let mut strays = Vec::new();
     let gone = Gone::of(answer);
+    let mut has_nobodys = false;
     for (row, series, owner) in owners(answer, index) {
         let owner = match owner {
             Owner::Variant(labelled) if &labelled != variant => {
@@ -62,7 +63,10 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
         let is_of_model = match &owner {
             Owner::Nobody(UnmappedReason::NoPodLabel) => true,
             Owner::Variant(_) => false,
-            owner if is_of_another(owner, variant) => continue,
+            owner if is_of_another(owner, variant) => {
+                has_nobodys |= matches!(owner, Owner::Nobody(reason) if *reason != UnmappedReason::Gone);
+                continue;
+            }
             _ if gone.0.contains_key(&row) => continue,
             _ => {
                 strays.push(Stray::new(row, series, &owner));
@@ -94,7 +98,9 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
     let expected = index.pods_of(variant);
     let meant = |pod: &PodIdentity| meant(pod, variant, index);
     let of_variant = match (&expected, of_all) {
-        (Some(pods), Some(known)) if is_by_pod => known.of_expected(pods, meant),
+        (Some(pods), Some(known)) if is_by_pod || own.is_empty() && known.is_of_nobody() => {
+            known.of_expected(pods, meant)
+        }
         (None, Some(known)) if is_by_pod => known.of_pods(meant),
         // It has none, and of those that others have nobody is missing who could have told of this one.
         (Some(pods), known)
@@ -104,8 +110,14 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
         }
         _ => None,
     };
+    let of_variant =
+        of_variant.or_else(|| Some((of_all.filter(|known| known.is_of_nobody())?.clone(), Vec::new())));
+    // What nobody's pods tell, as those of an endpoint picker do, may be this variant's; and who does not know which pods it
+    // has does not know that it has none.
+    let is_sure = expected.is_some_and(|pods| pods.is_empty()) && !has_nobodys;
     if let Some((known, absent)) = of_variant {
-        builder.completeness(Arc::new(joined(known, &absent, &strays)));
+        let known = joined(known, &absent, &strays);
+        builder.completeness(Arc::new(if is_sure { known } else { known.with_others() }));
     } else if !strays.is_empty() {
         let pods = answer.series().map(|series| pod(series.labels()));
         let pods: BTreeSet<Identity<'_>> = pods.collect();

@@ -1,0 +1,66 @@
+//! Whether each row of a query is of one pod, as its tree tells.
+
+use fleetgauge_syntax::Function;
+use fleetgauge_syntax::tree::{BinaryOp, Expr, Group};
+
+/// Whether all rows that the query could ever have are grouped by the pod whose numbers they add up. Of a selector alone nobody can say
+/// which labels its series have.
+pub(super) fn is_by_pod(query: &str) -> bool {
+    fleetgauge_syntax::parse(query).is_ok_and(|expr| has_pod(&expr))
+}
+
+fn has_pod(expr: &Expr) -> bool {
+    match expr {
+        Expr::Aggregate(aggregate) => {
+            let grouping = &aggregate.grouping;
+            !grouping.without && grouping.labels.iter().any(|label| &**label == "pod")
+        }
+        Expr::Call(call) => {
+            let writes_labels = matches!(call.function, Function::LabelReplace | Function::LabelJoin);
+            let mut vectors = call.args.iter().filter(|arg| !is_plain(arg)).peekable();
+            !writes_labels && vectors.peek().is_some() && vectors.all(has_pod)
+        }
+        Expr::Binary(binary) => match (binary.op, is_plain(&binary.left), is_plain(&binary.right)) {
+            (BinaryOp::And | BinaryOp::Unless, ..) | (_, false, true) => has_pod(&binary.left),
+            (_, true, false) => has_pod(&binary.right),
+            (_, true, true) => false,
+            (..) if binary.matching.group == Group::Left => has_pod(&binary.left),
+            (..) if binary.matching.group == Group::Right => has_pod(&binary.right),
+            (..) => has_pod(&binary.left) && has_pod(&binary.right),
+        },
+        Expr::Subquery(subquery) => has_pod(&subquery.expr),
+        Expr::Negate(expr) | Expr::Once(expr) => has_pod(expr),
+        Expr::Number(_) | Expr::Text(_) | Expr::Selector(_) | Expr::Range(_) => false,
+    }
+}
+
+fn is_plain(expr: &Expr) -> bool {
+    matches!(expr, Expr::Number(_) | Expr::Text(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_by_pod;
+
+    #[test]
+    fn rows_are_of_pods_where_every_branch_is_grouped_by_them() {
+        let check = |query: &str, expected: bool| assert_eq!(is_by_pod(query), expected, "{query}");
+        check(
+            "max by (namespace, pod) (sum by (namespace, pod, job) (max_over_time(x[1m])))",
+            true,
+        );
+        check("sum by (pod) (a) or sum by (pod) (b)", true);
+        check("max_over_time(sum by (pod) (a)[1m:]) * 2", true);
+        check("sum by (pod) (a) + on (pod) group_left b", true);
+        check("sum by (pod) (a) or sum(b)", false);
+        check("sum by (pod) (a) or vector(0)", false);
+        check(
+            "label_replace(sum by (pod) (a), \"pod\", \"x\", \"\", \"\")",
+            false,
+        );
+        check("sum without (pod) (a)", false);
+        check("sum(a)", false);
+        check("a", false);
+        check("absent(sum by (pod) (a)) or vector(0)", false);
+    }
+}
