@@ -7,7 +7,7 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     match text.parse::<Selector>() {
         Ok(selector) => {
             let printed = selector.to_string();
-            assert_eq!(printed.parse().as_ref(), Ok(&selector), "{printed}");
+            assert_eq!(printed.parse::<Selector>().as_ref(), Ok(&selector), "{printed}");
             // Nothing that is asked of it panics.
             selector.matches(|name| Some(if name.len() % 2 == 0 { "1" } else { "" }));
         }

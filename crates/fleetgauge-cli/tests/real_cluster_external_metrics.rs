@@ -70,19 +70,73 @@ fn certificate(directory: &Path) -> String {
 // === impl World ===
 
 impl World {
+    /// The daemon has the rights that are documented, and no others.
     fn start() -> Self {
+        let world = Self::open();
+        world.give_rights();
+        // Until it has read whom to believe, it says so, and the API server would complain.
+        let file = |name: &str| world.cluster.kubeconfig().with_file_name(name);
+        let proxy =
+            json!({"client-certificate": file("front-proxy.crt"), "client-key": file("front-proxy.key")});
+        let on_behalf = [("X-Remote-User", "admin"), ("X-Remote-Group", "system:masters")];
+        until(|| world.ask(proxy.clone(), &on_behalf, "/apis").0 == 200);
+        world
+    }
+
+    fn give_rights(&self) {
+        let daemon = json!([{"kind": "ServiceAccount", "name": "fleetgauge", "namespace": NAMESPACE}]);
+        let binding = |kind: &str, metadata: Value, role: (&str, &str)| {
+            json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata,
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role.0, "name": role.1},
+                "subjects": daemon,
+            })
+        };
+        let reader = ("Role", "extension-apiserver-authentication-reader");
+        self.apply(&json!([
+            binding(
+                "ClusterRoleBinding",
+                json!({"name": "fleetgauge"}),
+                ("ClusterRole", "system:auth-delegator")
+            ),
+            binding(
+                "RoleBinding",
+                json!({"name": "fleetgauge", "namespace": "kube-system"}),
+                reader
+            ),
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+                "metadata": {"name": "fleetgauge-pods"},
+                "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}],
+            },
+            binding(
+                "ClusterRoleBinding",
+                json!({"name": "fleetgauge-pods"}),
+                ("ClusterRole", "fleetgauge-pods")
+            ),
+        ]));
+    }
+
+    fn open() -> Self {
         let runtime = Runtime::new().unwrap();
         let cluster = Cluster::start().unwrap();
         runtime.block_on(cluster.namespace(NAMESPACE)).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let authority = certificate(directory.path());
+        let account = ["create", "serviceaccount", "fleetgauge", "--namespace", NAMESPACE];
+        cluster.kubectl(&account).unwrap();
+        let token = ["create", "token", "fleetgauge", "--namespace", NAMESPACE];
+        let token = cluster.kubectl(&token).unwrap();
+        let kubeconfig = fs::read_to_string(cluster.kubeconfig()).unwrap();
+        let mut kubeconfig: Value = serde_json::from_str(&kubeconfig).unwrap();
+        kubeconfig["users"][0]["user"] = json!({"token": token.trim()});
+        fs::write(directory.path().join("kubeconfig"), kubeconfig.to_string()).unwrap();
         let pod = FaultyServer::start(page(50.0, 1.0)).unwrap();
         let metrics = format!(
             "{QUEUE}  - {{name: calls, query: calls, every: 100ms}}\n  \
              - {{name: rows, query: waiting, every: 100ms, fold: none}}\n\
-             kubernetes: {{kubeconfig: '{}'}}\n\
-             external_metrics: {{listen: \"{SERVICE}:0\", tls: {{cert_file: tls.crt, key_file: tls.key}}}}\n",
-            cluster.kubeconfig().display()
+             kubernetes: {{kubeconfig: kubeconfig}}\n\
+             external_metrics: {{listen: \"{SERVICE}:0\", tls: {{cert_file: tls.crt, key_file: tls.key}}}}\n"
         );
         let file = config(directory.path(), &pod, &metrics);
         let text = fs::read_to_string(&file).unwrap();
