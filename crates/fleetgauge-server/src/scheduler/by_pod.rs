@@ -16,7 +16,15 @@ fn has_pod(expr: &Expr) -> bool {
             !grouping.without && grouping.labels.iter().any(|label| &**label == "pod")
         }
         Expr::Call(call) => {
-            let writes_labels = matches!(call.function, Function::LabelReplace | Function::LabelJoin);
+            let writes_labels = matches!(
+                call.function,
+                Function::LabelReplace
+                    | Function::LabelJoin
+                    | Function::Absent
+                    | Function::AbsentOverTime
+                    | Function::Scalar
+                    | Function::Vector
+            );
             let mut vectors = call.args.iter().filter(|arg| !is_plain(arg)).peekable();
             !writes_labels && vectors.peek().is_some() && vectors.all(has_pod)
         }
@@ -61,6 +69,7 @@ mod tests {
         check("sum without (pod) (a)", false);
         check("sum(a)", false);
         check("a", false);
-        check("absent(sum by (pod) (a)) or vector(0)", false);
+        check("absent(sum by (pod) (a))", false);
+        check("vector(scalar(sum by (pod) (a)))", false);
     }
 }
