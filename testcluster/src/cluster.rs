@@ -167,6 +167,11 @@ impl Cluster {
         self.manager.log()
     }
 
+    /// What the API server has written since it was started last.
+    pub fn api_log(&self) -> String {
+        self.api.as_ref().map(Server::log).unwrap_or_default()
+    }
+
     /// The process IDs of what runs.
     pub fn pids(&self) -> Vec<u32> {
         let servers = [Some(&self.etcd), self.api.as_ref(), Some(&self.manager)];

@@ -1,5 +1,7 @@
 //! The Kubernetes cluster that a configuration names.
 
+mod authority;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
@@ -16,9 +18,12 @@ use fleetgauge_kube::object::Kind;
 use fleetgauge_kube::scaler;
 use fleetgauge_kube::variant::ClusterVariants;
 use fleetgauge_kube::watch::{self, ClusterWatch, Resource, WatchConfig};
+use fleetgauge_server::door::kubernetes::caller;
 use fleetgauge_server::variant::{MODEL_PARAM, Variant};
 
 use crate::config::{Environment, KubernetesSection, ModelFrom, PodPort, PodsSection};
+
+use authority::Authority;
 
 /// Names kubectl's files, one or several.
 const KUBECONFIG: &str = "KUBECONFIG";
@@ -71,6 +76,11 @@ impl Cluster {
     /// Whether both are watched by the same watches.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.watch, &other.watch)
+    }
+
+    /// What it says of those who ask the daemon. Whose certificates it believes is watched from now on.
+    pub(crate) fn authority(&self) -> Arc<dyn caller::Cluster> {
+        Arc::new(Authority::start(&self.client, &self.config))
     }
 
     /// Pods as targets. They are watched from now on.

@@ -94,6 +94,7 @@ pub(crate) struct Config {
     pub(crate) kubernetes: Option<KubernetesSection>,
     pub(crate) server: Option<DoorSection>,
     pub(crate) keda: Option<DoorSection>,
+    pub(crate) external_metrics: Option<DoorSection>,
     pub(crate) log: LogSection,
     /// The file and its packs.
     pub(crate) files: Vec<PathBuf>,
@@ -130,6 +131,7 @@ impl Config {
             kubernetes: None,
             server: None,
             keda: None,
+            external_metrics: None,
             log: LogSection::default(),
             files: Vec::new(),
             prometheus_content: String::new(),

@@ -1,5 +1,6 @@
 //! The daemon: sources, metrics and doors of one configuration, joined, and read anew when it changes.
 
+mod authority;
 mod files;
 mod opened;
 mod signals;
@@ -17,6 +18,8 @@ use fleetgauge_core::source::MetricsSource;
 use fleetgauge_core::time::Clock;
 use fleetgauge_server::door::api::{self, Api, SourceView};
 use fleetgauge_server::door::keda::{self, KedaConfig};
+use fleetgauge_server::door::kubernetes;
+use fleetgauge_server::door::kubernetes::pods::NoPodLabels;
 use fleetgauge_server::door::listener::Limits;
 use fleetgauge_server::door::own::OwnMetrics;
 use fleetgauge_server::door::prometheus::{self, PrometheusApi, PrometheusApiConfig, ScrapedSource, Served};
@@ -38,6 +41,7 @@ use crate::config::{self, Config, DEFAULT_ADDRESS, DoorSection, Environment, PRO
 use crate::log::{Log, LogFormat};
 use crate::sources::Sources;
 
+use authority::Authority;
 use files::{Contents, Watched};
 use opened::Opened;
 pub(crate) use signals::Signals;
@@ -65,6 +69,8 @@ struct Inner {
     readiness: Readiness,
     api: Api,
     prometheus: PrometheusApi,
+    /// Who may ask for external metrics.
+    authority: Authority,
     /// The readings as series.
     series: ReadingWindow,
     stop: CancellationToken,
@@ -88,6 +94,7 @@ struct State {
     /// What was taken at the start alone.
     server: Option<DoorSection>,
     keda: Option<DoorSection>,
+    external_metrics: Option<DoorSection>,
     log_format: LogFormat,
     opened: Vec<Opened>,
 }
@@ -134,6 +141,7 @@ impl Daemon {
             environment,
             api: Api::new(&scheduler, readiness.clone(), stop.clone()),
             prometheus: PrometheusApi::new(PrometheusApiConfig::default()),
+            authority: Authority::default(),
             series: window,
             scheduler,
             readiness,
@@ -146,6 +154,7 @@ impl Daemon {
         state.files = Watched::new(contents);
         state.server.clone_from(&config.server);
         state.keda.clone_from(&config.keda);
+        state.external_metrics.clone_from(&config.external_metrics);
         state.log_format = config.log.format;
         daemon.apply(config, &mut state)?;
         drop(state);
@@ -193,6 +202,9 @@ impl Daemon {
         doors.serving.spawn(listener.serve(router, doors.closing.clone()));
         if let Some(keda) = &config.keda {
             doors.keda = Some(self.open_keda(keda, &own, &doors).await?);
+        }
+        if let Some(door) = &config.external_metrics {
+            self.open_external_metrics(door, &own, &doors).await?;
         }
         Ok(doors)
     }
@@ -257,6 +269,40 @@ impl Daemon {
         Ok(address)
     }
 
+    /// Opens the door of the External and Custom Metrics API.
+    ///
+    /// *Errors*: it cannot be opened.
+    async fn open_external_metrics(
+        &self,
+        door: &DoorSection,
+        own: &OwnMetrics,
+        doors: &Doors,
+    ) -> anyhow::Result<()> {
+        let (opened, listener) = Opened::open("external_metrics", door, Limits::default()).await?;
+        self.state().opened.push(opened);
+        own.count_connections("external_metrics", listener.counts());
+        tracing::info!(
+            "serving the metrics APIs of Kubernetes at {}",
+            listener.address()?
+        );
+        let Inner {
+            scheduler,
+            readiness,
+            authority,
+            ..
+        } = &*self.0;
+        let authority = Arc::new(authority.clone());
+        let routes = kubernetes::routes(
+            scheduler.store().clone(),
+            readiness.clone(),
+            authority,
+            NoPodLabels,
+        );
+        let routes = own.counted("external_metrics", routes);
+        doors.serving.spawn(listener.serve(routes, doors.closing.clone()));
+        Ok(())
+    }
+
     // --- reading anew ---
 
     /// Reads the configuration anew, and takes it if it is right.
@@ -291,6 +337,10 @@ impl Daemon {
         let changed = [
             ("server", config.server != state.server),
             ("keda", config.keda != state.keda),
+            (
+                "external_metrics",
+                config.external_metrics != state.external_metrics,
+            ),
             ("log.format", config.log.format != state.log_format),
         ];
         let changed = changed.into_iter().filter(|(_, has_changed)| *has_changed);
@@ -412,9 +462,11 @@ impl Daemon {
                 .as_ref()
                 .is_some_and(|section| cluster.is(section))
         };
-        if let Some(cluster) = state.cluster.as_ref().filter(same_cluster) {
+        let kept_cluster = state.cluster.as_ref().filter(same_cluster);
+        if let Some(cluster) = kept_cluster {
             sources.keep_cluster(cluster.clone());
         }
+        let is_cluster_kept = kept_cluster.is_some();
         let cluster = sources.cluster()?;
         let mut names: Vec<&str> = config.sources.iter().map(|source| &*source.name).collect();
         let asks_prometheus = config
@@ -506,6 +558,9 @@ impl Daemon {
             series: vec![Arc::new(self.0.series.clone())],
         });
         state.sources = made;
+        if state.external_metrics.is_some() && !is_cluster_kept {
+            self.0.authority.renew(cluster.as_ref().map(Cluster::authority));
+        }
         self.follow(cluster, state);
         api.set_sources(views, fleet.variants);
         Ok(())

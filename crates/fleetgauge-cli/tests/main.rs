@@ -13,6 +13,8 @@ mod pipe;
 mod query;
 #[cfg(all(target_os = "linux", feature = "kubernetes"))]
 mod real_cluster;
+#[cfg(all(target_os = "linux", feature = "kubernetes"))]
+mod real_cluster_external_metrics;
 #[cfg(target_os = "linux")]
 mod real_cluster_keda;
 mod scrape;

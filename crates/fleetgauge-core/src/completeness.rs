@@ -126,16 +126,21 @@ impl Completeness {
 
     /// Whether it can be told of some pods how complete they are, if rows stand on nothing else.
     pub(crate) fn is_by_pod(&self) -> bool {
-        !self.is_mixed
-            && self
-                .pods
-                .as_ref()
-                .is_some_and(|pods| pods.iter().next().is_some())
+        !self.is_mixed && self.pods.is_some()
     }
 
     /// The pods, where all who are expected are known to be pods.
     pub(crate) fn pods(&self) -> impl Iterator<Item = &PodIdentity> {
         self.pods.iter().flat_map(Pods::iter).map(|(pod, _)| &**pod)
+    }
+
+    /// Whether a pod whose row has ended is known to be no more: it is known who there is, and it is none of them.
+    pub(crate) fn has_lost(&self, namespace: Option<&str>, pod: &str) -> bool {
+        let is_it = |one: &PodIdentity| {
+            let namespaces = one.namespace.as_deref().zip(namespace);
+            *one.name == *pod && namespaces.is_none_or(|(one, other)| one == other)
+        };
+        self.is_known && self.is_by_pod() && !self.pods().any(is_it)
     }
 
     /// How complete those are that are meant, if all who are expected are known to be pods and each row stands on its own

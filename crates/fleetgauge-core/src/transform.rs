@@ -39,12 +39,14 @@ pub struct TransformContext<'a> {
 // === pipelines ===
 
 /// Whether a row of the answer to `query`, or of what `steps` make of it, may stand on other pods than the one that its
-/// labels name.
+/// labels name; or a row that is not there on pods, while others are of one each.
 pub(crate) fn is_mixed(query: &str, steps: &[TransformStep]) -> bool {
     // What cannot be read may do anything.
     let is_text_mixed = |text: &str| {
         let parsed = fleetgauge_syntax::parse(text);
-        parsed.map_or(true, |parsed| rewrite::is_mixed(&parsed, &IDENTITY))
+        parsed.map_or(true, |parsed| {
+            rewrite::is_mixed(&parsed, &IDENTITY) || rewrite::is_both(&parsed, IDENTITY[0])
+        })
     };
     is_text_mixed(query)
         || steps.iter().any(|step| match step {

@@ -13,13 +13,17 @@
 //! - [`watch`]: finds it out from a cluster, and keeps it as of now
 //! - [`discovery`]: pods as targets
 //! - [`access`]: how the API server is reached
+//! - [`config_map`]: one ConfigMap
+//! - [`review`]: who somebody is, and what he may see
 
 pub mod access;
 pub mod cluster;
+pub mod config_map;
 pub mod discovery;
 pub mod miss;
 pub mod object;
 pub mod owner;
+pub mod review;
 pub mod scaler;
 pub mod variant;
 pub mod watch;

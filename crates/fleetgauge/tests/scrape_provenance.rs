@@ -480,3 +480,18 @@ async fn a_range_over_a_time_without_samples_is_short() {
     }
     assert!(fleet.ask(INCREASE).await.unwrap().is_complete());
 }
+
+/// An endpoint picker beside the engines has no queue of theirs that could be missing.
+#[tokio::test]
+async fn a_range_lacks_nothing_of_a_target_that_has_no_series_of_it() {
+    let fleet = Fleet::new(&[("a", counter(7, Some(-1))), ("b", page("other 1"))]);
+    assert_eq!(fleet.counts("rate(c_total[2d])").await, (Some(2), 2, 0, 0));
+    assert_eq!(fleet.counts("rate(other[2d])").await, (Some(2), 1, 1, 0));
+    assert_eq!(
+        fleet.counts("rate({__name__=~\"c.*|o.*\"}[2d])").await,
+        (Some(2), 1, 1, 0)
+    );
+    // It has some now, and had perhaps all the time.
+    fleet.answers("b", counter(9, None));
+    assert_eq!(fleet.counts("rate(c_total[2d])").await, (Some(2), 1, 1, 0));
+}

@@ -1,4 +1,4 @@
-//! The sections `server`, `keda` and `log`: where the daemon's doors are, who may come in, and what is logged.
+//! The sections `server`, `keda`, `external_metrics` and `log`: where the daemon's doors are, who may come in, and what is logged.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -26,6 +26,8 @@ pub(crate) struct DoorTls {
     pub(crate) key_file: PathBuf,
     /// The authorities whose certificates clients may show.
     pub(crate) client_ca_file: Option<PathBuf>,
+    /// Clients may show any certificate, and the cluster says whether it counts.
+    pub(crate) asks_cluster: bool,
 }
 
 /// What is logged, and how.
@@ -105,6 +107,36 @@ fn read_tls(node: &Node, directory: &Path, reader: &mut Reader) -> Option<DoorTl
         cert_file: directory.join(cert?),
         key_file: directory.join(key?),
         client_ca_file: ca.map(|file| directory.join(file)),
+        asks_cluster: false,
+    })
+}
+
+/// Reads `external_metrics`: who may come in, the cluster says.
+pub(super) fn read_external_metrics(
+    node: &Node,
+    directory: &Path,
+    reader: &mut Reader,
+) -> Option<DoorSection> {
+    let mut fields = reader.fields(node, "external_metrics")?;
+    let listen = fields.require("listen", reader);
+    let listen = listen.and_then(|node| read_address(node, reader));
+    let tls = fields.require("tls", reader);
+    fields.finish(reader);
+    let mut files = reader.fields(tls?, "tls")?;
+    let cert = files.require("cert_file", reader);
+    let cert = cert.and_then(|node| reader.text(node));
+    let key = files.require("key_file", reader);
+    let key = key.and_then(|node| reader.text(node));
+    files.finish(reader);
+    Some(DoorSection {
+        listen: listen?,
+        tls: Some(DoorTls {
+            cert_file: directory.join(cert?),
+            key_file: directory.join(key?),
+            client_ca_file: None,
+            asks_cluster: true,
+        }),
+        bearer_token_file: None,
     })
 }
 
@@ -130,4 +162,58 @@ fn read_choice<T: clap::ValueEnum>(node: &Node, message: &str, reader: &mut Read
         reader.problem(node.position(), message);
     }
     choice
+}
+
+#[cfg(test)]
+mod tests {
+    use fleetgauge::document::Document;
+
+    use super::*;
+    use crate::config::file::read_config;
+
+    fn problems(text: &str) -> String {
+        let document = Document::parse("file", text).unwrap();
+        match read_config(&document, Path::new("/conf"), Vec::new()) {
+            Ok(_) => String::new(),
+            Err(problems) => problems.iter().map(|problem| format!("{problem}\n")).collect(),
+        }
+    }
+
+    #[test]
+    fn external_metrics_need_tls_and_a_cluster_and_an_address_of_their_own() {
+        let tls = "tls: {cert_file: a.crt, key_file: a.key}";
+        for (text, expected) in [
+            (format!("kubernetes: {{}}\nexternal_metrics: {{listen: ':6443', {tls}}}"), &[][..]),
+            (
+                format!("external_metrics: {{listen: ':6443', {tls}}}"),
+                &["who may ask for external metrics is said by the cluster", "add `kubernetes: {}`"],
+            ),
+            // On loopback as well, and whatever is on the way.
+            ("kubernetes: {}\nexternal_metrics: {listen: ':6443'}".to_owned(), &["tls"]),
+            (
+                format!("kubernetes: {{}}\nexternal_metrics: {{listen: ':6443', insecure: true, {tls}}}"),
+                &["insecure"],
+            ),
+            (
+                "kubernetes: {}\nexternal_metrics: {listen: ':6443', tls: {cert_file: a.crt, key_file: a.key, client_ca_file: a}}"
+                    .to_owned(),
+                &["client_ca_file"],
+            ),
+            (format!("kubernetes: {{}}\nexternal_metrics: {{{tls}}}"), &["listen"]),
+            (
+                format!("kubernetes: {{}}\nexternal_metrics: {{listen: ':9095', {tls}}}"),
+                &["server listens there, too: 127.0.0.1:9095"],
+            ),
+            (
+                format!("kubernetes: {{}}\nkeda: {{listen: ':9096'}}\nexternal_metrics: {{listen: ':9096', {tls}}}"),
+                &["keda listens there, too: 127.0.0.1:9096"],
+            ),
+        ] {
+            let told = problems(&text);
+            assert_eq!(told.is_empty(), expected.is_empty(), "{text}: {told}");
+            for expected in expected {
+                assert!(told.contains(expected), "{text}: {told}");
+            }
+        }
+    }
 }

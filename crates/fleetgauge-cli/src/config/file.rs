@@ -1,6 +1,7 @@
 //! Reading configuration files and packs, with every problem at its place.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::anyhow;
@@ -11,7 +12,7 @@ use fleetgauge_core::registry::SourceRegistry;
 use fleetgauge_server::{scheduler, variant};
 
 use super::defaults::read_defaults;
-use super::doors::{DEFAULT_ADDRESS, read_door, read_log};
+use super::doors::{DEFAULT_ADDRESS, read_door, read_external_metrics, read_log};
 use super::kubernetes::read_kubernetes;
 use super::metrics::{read_metrics, read_variants};
 use super::policies::{check_composed, context};
@@ -183,15 +184,16 @@ fn read_daemon(config: &mut Config, fields: &mut Fields<'_>, directory: &Path, r
     }
     if let Some(node) = fields.take("keda") {
         config.keda = read_door(node, "keda", None, directory, reader);
-        let server = config
-            .server
-            .as_ref()
-            .map_or(DEFAULT_ADDRESS, |server| server.listen);
-        if let Some(keda) = &config.keda
-            && keda.listen == server
-            && server.port() != 0
-        {
-            let message = format!("server listens there, too: {server}; choose another port for one of them");
+        let listen = config.keda.as_ref().map(|door| door.listen);
+        check_address(config, "keda", listen, node, reader);
+    }
+    if let Some(node) = fields.take("external_metrics") {
+        config.external_metrics = read_external_metrics(node, directory, reader);
+        let listen = config.external_metrics.as_ref().map(|door| door.listen);
+        check_address(config, "external_metrics", listen, node, reader);
+        if config.kubernetes.is_none() {
+            let message = "who may ask for external metrics is said by the cluster of the section kubernetes, and there is \
+                           none; add `kubernetes: {}`";
             reader.problem(node.position(), message);
         }
     }
@@ -201,6 +203,24 @@ fn read_daemon(config: &mut Config, fields: &mut Fields<'_>, directory: &Path, r
     let queries: Vec<_> = config.all_queries().collect();
     let stand_ins = check_layers(&config.sources, &queries, reader);
     check_metrics(config, &stand_ins, reader);
+}
+
+/// Notes that another door listens where the door `what` does.
+fn check_address(config: &Config, what: &str, listen: Option<SocketAddr>, node: &Node, reader: &mut Reader) {
+    let server = config
+        .server
+        .as_ref()
+        .map_or(DEFAULT_ADDRESS, |server| server.listen);
+    let keda = config.keda.as_ref().map(|keda| keda.listen);
+    let others = [("server", Some(server)), ("keda", keda)];
+    let others = others.into_iter().filter(|(other, _)| *other != what);
+    for (other, _) in others.filter(|(_, of_other)| *of_other == listen) {
+        if let Some(listen) = listen.filter(|listen| listen.port() != 0) {
+            let message =
+                format!("{other} listens there, too: {listen}; choose another port for one of them");
+            reader.problem(node.position(), message);
+        }
+    }
 }
 
 /// Puts the policies of the metrics over those beneath them, and notes what is wrong with the metrics.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, ensure};
+use fleetgauge_server::door::listener::asking_for_certificates;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -22,6 +23,7 @@ pub(super) fn read(files: &DoorTls) -> anyhow::Result<Arc<ServerConfig>> {
     let builder =
         ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let builder = match &files.client_ca_file {
+        _ if files.asks_cluster => builder.with_client_cert_verifier(asking_for_certificates()),
         Some(file) => {
             let mut roots = RootCertStore::empty();
             for certificate in certificates(file)? {

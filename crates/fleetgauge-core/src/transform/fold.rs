@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use fleetgauge_syntax::rewrite;
+
 use super::by_variant::{CLUSTER, Identity, Owner, Stray, disputed, joined, lowered, owners, pod};
-use super::rows::{ages, begun};
+use super::rows::{NAMED, ages, begun, listed};
 use crate::age::Age;
 use crate::completeness::{Completeness, Meant};
 use crate::pod::PodIdentity;
 use crate::query::Folds;
-use crate::result::{Answer, AnswerBuilder, Series};
+use crate::result::{Answer, AnswerBuilder, Provenance, Series};
 use crate::time::Timestamp;
 use crate::variant::{PodIndex, PodLabels, PodRef, UnmappedReason, VariantRef, mapping_of, named_by};
 
@@ -23,10 +25,14 @@ type Rows<'a> = Vec<(usize, Series<'a>)>;
 /// The rows of a vector as one without labels: those of a pod as `folds.pod` says, and what they become as
 /// `folds.variant` says.
 ///
+/// A row that has ended, of a pod that is known to be no more, is left out: what it says is of a past that is over.
+///
 /// *Shape*: one row, or none of none. It is NaN where one of them is, as old as the oldest, and of its time.
 pub fn fold(answer: &Answer, folds: Folds) -> Answer {
     let mut builder = begun(answer);
-    let rows: Rows<'_> = answer.series().enumerate().collect();
+    let gone = Gone::of(answer);
+    let mut rows: Rows<'_> = answer.series().enumerate().collect();
+    gone.leave_out(&mut rows, &mut builder);
     add(&mut builder, answer, folds, &rows);
     answer.clone().with_rows(builder.build())
 }
@@ -43,6 +49,7 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
     let mut own: BTreeMap<(bool, &str), Rows<'_>> = BTreeMap::new();
     let mut strays = Vec::new();
     let mut has_nobodys = false;
+    let gone = Gone::of(answer);
     for (row, series, owner) in owners(answer, index) {
         let owner = match owner {
             Owner::Variant(labelled) if &labelled != variant => {
@@ -60,6 +67,7 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
                 has_nobodys |= matches!(owner, Owner::Nobody(reason) if *reason != UnmappedReason::Gone);
                 continue;
             }
+            _ if gone.0.contains_key(&row) => continue,
             _ => {
                 strays.push(Stray::new(row, series, &owner));
                 continue;
@@ -69,12 +77,20 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
         own.entry((is_of_model, cluster)).or_default().push((row, series));
     }
     let mut builder = begun(answer);
+    own.values_mut()
+        .for_each(|rows| gone.leave_out(rows, &mut builder));
     for ((is_of_model, cluster), rows) in &own {
         builder.label(CLUSTER, cluster);
         if *is_of_model {
             builder.label(SCOPE, SCOPE_MODEL);
         }
         add(&mut builder, answer, folds, rows);
+    }
+    if own.keys().any(|(is_of_model, _)| *is_of_model) && would_name_pods(answer) {
+        builder.warning(
+            "rows that do not name a pod count as the model's: the query keeps the label pod, and the series do not have it; is \
+             it lost in relabeling, or not set by discovery?",
+        );
     }
     let of_all = answer.completeness().map(|known| &**known);
     // A number of the model, and that there is none, stand on the pods of all its variants.
@@ -108,6 +124,48 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
         builder.completeness(Arc::new(lowered(of_all, &strays, pods.len())));
     }
     answer.clone().with_rows(builder.build())
+}
+
+/// The rows that have ended of pods that are known to be no more, as after scaling down in order.
+struct Gone(BTreeMap<usize, String>);
+
+impl Gone {
+    fn of(answer: &Answer) -> Self {
+        let ages = ages(answer).unwrap_or_default();
+        let rows = answer.series().zip(&ages).enumerate();
+        let gone = rows.filter_map(|(row, (series, age))| {
+            let (labels, known) = (series.labels(), answer.completeness()?);
+            let (namespace, pod) = (labels.get("namespace"), labels.get("pod")?);
+            let is_gone = age.is_ended() && known.has_lost(namespace, pod);
+            is_gone.then(|| (row, format!("pod {pod}")))
+        });
+        Self(gone.collect())
+    }
+
+    /// Leaves their rows out of `rows`, unless all are theirs: that nobody is left is no number.
+    fn leave_out(&self, rows: &mut Rows<'_>, builder: &mut AnswerBuilder) {
+        let gone: BTreeSet<_> = rows.iter().filter_map(|(row, _)| self.0.get(row)).collect();
+        if gone.is_empty() || rows.iter().all(|(row, _)| self.0.contains_key(row)) {
+            return;
+        }
+        let some: Vec<_> = gone.iter().take(NAMED).map(|who| (*who).clone()).collect();
+        let listed = listed(&some, gone.len());
+        builder.warning(&format!(
+            "left out, since they are gone, and only their past is there: {listed}"
+        ));
+        rows.retain(|(row, _)| !self.0.contains_key(row));
+    }
+}
+
+/// Whether the rows would name a pod if the series did. What others make of a query, or of the rows of queries, is not
+/// looked at.
+fn would_name_pods(answer: &Answer) -> bool {
+    let origin = answer.provenance().and_then(Provenance::origin);
+    let text = origin
+        .filter(|origin| origin.sent.is_empty())
+        .map(|origin| &origin.text);
+    let query = text.and_then(|text| fleetgauge_syntax::parse(text).ok());
+    query.is_some_and(|query| rewrite::keeps(&query, "pod"))
 }
 
 /// What a pod is to `variant`.

@@ -128,6 +128,7 @@ mod tests {
         request.extensions_mut().insert(Peer {
             address,
             has_certificate,
+            certificates: Arc::default(),
         });
         request
     }

@@ -7,17 +7,24 @@
 //! - [`selector`]: label selectors, read and applied
 //! - [`quantity`]: numbers as Kubernetes writes them
 //! - [`pods`]: what has to be known of pods beside their metrics
+//! - [`caller`]: who asks, and what the cluster says of that
+//! - [`trust`]: whose certificates are believed
 //!
 //! *Source*: <https://github.com/kubernetes/metrics>
 
+pub mod caller;
 mod custom;
 mod group;
+mod guard;
 mod openapi;
 pub mod pods;
 pub mod quantity;
+mod remembered;
 mod rows;
 pub mod selector;
 mod status;
+pub mod trust;
+mod user;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +35,7 @@ use axum::http::header::{CONTENT_TYPE, VARY};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router, middleware};
 use fleetgauge_core::printable::{Excerpt, Quoted};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -38,8 +45,10 @@ use super::health;
 use crate::readiness::Readiness;
 use crate::store::Store;
 
+use caller::{Access, Cluster};
 use custom::Which;
 use group::Group;
+use guard::{Caller, Guard};
 use pods::PodLabels;
 use rows::Told;
 use selector::Selector;
@@ -70,8 +79,12 @@ const OF_ANY_LIST: [&str; 9] = [
 const LABEL_SELECTOR: &str = "labelSelector";
 const METRIC_LABEL_SELECTOR: &str = "metricLabelSelector";
 
-/// The door's routes over `store`; `pods` knows the labels of pods.
-pub fn routes(store: Store, readiness: Readiness, pods: impl PodLabels) -> Router {
+/// The door's routes over `store`, for whoever `cluster` lets in; `pods` knows the labels of pods.
+///
+/// Who asks is known by the certificates of the connection, which a [listener](crate::door::listener) tells that
+/// [asks for them](crate::door::listener::asking_for_certificates).
+pub fn routes(store: Store, readiness: Readiness, cluster: Arc<dyn Cluster>, pods: impl PodLabels) -> Router {
+    let guard = Guard::new(cluster, store.clock().clone());
     let served = Served(Arc::new(Inner {
         store,
         pods: Box::new(pods),
@@ -105,11 +118,16 @@ pub fn routes(store: Store, readiness: Readiness, pods: impl PodLabels) -> Route
     );
     let unknown = || async { Failure::not_found("the server could not find the requested resource") };
     let not_so = || async { Failure::new(StatusCode::METHOD_NOT_ALLOWED, "this is read by GET") };
-    let api = api
+    let metrics = Router::new()
         .route(&external, get(external_metric))
         .route(&custom, get(custom_metric))
-        .fallback(unknown)
+        .method_not_allowed_fallback(not_so);
+    let api = api
         .method_not_allowed_fallback(not_so)
+        .fallback(unknown)
+        .layer(middleware::from_fn(guard::may_see_page))
+        .merge(metrics)
+        .layer(middleware::from_fn_with_state(guard, guard::authenticate))
         .with_state(served);
     let alive = Router::new().route("/healthz", get(async || "ok"));
     bounded(api.merge(alive).merge(health::routes(readiness)), |excess| {
@@ -130,11 +148,22 @@ async fn groups(State(served): State<Served>, request: Request) -> Response {
 
 async fn external_metric(
     State(served): State<Served>,
+    Extension(caller): Extension<Caller>,
     path: Result<Path<(String, String)>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, Failure> {
     let Path((namespace, name)) = path.map_err(|error| Failure::bad_request(error.body_text()))?;
     let group = Group::External;
+    let what = Access::Resource {
+        verb: "list",
+        group: group.name(),
+        version: group.version(),
+        namespace: namespace.clone(),
+        resource: name.clone(),
+        name: String::new(),
+        subresource: String::new(),
+    };
+    caller.may(what).await?;
     let answer = || {
         let params = Params::read(&uri, &[LABEL_SELECTOR])?;
         let selector = params.selector(LABEL_SELECTOR)?;
@@ -155,12 +184,23 @@ async fn external_metric(
 
 async fn custom_metric(
     State(served): State<Served>,
+    Extension(caller): Extension<Caller>,
     path: Result<Path<(String, String, String, String)>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, Failure> {
     let Path((namespace, resource, object, name)) =
         path.map_err(|error| Failure::bad_request(error.body_text()))?;
     let group = Group::Custom;
+    let what = Access::Resource {
+        verb: "get",
+        group: group.name(),
+        version: group.version(),
+        namespace: namespace.clone(),
+        resource: resource.clone(),
+        name: object.clone(),
+        subresource: name.clone(),
+    };
+    caller.may(what).await?;
     let answer = || {
         if resource != "pods" {
             let resource = Excerpt(&resource);

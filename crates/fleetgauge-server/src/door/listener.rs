@@ -1,5 +1,6 @@
 //! Connections of a door, within bounds: HTTP/1.1 and HTTP/2 on one port, with TLS or without.
 
+mod any_client;
 mod connections;
 mod kept;
 
@@ -19,6 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -30,6 +32,7 @@ use tower::ServiceExt;
 
 use connections::{Connection, Connections};
 
+pub use any_client::asking_for_certificates;
 pub use connections::{ConnectionCounts, Cut};
 
 /// What one door bears.
@@ -64,8 +67,10 @@ pub struct Tls(Arc<ArcSwap<ServerConfig>>);
 pub struct Peer {
     /// Its address.
     pub address: SocketAddr,
-    /// Whether it has shown a certificate, which was verified.
+    /// Whether it has shown a certificate, which was verified as the door's TLS does it.
     pub has_certificate: bool,
+    /// Its certificate, of which it has the key, and those beneath that.
+    pub certificates: Arc<[CertificateDer<'static>]>,
 }
 
 /// Streams of HTTP/2 that a client has taken back and that are not cleared away yet. One that opens more of them than that
@@ -268,6 +273,7 @@ impl Serving {
             let peer = Peer {
                 address,
                 has_certificate: false,
+                certificates: Arc::default(),
             };
             return self.serve_http(stream, peer).await;
         };
@@ -278,9 +284,11 @@ impl Serving {
             return Ok(());
         };
         let stream = accepted?;
+        let certificates = stream.get_ref().1.peer_certificates();
         let peer = Peer {
             address,
-            has_certificate: stream.get_ref().1.peer_certificates().is_some(),
+            has_certificate: certificates.is_some(),
+            certificates: certificates.unwrap_or_default().into(),
         };
         self.serve_http(stream, peer).await
     }

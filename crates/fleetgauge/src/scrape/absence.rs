@@ -8,6 +8,8 @@ use fleetgauge_core::backend::FetchError;
 use fleetgauge_core::target::Target;
 use fleetgauge_core::time::Timestamp;
 
+use fleetgauge_promql::window::Lacked;
+
 use super::coverage::Gap;
 
 /// Why what is asked of a target is not there, or not whole.
@@ -28,6 +30,8 @@ pub(super) enum Absence {
         metric: Option<Box<str>>,
         since: Timestamp,
     },
+    /// It exposes the metric again, and a time is asked for at which it did not.
+    Lacked(Lacked),
     /// A range reaches back before its first scrape, or over a gap.
     ShortWindow { asked_since: Timestamp, gap: Gap },
     /// The newest scrape is of another time than what is asked for, by more than scrapes are apart.
@@ -65,6 +69,14 @@ impl fmt::Display for Absence {
             Self::Withdrawn { metric, since } => {
                 let metric = metric.as_deref().unwrap_or("some of its metrics");
                 return write!(f, "it answers, and exposes {metric} no longer since {since}");
+            }
+            Self::Lacked(Lacked { metric, from, to }) => {
+                let metric = metric.as_deref().unwrap_or("some of its metrics");
+                write!(f, "short_window: it did not expose {metric} from {from}")?;
+                return match to {
+                    Some(to) => write!(f, " to {to}"),
+                    None => Ok(()),
+                };
             }
             Self::ShortWindow { asked_since, gap } => {
                 let Gap { from, to } = gap;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use fleetgauge_core::backend::FetchError;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::exposition::{Cut, Event, Format, Parser, Report};
-use fleetgauge_promql::window::{AppendError, Appender, ScrapeBatch, Window, Withdrawn};
+use fleetgauge_promql::window::{self, AppendError, Appender, ScrapeBatch, Window, Withdrawn};
 
-use super::config::ScrapeConfig;
+use super::config::{PROCESS_START, ScrapeConfig};
 use crate::client::failure::excerpt;
 use fleetgauge_core::target::Target;
 
@@ -23,6 +23,14 @@ pub(super) struct PageWriter {
     /// When the target's process began, as its last page said.
     process_start: Option<Timestamp>,
     /// Whether its last scrape failed.
+    has_failed: bool,
+}
+
+/// What is known of a target that went, for when it is back.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Past {
+    metrics: window::Past,
+    process_start: Option<Timestamp>,
     has_failed: bool,
 }
 
@@ -106,6 +114,21 @@ impl PageBuffers {
     }
 }
 
+// === impl Past ===
+
+impl Past {
+    /// Whether nothing is known of it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.metrics.is_empty()
+    }
+
+    /// The same, in less memory where `other`'s is alike.
+    pub(super) fn sharing(mut self, other: &Self) -> Self {
+        self.metrics = self.metrics.sharing(&other.metrics);
+        self
+    }
+}
+
 // === impl PageWriter ===
 
 impl PageWriter {
@@ -136,9 +159,24 @@ impl PageWriter {
             // Series that the page has no longer make room for those that were refused.
             if !batch.make_room() {
                 let outcome = read.commit(batch);
-                self.look_whether_it_began_anew(outcome.process_start);
+                self.look_whether_it_began_anew(outcome.process_start, at);
                 return Ok(outcome);
             }
+        }
+    }
+
+    /// Takes over what is known of the target from when it was there before.
+    pub(super) fn is_back(&mut self, past: Past) {
+        self.exposed.is_back(past.metrics);
+        (self.process_start, self.has_failed) = (past.process_start, past.has_failed);
+    }
+
+    /// What is known of the target, for when it is back.
+    pub(super) fn past(&self) -> Past {
+        Past {
+            metrics: self.exposed.past(),
+            process_start: self.process_start,
+            has_failed: self.has_failed,
         }
     }
 
@@ -148,14 +186,14 @@ impl PageWriter {
     }
 
     /// A process that has just begun may have nothing to tell of a metric yet.
-    fn look_whether_it_began_anew(&mut self, process_start: Option<Timestamp>) {
+    fn look_whether_it_began_anew(&mut self, process_start: Option<Timestamp>, at: Timestamp) {
         let began_anew = match (self.process_start, process_start) {
             (Some(before), Some(now)) => before != now,
             // It does not say. One that began anew mostly failed to answer meanwhile.
             _ => self.has_failed,
         };
         if began_anew {
-            self.exposed.began_anew();
+            self.exposed.began_anew(at);
         }
         self.process_start = process_start;
         self.has_failed = false;
@@ -211,11 +249,6 @@ struct ReadPage {
 
 /// By how much a target's clock may be ahead: so long the sample before is seen instead.
 const CLOCK_AHEAD: Duration = Duration::from_secs(5);
-
-/// When a process began. *Unit* of its values: seconds since the Unix epoch.
-///
-/// *Source*: <https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>.
-const PROCESS_START: &str = "process_start_time_seconds";
 
 /// *Errors*: as [`PageWriter::write`].
 fn read(

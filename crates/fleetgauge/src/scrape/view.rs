@@ -1,5 +1,7 @@
 //! What a query reads: the window, and what is wrong with the targets behind it.
 
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -56,6 +58,13 @@ impl fmt::Display for TooEarly {
         )
     }
 }
+
+/// The label that tells targets apart.
+const INSTANCE: &str = "instance";
+
+/// The instances that have had series of each read, by where its matchers are; looked for where that is asked.
+#[derive(Default)]
+struct Exposed(RefCell<HashMap<usize, HashSet<Option<Box<str>>>>>);
 
 // === impl View ===
 
@@ -133,6 +142,7 @@ impl Queryable for View {
         }
         let alike = alike(reads);
         let mut of_it: Vec<Read<'_>> = Vec::new();
+        let exposed = Exposed::default();
         // As they are now, after all has been read: one may have gone meanwhile.
         for Asked {
             active,
@@ -150,7 +160,8 @@ impl Queryable for View {
             if of_it.is_empty() {
                 continue;
             }
-            let done = active.done(*in_time, *newest, &of_it, &self.config);
+            let has_exposed = |read: &Read<'_>| exposed.has(&self.window, read, labels);
+            let done = active.done(*in_time, *newest, &of_it, &self.config, has_exposed);
             let why = done.why().map(ToString::to_string).unwrap_or_default();
             let report = match done {
                 Done::Reported => Report::Reported,
@@ -178,6 +189,29 @@ impl Queryable for View {
             }
             into.count(&completeness);
         }
+    }
+}
+
+// === impl Exposed ===
+
+impl Exposed {
+    /// Whether a target with `labels` has ever had a series that `read` selects, as far as its instance tells it from others.
+    fn has(&self, window: &Window, read: &Read<'_>, labels: &TargetLabels) -> bool {
+        let (false, Some(instance)) = (window.config().honor_labels, labels.get(INSTANCE)) else {
+            return true;
+        };
+        let mut instances = self.0.borrow_mut();
+        let of_read = instances
+            .entry(read.matchers.as_ptr() as usize)
+            .or_insert_with(|| {
+                let all = (Timestamp::from_millis(i64::MIN), Timestamp::from_millis(i64::MAX));
+                let series = window.select(read.matchers, all.0, all.1);
+                let instances = series
+                    .iter()
+                    .map(|series| series.labels().get(INSTANCE).map(Box::from));
+                instances.collect()
+            });
+        of_read.contains(&Some(Box::from(&**instance)))
     }
 }
 

@@ -27,12 +27,14 @@ pub(super) struct Standard<'a> {
     pub(super) too_old: Refusal,
     /// What is to be done where an age is not known.
     age_advice: &'static str,
+    /// Which series have ended.
+    ended: Option<&'a str>,
 }
 
 // === impl Standard ===
 
 impl<'a> Standard<'a> {
-    pub(super) fn new(policy: &'a Policy, found: &Found, now: Moment) -> Self {
+    pub(super) fn new(policy: &'a Policy, found: &'a Found, now: Moment) -> Self {
         let max_age = policy.max_age.unwrap_or_default();
         let provenance = match found {
             Found::Answer { result, .. } => result.answer().provenance(),
@@ -57,6 +59,7 @@ impl<'a> Standard<'a> {
             now,
             too_old: Refusal::new(ReasonCode::TooOld, text, holds),
             age_advice,
+            ended: provenance.and_then(Provenance::ended),
         }
     }
 
@@ -75,7 +78,10 @@ impl<'a> Standard<'a> {
     pub(super) fn freshness(&self, measured: &Measured) -> Result<Option<Moment>, Refusal> {
         let age = measured.age;
         if age.is_ended() {
-            let text = "a series that it is computed from has stopped";
+            let mut text = "a series that it is computed from has stopped".to_owned();
+            if let Some(ended) = self.ended {
+                text += &format!(": {}", Printable(ended));
+            }
             return Err(self.error(ReasonCode::Ended, text));
         }
         let Some(max_age) = self.policy.max_age else {
