@@ -44,7 +44,7 @@ struct Gone {
 }
 
 /// So many of them are remembered, longer than a Prometheus shows their last samples.
-const MAX_GONE: usize = 10_000;
+const MAX_GONE: usize = 5_000;
 
 // === impl OwnerIndex ===
 
