@@ -3,20 +3,28 @@
 mod authority;
 mod labelled;
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
+use fleetgauge_core::params::Params;
 use fleetgauge_core::target::TargetDiscovery;
 use fleetgauge_core::time::Clock;
+use fleetgauge_core::variant::{PodVariants, Workload, WorkloadKind};
 use fleetgauge_kube::Client;
 use fleetgauge_kube::access::Access;
+use fleetgauge_kube::cluster::ClusterIndex;
 use fleetgauge_kube::discovery::{self, PodDiscovery, PodSelection};
+use fleetgauge_kube::object::Kind;
 use fleetgauge_kube::pod_labels::PodLabelsWatch;
-use fleetgauge_kube::watch::WatchConfig;
+use fleetgauge_kube::scaler;
+use fleetgauge_kube::variant::ClusterVariants;
+use fleetgauge_kube::watch::{self, ClusterWatch, Resource, WatchConfig};
 use fleetgauge_server::door::kubernetes::caller;
 use fleetgauge_server::door::kubernetes::pods::PodLabels;
+use fleetgauge_server::variant::{MODEL_PARAM, Variant};
 
-use crate::config::{Environment, KubernetesSection, PodPort, PodsSection};
+use crate::config::{Environment, KubernetesSection, ModelFrom, PodPort, PodsSection};
 
 use authority::Authority;
 use labelled::Labelled;
@@ -30,6 +38,8 @@ pub(crate) struct Cluster {
     client: Client,
     config: WatchConfig,
     content: String,
+    /// Once somebody wants to know whose pods are whose.
+    watch: Arc<OnceLock<ClusterWatch>>,
 }
 
 // === impl Cluster ===
@@ -56,14 +66,20 @@ impl Cluster {
         };
         Ok(Self {
             client: access.client().context("kubernetes")?,
-            config: WatchConfig::default(),
+            config: config(section),
             content: section.content.clone(),
+            watch: Arc::default(),
         })
     }
 
     /// Whether `section` names this very cluster.
     pub(crate) fn is(&self, section: &KubernetesSection) -> bool {
         self.content == section.content
+    }
+
+    /// Whether both are watched by the same watches.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.watch, &other.watch)
     }
 
     /// What it says of those who ask the daemon. Whose certificates it believes is watched from now on.
@@ -98,5 +114,118 @@ impl Cluster {
         }
         let watched = PodDiscovery::start(&self.client, pods, &self.config, &Clock::system());
         Arc::new(watched)
+    }
+
+    /// Who owns which pods, and what scales that; watched from now on.
+    fn index(&self) -> tokio::sync::watch::Receiver<ClusterIndex> {
+        let start = || ClusterWatch::start(&self.client, &self.config, &Clock::system());
+        self.watch.get_or_init(start).index()
+    }
+
+    /// What knows whose pods are whose, with those of `configured` where the cluster names no variant.
+    pub(crate) fn pod_variants(&self, configured: &[Variant]) -> Arc<dyn PodVariants> {
+        let configured = configured.iter().filter_map(|variant| {
+            let kind = match variant.workload.kind() {
+                WorkloadKind::Deployment => Kind::DEPLOYMENT,
+                WorkloadKind::StatefulSet => Kind::STATEFUL_SET,
+                WorkloadKind::LeaderWorkerSet => Kind::LEADER_WORKER_SET,
+                _ => return None,
+            };
+            let name = variant.workload.name().into();
+            Some((variant.variant.clone(), scaler::Workload { kind, name }))
+        });
+        Arc::new(ClusterVariants::new(self.index(), configured))
+    }
+
+    /// The variants of the cluster, with the parameters that are `configured` for them, and those that are configured alone. Of
+    /// two for one workload it is that of the cluster.
+    pub(crate) fn variants(&self, configured: &[Variant]) -> Vec<Variant> {
+        let found = self.index().borrow().scalers.variants();
+        let found = found.into_iter().map(|found| {
+            let mut params = Params::new();
+            if let Some(model) = &found.model {
+                params.insert(MODEL_PARAM, model);
+            }
+            let known = configured.iter().find(|variant| variant.variant == found.variant);
+            Variant {
+                variant: found.variant,
+                workload: workload(&found.workload),
+                params: known.map_or(params, |known| known.params.clone()),
+            }
+        });
+        let mut all: Vec<Variant> = found.collect();
+        let names: BTreeSet<_> = all.iter().map(|variant| variant.variant.clone()).collect();
+        let scaled: BTreeSet<_> = all
+            .iter()
+            .map(|variant| (variant.variant.namespace().to_owned(), variant.workload.clone()))
+            .collect();
+        let is_alone = |variant: &&Variant| {
+            let place = (variant.variant.namespace().to_owned(), variant.workload.clone());
+            !names.contains(&variant.variant) && !scaled.contains(&place)
+        };
+        all.extend(configured.iter().filter(is_alone).cloned());
+        all
+    }
+
+    /// Calls `changed` whenever there are other variants, with what is not known yet, until it is dropped. What is wrong is
+    /// logged when it begins and when it ends.
+    pub(crate) async fn follow(self, mut changed: impl FnMut(Option<String>)) {
+        let mut index = self.index();
+        let mut faults = BTreeMap::new();
+        let mut known = None;
+        loop {
+            let (variants, unknown, told) = {
+                let index = index.borrow_and_update();
+                (index.scalers.variants(), index.unknown(), index.faults())
+            };
+            for (kind, fault) in told.iter().filter(|(kind, _)| !faults.contains_key(*kind)) {
+                tracing::error!("kubernetes: {kind} cannot be watched: {fault}");
+            }
+            for kind in faults.keys().filter(|kind| !told.contains_key(*kind)) {
+                tracing::info!("kubernetes: {kind} is watched again");
+            }
+            faults = told;
+            let now = Some((variants, unknown));
+            if now != known {
+                let unknown = now.iter().flat_map(|(_, unknown)| unknown);
+                let kinds: Vec<_> = unknown.map(ToString::to_string).collect();
+                let waiting =
+                    (!kinds.is_empty()).then(|| format!("the cluster to list {}", kinds.join(", ")));
+                known = now;
+                changed(waiting);
+            }
+            if index.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn config(section: &KubernetesSection) -> WatchConfig {
+    let mut config = WatchConfig::default();
+    if let Some(selector) = &section.selector {
+        config = config.with_scalers(Resource::scalers(selector));
+    }
+    if let Some(model) = &section.model {
+        let model = model.iter().map(|from| match from {
+            ModelFrom::Field(path) => watch::ModelFrom::Field(path.clone()),
+            ModelFrom::Annotation(name) => watch::ModelFrom::Annotation(name.clone()),
+            ModelFrom::Label(name) => watch::ModelFrom::Label(name.clone()),
+        });
+        config = config.with_model(model);
+    }
+    config
+}
+
+/// What is scaled, under its kind too where that is none of those that everybody has.
+fn workload(scaled: &scaler::Workload) -> Workload {
+    let kinds = [
+        (Kind::DEPLOYMENT, WorkloadKind::Deployment),
+        (Kind::STATEFUL_SET, WorkloadKind::StatefulSet),
+        (Kind::LEADER_WORKER_SET, WorkloadKind::LeaderWorkerSet),
+    ];
+    match kinds.into_iter().find(|(kind, _)| *kind == scaled.kind) {
+        Some((_, kind)) => Workload::new(kind, &*scaled.name),
+        None => Workload::new(WorkloadKind::Other, format!("{}/{}", scaled.kind, scaled.name)),
     }
 }

@@ -70,9 +70,9 @@ pub(crate) use doors::{DEFAULT_ADDRESS, DoorSection, DoorTls, LogSection};
 pub(crate) use environment::Environment;
 pub(crate) use file::{check, read_if_given};
 pub(crate) use flag::name_flag;
-#[cfg(feature = "kubernetes")]
-pub(crate) use kubernetes::PodPort;
 pub(crate) use kubernetes::{KubernetesSection, PodsSection};
+#[cfg(feature = "kubernetes")]
+pub(crate) use kubernetes::{ModelFrom, PodPort};
 pub(crate) use prometheus::{described_source, proxy};
 pub(crate) use schema::SCHEMA;
 pub(crate) use source::{names_prometheus, prometheus_source};

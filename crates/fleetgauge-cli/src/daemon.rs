@@ -27,7 +27,9 @@ use fleetgauge_server::readiness::Readiness;
 use fleetgauge_server::scheduler::{Fleet, Scheduler};
 use fleetgauge_server::series::{ReadingSeries, ReadingWindow};
 use fleetgauge_server::store::Store;
+use fleetgauge_server::variant::Variant;
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -80,7 +82,12 @@ struct Inner {
 #[derive(Default)]
 struct State {
     sources: BTreeMap<String, Made>,
+    /// What is kept fresh, and the variants of it that the file describes.
+    fleet: Fleet,
+    configured: Vec<Variant>,
     cluster: Option<Cluster>,
+    /// Follows the cluster's variants.
+    following: Option<AbortHandle>,
     /// The files of the configuration.
     files: Watched,
     /// What was taken at the start alone.
@@ -224,6 +231,9 @@ impl Daemon {
     pub(crate) async fn end(&self, doors: Doors) {
         self.0.readiness.end();
         self.0.stop.cancel();
+        if let Some(following) = self.state().following.take() {
+            following.abort();
+        }
         doors.closing.cancel();
         doors.serving.close();
         doors.serving.wait().await;
@@ -380,6 +390,60 @@ impl Daemon {
         }
     }
 
+    /// Keeps the variants of `cluster` fresh from now on, if they are not those that are followed already.
+    fn follow(&self, cluster: Option<Cluster>, state: &mut State) {
+        let is_same = match (&state.cluster, &cluster) {
+            (Some(before), Some(now)) => before.is_same(now),
+            (before, now) => before.is_none() && now.is_none(),
+        };
+        state.cluster.clone_from(&cluster);
+        if is_same {
+            return;
+        }
+        if let Some(following) = state.following.take() {
+            following.abort();
+        }
+        self.0.readiness.wait_for(None);
+        if let Some(cluster) = cluster {
+            self.0.readiness.wait_for(Some("the cluster".to_owned()));
+            let daemon = self.clone();
+            let following = cluster.follow(move |unknown| {
+                daemon.take_variants();
+                daemon.0.readiness.wait_for(unknown);
+            });
+            state.following = Some(tokio::spawn(following).abort_handle());
+        }
+    }
+
+    /// Keeps fresh what is read for each variant, for those that there are now.
+    fn take_variants(&self) {
+        let mut state = self.state();
+        let Some(cluster) = &state.cluster else { return };
+        let variants = cluster.variants(&state.configured);
+        if variants == state.fleet.variants || self.0.stop.is_cancelled() {
+            return;
+        }
+        let fleet = Fleet {
+            variants,
+            ..state.fleet.clone()
+        };
+        if let Err(error) = self.0.scheduler.apply(&fleet) {
+            tracing::error!("the variants that the cluster has now are not taken: {error}");
+            return;
+        }
+        let named = |variants: &[Variant]| -> BTreeSet<_> {
+            variants.iter().map(|variant| variant.variant.clone()).collect()
+        };
+        let (before, now) = (named(&state.fleet.variants), named(&fleet.variants));
+        now.difference(&before)
+            .for_each(|came| tracing::info!("kubernetes: the variant {came} is there"));
+        before
+            .difference(&now)
+            .for_each(|went| tracing::info!("kubernetes: the variant {went} is gone"));
+        self.0.api.set_variants(fleet.variants.clone());
+        state.fleet = fleet;
+    }
+
     /// Keeps fresh what `config` says. Sources of which it says what it said before stay.
     fn apply(&self, config: &Config, state: &mut State) -> anyhow::Result<()> {
         let Inner {
@@ -440,8 +504,16 @@ impl Daemon {
             fleet.sources.insert((*name).to_owned(), sources.open(name)?);
         }
         fleet.metrics = config.metrics.iter().map(|metric| metric.spec.clone()).collect();
-        fleet.variants.clone_from(&config.variants);
+        fleet.variants = match &cluster {
+            Some(cluster) => cluster.variants(&config.variants),
+            None => config.variants.clone(),
+        };
+        fleet.pods = cluster
+            .as_ref()
+            .map(|cluster| cluster.pod_variants(&config.variants));
         scheduler.apply(&fleet)?;
+        state.fleet = fleet.clone();
+        state.configured.clone_from(&config.variants);
 
         let mut scraping = sources.into_scraping();
         let mut made = BTreeMap::new();
@@ -487,7 +559,7 @@ impl Daemon {
         if state.external_metrics.is_some() && !is_cluster_kept {
             self.0.authority.renew(cluster.as_ref());
         }
-        state.cluster = cluster;
+        self.follow(cluster, state);
         api.set_sources(views, fleet.variants);
         Ok(())
     }

@@ -2,19 +2,21 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use axum::Router;
 use axum::routing::get;
 use fleetgauge_testcluster::{Cluster, NodeAgent};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt as _};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::support::daemon::{Daemon, until};
+use crate::support::daemon::{Daemon, PATIENCE, until};
 
 /// A namespace whose pods are engines, each of which says that three requests wait.
 struct Namespace {
@@ -49,7 +51,10 @@ impl Namespace {
     }
 
     fn deploy(&self, deployment: &str, replicas: i32) {
-        let labels = json!({"app": "engine", "llm-d.ai/variant": deployment});
+        let mut labels = json!({"app": "engine", "of": deployment});
+        if deployment == "llama" {
+            labels["llm-d.ai/variant"] = json!("llama");
+        }
         let ports = json!([{"name": "metrics", "containerPort": 8124}]);
         let made = json!({
             "metadata": {"name": deployment},
@@ -66,6 +71,44 @@ impl Namespace {
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), self.name);
         let post = PostParams::default();
         self.runtime.block_on(deployments.create(&post, &made)).unwrap();
+    }
+
+    /// Makes a pod that nothing controls, with a name as if a Deployment did.
+    fn bare_pod(&self, name: &str) {
+        let ports = json!([{"name": "metrics", "containerPort": 8124}]);
+        let pod = json!({
+            "metadata": {"name": name, "labels": {"app": "engine"}},
+            "spec": {"containers": [{"name": "engine", "image": "engine", "ports": ports}]},
+        });
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), self.name);
+        self.runtime
+            .block_on(pods.create(&PostParams::default(), &pod))
+            .unwrap();
+    }
+
+    /// Makes an autoscaler of a Deployment, which is a variant.
+    fn autoscale(&self, name: &str, deployment: &str) {
+        let hpa = json!({
+            "metadata": {
+                "name": name,
+                "labels": {"llm-d.ai/managed": "true"},
+                "annotations": {"llm-d.ai/model": format!("models/{deployment}")},
+            },
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment},
+                "maxReplicas": 5,
+            },
+        });
+        let hpa: HorizontalPodAutoscaler = serde_json::from_value(hpa).unwrap();
+        let made = self.autoscalers();
+        self.runtime
+            .block_on(made.create(&PostParams::default(), &hpa))
+            .unwrap();
+    }
+
+    fn autoscalers(&self) -> Api<HorizontalPodAutoscaler> {
+        Api::namespaced(self.client.clone(), self.name)
     }
 
     fn scale(&self, deployment: &str, replicas: i32) {
@@ -93,6 +136,38 @@ fn config(directory: &Path, namespace: &str, metrics: &str) -> PathBuf {
 }
 
 const QUEUE: &str = "  - {name: queue, query: waiting, every: 100ms, fold: sum}\n";
+
+const FOR_EACH: &str = "  - {name: variant_queue, query: waiting, every: 100ms, for_each: variant}\n";
+
+/// The readings for each variant, as `VARIANT MODEL VALUE`, or with the reason that there is none.
+fn for_each(daemon: &Daemon) -> Vec<String> {
+    let metric = daemon.json("metrics/variant_queue");
+    let reading = |reading: &Value| {
+        let label = |name: &str| reading["labels"][name].as_str().unwrap_or("-").to_owned();
+        let told = match reading["value"].as_f64() {
+            Some(value) => value.to_string(),
+            None => reading["reason"]["code"].to_string(),
+        };
+        format!("{} {} {told}", label("variant"), label("model"))
+    };
+    let mut told: Vec<_> = metric["readings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(reading)
+        .collect();
+    told.sort();
+    told
+}
+
+fn until_for_each(daemon: &Daemon, expected: &[&str]) {
+    let mut told = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    while told != expected {
+        assert!(Instant::now() < deadline, "{told:?} instead of {expected:?}");
+        told = for_each(daemon);
+    }
+}
 
 /// How often the source has been asked.
 fn flights(daemon: &Daemon) -> u64 {
@@ -158,6 +233,8 @@ fn a_kubeconfig_that_is_broken_is_not_taken_and_one_that_changes_is_used() {
     let address = Cluster::shared().address().to_string();
     fs::write(&kubeconfig, right.replace(&address, "127.0.0.1:1")).unwrap();
     let daemon = Daemon::start(&file);
+    let (status, ready) = daemon.get("/-/ready");
+    assert!(status == 503 && ready.contains("the cluster"), "{status} {ready}");
     let refused = daemon.reading("queue", |reading| {
         reading["reason"]["text"].to_string().contains("onnect")
     });
@@ -174,4 +251,53 @@ fn a_kubeconfig_that_is_broken_is_not_taken_and_one_that_changes_is_used() {
 
     fs::write(&kubeconfig, right).unwrap();
     daemon.reading("queue", |reading| reading["value"] == 3);
+}
+
+/// By the owners of pods, whatever their names and labels look like.
+#[test]
+#[ignore = "needs a Kubernetes control plane"]
+fn variants_are_those_of_the_cluster_and_their_readings_come_and_go_with_them() {
+    let namespace = Namespace::new("daemon-variants");
+    namespace.deploy("llama", 2);
+    namespace.deploy("qwen", 1);
+    namespace.bare_pod("llama-7d9c5b6f4-x2x9z");
+    let directory = tempfile::tempdir().unwrap();
+    let configured = "variants:\n  - {name: configured, namespace: daemon-variants, workload: {kind: Deployment, name: qwen}}\n  \
+                      - {name: shadowed, namespace: daemon-variants, workload: {kind: Deployment, name: llama}}\n";
+    let file = config(
+        directory.path(),
+        namespace.name,
+        &format!("{QUEUE}{FOR_EACH}{configured}"),
+    );
+    namespace.autoscale("llama-hpa", "llama");
+    let daemon = Daemon::start(&file);
+    // All four are scraped, and each counts for its own.
+    daemon.reading("queue", |reading| reading["value"] == 12);
+    until_for_each(&daemon, &["configured - 3", "llama-hpa models/llama 6"]);
+
+    namespace.scale("llama", 3);
+    until_for_each(&daemon, &["configured - 3", "llama-hpa models/llama 9"]);
+    namespace.autoscale("qwen-hpa", "qwen");
+    until_for_each(&daemon, &["llama-hpa models/llama 9", "qwen-hpa models/qwen 3"]);
+    daemon.logged("the variant daemon-variants/qwen-hpa is there");
+
+    // Several are nobody's: a number would be one variant's load at another's door.
+    namespace.autoscale("second", "llama");
+    until(|| {
+        let told = for_each(&daemon);
+        told.len() == 3 && told[0].ends_with("\"incomplete\"") && told[2].ends_with("\"incomplete\"")
+    });
+    let gone = |name: &str| {
+        let gone = DeleteParams::default();
+        namespace
+            .runtime
+            .block_on(namespace.autoscalers().delete(name, &gone))
+            .unwrap();
+    };
+    gone("second");
+    until_for_each(&daemon, &["llama-hpa models/llama 9", "qwen-hpa models/qwen 3"]);
+    gone("llama-hpa");
+    daemon.logged("the variant daemon-variants/llama-hpa is gone");
+    // The label of its pods says otherwise than the configuration, and neither is believed.
+    until_for_each(&daemon, &["qwen-hpa models/qwen 3", "shadowed - \"incomplete\""]);
 }

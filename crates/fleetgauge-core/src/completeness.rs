@@ -3,10 +3,11 @@
 mod pods;
 mod report;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::pod::PodIdentity;
+use crate::pod::{PodIdentity, VariantPod};
 use pods::{Done, Pods};
 
 pub use report::{Absentee, Absentees, MAX_NAMED, Report};
@@ -122,16 +123,21 @@ impl Completeness {
 
     /// Whether it can be told of some pods how complete they are, if rows stand on nothing else.
     pub(crate) fn is_by_pod(&self) -> bool {
-        !self.is_mixed
-            && self
-                .pods
-                .as_ref()
-                .is_some_and(|pods| pods.iter().next().is_some())
+        !self.is_mixed && self.pods.is_some()
     }
 
     /// The pods, where all who are expected are known to be pods.
     pub(crate) fn pods(&self) -> impl Iterator<Item = &PodIdentity> {
         self.pods.iter().flat_map(Pods::iter).map(|(pod, _)| &**pod)
+    }
+
+    /// Whether a pod whose row has ended is known to be no more: it is known who there is, and it is none of them.
+    pub(crate) fn has_lost(&self, namespace: Option<&str>, pod: &str) -> bool {
+        let is_it = |one: &PodIdentity| {
+            let namespaces = one.namespace.as_deref().zip(namespace);
+            *one.name == *pod && namespaces.is_none_or(|(one, other)| one == other)
+        };
+        self.is_known && self.is_by_pod() && !self.pods().any(is_it)
     }
 
     /// How complete those are that are meant, if all who are expected are known to be pods and each row stands on its own
@@ -159,6 +165,68 @@ impl Completeness {
             };
             if !has_reported {
                 absent.push(&**pod);
+            }
+        }
+        Some((of_them, absent))
+    }
+
+    /// How complete those are that `expected` are, by what is told here of them, if all who are expected here are known to be
+    /// pods and each row stands on its own alone; and those of them that have not reported. Those here that are meant and not
+    /// `expected` may have reported, and are not missed.
+    pub(crate) fn of_expected(
+        &self,
+        expected: &[VariantPod<'_>],
+        meant: impl Fn(&PodIdentity) -> Meant,
+    ) -> Option<(Self, Vec<&PodIdentity>)> {
+        let places = expected.iter().enumerate();
+        let places: BTreeMap<_, _> = places
+            .map(|(place, pod)| ((pod.namespace, pod.name), place))
+            .collect();
+        let place = |pod: &PodIdentity| {
+            let namespace = pod.namespace.as_deref().unwrap_or_default();
+            places.get(&(namespace, &*pod.name)).copied()
+        };
+        let pods = self.pods.as_ref().filter(|_| !self.is_mixed)?;
+        let mut of_them = Self {
+            is_known: self.is_known,
+            ..Self::known()
+        };
+        let (mut absent, mut heard_of) = (Vec::new(), BTreeSet::new());
+        for (pod, done) in pods.iter() {
+            let meant = meant(pod);
+            if meant == Meant::Other {
+                continue;
+            }
+            let known = place(pod);
+            heard_of.extend(known);
+            let has_reported = *done == Done::Reported;
+            match (meant, known.map(|place| expected[place].starting)) {
+                (Meant::Disputed(why), _) => of_them.add_pod(pod, &pod.to_string(), Report::Missing(&why)),
+                (Meant::Perhaps, _) if has_reported => continue,
+                _ if has_reported => {
+                    of_them.add_done(pod, done);
+                    continue;
+                }
+                // It is leaving.
+                (Meant::Own, None) => continue,
+                (_, Some(Some(why))) => of_them.add_pod(pod, &pod.to_string(), Report::Starting(why)),
+                _ => of_them.add_done(pod, done),
+            }
+            absent.push(&**pod);
+        }
+        let expected = expected.iter().enumerate();
+        for (_, known) in expected.filter(|(place, _)| !heard_of.contains(place)) {
+            let label = |label: &str| match label {
+                "namespace" => Some(known.namespace),
+                "pod" => Some(known.name),
+                _ => None,
+            };
+            let report = match known.starting {
+                Some(why) => Report::Starting(why),
+                None => Report::Missing("the cluster has it, and the source has not heard of it"),
+            };
+            if let Some(pod) = PodIdentity::of(label).map(Arc::new) {
+                of_them.add_pod(&pod, &pod.to_string(), report);
             }
         }
         Some((of_them, absent))

@@ -24,6 +24,17 @@ pub struct PodIdentity {
     pub(crate) variant: Option<Box<str>>,
 }
 
+/// A pod of a variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VariantPod<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// Why it has not been ready yet, if so. It is not expected until it was.
+    pub starting: Option<&'a str>,
+}
+
 /// The labels that tell whose a row is, the pod's own first.
 pub(crate) const IDENTITY: [&str; 3] = ["pod", "namespace", VARIANT_LABEL];
 

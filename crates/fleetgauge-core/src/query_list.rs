@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 
 use crate::params::{ParamSpec, Params};
 use crate::query::{QueryName, QueryNameError, QueryTemplate, QueryType};
 use crate::similar::similar;
 use crate::template::{RenderError, Template, TemplateError, Ways};
 use crate::transform;
-use crate::variant::{PodVaMapper, VariantIndex};
+use crate::variant::{PodVaMapper, PodVariants};
 
 /// The registered queries of a source.
 ///
@@ -144,7 +144,8 @@ struct Inner {
     /// Held by who registers, replaces or removes.
     writing: Mutex<Vec<OnReplaced>>,
     check: OnceLock<Check>,
-    variants: ArcSwap<PodVaMapper>,
+    /// `None`: there are none so far.
+    variants: ArcSwapOption<Arc<dyn PodVariants>>,
 }
 
 /// Is told of queries that are not registered any more.
@@ -249,13 +250,18 @@ impl QueryList {
 
     /// Sets the variants that queries with [`by_variant`](crate::transform::TransformStep::ByVariant) join pods to, in the place of those before. What is
     /// registered with `variants` later counts from then on.
-    pub fn set_variants(&self, variants: &PodVaMapper) {
-        self.0.variants.store(Arc::new(variants.clone()));
+    pub fn set_variants(&self, variants: &(impl PodVariants + Clone + 'static)) {
+        let variants: Arc<dyn PodVariants> = Arc::new(variants.clone());
+        self.0.variants.store(Some(Arc::new(variants)));
     }
 
     /// The variants that pods are joined to.
-    pub(crate) fn variants(&self) -> Arc<VariantIndex> {
-        self.0.variants.load().snapshot()
+    pub(crate) fn variants(&self) -> Arc<dyn PodVariants> {
+        let variants = self.0.variants.load_full();
+        match variants {
+            Some(variants) => Arc::clone(&variants),
+            None => Arc::new(PodVaMapper::new()),
+        }
     }
 
     /// The query of this template, not yet registered, if the source takes it.

@@ -200,6 +200,13 @@ impl Answer {
         self
     }
 
+    /// With which series have ended that its rows stand on.
+    #[must_use]
+    pub fn with_ended(mut self, ended: &str) -> Self {
+        self.provenance_mut().set_ended(ended.into());
+        self
+    }
+
     /// What it tells beside its rows (warnings, completeness, origin) with the rows of `rows` in their place, and what
     /// these tell beside. The ages are those of `rows`; a completeness of `rows` takes the place of its own.
     #[must_use]

@@ -17,7 +17,7 @@ use fleetgauge_syntax::rewrite;
 use crate::pod::IDENTITY;
 use crate::result::{Answer, AnswerKind, MetricResult};
 use crate::time::Timestamp;
-use crate::variant::VariantIndex;
+use crate::variant::PodVariants;
 
 pub use by_variant::{UNMAPPED, VARIANT};
 pub use fold::{SCOPE, SCOPE_MODEL, fold, fold_for_variant};
@@ -31,7 +31,7 @@ pub struct TransformContext<'a> {
     /// The times of the answer.
     pub at: EvaluatedAt,
     /// The variants that pods are joined to.
-    pub variants: &'a VariantIndex,
+    pub variants: &'a dyn PodVariants,
     /// What became of the queries that [`weights`] names, in its order.
     pub weights: &'a [Arc<MetricResult>],
 }
@@ -39,12 +39,14 @@ pub struct TransformContext<'a> {
 // === pipelines ===
 
 /// Whether a row of the answer to `query`, or of what `steps` make of it, may stand on other pods than the one that its
-/// labels name.
+/// labels name; or a row that is not there on pods, while others are of one each.
 pub(crate) fn is_mixed(query: &str, steps: &[TransformStep]) -> bool {
     // What cannot be read may do anything.
     let is_text_mixed = |text: &str| {
         let parsed = fleetgauge_syntax::parse(text);
-        parsed.map_or(true, |parsed| rewrite::is_mixed(&parsed, &IDENTITY))
+        parsed.map_or(true, |parsed| {
+            rewrite::is_mixed(&parsed, &IDENTITY) || rewrite::is_both(&parsed, IDENTITY[0])
+        })
     };
     is_text_mixed(query)
         || steps.iter().any(|step| match step {
@@ -98,7 +100,7 @@ pub fn apply(
                 answer,
                 fold,
                 weights.map(|result| result.answer()),
-                context.variants,
+                &*context.variants.snapshot(),
             )
         }
     })

@@ -29,6 +29,7 @@ mod join;
 mod mapping;
 mod name;
 mod naming;
+mod pods;
 
 #[cfg(test)]
 mod tests;
@@ -43,8 +44,9 @@ pub use self::join::{AmbiguousValue, PodLabels, UnmappedValue, VariantJoin};
 pub(crate) use self::join::{mapping_of, named_by};
 pub use self::mapping::{Candidates, Mapping, UnmappedReason};
 pub use self::name::{KubernetesNameError, PodRef, VariantRef, Workload, WorkloadKind};
+pub use self::pods::{PodIndex, PodVariants};
 
-pub use crate::pod::VARIANT_LABEL;
+pub use crate::pod::{VARIANT_LABEL, VariantPod};
 use crate::result::MetricResult;
 
 /// Ties pods to the variants that they belong to.
@@ -170,6 +172,12 @@ impl PodVaMapper {
     /// The variants at this moment, for several questions that must be answered alike.
     pub fn snapshot(&self) -> Arc<VariantIndex> {
         self.0.index.load_full()
+    }
+}
+
+impl PodVariants for PodVaMapper {
+    fn snapshot(&self) -> Box<dyn PodIndex + '_> {
+        Box::new(PodVaMapper::snapshot(self))
     }
 }
 

@@ -1,10 +1,14 @@
 //! All that is known of a cluster at one moment.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use fleetgauge_core::variant::VariantRef;
 
 use crate::miss::Miss;
+use crate::object::Kind;
 use crate::owner::OwnerIndex;
 use crate::scaler::ScalerIndex;
+use crate::watched::{Fault, Listing};
 
 /// What is known of a cluster: what is read of it at once belongs together.
 #[derive(Clone, Debug)]
@@ -21,6 +25,38 @@ impl ClusterIndex {
     /// Whether it is known of every kind what there is, or that it will not be known.
     pub fn is_ready(&self) -> bool {
         self.owners.is_ready() && self.scalers.is_ready()
+    }
+
+    /// The kinds of which it is not known yet what there is, sorted.
+    pub fn unknown(&self) -> Vec<Kind> {
+        let kinds = self.told();
+        let unknown = kinds.filter(|(_, listing, _)| *listing == Listing::NotYet);
+        unknown
+            .map(|(kind, _, _)| kind.clone())
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
+    }
+
+    /// What is wrong with what is known, by kind: of a right that is missing, the API server's own words, which name the verb
+    /// and the resource.
+    pub fn faults(&self) -> BTreeMap<Kind, String> {
+        let faults = self
+            .told()
+            .filter_map(|(kind, _, fault)| Some((kind.clone(), fault?.detail.clone())));
+        faults.collect()
+    }
+
+    fn told(&self) -> impl Iterator<Item = (&Kind, Listing, Option<&Fault>)> {
+        let of_owners = self
+            .owners
+            .kinds()
+            .map(|kind| (kind.kind(), kind.listing(), kind.fault()));
+        let of_scalers = self
+            .scalers
+            .kinds()
+            .map(|kind| (kind.kind(), kind.listing(), kind.fault()));
+        of_owners.chain(of_scalers)
     }
 
     /// The variant that a pod belongs to, by what controls it and what scales that.

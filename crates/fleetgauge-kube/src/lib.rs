@@ -9,6 +9,7 @@
 //! - [`scaler`]: what scales a workload, by which it is a variant
 //! - [`miss`]: why any of it is not known
 //! - [`cluster`]: all of that at one moment
+//! - [`variant`]: what is told of it to whoever joins numbers with variants
 //! - [`watch`]: finds it out from a cluster, and keeps it as of now
 //! - [`discovery`]: pods as targets
 //! - [`access`]: how the API server is reached
@@ -26,6 +27,7 @@ pub mod owner;
 pub mod pod_labels;
 pub mod review;
 pub mod scaler;
+pub mod variant;
 pub mod watch;
 pub mod watched;
 

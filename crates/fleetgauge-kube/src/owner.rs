@@ -10,11 +10,16 @@
 //! Names come back: the pod `llama-0` of a StatefulSet is another one each time. So what is known is known by UID, and the end of
 //! an object takes nothing away from the next one of its name.
 
+use std::collections::VecDeque;
+
 use fleetgauge_core::time::Moment;
 
 use crate::miss::Miss;
 use crate::object::{Kind, Object, Owner};
 use crate::watched::{Failure, Listing, Map, Watched};
+
+/// The namespace and name of a pod.
+type PodName = (Box<str>, Box<str>);
 
 /// No chain of controllers is longer, unless it is a circle.
 const MAX_OWNERS: usize = 16;
@@ -24,9 +29,22 @@ const MAX_OWNERS: usize = 16;
 pub struct OwnerIndex {
     pods: Watched<Object>,
     /// The UIDs of pods by namespace and name.
-    names: Map<(Box<str>, Box<str>), Box<str>>,
+    names: Map<PodName, Box<str>>,
     controllers: Map<Kind, Watched<Object>>,
+    gone: Gone,
 }
+
+/// Names of pods that were there and are not any more.
+#[derive(Clone, Debug, Default)]
+struct Gone {
+    names: Map<PodName, u64>,
+    /// The oldest first, with when each went.
+    order: VecDeque<(u64, PodName)>,
+    went: u64,
+}
+
+/// So many of them are remembered, longer than a Prometheus shows their last samples.
+const MAX_GONE: usize = 10_000;
 
 // === impl OwnerIndex ===
 
@@ -38,6 +56,7 @@ impl OwnerIndex {
             pods: Watched::new(Kind::POD),
             names: Map::default(),
             controllers: kinds.map(|kind| (kind.clone(), Watched::new(kind))).collect(),
+            gone: Gone::default(),
         }
     }
 
@@ -50,9 +69,14 @@ impl OwnerIndex {
         watched.replace(objects.map(|object| (object.uid.clone(), object)));
         if *kind == Kind::POD {
             let pods = self.pods.objects();
+            let before = std::mem::take(&mut self.names);
             self.names = pods
                 .map(|pod| ((pod.namespace.clone(), pod.name.clone()), pod.uid.clone()))
                 .collect();
+            for name in before.into_keys().filter(|name| !self.names.contains_key(name)) {
+                self.gone.add(name);
+            }
+            self.names.keys().for_each(|name| self.gone.remove(name));
         }
     }
 
@@ -60,6 +84,7 @@ impl OwnerIndex {
     pub fn apply(&mut self, kind: &Kind, object: Object) {
         if *kind == Kind::POD {
             let name = (object.namespace.clone(), object.name.clone());
+            self.gone.remove(&name);
             if let Some(before) = self.names.insert(name, object.uid.clone())
                 && before != object.uid
             {
@@ -77,7 +102,9 @@ impl OwnerIndex {
         if let Some(object) = object
             && *kind == Kind::POD
         {
-            self.names.remove(&(object.namespace, object.name));
+            let name = (object.namespace, object.name);
+            self.names.remove(&name);
+            self.gone.add(name);
         }
     }
 
@@ -103,6 +130,11 @@ impl OwnerIndex {
         }
     }
 
+    /// All kinds that are watched.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &Watched<Object>> {
+        self.controllers.values().chain([&self.pods])
+    }
+
     /// Whether it is known of every kind what there is, or that it will not be known.
     pub fn is_ready(&self) -> bool {
         let mut all = self.controllers.values().chain([&self.pods]);
@@ -117,6 +149,12 @@ impl OwnerIndex {
         self.pods.check()?;
         let uid = self.names.get(&Name(namespace, name));
         uid.and_then(|uid| self.pods.get(uid)).ok_or(Miss::UnknownPod)
+    }
+
+    /// Whether the pod of this name was there, and is known to be there no more.
+    pub fn is_gone(&self, namespace: &str, name: &str) -> bool {
+        let is_up_to_date = self.pods.listing() == Listing::Known && self.pods.fault().is_none();
+        is_up_to_date && self.gone.names.contains_key(&Name(namespace, name))
     }
 
     /// Who controls the pod of this name: its controller, that of its controller, and so on up to the workload.
@@ -154,12 +192,35 @@ impl OwnerIndex {
     }
 }
 
+// === impl Gone ===
+
+impl Gone {
+    fn add(&mut self, name: PodName) {
+        self.went += 1;
+        self.names.insert(name.clone(), self.went);
+        self.order.push_back((self.went, name));
+        while self.order.len() > MAX_GONE {
+            let Some((went, name)) = self.order.pop_front() else {
+                break;
+            };
+            // It may have come back and gone again since.
+            if self.names.get(&name) == Some(&went) {
+                self.names.remove(&name);
+            }
+        }
+    }
+
+    fn remove(&mut self, name: &PodName) {
+        self.names.remove(name);
+    }
+}
+
 /// The key of a pod, without a copy of its names.
 #[derive(PartialEq, Eq, Hash)]
 struct Name<'a>(&'a str, &'a str);
 
-impl hashbrown::Equivalent<(Box<str>, Box<str>)> for Name<'_> {
-    fn equivalent(&self, key: &(Box<str>, Box<str>)) -> bool {
+impl hashbrown::Equivalent<PodName> for Name<'_> {
+    fn equivalent(&self, key: &PodName) -> bool {
         self.0 == &*key.0 && self.1 == &*key.1
     }
 }

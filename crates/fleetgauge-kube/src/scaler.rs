@@ -4,6 +4,8 @@
 //! made for it, with its labels, which is none of its own. Where a workload is named by several kinds, the first in order counts;
 //! where by several objects of one kind, nobody can tell which is meant.
 
+use std::collections::BTreeMap;
+
 use fleetgauge_core::time::Moment;
 use fleetgauge_core::variant::VariantRef;
 
@@ -20,6 +22,21 @@ pub struct Scaler {
     pub workload: Option<Workload>,
     /// What made it and keeps it as it is.
     pub controller: Option<Owner>,
+    /// The model that it serves, if it says so.
+    pub model: Option<Box<str>>,
+}
+
+/// A variant, as what scales it names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScaledVariant {
+    /// Its name.
+    pub variant: VariantRef,
+    /// The kind of what scales it.
+    pub scaled_by: Kind,
+    /// What is scaled.
+    pub workload: Workload,
+    /// The model that it serves, if that is told.
+    pub model: Option<Box<str>>,
 }
 
 /// What is scaled, as what scales it names it.
@@ -111,6 +128,40 @@ impl ScalerIndex {
         }
     }
 
+    /// The variants that count, sorted, each name once: of two kinds that use one, the first counts.
+    pub fn variants(&self) -> Vec<ScaledVariant> {
+        let mut variants: BTreeMap<VariantRef, ScaledVariant> = BTreeMap::new();
+        for watched in &self.kinds {
+            for scaler in watched.objects().filter(|scaler| !scaler.is_made_by_another()) {
+                let Some(workload) = &scaler.workload else {
+                    continue;
+                };
+                let key = Key {
+                    namespace: scaler.variant.namespace(),
+                    kind: &workload.kind,
+                    name: &workload.name,
+                };
+                let counted = self.counted.get(&key);
+                if counted.is_some_and(|(_, variants)| variants.contains(&scaler.variant)) {
+                    variants
+                        .entry(scaler.variant.clone())
+                        .or_insert_with(|| ScaledVariant {
+                            variant: scaler.variant.clone(),
+                            scaled_by: watched.kind().clone(),
+                            workload: workload.clone(),
+                            model: scaler.model.clone(),
+                        });
+                }
+            }
+        }
+        variants.into_values().collect()
+    }
+
+    /// What is not known yet, or not as of now, by kind.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &Watched<Scaler>> {
+        self.kinds.iter()
+    }
+
     fn change(&mut self, kind: &Kind, change: impl FnOnce(&mut Watched<Scaler>)) {
         if let Some(watched) = self.kinds.iter_mut().find(|watched| watched.kind() == kind) {
             change(watched);
@@ -200,6 +251,7 @@ mod tests {
                 name: workload.into(),
             }),
             controller: None,
+            model: None,
         }
     }
 

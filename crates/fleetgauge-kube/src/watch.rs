@@ -49,6 +49,9 @@ pub struct WatchConfig {
     /// What scales workloads, the first of which counts before the others. Default: [`Resource::scalers`], selected by
     /// [`MANAGED`].
     pub scalers: Vec<Resource>,
+    /// What tells the model that a variant serves: the first of these that what scales it has. Default: `spec.modelID`, and then
+    /// the annotation and the label [`MODEL`].
+    pub model: Vec<ModelFrom>,
     /// How long to wait after a failure. It doubles each time, up to `max_pause`, and a random part is added. Default: 200 ms.
     pub min_pause: Duration,
     /// How long to wait at most, such as for a kind that the cluster lacks to come. Default: 10 s.
@@ -56,6 +59,20 @@ pub struct WatchConfig {
     /// How long a page of a list may take. Default: 60 s.
     pub page_timeout: Duration,
 }
+
+/// What of an object tells the model that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelFrom {
+    /// A field, as `spec.modelID`.
+    Field(String),
+    /// An annotation.
+    Annotation(String),
+    /// A label. It cannot hold a slash, which names of models often do.
+    Label(String),
+}
+
+/// The annotation, or label, that tells the model.
+pub const MODEL: &str = "llm-d.ai/model";
 
 /// The label of what llm-d scales, as a selector.
 pub const MANAGED: &str = "llm-d.ai/managed=true";
@@ -183,7 +200,9 @@ impl ClusterWatch {
                     Change::Failed(failure) => index.scalers.fail(&kind, failure, clock.now()),
                 });
             };
-            tasks.spawn(run(api, resource.config(), config.clone(), scaler, keep));
+            let models = config.model.clone();
+            let read = move |found: &DynamicObject| scaler(found, &models);
+            tasks.spawn(run(api, resource.config(), config.clone(), read, keep));
         }
         Self { index, _tasks: tasks }
     }
@@ -201,6 +220,11 @@ impl Default for WatchConfig {
         Self {
             controllers: Resource::controllers().into(),
             scalers: Resource::scalers(MANAGED).into(),
+            model: vec![
+                ModelFrom::Field("spec.modelID".to_owned()),
+                ModelFrom::Annotation(MODEL.to_owned()),
+                ModelFrom::Label(MODEL.to_owned()),
+            ],
             min_pause: Duration::from_millis(200),
             max_pause: Duration::from_secs(10),
             page_timeout: Duration::from_secs(60),
@@ -220,6 +244,13 @@ impl WatchConfig {
     #[must_use]
     pub fn with_scalers(mut self, scalers: impl IntoIterator<Item = Resource>) -> Self {
         self.scalers = scalers.into_iter().collect();
+        self
+    }
+
+    /// Finds models there, the first of which counts before the others.
+    #[must_use]
+    pub fn with_model(mut self, from: impl IntoIterator<Item = ModelFrom>) -> Self {
+        self.model = from.into_iter().collect();
         self
     }
 
@@ -325,7 +356,7 @@ fn object(found: &PartialObjectMeta<DynamicObject>) -> Option<Object> {
 }
 
 /// `None` for a name that Kubernetes would not take.
-fn scaler(found: &DynamicObject) -> Option<Scaler> {
+fn scaler(found: &DynamicObject, models: &[ModelFrom]) -> Option<Scaler> {
     let target = &found.data["spec"]["scaleTargetRef"];
     let text = |field: &str| target[field].as_str();
     let workload = text("name").map(|name| Workload {
@@ -340,7 +371,21 @@ fn scaler(found: &DynamicObject) -> Option<Scaler> {
         variant: VariantRef::new(&found.namespace()?, &found.name_any()).ok()?,
         workload,
         controller: controller(found),
+        model: models.iter().find_map(|from| model(found, from)).map(Into::into),
     })
+}
+
+fn model<'a>(found: &'a DynamicObject, from: &ModelFrom) -> Option<&'a str> {
+    let told = match from {
+        ModelFrom::Field(path) => {
+            let mut path = path.split('.');
+            path.try_fold(&found.data, |value, name| value.get(name))?
+                .as_str()
+        }
+        ModelFrom::Annotation(name) => found.annotations().get(name).map(String::as_str),
+        ModelFrom::Label(name) => found.labels().get(name).map(String::as_str),
+    };
+    told.filter(|told| !told.is_empty())
 }
 
 fn controller<K: kube::Resource>(found: &K) -> Option<Owner> {

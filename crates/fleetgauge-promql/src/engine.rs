@@ -35,6 +35,7 @@ mod range;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -230,6 +231,7 @@ impl Engine {
                 query: (steps.start, steps.until),
                 tells_ages,
                 reads: Vec::new(),
+                ended: Rc::default(),
             },
             config,
             budget,
@@ -364,8 +366,12 @@ impl Evaluator<'_> {
             .for_each(|warning| answer.warning(&warning.to_string()));
         infos.iter().for_each(|info| answer.info(&info.to_string()));
         self.reader.missing().tell(&mut answer);
+        let answer = match self.reader.ended.borrow().told() {
+            Some(ended) => answer.build().with_ended(&ended),
+            None => answer.build(),
+        };
         Evaluation {
-            answer: answer.build(),
+            answer,
             warnings,
             infos,
             samples: self.budget.used(),

@@ -31,6 +31,7 @@ mod annotation;
 mod binary;
 mod budget;
 mod config;
+mod ended;
 mod error;
 mod function;
 mod selector;

@@ -3,6 +3,7 @@
 //! The samples of a series are decoded once for all steps, into buffers that the next series uses again; two
 //! indices then slide along with the steps.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use fleetgauge_core::age::Age;
 use fleetgauge_core::time::Timestamp;
 
 use crate::budget::{Budget, SERIES_WORK};
+use crate::ended::Ended;
 use crate::error::EvalError;
 use crate::label::LabelSet;
 use crate::matcher::Matcher;
@@ -29,6 +31,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) tells_ages: bool,
     /// What was read so far.
     pub(crate) reads: Vec<Done<'a>>,
+    /// What of it has ended.
+    pub(crate) ended: Rc<RefCell<Ended>>,
 }
 
 /// A read that was done.
@@ -57,6 +61,7 @@ pub(crate) struct Ranges<'a> {
     range: i64,
     lookback: Duration,
     tells_ages: bool,
+    ended: Rc<RefCell<Ended>>,
 }
 
 enum Source<'a> {
@@ -204,6 +209,7 @@ impl<'a> Reader<'a> {
             range,
             lookback: self.lookback,
             tells_ages: self.tells_ages,
+            ended: Rc::clone(&self.ended),
         })
     }
 
@@ -215,6 +221,7 @@ impl<'a> Reader<'a> {
             range,
             lookback: self.lookback,
             tells_ages: self.tells_ages,
+            ended: Rc::clone(&self.ended),
         }
     }
 
@@ -377,10 +384,15 @@ impl Ranges<'_> {
                 let [sample, asked] = [newest, window.end].map(Timestamp::from_millis);
                 let age = series.age(i, sample, asked, self.lookback);
                 let is_stale = |&at: &i64| newest < at && at <= window.end;
-                match of.stale.iter().any(is_stale) {
+                let age = match of.stale.iter().any(is_stale) {
                     true => age.with_ended(),
                     false => age,
+                };
+                if age.is_ended() {
+                    let left = newest.saturating_add(self.range).saturating_sub(window.end);
+                    self.ended.borrow_mut().add(&series.labels(i), age, left);
                 }
+                age
             }
             Source::Rows(inner) => {
                 let steps = of.times()[from..to].iter().zip(&of.ages[from..to]);

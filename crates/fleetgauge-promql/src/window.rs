@@ -88,7 +88,7 @@ pub use appender::{Appender, ScrapeBatch, ScrapeReport};
 pub use exposed::ExposedLabels;
 pub use limit::{AppendError, WindowConfig, WindowStats};
 pub use series::Series;
-pub use withdrawn::Withdrawn;
+pub use withdrawn::{Lacked, Past, Withdrawn};
 
 use index::Seen;
 use state::{MAX_AHEAD_MS, State};

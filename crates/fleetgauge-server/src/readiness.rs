@@ -1,7 +1,7 @@
 //! Whether the daemon may be asked: a rolling update must not replace warm replicas by blind ones.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fleetgauge_core::time::Moment;
@@ -24,6 +24,8 @@ struct Inner {
     /// How long metrics are waited for.
     ready_after: Duration,
     is_ending: AtomicBool,
+    /// What is to be known before it is known what there is to answer.
+    unknown: Mutex<Option<String>>,
 }
 
 impl Readiness {
@@ -36,12 +38,18 @@ impl Readiness {
             since,
             ready_after,
             is_ending: AtomicBool::new(false),
+            unknown: Mutex::default(),
         }))
     }
 
     /// Says that the daemon is ending: it is ready no more.
     pub fn end(&self) {
         self.0.is_ending.store(true, Ordering::Release);
+    }
+
+    /// Says what is to be known first, before it is known what there is to answer; `None` when it is.
+    pub fn wait_for(&self, what: Option<String>) {
+        *self.0.unknown.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
 
     /// Whether it may be asked.
@@ -53,12 +61,18 @@ impl Readiness {
             since,
             ready_after,
             is_ending,
+            unknown,
         } = &*self.0;
         if is_ending.load(Ordering::Acquire) {
             return Err("the daemon is shutting down".to_owned());
         }
-        if store.clock().now().saturating_since(*since) >= *ready_after {
+        let passed = store.clock().now().saturating_since(*since);
+        let left = ready_after.saturating_sub(passed);
+        if left.is_zero() {
             return Ok(());
+        }
+        if let Some(what) = &*unknown.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Err(format!("waiting for {what}"));
         }
         let all = store.all();
         let waiting = all
@@ -75,8 +89,9 @@ impl Readiness {
             more => format!(" and {more} more"),
         };
         Err(format!(
-            "waiting for the first answers of {}{more}",
-            names.join(", ")
+            "waiting for the first answers of {}{more}, or until their samples reach back far enough; for {} s at most",
+            names.join(", "),
+            left.as_millis().div_ceil(1_000)
         ))
     }
 }

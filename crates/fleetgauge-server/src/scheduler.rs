@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use fleetgauge_core::params::{ParamSpec, Params};
 use fleetgauge_core::policy::PolicyErrors;
 use fleetgauge_core::printable::Quoted;
@@ -16,13 +17,13 @@ use fleetgauge_core::query_list::{QueryRenderError, RegisteredQuery};
 use fleetgauge_core::reading::Readings;
 use fleetgauge_core::similar::similar;
 use fleetgauge_core::source::MetricsSource;
-use fleetgauge_core::variant::{PodVaMapper, RegisterVariantError};
+use fleetgauge_core::variant::{PodVaMapper, PodVariants, RegisterVariantError, VariantIndex};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::metric::{ForEach, Metric, MetricFold, MetricName, MetricSpec};
 use crate::store::{Entry, Part, Store};
-use crate::variant::{self, Variant};
+use crate::variant::{self, Variant, Variants};
 
 use job::Job;
 
@@ -37,6 +38,8 @@ pub struct Fleet {
     pub metrics: Vec<MetricSpec>,
     /// The variants, which metrics may be read for.
     pub variants: Vec<Variant>,
+    /// What knows whose pods are whose. Where there is none, the workloads of `variants` and the names of pods tell it.
+    pub pods: Option<Arc<dyn PodVariants>>,
 }
 
 /// Why a fleet cannot be kept fresh.
@@ -116,7 +119,9 @@ pub struct Scheduler(Arc<Inner>);
 
 struct Inner {
     store: Store,
-    variants: PodVaMapper,
+    /// By the names of pods.
+    mapper: PodVaMapper,
+    variants: Arc<Variants>,
     counts: RefreshCounts,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -144,9 +149,13 @@ struct Wanted {
 impl Scheduler {
     /// One that keeps nothing fresh so far.
     pub fn new(store: Store) -> Self {
+        let mapper = PodVaMapper::new();
+        let by_name: Arc<dyn PodVariants> = Arc::new(mapper.clone());
+        let variants = Arc::new(ArcSwap::from_pointee(by_name));
         Self(Arc::new(Inner {
             store,
-            variants: PodVaMapper::new(),
+            mapper,
+            variants,
             counts: RefreshCounts::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -161,7 +170,16 @@ impl Scheduler {
     /// # Panics
     /// Outside a Tokio runtime.
     pub fn apply(&self, fleet: &Fleet) -> Result<(), FleetError> {
-        let index = variant::index(&fleet.variants)?;
+        let index = match &fleet.pods {
+            Some(_) => VariantIndex::new(),
+            None => variant::index(&fleet.variants)?,
+        };
+        // What a cluster tells of its variants may lack a parameter, which is then told by their readings.
+        let checked_for = if fleet.pods.is_some() {
+            &[]
+        } else {
+            &*fleet.variants
+        };
         let mut names = HashSet::new();
         let mut metrics = Vec::with_capacity(fleet.metrics.len());
         for spec in &fleet.metrics {
@@ -169,10 +187,14 @@ impl Scheduler {
                 let name = spec.name.clone();
                 return Err(FleetError::TwoMetrics { name });
             }
-            metrics.push(checked(spec, &fleet.sources, &fleet.variants)?);
+            metrics.push(checked(spec, &fleet.sources, checked_for)?);
         }
+        let pods = match &fleet.pods {
+            Some(pods) => Arc::clone(pods),
+            None => Arc::new(self.0.mapper.clone()),
+        };
         for source in fleet.sources.values() {
-            source.query_list().set_variants(&self.0.variants);
+            source.query_list().set_variants(&pods);
         }
         let mut wanted = Vec::new();
         for metric in &metrics {
@@ -209,7 +231,8 @@ impl Scheduler {
                 }
             }
         }
-        self.0.variants.replace_all(index);
+        self.0.mapper.replace_all(index);
+        self.0.variants.store(Arc::new(pods));
         let mut entries: BTreeMap<MetricName, Arc<Entry>> = BTreeMap::new();
         for metric in &metrics {
             let known = before.iter().find(|known| known.metric.is(metric));
@@ -248,7 +271,7 @@ impl Scheduler {
             },
             metric: metric.clone(),
             variant: variant.as_ref().map(|variant| variant.variant.clone()),
-            variants: self.0.variants.clone(),
+            variants: Arc::clone(&self.0.variants),
             part: Arc::clone(&part),
             entry: Arc::clone(&entry),
             store: self.0.store.clone(),

@@ -1,7 +1,10 @@
 //! What an autoscaler scales: a workload under the name of its variant.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use fleetgauge_core::params::Params;
-use fleetgauge_core::variant::{RegisterVariantError, VariantIndex, VariantRef, Workload};
+use fleetgauge_core::variant::{PodVariants, RegisterVariantError, VariantIndex, VariantRef, Workload};
 
 /// A variant, with what queries are asked for it.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,8 +18,11 @@ pub struct Variant {
     pub params: Params,
 }
 
+/// What knows whose pods are whose, as it is now.
+pub(crate) type Variants = ArcSwap<Arc<dyn PodVariants>>;
+
 /// The label of a reading that tells which model its variant serves.
-pub(crate) const MODEL_PARAM: &str = "modelID";
+pub const MODEL_PARAM: &str = "modelID";
 
 impl Variant {
     /// The parameters of a query for it, over those of a metric.

@@ -95,6 +95,49 @@ async fn the_calls_of_grafana_are_answered() {
     assert_eq!(build["data"]["application"], "Fleetgauge");
 }
 
+/// The data are those of Prometheus; that there is nothing yet is no zero.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_that_is_yet_to_come_and_one_that_is_given_twice_are_told() {
+    let door = Door::open().await;
+    let query = http::percent_encode("sum(queue) or vector(0)");
+    let warnings = |path: &str| {
+        let (status, answer) = door.get(path);
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer["warnings"].to_string()
+    };
+    let now = Clock::system().wall().as_millis() / 1_000;
+    let ahead = "ahead of this server's clock";
+    for (path, is_told) in [
+        (format!("/api/v1/query?query={query}&time={}", now + 3_600), true),
+        (format!("/api/v1/query?query={query}&time={now}"), false),
+        (
+            format!(
+                "/api/v1/query_range?query={query}&start={}&end={}&step=60",
+                now + 60,
+                now + 120
+            ),
+            true,
+        ),
+        (
+            format!(
+                "/api/v1/query_range?query={query}&start={now}&end={}&step=60",
+                now + 120
+            ),
+            false,
+        ),
+    ] {
+        let warnings = warnings(&path);
+        assert_eq!(warnings.contains(ahead), is_told, "{path}: {warnings}");
+    }
+    for (path, status) in [
+        ("/api/v1/query?query=up&query=sum(up)", 400),
+        ("/api/v1/query?query=up&query=up", 200),
+        ("/api/v1/query_range?query=up&start=1&start=2&end=3&step=1", 400),
+    ] {
+        assert_eq!(door.get(path).0, status, "{path}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_answer_is_compressed_for_whoever_takes_it() {
     let door = Door::open().await;

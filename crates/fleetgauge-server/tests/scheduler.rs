@@ -188,3 +188,29 @@ async fn a_fleet_that_is_wrong_changes_nothing() {
     assert_eq!(snapshot.rows().next().unwrap().reading().value(), Some(2.0));
     scheduler.shutdown().await;
 }
+
+/// Guards against refreshes that are late for hours without a word.
+#[tokio::test(start_paused = true)]
+async fn that_refreshes_are_late_is_known_until_they_are_on_time_again() {
+    let pods = pods(&[("a", 2.0)]);
+    let slow = pods.clone().delay("queue", Duration::from_millis(110));
+    let source = source(&slow);
+    let scheduler = Scheduler::new(Store::new(Clock::system()));
+    scheduler.apply(&fleet(&source, vec![metric("total")])).unwrap();
+    let counts = scheduler.counts().clone();
+    let until = async |behind: u64| {
+        let reached = async {
+            while counts.behind() != behind {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), reached)
+            .await
+            .unwrap();
+    };
+    until(1).await;
+    assert!(counts.late() > 0);
+    slow.delay("queue", Duration::ZERO);
+    until(0).await;
+    scheduler.shutdown().await;
+}

@@ -3,7 +3,7 @@
 //! - [`age`], [`reporting`], [`branch`]: companions, which tell of each row what it stands on
 //! - [`oldest`]: the companion that tells how old all of them are at most
 //! - [`sample_counts`]: the companion from which follows how far samples are apart
-//! - [`is_mixed`]: whether a row stands on the series of others
+//! - [`is_mixed`], [`keeps`], [`is_both`]: whether a row stands on the series of others, and whether rows name their own
 //! - [`distribute`]: parts for the members of a federation, and how their answers are joined; [`present`] and
 //!   [`newest`]: what a member is asked beside them
 //!
@@ -24,6 +24,6 @@ pub use age::{Age, Newest, age, reporting};
 pub use branch::{branch, operands};
 pub use distribute::{DistributeError, Part, Plan, distribute};
 pub use member::{newest, present};
-pub use mixed::is_mixed;
+pub use mixed::{is_both, is_mixed, keeps};
 pub use oldest::{OLDEST, Oldest, TOLD, YOUNGEST, oldest};
 pub use samples::{COUNTED_MILLIS, SELECTOR, SampleCounts, sample_counts};

@@ -1,5 +1,8 @@
 //! Which name was likely meant where one is not known.
 
+/// The pack whose queries are over all engines.
+const OF_ALL: &str = "inference/";
+
 /// The candidate that `name` was likely meant to be; where it names a pack, as `vllm/queue_lenght`, one of that pack.
 ///
 /// ```
@@ -23,6 +26,13 @@ pub fn similar<'c>(name: &str, candidates: impl Iterator<Item = &'c str> + Clone
             return most_like(short, std::iter::once(first).chain(of_pack));
         }
     }
+    // A name without its pack: that of all engines is meant before that of one.
+    let is_it = |candidate: &&str| candidate.split_once('/').is_some_and(|(_, short)| short == name);
+    let mut of_name = candidates.clone().filter(is_it);
+    let of_all = of_name.clone().find(|candidate| candidate.starts_with(OF_ALL));
+    if let Some(candidate) = of_all.or_else(|| of_name.next()) {
+        return Some(candidate);
+    }
     most_like(name, candidates.map(|candidate| (candidate, candidate)))
 }
 
@@ -38,6 +48,19 @@ fn most_like<'c>(name: &str, candidates: impl Iterator<Item = (&'c str, &'c str)
 #[cfg(test)]
 mod tests {
     use super::similar;
+
+    #[test]
+    fn a_name_without_its_pack_is_that_of_all_engines() {
+        let names = [
+            "tgi/queue_length",
+            "inference/queue_length",
+            "vllm/queue_length",
+            "vllm/avg_ttft",
+        ];
+        let meant = |name| similar(name, names.into_iter());
+        assert_eq!(meant("queue_length"), Some("inference/queue_length"));
+        assert_eq!(meant("avg_ttft"), Some("vllm/avg_ttft"));
+    }
 
     #[test]
     fn of_a_named_pack_only_its_own_are_meant() {

@@ -27,6 +27,7 @@ mod scrape_provenance;
 mod scrape_relabel;
 mod scrape_tls;
 mod scrape_variants;
+mod scrape_withdrawn;
 mod transform;
 
 mod support {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use fleetgauge::reading::{ReadingSpec, Readings};
 use fleetgauge::scrape::{FileDiscovery, ScrapeConfig, ScrapeSource};
 use fleetgauge::target::{Discovered, Snapshot, SnapshotStream, StaticTargets, TargetDiscovery};
 use fleetgauge::time::Clock;
@@ -559,5 +560,43 @@ async fn where_all_targets_are_starting_that_is_said() {
     assert!(
         said.contains("no target has reported yet: 0 of 0 reported; starting: "),
         "{said}"
+    );
+}
+
+/// Guards against a query without data and without a cause where relabeling took a label away.
+#[tokio::test]
+async fn that_no_series_has_a_label_that_is_asked_for_is_said() {
+    let server = FaultyServer::start([Answer::text("queue{model=\"m\"} 2\n")]).unwrap();
+    let source = start(config(), at(&server));
+    for (query, expected) in [
+        (
+            "queue{namespace=\"chat\"}",
+            "no series of queue has the label namespace",
+        ),
+        (
+            "sum(queue{model=\"m\", pod=~\"a.+\"}) or vector(0)",
+            "no series of queue has the label pod",
+        ),
+        ("queue{model=\"other\"}", ""),
+        ("queue{namespace=\"\"}", ""),
+        ("waiting{namespace=\"chat\"}", ""),
+    ] {
+        let result = ask(&source, query).await.unwrap();
+        let warnings = result.warnings().collect::<Vec<_>>().join("; ");
+        assert!(
+            warnings.contains(expected) && warnings.is_empty() == expected.is_empty(),
+            "{query}: {warnings}"
+        );
+    }
+    let name = name_of("queue{namespace=\"chat\"}");
+    let spec = ReadingSpec::new("metric", name.parse().unwrap());
+    let readings = Readings::new(spec, Clock::system()).unwrap();
+    readings.update(&source.lookup(&name, &Params::new()), None);
+    let mut reader = readings.reader();
+    let reading = reader.get(&[]);
+    let text = reading.reason().unwrap().text.to_string();
+    assert!(
+        text.contains("the query has no data: no series of queue has the label namespace"),
+        "{text}"
     );
 }

@@ -480,3 +480,46 @@ async fn a_range_over_a_time_without_samples_is_short() {
     }
     assert!(fleet.ask(INCREASE).await.unwrap().is_complete());
 }
+
+/// An endpoint picker beside the engines has no queue of theirs that could be missing.
+#[tokio::test]
+async fn a_range_lacks_nothing_of_a_target_that_has_no_series_of_it() {
+    let fleet = Fleet::new(&[("a", counter(7, Some(-1))), ("b", page("other 1"))]);
+    assert_eq!(fleet.counts("rate(c_total[2d])").await, (Some(2), 2, 0, 0));
+    assert_eq!(fleet.counts("rate(other[2d])").await, (Some(2), 1, 1, 0));
+    assert_eq!(
+        fleet.counts("rate({__name__=~\"c.*|o.*\"}[2d])").await,
+        (Some(2), 1, 1, 0)
+    );
+    // It has some now, and had perhaps all the time.
+    fleet.answers("b", counter(9, None));
+    assert_eq!(fleet.counts("rate(c_total[2d])").await, (Some(2), 1, 1, 0));
+}
+
+/// A clock that is a little ahead hides nothing, and makes nothing younger than its scrape.
+#[tokio::test]
+async fn what_a_target_dates_a_little_ahead_counts_as_of_the_scrape() {
+    let dated = |value: u32, seconds: i64| page(&format!("x {value} {}", (START + seconds) * 1_000));
+    let fleet = Fleet::new(&[("a", dated(7, 4))]);
+    let read = async |expected: f64| {
+        let result = fleet.ask("x").await.unwrap();
+        let value = result.values().next().map(|value| value.value);
+        assert_eq!((value, result.is_complete()), (Some(expected), true));
+    };
+    read(7.0).await;
+    assert_eq!(ages(&fleet, "x").await, ["a 0.0 s"]);
+    let problem = fleet.source.targets()[0].problem.clone().unwrap();
+    assert!(problem.contains("dated up to 5 s ahead"), "{problem}");
+    // The same sample again, and then the next ones.
+    for (scraped, value, dated_at) in [(2, 7, 4), (6, 7, 4), (8, 8, 12), (10, 9, 14)] {
+        fleet
+            .hands
+            .set_wall(Timestamp::from_millis((START + scraped) * 1_000));
+        fleet.answers("a", dated(value, dated_at));
+        read(f64::from(value)).await;
+    }
+    // By more it is no clock that differs.
+    fleet.answers("a", dated(10, 30));
+    let result = fleet.ask("x").await.unwrap();
+    assert!(!result.is_complete());
+}

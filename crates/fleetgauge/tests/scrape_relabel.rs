@@ -243,4 +243,8 @@ fn rules_that_cannot_be_used_are_refused() {
         r#"[{"action": "throw"}]"#,
         "\"throw\" is no action of relabel_configs: it takes replace, keep, drop, keepequal, dropequal, hashmod, labelmap, labeldrop, labelkeep, lowercase, uppercase",
     );
+    check(
+        r#"[{"action": "keeep"}]"#,
+        "\"keeep\" is no action of relabel_configs: it takes replace, keep, drop, keepequal, dropequal, hashmod, labelmap, labeldrop, labelkeep, lowercase, uppercase; did you mean \"keep\"?",
+    );
 }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use fleetgauge_core::target::TargetDiscovery;
+use fleetgauge_core::variant::PodVariants;
 use fleetgauge_server::door::kubernetes::caller;
 use fleetgauge_server::door::kubernetes::pods::PodLabels;
+use fleetgauge_server::variant::Variant;
 
 use crate::config::{Environment, KubernetesSection, PodsSection};
 use crate::kubeconfig::LEFT_OUT;
@@ -22,6 +24,10 @@ impl Cluster {
         match self.0 {}
     }
 
+    pub(crate) fn is_same(&self, _other: &Self) -> bool {
+        match self.0 {}
+    }
+
     pub(crate) fn authority(&self) -> Arc<dyn caller::Cluster> {
         match self.0 {}
     }
@@ -31,6 +37,18 @@ impl Cluster {
     }
 
     pub(crate) fn pods(&self, _section: &PodsSection) -> Arc<dyn TargetDiscovery> {
+        match self.0 {}
+    }
+
+    pub(crate) fn pod_variants(&self, _configured: &[Variant]) -> Arc<dyn PodVariants> {
+        match self.0 {}
+    }
+
+    pub(crate) fn variants(&self, _configured: &[Variant]) -> Vec<Variant> {
+        match self.0 {}
+    }
+
+    pub(crate) fn follow(self, _changed: impl FnMut(Option<String>)) -> std::future::Ready<()> {
         match self.0 {}
     }
 }

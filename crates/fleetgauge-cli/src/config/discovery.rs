@@ -53,7 +53,11 @@ pub(super) fn read_discoveries(
                     "a list of files, with * for any characters of a name",
                     reader,
                 );
-                let paths = paths.into_iter().map(|path| directory.join(path));
+                let paths: Vec<_> = paths.into_iter().map(|path| directory.join(path)).collect();
+                for path in paths.iter().filter(|path| !may_be_there(path)) {
+                    let message = format!("there is no file {}", path.display());
+                    reader.warning(node.position(), message);
+                }
                 discoveries.push(Discovery::Made(Arc::new(FileDiscovery::new(paths))));
             }
             (None, None, Some(node), None) => {
@@ -71,6 +75,17 @@ pub(super) fn read_discoveries(
         }
     }
     discoveries
+}
+
+/// Whether a file of targets is there; of a pattern, its directory.
+fn may_be_there(path: &Path) -> bool {
+    let is_pattern = path
+        .file_name()
+        .is_some_and(|name| name.to_string_lossy().contains('*'));
+    match path.parent() {
+        Some(directory) if is_pattern => directory.as_os_str().is_empty() || directory.is_dir(),
+        _ => path.exists(),
+    }
 }
 
 /// A list of addresses, or `targets` with `labels`.

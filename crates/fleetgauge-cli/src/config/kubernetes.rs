@@ -17,8 +17,20 @@ const MAX_BYTES: u64 = 4 << 20;
 pub(crate) struct KubernetesSection {
     /// `None`: the service account of the pod, or what `KUBECONFIG` names.
     pub(crate) kubeconfig: Option<PathBuf>,
+    /// The labels of what is a variant among what scales workloads.
+    pub(crate) selector: Option<String>,
+    /// Where the model of a variant is told, the first that is there; `None`: as is usual.
+    pub(crate) model: Option<Vec<ModelFrom>>,
     /// What the file says, and what its kubeconfig held: as long as that is the same, it is the same cluster.
     pub(crate) content: String,
+}
+
+/// What of an object tells the model that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ModelFrom {
+    Field(String),
+    Annotation(String),
+    Label(String),
 }
 
 /// Pods of the cluster as targets.
@@ -48,6 +60,8 @@ pub(super) fn read_kubernetes(
 ) -> Option<KubernetesSection> {
     let mut fields = reader.fields(node, "kubernetes")?;
     let named = fields.take("kubeconfig");
+    let selector = fields.take("selector").and_then(|node| reader.text(node));
+    let model = fields.take("model").map(|node| read_model(node, reader));
     fields.finish(reader);
     if let Some(why) = kubeconfig::LEFT_OUT {
         reader.problem(node.position(), why);
@@ -71,8 +85,39 @@ pub(super) fn read_kubernetes(
     }
     Some(KubernetesSection {
         kubeconfig: named.map(|(_, path)| path),
+        selector: selector.map(str::to_owned),
+        model,
         content,
     })
+}
+
+fn read_model(node: &Node, reader: &mut Reader) -> Vec<ModelFrom> {
+    const WHAT: &str = "a list of places, each a field, annotation or label";
+    let before = reader.problem_count();
+    let nodes = reader.list(node, WHAT);
+    if nodes.is_empty() && reader.problem_count() == before {
+        reader.problem(node.position(), format!("expected {WHAT}, found none in it"));
+    }
+    nodes.iter().filter_map(|node| read_place(node, reader)).collect()
+}
+
+fn read_place(node: &Node, reader: &mut Reader) -> Option<ModelFrom> {
+    let mut fields = reader.fields(node, "a place")?;
+    let (field, annotation, label) = (
+        fields.take("field"),
+        fields.take("annotation"),
+        fields.take("label"),
+    );
+    fields.finish(reader);
+    match (field, annotation, label) {
+        (Some(node), None, None) => Some(ModelFrom::Field(reader.text(node)?.to_owned())),
+        (None, Some(node), None) => Some(ModelFrom::Annotation(reader.text(node)?.to_owned())),
+        (None, None, Some(node)) => Some(ModelFrom::Label(reader.text(node)?.to_owned())),
+        _ => {
+            reader.problem(node.position(), "a place is one of field, annotation and label");
+            None
+        }
+    }
 }
 
 /// Reads the discovery `kubernetes`.

@@ -6,6 +6,7 @@ use fleetgauge::document::{Node, Position, Reader};
 use fleetgauge::pack::read_policy;
 use fleetgauge_core::params::Params;
 use fleetgauge_core::policy::Fold;
+use fleetgauge_core::similar::similar;
 use fleetgauge_core::variant::{VariantRef, Workload, WorkloadKind};
 use fleetgauge_server::metric::{ForEach, MetricFold, MetricSpec};
 use fleetgauge_server::variant::Variant;
@@ -87,7 +88,11 @@ fn read_metric(
     spec.params = params.unwrap_or_default();
     spec.every = own_every.or(every).unwrap_or(spec.every);
     spec.fold = fold.unwrap_or(Some(MetricFold::Declared))?;
-    spec.for_each = for_each.flatten();
+    // What it would be asked with is not known then.
+    spec.for_each = match for_each {
+        Some(None) => return None,
+        known => known.flatten(),
+    };
     spec.policy = policy.unwrap_or_default();
     let of_params = || {
         spec.params
@@ -191,17 +196,20 @@ fn read_workload(node: &Node, reader: &mut Reader) -> Option<Workload> {
     let name = fields.require("name", reader).and_then(|node| reader.text(node));
     fields.finish(reader);
     let kind_node = kind?;
-    let kind = match reader.text(kind_node)? {
-        "Deployment" => WorkloadKind::Deployment,
-        "StatefulSet" => WorkloadKind::StatefulSet,
-        "LeaderWorkerSet" => WorkloadKind::LeaderWorkerSet,
-        _ => {
-            reader.problem(
-                kind_node.position(),
-                "kind is Deployment, StatefulSet or LeaderWorkerSet",
-            );
-            return None;
-        }
+    let text = reader.text(kind_node)?;
+    let kinds = [
+        ("Deployment", WorkloadKind::Deployment),
+        ("StatefulSet", WorkloadKind::StatefulSet),
+        ("LeaderWorkerSet", WorkloadKind::LeaderWorkerSet),
+    ];
+    let Some((_, kind)) = kinds.into_iter().find(|(name, _)| *name == text) else {
+        let meant = kinds.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+        let names = kinds.iter().map(|(name, _)| *name);
+        let meant = meant.map(|(name, _)| *name).or_else(|| similar(text, names));
+        let hint = meant.map_or_else(String::new, |meant| format!("; did you mean {meant:?}?"));
+        let message = format!("kind is Deployment, StatefulSet or LeaderWorkerSet{hint}");
+        reader.problem(kind_node.position(), message);
+        return None;
     };
     Some(Workload::new(kind, name?))
 }

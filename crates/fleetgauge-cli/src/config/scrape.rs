@@ -1,6 +1,7 @@
 //! A source of pods that are scraped.
 
 use std::path::Path;
+use std::time::Duration;
 
 use fleetgauge::document::{Node, Reader};
 use fleetgauge::scrape::ScrapeConfig;
@@ -49,8 +50,14 @@ pub(super) fn read_scrape(
 ) -> Option<ScrapeSection> {
     let mut fields = reader.fields(node, "scrape")?;
     let mut config = ScrapeConfig::new(name);
+    let known = reader.problem_count();
     let interval = fields.positive_duration("interval", reader);
-    config.interval = interval.unwrap_or(config.interval);
+    let is_interval_known = reader.problem_count() == known;
+    config.interval = match is_interval_known {
+        true => interval.unwrap_or(config.interval),
+        // Nothing is too short for it: what is wrong is told once.
+        false => Duration::from_millis(1),
+    };
     config.timeout = fields.positive_duration("timeout", reader);
     config.stale_after = fields.positive_duration("stale_after", reader);
     let ttl = fields.positive_duration("ttl", reader);
@@ -88,7 +95,7 @@ pub(super) fn read_scrape(
         None => Vec::new(),
     };
     fields.finish(reader);
-    if let Err(error) = config.check() {
+    if is_interval_known && let Err(error) = config.check() {
         reader.problem(node.position(), format!("scrape: {error}"));
     }
     Some(ScrapeSection {

@@ -89,6 +89,8 @@ impl From<&Lookup> for Found {
 pub(super) fn expired(last_error: Option<&str>) -> String {
     match last_error {
         Some(error) => format!("the answer has expired, and the refresh after it failed: {error}"),
-        None => "the answer has expired, and the query was not refreshed since".to_owned(),
+        None => "the answer has expired, and the query was not refreshed since; a refresh may wait for its source, or for its \
+                 turn (max_queries_per_second)"
+            .to_owned(),
     }
 }

@@ -324,8 +324,11 @@ impl<'a> Judge<'a> {
         }
         let no_data = |holds| {
             let text = match answered.result.is_no_data() {
-                true => "the query has no data",
-                false => "the answer has no row with these labels",
+                true => match standard::warnings(answered.result.answer()) {
+                    None => "the query has no data".to_owned(),
+                    Some(warnings) => format!("the query has no data: {warnings}"),
+                },
+                false => "the answer has no row with these labels".to_owned(),
             };
             Refusal::new(ReasonCode::NoData, text, holds)
         };

@@ -14,6 +14,7 @@ pub struct Provenance {
     completeness: Option<Arc<Completeness>>,
     origin: Option<Arc<Origin>>,
     sample_interval: Option<Duration>,
+    ended: Option<Arc<str>>,
     /// Whether something is missing that the completeness does not count.
     has_uncounted_loss: bool,
 }
@@ -73,6 +74,11 @@ impl Provenance {
         self.sample_interval
     }
 
+    /// Which series have ended that its rows stand on, and for how long these still read them.
+    pub fn ended(&self) -> Option<&str> {
+        self.ended.as_deref()
+    }
+
     /// Whether it tells nothing.
     pub(super) fn is_blank(&self) -> bool {
         let Self {
@@ -81,10 +87,11 @@ impl Provenance {
             completeness,
             origin,
             sample_interval,
+            ended,
             has_uncounted_loss: _,
         } = self;
         let rows = ages.is_none() && branches.is_none();
-        rows && completeness.is_none() && origin.is_none() && sample_interval.is_none()
+        rows && completeness.is_none() && origin.is_none() && sample_interval.is_none() && ended.is_none()
     }
 
     /// Takes what `rows` tells of each row in the place of what it tells itself.
@@ -117,6 +124,10 @@ impl Provenance {
         self.sample_interval = Some(interval);
     }
 
+    pub(super) fn set_ended(&mut self, ended: Arc<str>) {
+        self.ended = Some(ended);
+    }
+
     pub(super) fn set_origin(&mut self, origin: Arc<Origin>) {
         self.origin = Some(origin);
     }
@@ -129,7 +140,8 @@ impl Provenance {
         let completeness = completeness.map_or(0, |c| size_of_val(&**c) + c.heap_bytes());
         let origin = self.origin.as_ref();
         let origin = origin.map_or(0, |origin| size_of_val(&**origin) + origin.heap_bytes());
-        size_of_val(self) + ages + branches + completeness + origin
+        let ended = self.ended.as_ref().map_or(0, |ended| ended.len());
+        size_of_val(self) + ages + branches + completeness + origin + ended
     }
 }
 

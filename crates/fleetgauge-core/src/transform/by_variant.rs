@@ -14,8 +14,7 @@ use crate::result::{Answer, AnswerBuilder, AnswerKind, Series};
 use crate::sample::Stamp;
 use crate::time::Timestamp;
 use crate::variant::{
-    Candidates, Mapping, PodLabels, PodRef, UnmappedReason, VARIANT_LABEL, VariantIndex, VariantRef,
-    mapping_of,
+    Candidates, Mapping, PodIndex, PodLabels, PodRef, UnmappedReason, VARIANT_LABEL, VariantRef, mapping_of,
 };
 
 /// The label that holds the variant of a row that was folded.
@@ -77,7 +76,7 @@ pub(super) fn fold(
     answer: Answer,
     fold: &VariantFold,
     weights: Option<&Answer>,
-    index: &VariantIndex,
+    index: &dyn PodIndex,
 ) -> Result<Answer, TransformError> {
     let weighted = match (fold, weights) {
         (VariantFold::WeightedBy(query), Some(weights)) => Some((query, weights, Weights::new(weights)?)),
@@ -93,6 +92,10 @@ pub(super) fn fold(
     let mut strays: Vec<Stray<'_>> = Vec::new();
     let mut pods: BTreeSet<Identity<'_>> = BTreeSet::new();
     for (row, series, owner) in owners(&answer, index) {
+        // Its numbers are nobody's any more, and nobody lacks them.
+        if matches!(owner, Owner::Nobody(UnmappedReason::Gone)) {
+            continue;
+        }
         pods.insert(pod(series.labels()));
         match owner {
             Owner::Variant(variant) => {
@@ -154,7 +157,7 @@ pub(super) fn fold(
 /// the labels under which it is known who reports.
 pub(super) fn owners<'a>(
     answer: &'a Answer,
-    index: &VariantIndex,
+    index: &'a dyn PodIndex,
 ) -> impl Iterator<Item = (usize, Series<'a>, Owner)> {
     let labels = PodLabels::default();
     let is_labelled = labelled(answer);
@@ -298,7 +301,7 @@ impl<'a> Told<'a> {
     }
 
     /// The variant that the labels of `pod` name, if they do.
-    fn mapping(&self, pod: PodRef<'_>, index: &VariantIndex) -> Option<Mapping> {
+    fn mapping(&self, pod: PodRef<'_>, index: &dyn PodIndex) -> Option<Mapping> {
         let same = self.0.get(pod.name())?.iter();
         let same = same.filter(|one| {
             let namespace = pod.namespace();

@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use fleetgauge_syntax::rewrite;
+
 use super::by_variant::{CLUSTER, Identity, Owner, Stray, disputed, joined, lowered, owners, pod};
-use super::rows::{ages, begun};
+use super::rows::{NAMED, ages, begun, listed};
 use crate::age::Age;
-use crate::completeness::Meant;
+use crate::completeness::{Completeness, Meant};
 use crate::pod::PodIdentity;
 use crate::query::Folds;
-use crate::result::{Answer, AnswerBuilder, Series};
+use crate::result::{Answer, AnswerBuilder, Provenance, Series};
 use crate::time::Timestamp;
-use crate::variant::{PodLabels, PodRef, UnmappedReason, VariantIndex, VariantRef, mapping_of, named_by};
+use crate::variant::{PodIndex, PodLabels, PodRef, UnmappedReason, VariantRef, mapping_of, named_by};
 
 /// The label of a row whose numbers belong to all variants of a model, as those of an endpoint picker do.
 pub const SCOPE: &str = "scope";
@@ -23,10 +25,14 @@ type Rows<'a> = Vec<(usize, Series<'a>)>;
 /// The rows of a vector as one without labels: those of a pod as `folds.pod` says, and what they become as
 /// `folds.variant` says.
 ///
+/// A row that has ended, of a pod that is known to be no more, is left out: what it says is of a past that is over.
+///
 /// *Shape*: one row, or none of none. It is NaN where one of them is, as old as the oldest, and of its time.
 pub fn fold(answer: &Answer, folds: Folds) -> Answer {
     let mut builder = begun(answer);
-    let rows: Rows<'_> = answer.series().enumerate().collect();
+    let gone = Gone::of(answer);
+    let mut rows: Rows<'_> = answer.series().enumerate().collect();
+    gone.leave_out(&mut rows, &mut builder);
     add(&mut builder, answer, folds, &rows);
     answer.clone().with_rows(builder.build())
 }
@@ -37,10 +43,12 @@ pub fn fold(answer: &Answer, folds: Folds) -> Answer {
 /// Rows of other variants' pods are left out, and so are those pods from the completeness, where all rows are of pods, stand
 /// on no other pod, and all who are expected are known to be pods. Those whose pod may be any variant's, or none's that is
 /// known, may be its own: they lower the completeness, and never raise it. So do those whose name and label contradict
-/// each other.
-pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, index: &VariantIndex) -> Answer {
+/// each other. Where `index` knows which pods the variant has, these are who is expected: one that the source has not heard of is
+/// missing, one that has not been ready yet is starting, and of one that is leaving nothing is missed.
+pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, index: &dyn PodIndex) -> Answer {
     let mut own: BTreeMap<(bool, &str), Rows<'_>> = BTreeMap::new();
     let mut strays = Vec::new();
+    let gone = Gone::of(answer);
     for (row, series, owner) in owners(answer, index) {
         let owner = match owner {
             Owner::Variant(labelled) if &labelled != variant => {
@@ -55,6 +63,7 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
             Owner::Nobody(UnmappedReason::NoPodLabel) => true,
             Owner::Variant(_) => false,
             owner if is_of_another(owner, variant) => continue,
+            _ if gone.0.contains_key(&row) => continue,
             _ => {
                 strays.push(Stray::new(row, series, &owner));
                 continue;
@@ -64,6 +73,8 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
         own.entry((is_of_model, cluster)).or_default().push((row, series));
     }
     let mut builder = begun(answer);
+    own.values_mut()
+        .for_each(|rows| gone.leave_out(rows, &mut builder));
     for ((is_of_model, cluster), rows) in &own {
         builder.label(CLUSTER, cluster);
         if *is_of_model {
@@ -71,12 +82,28 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
         }
         add(&mut builder, answer, folds, rows);
     }
+    if own.keys().any(|(is_of_model, _)| *is_of_model) && would_name_pods(answer) {
+        builder.warning(
+            "rows that do not name a pod count as the model's: the query keeps the label pod, and the series do not have it; is \
+             it lost in relabeling, or not set by discovery?",
+        );
+    }
     let of_all = answer.completeness().map(|known| &**known);
     // A number of the model, and that there is none, stand on the pods of all its variants.
     let is_by_pod = !answer.is_empty() && own.keys().all(|(is_of_model, _)| !is_of_model);
-    let of_variant = of_all
-        .filter(|_| is_by_pod)
-        .and_then(|known| known.of_pods(|pod| meant(pod, variant, index)));
+    let expected = index.pods_of(variant);
+    let meant = |pod: &PodIdentity| meant(pod, variant, index);
+    let of_variant = match (&expected, of_all) {
+        (Some(pods), Some(known)) if is_by_pod => known.of_expected(pods, meant),
+        (None, Some(known)) if is_by_pod => known.of_pods(meant),
+        // It has none, and of those that others have nobody is missing who could have told of this one.
+        (Some(pods), known)
+            if pods.is_empty() && own.is_empty() && known.is_none_or(Completeness::is_whole) =>
+        {
+            Some((Completeness::known(), Vec::new()))
+        }
+        _ => None,
+    };
     if let Some((known, absent)) = of_variant {
         builder.completeness(Arc::new(joined(known, &absent, &strays)));
     } else if !strays.is_empty() {
@@ -87,8 +114,50 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
     answer.clone().with_rows(builder.build())
 }
 
+/// The rows that have ended of pods that are known to be no more, as after scaling down in order.
+struct Gone(BTreeMap<usize, String>);
+
+impl Gone {
+    fn of(answer: &Answer) -> Self {
+        let ages = ages(answer).unwrap_or_default();
+        let rows = answer.series().zip(&ages).enumerate();
+        let gone = rows.filter_map(|(row, (series, age))| {
+            let (labels, known) = (series.labels(), answer.completeness()?);
+            let (namespace, pod) = (labels.get("namespace"), labels.get("pod")?);
+            let is_gone = age.is_ended() && known.has_lost(namespace, pod);
+            is_gone.then(|| (row, format!("pod {pod}")))
+        });
+        Self(gone.collect())
+    }
+
+    /// Leaves their rows out of `rows`, unless all are theirs: that nobody is left is no number.
+    fn leave_out(&self, rows: &mut Rows<'_>, builder: &mut AnswerBuilder) {
+        let gone: BTreeSet<_> = rows.iter().filter_map(|(row, _)| self.0.get(row)).collect();
+        if gone.is_empty() || rows.iter().all(|(row, _)| self.0.contains_key(row)) {
+            return;
+        }
+        let some: Vec<_> = gone.iter().take(NAMED).map(|who| (*who).clone()).collect();
+        let listed = listed(&some, gone.len());
+        builder.warning(&format!(
+            "left out, since they are gone, and only their past is there: {listed}"
+        ));
+        rows.retain(|(row, _)| !self.0.contains_key(row));
+    }
+}
+
+/// Whether the rows would name a pod if the series did. What others make of a query, or of the rows of queries, is not
+/// looked at.
+fn would_name_pods(answer: &Answer) -> bool {
+    let origin = answer.provenance().and_then(Provenance::origin);
+    let text = origin
+        .filter(|origin| origin.sent.is_empty())
+        .map(|origin| &origin.text);
+    let query = text.and_then(|text| fleetgauge_syntax::parse(text).ok());
+    query.is_some_and(|query| rewrite::keeps(&query, "pod"))
+}
+
 /// What a pod is to `variant`.
-fn meant(pod: &PodIdentity, variant: &VariantRef, index: &VariantIndex) -> Meant {
+fn meant(pod: &PodIdentity, variant: &VariantRef, index: &dyn PodIndex) -> Meant {
     match Owner::from(mapping_of(pod, index)) {
         Owner::Variant(labelled) if &labelled != variant => {
             match is_by_name(Some(named_by(pod)), variant, index) {
@@ -102,9 +171,9 @@ fn meant(pod: &PodIdentity, variant: &VariantRef, index: &VariantIndex) -> Meant
     }
 }
 
-/// Whether names allow nobody but `variant` for a pod.
-fn is_by_name(pod: Option<PodRef<'_>>, variant: &VariantRef, index: &VariantIndex) -> bool {
-    pod.is_some_and(|pod| index.variant_for(pod).variant() == Some(variant))
+/// Whether without its label a pod could be nobody's but `variant`'s.
+fn is_by_name(pod: Option<PodRef<'_>>, variant: &VariantRef, index: &dyn PodIndex) -> bool {
+    pod.is_some_and(|pod| index.variant_of(pod, None).variant() == Some(variant))
 }
 
 /// Whether it is for sure none of `variant`'s.
@@ -112,8 +181,8 @@ fn is_of_another(owner: &Owner, variant: &VariantRef) -> bool {
     match owner {
         Owner::Variant(owner) => owner != variant,
         Owner::Ambiguous(candidates) => !candidates.contains(variant),
-        Owner::Nobody(UnmappedReason::UnknownNamespace) => true,
-        Owner::Nobody(_) | Owner::Twice | Owner::Disputed(_) => false,
+        Owner::Nobody(reason) => reason.is_nobodys(),
+        Owner::Twice | Owner::Disputed(_) => false,
     }
 }
 

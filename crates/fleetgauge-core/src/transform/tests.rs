@@ -15,7 +15,7 @@ use crate::policy::Fold;
 use crate::query::Folds;
 use crate::result::{AnswerBuilder, MetricResult, Origin};
 use crate::sample::Stamp;
-use crate::variant::{VARIANT_LABEL, VariantRef, Workload};
+use crate::variant::{VARIANT_LABEL, VariantIndex, VariantRef, Workload};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 

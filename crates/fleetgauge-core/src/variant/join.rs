@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 use super::index::{Found, VariantIndex};
 use super::mapping::{Candidates, Mapping, UnmappedReason};
 use super::name::{PodRef, VariantRef};
+use super::pods::PodIndex;
 use crate::label::Labels;
 use crate::pod::{PodIdentity, VARIANT_LABEL};
 use crate::result::MetricResult;
@@ -155,23 +156,23 @@ impl PodLabels {
     }
 
     /// The variant of `index`, or the one that a label names, that a series with `labels` belongs to.
-    pub(crate) fn mapping(&self, labels: Labels<'_>, index: &VariantIndex) -> Mapping {
-        match (self.named_in(labels), self.pod_in(labels)) {
-            (Some(Ok(variant)), _) => Mapping::Mapped(variant),
-            (Some(Err(reason)), _) => Mapping::Unmapped(reason),
-            (None, Some(pod)) => index.variant_for(pod),
-            (None, None) => Mapping::Unmapped(UnmappedReason::NoPodLabel),
+    pub(crate) fn mapping(&self, labels: Labels<'_>, index: &dyn PodIndex) -> Mapping {
+        match (self.named_in(labels).transpose(), self.pod_in(labels)) {
+            (Err(reason), _) => Mapping::Unmapped(reason),
+            (Ok(labelled), Some(pod)) => index.variant_of(pod, labelled.as_ref()),
+            (Ok(Some(variant)), None) => Mapping::Mapped(variant),
+            (Ok(None), None) => Mapping::Unmapped(UnmappedReason::NoPodLabel),
         }
     }
 }
 
 /// The variant of `index`, or the one that a label names, that a pod belongs to.
-pub(crate) fn mapping_of(pod: &PodIdentity, index: &VariantIndex) -> Mapping {
+pub(crate) fn mapping_of(pod: &PodIdentity, index: &dyn PodIndex) -> Mapping {
     let namespace = pod.namespace.as_deref();
-    match pod.variant.as_deref().map(|variant| named(variant, namespace)) {
-        Some(Ok(variant)) => Mapping::Mapped(variant),
-        Some(Err(reason)) => Mapping::Unmapped(reason),
-        None => index.variant_for(named_by(pod)),
+    let labelled = pod.variant.as_deref().map(|variant| named(variant, namespace));
+    match labelled.transpose() {
+        Err(reason) => Mapping::Unmapped(reason),
+        Ok(labelled) => index.variant_of(named_by(pod), labelled.as_ref()),
     }
 }
 

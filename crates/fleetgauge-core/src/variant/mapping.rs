@@ -41,6 +41,24 @@ pub enum UnmappedReason {
     NoNamespaceLabel,
     /// The label that names the variant holds what is not a variant's name.
     BadVariantLabel,
+    /// The series names a pod, and no namespace by which the cluster could know it.
+    NoPodNamespace,
+    /// The cluster has not told yet which pods, owners or variants there are.
+    IndexNotReady,
+    /// The cluster may not be asked for what tells it.
+    Forbidden,
+    /// The cluster has no such pod.
+    UnknownPod,
+    /// The pod was there and is not any more.
+    Gone,
+    /// Nothing controls the pod.
+    NoController,
+    /// What controls the pod has not been seen.
+    OwnerNotSeen,
+    /// The pod's owners own each other.
+    OwnersInACircle,
+    /// Nothing scales what owns the pod, as the cluster has it.
+    NoVariant,
 }
 
 // === impl Mapping ===
@@ -51,6 +69,18 @@ impl Mapping {
         match self {
             Mapping::Mapped(variant) => Some(variant),
             Mapping::Ambiguous(_) | Mapping::Unmapped(_) => None,
+        }
+    }
+
+    /// Any of `variants`, of which there are two or more; of one it is that one.
+    pub fn ambiguous(mut variants: Vec<VariantRef>) -> Self {
+        match (variants.pop(), variants.is_empty()) {
+            (None, _) => Mapping::Unmapped(UnmappedReason::NoVariant),
+            (Some(variant), true) => Mapping::Mapped(variant),
+            (Some(variant), false) => {
+                variants.push(variant);
+                Mapping::Ambiguous(Candidates::new(variants))
+            }
         }
     }
 
@@ -158,6 +188,12 @@ impl fmt::Display for Candidates {
 // === impl UnmappedReason ===
 
 impl UnmappedReason {
+    /// Whether the pod is for sure none of any variant's that is known.
+    pub fn is_nobodys(self) -> bool {
+        use UnmappedReason::{Gone, NoController, NoVariant, UnknownNamespace};
+        matches!(self, UnknownNamespace | Gone | NoController | NoVariant)
+    }
+
     /// One word for the reason, bounded for use as a label value.
     pub fn reason(self) -> &'static str {
         match self {
@@ -167,6 +203,15 @@ impl UnmappedReason {
             UnmappedReason::NoPodLabel => "no_pod_label",
             UnmappedReason::NoNamespaceLabel => "no_namespace_label",
             UnmappedReason::BadVariantLabel => "bad_variant_label",
+            UnmappedReason::NoPodNamespace => "no_pod_namespace",
+            UnmappedReason::IndexNotReady => "index_not_ready",
+            UnmappedReason::Forbidden => "forbidden",
+            UnmappedReason::UnknownPod => "unknown_pod",
+            UnmappedReason::Gone => "gone",
+            UnmappedReason::NoController => "no_controller",
+            UnmappedReason::OwnerNotSeen => "owner_not_seen",
+            UnmappedReason::OwnersInACircle => "owners_in_a_circle",
+            UnmappedReason::NoVariant => "no_variant",
         }
     }
 }
@@ -182,6 +227,17 @@ impl fmt::Display for UnmappedReason {
                 "the series has a label that names its variant, and none that names the namespace"
             }
             UnmappedReason::BadVariantLabel => "the label that names the variant holds no variant's name",
+            UnmappedReason::NoPodNamespace => "the series names a pod, and not the namespace that it is in",
+            UnmappedReason::IndexNotReady => {
+                "the cluster has not told yet which pods, owners and variants there are"
+            }
+            UnmappedReason::Forbidden => "the cluster may not be asked whose pods are whose",
+            UnmappedReason::UnknownPod => "the cluster has no such pod",
+            UnmappedReason::Gone => "the pod is gone",
+            UnmappedReason::NoController => "nothing controls the pod",
+            UnmappedReason::OwnerNotSeen => "what controls the pod has not been seen yet",
+            UnmappedReason::OwnersInACircle => "the owners of the pod own each other",
+            UnmappedReason::NoVariant => "no variant scales what owns the pod",
         })
     }
 }

@@ -49,6 +49,8 @@ pub enum WorkloadKind {
     StatefulSet,
     /// `leaderworkerset.x-k8s.io` LeaderWorkerSet: groups of pods that serve one replica of a model.
     LeaderWorkerSet,
+    /// Any other that can be scaled. It tells nothing of how its pods are named: they are known by their owners alone.
+    Other,
 }
 
 /// Why a text is not the name of what it should name in Kubernetes.
@@ -231,6 +233,7 @@ impl WorkloadKind {
             WorkloadKind::Deployment => "Deployment",
             WorkloadKind::StatefulSet => "StatefulSet",
             WorkloadKind::LeaderWorkerSet => "LeaderWorkerSet",
+            WorkloadKind::Other => "other",
         }
     }
 }

@@ -77,6 +77,8 @@ pub(super) enum Rule {
     CutDeployment,
     StatefulSet,
     LeaderWorkerSet,
+    /// No name is read by it.
+    Unknown,
 }
 
 /// What `workload`, whose name is valid, is filed under.
@@ -87,6 +89,7 @@ pub(super) fn filed_under(workload: &Workload) -> Fit<'_> {
         (WorkloadKind::Deployment, None) => (Rule::Deployment, name),
         (WorkloadKind::StatefulSet, _) => (Rule::StatefulSet, name),
         (WorkloadKind::LeaderWorkerSet, _) => (Rule::LeaderWorkerSet, name),
+        (WorkloadKind::Other, _) => (Rule::Unknown, name),
     };
     Fit { rule, name }
 }

@@ -22,7 +22,7 @@ use super::loss::{Loss, LossLog, LossLogs, Losses};
 use super::scrape_cache::{Entry, ScrapeCache};
 use super::series::{Outcome, Series};
 use super::state::{MAX_AHEAD_MS, State};
-use super::withdrawn::Withdrawn;
+use super::withdrawn::{Past, Withdrawn};
 
 /// Brings the pages of one target into a [`Window`](super::Window).
 ///
@@ -44,6 +44,8 @@ pub struct Appender {
     /// How many of them there may be until it is looked which of them are needed.
     former_limit: usize,
     withdrawn: Withdrawn,
+    /// What it exposed before it was let go, until its first page.
+    former_metrics: Option<Arc<BTreeSet<Box<str>>>>,
     /// `None` as long as nothing was lost.
     log: Option<Arc<LossLog>>,
     /// What the window counts as used by the cache.
@@ -116,6 +118,7 @@ impl Appender {
             former: Vec::new(),
             former_limit: 64,
             withdrawn: Withdrawn::default(),
+            former_metrics: None,
             log: None,
             counted_bytes: 0,
         }
@@ -161,9 +164,43 @@ impl Appender {
         &self.withdrawn
     }
 
-    /// Says that the target began anew: what its last page lacks may be exposed later.
-    pub fn began_anew(&mut self) {
-        self.withdrawn = Withdrawn::default();
+    /// Says that the target began anew before its last page, that of `at`: what it lacks may be exposed later.
+    pub fn began_anew(&mut self, at: Timestamp) {
+        self.withdrawn.began_anew(at);
+    }
+
+    /// What is known of the target, for when it is back.
+    pub fn past(&self) -> Past {
+        if let Some(exposed) = &self.former_metrics {
+            let exposed = Arc::clone(exposed);
+            let withdrawn = self.withdrawn.clone();
+            return Past { withdrawn, exposed };
+        }
+        let seen = self.cache.entries().filter(|entry| entry.seen != 0);
+        let metrics: BTreeSet<_> = seen.map(|entry| entry.series.labels().metric_name()).collect();
+        Past {
+            withdrawn: self.withdrawn.clone(),
+            exposed: Arc::new(metrics.into_iter().map(Box::from).collect()),
+        }
+    }
+
+    /// Says what the target exposed before it was let go: what its first page lacks of that is withdrawn.
+    pub fn is_back(&mut self, past: Past) {
+        self.withdrawn = past.withdrawn;
+        self.former_metrics = Some(past.exposed);
+    }
+
+    /// Takes in what of `former`, before the page of `at`, that page lacks.
+    fn compare_with_former(&mut self, former: &BTreeSet<Box<str>>, at: i64) {
+        let on_page = self.cache.entries().filter(|entry| entry.seen == self.scrape);
+        let on_page: BTreeSet<_> = on_page.map(|entry| entry.series.labels().metric_name()).collect();
+        let at = Timestamp::from_millis(at);
+        on_page
+            .iter()
+            .for_each(|metric| self.withdrawn.remove(metric, at));
+        let missing = former.iter().map(|metric| &**metric);
+        self.withdrawn
+            .add(missing.filter(|metric| !on_page.contains(metric)), at);
     }
 
     #[cfg(test)]
@@ -190,7 +227,7 @@ impl Appender {
         for (_, entry) in entries().filter(|&(place, entry)| !is_missing(place, entry)) {
             metrics.remove(entry.series.labels().metric_name());
         }
-        self.withdrawn.add(&metrics, Timestamp::from_millis(at));
+        self.withdrawn.add(metrics, Timestamp::from_millis(at));
     }
 
     /// Marks the series of the page before as stale of which `is_missing` says so, by their place.
@@ -417,11 +454,22 @@ impl ScrapeBatch<'_> {
         if !losses.is_empty() {
             appender.log(at, losses);
         }
-        if report.series_added > 0 && !appender.withdrawn.is_empty() {
+        if report.series_added > 0 && appender.withdrawn.has_open() {
             for sample in &appender.pending {
                 let series = &appender.cache.entry_mut(sample.entry).series;
-                appender.withdrawn.remove(series.labels().metric_name());
+                let metric = series.labels().metric_name();
+                appender.withdrawn.remove(metric, Timestamp::from_millis(at));
             }
+        }
+        if let Some(former) = appender.former_metrics.take() {
+            appender.compare_with_former(&former, at);
+        }
+        if !appender.withdrawn.is_empty() {
+            let retention = appender.window.usage.config.retention.as_millis();
+            let retention = i64::try_from(retention).unwrap_or(i64::MAX);
+            appender
+                .withdrawn
+                .expire(Timestamp::from_millis(at.saturating_sub(retention)));
         }
         if seen < appender.cache.len() {
             appender.note_withdrawn(at, |_, entry| entry.seen != scrape);

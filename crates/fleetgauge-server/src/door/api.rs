@@ -22,13 +22,10 @@ use super::excess::bounded;
 use super::problem::Problem;
 use crate::store::Row;
 
-use query::{Name, NoParams, Params};
+use query::{NAMESPACE, Name, NoParams, Params};
 
 pub use fleet::{Reloads, SourceView};
 pub use state::Api;
-
-/// The label that says where a row is, and the parameter that says who asks.
-const NAMESPACE: &str = "namespace";
 
 /// The door's routes, for whoever `access` lets in.
 pub fn routes(api: Api, access: Access) -> Router {
@@ -69,17 +66,19 @@ pub fn routes(api: Api, access: Access) -> Router {
 async fn metrics(State(api): State<Api>, params: Params) -> Result<Response, Problem> {
     params.only(&[NAMESPACE])?;
     params.each_once()?;
-    let namespace = params.0.first().map(|(_, value)| &**value);
+    let namespace = params.namespace()?;
     let all = api.0.store.all();
     let visible = all
         .iter()
         .filter(|entry| namespace.is_none_or(|namespace| entry.spec().is_visible_in(namespace)));
     let snapshots: Vec<_> = visible.map(|entry| entry.read(api.0.store.clock())).collect();
+    let entries = snapshots
+        .iter()
+        .map(|snapshot| view::MetricEntry::new(snapshot, |row| namespace.is_none_or(|of| is_of(row, of))));
+    // As of one metric, a list without readings would look like a metric without any.
+    let metrics = entries.filter(|entry| namespace.is_none() || !entry.is_empty());
     let page = view::MetricsPage {
-        metrics: snapshots
-            .iter()
-            .map(|snapshot| view::MetricEntry::new(snapshot, |row| namespace.is_none_or(|of| is_of(row, of))))
-            .collect(),
+        metrics: metrics.collect(),
         ready: api.0.readiness.check().is_ok(),
         configuration: view::ConfigurationEntry::new(&api.reloads()),
     };
@@ -90,6 +89,7 @@ async fn metrics(State(api): State<Api>, params: Params) -> Result<Response, Pro
 /// without this label belong to all of them.
 async fn metric(State(api): State<Api>, Name(name): Name, params: Params) -> Result<Response, Problem> {
     params.each_once()?;
+    params.namespace()?;
     let snapshot = api.entry(&name)?.read(api.0.store.clock());
     let labels: Vec<(&str, &str)> = (params.0.iter())
         .map(|(name, value)| (&**name, &**value))

@@ -14,7 +14,7 @@ use fleetgauge_core::result::{AnswerKind, MetricResult};
 use fleetgauge_core::source::RefreshSpec;
 use fleetgauge_core::time::Moment;
 use fleetgauge_core::transform::{fold, fold_for_variant};
-use fleetgauge_core::variant::{PodVaMapper, VariantRef};
+use fleetgauge_core::variant::VariantRef;
 use foldhash::fast::FixedState;
 use futures_util::FutureExt;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metric::Metric;
 use crate::store::{Entry, Part, Store};
+use crate::variant::Variants;
 
 /// How long the first refreshes are spread at most: readings are wanted soon after a start.
 const FIRST_WITHIN: Duration = Duration::from_secs(1);
@@ -37,6 +38,8 @@ struct Counts {
     answered: AtomicU64,
     failed: AtomicU64,
     late: AtomicU64,
+    /// How many parts are behind now.
+    behind: AtomicU64,
     panicked: AtomicU64,
 }
 
@@ -45,12 +48,22 @@ pub(super) struct Job {
     pub(super) metric: Metric,
     pub(super) params: Params,
     pub(super) variant: Option<VariantRef>,
-    pub(super) variants: PodVaMapper,
+    pub(super) variants: Arc<Variants>,
     pub(super) part: Arc<Part>,
     pub(super) entry: Arc<Entry>,
     pub(super) store: Store,
     pub(super) counts: RefreshCounts,
 }
+
+/// Whether a part's refreshes are late, which is logged when the first of all is, and when none is any more.
+struct Behind<'a> {
+    job: &'a Job,
+    /// How many refreshes in a row were on time since one was late; `None` where none was.
+    on_time: Option<u32>,
+}
+
+/// So many refreshes in a row are on time where they are not late any more.
+const ON_TIME: u32 = 3;
 
 // === impl RefreshCounts ===
 
@@ -70,6 +83,11 @@ impl RefreshCounts {
         self.0.late.load(Ordering::Relaxed)
     }
 
+    /// Parts whose refreshes take longer than their interval now.
+    pub fn behind(&self) -> u64 {
+        self.0.behind.load(Ordering::Relaxed)
+    }
+
     /// Refreshes that ended in a defect of this program.
     pub fn panicked(&self) -> u64 {
         self.0.panicked.load(Ordering::Relaxed)
@@ -77,6 +95,52 @@ impl RefreshCounts {
 
     fn count(counter: &AtomicU64, by: u64) {
         counter.fetch_add(by, Ordering::Relaxed);
+    }
+}
+
+// === impl Behind ===
+
+impl<'a> Behind<'a> {
+    fn new(job: &'a Job) -> Self {
+        Self { job, on_time: None }
+    }
+
+    /// Takes in how many refreshes were left out since one of them `took` so long.
+    fn refreshed(&mut self, missed: u64, took: Duration) {
+        let behind = &self.job.counts.0.behind;
+        match (missed, self.on_time) {
+            (0, None) => {}
+            (0, Some(on_time)) if on_time + 1 < ON_TIME => self.on_time = Some(on_time + 1),
+            (0, Some(_)) => {
+                self.on_time = None;
+                if behind.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    tracing::info!("refreshes are on time again");
+                }
+            }
+            (_, Some(_)) => self.on_time = Some(0),
+            (_, None) => {
+                self.on_time = Some(0);
+                if behind.fetch_add(1, Ordering::Relaxed) == 0 {
+                    let spec = &self.job.metric.spec;
+                    tracing::warn!(
+                        metric = %spec.name,
+                        source = %spec.source,
+                        ?took,
+                        every = ?spec.every,
+                        "refreshes are late, and some are left out: the source is slow, or has more queries than its \
+                         max_queries_per_second lets through"
+                    );
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Behind<'_> {
+    fn drop(&mut self) {
+        if self.on_time.is_some() {
+            self.job.counts.0.behind.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -90,6 +154,7 @@ impl Job {
         let mut ticks = tokio::time::interval_at(first, every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut changes_at = None;
+        let mut behind = Behind::new(&self);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -115,7 +180,9 @@ impl Job {
                         }
                     }
                     let missed = due.elapsed().as_nanos() / every.as_nanos().max(1);
-                    RefreshCounts::count(&self.counts.0.late, u64::try_from(missed).unwrap_or(u64::MAX));
+                    let missed = u64::try_from(missed).unwrap_or(u64::MAX);
+                    RefreshCounts::count(&self.counts.0.late, missed);
+                    behind.refreshed(missed, due.elapsed());
                 }
                 () = self.reached(changes_at), if changes_at.is_some() => changes_at = self.aged(),
             }
@@ -200,7 +267,8 @@ impl Job {
             (None, _) => return found,
             (Some(folds), None) => fold(answer, folds),
             (Some(folds), Some(variant)) => {
-                fold_for_variant(answer, folds, variant, &self.variants.snapshot())
+                let variants = self.variants.load_full();
+                fold_for_variant(answer, folds, variant, &*variants.snapshot())
             }
         };
         *result = Arc::new(MetricResult::new(

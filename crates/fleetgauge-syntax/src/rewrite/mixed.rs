@@ -35,6 +35,34 @@ pub fn is_mixed(query: &Expr, identity: &[&str]) -> bool {
     basis(query, identity) == Basis::Others
 }
 
+/// Whether `query` may give rows that have the label where their series do, and others that do not: these stand on all that
+/// is read, also where there are none.
+pub fn is_both(query: &Expr, label: &str) -> bool {
+    match query {
+        Expr::Negate(inner) | Expr::Once(inner) => is_both(inner, label),
+        Expr::Call(call) => call.args.iter().any(|arg| is_both(arg, label)),
+        Expr::Aggregate(of) => is_kept(&of.grouping, &[label]) && is_both(&of.expr, label),
+        Expr::Binary(op) => {
+            let is_any = |expr| basis(expr, &[label]) == Basis::Any;
+            let is_either = || is_any(&op.left) != is_any(&op.right);
+            let has_rows = || {
+                ![&op.left, &op.right]
+                    .map(|side| basis(side, &[label]))
+                    .contains(&Basis::Nothing)
+            };
+            (op.op == BinaryOp::Or && is_either() && has_rows())
+                || is_both(&op.left, label)
+                || is_both(&op.right, label)
+        }
+        Expr::Number(_) | Expr::Text(_) | Expr::Selector(_) | Expr::Range(_) | Expr::Subquery(_) => false,
+    }
+}
+
+/// Whether rows of `query` have the label `label` where the series that it reads do.
+pub fn keeps(query: &Expr, label: &str) -> bool {
+    matches!(basis(query, &[label]), Basis::Own | Basis::Others)
+}
+
 fn basis(expr: &Expr, identity: &[&str]) -> Basis {
     match expr {
         Expr::Number(_) | Expr::Text(_) => Basis::Nothing,
@@ -197,8 +225,22 @@ mod tests {
                 let query = crate::parse(text).unwrap();
                 let told = is_mixed(&query, &["pod", "namespace", "variant"]);
                 assert_eq!(told, expected, "{text}");
+                // A row that stands on others still has the label.
+                assert!(!told || keeps(&query, "pod"), "{text}");
             }
         };
+        assert!(!keeps(&crate::parse("sum by (namespace) (x)").unwrap(), "pod"));
+        for (text, expected) in [
+            ("x or sum(y)", true),
+            ("-(sum(x) or 2 * y) > 3", true),
+            ("max by (pod) (sum(x) or y)", true),
+            ("x or y", false),
+            ("sum(x) or sum(y)", false),
+            ("x or vector(0)", false),
+            ("sum(x or sum(y))", false),
+        ] {
+            assert_eq!(is_both(&crate::parse(text).unwrap(), "pod"), expected, "{text}");
+        }
         check(
             &[
                 "x",

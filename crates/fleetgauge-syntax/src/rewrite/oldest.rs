@@ -72,14 +72,16 @@ pub fn oldest(query: &Expr) -> Option<Oldest> {
         if !selector.matchers.iter().any(names_metric) {
             return None;
         }
-        let times = newest(selector, range);
-        selected.insert(times.to_string(), times);
+        let times = Times::of(selector, range);
+        selected.insert(times.contributing.to_string(), times);
     }
     if selected.is_empty() {
         return None;
     }
-    let ends = |op: AggregateOp, name: &str| {
-        let of_all = selected.values().map(|times| aggregated(op, times.clone()));
+    let ends = |op: AggregateOp, name: &str, times: fn(&Times) -> &Expr| {
+        let of_all = selected
+            .values()
+            .map(|of_one| aggregated(op, times(of_one).clone()));
         let numbered = of_all.enumerate().map(|(i, one)| match i {
             0 => one,
             _ => labelled(one, TOLD, &i.to_string()),
@@ -92,8 +94,10 @@ pub fn oldest(query: &Expr) -> Option<Oldest> {
         };
         Some(labelled(all, TOLD, name))
     };
-    let told = ends(AggregateOp::Min, OLDEST)?;
-    let with_youngest = or(told.clone(), ends(AggregateOp::Max, YOUNGEST)?);
+    let told = ends(AggregateOp::Min, OLDEST, |times| &times.contributing)?;
+    // Who is out of the range is older than who is in it.
+    let youngest = ends(AggregateOp::Max, YOUNGEST, |times| &times.newest)?;
+    let with_youngest = or(told.clone(), youngest);
     Some(Oldest {
         expr: finished(told)?,
         with_youngest: finished(with_youngest)?,
@@ -101,24 +105,40 @@ pub fn oldest(query: &Expr) -> Option<Oldest> {
     })
 }
 
-/// The times of the newest samples of the series that contribute to a selector, 0 for those that have ended.
-fn newest(selector: &Selector, range: Option<i64>) -> Expr {
-    let asked = Asked::by(selector.shift);
-    let selector = Selector {
-        matchers: selector.matchers.clone(),
-        shift: asked.shift(),
-    };
-    let newest = call(Function::Timestamp, vec![Expr::Selector(selector.clone())]);
-    let Some(range) = range else {
-        return asked.added_to(newest);
-    };
-    // `timestamp` looks farther back than a short range.
-    let live = binary(BinaryOp::Greater, newest, asked.time_before(range));
-    let in_range = Expr::Range(RangeSelector { selector, range });
-    let contribute = call(Function::CountOverTime, vec![in_range]);
-    let ended = binary(BinaryOp::Mul, contribute, Expr::Number(0.0));
-    // They are told as of the same day whenever it is asked for, also `@` a time.
-    or(asked.added_to(live), ended)
+/// Of one selector.
+struct Times {
+    /// Those of the newest samples of all series that go on.
+    newest: Expr,
+    /// Those of the series that contribute, 0 for those that have ended.
+    contributing: Expr,
+}
+
+// === impl Times ===
+
+impl Times {
+    fn of(selector: &Selector, range: Option<i64>) -> Self {
+        let asked = Asked::by(selector.shift);
+        let selector = Selector {
+            matchers: selector.matchers.clone(),
+            shift: asked.shift(),
+        };
+        let times = call(Function::Timestamp, vec![Expr::Selector(selector.clone())]);
+        let newest = asked.added_to(times.clone());
+        let Some(range) = range else {
+            let contributing = newest.clone();
+            return Self { newest, contributing };
+        };
+        // `timestamp` looks farther back than a short range.
+        let live = binary(BinaryOp::Greater, times, asked.time_before(range));
+        let in_range = Expr::Range(RangeSelector { selector, range });
+        let contribute = call(Function::CountOverTime, vec![in_range]);
+        // They are told as of the same day whenever it is asked for, also `@` a time.
+        let ended = binary(BinaryOp::Mul, contribute, Expr::Number(0.0));
+        Self {
+            newest,
+            contributing: or(asked.added_to(live), ended),
+        }
+    }
 }
 
 fn aggregated(op: AggregateOp, rows: Expr) -> Expr {

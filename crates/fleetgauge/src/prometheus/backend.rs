@@ -340,7 +340,7 @@ impl PrometheusBackend {
             let mut main = query.clone();
             main.at = Some(query.at.or(query.now).unwrap_or(now));
             main.timeout = query.timeout;
-            let (received, mut told, sent_beside) = self.round(&main, plan, companions).await?;
+            let (received, taken, mut told, sent_beside) = self.round(&main, plan, companions).await?;
             let since = sent.elapsed();
             if query.at.or(query.now).is_none()
                 && let Some(by) = received
@@ -365,6 +365,7 @@ impl PrometheusBackend {
                 at: main.at.unwrap_or(now),
                 // Of a given time it is told how old the values were then.
                 since: if query.at.is_none() { since } else { Duration::ZERO },
+                taken,
             };
             let is_recorded = self.rules.may_be_read(&plan.reads);
             let answer = plan.tell(received.content, &told, asked, companions, is_recorded);
@@ -372,7 +373,8 @@ impl PrometheusBackend {
         }
     }
 
-    /// The answer to `main`, with what its companions told until then or soon after, and what they were asked.
+    /// The answer to `main` and how long it took, with what its companions told until then or soon after, and what they were
+    /// asked.
     ///
     /// Where it is dear how old each row is, it is asked first how old all are at most; and only where that may not be
     /// enough, the other in a second round, for the same time.
@@ -381,7 +383,7 @@ impl PrometheusBackend {
         main: &backend::Request,
         plan: &Plan,
         companions: Companions,
-    ) -> Result<(Received<Answer>, Told, Vec<String>), FetchError> {
+    ) -> Result<(Received<Answer>, Duration, Told, Vec<String>), FetchError> {
         let sent = Instant::now();
         let counts = companions.ages.then(|| plan.counts_due(self.clock.now()));
         let counts = counts.flatten();
@@ -424,7 +426,7 @@ impl PrometheusBackend {
             .texts(companions, oldest, asks_rows)
             .map(str::to_owned)
             .collect();
-        Ok((answer, told, sent))
+        Ok((answer, taken, told, sent))
     }
 
     async fn await_told(
@@ -447,11 +449,12 @@ impl PrometheusBackend {
         main.at.unwrap_or_else(|| self.clock.wall())
     }
 
-    /// Adds the question `text` to what is asked beside `main`; one that `is_small` is asked together with others.
+    /// Adds the question `text` to what is asked beside `main`; one of which it is known how long it may take is asked
+    /// together with others.
     fn ask_beside<'a>(
         &'a self,
         main: &backend::Request,
-        (text, is_small): (&str, bool),
+        (text, cost): (&str, Option<Duration>),
         told: fn(Result<Part, String>) -> Beside,
         beside: &FuturesUnordered<BoxFuture<'a, Beside>>,
     ) {
@@ -467,16 +470,16 @@ impl PrometheusBackend {
             };
             asking.boxed()
         };
-        let at = main.at.filter(|_| is_small);
+        let together = main.at.zip(cost);
         let asking = async move {
-            let Some(at) = at else {
+            let Some((at, cost)) = together else {
                 return told(ask(text).await.map(Part::alone));
             };
             let max_bytes = match self.get_only.load(Ordering::Relaxed) {
                 true => MAX_TOGETHER_URL_BYTES,
                 false => MAX_TOGETHER_BYTES,
             };
-            told(self.together.ask(at, &text, max_bytes, ask).await)
+            told(self.together.ask(at, (&text, cost), max_bytes, ask).await)
         };
         beside.push(asking.boxed());
     }
@@ -488,12 +491,12 @@ impl PrometheusBackend {
         plan: &Plan,
         beside: &FuturesUnordered<BoxFuture<'a, Beside>>,
     ) {
-        let is_small = plan.has_few_rows();
+        let cost = plan.cost_of_rows();
         if let Ages::Exact(text) | Ages::Bound(text) = &plan.ages {
-            self.ask_beside(main, (text, is_small), Beside::Ages, beside);
+            self.ask_beside(main, (text, cost), Beside::Ages, beside);
         }
         if let Some(text) = &plan.live {
-            self.ask_beside(main, (text, is_small), Beside::Live, beside);
+            self.ask_beside(main, (text, cost), Beside::Live, beside);
         }
     }
 
@@ -508,17 +511,17 @@ impl PrometheusBackend {
     ) -> FuturesUnordered<BoxFuture<'a, Beside>> {
         let beside = FuturesUnordered::new();
         if let (true, Some(text)) = (companions.branches, &plan.branches) {
-            self.ask_beside(main, (text, plan.has_few_rows()), Beside::Branches, &beside);
+            self.ask_beside(main, (text, plan.cost_of_rows()), Beside::Branches, &beside);
         }
         if !companions.ages {
             return beside;
         }
         match oldest {
-            Some(text) => self.ask_beside(main, (text, true), Beside::Oldest, &beside),
+            Some(text) => self.ask_beside(main, (text, plan.cost()), Beside::Oldest, &beside),
             None => self.ask_rows(main, plan, &beside),
         }
         if let Some(text) = counts {
-            self.ask_beside(main, (text, false), Beside::Counts, &beside);
+            self.ask_beside(main, (text, None), Beside::Counts, &beside);
         }
         if self.rules.are_due(self.clock.now()) {
             let asking = async {

@@ -21,7 +21,7 @@ use fleetgauge_syntax::tree::{Expr, Selector};
 use foldhash::fast::FixedState;
 
 use super::rules::Reads;
-use super::together::{ASKED, Part};
+use super::together::{ASKED, MAX_COST, Part};
 
 /// How many plans are kept: more queries than that are not refreshed in turn.
 const MAX_PLANS: usize = 1_000;
@@ -78,6 +78,8 @@ struct Oldest {
 #[derive(Clone, Copy, Debug, Default)]
 struct Last {
     rows: usize,
+    /// How long it took.
+    taken: Duration,
     /// Whether all rows were as young as those of series that go on, and none had ended.
     is_calm: bool,
     /// Whether all samples were of one time.
@@ -106,6 +108,8 @@ pub(super) struct Told {
 pub(super) struct Asked {
     pub(super) at: Timestamp,
     pub(super) since: Duration,
+    /// How long the query alone took.
+    pub(super) taken: Duration,
 }
 
 /// The plans of the queries that were asked, by their text.
@@ -207,9 +211,16 @@ impl Plan {
         })
     }
 
-    /// Whether the last answer had few rows, and so will what tells of each.
-    pub(super) fn has_few_rows(&self) -> bool {
-        (1..=FEW_ROWS).contains(&lock(&self.last).rows)
+    /// How long the last answer took, and so may what is asked beside it, where it is known and that much that other
+    /// questions may be asked together with it.
+    pub(super) fn cost(&self) -> Option<Duration> {
+        let last = *lock(&self.last);
+        (last.rows > 0 && last.taken < MAX_COST).then_some(last.taken)
+    }
+
+    /// As [`cost`](Self::cost), of what tells of each row, where those were few.
+    pub(super) fn cost_of_rows(&self) -> Option<Duration> {
+        self.cost().filter(|_| lock(&self.last).rows <= FEW_ROWS)
     }
 
     /// Up to which age the newest sample of a series is that goes on, and that a scrape may have been late for.
@@ -240,7 +251,7 @@ impl Plan {
     }
 
     /// Remembers what an answer has told.
-    fn note(&self, answer: &Answer) {
+    fn note(&self, answer: &Answer, taken: Duration) {
         let Some(provenance) = answer.provenance() else {
             return;
         };
@@ -251,6 +262,7 @@ impl Plan {
             |age: Age| !age.is_ended() && age.duration().zip(usual).is_some_and(|(age, usual)| age <= usual);
         *lock(&self.last) = Last {
             rows,
+            taken,
             is_calm: ages().all(is_usual),
             is_of_one_time: ages().all(|age| age == provenance.age(0) && age.kind() != AgeKind::AtMost),
         };
@@ -333,7 +345,7 @@ impl Plan {
         if matches!(answer.kind(), AnswerKind::Vector | AnswerKind::Scalar) && !answer.is_no_data() {
             if companions.ages {
                 answer = self.with_ages(answer, told, asked, is_recorded);
-                self.note(&answer);
+                self.note(&answer, asked.taken);
             }
             if companions.branches && self.branches.is_some() {
                 answer = with_branches(answer, told);

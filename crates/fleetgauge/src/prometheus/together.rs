@@ -21,6 +21,10 @@ const GATHERED_FOR: Duration = Duration::from_millis(1);
 /// How many questions are one at most; a server joins their rows one by one.
 const MAX_QUESTIONS: usize = 20;
 
+/// For how long a server may be busy with them. It answers them one after the other, where by themselves each would be answered
+/// beside the others.
+pub(super) const MAX_COST: Duration = Duration::from_millis(100);
+
 /// What one question was answered: by an answer of its own, or by some rows of one.
 #[derive(Debug)]
 pub(super) struct Part {
@@ -37,8 +41,14 @@ pub(super) struct Together(Mutex<Option<Arc<Batch>>>);
 struct Batch {
     at: Timestamp,
     opened: Instant,
-    texts: Mutex<Vec<String>>,
+    questions: Mutex<Questions>,
     answer: OnceCell<Result<Arc<Answer>, String>>,
+}
+
+#[derive(Debug, Default)]
+struct Questions {
+    texts: Vec<String>,
+    cost: Duration,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -81,23 +91,23 @@ impl Together {
         open.as_ref().map(|batch| (batch.at, batch.opened.into_std()))
     }
 
-    /// Asks `text` for the time `at`, with others that are asked for it, in a text of at most `max_bytes`. Where that goes
-    /// wrong, which may be the others' fault, it is asked alone.
+    /// Asks `text`, which may take as long as `cost`, for the time `at`, with others that are asked for it, in a text of at
+    /// most `max_bytes`. Where that goes wrong, which may be the others' fault, it is asked alone.
     pub(super) async fn ask<'a>(
         &self,
         at: Timestamp,
-        text: &str,
+        (text, cost): (&str, Duration),
         max_bytes: usize,
         ask: impl Fn(String) -> BoxFuture<'a, Result<Answer, String>>,
     ) -> Result<Part, String> {
-        let (batch, number) = self.join(at, text, max_bytes);
+        let (batch, number) = self.join(at, (text, cost), max_bytes);
         // Whoever is first asks for all; if it is given up, the next does.
         let answer = batch.answer.get_or_init(|| async {
             sleep_until(batch.opened + GATHERED_FOR).await;
             ask(self.close(&batch)).await.map(Arc::new)
         });
         let answer = answer.await;
-        let is_alone = lock(&batch.texts).len() == 1;
+        let is_alone = lock(&batch.questions).texts.len() == 1;
         match answer {
             Ok(answer) if is_alone || answer.is_complete() => Ok(Part {
                 answer: Arc::clone(answer),
@@ -108,29 +118,24 @@ impl Together {
         }
     }
 
-    /// The batch that `text` is now part of, and which part.
-    fn join(&self, at: Timestamp, text: &str, max_bytes: usize) -> (Arc<Batch>, usize) {
+    /// The batch that a question is now part of, and which part.
+    fn join(&self, at: Timestamp, question: (&str, Duration), max_bytes: usize) -> (Arc<Batch>, usize) {
         let mut open = lock(&self.0);
-        if let Some(batch) = open.as_ref().filter(|batch| batch.at == at) {
-            let mut texts = lock(&batch.texts);
-            let known = texts.iter().position(|known| known == text);
-            let bytes: usize = texts.iter().map(String::len).sum();
-            if known.is_some() || (texts.len() < MAX_QUESTIONS && bytes + text.len() <= max_bytes) {
-                let number = known.unwrap_or_else(|| {
-                    texts.push(text.to_owned());
-                    texts.len() - 1
-                });
-                return (Arc::clone(batch), number);
-            }
+        if let Some(batch) = open.as_ref().filter(|batch| batch.at == at)
+            && let Some(number) = lock(&batch.questions).add(question, max_bytes)
+        {
+            return (Arc::clone(batch), number);
         }
+        let mut questions = Questions::default();
+        let number = questions.add(question, usize::MAX).unwrap_or_default();
         let batch = Arc::new(Batch {
             at,
             opened: Instant::now(),
-            texts: Mutex::new(vec![text.to_owned()]),
+            questions: Mutex::new(questions),
             answer: OnceCell::new(),
         });
         *open = Some(Arc::clone(&batch));
-        (batch, 0)
+        (batch, number)
     }
 
     /// Lets nobody else in. Gives the text for all.
@@ -139,11 +144,36 @@ impl Together {
         if open.as_ref().is_some_and(|open| Arc::ptr_eq(open, batch)) {
             *open = None;
         }
-        let texts = lock(&batch.texts);
-        if let [alone] = &texts[..] {
+        lock(&batch.questions).as_one()
+    }
+}
+
+// === impl Questions ===
+
+impl Questions {
+    /// Adds one, if there is room for it. Gives its number.
+    fn add(&mut self, (text, cost): (&str, Duration), max_bytes: usize) -> Option<usize> {
+        if let Some(known) = self.texts.iter().position(|known| known == text) {
+            return Some(known);
+        }
+        let bytes: usize = self.texts.iter().map(String::len).sum();
+        let has_room = self.texts.len() < MAX_QUESTIONS
+            && bytes.saturating_add(text.len()) <= max_bytes
+            && self.cost.saturating_add(cost) <= MAX_COST;
+        if !has_room && !self.texts.is_empty() {
+            return None;
+        }
+        self.texts.push(text.to_owned());
+        self.cost = self.cost.saturating_add(cost);
+        Some(self.texts.len() - 1)
+    }
+
+    fn as_one(&self) -> String {
+        if let [alone] = &self.texts[..] {
             return alone.clone();
         }
-        let marked = texts
+        let marked = self
+            .texts
             .iter()
             .enumerate()
             .map(|(number, text)| format!(r#"label_replace({text}, "{ASKED}", "{number}", "", "")"#));
@@ -160,6 +190,7 @@ mod tests {
 
     use super::*;
 
+    const QUICK: Duration = Duration::from_millis(1);
     const AT: Timestamp = Timestamp::from_millis(1_000);
 
     fn answer(rows: &[(&str, f64)]) -> Answer {
@@ -191,10 +222,10 @@ mod tests {
         };
         let later = Timestamp::from_millis(1_001);
         let (a, b, again, c) = tokio::join!(
-            together.ask(AT, "a", 100, ask),
-            together.ask(AT, "b", 100, ask),
-            together.ask(AT, "a", 100, ask),
-            together.ask(later, "c", 100, ask),
+            together.ask(AT, ("a", QUICK), 100, ask),
+            together.ask(AT, ("b", QUICK), 100, ask),
+            together.ask(AT, ("a", QUICK), 100, ask),
+            together.ask(later, ("c", QUICK), 100, ask),
         );
         assert_eq!([values(a), values(b), values(again)], [[1.0], [2.0], [1.0]]);
         assert_eq!(values(c), [5.0]);
@@ -213,8 +244,8 @@ mod tests {
             ready(answer).boxed()
         };
         let (good, bad) = tokio::join!(
-            together.ask(AT, "good", 100, ask),
-            together.ask(AT, "bad", 100, ask)
+            together.ask(AT, ("good", QUICK), 100, ask),
+            together.ask(AT, ("bad", QUICK), 100, ask)
         );
         assert_eq!(values(good), [1.0]);
         assert_eq!(bad.unwrap_err(), "no: bad");
@@ -225,9 +256,9 @@ mod tests {
         let together = Together::default();
         let never = |_: String| pending().boxed();
         let ask = |_: String| ready(Ok(answer(&[("0", 1.0), ("1", 2.0)]))).boxed();
-        let mut first = Box::pin(together.ask(AT, "a", 100, never));
+        let mut first = Box::pin(together.ask(AT, ("a", QUICK), 100, never));
         assert!(futures_util::poll!(&mut first).is_pending());
-        let mut second = Box::pin(together.ask(AT, "b", 100, ask));
+        let mut second = Box::pin(together.ask(AT, ("b", QUICK), 100, ask));
         assert!(futures_util::poll!(&mut second).is_pending());
         drop(first);
         assert_eq!(values(second.await), [2.0]);
@@ -237,7 +268,10 @@ mod tests {
     async fn a_text_is_not_longer_than_it_may_be() {
         let together = Together::default();
         let ask = |text: String| ready(Ok(answer(&[("", text.len() as f64)]))).boxed();
-        let (a, b) = tokio::join!(together.ask(AT, "aaaa", 6, ask), together.ask(AT, "bbb", 6, ask));
+        let (a, b) = tokio::join!(
+            together.ask(AT, ("aaaa", QUICK), 6, ask),
+            together.ask(AT, ("bbb", QUICK), 6, ask)
+        );
         assert_eq!([values(a), values(b)], [[4.0], [3.0]]);
     }
 }

@@ -8,6 +8,8 @@ use fleetgauge_core::backend::FetchError;
 use fleetgauge_core::target::Target;
 use fleetgauge_core::time::Timestamp;
 
+use fleetgauge_promql::window::Lacked;
+
 use super::coverage::Gap;
 
 /// Why what is asked of a target is not there, or not whole.
@@ -28,6 +30,8 @@ pub(super) enum Absence {
         metric: Option<Box<str>>,
         since: Timestamp,
     },
+    /// It exposes the metric again, and a time is asked for at which it did not.
+    Lacked(Lacked),
     /// A range reaches back before its first scrape, or over a gap.
     ShortWindow { asked_since: Timestamp, gap: Gap },
     /// The newest scrape is of another time than what is asked for, by more than scrapes are apart.
@@ -66,11 +70,22 @@ impl fmt::Display for Absence {
                 let metric = metric.as_deref().unwrap_or("some of its metrics");
                 return write!(f, "it answers, and exposes {metric} no longer since {since}");
             }
+            Self::Lacked(Lacked { metric, from, to }) => {
+                let metric = metric.as_deref().unwrap_or("some of its metrics");
+                write!(f, "short_window: it did not expose {metric} from {from}")?;
+                return match to {
+                    Some(to) => write!(f, " to {to}"),
+                    None => Ok(()),
+                };
+            }
             Self::ShortWindow { asked_since, gap } => {
                 let Gap { from, to } = gap;
+                let lacking = to.saturating_since((*from).max(*asked_since)).as_secs();
+                let left = to.saturating_since(*asked_since).as_millis().div_ceil(1_000);
                 return write!(
                     f,
-                    "short_window: samples from {asked_since} on are asked for, and there are none from {from} to {to}"
+                    "short_window: there are no samples of {lacking} s of what is asked for, up to {to}; asked again in {left} s, \
+                     the query does not look back at that any more"
                 );
             }
         };

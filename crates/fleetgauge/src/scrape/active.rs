@@ -11,7 +11,7 @@ use fleetgauge_core::time::{Clock, Moment, Timestamp};
 
 use fleetgauge_promql::exposition::Format;
 use fleetgauge_promql::missing::Read;
-use fleetgauge_promql::window::{Window, Withdrawn};
+use fleetgauge_promql::window::{Lacked, Window, Withdrawn};
 use futures_util::FutureExt;
 use tokio::sync::{Notify, oneshot};
 
@@ -19,7 +19,7 @@ use super::absence::Absence;
 use super::config::ScrapeConfig;
 use super::connecting::with_turn;
 use super::coverage::Coverage;
-use super::page::{PageBuffer, PageOutcome, PageWriter, REPORTED, ScrapeSummary};
+use super::page::{PageBuffer, PageOutcome, PageWriter, Past, REPORTED, ScrapeSummary};
 use super::schedule::Schedule;
 use super::scraper::{Common, Scraper};
 use super::status::{TargetFailure, TargetHealth, TargetStatus, add};
@@ -70,6 +70,8 @@ struct State {
     bytes: usize,
     coverage: Coverage,
     withdrawn: Withdrawn,
+    /// What is known of it, once it has gone.
+    past: Option<Past>,
 }
 
 /// What a target has done of what is expected of it.
@@ -220,12 +222,14 @@ impl ActiveTarget {
 
     /// What it has done of what `reads` ask of it, all of which may select its series. `newest` was its
     /// [`newest_at`](Self::newest_at) before they were read: a scrape that came meanwhile may not have been seen.
+    /// `has_exposed` says whether it has ever had a series of a read.
     pub(super) fn done(
         &self,
         in_time: bool,
         newest: Option<Timestamp>,
         reads: &[Read<'_>],
         config: &ScrapeConfig,
+        has_exposed: impl Fn(&Read<'_>) -> bool,
     ) -> Done {
         let now = self.clock.wall();
         let state = self.lock();
@@ -247,11 +251,16 @@ impl ActiveTarget {
             return Done::Missing(Absence::Late { age: None });
         };
         let short = reads.iter().find_map(|read| {
+            if let Some(why) = state.lacked_by(read) {
+                return Some(why);
+            }
             let spacing = config.spacing();
             if let Some(gap) = Coverage::ends_before(newest, read.to, now, spacing) {
                 return Some(Absence::OtherTime(gap));
             }
-            let gap = state.coverage.lacks(read.since, read.to, spacing)?;
+            // What it does not expose it has not counted before either.
+            let lacks = state.coverage.lacks(read.since, read.to, spacing);
+            let gap = lacks.filter(|_| has_exposed(read))?;
             let asked_since = read.since;
             Some(Absence::ShortWindow { asked_since, gap })
         });
@@ -309,6 +318,11 @@ impl ActiveTarget {
         }
     }
 
+    /// What is known of it, once it has gone.
+    pub(super) fn take_past(&self) -> Past {
+        self.lock().past.take().unwrap_or_default()
+    }
+
     /// Lets those go who wait for a scrape: there will be none.
     pub(super) fn leave(&self) {
         self.lock().is_gone = true;
@@ -361,6 +375,16 @@ impl State {
         })
     }
 
+    /// What `read` may ask for of a time for which pages lacked it.
+    fn lacked_by(&self, read: &Read<'_>) -> Option<Absence> {
+        let is_read = |lacked: &&Lacked| {
+            let is_over = lacked.to.is_none_or(|to| read.since < to);
+            is_over && lacked.from <= read.to && read.may_select(lacked.metric.as_deref(), [])
+        };
+        let lacked = self.withdrawn.back().find(is_read)?;
+        Some(Absence::Lacked(lacked.clone()))
+    }
+
     fn serves(&self, need: Need, clock: &Clock) -> bool {
         self.is_gone || self.last.is_some_and(|ended| need.accepts(ended, clock.now()))
     }
@@ -380,20 +404,23 @@ pub(super) struct ScrapeLoop {
 }
 
 impl ScrapeLoop {
+    /// With what is known of the target, if it was there before.
+    ///
     /// *Errors*: in words, if the target's URL is not valid.
     pub(super) fn new(
         active: Arc<ActiveTarget>,
         common: Arc<Common>,
         window: &Window,
+        past: Option<Past>,
     ) -> Result<Self, String> {
+        let mut writer = PageWriter::new(window, &active.target, common.config.lookback_delta);
+        if let Some(past) = past {
+            writer.is_back(past);
+        }
         Ok(Self {
             scraper: Scraper::new(Arc::clone(&common), &active.target)?,
             schedule: Schedule::new(common.config.interval, &active.target, &active.clock),
-            writer: Arc::new(Mutex::new(PageWriter::new(
-                window,
-                &active.target,
-                common.config.lookback_delta,
-            ))),
+            writer: Arc::new(Mutex::new(writer)),
             active,
             common,
         })
@@ -413,7 +440,9 @@ impl ScrapeLoop {
         }
         // Said first: who finds its series gone is to know why.
         active.leave();
-        lock(&self.writer).mark_gone(self.after_last(active.clock.wall()));
+        let mut writer = lock(&self.writer);
+        writer.mark_gone(self.after_last(active.clock.wall()));
+        active.lock().past = Some(writer.past());
     }
 
     async fn run_until_panic(&mut self, stop: &mut oneshot::Receiver<()>) {

@@ -84,6 +84,11 @@ pub struct ScrapeConfig {
     pub range: RangeConfig,
 }
 
+/// When a process began. *Unit* of its values: seconds since the Unix epoch.
+///
+/// *Source*: <https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>.
+pub(super) const PROCESS_START: &str = "process_start_time_seconds";
+
 // === impl ScrapeConfig ===
 
 impl Default for ScrapeConfig {
@@ -179,10 +184,12 @@ impl ScrapeConfig {
         })
     }
 
-    /// Keeps these metrics alone: by name, or all of a histogram or summary by its family's name.
+    /// Keeps these metrics alone: by name, or all of a histogram or summary by its family's name. When a process began
+    /// (`process_start_time_seconds`) is kept in any case: what is missing from a target's samples follows from it.
     #[must_use]
     pub fn with_wanted<N: Into<Box<str>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
-        self.wanted = Some(Wanted::new(names));
+        let names = names.into_iter().map(Into::into);
+        self.wanted = Some(Wanted::new(names.chain([Box::from(PROCESS_START)])));
         self
     }
 

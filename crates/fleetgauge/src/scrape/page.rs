@@ -7,9 +7,9 @@ use std::time::Duration;
 use fleetgauge_core::backend::FetchError;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::exposition::{Cut, Event, Format, Parser, Report};
-use fleetgauge_promql::window::{AppendError, Appender, ScrapeBatch, Window, Withdrawn};
+use fleetgauge_promql::window::{self, AppendError, Appender, ScrapeBatch, Window, Withdrawn};
 
-use super::config::ScrapeConfig;
+use super::config::{PROCESS_START, ScrapeConfig};
 use crate::client::failure::excerpt;
 use fleetgauge_core::target::Target;
 
@@ -23,6 +23,14 @@ pub(super) struct PageWriter {
     /// When the target's process began, as its last page said.
     process_start: Option<Timestamp>,
     /// Whether its last scrape failed.
+    has_failed: bool,
+}
+
+/// What is known of a target that went, for when it is back.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Past {
+    metrics: window::Past,
+    process_start: Option<Timestamp>,
     has_failed: bool,
 }
 
@@ -106,6 +114,21 @@ impl PageBuffers {
     }
 }
 
+// === impl Past ===
+
+impl Past {
+    /// Whether nothing is known of it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.metrics.is_empty()
+    }
+
+    /// The same, in less memory where `other`'s is alike.
+    pub(super) fn sharing(mut self, other: &Self) -> Self {
+        self.metrics = self.metrics.sharing(&other.metrics);
+        self
+    }
+}
+
 // === impl PageWriter ===
 
 impl PageWriter {
@@ -136,9 +159,24 @@ impl PageWriter {
             // Series that the page has no longer make room for those that were refused.
             if !batch.make_room() {
                 let outcome = read.commit(batch);
-                self.look_whether_it_began_anew(outcome.process_start);
+                self.look_whether_it_began_anew(outcome.process_start, at);
                 return Ok(outcome);
             }
+        }
+    }
+
+    /// Takes over what is known of the target from when it was there before.
+    pub(super) fn is_back(&mut self, past: Past) {
+        self.exposed.is_back(past.metrics);
+        (self.process_start, self.has_failed) = (past.process_start, past.has_failed);
+    }
+
+    /// What is known of the target, for when it is back.
+    pub(super) fn past(&self) -> Past {
+        Past {
+            metrics: self.exposed.past(),
+            process_start: self.process_start,
+            has_failed: self.has_failed,
         }
     }
 
@@ -148,14 +186,14 @@ impl PageWriter {
     }
 
     /// A process that has just begun may have nothing to tell of a metric yet.
-    fn look_whether_it_began_anew(&mut self, process_start: Option<Timestamp>) {
+    fn look_whether_it_began_anew(&mut self, process_start: Option<Timestamp>, at: Timestamp) {
         let began_anew = match (self.process_start, process_start) {
             (Some(before), Some(now)) => before != now,
             // It does not say. One that began anew mostly failed to answer meanwhile.
             _ => self.has_failed,
         };
         if began_anew {
-            self.exposed.began_anew();
+            self.exposed.began_anew(at);
         }
         self.process_start = process_start;
         self.has_failed = false;
@@ -205,17 +243,14 @@ struct ReadPage {
     /// What it exposes that is the scraper's to say.
     own_name: Option<&'static str>,
     process_start: Option<Timestamp>,
+    /// Whether samples count as of the scrape, since their target dates them a little later.
+    is_ahead: bool,
     /// The metrics of samples that their target dates so that no query of now sees them.
     unseen: BTreeSet<Box<str>>,
 }
 
-/// By how much a target's clock may be ahead: so long the sample before is seen instead.
+/// By how much a target's clock may be ahead: what it dates then counts as of the scrape.
 const CLOCK_AHEAD: Duration = Duration::from_secs(5);
-
-/// When a process began. *Unit* of its values: seconds since the Unix epoch.
-///
-/// *Source*: <https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>.
-const PROCESS_START: &str = "process_start_time_seconds";
 
 /// *Errors*: as [`PageWriter::write`].
 fn read(
@@ -228,13 +263,19 @@ fn read(
     let is_seen =
         |own: Timestamp| own <= at.saturating_add(CLOCK_AHEAD) && own.saturating_add(lookback_delta) > at;
     let mut unseen = BTreeSet::new();
+    let mut is_ahead = false;
     let mut page = buffer.parser.page(format, &buffer.body);
     let mut refusal = None;
     let mut own_name = None;
     let mut process_start: Option<Timestamp> = None;
     while let Some(event) = page.next() {
         let Event::Sample(sample) = event else { continue };
-        let own = sample.timestamp.map(Timestamp::from_millis);
+        let mut own = sample.timestamp.map(Timestamp::from_millis);
+        if own.is_some_and(|own| own > at && is_seen(own)) {
+            // It would be in no answer until its time comes, and what is asked for then may be told by a newer one.
+            own = Some(at);
+            is_ahead = true;
+        }
         if own.is_some_and(|own| !is_seen(own)) && !unseen.contains(sample.name()) {
             unseen.insert(sample.name().into());
         }
@@ -282,6 +323,7 @@ fn read(
             refusal,
             own_name,
             process_start,
+            is_ahead,
             unseen,
         }),
     }
@@ -302,6 +344,7 @@ impl ReadPage {
             refusal,
             own_name,
             process_start,
+            is_ahead,
             unseen,
         } = self;
         let mut problems = Vec::new();
@@ -329,6 +372,11 @@ impl ReadPage {
             let why = "samples are dated by their target in the future, or before the lookback: they are not seen now";
             unseen.iter().for_each(|name| batch.unread(Some(name), why));
             problems.push(why.to_owned());
+        }
+        if is_ahead {
+            problems.push(
+                "samples are dated up to 5 s ahead by their target: they count as of the scrape".to_owned(),
+            );
         }
         let committed = batch.commit();
         let unordered = committed.out_of_order + committed.duplicates + committed.out_of_bounds;

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::active::{ActiveTarget, Need, ScrapeLoop};
 use super::config::ScrapeConfig;
 use super::gap::{Gap, GapReason};
+use super::page::Past;
 use super::scraper::Common;
 use super::status::{ScrapeStats, TargetHealth, add};
 use super::targets::Targets;
@@ -108,7 +109,7 @@ struct Running {
     /// Whether all targets have been known once: what appears after that is new.
     was_full: bool,
     /// Targets that have answered and went not long ago: they are not new when they are back.
-    went: HashMap<Target, Moment>,
+    went: HashMap<Target, (Moment, Past)>,
 }
 
 struct Loop {
@@ -372,27 +373,36 @@ impl Pool {
             let mut running = self.running();
             let Running { loops, went, .. } = &mut *running;
             let (now, starting_for) = (self.clock().now(), self.common.config.starting_for);
-            went.retain(|_, left| now.saturating_since(*left) < starting_for);
+            went.retain(|_, (left, _)| now.saturating_since(*left) < starting_for);
             let kept: HashSet<&Target> = wanted.targets.iter().collect();
             loops
                 .extract_if(|target, _| !kept.contains(target))
                 .map(|(target, Loop { active, stop, task })| {
                     drop(stop);
-                    if active.has_answered() {
-                        went.insert(target, now);
-                    }
-                    (active, task)
+                    (target, active, task)
                 })
                 .collect()
         };
         // Their series go before others of the same labels come: a pod that is back at another address.
         let mut gone_before = None;
-        for (active, task) in stopped {
+        let mut went: Vec<(Target, Past)> = Vec::new();
+        for (target, active, task) in stopped {
             let _ = task.await;
             let max_step = self.common.config.window.max_clock_step;
             gone_before = gone_before.max(Some(active.after_last(self.clock().wall(), max_step)));
+            let past = active.take_past();
+            if active.has_answered() || !past.is_empty() {
+                let past = match went.last() {
+                    Some((_, other)) => past.sharing(other),
+                    None => past,
+                };
+                went.push((target, past));
+            }
         }
         let mut running = self.running();
+        let now = self.clock().now();
+        let went = went.into_iter().map(|(target, past)| (target, (now, past)));
+        running.went.extend(went);
         if running.is_closed {
             return;
         }
@@ -409,7 +419,9 @@ impl Pool {
                 && running.went.len() <= self.common.config.max_targets
                 && !running.went.contains_key(&target);
             let active = ActiveTarget::new(target.clone(), self.clock().clone(), gone_before, is_new);
-            match ScrapeLoop::new(Arc::clone(&active), Arc::clone(&self.common), &self.window) {
+            let past = running.went.remove(&target).map(|(_, past)| past);
+            let (common, window) = (Arc::clone(&self.common), &self.window);
+            match ScrapeLoop::new(Arc::clone(&active), common, window, past) {
                 Ok(one) => {
                     let (stop, stopped) = oneshot::channel();
                     let task = tokio::spawn(one.run(stopped));

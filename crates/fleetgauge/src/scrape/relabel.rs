@@ -2,6 +2,7 @@
 //!
 //! *Source*: <https://prometheus.io/docs/prometheus/latest/configuration/configuration/#relabel_config>.
 
+use fleetgauge_core::similar::similar;
 use fleetgauge_core::target::{ADDRESS, TargetDefaults, TargetError, TargetLabels};
 use fleetgauge_promql::pattern::{Pattern, PatternError};
 use md5::{Digest, Md5};
@@ -31,7 +32,9 @@ pub struct RelabelConfig {
 #[non_exhaustive]
 pub enum RelabelError {
     /// There is no such action.
-    #[error("{action:?} is no action of relabel_configs: it takes {}", ACTIONS.join(", "))]
+    #[error(
+        "{action:?} is no action of relabel_configs: it takes {}{}", ACTIONS.join(", "), meant(action)
+    )]
     Action {
         /// What was written.
         action: String,
@@ -139,6 +142,12 @@ const NOT_TAKEN: [&str; 2] = ["__scrape_interval__", "__scrape_timeout__"];
 
 /// As much as all labels of a target may take.
 const MAX_VALUE_BYTES: usize = 64 << 10;
+
+/// Which action was likely meant.
+fn meant(action: &str) -> String {
+    similar(action, ACTIONS.iter().copied())
+        .map_or_else(String::new, |meant| format!("; did you mean {meant:?}?"))
+}
 
 // === impl RelabelConfig ===
 

@@ -1,5 +1,7 @@
 //! What a query reads: the window, and what is wrong with the targets behind it.
 
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -57,6 +59,16 @@ impl fmt::Display for TooEarly {
     }
 }
 
+/// The label that tells targets apart.
+const INSTANCE: &str = "instance";
+
+/// The labels that all targets should have, and queries ask for. Others differ from metric to metric.
+const OF_TARGETS: [&str; 2] = ["namespace", "pod"];
+
+/// The instances that have had series of each read, by where its matchers are; looked for where that is asked.
+#[derive(Default)]
+struct Exposed(RefCell<HashMap<usize, HashSet<Option<Box<str>>>>>);
+
 // === impl View ===
 
 impl View {
@@ -101,6 +113,34 @@ impl View {
     }
 }
 
+impl View {
+    /// Warns of a read that has no series, since all that it could have lack a label that it asks for.
+    fn lost_label(&self, read: &Read<'_>, into: &mut Missing) {
+        let Some(metric) = read.metric() else { return };
+        let of_name = |matcher: &&Matcher| matcher.name() == METRIC_NAME;
+        let is_of_target = |matcher: &&Matcher| OF_TARGETS.contains(&matcher.name());
+        let asked = read
+            .matchers
+            .iter()
+            .filter(is_of_target)
+            .filter(|matcher| !matcher.matches_value(""));
+        let mut asked = asked.peekable();
+        if asked.peek().is_none() || !self.window.select(read.matchers, read.from, read.to).is_empty() {
+            return;
+        }
+        let by_name: Vec<_> = read.matchers.iter().filter(of_name).cloned().collect();
+        let series = self.window.select(&by_name, read.from, read.to);
+        let has = |label: &str| series.iter().any(|series| series.labels().get(label).is_some());
+        if let (false, Some(lost)) = (series.is_empty(), asked.find(|matcher| !has(matcher.name()))) {
+            let label = lost.name();
+            into.warn(format_args!(
+                "no series of {metric} has the label {label}, which the query asks for: is it lost in relabeling, or not set by \
+                 discovery?"
+            ));
+        }
+    }
+}
+
 impl Queryable for View {
     fn select(&self, matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Box<dyn Selection + '_> {
         Queryable::select(&self.window, matchers, from, to)
@@ -116,6 +156,7 @@ impl Queryable for View {
                 .iter()
                 .for_each(|read| missing_names(wanted, read.matchers, into));
         }
+        reads.iter().for_each(|read| self.lost_label(read, into));
         let mut completeness = Completeness::known();
         for gap in self.gaps.iter() {
             if reads.iter().any(|read| self.may_select(read, &gap.labels)) {
@@ -133,6 +174,7 @@ impl Queryable for View {
         }
         let alike = alike(reads);
         let mut of_it: Vec<Read<'_>> = Vec::new();
+        let exposed = Exposed::default();
         // As they are now, after all has been read: one may have gone meanwhile.
         for Asked {
             active,
@@ -150,7 +192,8 @@ impl Queryable for View {
             if of_it.is_empty() {
                 continue;
             }
-            let done = active.done(*in_time, *newest, &of_it, &self.config);
+            let has_exposed = |read: &Read<'_>| exposed.has(&self.window, read, labels);
+            let done = active.done(*in_time, *newest, &of_it, &self.config, has_exposed);
             let why = done.why().map(ToString::to_string).unwrap_or_default();
             let report = match done {
                 Done::Reported => Report::Reported,
@@ -178,6 +221,29 @@ impl Queryable for View {
             }
             into.count(&completeness);
         }
+    }
+}
+
+// === impl Exposed ===
+
+impl Exposed {
+    /// Whether a target with `labels` has ever had a series that `read` selects, as far as its instance tells it from others.
+    fn has(&self, window: &Window, read: &Read<'_>, labels: &TargetLabels) -> bool {
+        let (false, Some(instance)) = (window.config().honor_labels, labels.get(INSTANCE)) else {
+            return true;
+        };
+        let mut instances = self.0.borrow_mut();
+        let of_read = instances
+            .entry(read.matchers.as_ptr() as usize)
+            .or_insert_with(|| {
+                let all = (Timestamp::from_millis(i64::MIN), Timestamp::from_millis(i64::MAX));
+                let series = window.select(read.matchers, all.0, all.1);
+                let instances = series
+                    .iter()
+                    .map(|series| series.labels().get(INSTANCE).map(Box::from));
+                instances.collect()
+            });
+        of_read.contains(&Some(Box::from(&**instance)))
     }
 }
 

@@ -10,13 +10,13 @@ use crate::printable::Printable;
 use crate::reading::ReasonCode;
 use crate::reading::found::Found;
 use crate::reading::phase::Measured;
-use crate::result::{MetricResult, Provenance};
+use crate::result::{Answer, MetricResult, Provenance};
 use crate::time::Moment;
 
 /// The smallest step of monotonic time: what may be as old as a bound is too old just after it.
 const JUST_AFTER: Duration = Duration::from_nanos(1);
 
-/// How many warnings of an incomplete answer its reason repeats.
+/// How many warnings of an answer a reason repeats.
 const MAX_WARNINGS: usize = 3;
 
 /// A policy, as of now, for one answer.
@@ -27,12 +27,14 @@ pub(super) struct Standard<'a> {
     pub(super) too_old: Refusal,
     /// What is to be done where an age is not known.
     age_advice: &'static str,
+    /// Which series have ended.
+    ended: Option<&'a str>,
 }
 
 // === impl Standard ===
 
 impl<'a> Standard<'a> {
-    pub(super) fn new(policy: &'a Policy, found: &Found, now: Moment) -> Self {
+    pub(super) fn new(policy: &'a Policy, found: &'a Found, now: Moment) -> Self {
         let max_age = policy.max_age.unwrap_or_default();
         let provenance = match found {
             Found::Answer { result, .. } => result.answer().provenance(),
@@ -57,6 +59,7 @@ impl<'a> Standard<'a> {
             now,
             too_old: Refusal::new(ReasonCode::TooOld, text, holds),
             age_advice,
+            ended: provenance.and_then(Provenance::ended),
         }
     }
 
@@ -75,7 +78,10 @@ impl<'a> Standard<'a> {
     pub(super) fn freshness(&self, measured: &Measured) -> Result<Option<Moment>, Refusal> {
         let age = measured.age;
         if age.is_ended() {
-            let text = "a series that it is computed from has stopped";
+            let mut text = "a series that it is computed from has stopped".to_owned();
+            if let Some(ended) = self.ended {
+                text += &format!(": {}", Printable(ended));
+            }
             return Err(self.error(ReasonCode::Ended, text));
         }
         let Some(max_age) = self.policy.max_age else {
@@ -120,15 +126,8 @@ impl<'a> Standard<'a> {
         let holds = self.holds_incomplete();
         let incomplete = |text| Some(Refusal::new(ReasonCode::Incomplete, text, holds));
         if answer.has_uncounted_loss() {
-            let warnings = answer.warnings().take(MAX_WARNINGS);
-            let warnings: Vec<_> = warnings.map(|warning| Printable(warning).to_string()).collect();
-            let more = answer.warnings().len().saturating_sub(MAX_WARNINGS);
-            let more = if more > 0 {
-                format!("; and {more} more")
-            } else {
-                String::new()
-            };
-            return incomplete(format!("something is missing: {}{more}", warnings.join("; ")));
+            let warnings = warnings(answer).unwrap_or_default();
+            return incomplete(format!("something is missing: {warnings}"));
         }
         let completeness = answer.completeness();
         match (self.policy.min_completeness, completeness) {
@@ -147,4 +146,15 @@ impl<'a> Standard<'a> {
             },
         }
     }
+}
+
+/// What an answer warns of, if it does.
+pub(super) fn warnings(answer: &Answer) -> Option<String> {
+    let some = answer.warnings().take(MAX_WARNINGS);
+    let some: Vec<_> = some.map(|warning| Printable(warning).to_string()).collect();
+    let more = match answer.warnings().len().saturating_sub(MAX_WARNINGS) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    (!some.is_empty()).then(|| format!("{}{more}", some.join("; ")))
 }

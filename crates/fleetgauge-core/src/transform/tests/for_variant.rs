@@ -185,3 +185,27 @@ fn a_pod_whose_label_names_another_variant_than_its_name_is_told() {
     let unknown = format!("1 reported, of an unknown number; missing: pod llama-7d4b9c6f5-xk2vp ({why})");
     assert_eq!(of(&with, None, "h100"), (vec![], Some(unknown)));
 }
+
+/// Guards against variants whose numbers silently become those of their model where `labeldrop` takes their pods away.
+#[test]
+fn rows_that_should_name_a_pod_and_do_not_are_told() {
+    let row: [Row<'_>; 1] = [(&[("namespace", "chat")], 1.0)];
+    for (text, is_told) in [
+        ("queue", true),
+        ("sum by (namespace, pod) (queue)", true),
+        ("sum by (namespace) (queue)", false),
+        ("not { promql", false),
+        ("", false),
+    ] {
+        let origin = Origin::new("pods", "queue").with_text(text);
+        let answer = built(&row, |_| ()).with_origin(Arc::new(origin));
+        let variant = VariantRef::new("chat", "h100").unwrap();
+        let folded = fold_for_variant(&answer, PER_POD_AND_VARIANT, &variant, &VariantIndex::new());
+        let warnings = folded.warnings().collect::<String>();
+        assert_eq!(
+            warnings.contains("do not name a pod"),
+            is_told,
+            "{text}: {warnings}"
+        );
+    }
+}

@@ -161,6 +161,7 @@ fn pod_of(workload: &Workload, (hash, random, group, worker): (u32, [u8; 5], i32
         WorkloadKind::StatefulSet => controllers::stateful_set_pod(name, group),
         WorkloadKind::LeaderWorkerSet if worker == 0 => controllers::leader_pod(name, group),
         WorkloadKind::LeaderWorkerSet => controllers::worker_pod(name, group, worker),
+        WorkloadKind::Other => unreachable!("its pods are known by their owners alone"),
     }
 }
 

@@ -270,8 +270,31 @@ fn what_a_target_exposes_no_longer_is_known_until_it_exposes_it_again_or_begins_
     assert_eq!(withdrawn(&target), both);
     scrape(&mut target, at(40.0), &[("a", 1.0), ("c", 1.0)]);
     assert_eq!(withdrawn(&target), both[1..]);
-    target.began_anew();
-    assert!(target.withdrawn().is_empty());
+    target.began_anew(at(45.0));
+    assert_eq!(target.withdrawn().iter().count(), 0);
+    let back = |target: &Appender| -> Vec<_> {
+        let back = target.withdrawn().back();
+        back.map(|lacked| {
+            (
+                lacked.metric.as_deref().unwrap().to_owned(),
+                lacked.from,
+                lacked.to.unwrap(),
+            )
+        })
+        .collect()
+    };
+    let both = [
+        ("a".to_owned(), at(30.0), at(40.0)),
+        ("b".to_owned(), at(20.0), at(45.0)),
+    ];
+    assert_eq!(back(&target), both);
+    // It is let go, and back without one of them.
+    let past = target.past();
+    let mut target = window.appender([("pod", "p")]);
+    target.is_back(past);
+    assert_eq!(back(&target), both);
+    scrape(&mut target, at(47.0), &[("c", 1.0), ("d", 1.0)]);
+    assert_eq!(withdrawn(&target), [("a".to_owned(), at(47.0))]);
     // More than are known by name are known to be some.
     let many: Vec<String> = (0..1_100).map(|i| format!("m{i}")).collect();
     let page: Vec<_> = many.iter().map(|name| (&**name, 1.0)).collect();

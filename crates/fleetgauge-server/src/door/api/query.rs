@@ -11,6 +11,9 @@ use percent_encoding::percent_decode_str;
 
 use crate::door::problem::Problem;
 
+/// The label that says where a row is, and the parameter that says who asks.
+pub(super) const NAMESPACE: &str = "namespace";
+
 /// The parameters of a page.
 pub(super) struct Params(pub(super) Vec<(String, String)>);
 
@@ -35,6 +38,20 @@ impl Params {
                 let detail = format!("there is no parameter {}; known: {known}", Quoted(unknown));
                 Err(Problem::new(StatusCode::BAD_REQUEST, detail))
             }
+        }
+    }
+
+    /// Who asks, if that is said.
+    ///
+    /// *Errors*: nobody is.
+    pub(super) fn namespace(&self) -> Result<Option<&str>, Problem> {
+        let given = self.0.iter().find(|(name, _)| name == NAMESPACE);
+        match given.map(|(_, value)| &**value) {
+            Some("") => Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "the namespace is empty; without it, all metrics are shown",
+            )),
+            namespace => Ok(namespace),
         }
     }
 

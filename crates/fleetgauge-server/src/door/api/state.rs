@@ -53,6 +53,12 @@ impl Api {
         self.0.fleet.store(Arc::new(FleetView { sources, variants }));
     }
 
+    /// Shows these variants from now on.
+    pub fn set_variants(&self, variants: Vec<Variant>) {
+        let sources = self.sources();
+        self.0.fleet.store(Arc::new(FleetView { sources, variants }));
+    }
+
     /// Notes that the configuration was read anew, and what was wrong with it.
     pub fn reloaded(&self, outcome: Result<(), String>) {
         let mut reloads = self.0.reloads.lock().unwrap_or_else(PoisonError::into_inner);

@@ -15,6 +15,9 @@ use super::time;
 /// The words of Prometheus, which clients know.
 pub(super) const TRUNCATED: &str = "results truncated due to limit";
 
+/// By how much a client's clock may be ahead.
+const CLOCKS_DIFFER_BY: Duration = Duration::from_secs(5);
+
 /// So many steps a range may have, as in Prometheus.
 const MAX_POINTS: i128 = 11_000;
 
@@ -36,7 +39,7 @@ pub(super) fn instant(call: &Call) -> Result<Reply, ApiError> {
         let message = format!("no values, and some may be missing: {}", reasons.join("; "));
         return Err(ApiError::new(ErrorKind::Execution, message));
     }
-    answer(call, &evaluation, limit)
+    answer(call, &evaluation, limit, ahead(call, at))
 }
 
 /// `/query_range`
@@ -70,7 +73,7 @@ pub(super) fn range(call: &Call) -> Result<Reply, ApiError> {
     let evaluation = engine
         .range(&call.data(start), query, start, end, step)
         .map_err(failure)?;
-    answer(call, &evaluation, limit)
+    answer(call, &evaluation, limit, ahead(call, start))
 }
 
 /// `/format_query`
@@ -114,10 +117,28 @@ fn failure(error: EvalError) -> ApiError {
     ApiError::new(kind, error.to_string())
 }
 
-fn answer(call: &Call, evaluation: &Evaluation, limit: usize) -> Result<Reply, ApiError> {
+/// What is to be said of a time that is yet to come: whatever has no samples then has none *yet*.
+fn ahead(call: &Call, at: Timestamp) -> Option<String> {
+    let ahead = at.saturating_since(call.now());
+    (ahead > CLOCKS_DIFFER_BY).then(|| {
+        let seconds = ahead.as_secs();
+        format!(
+            "the time that is asked for is {seconds} s ahead of this server's clock: what is there then is not known yet, and \
+             nothing is no zero"
+        )
+    })
+}
+
+fn answer(
+    call: &Call,
+    evaluation: &Evaluation,
+    limit: usize,
+    ahead: Option<String>,
+) -> Result<Reply, ApiError> {
     let answer = &evaluation.answer;
     let data = QueryData::new(answer).limit(limit);
     let mut warnings: Vec<String> = answer.warnings().map(str::to_owned).collect();
+    warnings.extend(ahead);
     if data.is_cut() {
         warnings.push(TRUNCATED.to_owned());
     }
