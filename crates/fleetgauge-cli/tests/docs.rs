@@ -39,7 +39,7 @@ fn the_documented_configuration_and_pack_are_in_order() {
     );
     let expected = [
         "acme.yaml: ok, pack acme with 3 queries",
-        "fleetgauge.yaml: ok, configuration with 1 pack and 1 query",
+        "fleetgauge.yaml: ok, configuration with 1 file of queries and 1 query",
         "expected.yaml: ok, pack acme with 2 queries",
     ];
     assert_eq!(others, expected);

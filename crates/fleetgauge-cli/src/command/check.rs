@@ -49,20 +49,19 @@ impl fmt::Display for Summary<'_> {
                 )
             }
             Checked::Config(config) => {
-                let mut parts = vec![
-                    Count(config.packs.len(), "pack", "packs"),
+                let parts = [
+                    Count(config.sources.len(), "source", "sources"),
+                    Count(config.packs.len(), "file of queries", "files of queries"),
                     Count(config.queries.len(), "query", "queries"),
+                    Count(config.metrics.len(), "metric", "metrics"),
                 ];
-                if !config.sources.is_empty() {
-                    parts.insert(0, Count(config.sources.len(), "source", "sources"));
+                let parts = parts.iter().filter(|Count(count, ..)| *count > 0);
+                let parts: Vec<String> = parts.map(ToString::to_string).collect();
+                match parts.split_last() {
+                    None => write!(f, "configuration"),
+                    Some((only, [])) => write!(f, "configuration with {only}"),
+                    Some((last, others)) => write!(f, "configuration with {} and {last}", others.join(", ")),
                 }
-                if !config.metrics.is_empty() {
-                    parts.push(Count(config.metrics.len(), "metric", "metrics"));
-                }
-                let parts: Vec<String> = parts.iter().map(ToString::to_string).collect();
-                // There are two of them at least.
-                let (last, others) = parts.split_last().ok_or(fmt::Error)?;
-                write!(f, "configuration with {} and {last}", others.join(", "))
             }
         }
     }
