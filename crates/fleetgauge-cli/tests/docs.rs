@@ -61,7 +61,7 @@ fn the_documented_daemon_is_in_order() {
         .unwrap();
     let stdout = String::from_utf8_lossy(&output.stdout);
     let expected = format!(
-        "{}: ok, configuration with 1 source, 0 packs, 0 queries and 1 metric\n",
+        "{}: ok, configuration with 1 source and 1 metric\n",
         file.display()
     );
     assert_eq!(stdout, expected);

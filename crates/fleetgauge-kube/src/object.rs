@@ -24,7 +24,7 @@ pub struct Object {
     pub name: Box<str>,
     /// The one among its owners that controls it.
     pub controller: Option<Owner>,
-    /// Of a pod, whether numbers are expected of it.
+    /// Of a pod, whether numbers are expected of it; of what makes pods, whether it is to have any (`Serving`) or not (`Ending`).
     pub state: PodState,
     /// Of a pod, the variant that its label names.
     pub variant: Option<Box<str>>,

@@ -174,7 +174,20 @@ impl OwnerIndex {
     /// # Errors
     /// When a part of the chain is not known, since another part would be another answer.
     pub fn owners(&self, namespace: &str, pod: &str) -> Result<Vec<&Owner>, Miss> {
-        let mut object = self.pod(namespace, pod)?;
+        let owners = self.above(self.pod(namespace, pod)?)?;
+        if owners.is_empty() {
+            return Err(Miss::NoController);
+        }
+        Ok(owners)
+    }
+
+    /// Who controls an object that is watched, as [`owners`](Self::owners) has it of a pod.
+    ///
+    /// *Shape*: empty where nothing does.
+    ///
+    /// # Errors
+    /// When a part of the chain is not known.
+    pub(crate) fn above<'a>(&'a self, mut object: &'a Object) -> Result<Vec<&'a Owner>, Miss> {
         let mut owners = Vec::new();
         while let Some(owner) = &object.controller {
             if owners.len() == MAX_OWNERS {
@@ -194,9 +207,6 @@ impl OwnerIndex {
             object = seen
                 .filter(|seen| seen.namespace == object.namespace)
                 .ok_or_else(|| Miss::OwnerNotSeen(owner.clone()))?;
-        }
-        if owners.is_empty() {
-            return Err(Miss::NoController);
         }
         Ok(owners)
     }

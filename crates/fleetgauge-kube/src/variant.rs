@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::cluster::ClusterIndex;
 use crate::miss::Miss;
-use crate::object::{Kind, Owner, PodState};
+use crate::object::{Kind, Object, Owner, PodState};
 use crate::scaler::Workload;
 use crate::watched::{Listing, Map, Watched};
 
@@ -109,7 +109,15 @@ impl PodIndex for Now<'_> {
         if is_unclear {
             return None;
         }
-        let members = table.pods.get(variant).into_iter().flatten();
+        let members = table.pods.get(variant);
+        // That it is to have none, what makes pods has to say.
+        let is_up_to_date = |kind: &Watched<Object>| {
+            kind.listing() == Listing::Absent || kind.listing() == Listing::Known && kind.fault().is_none()
+        };
+        if members.is_none() && !self.index.owners.kinds().all(is_up_to_date) {
+            return None;
+        }
+        let members = members.into_iter().flatten();
         let pods = members.map(|member| VariantPod {
             namespace: &member.namespace,
             name: &member.name,
@@ -164,8 +172,42 @@ impl Table {
                 Mapping::Unmapped(_) => drop(table.unclear_namespaces.insert(pod.namespace.clone())),
             }
         }
+        // Who is to have pods that cannot be made, as beyond a quota, is not one without replicas.
+        for wanted in wanted(index, configured) {
+            if !table.pods.contains_key(&wanted) {
+                table.unclear.insert(wanted);
+            }
+        }
         table
     }
+}
+
+/// The variants of which some workload is to have pods.
+fn wanted(index: &ClusterIndex, configured: &[(VariantRef, Workload)]) -> Vec<VariantRef> {
+    let mut wanted = Vec::new();
+    for kind in index.owners.kinds().filter(|kind| *kind.kind() != Kind::POD) {
+        let to_have_pods = kind.objects().filter(|object| object.state == PodState::Serving);
+        for object in to_have_pods {
+            let itself = Owner {
+                kind: kind.kind().clone(),
+                name: object.name.clone(),
+                uid: object.uid.clone(),
+            };
+            let mut owners = vec![&itself];
+            owners.extend(index.owners.above(object).unwrap_or_default());
+            let namespace = &object.namespace;
+            match index.scalers.variant(namespace, &owners) {
+                Ok(variant) => wanted.push(variant.clone()),
+                Err(Miss::SeveralVariants(variants)) => wanted.extend(variants),
+                Err(_) => match configured_for(configured, namespace, &owners) {
+                    Mapping::Mapped(variant) => wanted.push(variant),
+                    Mapping::Ambiguous(candidates) => wanted.extend(candidates.iter().cloned()),
+                    Mapping::Unmapped(_) => {}
+                },
+            }
+        }
+    }
+    wanted
 }
 
 fn variant_of(
@@ -235,7 +277,6 @@ mod tests {
     use fleetgauge_core::time::{Clock, Timestamp};
 
     use super::*;
-    use crate::object::Object;
     use crate::owner::OwnerIndex;
     use crate::scaler::{Scaler, ScalerIndex};
     use crate::watched::Failure;
@@ -392,6 +433,22 @@ mod tests {
             ask(&index, "configured"),
             Some(vec!["a None".to_owned(), "b None".to_owned()])
         );
+        // Its ReplicaSet is to have pods, and they cannot be made.
+        let replica_set = |state| Object {
+            state,
+            ..pod("4", "chat-7d4b9c6f5", "chat")
+        };
+        let mut wanting = index.clone();
+        wanting.owners = OwnerIndex::new([Kind::REPLICA_SET]);
+        wanting.owners.replace(&Kind::POD, []);
+        for (state, expected) in [(PodState::Serving, None), (PodState::Ending, Some(vec![]))] {
+            wanting.owners.replace(&Kind::REPLICA_SET, [replica_set(state)]);
+            let (_sender, receiver) = watch::channel(wanting.clone());
+            let variants = ClusterVariants::new(receiver, [(variant("chat"), deployment("chat"))]);
+            let now = variants.snapshot();
+            assert_eq!(now.pods_of(&variant("chat")), expected);
+            assert_eq!(now.pods_of(&variant("other")), Some(vec![]));
+        }
         // One whose owner has not been seen may be anybody's.
         index.owners = OwnerIndex::new([Kind::DEPLOYMENT]);
         index.owners.replace(&Kind::DEPLOYMENT, []);

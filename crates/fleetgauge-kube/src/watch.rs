@@ -1,4 +1,4 @@
-//! Fills a [`ClusterIndex`] from a cluster and keeps it as of now: one watch a kind, of metadata alone where that is enough.
+//! Fills a [`ClusterIndex`] from a cluster and keeps it as of now: one watch a kind.
 //!
 //! A watch that fails is begun anew with a list, and not where it was, although the API server could often go on from
 //! there: a list has an end, so that it is known when the outage is over, and what was missed is made up for, whatever
@@ -18,7 +18,6 @@ use fleetgauge_core::variant::VariantRef;
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ApiResource, DynamicObject};
-use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -178,8 +177,7 @@ impl ClusterWatch {
         let keep = keep_owner(&sender, Kind::POD, clock);
         tasks.spawn(run(pods, watcher::Config::default(), config.clone(), pod, keep));
         for resource in &config.controllers {
-            let api: Api<PartialObjectMeta<DynamicObject>> =
-                Api::all_with(client.clone(), &resource.resource());
+            let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource.resource());
             let keep = keep_owner(&sender, resource.kind.clone(), clock);
             tasks.spawn(run(api, resource.config(), config.clone(), object, keep));
         }
@@ -375,13 +373,18 @@ fn keep_owner(
 
 // === what is read of an object ===
 
-fn object(found: &PartialObjectMeta<DynamicObject>) -> Option<Object> {
+fn object(found: &DynamicObject) -> Option<Object> {
+    // A Job has no replicas.
+    let replicas = found.data["spec"]["replicas"].as_i64().unwrap_or(0);
     Some(Object {
         uid: found.uid()?.into(),
         namespace: found.namespace().unwrap_or_default().into(),
         name: found.name_any().into(),
         controller: controller(found),
-        state: PodState::default(),
+        state: match replicas {
+            0 => PodState::Ending,
+            _ => PodState::Serving,
+        },
         variant: None,
     })
 }
