@@ -144,7 +144,6 @@ impl PrometheusApi {
         let Inner { config, .. } = &*self.0;
         let begun = Instant::now();
         let params = request::params(request, config.max_request_bytes, config.request_timeout).await?;
-        params.each_once()?;
         let Ok(admitted) = Arc::clone(&self.0.admitted).try_acquire_owned() else {
             let message = format!(
                 "there are {} requests already, as many as are borne",

@@ -17,18 +17,6 @@ pub(super) struct Params(pub(super) Vec<(String, String)>);
 /// *Unit*: nanoseconds; less than zero as well.
 pub(super) type Nanos = i64;
 
-/// What is given once.
-const ONCE: [&str; 8] = [
-    "query",
-    "time",
-    "start",
-    "end",
-    "step",
-    "timeout",
-    "limit",
-    "lookback_delta",
-];
-
 /// How many selectors `match[]` may give.
 const MAX_SELECTORS: usize = 1_000;
 
@@ -37,22 +25,6 @@ impl Params {
     pub(super) fn get(&self, name: &str) -> &str {
         let mut named = self.0.iter().filter(|(known, _)| known == name);
         named.next().map_or("", |(_, value)| value)
-    }
-
-    /// *Errors*: of two values of what is asked, neither is the right one. Prometheus takes the first.
-    pub(super) fn each_once(&self) -> Result<(), ApiError> {
-        let differs = |name: &&&str| {
-            let mut values = self.all(name);
-            let first = values.next();
-            values.any(|value| Some(value) != first)
-        };
-        match ONCE.iter().find(differs) {
-            Some(name) => Err(ApiError::param(
-                name,
-                "it is given more than once, with different values",
-            )),
-            None => Ok(()),
-        }
     }
 
     /// All values of `name`.
@@ -197,19 +169,6 @@ mod tests {
         for text in ["", "x", "1.5s", "NaN", "1e300", "-1s"] {
             check(text, None);
         }
-    }
-
-    #[test]
-    fn what_is_given_twice_is_given_alike() {
-        let check = |values: [&str; 2], name: &str, expected: bool| {
-            let params = Params(values.map(|value| (name.to_owned(), value.to_owned())).into());
-            assert_eq!(params.each_once().is_ok(), expected, "{name} {values:?}");
-        };
-        check(["up", "sum(up)"], "query", false);
-        check(["up", "up"], "query", true);
-        check(["1", ""], "time", false);
-        check(["up", "x"], "match[]", true);
-        check(["1", "2"], "dedup", true);
     }
 
     #[test]
