@@ -55,6 +55,8 @@ pub struct ScalerIndex {
     kinds: Vec<Watched<Scaler>>,
     /// Those that count, by namespace and workload: the place of the kind, and the variants.
     counted: Map<(Box<str>, Workload), (usize, Vec<VariantRef>)>,
+    /// Whose each name is, by the place of the kind: another kind's of the same name would be taken for it.
+    names: Map<VariantRef, usize>,
 }
 
 // === impl ScalerIndex ===
@@ -65,6 +67,7 @@ impl ScalerIndex {
         Self {
             kinds: kinds.into_iter().map(Watched::new).collect(),
             counted: Map::default(),
+            names: Map::default(),
         }
     }
 
@@ -157,6 +160,11 @@ impl ScalerIndex {
         variants.into_values().collect()
     }
 
+    /// Whether something that scales a workload has this name.
+    pub(crate) fn has(&self, variant: &VariantRef) -> bool {
+        self.names.contains_key(variant)
+    }
+
     /// What is not known yet, or not as of now, by kind.
     pub(crate) fn kinds(&self) -> impl Iterator<Item = &Watched<Scaler>> {
         self.kinds.iter()
@@ -172,11 +180,15 @@ impl ScalerIndex {
     /// Anew, for there are few of them, and they seldom change.
     fn count(&mut self) {
         self.counted.clear();
+        self.names.clear();
         for (place, watched) in self.kinds.iter().enumerate() {
             for scaler in watched.objects().filter(|scaler| !scaler.is_made_by_another()) {
                 let Some(workload) = &scaler.workload else {
                     continue;
                 };
+                if *self.names.entry(scaler.variant.clone()).or_insert(place) != place {
+                    continue;
+                }
                 let namespace = scaler.variant.namespace().into();
                 let counted = self.counted.entry((namespace, workload.clone()));
                 let (first, variants) = counted.or_insert((place, Vec::new()));
@@ -280,6 +292,17 @@ mod tests {
         assert_eq!(variant(&index, "llama"), Ok("llama-hpa"));
         index.replace(hpa, []);
         assert_eq!(variant(&index, "llama"), Ok("llama-va"));
+        assert_eq!(variant(&index, "qwen"), Err("no_variant"));
+    }
+
+    #[test]
+    fn of_two_kinds_that_use_one_name_the_first_counts_and_the_others_workload_is_nobodys() {
+        let [object, hpa, _] = &KINDS;
+        let mut index = index();
+        index.apply(hpa, "1".into(), scaler("chat", "qwen"));
+        assert_eq!(variant(&index, "qwen"), Ok("chat"));
+        index.apply(object, "2".into(), scaler("chat", "llama"));
+        assert_eq!(variant(&index, "llama"), Ok("chat"));
         assert_eq!(variant(&index, "qwen"), Err("no_variant"));
     }
 

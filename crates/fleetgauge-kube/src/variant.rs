@@ -152,7 +152,7 @@ impl Table {
                 .as_deref()
                 .map(|name| VariantRef::new(&pod.namespace, name));
             let others = [
-                configured_for(configured, &pod.namespace, &owners)
+                configured_for(index, configured, &pod.namespace, &owners)
                     .variant()
                     .cloned(),
                 labelled.and_then(Result::ok),
@@ -199,7 +199,7 @@ fn wanted(index: &ClusterIndex, configured: &[(VariantRef, Workload)]) -> Vec<Va
             match index.scalers.variant(namespace, &owners) {
                 Ok(variant) => wanted.push(variant.clone()),
                 Err(Miss::SeveralVariants(variants)) => wanted.extend(variants),
-                Err(_) => match configured_for(configured, namespace, &owners) {
+                Err(_) => match configured_for(index, configured, namespace, &owners) {
                     Mapping::Mapped(variant) => wanted.push(variant),
                     Mapping::Ambiguous(candidates) => wanted.extend(candidates.iter().cloned()),
                     Mapping::Unmapped(_) => {}
@@ -231,7 +231,7 @@ fn variant_of(
     };
     match index.scalers.variant(namespace, &owners) {
         Ok(variant) => Mapping::Mapped(variant.clone()),
-        Err(Miss::NoVariant) if labelled.is_none() => configured_for(configured, namespace, &owners),
+        Err(Miss::NoVariant) if labelled.is_none() => configured_for(index, configured, namespace, &owners),
         Err(miss) => otherwise(labelled, miss, false),
     }
 }
@@ -256,14 +256,21 @@ fn otherwise(labelled: Option<&VariantRef>, miss: Miss, is_gone: bool) -> Mappin
     Mapping::Unmapped(reason)
 }
 
-fn configured_for(configured: &[(VariantRef, Workload)], namespace: &str, owners: &[&Owner]) -> Mapping {
+/// The variant of the configuration, unless something in the cluster has its name and scales something else.
+fn configured_for(
+    index: &ClusterIndex,
+    configured: &[(VariantRef, Workload)],
+    namespace: &str,
+    owners: &[&Owner],
+) -> Mapping {
     let is_owner = |workload: &Workload| {
         let mut owners = owners.iter();
         owners.any(|owner| owner.kind == workload.kind && owner.name == workload.name)
     };
     let found = configured
         .iter()
-        .filter(|(variant, workload)| variant.namespace() == namespace && is_owner(workload));
+        .filter(|(variant, workload)| variant.namespace() == namespace && is_owner(workload))
+        .filter(|(variant, _)| !index.scalers.has(variant));
     let found: Vec<_> = found.map(|(variant, _)| variant.clone()).collect();
     match &*found {
         [] => Mapping::Unmapped(UnmappedReason::NoVariant),

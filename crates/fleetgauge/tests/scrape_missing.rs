@@ -561,6 +561,20 @@ async fn where_all_targets_are_starting_that_is_said() {
         said.contains("no target has reported yet: 0 of 0 reported; starting: "),
         "{said}"
     );
+
+    // It was starting at that time, though it has answered since, as where this process stood still meanwhile.
+    let clock = Clock::system();
+    let before = clock.wall();
+    until("a millisecond passed", || clock.wall() > before).await;
+    server.set_script([Answer::text("waiting 1\n")]).unwrap();
+    assert_eq!(answer(&source, "sum(waiting)").await, Ok(1.0));
+    let name = name_of(query);
+    let results = source
+        .refresh(RefreshSpec::queries([name.as_str()]).at(before))
+        .await;
+    let said = warnings(results[&*name].as_ref().unwrap());
+    assert!(said.contains("it answered for the first time at"), "{said}");
+    assert!(said.contains("no target has reported yet"), "{said}");
 }
 
 /// Guards against a query without data and without a cause where relabeling took a label away.

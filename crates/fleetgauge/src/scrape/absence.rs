@@ -22,6 +22,8 @@ pub(super) enum Absence {
     },
     /// It was not scraped in time.
     Late { age: Option<Duration> },
+    /// It was not there yet at the time that is asked for.
+    NotYet { first: Timestamp },
     /// It went just now, and what comes in its place is not known yet.
     Gone,
     /// It answers, and exposes the metric no longer.
@@ -62,6 +64,9 @@ impl fmt::Display for Absence {
                     f,
                     "short_window: there are no samples from {from} to {to}: this process stood still, or its clock was set"
                 );
+            }
+            Self::NotYet { first } => {
+                return write!(f, "it answered for the first time at {first}");
             }
             Self::Gone => {
                 return f.write_str("it went just now, and what comes in its place is not known yet");

@@ -80,7 +80,7 @@ pub(super) enum Done {
     Missing(Absence),
     /// It reports, but its samples do not reach back as far as is asked for.
     Short(Absence),
-    /// It has never answered, and appeared not long ago.
+    /// It has never answered, and appeared not long ago; or it has, and had not by the time that is asked for.
     Starting(Absence),
 }
 
@@ -264,7 +264,20 @@ impl ActiveTarget {
             let asked_since = read.since;
             Some(Absence::ShortWindow { asked_since, gap })
         });
-        short.map_or(Done::Reported, Done::Short)
+        if let Some(short) = short {
+            return Done::Short(short);
+        }
+        let first_after = |read: &Read<'_>| {
+            state
+                .coverage
+                .first_after(read.to)
+                .filter(|_| read.since == read.to)
+        };
+        let firsts = reads.iter().map(first_after);
+        match firsts.collect::<Option<Vec<_>>>().as_deref() {
+            Some([first, ..]) => Done::Starting(Absence::NotYet { first: *first }),
+            _ => Done::Reported,
+        }
     }
 
     /// Whether it appeared not long ago and has never answered: it is not expected to report.

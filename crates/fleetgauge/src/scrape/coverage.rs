@@ -108,6 +108,12 @@ impl Coverage {
         self.scraped.is_some()
     }
 
+    /// When it answered for the first time, if that was after `time`.
+    pub(super) fn first_after(&self, time: Timestamp) -> Option<Timestamp> {
+        let first = self.scraped?.first;
+        (first > time).then_some(first)
+    }
+
     /// The first time without samples of what is asked for from `since` to `to`, if there is one that counts. Of a target
     /// that has never answered this is not known.
     pub(super) fn lacks(&self, since: Timestamp, to: Timestamp, spacing: Spacing) -> Option<Gap> {
