@@ -53,6 +53,22 @@ fn readings_are_served_until_the_pods_go_and_then_say_why() {
     );
 }
 
+/// Guards against a clean zero where nobody knows of a variant, as before the cluster has told of any.
+#[test]
+fn a_metric_for_each_variant_of_which_there_are_none_is_said_to_have_no_number() {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = FaultyServer::start([Answer::text(PAGE)]).unwrap();
+    let metric = "  - {name: queue, query: waiting, every: 100ms, for_each: variant}\n";
+    let daemon = Daemon::start(&config(directory.path(), &pod, metric));
+    let ask = |query: &str| daemon.get(&format!("/api/v1/query?query={}", http::percent_encode(query)));
+    let withheld = "{metric=\\\"queue\\\"} is withheld: no_variants";
+    until(|| ask("fleetgauge_reading_withheld").1.contains("no_variants"));
+    let (status, answer) = ask("sum(fleetgauge_reading) or vector(0)");
+    assert!(status == 200 && answer.contains(withheld), "{status}: {answer}");
+    let (status, answer) = ask("fleetgauge_reading{variant=\"llama\"}");
+    assert!(status == 422 && answer.contains(withheld), "{status}: {answer}");
+}
+
 /// What dashboard and alerts ask for is what the daemon has.
 #[test]
 fn the_deployed_dashboard_and_alerts_ask_for_metrics_that_there_are() {

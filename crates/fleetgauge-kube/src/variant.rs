@@ -34,6 +34,8 @@ pub struct ClusterVariants {
 #[derive(Debug, Default)]
 struct Table {
     pods: Map<VariantRef, Vec<Member>>,
+    /// Whose workloads are to have no pods.
+    without_pods: HashSet<VariantRef>,
     /// Of which it is not known whether there are others.
     unclear: HashSet<VariantRef>,
     /// In which there are pods that may be any variant's.
@@ -110,11 +112,13 @@ impl PodIndex for Now<'_> {
             return None;
         }
         let members = table.pods.get(variant);
-        // That it is to have none, what makes pods has to say.
+        // Without one, what makes pods has to say that it is to have none; a workload that is not there says nothing.
         let is_up_to_date = |kind: &Watched<Object>| {
             kind.listing() == Listing::Absent || kind.listing() == Listing::Known && kind.fault().is_none()
         };
-        if members.is_none() && !self.index.owners.kinds().all(is_up_to_date) {
+        let is_to_have_none =
+            || table.without_pods.contains(variant) && self.index.owners.kinds().all(is_up_to_date);
+        if members.is_none() && !is_to_have_none() {
             return None;
         }
         let members = members.into_iter().flatten();
@@ -172,22 +176,26 @@ impl Table {
                 Mapping::Unmapped(_) => drop(table.unclear_namespaces.insert(pod.namespace.clone())),
             }
         }
-        // Who is to have pods that cannot be made, as beyond a quota, is not one without replicas.
-        for wanted in wanted(index, configured) {
-            if !table.pods.contains_key(&wanted) {
-                table.unclear.insert(wanted);
-            }
-        }
+        // Of several ReplicaSets all are to have none: pods that cannot be made, as beyond a quota, are not zero replicas.
+        let makers = makers(index, configured);
+        let to_have_some: HashSet<_> = makers
+            .iter()
+            .filter(|(_, to_have_some)| *to_have_some)
+            .map(|(variant, _)| variant.clone())
+            .collect();
+        let without = makers.into_iter().map(|(variant, _)| variant);
+        table.without_pods = without
+            .filter(|variant| !to_have_some.contains(variant))
+            .collect();
         table
     }
 }
 
-/// The variants of which some workload is to have pods.
-fn wanted(index: &ClusterIndex, configured: &[(VariantRef, Workload)]) -> Vec<VariantRef> {
-    let mut wanted = Vec::new();
+/// What makes the pods of variants: whose each is, and whether it is to have any.
+fn makers(index: &ClusterIndex, configured: &[(VariantRef, Workload)]) -> Vec<(VariantRef, bool)> {
+    let mut makers = Vec::new();
     for kind in index.owners.kinds().filter(|kind| *kind.kind() != Kind::POD) {
-        let to_have_pods = kind.objects().filter(|object| object.state == PodState::Serving);
-        for object in to_have_pods {
+        for object in kind.objects() {
             let itself = Owner {
                 kind: kind.kind().clone(),
                 name: object.name.clone(),
@@ -196,18 +204,20 @@ fn wanted(index: &ClusterIndex, configured: &[(VariantRef, Workload)]) -> Vec<Va
             let mut owners = vec![&itself];
             owners.extend(index.owners.above(object).unwrap_or_default());
             let namespace = &object.namespace;
-            match index.scalers.variant(namespace, &owners) {
-                Ok(variant) => wanted.push(variant.clone()),
-                Err(Miss::SeveralVariants(variants)) => wanted.extend(variants),
+            let variants = match index.scalers.variant(namespace, &owners) {
+                Ok(variant) => vec![variant.clone()],
+                Err(Miss::SeveralVariants(variants)) => variants,
                 Err(_) => match configured_for(index, configured, namespace, &owners) {
-                    Mapping::Mapped(variant) => wanted.push(variant),
-                    Mapping::Ambiguous(candidates) => wanted.extend(candidates.iter().cloned()),
-                    Mapping::Unmapped(_) => {}
+                    Mapping::Mapped(variant) => vec![variant],
+                    Mapping::Ambiguous(candidates) => candidates.iter().cloned().collect(),
+                    Mapping::Unmapped(_) => Vec::new(),
                 },
-            }
+            };
+            let is_to_have_some = object.state == PodState::Serving;
+            makers.extend(variants.into_iter().map(|variant| (variant, is_to_have_some)));
         }
     }
-    wanted
+    makers
 }
 
 fn variant_of(
@@ -432,7 +442,8 @@ mod tests {
         };
         let expected = vec!["a None".to_owned(), "b Some(\"crash loop\")".to_owned()];
         assert_eq!(ask(&index, "configured"), Some(expected.clone()));
-        assert_eq!(ask(&index, "other"), Some(vec![]));
+        // Whether its workload is to have none, nobody has said, nor whether it is there.
+        assert_eq!(ask(&index, "other"), None);
         // It was ready once, and is expected from then on.
         index.owners.apply(&Kind::POD, pod("2", "b", "qwen"));
         index.owners.apply(&Kind::POD, starting);
@@ -454,7 +465,7 @@ mod tests {
             let variants = ClusterVariants::new(receiver, [(variant("chat"), deployment("chat"))]);
             let now = variants.snapshot();
             assert_eq!(now.pods_of(&variant("chat")), expected);
-            assert_eq!(now.pods_of(&variant("other")), Some(vec![]));
+            assert_eq!(now.pods_of(&variant("other")), None);
         }
         // One whose owner has not been seen may be anybody's.
         index.owners = OwnerIndex::new([Kind::DEPLOYMENT]);

@@ -374,8 +374,8 @@ fn keep_owner(
 // === what is read of an object ===
 
 fn object(found: &DynamicObject) -> Option<Object> {
-    // A Job has no replicas.
-    let replicas = found.data["spec"]["replicas"].as_i64().unwrap_or(0);
+    // A Job has none of its own, and may yet make pods.
+    let replicas = found.data["spec"]["replicas"].as_i64().unwrap_or(1);
     Some(Object {
         uid: found.uid()?.into(),
         namespace: found.namespace().unwrap_or_default().into(),

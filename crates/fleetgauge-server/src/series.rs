@@ -39,6 +39,9 @@ const WRITE_ALL_EVERY: Duration = Duration::from_secs(30);
 /// How far two passes over what has changed are apart at least: a thousand metrics change a thousand times a second.
 const BETWEEN_PASSES: Duration = Duration::from_millis(5);
 
+/// The reason where a metric is read for each variant, and there are none, or none that is known.
+const NO_VARIANTS: &str = "no_variants";
+
 /// A wall clock that was set back by less is waited for: what is written meanwhile is a millisecond apart.
 const MAX_CLOCK_STEP: Duration = Duration::from_secs(1);
 
@@ -252,6 +255,16 @@ fn append_all(page: &mut ScrapeBatch<'_>, snapshot: &Snapshot, text: &mut String
             }
             (None, Some((reason, _))) => append(READING_WITHHELD, row, Some(reason.as_str()), 1.0),
             (None, None) => {}
+        }
+    }
+    // Nobody would know that something is lacking.
+    if snapshot.rows().next().is_none() {
+        let appended = page.append(NO_VARIANTS, 1.0, None, |labels| {
+            labels.label("__name__", READING_WITHHELD);
+            labels.label("reason", NO_VARIANTS);
+        });
+        if let Err(error) = appended {
+            tracing::debug!(series = READING_WITHHELD, %error, "a reading was not kept as a series");
         }
     }
 }
