@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use fleetgauge::reading::{ReadingSpec, Readings};
 use fleetgauge::scrape::{FileDiscovery, ScrapeConfig, ScrapeSource};
-use fleetgauge::target::{Discovered, Snapshot, SnapshotStream, StaticTargets, TargetDiscovery};
+use fleetgauge::target::{
+    Discovered, DiscoveryError, Snapshot, SnapshotStream, StaticTargets, TargetDiscovery,
+};
 use fleetgauge::time::Clock;
 use fleetgauge::{MetricResult, MetricsSource, Params, QueryError, QueryTemplate, RefreshSpec};
 use fleetgauge_promql::window::WindowConfig;
@@ -536,6 +538,27 @@ async fn a_metric_that_a_target_exposes_no_longer_is_missed() {
     says(&source, "sum(queue)", "500").await;
     set(Answer::text("other 1\n"));
     assert_eq!(answer(&source, "sum(queue)").await, Ok(2.0));
+}
+
+/// Guards against a clean zero after a file of no targets was broken when it was first read.
+#[tokio::test]
+async fn that_there_are_no_targets_is_said_also_after_the_discovery_failed() {
+    let (sender, pushed) = Pushed::new("pushed");
+    let source = start(config(), pushed);
+    let broken = DiscoveryError::Malformed {
+        detail: "half a file".to_owned(),
+    };
+    sender.send_replace(Snapshot::Known(Discovered::default().with_problems([broken])));
+    let query = "sum(waiting) or vector(0)";
+    let said = async || {
+        let result = ask(&source, query).await.unwrap();
+        result.warnings().collect::<Vec<_>>().join("; ")
+    };
+    assert!(said().await.contains("half a file"), "{}", said().await);
+    sender.send_replace(Snapshot::Known(Discovered::default()));
+    until("it works again", || source.discovery_errors().is_empty()).await;
+    let none = said().await;
+    assert_eq!(none, "there are no targets: none was found by pushed");
 }
 
 /// Guards against a clean zero while the first pod loads its model.

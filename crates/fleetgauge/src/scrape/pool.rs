@@ -354,7 +354,7 @@ impl Pool {
         if have_targets_changed {
             self.sync(slots).await;
         } else {
-            self.running().set_failing(failing(slots));
+            self.tell_problems(&mut self.running(), slots);
         }
         let is_sound = |slot: &Slot| slot.known.as_ref().is_some_and(|known| known.problems.is_empty());
         if slots.iter().all(is_sound) {
@@ -450,23 +450,28 @@ impl Pool {
             tracing::warn!(count, "targets are left out: {}", logged.join("; "));
         }
         running.left_out = left_out;
+        running.targets = Arc::new(Targets::new(targets));
+        self.tell_problems(&mut running, slots);
+    }
+
+    /// Sets what is wrong with the discoveries, and why there are no targets if that does not say it.
+    fn tell_problems(&self, running: &mut Running, slots: &[Slot]) {
         running.set_failing(failing(slots));
         let had_none = running.none.is_some();
-        running.none = self.none(&targets, &running.gaps, wanted.relabel_dropped);
-        running.targets = Arc::new(Targets::new(targets));
+        running.none = self.none(running);
         if let Some(why) = running.none.as_ref().filter(|_| !had_none) {
             tracing::warn!("{why}");
         }
     }
 
     /// Why there are no targets, if there are none and nothing else says why.
-    fn none(&self, targets: &[Arc<ActiveTarget>], gaps: &[Gap], relabel_dropped: usize) -> Option<Arc<str>> {
+    fn none(&self, running: &Running) -> Option<Arc<str>> {
         let says_why = |gap: &Gap| !matches!(gap.reason, GapReason::NoneReady { .. });
-        if !targets.is_empty() || gaps.iter().any(says_why) {
+        if !running.targets.all().is_empty() || running.gaps.iter().any(says_why) {
             return None;
         }
         let names = self.discovery_names.join(", ");
-        let why = match relabel_dropped {
+        let why = match self.relabel_dropped.load(Ordering::Relaxed) {
             0 => format!("there are no targets: none was found by {names}"),
             dropped => {
                 format!("there are no targets: relabel_configs drop all {dropped} that were found by {names}")
