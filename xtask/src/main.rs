@@ -3,6 +3,7 @@
 //! They are what a clean clone needs, and what the continuous integration runs; there is no second
 //! way of doing either.
 
+mod browser;
 mod control_plane;
 mod fuzz;
 mod go;

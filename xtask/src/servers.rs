@@ -1,6 +1,6 @@
 //! Debian's Prometheus and VictoriaMetrics, which the tests start: installed where that is allowed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -9,16 +9,18 @@ use crate::shell::{Call, call};
 /// As they are named to `apt-get install`.
 pub(crate) const PACKAGES: &str = "prometheus and victoria-metrics";
 
-/// Each program and the package that has it.
-const SERVERS: [(&str, &str); 3] = [
+/// A program, and the package that has it.
+pub(crate) type Packaged = (&'static str, &'static str);
+
+pub(crate) const SERVERS: [Packaged; 3] = [
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
     ("victoria-metrics", "victoria-metrics"),
 ];
 
 /// Installs what is missing if that is possible; else gives one line that says what to do.
-pub(crate) fn provide() -> Option<String> {
-    let missing = missing();
+pub(crate) fn provide(programs: &[Packaged]) -> Option<String> {
+    let missing = missing(programs);
     if missing.is_empty() {
         return None;
     }
@@ -28,40 +30,44 @@ pub(crate) fn provide() -> Option<String> {
             .map(|error| format!(" ({error})")),
         None => Some(String::new()),
     };
-    let still = self::missing();
+    let still = self::missing(programs);
     if still.is_empty() {
         return None;
     }
     let why = tried.unwrap_or_default();
     Some(format!(
-        "missing on the PATH: {}{why}; install with: apt-get install prometheus victoria-metrics",
-        names(&still)
+        "missing on the PATH: {}{why}; install with: apt-get install {}",
+        of_each(&still, |(program, _)| program, ", "),
+        of_each(&packages(&still), |package| package, " "),
     ))
 }
 
-fn missing() -> Vec<(&'static str, &'static str)> {
-    SERVERS
-        .into_iter()
-        .filter(|(program, _)| !on_path(program))
+fn missing(programs: &[Packaged]) -> Vec<Packaged> {
+    let programs = programs.iter().copied();
+    programs
+        .filter(|(program, _)| on_path(program).is_none())
         .collect()
 }
 
-fn names(servers: &[(&'static str, &'static str)]) -> String {
-    servers
-        .iter()
-        .map(|(program, _)| *program)
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-fn on_path(program: &str) -> bool {
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
-}
-
-fn install(privilege: &Privilege, missing: &[(&'static str, &'static str)]) -> Result<()> {
-    let mut packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
+fn packages(programs: &[Packaged]) -> Vec<&'static str> {
+    let mut packages: Vec<_> = programs.iter().map(|(_, package)| *package).collect();
     packages.dedup();
+    packages
+}
+
+fn of_each<T: Copy>(all: &[T], name: fn(T) -> &'static str, between: &str) -> String {
+    all.iter().copied().map(name).collect::<Vec<_>>().join(between)
+}
+
+/// Where `program` is, if it is on the PATH.
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let mut programs = std::env::split_paths(&path).map(|directory| directory.join(program));
+    programs.find(|program| program.is_file())
+}
+
+fn install(privilege: &Privilege, missing: &[Packaged]) -> Result<()> {
+    let packages = packages(missing);
     eprintln!(
         "Installing Debian's {} with apt-get, from the sources of this system.",
         packages.join(" and ")
@@ -105,7 +111,7 @@ enum Privilege {
 
 impl Privilege {
     fn find() -> Option<Self> {
-        if !cfg!(target_os = "linux") || !on_path("apt-get") {
+        if !cfg!(target_os = "linux") || on_path("apt-get").is_none() {
             return None;
         }
         if call("sh").args(["-c", "test \"$(id -u)\" = 0"]).succeeds() {

@@ -8,7 +8,7 @@ use std::process::{ExitCode, Stdio};
 use anyhow::{Context as _, Result};
 
 use crate::shell::{Call, cargo, selects_packages};
-use crate::{control_plane, keda, prometheus_3, python, servers};
+use crate::{browser, control_plane, keda, prometheus_3, python, servers};
 
 /// What all test binaries together say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,16 +24,16 @@ struct Totals {
 /// compiles. With arguments it is one `cargo test` with these. The totals are the last line, on
 /// standard output.
 ///
-/// Tests that ask Prometheus 3, or by a Python package, or that start a Kubernetes control plane or KEDA, are marked `#[ignore]`, so that
+/// Tests that ask Prometheus 3, or by a Python package or a browser, or that start a Kubernetes control plane or KEDA, are marked `#[ignore]`, so that
 /// they count as skipped where that is not there, and are included where it is.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     eprintln!(
         "The tests start real servers: Debian's packages {}, Prometheus 3 from Debian testing, and a Kubernetes control plane \
-         that Go builds; one asks by a Python package.",
+         that Go builds; one asks by a Python package, some by Debian's Chromium.",
         servers::PACKAGES
     );
     // Without the servers the other tests still tell something; those that need them fail and say so.
-    let hint = servers::provide();
+    let hint = servers::provide(&servers::SERVERS);
     if let Some(hint) = &hint {
         eprintln!("{hint}");
     }
@@ -41,11 +41,12 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let mut skip = Vec::new();
     let mut left_out = Vec::new();
     let mut announced = Vec::new();
-    let wanted: [(&[&'static str], _); 4] = [
+    let wanted: [(&[&'static str], _); 5] = [
         (&prometheus_3::TESTS, prometheus_3::provide()),
         (&[python::TESTS], python::provide()),
         (&[control_plane::TESTS], control_plane::provide()),
         (&[keda::TESTS], keda::provide()),
+        (&[browser::TESTS], browser::provide()),
     ];
     let count = wanted.len();
     for (tests, provided) in wanted {

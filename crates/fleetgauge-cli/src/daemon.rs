@@ -22,7 +22,7 @@ use fleetgauge_server::door::kubernetes;
 use fleetgauge_server::door::listener::Limits;
 use fleetgauge_server::door::own::OwnMetrics;
 use fleetgauge_server::door::prometheus::{self, PrometheusApi, PrometheusApiConfig, ScrapedSource, Served};
-use fleetgauge_server::door::{fallback, health, reload};
+use fleetgauge_server::door::{dashboard, fallback, health, reload};
 use fleetgauge_server::readiness::Readiness;
 use fleetgauge_server::scheduler::{Fleet, Scheduler};
 use fleetgauge_server::series::{ReadingSeries, ReadingWindow};
@@ -184,9 +184,11 @@ impl Daemon {
             .merge(reload::routes(access.clone(), move || daemon.reload()))
             .merge(own.routes(access.clone()));
         let json = api::routes(self.0.api.clone(), access.clone());
+        let dashboard = dashboard::routes(self.0.api.clone(), self.0.prometheus.clone(), &access);
         let prometheus = access.guard(prometheus::routes(self.0.prometheus.clone()));
         let router = own
             .counted("pages", fallback::pages(pages))
+            .merge(own.counted("dashboard", dashboard))
             .merge(own.counted("json", json))
             .merge(own.counted("prometheus", prometheus));
         own.count_connections("server", listener.counts());

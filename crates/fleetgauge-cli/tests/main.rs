@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[cfg(target_os = "linux")]
+mod dashboard;
+#[cfg(target_os = "linux")]
 mod demo;
 mod docs;
 mod doctor;
@@ -30,6 +32,8 @@ mod sources;
 
 mod support {
     pub(crate) mod binary;
+    #[cfg(target_os = "linux")]
+    pub(crate) mod browser;
     #[cfg(target_os = "linux")]
     pub(crate) mod daemon;
     pub(crate) mod terminal;

@@ -16,6 +16,7 @@ use fleetgauge_core::source::{FixedBackend, MetricsSource as _};
 use fleetgauge_core::time::Clock;
 use fleetgauge_server::door::access::Access;
 use fleetgauge_server::door::api::{self, Api};
+use fleetgauge_server::door::dashboard;
 use fleetgauge_server::door::keda::proto::external_scaler_client::ExternalScalerClient;
 use fleetgauge_server::door::keda::proto::{GetMetricsRequest, IsActiveResponse, ScaledObjectRef};
 use fleetgauge_server::door::keda::{self, KedaConfig};
@@ -85,6 +86,7 @@ const METRICS: [&str; 3] = ["rows", "total", "held"];
 struct Doors {
     json: Router,
     prometheus: Router,
+    dashboard: Router,
     keda: Router,
     own: Router,
     scheduler: Scheduler,
@@ -108,6 +110,7 @@ impl Doors {
         let json = Api::new(&scheduler, readiness.clone(), stop.clone());
         Self {
             own: OwnMetrics::new(&json).routes(Access::open()),
+            dashboard: dashboard::routes(json.clone(), api.clone(), &Access::open()),
             json: api::routes(json, Access::open()),
             prometheus: prometheus::routes(api),
             keda: keda::routes(store, readiness, KedaConfig::default(), stop.clone()),
@@ -367,6 +370,17 @@ async fn wrong(doors: &Doors, clock: &Clock, metric: &str, reason: &str) -> Vec<
     )) && !has(format!("fleetgauge_metric_age_seconds{{metric=\"{metric}\"}}"));
     check("/metrics", (!is_right).then_some(page));
 
+    let (status, page) = doors
+        .get(&doors.dashboard, &format!("/dashboard/metrics/{metric}"))
+        .await;
+    let rows = page.matches("<tr class=\"withheld\">").count();
+    let is_right = status == 200
+        && rows > 0
+        && page.matches(">no number<").count() == rows
+        && page.matches(&format!("<code>{reason}</code>")).count() == rows
+        && !page.contains("<b title=");
+    check("dashboard", (!is_right).then_some(page));
+
     // Of several rows KEDA would be told to select one.
     if metric != "rows" {
         check("GetMetrics", wrong_status(doors.number(metric).await, reason));
@@ -399,6 +413,9 @@ async fn wrong_held(doors: &Doors, clock: &Clock, reason: &str, value: f64) -> V
         && reading["reason"]["code"] == reason
         && reading["held_since"].is_number();
     check("metrics/NAME", is_right, reading);
+    let (_, page) = doors.get(&doors.dashboard, "/dashboard/metrics/held").await;
+    let is_right = page.contains("<tr class=\"held\">") && page.contains(&format!("<code>{reason}</code>"));
+    check("dashboard", is_right, &page);
     let held = event(&mut doors.events("held").await).await;
     check("stream", held["readings"][0]["status"] == "held", &held);
     let since = Instant::now();

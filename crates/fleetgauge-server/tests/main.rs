@@ -3,6 +3,7 @@
 
 mod absence;
 mod api;
+mod dashboard;
 mod keda;
 mod kubernetes;
 mod listener;

@@ -261,7 +261,7 @@ impl<'a> Stage<'a> {
             text,
             "try: {binary} demo                      live, on a terminal{fails}\n     \
              {binary} demo -o json              the same for programs\n     \
-             {binary} demo --serve              a daemon over the pods, and what to ask it\n     \
+             {binary} demo --serve              a daemon over the pods, its dashboard, and what to ask it\n     \
              {binary} demo --serve-fleet-only   the pods alone, for a collector of one's own"
         );
         text

@@ -10,6 +10,8 @@ use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 
 use super::listener::Peer;
 
@@ -82,14 +84,50 @@ impl Access {
 impl Access {
     /// `router` for whoever may come in; others are told so in a line of text, as Prometheus does.
     pub fn guard(&self, router: Router) -> Router {
+        self.guard_by(router, Self::check, "Bearer")
+    }
+
+    /// As [`guard`](Self::guard), of pages for people: browsers ask them for a name and a password, which is the token. Only
+    /// what changes nothing may be behind it, since a browser adds both to whatever another site has it ask for.
+    pub(super) fn guard_people(&self, router: Router) -> Router {
+        let check = |access: &Self, request: &Request| {
+            let checked = access.check(request);
+            checked.or_else(|error| match access.has_password(request) {
+                true => Ok(()),
+                false => Err(error),
+            })
+        };
+        self.guard_by(router, check, "Basic realm=\"Fleetgauge\", charset=\"UTF-8\"")
+    }
+
+    /// Whether it brings the token as a password.
+    fn has_password<B>(&self, request: &Request<B>) -> bool {
+        let given = || {
+            let value = request.headers().get(AUTHORIZATION)?.as_bytes();
+            let (scheme, rest) = value.split_at_checked(6)?;
+            let decoded = BASE64_STANDARD.decode(rest.trim_ascii()).ok()?;
+            let colon = decoded.iter().position(|byte| *byte == b':')?;
+            let is_basic = scheme.eq_ignore_ascii_case(b"basic ");
+            is_basic.then(|| decoded[colon + 1..].to_vec())
+        };
+        let known = self.0.token.as_ref();
+        known.is_some_and(|token| given().is_some_and(|given| is_same(&given, &token.load())))
+    }
+
+    fn guard_by(
+        &self,
+        router: Router,
+        check: fn(&Self, &Request) -> Result<(), Unauthorized>,
+        challenge: &'static str,
+    ) -> Router {
         let access = self.clone();
         router.layer(middleware::from_fn(move |request: Request, next: Next| {
-            let checked = access.check(&request);
+            let checked = check(&access, &request);
             async move {
                 match checked {
                     Ok(()) => next.run(request).await,
                     Err(error) => {
-                        let headers = [(WWW_AUTHENTICATE, "Bearer")];
+                        let headers = [(WWW_AUTHENTICATE, challenge)];
                         (StatusCode::UNAUTHORIZED, headers, format!("{error}\n")).into_response()
                     }
                 }
@@ -131,6 +169,28 @@ mod tests {
             certificates: Arc::default(),
         });
         request
+    }
+
+    #[test]
+    fn people_give_the_token_as_a_password() {
+        let access = Access::new(Some("se:cret"), false);
+        for (text, expected) in [
+            ("anybody:se:cret", true),
+            (":se:cret", true),
+            ("se:cret", false),
+            ("anybody:secret", false),
+            ("", false),
+        ] {
+            let given = format!("Basic {}", BASE64_STANDARD.encode(text));
+            assert_eq!(
+                access.has_password(&request(Some(&given), false)),
+                expected,
+                "{text}"
+            );
+            assert!(access.check(&request(Some(&given), false)).is_err());
+        }
+        assert!(!access.has_password(&request(Some("Basic ?"), false)));
+        assert!(!Access::open().has_password(&request(Some("Basic Og=="), false)));
     }
 
     #[test]

@@ -30,6 +30,7 @@ use super::listener::keeping;
 use api::{Call, Work};
 use reply::{ApiError, ErrorKind};
 
+pub(super) use api::Evaluator;
 pub use api::{PrometheusApi, PrometheusApiConfig, ScrapedSource, Served};
 pub use data::QueryData;
 

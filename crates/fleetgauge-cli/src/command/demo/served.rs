@@ -132,7 +132,7 @@ fn configuration(args: &Demo, pods: &[SimPod]) -> String {
 fn hints(pods: &[SimPod], doors: &Doors, file: &Path) -> String {
     let url = &doors.server;
     let mut text = format!(
-        "fleetgauge demo: a daemon at {url} over {}\n",
+        "fleetgauge demo: a daemon over {}; its dashboard: {url}/\n",
         count(pods.len(), "simulated pod")
     );
     if let Some(pod) = misbehaving(pods) {

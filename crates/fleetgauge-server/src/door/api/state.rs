@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use axum::http::StatusCode;
 use fleetgauge_core::printable::Quoted;
 use fleetgauge_core::similar::similar;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::events::Events;
@@ -96,6 +97,25 @@ impl Api {
     /// The sources that are shown.
     pub(in crate::door) fn sources(&self) -> Vec<SourceView> {
         self.0.fleet.load().sources.clone()
+    }
+
+    /// The variants that are shown.
+    pub(in crate::door) fn variants(&self) -> Vec<Variant> {
+        self.0.fleet.load().variants.clone()
+    }
+
+    pub(in crate::door) fn readiness(&self) -> &Readiness {
+        &self.0.readiness
+    }
+
+    /// A place for one more stream, if there is one.
+    pub(in crate::door) fn stream_slot(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.events.slot()
+    }
+
+    /// Cancelled when streams are to end.
+    pub(in crate::door) fn stopping(&self) -> CancellationToken {
+        self.0.events.stop.clone()
     }
 
     pub(in crate::door) fn store(&self) -> &Store {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use fleetgauge::scrape::ScrapeSource;
-use fleetgauge_core::result::AnswerBuilder;
+use fleetgauge_core::result::{Answer, AnswerBuilder};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig};
@@ -78,6 +78,9 @@ pub struct ScrapedSource {
     pub timeout: Duration,
 }
 
+/// Evaluates expressions for another door.
+pub(in crate::door) struct Evaluator<'a>(&'a Call);
+
 /// What a request asks of a route: the answer, or why there is none.
 pub(super) type Work = fn(&Call) -> Result<Reply, ApiError>;
 
@@ -144,6 +147,37 @@ impl PrometheusApi {
         let Inner { config, .. } = &*self.0;
         let begun = Instant::now();
         let params = request::params(request, config.max_request_bytes, config.request_timeout).await?;
+        // What is wrong with it is said when it is read.
+        let asked = params.duration("timeout").ok().flatten();
+        let asked = asked.map(|nanos| Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)));
+        let timeout = config.engine.timeout;
+        let deadline = begun + asked.map_or(timeout, |asked| asked.min(timeout));
+        self.in_turn(params, deadline, work).await?
+    }
+
+    /// Does `work` that evaluates expressions, when its turn comes.
+    ///
+    /// *Errors*: there is too much to do.
+    pub(in crate::door) async fn evaluate<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Evaluator<'_>) -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let deadline = Instant::now() + self.0.config.engine.timeout;
+        let work = move |call: &Call| work(&Evaluator(call));
+        let done = self.in_turn(Params::default(), deadline, work).await;
+        done.map_err(|error| error.to_string())
+    }
+
+    /// Does `work` on a thread that may be busy with it for a while, when its turn comes.
+    ///
+    /// *Errors*: there is too much to do, and it is none of its own.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        params: Params,
+        deadline: Instant,
+        work: impl FnOnce(&Call) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let config = &self.0.config;
         let Ok(admitted) = Arc::clone(&self.0.admitted).try_acquire_owned() else {
             let message = format!(
                 "there are {} requests already, as many as are borne",
@@ -151,11 +185,6 @@ impl PrometheusApi {
             );
             return Err(ApiError::new(ErrorKind::Unavailable, message));
         };
-        // What is wrong with it is said when it is read.
-        let asked = params.duration("timeout").ok().flatten();
-        let asked = asked.map(|nanos| Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)));
-        let timeout = config.engine.timeout;
-        let deadline = begun + asked.map_or(timeout, |asked| asked.min(timeout));
         let working = Arc::clone(&self.0.working);
         let working = match Arc::clone(&working).try_acquire_owned() {
             Ok(working) => working,
@@ -180,7 +209,7 @@ impl PrometheusApi {
                 ErrorKind::Internal,
                 "a defect of this program: the request panicked",
             )
-        })?
+        })
     }
 }
 
@@ -189,6 +218,35 @@ impl fmt::Debug for PrometheusApi {
         f.debug_struct("PrometheusApi")
             .field("config", &self.0.config)
             .finish_non_exhaustive()
+    }
+}
+
+// === impl Evaluator ===
+
+impl Evaluator<'_> {
+    /// The wall time.
+    pub(in crate::door) fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    /// What `query` is at `at`; `None` where it cannot be evaluated.
+    pub(in crate::door) fn instant(&self, query: &str, at: Timestamp) -> Option<Answer> {
+        let engine = self.0.engine(None).ok()?;
+        let evaluation = engine.instant(&self.0.data(at), query, at).ok()?;
+        Some(evaluation.answer)
+    }
+
+    /// What `query` is from `start` to `end`; `None` where it cannot be evaluated.
+    pub(in crate::door) fn range(
+        &self,
+        query: &str,
+        start: Timestamp,
+        end: Timestamp,
+        step: Duration,
+    ) -> Option<Answer> {
+        let engine = self.0.engine(None).ok()?;
+        let data = self.0.data(start);
+        Some(engine.range(&data, query, start, end, step).ok()?.answer)
     }
 }
 

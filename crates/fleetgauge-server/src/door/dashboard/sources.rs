@@ -1,0 +1,62 @@
+//! The page of where numbers come from.
+
+use fleetgauge_core::printable::Printable;
+use fleetgauge_core::time::Timestamp;
+use maud::html;
+
+use super::overview::ago;
+use super::page::Part;
+use crate::door::api::{Reloads, SourceView};
+use crate::scheduler::RefreshCounts;
+
+pub(super) fn parts(
+    sources: &[SourceView],
+    refreshes: &RefreshCounts,
+    reloads: &Reloads,
+    now: Timestamp,
+) -> Vec<Part> {
+    let content = html! {
+        h1 { "Sources" }
+        @for source in sources {
+            @let stats = source.source.stats();
+            article .card {
+                h2 { (source.name) " " small { (source.kind) } }
+                dl .facts {
+                    dt { "Queries" } dd { (source.source.query_list().len()) }
+                    dt { "Asked" }
+                    dd { (stats.flights) " times, " (stats.flights_shared) " answers shared, " (stats.in_flight) " under way" }
+                    dt { "Answers kept" } dd { (stats.cache.entries) }
+                    dt { "Failures" }
+                    dd {
+                        @if stats.failures.is_empty() { "none" }
+                        @for (reason, count) in &stats.failures { code { (reason) } " " (count) " " }
+                    }
+                    @if let Some(scraping) = &source.scraping {
+                        @let scraped = scraping.scrape_stats();
+                        dt { "Targets" } dd { (scraped.targets_up) " of " (scraped.targets) " up" }
+                        dt { "Left out" }
+                        dd {
+                            (scraped.targets_duplicate) " of the labels of another, " (scraped.targets_dropped) " not to be scraped, "
+                            (scraped.targets_relabel_dropped) " dropped by relabeling"
+                        }
+                        @for (discovery, error) in scraping.discovery_errors() {
+                            dt { "Discovery fails" } dd .failing { (Printable(&discovery)) ": " (Printable(&error.to_string())) }
+                        }
+                    }
+                }
+            }
+        }
+        h2 { "Refreshes" }
+        p { (refreshes.answered()) " answered, " (refreshes.failed()) " failed, " (refreshes.late()) " late" }
+        h2 { "Configuration" }
+        p {
+            "read again " (reloads.taken) " times, refused " (reloads.refused) " times; the last time "
+            (ago(reloads.at, now)) @if reloads.at.is_some() { " ago" }
+        }
+        @if let Some(error) = &reloads.error { pre .failing { (Printable(error)) } }
+    };
+    vec![Part {
+        id: "sources",
+        content,
+    }]
+}
