@@ -15,6 +15,7 @@ pub struct Provenance {
     origin: Option<Arc<Origin>>,
     sample_interval: Option<Duration>,
     ended: Option<Arc<str>>,
+    cluster_labels: Option<Arc<[Box<str>]>>,
     /// Whether something is missing that the completeness does not count.
     has_uncounted_loss: bool,
 }
@@ -79,6 +80,11 @@ impl Provenance {
         self.ended.as_deref()
     }
 
+    /// The labels that tell clusters apart, where their names are not the usual one.
+    pub fn cluster_labels(&self) -> &[Box<str>] {
+        self.cluster_labels.as_deref().unwrap_or_default()
+    }
+
     /// Whether it tells nothing.
     pub(super) fn is_blank(&self) -> bool {
         let Self {
@@ -88,9 +94,10 @@ impl Provenance {
             origin,
             sample_interval,
             ended,
+            cluster_labels,
             has_uncounted_loss: _,
         } = self;
-        let rows = ages.is_none() && branches.is_none();
+        let rows = ages.is_none() && branches.is_none() && cluster_labels.is_none();
         rows && completeness.is_none() && origin.is_none() && sample_interval.is_none() && ended.is_none()
     }
 
@@ -128,6 +135,10 @@ impl Provenance {
         self.ended = Some(ended);
     }
 
+    pub(super) fn set_cluster_labels(&mut self, labels: Arc<[Box<str>]>) {
+        self.cluster_labels = Some(labels);
+    }
+
     pub(super) fn set_origin(&mut self, origin: Arc<Origin>) {
         self.origin = Some(origin);
     }
@@ -141,7 +152,12 @@ impl Provenance {
         let origin = self.origin.as_ref();
         let origin = origin.map_or(0, |origin| size_of_val(&**origin) + origin.heap_bytes());
         let ended = self.ended.as_ref().map_or(0, |ended| ended.len());
-        size_of_val(self) + ages + branches + completeness + origin + ended
+        let clusters = self.cluster_labels();
+        let clusters: usize = clusters
+            .iter()
+            .map(|label| label.len() + size_of::<Box<str>>())
+            .sum();
+        size_of_val(self) + clusters + ages + branches + completeness + origin + ended
     }
 }
 

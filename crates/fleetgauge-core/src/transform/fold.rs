@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fleetgauge_syntax::rewrite;
 
-use super::by_variant::{CLUSTER, Identity, Owner, Stray, disputed, joined, lowered, owners, pod};
+use super::by_variant::{Identity, Owner, Stray, cluster, disputed, joined, lowered, owners, pod};
 use super::rows::{NAMED, ages, begun, listed};
 use crate::age::Age;
 use crate::completeness::{Completeness, Meant};
@@ -46,7 +46,7 @@ pub fn fold(answer: &Answer, folds: Folds) -> Answer {
 /// each other. Where `index` knows which pods the variant has, these are who is expected: one that the source has not heard of is
 /// missing, one that has not been ready yet is starting, and of one that is leaving nothing is missed.
 pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, index: &dyn PodIndex) -> Answer {
-    let mut own: BTreeMap<(bool, &str), Rows<'_>> = BTreeMap::new();
+    let mut own: BTreeMap<(bool, Identity<'_>), Rows<'_>> = BTreeMap::new();
     let mut strays = Vec::new();
     let gone = Gone::of(answer);
     let mut has_nobodys = false;
@@ -73,14 +73,16 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
                 continue;
             }
         };
-        let cluster = series.labels().get(CLUSTER).unwrap_or_default();
+        let cluster = cluster(answer, series.labels());
         own.entry((is_of_model, cluster)).or_default().push((row, series));
     }
     let mut builder = begun(answer);
     own.values_mut()
         .for_each(|rows| gone.leave_out(rows, &mut builder));
     for ((is_of_model, cluster), rows) in &own {
-        builder.label(CLUSTER, cluster);
+        cluster
+            .iter()
+            .for_each(|(name, value)| builder.label(name, value));
         if *is_of_model {
             builder.label(SCOPE, SCOPE_MODEL);
         }
@@ -116,12 +118,12 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
     // has does not know that it has none.
     let is_sure = expected.is_some_and(|pods| pods.is_empty()) && !has_nobodys;
     if let Some((known, absent)) = of_variant {
-        let known = joined(known, &absent, &strays);
+        let known = joined(answer, known, &absent, &strays);
         builder.completeness(Arc::new(if is_sure { known } else { known.with_others() }));
     } else if !strays.is_empty() {
-        let pods = answer.series().map(|series| pod(series.labels()));
+        let pods = answer.series().map(|series| pod(answer, series.labels()));
         let pods: BTreeSet<Identity<'_>> = pods.collect();
-        builder.completeness(Arc::new(lowered(of_all, &strays, pods.len())));
+        builder.completeness(Arc::new(lowered(answer, of_all, &strays, pods.len())));
     }
     answer.clone().with_rows(builder.build())
 }
@@ -205,7 +207,9 @@ fn add(builder: &mut AnswerBuilder, answer: &Answer, folds: Folds, rows: &[(usiz
     let mut oldest: Option<Timestamp> = None;
     for (_, series) in rows {
         for point in series.points() {
-            pods.entry(pod(series.labels())).or_default().push(point.value);
+            pods.entry(pod(answer, series.labels()))
+                .or_default()
+                .push(point.value);
             oldest = oldest.into_iter().chain([point.timestamp]).min();
         }
     }

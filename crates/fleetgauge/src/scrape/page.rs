@@ -245,8 +245,10 @@ struct ReadPage {
     process_start: Option<Timestamp>,
     /// Whether samples count as of the scrape, since their target dates them a little later.
     is_ahead: bool,
-    /// The metrics of samples that their target dates so that no query of now sees them.
-    unseen: BTreeSet<Box<str>>,
+    /// The metrics of samples that their target dates so far back that no query of now sees them.
+    old: BTreeSet<Box<str>>,
+    /// The metrics of samples that are left out, since their target dates them too far ahead.
+    future: BTreeSet<Box<str>>,
 }
 
 /// By how much a target's clock may be ahead: what it dates then counts as of the scrape.
@@ -260,9 +262,7 @@ fn read(
     at: Timestamp,
     lookback_delta: Duration,
 ) -> Result<ReadPage, FetchError> {
-    let is_seen =
-        |own: Timestamp| own <= at.saturating_add(CLOCK_AHEAD) && own.saturating_add(lookback_delta) > at;
-    let mut unseen = BTreeSet::new();
+    let (mut old, mut future) = (BTreeSet::new(), BTreeSet::new());
     let mut is_ahead = false;
     let mut page = buffer.parser.page(format, &buffer.body);
     let mut refusal = None;
@@ -271,13 +271,19 @@ fn read(
     while let Some(event) = page.next() {
         let Event::Sample(sample) = event else { continue };
         let mut own = sample.timestamp.map(Timestamp::from_millis);
-        if own.is_some_and(|own| own > at && is_seen(own)) {
+        if own.is_some_and(|own| own > at.saturating_add(CLOCK_AHEAD)) {
+            // Kept, it would be the newest of its series for as long: what follows, the end of the series included,
+            // would come too late to be taken.
+            note(&mut future, sample.name());
+            continue;
+        }
+        if own.is_some_and(|own| own > at) {
             // It would be in no answer until its time comes, and what is asked for then may be told by a newer one.
-            own = Some(at);
+            own = None;
             is_ahead = true;
         }
-        if own.is_some_and(|own| !is_seen(own)) && !unseen.contains(sample.name()) {
-            unseen.insert(sample.name().into());
+        if own.is_some_and(|own| own.saturating_add(lookback_delta) <= at) {
+            note(&mut old, sample.name());
         }
         if sample.name() == PROCESS_START && sample.value > 0.0 {
             let start = Timestamp::from_secs_f64(sample.value);
@@ -324,8 +330,15 @@ fn read(
             own_name,
             process_start,
             is_ahead,
-            unseen,
+            old,
+            future,
         }),
+    }
+}
+
+fn note(metrics: &mut BTreeSet<Box<str>>, metric: &str) {
+    if !metrics.contains(metric) {
+        metrics.insert(metric.into());
     }
 }
 
@@ -345,7 +358,8 @@ impl ReadPage {
             own_name,
             process_start,
             is_ahead,
-            unseen,
+            old,
+            future,
         } = self;
         let mut problems = Vec::new();
         if report.errors > 0 {
@@ -368,10 +382,21 @@ impl ReadPage {
             batch.unread(Some(name), &why);
             problems.push(why);
         }
-        if !unseen.is_empty() {
-            let why = "samples are dated by their target in the future, or before the lookback: they are not seen now";
-            unseen.iter().for_each(|name| batch.unread(Some(name), why));
-            problems.push(why.to_owned());
+        let not_seen = [
+            (
+                &future,
+                "samples are dated by their target more than 5 s ahead: left out",
+            ),
+            (
+                &old,
+                "samples are dated by their target before the lookback: they are not seen now",
+            ),
+        ];
+        for (metrics, why) in not_seen {
+            if !metrics.is_empty() {
+                metrics.iter().for_each(|name| batch.unread(Some(name), why));
+                problems.push(why.to_owned());
+            }
         }
         if is_ahead {
             problems.push(
