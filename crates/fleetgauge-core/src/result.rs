@@ -218,6 +218,13 @@ impl Answer {
         self
     }
 
+    /// Says that its rows are those that the text of its origin gives, until others take their place.
+    #[must_use]
+    pub fn as_sent(mut self) -> Self {
+        self.provenance_mut().set_as_sent();
+        self
+    }
+
     /// What it tells beside its rows (warnings, completeness, origin) with the rows of `rows` in their place, and what
     /// these tell beside. The ages are those of `rows`; a completeness of `rows` takes the place of its own.
     #[must_use]

@@ -24,6 +24,6 @@ pub use age::{Age, Newest, age, ended, reporting};
 pub use branch::{branch, operands};
 pub use distribute::{DistributeError, Part, Plan, distribute};
 pub use member::{newest, present};
-pub use mixed::{is_both, is_mixed, keeps};
+pub use mixed::{has_row_for_each, is_both, is_mixed, keeps, may_be_constant};
 pub use oldest::{OLDEST, Oldest, TOLD, YOUNGEST, oldest};
 pub use samples::{COUNTED_MILLIS, SELECTOR, SampleCounts, sample_counts};

@@ -535,6 +535,26 @@ async fn a_range_lacks_nothing_of_a_target_that_has_no_series_of_it() {
     assert_eq!(fleet.counts("rate(c_total[2d])").await, (Some(2), 1, 1, 0));
 }
 
+/// Guards against engines' numbers that an endpoint picker withholds, which has none of them, by failing.
+#[tokio::test]
+async fn an_endpoint_picker_that_fails_is_missed_for_its_own_metrics_alone() {
+    let picker = page("llm_d_epp_flow_control_queue_size 4");
+    let fleet = Fleet::new(&[("a", page("q 1")), ("p", picker), ("c", page("other 1"))]);
+    assert!(fleet.ask("sum(q)").await.unwrap().is_complete());
+    fleet.answers("p", Answer::status(500));
+    fleet.hands.advance(SECOND);
+    assert_eq!(fleet.counts("sum(q)").await, (Some(2), 2, 0, 0));
+    assert_eq!(
+        fleet.counts("sum(llm_d_epp_flow_control_queue_size)").await,
+        (Some(3), 2, 1, 0)
+    );
+    assert_eq!(fleet.counts("count({pod=~\".+\"})").await, (Some(3), 2, 1, 0));
+    // An engine may just not have had any yet.
+    fleet.answers("c", Answer::status(500));
+    fleet.hands.advance(SECOND);
+    assert_eq!(fleet.counts("sum(q)").await, (Some(2), 1, 1, 0));
+}
+
 /// A clock that is a little ahead hides nothing, and makes nothing younger than its scrape.
 #[tokio::test]
 async fn what_a_target_dates_a_little_ahead_counts_as_of_the_scrape() {

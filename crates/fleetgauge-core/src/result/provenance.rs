@@ -16,6 +16,8 @@ pub struct Provenance {
     sample_interval: Option<Duration>,
     ended: Option<Arc<str>>,
     cluster_labels: Option<Arc<[Box<str>]>>,
+    /// Whether the rows are those that the query's text gives, untouched.
+    is_as_sent: bool,
     /// Whether something is missing that the completeness does not count.
     has_uncounted_loss: bool,
 }
@@ -85,6 +87,11 @@ impl Provenance {
         self.cluster_labels.as_deref().unwrap_or_default()
     }
 
+    /// Whether the rows are those that the text of its [origin](Self::origin) gives, and nobody has touched them since.
+    pub fn is_as_sent(&self) -> bool {
+        self.is_as_sent
+    }
+
     /// Whether it tells nothing.
     pub(super) fn is_blank(&self) -> bool {
         let Self {
@@ -95,6 +102,7 @@ impl Provenance {
             sample_interval,
             ended,
             cluster_labels,
+            is_as_sent: _,
             has_uncounted_loss: _,
         } = self;
         let rows = ages.is_none() && branches.is_none() && cluster_labels.is_none();
@@ -105,6 +113,7 @@ impl Provenance {
     pub(super) fn take_rows(&mut self, rows: Self) {
         self.ages = rows.ages;
         self.branches = rows.branches;
+        self.is_as_sent = false;
     }
 
     pub(super) fn has_uncounted_loss(&self) -> bool {
@@ -137,6 +146,10 @@ impl Provenance {
 
     pub(super) fn set_cluster_labels(&mut self, labels: Arc<[Box<str>]>) {
         self.cluster_labels = Some(labels);
+    }
+
+    pub(super) fn set_as_sent(&mut self) {
+        self.is_as_sent = true;
     }
 
     pub(super) fn set_origin(&mut self, origin: Arc<Origin>) {

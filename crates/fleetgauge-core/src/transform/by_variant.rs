@@ -14,7 +14,7 @@ use crate::result::{Answer, AnswerBuilder, AnswerKind, Series};
 use crate::sample::Stamp;
 use crate::time::Timestamp;
 use crate::variant::{
-    Candidates, Mapping, PodIndex, PodLabels, PodRef, UnmappedReason, VARIANT_LABEL, VariantRef, mapping_of,
+    Candidates, Mapping, PodIndex, PodLabels, Told, UnmappedReason, VARIANT_LABEL, VariantRef,
 };
 
 /// The label that holds the variant of a row that was folded.
@@ -39,9 +39,6 @@ pub(super) enum Owner {
     /// By its name it is the variant's that is asked about, and by its label this one's.
     Disputed(VariantRef),
 }
-
-/// The pods whose labels name their variant, by their names, as it is known who reports.
-struct Told<'a>(HashMap<&'a str, Vec<&'a PodIdentity>>);
 
 /// A row that belongs to no variant.
 pub(super) struct Stray<'a> {
@@ -300,38 +297,6 @@ fn folded(kind: Fold, is_matrix: bool, rows: &[(usize, Series<'_>)], ages: Optio
     Folded {
         points: points.collect(),
         age: Age::oldest(rows.iter().filter_map(|(row, _)| ages?.get(*row).copied())),
-    }
-}
-
-// === impl Told ===
-
-impl<'a> Told<'a> {
-    fn of(answer: &'a Answer) -> Self {
-        let mut told: HashMap<_, Vec<_>> = HashMap::new();
-        let pods = answer.completeness().into_iter().flat_map(|known| known.pods());
-        for pod in pods.filter(|pod| pod.variant.is_some()) {
-            told.entry(&*pod.name).or_default().push(pod);
-        }
-        Self(told)
-    }
-
-    /// The variant that the labels of `pod` name, if they do.
-    fn mapping(&self, pod: PodRef<'_>, index: &dyn PodIndex) -> Option<Mapping> {
-        let same = self.0.get(pod.name())?.iter();
-        let same = same.filter(|one| {
-            let namespace = pod.namespace();
-            namespace.is_none() || one.namespace.as_deref() == namespace
-        });
-        let mut mappings: Vec<_> = same.map(|pod| mapping_of(pod, index)).collect();
-        mappings.dedup();
-        match mappings.len() {
-            0 | 1 => mappings.pop(),
-            // They are several, and the row may be any one's, or all of theirs.
-            _ => Some(Candidates::of(&mappings).map_or(
-                Mapping::Unmapped(UnmappedReason::BadVariantLabel),
-                Mapping::Ambiguous,
-            )),
-        }
     }
 }
 

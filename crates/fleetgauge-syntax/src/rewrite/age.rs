@@ -18,7 +18,7 @@
 //! | `a and b`, `a unless b` | that of `a`, whose values they are |
 //! | `a or b` | that of `a` where `a` answers, else that of `b` |
 //! | `histogram_quantile(0.9, a)` | the oldest of the buckets |
-//! | `absent(a)`, `vector(1)` | the time of the evaluation: nothing contributes |
+//! | `absent(a)`, `vector(1)` | `+Inf`: nothing contributes, so it is older than nothing |
 //!
 //! The companion is for queries at one time, in which `start()` and `end()` are that time.
 
@@ -34,7 +34,7 @@ use super::build::{
 use super::series::{BUCKET, Groups, METRIC_NAME, Rows, groups, has_samples, is_scalar, rows};
 
 /// What tells how old the rows of a query are. *Unit* of the values: seconds since the Unix epoch, so that the age is
-/// the time of the evaluation less the value.
+/// the time of the evaluation less the value; `+Inf` where no sample contributes.
 #[derive(Clone, Debug)]
 pub enum Age {
     /// *Shape*: to each row of the query, a row of the same labels, but for the metric name. There may be rows of
@@ -260,8 +260,8 @@ impl<'a> Companion<'a> {
 
     /// Of rows to which nothing contributes.
     fn now(&self, expr: &Expr) -> Times {
-        let time = present(expr.clone(), call(Function::Time, Vec::new()));
-        let (expr, asked) = self.over_steps(time, 0);
+        let never = present(expr.clone(), Expr::Number(f64::INFINITY));
+        let (expr, asked) = self.over_steps(never, 0);
         Times {
             expr: asked.added_to(expr),
             fit: Fit::Same,
@@ -774,7 +774,7 @@ mod tests {
         );
         check(
             "a or vector(0)",
-            "timestamp(a) or clamp(vector(0) == bool 0, time(), time())",
+            "timestamp(a) or clamp(vector(0) == bool 0, Inf, Inf)",
         );
         check(
             "a / scalar(b)",
@@ -789,7 +789,7 @@ mod tests {
             r#"label_replace(x, "a", "$1", "b", "(.*)")"#,
             r#"label_replace(timestamp(x), "a", "$1", "b", "(.*)")"#,
         );
-        check("absent(x)", "clamp(absent(x) == bool 0, time(), time())");
+        check("absent(x)", "clamp(absent(x) == bool 0, Inf, Inf)");
         for query in ["1", "vector(1)", "hour() > 5", "time()", "'text'"] {
             check(query, "ageless");
         }

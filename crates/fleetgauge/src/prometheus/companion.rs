@@ -373,6 +373,9 @@ impl Plan {
         let rows = answer.series().len();
         let had = asked.at.saturating_add(asked.since);
         let age = |seconds: f64, is_bound: bool| {
+            if seconds == f64::INFINITY {
+                return Age::AGELESS;
+            }
             if !seconds.is_finite() {
                 return Age::UNKNOWN;
             }

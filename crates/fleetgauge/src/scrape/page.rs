@@ -11,6 +11,7 @@ use fleetgauge_promql::window::{self, AppendError, Appender, ScrapeBatch, Window
 
 use super::config::{PROCESS_START, ScrapeConfig};
 use crate::client::failure::excerpt;
+use crate::epp;
 use fleetgauge_core::target::Target;
 
 /// The way into the window for one target.
@@ -52,6 +53,8 @@ pub(super) struct PageOutcome {
     pub(super) refused: usize,
     /// When the process began, if it says so; of several the one that began first.
     pub(super) process_start: Option<Timestamp>,
+    /// Whether there are new series of an endpoint picker's own metrics.
+    pub(super) is_of_picker: bool,
     /// What is wrong with it.
     pub(super) problem: Option<String>,
 }
@@ -243,6 +246,7 @@ struct ReadPage {
     /// What it exposes that is the scraper's to say.
     own_name: Option<&'static str>,
     process_start: Option<Timestamp>,
+    is_of_picker: bool,
     /// Whether samples count as of the scrape, since their target dates them a little later.
     is_ahead: bool,
     /// The metrics of samples that their target dates so far back that no query of now sees them.
@@ -267,6 +271,7 @@ fn read(
     let mut page = buffer.parser.page(format, &buffer.body);
     let mut refusal = None;
     let mut own_name = None;
+    let mut is_of_picker = false;
     let mut process_start: Option<Timestamp> = None;
     while let Some(event) = page.next() {
         let Event::Sample(sample) = event else { continue };
@@ -293,6 +298,7 @@ fn read(
             // Without a name the series is refused, as one must be whose labels cannot be read.
             let reported = REPORTED.into_iter().find(|name| *name == sample.name());
             own_name = own_name.or(reported);
+            is_of_picker |= epp::is_of_picker(sample.name());
             if reported.is_none()
                 && let Some(exposed) = page.labels()
             {
@@ -329,6 +335,7 @@ fn read(
             refusal,
             own_name,
             process_start,
+            is_of_picker,
             is_ahead,
             old,
             future,
@@ -357,6 +364,7 @@ impl ReadPage {
             refusal,
             own_name,
             process_start,
+            is_of_picker,
             is_ahead,
             old,
             future,
@@ -423,6 +431,7 @@ impl ReadPage {
             bad_lines: report.errors,
             refused: committed.refused,
             process_start,
+            is_of_picker,
             problem: (!problems.is_empty()).then(|| problems.join("; ")),
         }
     }
