@@ -134,11 +134,15 @@ impl Completeness {
         self.pods.iter().flat_map(Pods::iter).map(|(pod, _)| &**pod)
     }
 
-    /// Whether a pod whose row has ended is known to be no more: it is known who there is, and it is none of them.
-    pub(crate) fn has_lost(&self, namespace: Option<&str>, pod: &str) -> bool {
+    /// Whether a pod whose row has ended is known to be no more: it is known who there is, and it is none of them. One of its
+    /// name at another place is not the same.
+    pub(crate) fn has_lost(&self, namespace: Option<&str>, pod: &str, instance: Option<&str>) -> bool {
+        let is_same =
+            |one: Option<&str>, other: Option<&str>| one.zip(other).is_none_or(|(one, other)| one == other);
         let is_it = |one: &PodIdentity| {
-            let namespaces = one.namespace.as_deref().zip(namespace);
-            *one.name == *pod && namespaces.is_none_or(|(one, other)| one == other)
+            *one.name == *pod
+                && is_same(one.namespace.as_deref(), namespace)
+                && is_same(one.instance.as_deref(), instance)
         };
         self.is_known && self.is_by_pod() && !self.pods().any(is_it)
     }

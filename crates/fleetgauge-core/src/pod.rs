@@ -7,7 +7,7 @@ use crate::printable::Printable;
 /// The label by which fleets of llm-d tell the variant of a pod: `llm-d.ai/variant`, as Prometheus writes it.
 pub const VARIANT_LABEL: &str = "llm_d_ai_variant";
 
-/// What tells a pod, and its variant, from others: the values of the labels `namespace`, `pod` and [`VARIANT_LABEL`].
+/// What tells a pod, and its variant, from others: the values of the labels `namespace`, `pod`, `instance` and [`VARIANT_LABEL`].
 ///
 /// ```
 /// use fleetgauge_core::pod::PodIdentity;
@@ -22,6 +22,8 @@ pub struct PodIdentity {
     pub(crate) name: Box<str>,
     /// What the label says that names the variant.
     pub(crate) variant: Option<Box<str>>,
+    /// Where it is scraped, which is another place where a pod of its name has come in its place.
+    pub(crate) instance: Option<Box<str>>,
 }
 
 /// A pod of a variant.
@@ -47,6 +49,7 @@ impl PodIdentity {
             namespace: get("namespace").map(Box::from),
             name: get("pod")?.into(),
             variant: get(VARIANT_LABEL).map(Box::from),
+            instance: get("instance").map(Box::from),
         })
     }
 }

@@ -38,6 +38,9 @@ pub struct Answer {
     provenance: Option<Arc<Provenance>>,
 }
 
+/// The label that tells clusters apart, where nobody names others.
+const CLUSTER: &str = "cluster";
+
 /// What an answer is, as Prometheus names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -207,6 +210,21 @@ impl Answer {
         self
     }
 
+    /// With the names of the labels that tell clusters apart in its rows: two pods of one name that differ in them are two.
+    /// The label `cluster` does so in any case.
+    #[must_use]
+    pub fn with_cluster_labels(mut self, labels: Arc<[Box<str>]>) -> Self {
+        self.provenance_mut().set_cluster_labels(labels);
+        self
+    }
+
+    /// Says that its rows are those that the text of its origin gives, until others take their place.
+    #[must_use]
+    pub fn as_sent(mut self) -> Self {
+        self.provenance_mut().set_as_sent();
+        self
+    }
+
     /// What it tells beside its rows (warnings, completeness, origin) with the rows of `rows` in their place, and what
     /// these tell beside. The ages are those of `rows`; a completeness of `rows` takes the place of its own.
     #[must_use]
@@ -256,6 +274,12 @@ impl Answer {
     /// What it tells of ages, completeness and origin, if anything.
     pub fn provenance(&self) -> Option<&Provenance> {
         self.provenance.as_deref()
+    }
+
+    /// Whether rows that differ in this label are of different clusters.
+    pub fn is_of_cluster(&self, label: &str) -> bool {
+        let others = self.provenance().map_or(&[][..], Provenance::cluster_labels);
+        label == CLUSTER || others.iter().any(|other| **other == *label)
     }
 
     /// Who was expected to report, and who did, where the source told it.

@@ -30,6 +30,7 @@ mod mapping;
 mod name;
 mod naming;
 mod pods;
+mod told;
 
 #[cfg(test)]
 mod tests;
@@ -41,10 +42,10 @@ use arc_swap::ArcSwap;
 
 pub use self::index::{RegisterVariantError, VariantIndex};
 pub use self::join::{AmbiguousValue, PodLabels, UnmappedValue, VariantJoin};
-pub(crate) use self::join::{mapping_of, named_by};
 pub use self::mapping::{Candidates, Mapping, UnmappedReason};
 pub use self::name::{KubernetesNameError, PodRef, VariantRef, Workload, WorkloadKind};
 pub use self::pods::{PodIndex, PodVariants};
+pub(crate) use self::told::{Told, mapping_of, named_by};
 
 pub use crate::pod::{VARIANT_LABEL, VariantPod};
 use crate::result::MetricResult;

@@ -7,11 +7,12 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use fleetgauge_core::target::{
     self, ADDRESS, Discovered, DiscoveryError, Snapshot, SnapshotStream, TargetDiscovery, TargetLabels,
 };
-use fleetgauge_core::time::Clock;
+use fleetgauge_core::time::{Clock, Moment};
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::{Container, ContainerPort, Pod};
 use kube::api::Api;
@@ -22,7 +23,7 @@ use tokio::task::JoinSet;
 
 use crate::object::Kind;
 use crate::watch::{Change, WatchConfig, run};
-use crate::watched::{Listing, Watched};
+use crate::watched::{Fault, Listing, Watched};
 
 /// Which pods are targets, and where they are scraped.
 ///
@@ -137,7 +138,8 @@ impl PodSelection {
                 Err(lack) => {
                     let namespace = pod.namespace().unwrap_or_default();
                     let detail = format!("{namespace}/{} {lack}", pod.name_any());
-                    found.problems.push(DiscoveryError::Malformed { detail });
+                    let labels = Arc::new(common.clone());
+                    found.problems.push(DiscoveryError::Target { labels, detail });
                 }
             }
         }
@@ -285,6 +287,7 @@ impl PodDiscovery {
                 None => watcher::Config::default(),
             };
             let (sender, known, clock) = (sender.clone(), known.clone(), clock.clone());
+            let silent_for = config.silent_for;
             let keep = move |change| {
                 let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
                 let watched = &mut known[place];
@@ -304,12 +307,13 @@ impl PodDiscovery {
                     Change::Gone(uid) => drop(watched.remove(&uid)),
                     Change::Failed(failure) => watched.fail(failure, clock.now()),
                 }
-                sender.send_replace(snapshot(&known));
+                sender.send_replace(snapshot(&known, clock.now(), silent_for));
             };
             let selection = selection.clone();
             let read = move |pod: &Pod| selection.find(pod);
             tasks.spawn(run(api, which, config.clone(), read, keep));
         }
+        tasks.spawn(tell_silence(sender, known, clock.clone(), config.silent_for));
         Self {
             title,
             snapshots,
@@ -317,6 +321,33 @@ impl PodDiscovery {
         }
     }
 }
+
+/// Tells of an outage once it has lasted for `silent_for`, though nothing else happens.
+async fn tell_silence(
+    sender: Arc<watch::Sender<Snapshot>>,
+    known: Arc<Mutex<Vec<Watched<Found>>>>,
+    clock: Clock,
+    silent_for: Duration,
+) {
+    let mut before = clock.now();
+    loop {
+        tokio::time::sleep((silent_for / 20).clamp(MIN_LOOK, MAX_LOOK)).await;
+        let now = clock.now();
+        let known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = |fault: &Fault| {
+            before.saturating_since(fault.since) < silent_for
+                && now.saturating_since(fault.since) >= silent_for
+        };
+        if known.iter().filter_map(Watched::fault).any(is_due) {
+            sender.send_replace(snapshot(&known, now, silent_for));
+        }
+        before = now;
+    }
+}
+
+/// How often it is looked whether an outage has lasted for too long.
+const MIN_LOOK: Duration = Duration::from_millis(50);
+const MAX_LOOK: Duration = Duration::from_secs(3);
 
 impl TargetDiscovery for PodDiscovery {
     fn name(&self) -> &str {
@@ -335,7 +366,8 @@ impl TargetDiscovery for PodDiscovery {
 }
 
 /// Nothing, until it is known of every namespace which pods there are, or why that is not known.
-fn snapshot(known: &[Watched<Found>]) -> Snapshot {
+/// What was known of a cluster that has been silent for less than `silent_for` is taken for what there is.
+fn snapshot(known: &[Watched<Found>], now: Moment, silent_for: Duration) -> Snapshot {
     let is_told = |watched: &Watched<Found>| watched.listing() == Listing::Known || watched.fault().is_some();
     if !known.iter().all(is_told) {
         return Snapshot::NotYet;
@@ -346,9 +378,13 @@ fn snapshot(known: &[Watched<Found>]) -> Snapshot {
             found.targets.extend_from_slice(&pod.targets);
             found.problems.extend_from_slice(&pod.problems);
         }
+        let is_told = |fault: &&Fault| {
+            watched.listing() != Listing::Known || now.saturating_since(fault.since) >= silent_for
+        };
+        let fault = watched.fault().filter(is_told);
         found
             .problems
-            .extend(watched.fault().map(|fault| DiscoveryError::Unreachable {
+            .extend(fault.map(|fault| DiscoveryError::Unreachable {
                 detail: fault.detail.clone(),
             }));
     }
@@ -478,5 +514,34 @@ mod tests {
             "pod=llama-0",
         ];
         assert_eq!(labels, expected);
+    }
+
+    /// Pods are scraped whether or not the API server answers: for a while nothing is withheld because of that.
+    #[test]
+    fn a_silence_is_told_once_it_has_lasted() {
+        let (clock, hand) = Clock::manual(fleetgauge_core::time::Timestamp::from_secs_f64(0.0));
+        let failure = || crate::watched::Failure::Other {
+            detail: "away".into(),
+        };
+        let minute = Duration::from_secs(60);
+        let problems =
+            |watched: &Watched<Found>| match snapshot(std::slice::from_ref(watched), clock.now(), minute) {
+                Snapshot::Known(found) => found.problems.len(),
+                _ => panic!("it is known"),
+            };
+        let mut watched = Watched::new(Kind::POD);
+        watched.fail(failure(), clock.now());
+        // Nothing was known before.
+        assert_eq!(problems(&watched), 1);
+        watched.replace([]);
+        watched.fail(failure(), clock.now());
+        assert_eq!(problems(&watched), 0);
+        hand.advance(minute / 2);
+        watched.fail(failure(), clock.now());
+        assert_eq!(problems(&watched), 0);
+        hand.advance(minute / 2);
+        assert_eq!(problems(&watched), 1);
+        watched.replace([]);
+        assert_eq!(problems(&watched), 0);
     }
 }

@@ -58,6 +58,9 @@ pub struct WatchConfig {
     pub max_pause: Duration,
     /// How long a page of a list may take. Default: 60 s.
     pub page_timeout: Duration,
+    /// For how long the API server may be silent until the pods that were found are said to be perhaps no longer all that there
+    /// are. Default: 60 s.
+    pub silent_for: Duration,
 }
 
 /// What of an object tells the model that is served.
@@ -223,6 +226,7 @@ impl Default for WatchConfig {
             min_pause: Duration::from_millis(200),
             max_pause: Duration::from_secs(10),
             page_timeout: Duration::from_secs(60),
+            silent_for: Duration::from_secs(60),
         }
     }
 }
@@ -246,6 +250,13 @@ impl WatchConfig {
     #[must_use]
     pub fn with_model(mut self, from: impl IntoIterator<Item = ModelFrom>) -> Self {
         self.model = from.into_iter().collect();
+        self
+    }
+
+    /// Takes what was known of a silent cluster for what there is for this long.
+    #[must_use]
+    pub fn with_silent_for(mut self, silent_for: Duration) -> Self {
+        self.silent_for = silent_for;
         self
     }
 

@@ -412,6 +412,7 @@ async fn pods_are_targets_from_their_address_to_their_end_and_through_an_outage(
         .in_namespaces(["found"])
         .selected_by("app=chat");
     let patience = WatchConfig::default().with_max_pause(Duration::from_millis(500));
+    let patience = patience.with_silent_for(Duration::from_secs(2));
     let ours = Client::try_from(config).unwrap();
     let discovery = Arc::new(PodDiscovery::start(&ours, selection, &patience, &Clock::system()));
     assert_eq!(discovery.name(), "kubernetes_sd pod found");

@@ -112,6 +112,14 @@ pub trait Selection {
         }
     }
 
+    /// Whether the series at `index`, of which samples were read, has ended by `at`. Holders of what is no raw sample know
+    /// more.
+    fn has_ended(&self, index: usize, at: Timestamp, lookback: Duration) -> bool {
+        let mut newest = Vec::new();
+        self.newest(index..index + 1, at, lookback, &mut newest);
+        newest.first().is_none_or(Option::is_none)
+    }
+
     /// Whether series came or went since they were selected, or were just coming or going: what was read of them
     /// may lack some, and have both the old and the new ones of a target.
     fn has_changed(&self) -> bool {

@@ -147,6 +147,7 @@ impl<'a> Reader<'a> {
                         result.push(series.labels(i), &[value]);
                         if self.tells_ages {
                             let age = series.age(i, sample.timestamp, at, self.lookback);
+                            let age = self.of_subquery(&*series, i, &times, age);
                             result.set_age(result.len() - 1, 0, age);
                         }
                     }
@@ -179,12 +180,35 @@ impl<'a> Reader<'a> {
                     }
                 }
             }
+            if let Some((_, newest)) = ages.last() {
+                let is_ended = self.of_subquery(&*series, i, &times, *newest).is_ended();
+                let ages = ages.iter_mut().filter(|_| is_ended);
+                ages.for_each(|(_, age)| *age = age.with_ended());
+            }
             match found {
                 false => result.pop(),
                 true => result.set_ages(ages),
             }
         }
         Ok(result)
+    }
+
+    /// The age of what the series `i` gives at the last of `times` where it has something: where these are the steps of a
+    /// subquery that goes on after it, the series may have ended by then.
+    fn of_subquery(&self, series: &dyn Selection, i: usize, times: &Times, age: Age) -> Age {
+        let (first, last) = times.bounds();
+        let until = times.until();
+        if first == until && last == until || age.is_ended() {
+            return age;
+        }
+        if !series.has_ended(i, Timestamp::from_millis(until), self.lookback) {
+            return age;
+        }
+        let age = age.with_ended();
+        self.ended
+            .borrow_mut()
+            .add(&series.labels(i), age, last.saturating_sub(first));
+        age
     }
 
     /// The series of a range selector.

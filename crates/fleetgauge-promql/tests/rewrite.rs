@@ -8,7 +8,7 @@ use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig};
 use fleetgauge_syntax::parse;
 use fleetgauge_syntax::rewrite::{
-    Age, Newest, OLDEST, TOLD, YOUNGEST, age, branch, distribute, oldest, reporting,
+    Age, Newest, OLDEST, TOLD, YOUNGEST, age, branch, distribute, ended, oldest, reporting,
 };
 
 use crate::differential::compare;
@@ -47,7 +47,9 @@ fn a_printed_tree_is_read_as_the_same_tree() {
 fn difference(theirs: &Answer, ours: &Answer) -> Option<String> {
     let value = |answer: &Answer, labels: &String| answer.series.get(labels)?.values().next().copied();
     let is_same = |labels: &&String| match (value(theirs, labels), value(ours, labels)) {
-        (Some(theirs), Some(ours)) => (theirs - ours).abs() < 1e-5 || theirs.is_nan() && ours.is_nan(),
+        (Some(theirs), Some(ours)) => {
+            theirs == ours || (theirs - ours).abs() < 1e-5 || theirs.is_nan() && ours.is_nan()
+        }
         _ => false,
     };
     let mut all = theirs.series.keys().chain(ours.series.keys());
@@ -79,7 +81,15 @@ fn prometheus_2_42_understands_what_is_asked_beside_a_query() {
             Age::Exact(times) | Age::Bound(times) => Some(times),
             Age::Ageless => None,
         };
-        for companion in [age, reporting(&tree), branch(&tree)].into_iter().flatten() {
+        for companion in [
+            age,
+            reporting(&tree),
+            ended(&tree, Newest::Subquery),
+            branch(&tree),
+        ]
+        .into_iter()
+        .flatten()
+        {
             let companion = companion.to_string();
             let theirs = prometheus.ask(&old(&companion), when);
             let ours = compare::ours(&engine, &store, &companion, when);

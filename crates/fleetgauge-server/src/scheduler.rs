@@ -11,14 +11,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use fleetgauge_core::params::{ParamSpec, Params};
+use fleetgauge_core::params::ParamSpec;
 use fleetgauge_core::policy::{Fold, PolicyErrors};
 use fleetgauge_core::printable::Quoted;
 use fleetgauge_core::query_list::{QueryRenderError, RegisteredQuery};
 use fleetgauge_core::reading::Readings;
 use fleetgauge_core::similar::similar;
 use fleetgauge_core::source::MetricsSource;
-use fleetgauge_core::variant::{PodVaMapper, PodVariants, RegisterVariantError, VariantIndex};
+use fleetgauge_core::variant::{PodVaMapper, PodVariants, RegisterVariantError, VariantIndex, VariantRef};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -68,6 +68,16 @@ pub enum FleetError {
     Query {
         /// The metric.
         metric: MetricName,
+        /// What is wrong.
+        error: Box<QueryRenderError>,
+    },
+    /// A metric whose query does not fit the parameters of a variant.
+    #[error("metric {metric}, for the variant {variant}: {error}")]
+    ForVariant {
+        /// The metric.
+        metric: MetricName,
+        /// The variant.
+        variant: VariantRef,
         /// What is wrong.
         error: Box<QueryRenderError>,
     },
@@ -380,16 +390,22 @@ fn checked(
             similar: similar(unknown, declared()).map(str::to_owned),
         });
     }
-    let all_params: Vec<Params> = match spec.for_each {
-        Some(ForEach::Variant) => variants
-            .iter()
-            .map(|variant| variant.params_over(&spec.params))
-            .collect(),
-        None => vec![spec.params.clone()],
-    };
-    for params in &all_params {
-        for query in &queries {
-            query.render(params).map_err(of_query)?;
+    match spec.for_each {
+        Some(ForEach::Variant) => {
+            for variant in variants {
+                let params = variant.params_over(&spec.params);
+                let of_variant = |error| FleetError::ForVariant {
+                    metric: metric(),
+                    variant: variant.variant.clone(),
+                    error: Box::new(error),
+                };
+                let mut queries = queries.iter();
+                queries.try_for_each(|query| query.render(&params).map(drop).map_err(of_variant))?;
+            }
+        }
+        None => {
+            let mut queries = queries.iter();
+            queries.try_for_each(|query| query.render(&spec.params).map(drop).map_err(of_query))?;
         }
     }
     let query = queries[0].template();

@@ -1,6 +1,6 @@
 //! What is asked beside a query, or in its place: other queries, made of its tree.
 //!
-//! - [`age`], [`reporting`], [`branch`]: companions, which tell of each row what it stands on
+//! - [`age`], [`reporting`], [`ended()`], [`branch`]: companions, which tell of each row what it stands on
 //! - [`oldest`]: the companion that tells how old all of them are at most
 //! - [`sample_counts`]: the companion from which follows how far samples are apart
 //! - [`is_mixed`], [`keeps`], [`is_both`]: whether a row stands on the series of others, and whether rows name their own
@@ -20,10 +20,10 @@ mod oldest;
 mod samples;
 mod series;
 
-pub use age::{Age, Newest, age, reporting};
+pub use age::{Age, Newest, age, ended, reporting};
 pub use branch::{branch, operands};
 pub use distribute::{DistributeError, Part, Plan, distribute};
 pub use member::{newest, present};
-pub use mixed::{is_both, is_mixed, keeps};
+pub use mixed::{has_row_for_each, is_both, is_mixed, keeps, may_be_constant};
 pub use oldest::{OLDEST, Oldest, TOLD, YOUNGEST, oldest};
 pub use samples::{COUNTED_MILLIS, SELECTOR, SampleCounts, sample_counts};

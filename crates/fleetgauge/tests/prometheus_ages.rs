@@ -123,8 +123,7 @@ async fn ages_are_those_of_the_samples(backend: &PrometheusBackend, end: u32, la
     let answer = ask(backend, "vector(1)").await;
     assert_eq!(age(&answer, 0), Age::AGELESS);
     let answer = ask(backend, "y or vector(1)").await;
-    let told = age(&answer, 0).duration().unwrap().as_secs_f64();
-    assert!(told < latency + SLACK, "{told}");
+    assert_eq!(age(&answer, 0), Age::AGELESS);
     assert_eq!(answer.provenance().unwrap().branch(0), Some(1));
     let interval = answer.provenance().unwrap().sample_interval();
     assert_eq!(interval, None, "nothing is known of what is not there");

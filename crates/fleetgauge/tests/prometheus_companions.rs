@@ -342,6 +342,26 @@ async fn where_rows_cannot_be_told_apart_their_age_is_a_bound() {
     assert_eq!(answer.warnings().len(), 0);
 }
 
+/// Guards against pods that are gone and count as long as the range reaches back to them.
+#[tokio::test]
+async fn where_rows_cannot_be_told_apart_all_have_ended_where_a_series_has() {
+    const QUERY: &str = "count_values(\"pod\", max_over_time(x[1m]))";
+    const SEEN: &str = "(timestamp(x) or max_over_time(timestamp(x)[1m:3s])) >= time() - 60";
+    for has_ended in [true, false] {
+        let (_server, config) = serve(move |query, time| match query {
+            QUERY => Some(rows(time, &[("1", 2.0)])),
+            _ if query == format!("min({SEEN})") => Some(Answer::vector(time, &[(&[], time - 50.0)])),
+            _ if query == format!("min({SEEN} unless timestamp(x))") => {
+                let gone: &[(&[(&str, &str)], f64)] = &[(&[], time - 50.0)];
+                Some(Answer::vector(time, &gone[..usize::from(has_ended)]))
+            }
+            _ => None,
+        });
+        let answer = fetch(&config, QUERY).await;
+        assert_eq!(ages(&answer), [told("1", 50, AgeKind::AtMost, has_ended)]);
+    }
+}
+
 #[tokio::test]
 async fn what_no_sample_contributes_to_is_ageless() {
     let (server, config) = serve(|_, time| Some(Answer::vector(time, &[(&[], 1.0)])));

@@ -76,6 +76,45 @@ async fn a_row_is_as_old_as_the_oldest_sample_behind_it() {
     }
 }
 
+/// Guards against a pod that left in order and counts for as long as a subquery looks back at it.
+#[tokio::test]
+async fn what_a_subquery_still_tells_of_a_pod_that_is_gone_has_ended() {
+    let mut fleet = Fleet::new(&[("a", page("q 1")), ("b", page("q 3"))]);
+    fleet.ask("q").await.unwrap();
+    for _ in 0..3 {
+        fleet.hands.advance(SECOND);
+        fleet.ask("q").await.unwrap();
+    }
+    let sum = "sum(max_over_time(q[20s:1s]))";
+    assert_eq!(fleet.reads(sum, Policy::default()).await, Ok(4.0));
+    fleet.remove("b").await;
+    fleet.hands.advance(3 * SECOND);
+    for query in [
+        sum,
+        "count(count_over_time((q > 0)[20s:1s]))",
+        "sum(max_over_time(sum_over_time(q[5s])[20s:1s]))",
+        "max_over_time(sum(q)[20s:1s])",
+        "count_values(\"n\", max_over_time(q[20s:1s]))",
+    ] {
+        let result = fleet.ask(query).await.unwrap();
+        let ended = (0..result.answer().len()).any(|row| result.age(row).is_ended());
+        assert!(ended, "{query}");
+        let provenance = result.answer().provenance().unwrap();
+        assert!(provenance.ended().unwrap().starts_with("pod chat/b"), "{query}");
+    }
+    assert_eq!(fleet.reads(sum, Policy::default()).await, Err(ReasonCode::Ended));
+    // Row by row it is told whose they are.
+    let rows = ages(&fleet, "max_over_time(q[20s:1s])").await;
+    assert!(
+        !rows[0].contains("ended") && rows[1].contains("ended"),
+        "{rows:?}"
+    );
+    // And once nobody looks back at it, nothing has.
+    fleet.hands.advance(30 * SECOND);
+    fleet.ask("q").await.unwrap();
+    assert_eq!(fleet.reads(sum, Policy::default()).await, Ok(1.0));
+}
+
 #[tokio::test]
 async fn a_time_that_is_given_is_what_ages_are_measured_against() {
     let fleet = Fleet::new(&[("a", page("x 1"))]);
@@ -496,6 +535,26 @@ async fn a_range_lacks_nothing_of_a_target_that_has_no_series_of_it() {
     assert_eq!(fleet.counts("rate(c_total[2d])").await, (Some(2), 1, 1, 0));
 }
 
+/// Guards against engines' numbers that an endpoint picker withholds, which has none of them, by failing.
+#[tokio::test]
+async fn an_endpoint_picker_that_fails_is_missed_for_its_own_metrics_alone() {
+    let picker = page("llm_d_epp_flow_control_queue_size 4");
+    let fleet = Fleet::new(&[("a", page("q 1")), ("p", picker), ("c", page("other 1"))]);
+    assert!(fleet.ask("sum(q)").await.unwrap().is_complete());
+    fleet.answers("p", Answer::status(500));
+    fleet.hands.advance(SECOND);
+    assert_eq!(fleet.counts("sum(q)").await, (Some(2), 2, 0, 0));
+    assert_eq!(
+        fleet.counts("sum(llm_d_epp_flow_control_queue_size)").await,
+        (Some(3), 2, 1, 0)
+    );
+    assert_eq!(fleet.counts("count({pod=~\".+\"})").await, (Some(3), 2, 1, 0));
+    // An engine may just not have had any yet.
+    fleet.answers("c", Answer::status(500));
+    fleet.hands.advance(SECOND);
+    assert_eq!(fleet.counts("sum(q)").await, (Some(2), 1, 1, 0));
+}
+
 /// A clock that is a little ahead hides nothing, and makes nothing younger than its scrape.
 #[tokio::test]
 async fn what_a_target_dates_a_little_ahead_counts_as_of_the_scrape() {
@@ -520,6 +579,39 @@ async fn what_a_target_dates_a_little_ahead_counts_as_of_the_scrape() {
     }
     // By more it is no clock that differs.
     fleet.answers("a", dated(10, 30));
-    let result = fleet.ask("x").await.unwrap();
-    assert!(!result.is_complete());
+    let error = fleet.ask("x").await.unwrap_err().to_string();
+    assert!(
+        error.contains("dated by their target more than 5 s ahead: left out"),
+        "{error}"
+    );
+}
+
+/// Guards against a value that is dated ahead once, and from then on outlives all that its pod says later.
+#[tokio::test]
+async fn what_a_target_dates_far_ahead_does_not_outlive_what_it_says_later() {
+    let fleet = Fleet::new(&[
+        ("a", page(&format!("q 11 {}", (START + 30) * 1_000))),
+        ("b", page("q 1")),
+    ]);
+    let sum = async |expected: f64, is_complete: bool| {
+        let result = fleet.ask("sum(q)").await.unwrap();
+        let value = result.values().next().map(|value| value.value);
+        assert_eq!((value, result.is_complete()), (Some(expected), is_complete));
+    };
+    sum(1.0, false).await;
+    for (at, exposed, expected) in [
+        (2, "q 5", 6.0),
+        (4, "q{m=\"x\"} 7", 8.0),
+        (40, "q{m=\"x\"} 3", 4.0),
+    ] {
+        fleet.hands.set_wall(Timestamp::from_millis((START + at) * 1_000));
+        fleet.answers("a", page(exposed));
+        sum(expected, true).await;
+    }
+    // What counts as of the scrape ends as what its scraper dates.
+    fleet.answers("a", page(&format!("q 11 {}", (START + 43) * 1_000)));
+    sum(12.0, true).await;
+    fleet.hands.set_wall(Timestamp::from_millis((START + 50) * 1_000));
+    fleet.answers("a", page("q{m=\"x\"} 3"));
+    sum(4.0, true).await;
 }

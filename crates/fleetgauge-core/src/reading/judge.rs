@@ -12,15 +12,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleetgauge_syntax::rewrite;
+
 use super::found::expired;
 use super::phase::{Basis, Measured, Phase, Phases};
 use super::set::{Row, SetBuilder, pairs};
 use super::{Found, ReadingSet, ReadingSpec, Reason, ReasonCode, Status};
-use crate::age::Age;
+use crate::age::{Age, AgeKind};
 use crate::completeness::Completeness;
 use crate::label::Labels;
 use crate::policy::{OnIncomplete, OnNoData, OnUndefined};
-use crate::result::{AnswerKind, MetricResult, Origin};
+use crate::result::{Answer, AnswerKind, MetricResult, Origin, Provenance};
 use crate::time::Moment;
 use proof::Proof;
 use refusal::{Refusal, reason};
@@ -44,6 +46,8 @@ struct Answered<'a> {
     /// What comes when it expires.
     expired: Refusal,
     incomplete: Option<Refusal>,
+    /// Whether a row on no sample is what the query gives where it finds nothing.
+    may_be_constant: bool,
     /// The names of its rows' labels, each list once, where there is a proof to compare them with.
     shapes: HashSet<Vec<&'a str>>,
     proof: Result<Proof<'a>, Refusal>,
@@ -126,6 +130,7 @@ impl<'a> Judge<'a> {
             expires,
             expired,
             incomplete: self.standard.incompleteness(result),
+            may_be_constant: may_be_constant(answer),
             shapes: match &proof {
                 Ok(_) => result.values().map(|value| names(value.labels)).collect(),
                 Err(_) => HashSet::new(),
@@ -155,7 +160,11 @@ impl<'a> Judge<'a> {
                 branch: provenance.and_then(|provenance| provenance.branch(row)),
                 basis: Arc::clone(&answered.basis),
             };
-            let (phases, good) = self.present(measured, answered, last_good);
+            let is_constant = answered.may_be_constant && measured.age.kind() == AgeKind::Ageless;
+            let (phases, good) = match is_constant && answered.is_of_nobody() {
+                true => self.lacking(Some(value.labels), answered, spec, last_good),
+                false => self.present(measured, answered, last_good),
+            };
             let phases = expiring(phases, good.as_ref());
             if let Err(twin) = set.add(value.labels, self.row(phases, good, None)) {
                 let text = "several rows of the answer have these labels, the metric's name aside";
@@ -258,13 +267,15 @@ impl<'a> Judge<'a> {
             return (until_too_old(phases, last_good), kept);
         }
         let Some(incomplete) = &answered.incomplete else {
+            let is_constant = answered.may_be_constant && measured.age.kind() == AgeKind::Ageless;
+            let constant = "no sample contributes to it: it is what the query gives where it finds nothing";
             let phases = Phases::of(Phase {
                 until: None,
                 status: Status::Value,
                 basis: Some(Arc::clone(&measured.basis)),
                 measured: Some(measured.clone()),
                 held_since: None,
-                reason: None,
+                reason: is_constant.then(|| reason(ReasonCode::Constant, constant)),
             });
             return (until_too_old(phases, Some(&measured)), Some(measured));
         };
@@ -324,6 +335,10 @@ impl<'a> Judge<'a> {
         }
         let no_data = |holds| {
             let text = match answered.result.is_no_data() {
+                false if answered.may_be_constant && answered.is_of_nobody() => {
+                    "nobody is there who could have reported, and what the query gives where it finds nothing is no measurement"
+                        .to_owned()
+                }
                 true => match standard::warnings(answered.result.answer()) {
                     None => "the query has no data".to_owned(),
                     Some(warnings) => format!("the query has no data: {warnings}"),
@@ -445,10 +460,26 @@ impl<'a> Judge<'a> {
 // === impl Answered ===
 
 impl Answered<'_> {
+    /// Whether nobody is expected to report.
+    fn is_of_nobody(&self) -> bool {
+        let completeness = self.basis.completeness.as_deref();
+        completeness.is_some_and(|known| known.expected() == Some(0))
+    }
+
     /// Whether it could have a row with these labels: one with others' names would be a row of another question.
     fn may_have(&self, labels: Labels<'_>) -> bool {
         self.shapes.is_empty() || self.shapes.contains(&names(labels))
     }
+}
+
+/// Whether a row of `answer` may stand on no sample, though the query reads some.
+fn may_be_constant(answer: &Answer) -> bool {
+    let is_ageless =
+        |told: &Provenance| (0..answer.series().len()).any(|row| told.age(row).kind() == AgeKind::Ageless);
+    let told = answer.provenance().filter(|told| is_ageless(told));
+    let text = told.and_then(Provenance::origin).map(|origin| &origin.text);
+    let query = text.and_then(|text| fleetgauge_syntax::parse(text).ok());
+    query.is_some_and(|query| rewrite::may_be_constant(&query))
 }
 
 fn names<'l>(labels: Labels<'l>) -> Vec<&'l str> {

@@ -58,6 +58,8 @@ pub enum ReasonCode {
     Proven,
     /// There are no replicas: zero is what is measured.
     NoReplicas,
+    /// No sample contributes to the value: the query gives it where it finds nothing.
+    Constant,
 }
 
 // === impl Status ===
@@ -77,7 +79,7 @@ impl Status {
 
 impl ReasonCode {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NeverRefreshed,
         Self::Failed,
         Self::Expired,
@@ -95,6 +97,7 @@ impl ReasonCode {
         Self::Unproven,
         Self::Proven,
         Self::NoReplicas,
+        Self::Constant,
     ];
 
     /// One word for it.
@@ -117,6 +120,7 @@ impl ReasonCode {
             Self::Unproven => "unproven",
             Self::Proven => "proven",
             Self::NoReplicas => "no_replicas",
+            Self::Constant => "constant",
         }
     }
 }

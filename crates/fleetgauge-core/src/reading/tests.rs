@@ -35,6 +35,8 @@ struct Given {
     completeness: Option<(u64, u64, u64)>,
     has_loss: bool,
     ttl: Duration,
+    /// The text that was sent.
+    query: &'static str,
     text: Option<&'static str>,
     /// The label that tells rows apart.
     label: &'static str,
@@ -63,6 +65,7 @@ fn given<const N: usize>(rows: [(&'static str, f64, Age); N]) -> Given {
         completeness: None,
         has_loss: false,
         ttl: seconds(100_000),
+        query: "",
         text: None,
         label: "pod",
         name: "",
@@ -131,7 +134,12 @@ impl Given {
         if let Some(text) = self.text {
             answer.text(text, Default::default());
         }
-        answer.build()
+        match self.query {
+            "" => answer.build(),
+            query => answer
+                .build()
+                .with_origin(Arc::new(Origin::new("s", "q").with_text(query))),
+        }
     }
 
     fn found(&self, clock: &Clock) -> Found {
@@ -754,4 +762,26 @@ fn codes_are_words_of_a_closed_list() {
         .copied()
         .collect();
     assert_eq!(named, codes, "docs/readings.md is not in step with the code");
+}
+
+/// Guards against a zero that nobody has measured: of an empty discovery, say.
+#[test]
+fn what_a_query_gives_where_it_finds_nothing_says_so() {
+    let constant = |reported, starting| {
+        aged("a", 0.0, Age::AGELESS)
+            .reported(reported, 0, starting)
+            .with(|given| given.query = "sum by (pod) (x) or vector(0)")
+    };
+    let spec = of(policy());
+    check_a(&spec, &[constant(2, 0)], "value 0: constant");
+    check_a(&spec, &[constant(0, 0)], "withheld: no_data");
+    check_a(&spec, &[constant(0, 1)], "withheld: no_data");
+    let holds = of(policy().on_no_data(OnNoData::Hold).hold(seconds(300)));
+    check_a(&holds, &[answer([("a", 5.0)]), constant(0, 0)], "held 5: no_data");
+    // Who reports is not known of a Prometheus.
+    let unknown = constant(0, 0).with(|given| given.completeness = None);
+    check_a(&spec, &[unknown], "value 0: constant");
+    // A number that is all that is asked for is one.
+    let plain = constant(0, 0).with(|given| given.query = "vector(0)");
+    check_a(&spec, &[plain], "value 0");
 }

@@ -15,6 +15,9 @@ pub struct Provenance {
     origin: Option<Arc<Origin>>,
     sample_interval: Option<Duration>,
     ended: Option<Arc<str>>,
+    cluster_labels: Option<Arc<[Box<str>]>>,
+    /// Whether the rows are those that the query's text gives, untouched.
+    is_as_sent: bool,
     /// Whether something is missing that the completeness does not count.
     has_uncounted_loss: bool,
 }
@@ -79,6 +82,16 @@ impl Provenance {
         self.ended.as_deref()
     }
 
+    /// The labels that tell clusters apart, where their names are not the usual one.
+    pub fn cluster_labels(&self) -> &[Box<str>] {
+        self.cluster_labels.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the rows are those that the text of its [origin](Self::origin) gives, and nobody has touched them since.
+    pub fn is_as_sent(&self) -> bool {
+        self.is_as_sent
+    }
+
     /// Whether it tells nothing.
     pub(super) fn is_blank(&self) -> bool {
         let Self {
@@ -88,9 +101,11 @@ impl Provenance {
             origin,
             sample_interval,
             ended,
+            cluster_labels,
+            is_as_sent: _,
             has_uncounted_loss: _,
         } = self;
-        let rows = ages.is_none() && branches.is_none();
+        let rows = ages.is_none() && branches.is_none() && cluster_labels.is_none();
         rows && completeness.is_none() && origin.is_none() && sample_interval.is_none() && ended.is_none()
     }
 
@@ -98,6 +113,7 @@ impl Provenance {
     pub(super) fn take_rows(&mut self, rows: Self) {
         self.ages = rows.ages;
         self.branches = rows.branches;
+        self.is_as_sent = false;
     }
 
     pub(super) fn has_uncounted_loss(&self) -> bool {
@@ -128,6 +144,14 @@ impl Provenance {
         self.ended = Some(ended);
     }
 
+    pub(super) fn set_cluster_labels(&mut self, labels: Arc<[Box<str>]>) {
+        self.cluster_labels = Some(labels);
+    }
+
+    pub(super) fn set_as_sent(&mut self) {
+        self.is_as_sent = true;
+    }
+
     pub(super) fn set_origin(&mut self, origin: Arc<Origin>) {
         self.origin = Some(origin);
     }
@@ -141,7 +165,12 @@ impl Provenance {
         let origin = self.origin.as_ref();
         let origin = origin.map_or(0, |origin| size_of_val(&**origin) + origin.heap_bytes());
         let ended = self.ended.as_ref().map_or(0, |ended| ended.len());
-        size_of_val(self) + ages + branches + completeness + origin + ended
+        let clusters = self.cluster_labels();
+        let clusters: usize = clusters
+            .iter()
+            .map(|label| label.len() + size_of::<Box<str>>())
+            .sum();
+        size_of_val(self) + clusters + ages + branches + completeness + origin + ended
     }
 }
 

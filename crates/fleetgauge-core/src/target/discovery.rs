@@ -96,6 +96,14 @@ pub enum DiscoveryError {
         /// What, and where.
         detail: String,
     },
+    /// One that ought to be a target cannot be, as a pod without the port that is asked for.
+    #[error("{}", Printable(.detail))]
+    Target {
+        /// What is known of its labels.
+        labels: Arc<TargetLabels>,
+        /// Which it is, and why.
+        detail: String,
+    },
     /// It did not answer in time.
     #[error("no answer within {after:?}")]
     Timeout {
@@ -158,12 +166,18 @@ impl FromIterator<TargetLabels> for Discovered {
 // === impl DiscoveryError ===
 
 impl DiscoveryError {
+    /// Whether it is of one target alone, and the others are as they should be.
+    pub fn is_of_target(&self) -> bool {
+        matches!(self, Self::Target { .. })
+    }
+
     /// One word for the variant, bounded for use as a label value.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => "unreachable",
             Self::File { .. } => "file",
             Self::Malformed { .. } => "malformed",
+            Self::Target { .. } => "target",
             Self::Timeout { .. } => "timeout",
             Self::Aborted => "aborted",
             Self::Ended => "ended",

@@ -14,7 +14,7 @@ use crate::result::{Answer, AnswerBuilder, AnswerKind, Series};
 use crate::sample::Stamp;
 use crate::time::Timestamp;
 use crate::variant::{
-    Candidates, Mapping, PodIndex, PodLabels, PodRef, UnmappedReason, VARIANT_LABEL, VariantRef, mapping_of,
+    Candidates, Mapping, PodIndex, PodLabels, Told, UnmappedReason, VARIANT_LABEL, VariantRef,
 };
 
 /// The label that holds the variant of a row that was folded.
@@ -22,13 +22,10 @@ pub const VARIANT: &str = "variant";
 /// The label that holds, of a row that belongs to no variant, the reason in one word.
 pub const UNMAPPED: &str = "unmapped";
 
-/// The label of a source that tells clusters apart: two variants of one name in two clusters are two.
-pub(super) const CLUSTER: &str = "cluster";
+/// A variant in one cluster: two of one name in two clusters are two.
+type Key<'a> = (VariantRef, Identity<'a>);
 
-/// A variant in one cluster.
-type Key<'a> = (VariantRef, &'a str);
-
-/// What identifies a row: its labels but the metric name.
+/// Labels that identify something: a row by all but the metric name.
 pub(super) type Identity<'a> = Vec<(&'a str, &'a str)>;
 
 /// Whose a row is.
@@ -42,9 +39,6 @@ pub(super) enum Owner {
     /// By its name it is the variant's that is asked about, and by its label this one's.
     Disputed(VariantRef),
 }
-
-/// The pods whose labels name their variant, by their names, as it is known who reports.
-struct Told<'a>(HashMap<&'a str, Vec<&'a PodIdentity>>);
 
 /// A row that belongs to no variant.
 pub(super) struct Stray<'a> {
@@ -96,10 +90,10 @@ pub(super) fn fold(
         if matches!(owner, Owner::Nobody(UnmappedReason::Gone)) {
             continue;
         }
-        pods.insert(pod(series.labels()));
+        pods.insert(pod(&answer, series.labels()));
         match owner {
             Owner::Variant(variant) => {
-                let key = (variant, series.labels().get(CLUSTER).unwrap_or_default());
+                let key = (variant, cluster(&answer, series.labels()));
                 variants.entry(key).or_default().push((row, series));
             }
             nobody => strays.push(Stray::new(row, series, &nobody)),
@@ -112,7 +106,9 @@ pub(super) fn fold(
             None => folded(kind, is_matrix, rows, row_ages.as_deref()),
             Some((_, _, weights)) => weights.folded(is_matrix, rows, row_ages.as_deref(), &mut unweighted),
         };
-        builder.label(CLUSTER, cluster);
+        cluster
+            .iter()
+            .for_each(|(name, value)| builder.label(name, value));
         builder.label("namespace", variant.namespace());
         builder.label(VARIANT, variant.name());
         end(&mut builder, &answer, folded.points.into_iter())?;
@@ -144,11 +140,8 @@ pub(super) fn fold(
             .for_each(|warning| tell(&mut builder, &format!("{query}: {warning}")));
     }
     if !strays.is_empty() {
-        builder.completeness(Arc::new(lowered(
-            answer.completeness().map(|known| &**known),
-            &strays,
-            pods.len(),
-        )));
+        let known = answer.completeness().map(|known| &**known);
+        builder.completeness(Arc::new(lowered(&answer, known, &strays, pods.len())));
     }
     Ok(answer.with_rows(builder.build()))
 }
@@ -186,7 +179,12 @@ fn end(
 }
 
 /// Who reported of those that are `known`, without those whose rows belong to no variant.
-pub(super) fn lowered(known: Option<&Completeness>, strays: &[Stray<'_>], pods: usize) -> Completeness {
+pub(super) fn lowered(
+    answer: &Answer,
+    known: Option<&Completeness>,
+    strays: &[Stray<'_>],
+    pods: usize,
+) -> Completeness {
     let mut completeness = match known {
         Some(known) => known.clone(),
         None => {
@@ -195,19 +193,24 @@ pub(super) fn lowered(known: Option<&Completeness>, strays: &[Stray<'_>], pods: 
             completeness
         }
     };
-    for (who, stray) in of_each_pod(strays) {
+    for (who, stray) in of_each_pod(answer, strays) {
         completeness.lose(&who, &stray.reason);
     }
     completeness
 }
 
 /// `known`, and those whose rows may be theirs and that do not count in it; `absent` count as missing.
-pub(super) fn joined(mut known: Completeness, absent: &[&PodIdentity], strays: &[Stray<'_>]) -> Completeness {
+pub(super) fn joined(
+    answer: &Answer,
+    mut known: Completeness,
+    absent: &[&PodIdentity],
+    strays: &[Stray<'_>],
+) -> Completeness {
     let absent: HashSet<_> = absent
         .iter()
         .map(|pod| (pod.namespace.as_deref(), &*pod.name))
         .collect();
-    for (who, stray) in of_each_pod(strays) {
+    for (who, stray) in of_each_pod(answer, strays) {
         let labels = stray.series.labels();
         let pod = labels.get("pod").map(|pod| (labels.get("namespace"), pod));
         if pod.is_none_or(|pod| !absent.contains(&pod)) {
@@ -218,11 +221,14 @@ pub(super) fn joined(mut known: Completeness, absent: &[&PodIdentity], strays: &
 }
 
 /// The first of each pod, with what it is called.
-fn of_each_pod<'s, 'a>(strays: &'s [Stray<'a>]) -> impl Iterator<Item = (String, &'s Stray<'a>)> {
+fn of_each_pod<'s, 'a>(
+    answer: &'s Answer,
+    strays: &'s [Stray<'a>],
+) -> impl Iterator<Item = (String, &'s Stray<'a>)> {
     let mut known: BTreeSet<Identity<'a>> = BTreeSet::new();
     let first = strays
         .iter()
-        .filter(move |stray| known.insert(pod(stray.series.labels())));
+        .filter(move |stray| known.insert(pod(answer, stray.series.labels())));
     first.map(|stray| {
         let labels = stray.series.labels();
         let who = match labels.get("pod") {
@@ -233,12 +239,18 @@ fn of_each_pod<'s, 'a>(strays: &'s [Stray<'a>]) -> impl Iterator<Item = (String,
     })
 }
 
-/// What tells a row's pod from others; all its labels, where it names none.
-pub(super) fn pod(labels: Labels<'_>) -> Identity<'_> {
+/// The labels that tell the cluster of a row of `answer`.
+pub(super) fn cluster<'a>(answer: &Answer, labels: Labels<'a>) -> Identity<'a> {
+    let labels = labels.iter();
+    labels.filter(|(name, _)| answer.is_of_cluster(name)).collect()
+}
+
+/// What tells the pod of a row of `answer` from others; all its labels, where it names none.
+pub(super) fn pod<'a>(answer: &Answer, labels: Labels<'a>) -> Identity<'a> {
     match labels.get("pod") {
         Some(_) => {
-            let of_pod = ["namespace", "pod", CLUSTER];
-            labels.iter().filter(|(name, _)| of_pod.contains(name)).collect()
+            let is_of_pod = |name: &str| matches!(name, "namespace" | "pod") || answer.is_of_cluster(name);
+            labels.iter().filter(|(name, _)| is_of_pod(name)).collect()
         }
         None => identity(labels, &[]),
     }
@@ -285,38 +297,6 @@ fn folded(kind: Fold, is_matrix: bool, rows: &[(usize, Series<'_>)], ages: Optio
     Folded {
         points: points.collect(),
         age: Age::oldest(rows.iter().filter_map(|(row, _)| ages?.get(*row).copied())),
-    }
-}
-
-// === impl Told ===
-
-impl<'a> Told<'a> {
-    fn of(answer: &'a Answer) -> Self {
-        let mut told: HashMap<_, Vec<_>> = HashMap::new();
-        let pods = answer.completeness().into_iter().flat_map(|known| known.pods());
-        for pod in pods.filter(|pod| pod.variant.is_some()) {
-            told.entry(&*pod.name).or_default().push(pod);
-        }
-        Self(told)
-    }
-
-    /// The variant that the labels of `pod` name, if they do.
-    fn mapping(&self, pod: PodRef<'_>, index: &dyn PodIndex) -> Option<Mapping> {
-        let same = self.0.get(pod.name())?.iter();
-        let same = same.filter(|one| {
-            let namespace = pod.namespace();
-            namespace.is_none() || one.namespace.as_deref() == namespace
-        });
-        let mut mappings: Vec<_> = same.map(|pod| mapping_of(pod, index)).collect();
-        mappings.dedup();
-        match mappings.len() {
-            0 | 1 => mappings.pop(),
-            // They are several, and the row may be any one's, or all of theirs.
-            _ => Some(Candidates::of(&mappings).map_or(
-                Mapping::Unmapped(UnmappedReason::BadVariantLabel),
-                Mapping::Ambiguous,
-            )),
-        }
     }
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use fleetgauge_syntax::rewrite;
 
-use super::by_variant::{CLUSTER, Identity, Owner, Stray, disputed, joined, lowered, owners, pod};
+use super::by_variant::{Identity, Owner, Stray, cluster, disputed, joined, lowered, owners, pod};
 use super::rows::{NAMED, ages, begun, listed};
 use crate::age::Age;
-use crate::completeness::{Completeness, Meant};
-use crate::pod::PodIdentity;
+use crate::completeness::{Completeness, Meant, Report};
+use crate::pod::{PodIdentity, VariantPod};
 use crate::query::Folds;
 use crate::result::{Answer, AnswerBuilder, Provenance, Series};
 use crate::time::Timestamp;
@@ -46,7 +46,7 @@ pub fn fold(answer: &Answer, folds: Folds) -> Answer {
 /// each other. Where `index` knows which pods the variant has, these are who is expected: one that the source has not heard of is
 /// missing, one that has not been ready yet is starting, and of one that is leaving nothing is missed.
 pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, index: &dyn PodIndex) -> Answer {
-    let mut own: BTreeMap<(bool, &str), Rows<'_>> = BTreeMap::new();
+    let mut own: BTreeMap<(bool, Identity<'_>), Rows<'_>> = BTreeMap::new();
     let mut strays = Vec::new();
     let gone = Gone::of(answer);
     let mut has_nobodys = false;
@@ -73,14 +73,16 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
                 continue;
             }
         };
-        let cluster = series.labels().get(CLUSTER).unwrap_or_default();
+        let cluster = cluster(answer, series.labels());
         own.entry((is_of_model, cluster)).or_default().push((row, series));
     }
     let mut builder = begun(answer);
     own.values_mut()
         .for_each(|rows| gone.leave_out(rows, &mut builder));
     for ((is_of_model, cluster), rows) in &own {
-        builder.label(CLUSTER, cluster);
+        cluster
+            .iter()
+            .for_each(|(name, value)| builder.label(name, value));
         if *is_of_model {
             builder.label(SCOPE, SCOPE_MODEL);
         }
@@ -92,6 +94,7 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
              it lost in relabeling, or not set by discovery?",
         );
     }
+    let ended = own_ended(answer, own.values().flatten());
     let of_all = answer.completeness().map(|known| &**known);
     // A number of the model, and that there is none, stand on the pods of all its variants.
     let is_by_pod = !answer.is_empty() && own.keys().all(|(is_of_model, _)| !is_of_model);
@@ -102,6 +105,11 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
             known.of_expected(pods, meant)
         }
         (None, Some(known)) if is_by_pod => known.of_pods(meant),
+        (Some(pods), None)
+            if !pods.is_empty() && (is_by_pod || own.is_empty()) && has_row_for_each_pod(answer) =>
+        {
+            Some((of_rows(answer, pods), Vec::new()))
+        }
         // It has none, and of those that others have nobody is missing who could have told of this one.
         (Some(pods), known)
             if pods.is_empty() && own.is_empty() && known.is_none_or(Completeness::is_whole) =>
@@ -116,14 +124,42 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
     // has does not know that it has none.
     let is_sure = expected.is_some_and(|pods| pods.is_empty()) && !has_nobodys;
     if let Some((known, absent)) = of_variant {
-        let known = joined(known, &absent, &strays);
+        let known = joined(answer, known, &absent, &strays);
         builder.completeness(Arc::new(if is_sure { known } else { known.with_others() }));
     } else if !strays.is_empty() {
-        let pods = answer.series().map(|series| pod(series.labels()));
+        let pods = answer.series().map(|series| pod(answer, series.labels()));
         let pods: BTreeSet<Identity<'_>> = pods.collect();
-        builder.completeness(Arc::new(lowered(of_all, &strays, pods.len())));
+        builder.completeness(Arc::new(lowered(answer, of_all, &strays, pods.len())));
     }
-    answer.clone().with_rows(builder.build())
+    let folded = answer.clone().with_rows(builder.build());
+    match ended {
+        Some(ended) => folded.with_ended(&ended),
+        None => folded,
+    }
+}
+
+/// Whose `rows` have ended, where the answer tells of pods that have none of them.
+fn own_ended<'a>(answer: &Answer, rows: impl Iterator<Item = &'a (usize, Series<'a>)>) -> Option<String> {
+    let told = answer.provenance()?;
+    let of_all = told.ended()?;
+    let ended = rows.filter(|(row, _)| told.age(*row).is_ended());
+    let own: BTreeMap<String, Age> = ended
+        .filter_map(|(row, series)| {
+            let labels = series.labels();
+            let pod = PodIdentity::of(|name| labels.get(name))?;
+            Some((format!("pod {pod}"), told.age(*row)))
+        })
+        .collect();
+    let is_own = |who: &str| own.contains_key(who.split(" (").next().unwrap_or(who));
+    let (names, _) = of_all.split_once("; ").unwrap_or((of_all, ""));
+    if own.is_empty() || names.split(", ").all(is_own) {
+        return None;
+    }
+    let named = own.iter().take(NAMED).map(|(who, age)| match age.duration() {
+        Some(age) => format!("{who} ({} s ago)", age.as_secs()),
+        None => who.clone(),
+    });
+    Some(listed(&named.collect::<Vec<_>>(), own.len()))
 }
 
 /// The rows that have ended of pods that are known to be no more, as after scaling down in order.
@@ -136,7 +172,7 @@ impl Gone {
         let gone = rows.filter_map(|(row, (series, age))| {
             let (labels, known) = (series.labels(), answer.completeness()?);
             let (namespace, pod) = (labels.get("namespace"), labels.get("pod")?);
-            let is_gone = age.is_ended() && known.has_lost(namespace, pod);
+            let is_gone = age.is_ended() && known.has_lost(namespace, pod, labels.get("instance"));
             is_gone.then(|| (row, format!("pod {pod}")))
         });
         Self(gone.collect())
@@ -166,6 +202,46 @@ fn would_name_pods(answer: &Answer) -> bool {
         .map(|origin| &origin.text);
     let query = text.and_then(|text| fleetgauge_syntax::parse(text).ok());
     query.is_some_and(|query| rewrite::keeps(&query, "pod"))
+}
+
+/// Whether each pod with series that the query reads has a row.
+fn has_row_for_each_pod(answer: &Answer) -> bool {
+    let told = answer.provenance().filter(|told| told.is_as_sent());
+    let text = told.and_then(Provenance::origin).map(|origin| &origin.text);
+    let query = text.and_then(|text| fleetgauge_syntax::parse(text).ok());
+    query.is_some_and(|query| rewrite::has_row_for_each(&query, "pod"))
+}
+
+/// Who of `expected` has reported, where nobody but the rows tells it: who has one that goes on.
+fn of_rows(answer: &Answer, expected: &[VariantPod<'_>]) -> Completeness {
+    let told = answer.provenance();
+    let rows = answer.series().enumerate();
+    let live = rows.filter(|(row, _)| !told.is_some_and(|told| told.age(*row).is_ended()));
+    let live: BTreeSet<_> = live
+        .filter_map(|(_, series)| {
+            let labels = series.labels();
+            Some((labels.get("namespace")?, labels.get("pod")?))
+        })
+        .collect();
+    let mut known = Completeness::known();
+    for pod in expected {
+        let label = |label: &str| match label {
+            "namespace" => Some(pod.namespace),
+            "pod" => Some(pod.name),
+            _ => None,
+        };
+        let report = match pod.starting {
+            _ if live.contains(&(pod.namespace, pod.name)) => Report::Reported,
+            Some(why) => Report::Starting(why),
+            None => Report::Missing(
+                "the cluster has it, and the server has no sample of it: it is not scraped there, or not yet",
+            ),
+        };
+        if let Some(identity) = PodIdentity::of(label).map(Arc::new) {
+            known.add_pod(&identity, &identity.to_string(), report);
+        }
+    }
+    known
 }
 
 /// What a pod is to `variant`.
@@ -205,7 +281,9 @@ fn add(builder: &mut AnswerBuilder, answer: &Answer, folds: Folds, rows: &[(usiz
     let mut oldest: Option<Timestamp> = None;
     for (_, series) in rows {
         for point in series.points() {
-            pods.entry(pod(series.labels())).or_default().push(point.value);
+            pods.entry(pod(answer, series.labels()))
+                .or_default()
+                .push(point.value);
             oldest = oldest.into_iter().chain([point.timestamp]).min();
         }
     }

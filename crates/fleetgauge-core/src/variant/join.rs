@@ -13,8 +13,9 @@ use super::index::{Found, VariantIndex};
 use super::mapping::{Candidates, Mapping, UnmappedReason};
 use super::name::{PodRef, VariantRef};
 use super::pods::PodIndex;
+use super::told::{Told, named};
 use crate::label::Labels;
-use crate::pod::{PodIdentity, VARIANT_LABEL};
+use crate::pod::VARIANT_LABEL;
 use crate::result::MetricResult;
 use crate::sample::MetricValue;
 
@@ -166,27 +167,6 @@ impl PodLabels {
     }
 }
 
-/// The variant of `index`, or the one that a label names, that a pod belongs to.
-pub(crate) fn mapping_of(pod: &PodIdentity, index: &dyn PodIndex) -> Mapping {
-    let namespace = pod.namespace.as_deref();
-    let labelled = pod.variant.as_deref().map(|variant| named(variant, namespace));
-    match labelled.transpose() {
-        Err(reason) => Mapping::Unmapped(reason),
-        Ok(labelled) => index.variant_of(named_by(pod), labelled.as_ref()),
-    }
-}
-
-/// A pod by its name alone, whatever its labels say.
-pub(crate) fn named_by(pod: &PodIdentity) -> PodRef<'_> {
-    PodRef::new(&pod.name).in_namespace(pod.namespace.as_deref().unwrap_or_default())
-}
-
-/// The variant that a label names, or why what it holds is none.
-fn named(name: &str, namespace: Option<&str>) -> Result<VariantRef, UnmappedReason> {
-    let namespace = namespace.ok_or(UnmappedReason::NoNamespaceLabel)?;
-    VariantRef::new(namespace, name).map_err(|_| UnmappedReason::BadVariantLabel)
-}
-
 impl Default for PodLabels {
     fn default() -> Self {
         Self {
@@ -216,6 +196,7 @@ impl<'a> VariantJoin<'a> {
             variants[number].1 += 1;
             mapped.push((number, value));
         };
+        let told = labels.variant.is_some().then(|| Told::of(result.answer()));
         for value in result.values() {
             match labels.named_in(value.labels) {
                 None => {}
@@ -240,7 +221,18 @@ impl<'a> VariantJoin<'a> {
                 });
                 continue;
             };
-            match index.find(pod) {
+            // The query may have dropped the label that names the variant.
+            let told = told.as_ref().and_then(|told| told.mapping(pod, index));
+            let found = match told {
+                Some(Mapping::Mapped(variant)) => {
+                    map(&variant, value);
+                    continue;
+                }
+                Some(Mapping::Ambiguous(candidates)) => Found::Several(candidates),
+                Some(Mapping::Unmapped(reason)) => Found::Nothing(reason),
+                None => index.find(pod),
+            };
+            match found {
                 Found::One(variant) => map(variant, value),
                 Found::Several(candidates) => ambiguous.push(AmbiguousValue {
                     value,

@@ -6,6 +6,11 @@ mod properties;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
+use crate::completeness::{Completeness, Report};
+use crate::pod::PodIdentity;
+use crate::result::AnswerBuilder;
+use crate::sample::Stamp;
+use crate::time::Timestamp;
 
 fn variant(text: &str) -> VariantRef {
     text.parse().unwrap()
@@ -316,4 +321,34 @@ fn writers_do_not_lose_each_others_changes() {
         }
     });
     assert_eq!(mapper.snapshot().len(), 200);
+}
+
+/// Guards against values that go to the variant of a pod's name where the query has dropped the label that names another one.
+#[test]
+fn a_label_that_the_query_drops_tells_the_variant_nevertheless() {
+    let pod = "llama-7d9c5b6f4-x2x9z";
+    let mapper = PodVaMapper::new();
+    let by_name = mapper.register("by-name", "chat", "llama").unwrap();
+    let label = |name: &str| match name {
+        "namespace" => Some("chat"),
+        "pod" => Some(pod),
+        VARIANT_LABEL => Some("by-label"),
+        _ => None,
+    };
+    let mut known = Completeness::known();
+    known.add_pod(&Arc::new(PodIdentity::of(label).unwrap()), "", Report::Reported);
+    let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+    let now = Timestamp::from_secs_f64(0.0);
+    answer
+        .series([("namespace", "chat"), ("pod", pod)], 3.0, now)
+        .unwrap();
+    answer.completeness(Arc::new(known));
+    let result = MetricResult::new("queue".parse().unwrap(), now, answer.build());
+    let join = mapper.join(&result);
+    assert!(join.for_variant(&by_name).is_none());
+    let by_label = VariantRef::new("chat", "by-label").unwrap();
+    assert_eq!(join.for_variant(&by_label).unwrap()[0].value, 3.0);
+    // Whoever goes by names alone does so.
+    let by_names = mapper.join_by(&result, &PodLabels::default().without_variant());
+    assert_eq!(by_names.for_variant(&by_name).unwrap()[0].value, 3.0);
 }

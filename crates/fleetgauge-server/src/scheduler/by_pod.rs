@@ -1,12 +1,29 @@
 //! Whether each row of a query is of one pod, as its tree tells.
 
 use fleetgauge_syntax::Function;
-use fleetgauge_syntax::tree::{BinaryOp, Expr, Group};
+use fleetgauge_syntax::tree::{BinaryOp, Expr, Group, MatchOp};
+
+/// How the names of the metrics begin that only endpoint pickers have.
+const OF_PICKERS: [&str; 3] = ["inference_pool_", "inference_extension_", "llm_d_epp_"];
 
 /// Whether all rows that the query could ever have are grouped by the pod whose numbers they add up. Of a selector alone nobody can say
-/// which labels its series have.
+/// which labels its series have, and what an endpoint picker tells is grouped by the picker's own pod.
 pub(super) fn is_by_pod(query: &str) -> bool {
-    fleetgauge_syntax::parse(query).is_ok_and(|expr| has_pod(&expr))
+    fleetgauge_syntax::parse(query).is_ok_and(|expr| has_pod(&expr) && is_of_engines(&expr))
+}
+
+/// Whether it is known of all that is selected that no endpoint picker has it.
+fn is_of_engines(expr: &Expr) -> bool {
+    expr.walk().into_iter().all(|part| {
+        let selector = match part {
+            Expr::Selector(selector) => selector,
+            Expr::Range(range) => &range.selector,
+            _ => return true,
+        };
+        let mut matchers = selector.matchers.iter();
+        let name = matchers.find(|matcher| matcher.name == "__name__" && matcher.op == MatchOp::Equal);
+        name.is_some_and(|name| !OF_PICKERS.iter().any(|prefix| name.value.starts_with(prefix)))
+    })
 }
 
 fn has_pod(expr: &Expr) -> bool {
@@ -68,6 +85,12 @@ mod tests {
         );
         check("sum without (pod) (a)", false);
         check("sum(a)", false);
+        check("sum by (pod) (llm_d_epp_flow_control_queue_size)", false);
+        check(
+            "sum by (pod) (a) + sum by (pod) (rate(inference_pool_x[1m]))",
+            false,
+        );
+        check("sum by (pod) ({job=\"vllm\"})", false);
         check("a", false);
         check("absent(sum by (pod) (a))", false);
         check("vector(scalar(sum by (pod) (a)))", false);

@@ -18,7 +18,7 @@
 //! | `a and b`, `a unless b` | that of `a`, whose values they are |
 //! | `a or b` | that of `a` where `a` answers, else that of `b` |
 //! | `histogram_quantile(0.9, a)` | the oldest of the buckets |
-//! | `absent(a)`, `vector(1)` | the time of the evaluation: nothing contributes |
+//! | `absent(a)`, `vector(1)` | `+Inf`: nothing contributes, so it is older than nothing |
 //!
 //! The companion is for queries at one time, in which `start()` and `end()` are that time.
 
@@ -34,7 +34,7 @@ use super::build::{
 use super::series::{BUCKET, Groups, METRIC_NAME, Rows, groups, has_samples, is_scalar, rows};
 
 /// What tells how old the rows of a query are. *Unit* of the values: seconds since the Unix epoch, so that the age is
-/// the time of the evaluation less the value.
+/// the time of the evaluation less the value; `+Inf` where no sample contributes.
 #[derive(Clone, Debug)]
 pub enum Age {
     /// *Shape*: to each row of the query, a row of the same labels, but for the metric name. There may be rows of
@@ -98,6 +98,34 @@ pub fn reporting(query: &Expr) -> Option<Expr> {
         return None;
     }
     companion(query, Form::Live)
+}
+
+/// What has a row where a series has ended that the query still reads, in a range or at a step of a subquery: for queries of
+/// which [`reporting`] cannot tell it row by row.
+///
+/// *Shape*: a row for each selector of which that is so; its value is the time of the oldest of their newest samples.
+///
+/// *Errors*: `None` if the query looks at no ranges.
+pub fn ended(query: &Expr, newest: Newest) -> Option<Expr> {
+    let form = match newest {
+        Newest::Subquery => Form::Subquery,
+        Newest::TsOfLast => Form::TsOfLast,
+    };
+    let seen = collected(query, form, Function::MaxOverTime).into_iter();
+    let live = collected(query, Form::Live, Function::MaxOverTime);
+    let gone = seen
+        .zip(live)
+        .filter(|(seen, live)| seen.to_string() != live.to_string())
+        .map(|(seen, live)| {
+            let gone = binary(BinaryOp::Unless, seen, live);
+            aggregate(AggregateOp::Min, Grouping::default(), gone)
+        });
+    let numbered = gone.enumerate().map(|(i, gone)| match i {
+        0 => gone,
+        _ => labelled(gone, SIDE, &i.to_string()),
+    });
+    let all = numbered.reduce(|all, one| binary(BinaryOp::Or, all, one))?;
+    is_small(&all).then(|| finished(all))?
 }
 
 /// How the newest samples of ranges are asked for.
@@ -232,8 +260,8 @@ impl<'a> Companion<'a> {
 
     /// Of rows to which nothing contributes.
     fn now(&self, expr: &Expr) -> Times {
-        let time = present(expr.clone(), call(Function::Time, Vec::new()));
-        let (expr, asked) = self.over_steps(time, 0);
+        let never = present(expr.clone(), Expr::Number(f64::INFINITY));
+        let (expr, asked) = self.over_steps(never, 0);
         Times {
             expr: asked.added_to(expr),
             fit: Fit::Same,
@@ -526,7 +554,12 @@ impl<'a> Companion<'a> {
     fn over_steps(&self, mut expr: Expr, mut back: i64) -> (Expr, Asked) {
         for around in self.around.iter().rev() {
             let asked = Asked::by(around.shift);
-            let steps = subquery(expr, around.range, around.step, asked.shift());
+            // Who has not ended is there at the last step.
+            let range = match (self.form, around.step) {
+                (Form::Live, Some(step)) => step,
+                _ => around.range,
+            };
+            let steps = subquery(expr, range, around.step, asked.shift());
             expr = call(self.over_steps, vec![steps]);
             back = match asked {
                 Asked::Back(more) => back.saturating_add(more),
@@ -616,13 +649,7 @@ fn has_name(labels: &[std::sync::Arc<str>]) -> bool {
 
 /// The time of the oldest series that any selector finds.
 fn bound(query: &Expr, form: Form) -> Expr {
-    let mut companion = Companion {
-        form,
-        around: Vec::new(),
-        over_steps: Function::MinOverTime,
-    };
-    let mut found = Vec::new();
-    companion.collect(query, &mut found);
+    let mut found = collected(query, form, Function::MinOverTime);
     let mut texts = std::collections::BTreeSet::new();
     found.retain(|times| texts.insert(times.to_string()));
     let oldest = |times: Expr| aggregate(AggregateOp::Min, Grouping::default(), times);
@@ -639,6 +666,18 @@ fn bound(query: &Expr, form: Form) -> Expr {
         // There is a selector, since the query has samples.
         None => Expr::Number(f64::NAN),
     }
+}
+
+/// The times of each selector's series.
+fn collected(query: &Expr, form: Form, over_steps: Function) -> Vec<Expr> {
+    let mut companion = Companion {
+        form,
+        around: Vec::new(),
+        over_steps,
+    };
+    let mut found = Vec::new();
+    companion.collect(query, &mut found);
+    found
 }
 
 impl<'a> Companion<'a> {
@@ -735,7 +774,7 @@ mod tests {
         );
         check(
             "a or vector(0)",
-            "timestamp(a) or clamp(vector(0) == bool 0, time(), time())",
+            "timestamp(a) or clamp(vector(0) == bool 0, Inf, Inf)",
         );
         check(
             "a / scalar(b)",
@@ -750,7 +789,7 @@ mod tests {
             r#"label_replace(x, "a", "$1", "b", "(.*)")"#,
             r#"label_replace(timestamp(x), "a", "$1", "b", "(.*)")"#,
         );
-        check("absent(x)", "clamp(absent(x) == bool 0, time(), time())");
+        check("absent(x)", "clamp(absent(x) == bool 0, Inf, Inf)");
         for query in ["1", "vector(1)", "hour() > 5", "time()", "'text'"] {
             check(query, "ageless");
         }
@@ -814,7 +853,36 @@ mod tests {
             ),
         );
         check("a > 1 or b > 1", Some("timestamp(a) or timestamp(b)"));
+        // Who is there at the last of the steps.
+        check(
+            "sum(max_over_time(x[1m:5s] offset 10s))",
+            Some("min(max_over_time(timestamp(x)[5s:5s] offset 10s) + 10)"),
+        );
         check("count_values('v', x)", None);
         check("vector(1)", None);
+    }
+
+    #[test]
+    fn where_rows_cannot_be_told_apart_it_is_asked_whether_any_series_has_ended() {
+        let check = |query: &str, expected: Option<&str>| {
+            let companion = ended(&crate::parse(query).unwrap(), Newest::Subquery);
+            assert_eq!(
+                companion.map(|companion| companion.to_string()).as_deref(),
+                expected
+            );
+        };
+        check(
+            "count_values('v', rate(x[1m]))",
+            Some(
+                "min((timestamp(x) or max_over_time(timestamp(x)[1m:3s])) >= time() - 60 unless timestamp(x))",
+            ),
+        );
+        check(
+            "max_over_time((x > y)[1m:5s])",
+            Some(
+                r#"min(max_over_time(timestamp(x)[1m:5s]) unless max_over_time(timestamp(x)[5s:5s])) or label_replace(min(max_over_time(timestamp(y)[1m:5s]) unless max_over_time(timestamp(y)[5s:5s])), "__side__", "1", "", "")"#,
+            ),
+        );
+        check("count_values('v', x)", None);
     }
 }

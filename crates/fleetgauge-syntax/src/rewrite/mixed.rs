@@ -3,7 +3,7 @@
 use crate::Function;
 use crate::tree::{Aggregate, Binary, BinaryOp, Call, Expr, Group, Grouping, Matching};
 
-use super::series::{Groups, Rows, groups, is_scalar, rows};
+use super::series::{Groups, Rows, groups, has_samples, is_scalar, rows};
 
 /// What the rows of an expression are computed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,45 @@ pub fn is_both(query: &Expr, label: &str) -> bool {
 /// Whether rows of `query` have the label `label` where the series that it reads do.
 pub fn keeps(query: &Expr, label: &str) -> bool {
     matches!(basis(query, &[label]), Basis::Own | Basis::Others)
+}
+
+/// Whether rows of `query`, which reads samples, may stand on none: on a constant that an `or` gives where nothing is found.
+pub fn may_be_constant(query: &Expr) -> bool {
+    let is_or = |part: &&Expr| matches!(part, Expr::Binary(op) if op.op == BinaryOp::Or);
+    has_samples(query) && query.walk().iter().any(is_or)
+}
+
+/// Whether `query` has a row with the label `label` for each of its values that the series have which it reads: nothing is compared,
+/// chosen or left out.
+pub fn has_row_for_each(query: &Expr, label: &str) -> bool {
+    let is_of_label = |expr: &Expr| has_row_for_each(expr, label);
+    match query {
+        Expr::Selector(_) | Expr::Range(_) => true,
+        Expr::Number(_) | Expr::Text(_) => false,
+        Expr::Subquery(subquery) => is_of_label(&subquery.expr),
+        Expr::Negate(inner) | Expr::Once(inner) => is_of_label(inner),
+        Expr::Call(call) => {
+            let is_each = matches!(
+                rows(call.function),
+                Rows::Each | Rows::Ordered | Rows::EachSeries | Rows::EachLongSeries
+            );
+            let mut read = call.args.iter().filter(|arg| has_samples(arg));
+            is_each && read.next().is_some_and(is_of_label) && read.next().is_none()
+        }
+        Expr::Aggregate(of) => {
+            groups(of.op) == Groups::Each && is_kept(&of.grouping, &[label]) && is_of_label(&of.expr)
+        }
+        Expr::Binary(op) => {
+            let is_filter = op.op.is_comparison() && !op.returns_bool;
+            match op.op {
+                BinaryOp::And | BinaryOp::Unless => false,
+                _ if is_filter => false,
+                _ if is_scalar(&op.left) => is_of_label(&op.right),
+                _ if is_scalar(&op.right) => is_of_label(&op.left),
+                _ => is_matched(&op.matching, &[label]) && is_of_label(&op.left) && is_of_label(&op.right),
+            }
+        }
+    }
 }
 
 fn basis(expr: &Expr, identity: &[&str]) -> Basis {
@@ -290,5 +329,25 @@ mod tests {
             ],
             true,
         );
+    }
+
+    #[test]
+    fn a_row_for_each_pod_is_there_where_nothing_is_left_out() {
+        let check = |query: &str, expected: bool| {
+            let tree = crate::parse(query).unwrap();
+            assert_eq!(has_row_for_each(&tree, "pod"), expected, "{query}");
+        };
+        check("x", true);
+        check("sum by (namespace, pod) (rate(x[1m])) * 2", true);
+        check("max without (engine) (-x) or sum by (pod) (y)", true);
+        check("sum by (pod) (x) / sum by (pod) (y)", true);
+        check("sum by (pod) (x) > bool 0", true);
+        check("sum by (namespace) (x)", false);
+        check("sum by (pod) (x > 0)", false);
+        check("topk(2, x)", false);
+        check("x and y", false);
+        check("x * on (namespace) group_left () y", false);
+        check("vector(1)", false);
+        check("absent(x)", false);
     }
 }

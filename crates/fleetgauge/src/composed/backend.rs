@@ -11,7 +11,7 @@ use fleetgauge_core::params::Params;
 use fleetgauge_core::query::{QueryType, Shape};
 use fleetgauge_core::query_list::QueryList;
 use fleetgauge_core::range::Steps;
-use fleetgauge_core::result::{Answer, MetricResult, Origin};
+use fleetgauge_core::result::{Answer, MetricResult, Origin, Provenance};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::source::{QueryError, RefreshSpec};
 use fleetgauge_core::time::{Clock, Moment, Timestamp};
@@ -107,12 +107,17 @@ impl ComposedBackend {
         let had = try_join_all(fetches).await?;
         let dated = dated(&had);
         let origin = self.origin(request, &text, &had);
+        let clusters = cluster_labels(&had);
         let (inputs, known) = (Arc::clone(&self.inputs), Arc::clone(&self.known));
         let times = steps.map_or(evaluation::Times::Once(at), evaluation::Times::Steps);
         let begun = self.clock.now();
         let data = move || gathered(&inputs, &known, &had, begun);
         let answer = self.evaluator.evaluate(data, text, times).await?;
         let answer = answer.with_origin(Arc::new(origin));
+        let answer = match clusters.is_empty() {
+            true => answer,
+            false => answer.with_cluster_labels(clusters),
+        };
         let answer = match request.at {
             None => answer.older_by(self.clock.now().saturating_since(begun)),
             Some(_) => answer,
@@ -214,6 +219,16 @@ fn times(request: &Request, at: Timestamp, steps: Option<Steps>) -> Times {
         None => TimesShape::Now,
     };
     steps.map_or(Times::once(at, shape), Times::over)
+}
+
+/// The labels that tell clusters apart in any of the inputs.
+fn cluster_labels(had: &[Had]) -> Arc<[Box<str>]> {
+    let answers = had
+        .iter()
+        .filter_map(|had| Some(had.outcome.as_ref().ok()?.answer()));
+    let told = answers.filter_map(Answer::provenance);
+    let labels: BTreeSet<_> = told.flat_map(Provenance::cluster_labels).cloned().collect();
+    labels.into_iter().collect()
 }
 
 /// What `input` answers, and for how long that has been in the cache of its source.

@@ -1,11 +1,13 @@
 //! Asks the members for the parts of a query, side by side, and evaluates the rest over their answers.
 
 use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleetgauge_core::backend::{Backend, FetchError, Request};
 use fleetgauge_core::completeness::{Completeness, Report};
+use fleetgauge_core::label::Labels;
 use fleetgauge_core::result::Answer;
 use fleetgauge_core::time::{Clock, Timestamp};
 use fleetgauge_promql::answers::{Answers, ReadBy};
@@ -23,6 +25,8 @@ use crate::evaluation::{self, Evaluator};
 /// A [`Backend`] whose answers are those of its members together.
 pub(super) struct FederatedBackend {
     members: Vec<SourceMember>,
+    /// The names of the labels that tell members apart.
+    labels: Arc<[Box<str>]>,
     require: Require,
     max_series: usize,
     max_bytes: usize,
@@ -39,6 +43,9 @@ struct Had {
     read_by: ReadBy,
 }
 
+/// The namespace and the name of a pod.
+type Pod = (String, String);
+
 /// A query whose last time is no farther away, or no farther than a step, asks for now.
 const NOW_WITHIN: Duration = Duration::from_secs(60);
 
@@ -46,7 +53,10 @@ const NOW_WITHIN: Duration = Duration::from_secs(60);
 
 impl FederatedBackend {
     pub(super) fn new(members: Vec<SourceMember>, config: &FederatedConfig, clock: Clock) -> Self {
+        let first = members.iter().take(1);
+        let labels = first.flat_map(|member| member.labels.iter().map(|(name, _)| Box::from(&**name)));
         Self {
+            labels: labels.collect(),
             members,
             require: config.require,
             max_series: config.max_series,
@@ -59,8 +69,7 @@ impl FederatedBackend {
 
     /// The names of the labels that tell members apart.
     pub(super) fn labels(&self) -> impl Iterator<Item = &str> {
-        let first = self.members.iter().take(1);
-        first.flat_map(|member| member.labels.iter().map(|(name, _)| name.as_str()))
+        self.labels.iter().map(|name| &**name)
     }
 
     fn split(&self, request: &Request, now: Timestamp) -> Result<Split, FetchError> {
@@ -141,9 +150,12 @@ impl FederatedBackend {
             (true, 1) => unions.remove(0).answer,
             _ => {
                 let times = steps.map_or(evaluation::Times::Once(at), evaluation::Times::Steps);
-                self.evaluated(split.plan.rest.to_string(), unions, times).await?
+                let pods = self.pods(&unions);
+                let answer = self.evaluated(split.plan.rest.to_string(), unions, times).await?;
+                self.told_apart(answer, &pods)
             }
         };
+        let answer = answer.with_cluster_labels(Arc::clone(&self.labels));
         // A query that no member is asked for has nobody to wait for.
         Ok(match split.questions.is_empty() {
             true => answer,
@@ -177,6 +189,41 @@ impl FederatedBackend {
         self.evaluator.evaluate(gathered, Cow::Owned(rest), times).await
     }
 
+    /// The pods that the rows of the members name, each with the first two members that have it.
+    fn pods(&self, unions: &[Had]) -> HashMap<Pod, BTreeSet<String>> {
+        let mut pods: HashMap<_, BTreeSet<_>> = HashMap::new();
+        for series in unions.iter().flat_map(|had| had.answer.series()) {
+            let labels = series.labels();
+            let Some(pod) = pod(labels) else { continue };
+            let of_pod = pods.entry(pod).or_default();
+            if of_pod.len() < 2 {
+                let own = self.labels().map(|name| labels.get(name).unwrap_or_default());
+                of_pod.insert(own.collect::<Vec<_>>().join("/"));
+            }
+        }
+        pods
+    }
+
+    /// `answer`, which lacks something where a row without the labels of the members names a pod that two of them have: it
+    /// is taken for a row of one pod by whoever reads it.
+    fn told_apart(&self, answer: Answer, pods: &HashMap<Pod, BTreeSet<String>>) -> Answer {
+        let mixed = answer.series().find_map(|series| {
+            let labels = series.labels();
+            let is_apart = self.labels().all(|name| labels.get(name).is_some());
+            let pod = pod(labels).filter(|_| !is_apart)?;
+            let members = pods.get(&pod).filter(|members| members.len() > 1)?;
+            Some((pod, members.iter().cloned().collect::<Vec<_>>().join(" and ")))
+        });
+        let Some(((namespace, name), members)) = mixed else {
+            return answer;
+        };
+        let labels = self.labels().collect::<Vec<_>>().join(", ");
+        answer.with_loss(&format!(
+            "the rows of different pods of one name, as {namespace}/{name} of {members}, are one: keep the label {labels} \
+             where pods are grouped or matched, or call it cluster, as the query packs do"
+        ))
+    }
+
     fn check_size<'a>(&self, answers: impl Iterator<Item = &'a Answer>) -> Result<(), FetchError> {
         let (mut series, mut bytes) = (0, 0);
         for answer in answers {
@@ -199,4 +246,9 @@ impl Backend for FederatedBackend {
     fn fetch<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, FetchError>> {
         self.answer(request).boxed()
     }
+}
+
+/// The pod that a row names, which without its namespace is none.
+fn pod(labels: Labels<'_>) -> Option<Pod> {
+    Some((labels.get("namespace")?.to_owned(), labels.get("pod")?.to_owned()))
 }

@@ -173,7 +173,7 @@ impl PrometheusBackend {
             }
             _ => (self.ask(query).await?.content, origin),
         };
-        Ok(answer.with_origin(Arc::new(origin)))
+        Ok(answer.with_origin(Arc::new(origin)).as_sent())
     }
 
     async fn ask(&self, query: &backend::Request) -> Result<Received<Answer>, FetchError> {

@@ -52,7 +52,8 @@ pub(super) enum Ages {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) ages: Ages,
-    /// Who reports; `None` where no row of the query can outlive its series.
+    /// Who reports, or where only a bound is asked for, whether a series has ended; `None` where no row of the query can outlive
+    /// its series.
     pub(super) live: Option<String>,
     pub(super) branches: Option<String>,
     pub(super) reads: Reads,
@@ -173,7 +174,11 @@ impl Plan {
         };
         let mut parts = tree.walk().into_iter();
         let looks_back = parts.any(|part| matches!(part, Expr::Range(_) | Expr::Subquery(_)));
-        let live = looks_back.then(|| rewrite::reporting(&tree)).flatten();
+        let live = match (&ages, looks_back) {
+            (_, false) | (Ages::Ageless | Ages::Unknown(_), _) => None,
+            (Ages::Exact(_), true) => rewrite::reporting(&tree),
+            (Ages::Bound(_), true) => rewrite::ended(&tree, Newest::Subquery),
+        };
         let counts = rewrite::sample_counts(&tree);
         let oldest = rewrite::oldest(&tree).map(|oldest| Oldest {
             text: oldest.expr.to_string(),
@@ -368,6 +373,9 @@ impl Plan {
         let rows = answer.series().len();
         let had = asked.at.saturating_add(asked.since);
         let age = |seconds: f64, is_bound: bool| {
+            if seconds == f64::INFINITY {
+                return Age::AGELESS;
+            }
             if !seconds.is_finite() {
                 return Age::UNKNOWN;
             }
@@ -396,11 +404,18 @@ impl Plan {
             },
         };
         if matches!(self.ages, Ages::Bound(_)) {
-            let oldest = of_ages.rows().next().map(|(_, oldest)| oldest);
-            return match oldest {
-                Some(oldest) => answer.with_ages(vec![age(oldest, true); rows]),
-                None => unknown(answer, "the companion has no row"),
+            let ended = self.live.as_ref().map(|_| usable(told.live.as_ref()));
+            let has_ended = match ended.transpose() {
+                Ok(ended) => ended.is_some_and(|ended| ended.rows().next().is_some()),
+                Err(why) => return unknown(answer, why),
             };
+            // Whose it is cannot be told, so it may be any of them.
+            let age = match of_ages.rows().next() {
+                Some((_, oldest)) => age(oldest, true),
+                None => return unknown(answer, "the companion has no row"),
+            };
+            let age = if has_ended { age.with_ended() } else { age };
+            return answer.with_ages(vec![age; rows]);
         }
         if self.reads.may_be_any && differ_by_name_alone(&answer) {
             return unknown(answer, "some of them differ by their metric names alone");

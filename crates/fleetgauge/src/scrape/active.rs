@@ -70,6 +70,8 @@ struct State {
     bytes: usize,
     coverage: Coverage,
     withdrawn: Withdrawn,
+    /// Whether it has exposed what only endpoint pickers do.
+    is_picker: bool,
     /// What is known of it, once it has gone.
     past: Option<Past>,
 }
@@ -77,6 +79,8 @@ struct State {
 /// What a target has done of what is expected of it.
 pub(super) enum Done {
     Reported,
+    /// Nothing: it is an endpoint picker that never had what is asked for.
+    Nothing,
     Missing(Absence),
     /// It reports, but its samples do not reach back as far as is asked for.
     Short(Absence),
@@ -135,7 +139,7 @@ impl Need {
 impl Done {
     pub(super) fn why(&self) -> Option<&Absence> {
         match self {
-            Self::Reported => None,
+            Self::Reported | Self::Nothing => None,
             Self::Missing(why) | Self::Short(why) | Self::Starting(why) => Some(why),
         }
     }
@@ -238,6 +242,10 @@ impl ActiveTarget {
             let of_scrapes = |read: &Read<'_>| read.metric().is_some_and(|metric| REPORTED.contains(&metric));
             if state.last.is_some() && !state.is_gone && reads.iter().all(of_scrapes) {
                 return Done::Reported;
+            }
+            // What it tells itself are other metrics than those of the engines behind it.
+            if state.is_picker && !reads.iter().any(&has_exposed) {
+                return Done::Nothing;
             }
             return match self.has_yet_to_start(&state, config) {
                 true => Done::Starting(why),
@@ -610,6 +618,7 @@ impl ScrapeLoop {
             let failures = (state.error.take()).map(|_| std::mem::take(&mut state.consecutive_failures));
             let is_new = state.problem.is_none();
             state.problem = page.problem;
+            state.is_picker |= page.is_of_picker;
             state.is_stale = false;
             state.last_success = Some((begun.at, begun.moment));
             let config = &self.common.config;

@@ -27,6 +27,11 @@ pub(super) enum GapReason {
         /// Whether it told targets before, which are used.
         has_targets: bool,
     },
+    /// A discovery has found what ought to be a target and cannot be.
+    NoTarget {
+        discovery: Arc<str>,
+        error: DiscoveryError,
+    },
     /// A discovery knows no target, and would not know those that are not ready.
     NoneReady { discovery: Arc<str> },
     /// What a discovery tells does not describe a target.
@@ -96,6 +101,7 @@ impl fmt::Display for GapReason {
                     false => Ok(()),
                 }
             }
+            Self::NoTarget { discovery, error } => write!(f, "{discovery}: {error}"),
             Self::NoneReady { discovery } => {
                 write!(f, "{discovery} knows of none that is ready, and of no others")
             }

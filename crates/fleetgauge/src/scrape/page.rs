@@ -11,6 +11,7 @@ use fleetgauge_promql::window::{self, AppendError, Appender, ScrapeBatch, Window
 
 use super::config::{PROCESS_START, ScrapeConfig};
 use crate::client::failure::excerpt;
+use crate::epp;
 use fleetgauge_core::target::Target;
 
 /// The way into the window for one target.
@@ -52,6 +53,8 @@ pub(super) struct PageOutcome {
     pub(super) refused: usize,
     /// When the process began, if it says so; of several the one that began first.
     pub(super) process_start: Option<Timestamp>,
+    /// Whether there are new series of an endpoint picker's own metrics.
+    pub(super) is_of_picker: bool,
     /// What is wrong with it.
     pub(super) problem: Option<String>,
 }
@@ -243,10 +246,13 @@ struct ReadPage {
     /// What it exposes that is the scraper's to say.
     own_name: Option<&'static str>,
     process_start: Option<Timestamp>,
+    is_of_picker: bool,
     /// Whether samples count as of the scrape, since their target dates them a little later.
     is_ahead: bool,
-    /// The metrics of samples that their target dates so that no query of now sees them.
-    unseen: BTreeSet<Box<str>>,
+    /// The metrics of samples that their target dates so far back that no query of now sees them.
+    old: BTreeSet<Box<str>>,
+    /// The metrics of samples that are left out, since their target dates them too far ahead.
+    future: BTreeSet<Box<str>>,
 }
 
 /// By how much a target's clock may be ahead: what it dates then counts as of the scrape.
@@ -260,24 +266,29 @@ fn read(
     at: Timestamp,
     lookback_delta: Duration,
 ) -> Result<ReadPage, FetchError> {
-    let is_seen =
-        |own: Timestamp| own <= at.saturating_add(CLOCK_AHEAD) && own.saturating_add(lookback_delta) > at;
-    let mut unseen = BTreeSet::new();
+    let (mut old, mut future) = (BTreeSet::new(), BTreeSet::new());
     let mut is_ahead = false;
     let mut page = buffer.parser.page(format, &buffer.body);
     let mut refusal = None;
     let mut own_name = None;
+    let mut is_of_picker = false;
     let mut process_start: Option<Timestamp> = None;
     while let Some(event) = page.next() {
         let Event::Sample(sample) = event else { continue };
         let mut own = sample.timestamp.map(Timestamp::from_millis);
-        if own.is_some_and(|own| own > at && is_seen(own)) {
+        if own.is_some_and(|own| own > at.saturating_add(CLOCK_AHEAD)) {
+            // Kept, it would be the newest of its series for as long: what follows, the end of the series included,
+            // would come too late to be taken.
+            note(&mut future, sample.name());
+            continue;
+        }
+        if own.is_some_and(|own| own > at) {
             // It would be in no answer until its time comes, and what is asked for then may be told by a newer one.
-            own = Some(at);
+            own = None;
             is_ahead = true;
         }
-        if own.is_some_and(|own| !is_seen(own)) && !unseen.contains(sample.name()) {
-            unseen.insert(sample.name().into());
+        if own.is_some_and(|own| own.saturating_add(lookback_delta) <= at) {
+            note(&mut old, sample.name());
         }
         if sample.name() == PROCESS_START && sample.value > 0.0 {
             let start = Timestamp::from_secs_f64(sample.value);
@@ -287,6 +298,7 @@ fn read(
             // Without a name the series is refused, as one must be whose labels cannot be read.
             let reported = REPORTED.into_iter().find(|name| *name == sample.name());
             own_name = own_name.or(reported);
+            is_of_picker |= epp::is_of_picker(sample.name());
             if reported.is_none()
                 && let Some(exposed) = page.labels()
             {
@@ -323,9 +335,17 @@ fn read(
             refusal,
             own_name,
             process_start,
+            is_of_picker,
             is_ahead,
-            unseen,
+            old,
+            future,
         }),
+    }
+}
+
+fn note(metrics: &mut BTreeSet<Box<str>>, metric: &str) {
+    if !metrics.contains(metric) {
+        metrics.insert(metric.into());
     }
 }
 
@@ -344,8 +364,10 @@ impl ReadPage {
             refusal,
             own_name,
             process_start,
+            is_of_picker,
             is_ahead,
-            unseen,
+            old,
+            future,
         } = self;
         let mut problems = Vec::new();
         if report.errors > 0 {
@@ -368,10 +390,21 @@ impl ReadPage {
             batch.unread(Some(name), &why);
             problems.push(why);
         }
-        if !unseen.is_empty() {
-            let why = "samples are dated by their target in the future, or before the lookback: they are not seen now";
-            unseen.iter().for_each(|name| batch.unread(Some(name), why));
-            problems.push(why.to_owned());
+        let not_seen = [
+            (
+                &future,
+                "samples are dated by their target more than 5 s ahead: left out",
+            ),
+            (
+                &old,
+                "samples are dated by their target before the lookback: they are not seen now",
+            ),
+        ];
+        for (metrics, why) in not_seen {
+            if !metrics.is_empty() {
+                metrics.iter().for_each(|name| batch.unread(Some(name), why));
+                problems.push(why.to_owned());
+            }
         }
         if is_ahead {
             problems.push(
@@ -398,6 +431,7 @@ impl ReadPage {
             bad_lines: report.errors,
             refused: committed.refused,
             process_start,
+            is_of_picker,
             problem: (!problems.is_empty()).then(|| problems.join("; ")),
         }
     }

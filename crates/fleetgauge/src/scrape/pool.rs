@@ -356,7 +356,10 @@ impl Pool {
         } else {
             self.tell_problems(&mut self.running(), slots);
         }
-        let is_sound = |slot: &Slot| slot.known.as_ref().is_some_and(|known| known.problems.is_empty());
+        let is_sound = |slot: &Slot| {
+            let known = slot.known.as_ref();
+            known.is_some_and(|known| known.problems.iter().all(DiscoveryError::is_of_target))
+        };
         if slots.iter().all(is_sound) {
             self.running().was_full = true;
         }
@@ -605,6 +608,14 @@ fn failing(slots: &[Slot]) -> Vec<Gap> {
             continue;
         };
         for error in &known.problems {
+            if let DiscoveryError::Target { labels, .. } = error {
+                let reason = GapReason::NoTarget {
+                    discovery: discovery(),
+                    error: error.clone(),
+                };
+                failing.push(Gap::of_target(labels, reason));
+                continue;
+            }
             failing.push(Gap::of_any(GapReason::Discovery {
                 discovery: discovery(),
                 error: error.clone(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use fleetgauge_core::completeness::{Completeness, Report};
 use fleetgauge_core::label::METRIC_NAME;
+use fleetgauge_core::pod::PodIdentity;
 use fleetgauge_core::target::TargetLabels;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::exposition::Wanted;
@@ -161,11 +162,17 @@ impl Queryable for View {
         for gap in self.gaps.iter() {
             if reads.iter().any(|read| self.may_select(read, &gap.labels)) {
                 let is_none_ready = matches!(gap.reason, GapReason::NoneReady { .. });
-                match &gap.who {
-                    Some(who) => completeness.add(who, Report::Missing(&gap.reason.to_string())),
+                let label = |name: &str| gap.labels.get(name).map(String::as_str);
+                let pod = PodIdentity::of(label).filter(|_| !self.window.config().honor_labels);
+                match (&gap.who, pod) {
+                    (Some(who), Some(pod)) => {
+                        let why = gap.reason.to_string();
+                        completeness.add_pod(&Arc::new(pod), who, Report::Missing(&why));
+                    }
+                    (Some(who), None) => completeness.add(who, Report::Missing(&gap.reason.to_string())),
                     // Nothing is missing that is ready.
-                    None if is_none_ready => {}
-                    None => into.add(&gap.reason),
+                    (None, _) if is_none_ready => {}
+                    (None, _) => into.add(&gap.reason),
                 }
                 if gap.reason.is_of_discovery() || is_none_ready {
                     completeness.merge(&Completeness::unknown());
@@ -196,6 +203,7 @@ impl Queryable for View {
             let done = active.done(*in_time, *newest, &of_it, &self.config, has_exposed);
             let why = done.why().map(ToString::to_string).unwrap_or_default();
             let report = match done {
+                Done::Nothing => continue,
                 Done::Reported => Report::Reported,
                 Done::Missing(_) => Report::Missing(&why),
                 Done::Short(_) => Report::Short(&why),

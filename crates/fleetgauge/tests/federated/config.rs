@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use fleetgauge::federated::{FederatedConfig, FederatedSource, Member, Require};
-use fleetgauge::{FixedBackend, QueryTemplate, RefreshSpec, SourceRegistry};
+use fleetgauge::policy::Fold;
+use fleetgauge::{FixedBackend, MetricsSource, QueryTemplate, RefreshSpec, SourceRegistry};
+use fleetgauge_core::query::Folds;
+use fleetgauge_core::transform::fold;
 
-use super::shown;
+use super::{shown, vector};
 
 #[test]
 fn what_could_only_go_wrong_is_refused_when_it_is_made() {
@@ -111,4 +114,45 @@ async fn federations_over_federations_are_registered_in_any_order_or_not_at_all(
     FederatedSource::register_all(&sources, [all, of("west", "cluster", ["a", "b"])]).unwrap();
     let results = sources.get("all").unwrap().refresh(RefreshSpec::all()).await;
     assert_eq!(shown(results["q"].as_ref().unwrap().answer()), ["{} 3"]);
+}
+
+/// Guards against two pods of one name that are folded as one where the label of the members is not called `cluster`.
+#[tokio::test]
+async fn pods_of_one_name_in_two_members_stay_two_whatever_tells_members_apart() {
+    let sources = SourceRegistry::new();
+    for name in ["eu", "us"] {
+        let backend = FixedBackend::new()
+            .answer("plain:part0", vector(&["namespace=chat,pod=a 3"]))
+            .answer(
+                "by_pod:part0",
+                vector(&[&format!("namespace=chat,pod=a,region={name} 3")]),
+            )
+            .answer(
+                "other:part0",
+                vector(&[&format!("namespace=chat,pod={name},region={name} 3")]),
+            );
+        sources.register(name, Arc::new(backend.into_source())).unwrap();
+    }
+    let config = FederatedConfig::new("fleet")
+        .with_member(Member::new("eu", "eu").with_label("region", "eu"))
+        .with_member(Member::new("us", "us").with_label("region", "us"))
+        .with_query(QueryTemplate::promql("plain", "x"))
+        .with_query(QueryTemplate::promql("by_pod", "sum by (namespace, pod) (x)"))
+        .with_query(QueryTemplate::promql("other", "sum by (namespace, pod) (x)"));
+    let source = FederatedSource::new(config, &sources).unwrap();
+    let results = source
+        .refresh(RefreshSpec::queries(["plain", "by_pod", "other"]))
+        .await;
+    let folds = Folds::new(Fold::Max, Fold::Sum);
+    let plain = results["plain"].as_ref().unwrap();
+    assert_eq!(shown(&fold(plain.answer(), folds)), ["{} 6"]);
+    // What the query itself makes one can be told apart no more.
+    let by_pod = results["by_pod"].as_ref().unwrap();
+    assert!(!by_pod.is_complete());
+    let warnings: Vec<_> = by_pod.warnings().collect();
+    assert!(
+        warnings[0].contains("chat/a of eu and us, are one: keep the label region"),
+        "{warnings:?}"
+    );
+    assert!(results["other"].as_ref().unwrap().is_complete());
 }

@@ -1,6 +1,8 @@
 //! What of an answer concerns one variant.
 
 use super::*;
+use crate::pod::VariantPod;
+use crate::variant::{Mapping, PodIndex, PodRef, UnmappedReason, WorkloadKind};
 
 #[test]
 fn of_a_variant_there_are_its_own_pods_and_what_belongs_to_its_model() {
@@ -208,4 +210,135 @@ fn rows_that_should_name_a_pod_and_do_not_are_told() {
             "{text}: {warnings}"
         );
     }
+}
+
+/// Two pods of one variant, as a cluster knows them, and one that is starting.
+#[derive(Debug)]
+struct Cluster(VariantRef);
+
+impl PodIndex for Cluster {
+    fn variant_of(&self, _pod: PodRef<'_>, _labelled: Option<&VariantRef>) -> Mapping {
+        Mapping::Mapped(self.0.clone())
+    }
+
+    fn pods_of(&self, _variant: &VariantRef) -> Option<Vec<VariantPod<'_>>> {
+        let pod = |name, starting| VariantPod {
+            namespace: "chat",
+            name,
+            starting,
+        };
+        Some(vec![pod("a", None), pod("b", None), pod("c", Some("crash loop"))])
+    }
+}
+
+/// Guards against a sum that looks whole where a Prometheus does not scrape a pod that the cluster has.
+#[test]
+fn a_pod_that_a_server_does_not_scrape_is_missed_where_the_cluster_has_it() {
+    let variant = VariantRef::new("chat", "h100").unwrap();
+    let pods = ["a", "b"].map(|pod| [("namespace", "chat"), ("pod", pod)]);
+    let rows: [Row<'_>; 2] = [(&pods[0], 1.0), (&pods[1], 2.0)];
+    let of = |rows: &[Row<'_>], text: &str| {
+        let origin = Origin::new("central", "queue").with_text(text);
+        let answer = built(rows, |_| ()).with_origin(Arc::new(origin)).as_sent();
+        let cluster = Cluster(variant.clone());
+        let folded = fold_for_variant(&answer, PER_POD_AND_VARIANT, &variant, &cluster);
+        folded.completeness().map(ToString::to_string)
+    };
+    let starting = "; starting: chat/c (crash loop)";
+    let why = "the cluster has it, and the server has no sample of it: it is not scraped there, or not yet";
+    let by_pod = "sum by (namespace, pod) (queue)";
+    assert_eq!(of(&rows, by_pod), Some(format!("2 of 2 reported{starting}")));
+    let missing = format!("1 of 2 reported; missing: chat/b ({why}){starting}");
+    assert_eq!(of(&rows[..1], by_pod), Some(missing));
+    let none = format!("0 of 2 reported; missing: chat/a ({why}), chat/b ({why}){starting}");
+    assert_eq!(of(&[], by_pod), Some(none));
+    // An idle pod may have no row here.
+    assert_eq!(of(&rows[..1], "sum by (namespace, pod) (queue) > 0"), None);
+}
+
+/// A pod of a StatefulSet that is back at another address is not the one that has ended, and the reason is of the variant's own pods.
+#[test]
+fn a_pod_that_is_back_elsewhere_does_not_end_its_variant() {
+    let mut index = VariantIndex::new();
+    for (name, workload) in [("h100", "llama"), ("a100", "qwen")] {
+        let variant = VariantRef::new("chat", name).unwrap();
+        index
+            .register(variant, Workload::new(WorkloadKind::StatefulSet, workload))
+            .unwrap();
+    }
+    let at = |pod: &'static str, instance: &'static str| {
+        [("namespace", "chat"), ("pod", pod), ("instance", instance)]
+    };
+    let mut told = Completeness::known();
+    for labels in [at("llama-0", "new"), at("qwen-0", "one")] {
+        let pod = PodIdentity::of(|name| labels.iter().find(|label| label.0 == name).map(|label| label.1));
+        told.add_pod(&Arc::new(pod.unwrap()), "", Report::Reported);
+    }
+    let ended = Age::exact(Duration::from_secs(9)).with_ended();
+    let of = |rows: &[([(&str, &str); 3], f64, bool)], name: &str| {
+        let mut builder = AnswerBuilder::new(Stamp::Evaluated);
+        for (labels, value, has_ended) in rows {
+            builder.series(labels.iter().copied(), *value, NOW).unwrap();
+            builder.age(if *has_ended {
+                ended
+            } else {
+                Age::exact(Duration::ZERO)
+            });
+        }
+        builder.completeness(Arc::new(told.clone()));
+        let text =
+            "pod chat/llama-0 (9 s ago), pod chat/qwen-0 (9 s ago); the query looks back at it for 51 s more";
+        let answer = builder.build().with_ended(text);
+        let variant = VariantRef::new("chat", name).unwrap();
+        let folded = fold_for_variant(&answer, PER_POD_AND_VARIANT, &variant, &index);
+        let told = folded.provenance().unwrap();
+        let value = folded.values().next().map(|value| value.value);
+        (value, told.age(0).is_ended(), told.ended().unwrap().to_owned())
+    };
+    let rows = [
+        (at("llama-0", "old"), 7.0, true),
+        (at("llama-0", "new"), 1.0, false),
+        (at("qwen-0", "one"), 2.0, true),
+    ];
+    let (value, is_ended, _) = of(&rows, "h100");
+    assert_eq!((value, is_ended), (Some(1.0), false));
+    // One that fails at the place where it is known has ended.
+    let (value, is_ended, why) = of(&rows, "a100");
+    assert_eq!(
+        (value, is_ended, &*why),
+        (Some(2.0), true, "pod chat/qwen-0 (9 s ago)")
+    );
+}
+
+/// Guards against one pod without a port that withholds the numbers of variants that it is none of.
+#[test]
+fn a_pod_of_nobody_that_is_missing_is_missed_by_no_variant() {
+    let variant = VariantRef::new("chat", "h100").unwrap();
+    let mut index = VariantIndex::new();
+    index
+        .register(variant.clone(), Workload::deployment("llama"))
+        .unwrap();
+    let own = [("namespace", "chat"), ("pod", "llama-7d4b9c6f5-xk2vp")];
+    let other = [("namespace", "chat"), ("pod", "stranger")];
+    #[derive(Debug)]
+    struct Owned(VariantIndex);
+    impl PodIndex for Owned {
+        fn variant_of(&self, pod: PodRef<'_>, _labelled: Option<&VariantRef>) -> Mapping {
+            match pod.name() {
+                "stranger" => Mapping::Unmapped(UnmappedReason::NoVariant),
+                _ => self.0.variant_of(pod, None),
+            }
+        }
+    }
+    let mut told = Completeness::known();
+    for (labels, report) in [
+        (own, Report::Reported),
+        (other, Report::Missing("has no port named \"metrics\"")),
+    ] {
+        let pod = PodIdentity::of(|name| labels.iter().find(|label| label.0 == name).map(|label| label.1));
+        told.add_pod(&Arc::new(pod.unwrap()), "chat/stranger", report);
+    }
+    let answer = built(&[(&own, 1.0)], |builder| builder.completeness(Arc::new(told)));
+    let folded = fold_for_variant(&answer, PER_POD_AND_VARIANT, &variant, &Owned(index));
+    assert_eq!(folded.completeness().unwrap().to_string(), "1 of 1 reported");
 }

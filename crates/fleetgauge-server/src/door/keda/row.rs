@@ -120,7 +120,8 @@ impl Refusal {
                 | ReasonCode::NoData
                 | ReasonCode::Unproven
                 | ReasonCode::Proven
-                | ReasonCode::NoReplicas => Code::Unavailable,
+                | ReasonCode::NoReplicas
+                | ReasonCode::Constant => Code::Unavailable,
             },
         }
     }
