@@ -17,6 +17,8 @@ mod real_cluster;
 mod real_cluster_external_metrics;
 #[cfg(target_os = "linux")]
 mod real_cluster_keda;
+#[cfg(all(target_os = "linux", feature = "kubernetes"))]
+mod real_cluster_rights;
 mod scrape;
 #[cfg(target_os = "linux")]
 mod serve;
@@ -32,5 +34,7 @@ mod support {
     pub(crate) mod binary;
     #[cfg(target_os = "linux")]
     pub(crate) mod daemon;
+    #[cfg(all(target_os = "linux", feature = "kubernetes"))]
+    pub(crate) mod rights;
     pub(crate) mod terminal;
 }
