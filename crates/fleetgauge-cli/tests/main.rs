@@ -14,6 +14,8 @@ mod query;
 #[cfg(all(target_os = "linux", feature = "kubernetes"))]
 mod real_cluster;
 #[cfg(all(target_os = "linux", feature = "kubernetes"))]
+mod real_cluster_chart;
+#[cfg(all(target_os = "linux", feature = "kubernetes"))]
 mod real_cluster_external_metrics;
 #[cfg(target_os = "linux")]
 mod real_cluster_keda;
@@ -37,4 +39,6 @@ mod support {
     #[cfg(all(target_os = "linux", feature = "kubernetes"))]
     pub(crate) mod rights;
     pub(crate) mod terminal;
+    #[cfg(all(target_os = "linux", feature = "kubernetes"))]
+    pub(crate) mod yaml;
 }
