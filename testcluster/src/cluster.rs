@@ -1,5 +1,6 @@
 //! etcd, API server and controller manager, started in this order and ended in the other.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,7 +13,7 @@ use kube::api::{Api, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::wait::await_condition;
 use kube::{Client, Config};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -33,6 +34,7 @@ pub struct Cluster {
     api_address: SocketAddr,
     etcd: Server,
     assets: Assets,
+    is_audited: bool,
 }
 
 // === impl Cluster ===
@@ -43,12 +45,24 @@ impl Cluster {
     /// # Errors
     /// When the programs are not there, or one of them does not become ready.
     pub fn start() -> Result<Self> {
+        Self::start_with(false)
+    }
+
+    /// One that also writes down who asks it for what: [`audited`](Self::audited).
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_audited() -> Result<Self> {
+        Self::start_with(true)
+    }
+
+    fn start_with(is_audited: bool) -> Result<Self> {
         let assets = Assets::find()?;
         // With etcd, which outlives the others.
         let dir = temp_dir()?;
         let keys = Keys::generate(dir.path())?;
         let etcd = start_etcd(&assets, dir)?;
-        let api = start_api(&assets, &keys, etcd.addr(), temp_dir()?, None)?;
+        let api = start_api(&assets, &keys, etcd.addr(), temp_dir()?, None, is_audited)?;
         keys.write_kubeconfigs(api.addr())?;
         let manager = start_manager(&assets, &keys, temp_dir()?)?;
         Ok(Self {
@@ -57,6 +71,7 @@ impl Cluster {
             api: Some(api),
             etcd,
             assets,
+            is_audited,
         })
     }
 
@@ -130,19 +145,9 @@ impl Cluster {
     /// # Errors
     /// When it fails.
     pub fn kubectl(&self, args: &[&str]) -> Result<String> {
-        let output = kubectl(&self.assets, &self.kubeconfig())
-            .args(args)
-            .output()
-            .map_err(Error::io("starting kubectl"))?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        Err(fleetgauge_testkit::Error::Failed {
-            program: format!("kubectl {}", args.join(" ")),
-            status: output.status.to_string(),
-            tail: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-        .into())
+        let mut command = kubectl(&self.assets, &self.kubeconfig());
+        command.args(args);
+        run(command, &format!("kubectl {}", args.join(" ")))
     }
 
     /// Kills the API server as `kill -9` does. What was written is with etcd.
@@ -157,9 +162,41 @@ impl Cluster {
     pub fn start_api_server(&mut self) -> Result<()> {
         self.kill_api_server();
         let port = Some(self.api_address.port());
-        let api = start_api(&self.assets, &self.keys(), self.etcd.addr(), temp_dir()?, port)?;
+        let (keys, etcd) = (self.keys(), self.etcd.addr());
+        let api = start_api(&self.assets, &keys, etcd, temp_dir()?, port, self.is_audited)?;
         self.api = Some(api);
         Ok(())
+    }
+
+    /// What `user` has asked the API server for so far, in the order of the answers: events of `audit.k8s.io/v1`, without what was
+    /// sent. None where the cluster is not [audited](Self::start_audited).
+    pub fn audited(&self, user: &str) -> Vec<Value> {
+        let log = fs::read_to_string(self.keys().audit_log()).unwrap_or_default();
+        // The last line may be half written.
+        let events = log
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        events.filter(|event| event["user"]["username"] == user).collect()
+    }
+
+    /// Runs helm as an administrator, with folders of its own; gives what it printed.
+    ///
+    /// # Errors
+    /// When it fails, what it said.
+    pub fn helm(&self, args: &[&str]) -> Result<String> {
+        let mut command = Command::new(self.assets.program("helm"));
+        for (variable, folder) in [
+            ("HELM_CACHE_HOME", "helm-cache"),
+            ("HELM_CONFIG_HOME", "helm-config"),
+            ("HELM_DATA_HOME", "helm-data"),
+        ] {
+            command.env(variable, self.keys().folder.join(folder));
+        }
+        command
+            .env("KUBECONFIG", self.kubeconfig())
+            .args(args)
+            .stdin(Stdio::null());
+        run(command, &format!("helm {}", args.join(" ")))
     }
 
     /// What the controller manager has written so far, to look into when a controller does not do its work.
@@ -210,6 +247,7 @@ fn start_api(
     etcd: SocketAddr,
     dir: TempDir,
     port: Option<u16>,
+    is_audited: bool,
 ) -> Result<Server> {
     let file = |name: &str| keys.folder.join(name).display().to_string();
     let args = |address: SocketAddr| {
@@ -236,7 +274,12 @@ fn start_api(
             format!("--service-account-key-file={}", file("accounts.pub")),
             format!("--service-account-signing-key-file={}", file("accounts.key")),
         ];
-        flags.to_vec()
+        let mut flags = flags.to_vec();
+        if is_audited {
+            flags.push(format!("--audit-policy-file={}", file("audit.json")));
+            flags.push(format!("--audit-log-path={}", keys.audit_log().display()));
+        }
+        flags
     };
     let ready = |address: SocketAddr, log: &str| {
         let is_ours = log.contains(&format!("Serving securely on {address}"));
@@ -285,6 +328,20 @@ fn start_manager(assets: &Assets, keys: &Keys, dir: TempDir) -> Result<Server> {
     )?)
 }
 
+/// What a program prints.
+fn run(mut command: Command, line: &str) -> Result<String> {
+    let output = command.output().map_err(Error::io(format!("starting {line}")))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(fleetgauge_testkit::Error::Failed {
+        program: line.to_owned(),
+        status: output.status.to_string(),
+        tail: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+    .into())
+}
+
 /// Whether there is an answer to this path, and a good one.
 fn answers(assets: &Assets, keys: &Keys, path: &str) -> bool {
     let mut asking = kubectl(assets, &keys.kubeconfig("admin"));
@@ -330,6 +387,12 @@ impl Keys {
         let front_proxy = Authority::new(folder, "front-proxy-ca")?;
         front_proxy.client("front-proxy", "front-proxy-client", None)?;
         authority::keys(folder, "accounts")?;
+        let policy = json!({
+            "apiVersion": "audit.k8s.io/v1", "kind": "Policy",
+            "rules": [{"level": "Metadata"}],
+            "omitStages": ["RequestReceived"],
+        });
+        authority::write(&folder.join("audit.json"), &policy.to_string())?;
         Ok(Self {
             folder: folder.to_owned(),
         })
@@ -355,6 +418,10 @@ impl Keys {
             authority::write(&self.kubeconfig(user), &config.to_string())?;
         }
         Ok(())
+    }
+
+    fn audit_log(&self) -> PathBuf {
+        self.folder.join("audit.log")
     }
 
     fn kubeconfig(&self, user: &str) -> PathBuf {

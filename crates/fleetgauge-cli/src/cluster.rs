@@ -24,7 +24,7 @@ use fleetgauge_server::door::kubernetes::caller;
 use fleetgauge_server::door::kubernetes::pods::PodLabels;
 use fleetgauge_server::variant::{MODEL_PARAM, Variant};
 
-use crate::config::{Environment, KubernetesSection, ModelFrom, PodPort, PodsSection};
+use crate::config::{Environment, KubernetesSection, ModelFrom, PodPort, PodsSection, VariantKind};
 
 use authority::Authority;
 use labelled::Labelled;
@@ -203,9 +203,13 @@ impl Cluster {
 
 fn config(section: &KubernetesSection) -> WatchConfig {
     let mut config = WatchConfig::default();
-    if let Some(selector) = &section.selector {
-        config = config.with_scalers(Resource::scalers(selector));
+    let selector = section.selector.as_deref().unwrap_or(watch::MANAGED);
+    let mut scalers = Resource::scalers(selector).to_vec();
+    if let Some(kinds) = &section.kinds {
+        let wanted: Vec<_> = kinds.iter().map(|kind| kind_of(*kind)).collect();
+        scalers.retain(|resource| wanted.contains(resource.kind()));
     }
+    config = config.with_scalers(scalers);
     if let Some(model) = &section.model {
         let model = model.iter().map(|from| match from {
             ModelFrom::Field(path) => watch::ModelFrom::Field(path.clone()),
@@ -215,6 +219,14 @@ fn config(section: &KubernetesSection) -> WatchConfig {
         config = config.with_model(model);
     }
     config
+}
+
+fn kind_of(kind: VariantKind) -> Kind {
+    match kind {
+        VariantKind::ScaledObject => Kind::SCALED_OBJECT,
+        VariantKind::HorizontalPodAutoscaler => Kind::HORIZONTAL_POD_AUTOSCALER,
+        VariantKind::VariantAutoscaling => Kind::VARIANT_AUTOSCALING,
+    }
 }
 
 /// What is scaled, under its kind too where that is none of those that everybody has.

@@ -72,7 +72,7 @@ pub(crate) use file::{check, read_if_given};
 pub(crate) use flag::name_flag;
 pub(crate) use kubernetes::{KubernetesSection, PodsSection};
 #[cfg(feature = "kubernetes")]
-pub(crate) use kubernetes::{ModelFrom, PodPort};
+pub(crate) use kubernetes::{ModelFrom, PodPort, VariantKind};
 pub(crate) use prometheus::{described_source, proxy};
 pub(crate) use schema::SCHEMA;
 pub(crate) use source::{names_prometheus, prometheus_source};

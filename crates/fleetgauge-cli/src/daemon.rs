@@ -19,6 +19,7 @@ use fleetgauge_core::time::Clock;
 use fleetgauge_server::door::api::{self, Api, SourceView};
 use fleetgauge_server::door::keda::{self, KedaConfig};
 use fleetgauge_server::door::kubernetes;
+use fleetgauge_server::door::kubernetes::caller::{Cluster as _, Unanswered};
 use fleetgauge_server::door::listener::Limits;
 use fleetgauge_server::door::own::OwnMetrics;
 use fleetgauge_server::door::prometheus::{self, PrometheusApi, PrometheusApiConfig, ScrapedSource, Served};
@@ -292,6 +293,11 @@ impl Daemon {
             authority,
             ..
         } = &*self.0;
+        let trusted = authority.clone();
+        readiness.need(move || match trusted.trust() {
+            Ok(_) => Ok(()),
+            Err(Unanswered(why)) => Err(format!("whose certificates external_metrics believes: {why}")),
+        });
         let routes = kubernetes::routes(
             scheduler.store().clone(),
             readiness.clone(),

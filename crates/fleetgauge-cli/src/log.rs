@@ -69,8 +69,9 @@ fn filter(level: LogLevel) -> EnvFilter {
         LogLevel::Info => "info",
         LogLevel::Debug => "debug",
     };
-    // Others' crates tell of each connection at debug.
+    // Others' crates tell of each connection at debug. Those that ask the API server tell of each try that fails, for as long as it
+    // does; what they tell is an error to us, too, and logged when it begins and when it ends.
     EnvFilter::new(format!(
-        "warn,fleetgauge={level},fleetgauge_core={level},fleetgauge_server={level}"
+        "warn,kube_client=off,kube_runtime=off,fleetgauge={level},fleetgauge_core={level},fleetgauge_server={level}"
     ))
 }

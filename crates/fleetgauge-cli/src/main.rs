@@ -20,6 +20,7 @@ mod input;
 mod kubeconfig;
 mod log;
 mod output;
+mod pem;
 mod place;
 mod scraped;
 mod sources;

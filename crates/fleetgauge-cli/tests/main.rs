@@ -16,9 +16,13 @@ mod query;
 #[cfg(all(target_os = "linux", feature = "kubernetes"))]
 mod real_cluster;
 #[cfg(all(target_os = "linux", feature = "kubernetes"))]
+mod real_cluster_chart;
+#[cfg(all(target_os = "linux", feature = "kubernetes"))]
 mod real_cluster_external_metrics;
 #[cfg(target_os = "linux")]
 mod real_cluster_keda;
+#[cfg(all(target_os = "linux", feature = "kubernetes"))]
+mod real_cluster_rights;
 mod scrape;
 #[cfg(target_os = "linux")]
 mod serve;
@@ -36,5 +40,9 @@ mod support {
     pub(crate) mod browser;
     #[cfg(target_os = "linux")]
     pub(crate) mod daemon;
+    #[cfg(all(target_os = "linux", feature = "kubernetes"))]
+    pub(crate) mod rights;
     pub(crate) mod terminal;
+    #[cfg(all(target_os = "linux", feature = "kubernetes"))]
+    pub(crate) mod yaml;
 }

@@ -5,9 +5,16 @@
 use std::path::{Path, PathBuf};
 
 use futures_util::FutureExt as _;
+use k8s_openapi::ByteString;
 use kube::client::ConfigExt as _;
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use secrecy::ExposeSecret as _;
+use serde::Deserialize as _;
+use serde::de::value::StrDeserializer;
 
 /// What says how the API server is reached, and as whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,11 +92,16 @@ impl Access {
             let read = Kubeconfig::read_from(file).map_err(wrong)?;
             merged = merged.merge(read).map_err(wrong)?;
         }
+        // Without one, whoever asks is nobody, which is seldom meant by a file that says who he is.
+        let lacks_user = unknown_user(&merged).map(|user| self.error(&user));
         let options = KubeConfigOptions::default();
         // It is asynchronous by its signature alone.
         let config = Config::from_custom_kubeconfig(merged, &options).now_or_never();
         let config = config.unwrap_or(Err(KubeconfigError::CurrentContextNotSet));
-        config.map_err(|error| self.error(&problem(&error)))
+        let config = config.map_err(|error| self.error(&problem(&error)))?;
+        lacks_user.map_or(Ok(()), Err)?;
+        check_identity(&config.auth_info).map_err(|problem| self.error(&problem))?;
+        Ok(config)
     }
 
     fn error(&self, problem: &str) -> AccessError {
@@ -100,6 +112,59 @@ impl Access {
                 problem: problem.to_owned(),
             },
         }
+    }
+}
+
+/// That the user whom the current context names is not described.
+fn unknown_user(config: &Kubeconfig) -> Option<String> {
+    let current = config.current_context.as_ref()?;
+    let context = config.contexts.iter().find(|context| context.name == *current)?;
+    let user = context.context.as_ref()?.user.as_ref()?;
+    let is_known = user.is_empty() || config.auth_infos.iter().any(|info| info.name == *user);
+    (!is_known).then(|| "the user of the current context is not among its users".to_owned())
+}
+
+/// *Errors*: what is wrong with a user's certificate and key. Whoever connects would go without them, and be nobody.
+fn check_identity(user: &AuthInfo) -> Result<(), String> {
+    let certificate = content(
+        "certificate",
+        user.client_certificate_data.as_deref(),
+        user.client_certificate.as_deref(),
+    )?;
+    let key = user.client_key_data.as_ref().map(|secret| secret.expose_secret());
+    let key = content("key", key, user.client_key.as_deref())?;
+    let (certificate, key) = match (certificate, key) {
+        (None, None) => return Ok(()),
+        (Some(certificate), Some(key)) => (certificate, key),
+        (Some(_), None) => return Err("its user has a certificate, and no key".to_owned()),
+        (None, Some(_)) => return Err("its user has a key, and no certificate".to_owned()),
+    };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificate).collect();
+    let chain = chain.ok().filter(|chain| !chain.is_empty());
+    let chain = chain.ok_or("the certificate of its user is not one in PEM")?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| "the key of its user is not one in PEM")?;
+    CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider())
+        .map(drop)
+        .map_err(|error| format!("the certificate and the key of its user do not fit: {error}"))
+}
+
+/// What is given in the file itself, or in another one, which is named if it cannot be read.
+fn content(what: &str, data: Option<&str>, file: Option<&str>) -> Result<Option<Vec<u8>>, String> {
+    // An empty one is none, as for kubectl.
+    match (
+        data.filter(|data| !data.is_empty()),
+        file.filter(|file| !file.is_empty()),
+    ) {
+        (Some(data), _) => {
+            let text = StrDeserializer::<serde::de::value::Error>::new(data);
+            let bytes =
+                ByteString::deserialize(text).map_err(|_| format!("the {what} of its user is not base64"))?;
+            Ok(Some(bytes.0))
+        }
+        (None, Some(file)) => std::fs::read(file)
+            .map(Some)
+            .map_err(|error| format!("the {what} of its user cannot be read: {file}: {error}")),
+        (None, None) => Ok(None),
     }
 }
 
@@ -163,6 +228,10 @@ mod tests {
                 "the current context is not among its contexts",
             ),
             (kubeconfig("", "x"), "the server of its cluster is not a URL"),
+            (
+                kubeconfig("https://a.example", "x").replace("user: u", "user: v"),
+                "the user of the current context is not among its users",
+            ),
         ] {
             let error = check(&text);
             assert!(error.contains(told), "{error} instead of {told}");
@@ -176,5 +245,67 @@ mod tests {
                 .starts_with("/nowhere/config: it cannot be read: "),
             "{missing}"
         );
+    }
+
+    /// A user whose certificate is not taken would be nobody, to the surprise of whoever wrote it.
+    #[test]
+    fn a_users_certificate_and_key_have_to_be_there_and_to_fit() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (identity("one"), identity("other"));
+        for (name, text) in [("one.crt", &one.0), ("one.key", &one.1), ("other.key", &other.1)] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let file = folder.path().join("config");
+        let check = |user: &str| {
+            let text = format!(
+                "clusters: [{{name: c, cluster: {{server: 'https://a.example'}}}}]\nusers: [{{name: u, user: {{{user}}}}}]\n\
+                 contexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\n"
+            );
+            std::fs::write(&file, text).unwrap();
+            let checked = Access::Kubeconfig(vec![file.clone()]).check();
+            checked.map_or_else(|error| error.to_string(), |()| "fine".to_owned())
+        };
+        for (user, expected) in [
+            ("client-certificate: one.crt, client-key: one.key", "fine"),
+            (
+                "client-certificate: one.crt, client-key: other.key",
+                "the certificate and the key of its user do not fit",
+            ),
+            (
+                "client-certificate: one.crt",
+                "its user has a certificate, and no key",
+            ),
+            ("client-key: one.key", "its user has a key, and no certificate"),
+            (
+                "client-certificate: none.crt, client-key: one.key",
+                "the certificate of its user cannot be read",
+            ),
+            (
+                "client-certificate: one.key, client-key: one.key",
+                "the certificate of its user is not one in PEM",
+            ),
+            (
+                "client-certificate: one.crt, client-key-data: aHVudGVyMg==",
+                "the key of its user is not one in PEM",
+            ),
+            (
+                "client-certificate: one.crt, client-key-data: hunter2!",
+                "the key of its user is not base64",
+            ),
+        ] {
+            let told = check(user);
+            assert!(
+                told.contains(expected) && !told.contains(SECRET),
+                "{user}: {told}"
+            );
+        }
+    }
+
+    /// A certificate and its key.
+    fn identity(name: &str) -> (String, String) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
     }
 }

@@ -1,5 +1,6 @@
 //! Whether the daemon may be asked: a rolling update must not replace warm replicas by blind ones.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,7 +18,6 @@ const NAMED: usize = 5;
 #[derive(Clone, Debug)]
 pub struct Readiness(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     store: Store,
     since: Moment,
@@ -26,7 +26,12 @@ struct Inner {
     is_ending: AtomicBool,
     /// What is to be known before it is known what there is to answer.
     unknown: Mutex<Option<String>>,
+    /// What doors need beside numbers.
+    needed: Mutex<Vec<Needed>>,
 }
+
+/// Tells what is waited for, if it is.
+type Needed = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 impl Readiness {
     /// That of a daemon that has just begun to fill `store`. It is ready when each metric was answered or has failed; one
@@ -39,6 +44,7 @@ impl Readiness {
             ready_after,
             is_ending: AtomicBool::new(false),
             unknown: Mutex::default(),
+            needed: Mutex::default(),
         }))
     }
 
@@ -52,6 +58,12 @@ impl Readiness {
         *self.0.unknown.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
 
+    /// Says what a door needs before it can answer anybody: it is asked whenever the daemon is, and tells what is waited for.
+    pub fn need(&self, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
+        let mut needed = self.0.needed.lock().unwrap_or_else(PoisonError::into_inner);
+        needed.push(Box::new(check));
+    }
+
     /// Whether it may be asked.
     ///
     /// *Errors*: what is waited for.
@@ -62,6 +74,7 @@ impl Readiness {
             ready_after,
             is_ending,
             unknown,
+            needed,
         } = &*self.0;
         if is_ending.load(Ordering::Acquire) {
             return Err("the daemon is shutting down".to_owned());
@@ -72,6 +85,10 @@ impl Readiness {
             return Ok(());
         }
         if let Some(what) = &*unknown.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Err(format!("waiting for {what}"));
+        }
+        let needed = needed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(what) = needed.iter().find_map(|check| check().err()) {
             return Err(format!("waiting for {what}"));
         }
         let all = store.all();
@@ -93,5 +110,11 @@ impl Readiness {
             names.join(", "),
             left.as_millis().div_ceil(1_000)
         ))
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readiness").finish_non_exhaustive()
     }
 }

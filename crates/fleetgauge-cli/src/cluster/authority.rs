@@ -1,8 +1,8 @@
 //! What the cluster says of those who ask the daemon, in the words of its door.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use fleetgauge_kube::Client;
 use fleetgauge_kube::config_map::{ConfigMapWatch, Data};
@@ -12,34 +12,64 @@ use fleetgauge_server::door::kubernetes::caller::{Access, Cluster, Unanswered, U
 use fleetgauge_server::door::kubernetes::trust::Trust;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// Says it.
 pub(super) struct Authority {
     reviews: Reviews,
-    config_map: ConfigMapWatch,
-    trust: Mutex<Option<LastTrust>>,
+    trust: watch::Receiver<Result<Arc<Trust>, Unanswered>>,
     /// The cluster did not say what it was asked last.
     is_silent: AtomicBool,
-}
-
-/// What was read last, and what was made of it.
-struct LastTrust {
-    of: Data,
-    trust: Result<Arc<Trust>, Unanswered>,
+    _reading: JoinSet<()>,
 }
 
 // === impl Authority ===
 
 impl Authority {
+    /// Within the present runtime.
     pub(super) fn start(client: &Client, config: &WatchConfig) -> Self {
         let name = "extension-apiserver-authentication";
+        let config_map = ConfigMapWatch::start(client, "kube-system", name, config);
+        let (sender, trust) = watch::channel(read(&config_map.data().borrow()));
+        let mut reading = JoinSet::new();
+        reading.spawn(follow(config_map, sender));
         Self {
             reviews: Reviews::new(client.clone()),
-            config_map: ConfigMapWatch::start(client, "kube-system", name, config),
-            trust: Mutex::default(),
+            trust,
             is_silent: AtomicBool::new(false),
+            _reading: reading,
         }
     }
+}
+
+/// Reads what the ConfigMap says whenever it says something else. That it cannot be used is logged when that begins and when it
+/// ends.
+async fn follow(config_map: ConfigMapWatch, trust: watch::Sender<Result<Arc<Trust>, Unanswered>>) {
+    let mut data = config_map.data();
+    let mut is_unknown = false;
+    while data.changed().await.is_ok() {
+        let read = read(&data.borrow_and_update());
+        match &read {
+            Err(Unanswered(why)) if !is_unknown => {
+                tracing::error!(
+                    "external_metrics: whose certificates are believed is not known, and nobody is let in: {why}"
+                );
+            }
+            Ok(_) if is_unknown => {
+                tracing::info!("external_metrics: whose certificates are believed is known again")
+            }
+            _ => {}
+        }
+        is_unknown = read.is_err();
+        drop(trust.send_replace(read));
+    }
+}
+
+fn read(data: &Data) -> Result<Arc<Trust>, Unanswered> {
+    let data = data.as_ref().map_err(|why| Unanswered(why.clone()))?;
+    let trust = Trust::read(data).map_err(|error| Unanswered(error.to_string()))?;
+    Ok(Arc::new(trust))
 }
 
 impl Authority {
@@ -71,24 +101,7 @@ impl Authority {
 
 impl Cluster for Authority {
     fn trust(&self) -> Result<Arc<Trust>, Unanswered> {
-        let data = self.config_map.data().borrow().clone();
-        let mut known = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = known.as_ref().filter(|last| last.of == data) {
-            return last.trust.clone();
-        }
-        let trust = match &data {
-            Ok(data) => Trust::read(data).map(Arc::new).map_err(|error| error.to_string()),
-            Err(error) => Err(error.clone()),
-        };
-        if let Err(error) = &trust {
-            tracing::warn!("whose certificates external_metrics believes is not known: {error}");
-        }
-        let trust = trust.map_err(Unanswered);
-        *known = Some(LastTrust {
-            of: data,
-            trust: trust.clone(),
-        });
-        trust
+        self.trust.borrow().clone()
     }
 
     fn whose<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Option<User>, Unanswered>> {

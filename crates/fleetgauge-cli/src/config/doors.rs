@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use fleetgauge::document::{Node, Reader};
 
 use crate::log::{LogFormat, LogLevel};
+use crate::pem;
 
 /// Where the daemon listens if nothing else is said.
 pub(crate) const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9095);
@@ -103,12 +104,27 @@ fn read_tls(node: &Node, directory: &Path, reader: &mut Reader) -> Option<DoorTl
         .and_then(|node| reader.text(node));
     let ca = fields.take("client_ca_file").and_then(|node| reader.text(node));
     fields.finish(reader);
+    let (cert_file, key_file) = (directory.join(cert?), directory.join(key?));
+    check_files(node, &cert_file, &key_file, reader);
     Some(DoorTls {
-        cert_file: directory.join(cert?),
-        key_file: directory.join(key?),
+        cert_file,
+        key_file,
         client_ca_file: ca.map(|file| directory.join(file)),
         asks_cluster: false,
     })
+}
+
+/// Says what is wrong with a certificate and its key. They may not be here, but where the configuration is used.
+fn check_files(node: &Node, certificate: &Path, key: &Path, reader: &mut Reader) {
+    let missing = [certificate, key].into_iter().find(|file| !file.exists());
+    if let Some(file) = missing {
+        reader.warning(
+            node.position(),
+            format!("{}: there is no such file", file.display()),
+        );
+    } else if let Err(error) = pem::check(certificate, key) {
+        reader.problem(node.position(), format!("{error:#}"));
+    }
 }
 
 /// Reads `external_metrics`: who may come in, the cluster says.
@@ -122,17 +138,20 @@ pub(super) fn read_external_metrics(
     let listen = listen.and_then(|node| read_address(node, reader));
     let tls = fields.require("tls", reader);
     fields.finish(reader);
-    let mut files = reader.fields(tls?, "tls")?;
+    let tls = tls?;
+    let mut files = reader.fields(tls, "tls")?;
     let cert = files.require("cert_file", reader);
     let cert = cert.and_then(|node| reader.text(node));
     let key = files.require("key_file", reader);
     let key = key.and_then(|node| reader.text(node));
     files.finish(reader);
+    let (cert_file, key_file) = (directory.join(cert?), directory.join(key?));
+    check_files(tls, &cert_file, &key_file, reader);
     Some(DoorSection {
         listen: listen?,
         tls: Some(DoorTls {
-            cert_file: directory.join(cert?),
-            key_file: directory.join(key?),
+            cert_file,
+            key_file,
             client_ca_file: None,
             asks_cluster: true,
         }),
@@ -215,5 +234,39 @@ mod tests {
                 assert!(told.contains(expected), "{text}: {told}");
             }
         }
+    }
+
+    #[test]
+    fn a_certificate_that_is_there_has_to_be_that_of_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["one", "other"] {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+            std::fs::write(folder.path().join(format!("{name}.crt")), certificate.pem()).unwrap();
+            std::fs::write(folder.path().join(format!("{name}.key")), key.serialize_pem()).unwrap();
+        }
+        let checked = |certificate: &str, key: &str| {
+            let text = format!("server: {{tls: {{cert_file: {certificate}, key_file: {key}}}}}");
+            let document = Document::parse("file", &text).unwrap();
+            let told = match read_config(&document, folder.path(), Vec::new()) {
+                Ok(config) => config.warnings,
+                Err(problems) => problems,
+            };
+            told.iter()
+                .map(|problem| format!("{problem}\n"))
+                .collect::<String>()
+        };
+        assert_eq!(checked("one.crt", "one.key"), "");
+        for (certificate, key, expected) in [
+            ("one.crt", "other.key", "one.crt and"),
+            ("one.key", "one.key", "one.key: there is no certificate in PEM"),
+            ("one.crt", "one.crt", "one.crt: there is no private key in PEM"),
+            // It may be there where the configuration is used.
+            ("one.crt", "none.key", "warning: "),
+        ] {
+            let told = checked(certificate, key);
+            assert!(told.contains(expected) && told.contains("file:1:"), "{told}");
+        }
+        assert!(checked("one.crt", "other.key").contains("do not fit"));
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use fleetgauge::document::{Node, Position, Reader};
 use fleetgauge::file;
 use fleetgauge_core::variant::VariantRef;
+use fleetgauge_server::door::kubernetes::selector::Selector;
 
 use super::text::texts;
 use crate::kubeconfig;
@@ -19,10 +20,20 @@ pub(crate) struct KubernetesSection {
     pub(crate) kubeconfig: Option<PathBuf>,
     /// The labels of what is a variant among what scales workloads.
     pub(crate) selector: Option<String>,
+    /// Those of the kinds that scale workloads by which workloads are variants; `None`: all that are known.
+    pub(crate) kinds: Option<Vec<VariantKind>>,
     /// Where the model of a variant is told, the first that is there; `None`: as is usual.
     pub(crate) model: Option<Vec<ModelFrom>>,
     /// What the file says, and what its kubeconfig held: as long as that is the same, it is the same cluster.
     pub(crate) content: String,
+}
+
+/// A kind that scales workloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VariantKind {
+    ScaledObject,
+    HorizontalPodAutoscaler,
+    VariantAutoscaling,
 }
 
 /// What of an object tells the model that is served.
@@ -60,7 +71,10 @@ pub(super) fn read_kubernetes(
 ) -> Option<KubernetesSection> {
     let mut fields = reader.fields(node, "kubernetes")?;
     let named = fields.take("kubeconfig");
-    let selector = fields.take("selector").and_then(|node| reader.text(node));
+    let selector = fields
+        .take("selector")
+        .and_then(|node| read_selector(node, reader));
+    let kinds = fields.take("variant_kinds").map(|node| read_kinds(node, reader));
     let model = fields.take("model").map(|node| read_model(node, reader));
     fields.finish(reader);
     if let Some(why) = kubeconfig::LEFT_OUT {
@@ -85,10 +99,45 @@ pub(super) fn read_kubernetes(
     }
     Some(KubernetesSection {
         kubeconfig: named.map(|(_, path)| path),
-        selector: selector.map(str::to_owned),
+        selector,
+        kinds,
         model,
         content,
     })
+}
+
+fn read_selector(node: &Node, reader: &mut Reader) -> Option<String> {
+    let text = reader.text(node)?;
+    let problem = match text.parse::<Selector>() {
+        Ok(selector) => selector.problem_of_objects(),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(problem) = problem {
+        reader.problem(node.position(), format!("the API server refuses this: {problem}"));
+    }
+    Some(text.to_owned())
+}
+
+fn read_kinds(node: &Node, reader: &mut Reader) -> Vec<VariantKind> {
+    const WHAT: &str = "a list of kinds: ScaledObject, HorizontalPodAutoscaler, VariantAutoscaling";
+    let before = reader.problem_count();
+    let nodes = reader.list(node, WHAT);
+    if nodes.is_empty() && reader.problem_count() == before {
+        reader.problem(node.position(), format!("expected {WHAT}, found none in it"));
+    }
+    let kinds = nodes.iter().filter_map(|node| {
+        let kind = match reader.text(node)? {
+            "ScaledObject" => VariantKind::ScaledObject,
+            "HorizontalPodAutoscaler" => VariantKind::HorizontalPodAutoscaler,
+            "VariantAutoscaling" => VariantKind::VariantAutoscaling,
+            _ => {
+                reader.problem(node.position(), format!("expected {WHAT}"));
+                return None;
+            }
+        };
+        Some(kind)
+    });
+    kinds.collect()
 }
 
 fn read_model(node: &Node, reader: &mut Reader) -> Vec<ModelFrom> {
@@ -124,7 +173,9 @@ fn read_place(node: &Node, reader: &mut Reader) -> Option<ModelFrom> {
 pub(super) fn read_pods(node: &Node, reader: &mut Reader) -> Option<PodsSection> {
     let mut fields = reader.fields(node, "kubernetes")?;
     let namespaces = fields.take("namespaces");
-    let selector = fields.take("selector").and_then(|node| reader.text(node));
+    let selector = fields
+        .take("selector")
+        .and_then(|node| read_selector(node, reader));
     let ports = fields.take("ports");
     let labels = fields.take("labels");
     fields.finish(reader);
@@ -142,7 +193,7 @@ pub(super) fn read_pods(node: &Node, reader: &mut Reader) -> Option<PodsSection>
     let labels = labels.map(|node| owned(texts(node, "a list of pods' labels", reader)));
     Some(PodsSection {
         namespaces: namespaces.unwrap_or_default(),
-        selector: selector.map(str::to_owned),
+        selector,
         ports: ports.map(|node| read_ports(node, reader)).unwrap_or_default(),
         labels: labels.unwrap_or_default(),
         position: node.position(),
@@ -184,4 +235,60 @@ fn read_port(node: &Node, reader: &mut Reader) -> Option<PodPort> {
         return None;
     }
     Some(PodPort::Name(name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use fleetgauge::document::Document;
+
+    use crate::config::file::read_config;
+
+    fn problems(text: &str) -> String {
+        let document = Document::parse("file", text).unwrap();
+        match read_config(&document, Path::new("/conf"), Vec::new()) {
+            Ok(_) => String::new(),
+            Err(problems) => problems.iter().map(|problem| format!("{problem}\n")).collect(),
+        }
+    }
+
+    #[test]
+    fn what_the_api_server_would_refuse_is_refused() {
+        let pods = |selector: &str| {
+            format!(
+                "kubernetes: {{}}\nsources: {{pods: {{scrape: {{discovery: [{{kubernetes: {{selector: '{selector}'}}}}]}}}}}}"
+            )
+        };
+        for (text, expected) in [
+            (
+                "kubernetes: {selector: 'llm-d.ai/managed in (true,yes),!canary'}".to_owned(),
+                "",
+            ),
+            (
+                "kubernetes: {selector: 'a=b=c'}".to_owned(),
+                "file:1:24: the API server refuses this: \"=\" at byte 3",
+            ),
+            (
+                "kubernetes: {selector: 'model=a/b'}".to_owned(),
+                "no label in Kubernetes can have the value \"a/b\"",
+            ),
+            (pods("app=vllm"), ""),
+            (pods("app in vllm"), "is not an opening parenthesis"),
+            (
+                pods("app=meta-llama/Llama-3"),
+                "no label in Kubernetes can have the value",
+            ),
+            ("kubernetes: {variant_kinds: [ScaledObject]}".to_owned(), ""),
+            ("kubernetes: {variant_kinds: }".to_owned(), "found none in it"),
+            (
+                "kubernetes: {variant_kinds: [scaledobjects]}".to_owned(),
+                "expected a list of kinds: ScaledObject,",
+            ),
+        ] {
+            let told = problems(&text);
+            assert_eq!(told.is_empty(), expected.is_empty(), "{text}: {told}");
+            assert!(told.contains(expected), "{text}: {told}");
+        }
+    }
 }

@@ -25,12 +25,18 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn start(config: &Path) -> Self {
+        Self::start_with(config, &["--listen", "127.0.0.1:0"], &[])
+    }
+
+    /// With flags and an environment of its own.
+    pub(crate) fn start_with(config: &Path, flags: &[&str], environment: &[(&str, &Path)]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_fleetgauge"))
             .arg("serve")
             .arg("--config")
             .arg(config)
-            .args(["--listen", "127.0.0.1:0"])
+            .args(flags)
             .env_clear()
+            .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -57,6 +63,11 @@ impl Daemon {
                 Err(_) => panic!("{text:?} was not logged, but {before:#?}"),
             }
         }
+    }
+
+    /// What has been logged since the last line that was asked for.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.try_iter().collect()
     }
 
     pub(crate) fn get(&self, path: &str) -> (u16, String) {

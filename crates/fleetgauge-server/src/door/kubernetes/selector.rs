@@ -9,7 +9,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use fleetgauge_core::printable::Excerpt;
+use fleetgauge_core::printable::{Excerpt, Quoted};
 
 /// What labels have to be like. Without requirements, all are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,11 +78,58 @@ impl Selector {
             .all(|requirement| requirement.test.passes(value(&requirement.label)))
     }
 
+    /// What a selector of Kubernetes' own objects may not have, as a sentence: the API server refuses names and values that no label
+    /// there can have.
+    ///
+    /// *Source*: <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
+    pub fn problem_of_objects(&self) -> Option<String> {
+        let is_value = |value: &String| value.is_empty() || is_label_name(value) && !value.contains('/');
+        self.0.iter().find_map(|Requirement { label, test }| {
+            if !is_label_name(label) {
+                return Some(format!("no label in Kubernetes can be named {}", Quoted(label)));
+            }
+            let (Test::In(values) | Test::NotIn(values)) = test else {
+                return None;
+            };
+            let value = values.iter().find(|value| !is_value(value))?;
+            Some(format!(
+                "no label in Kubernetes can have the value {}: up to 63 of a-z A-Z 0-9 - _ . with a letter or digit at both ends",
+                Quoted(value)
+            ))
+        })
+    }
+
     /// Whether labels may be like this, of which only some are known: those of which `value` tells a value.
     pub(super) fn may_match<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.0.iter().all(|requirement| {
             value(&requirement.label).is_none_or(|value| requirement.test.passes(Some(value)))
         })
+    }
+}
+
+/// Whether a label of Kubernetes may have this name.
+fn is_label_name(text: &str) -> bool {
+    let is_plain = |text: &str| {
+        let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+        text.len() <= 63
+            && ends(text.chars().next())
+            && ends(text.chars().last())
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    };
+    let is_domain = |text: &str| {
+        text.len() <= 253
+            && text.split('.').all(|part| {
+                is_plain(part)
+                    && part
+                        .chars()
+                        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+            })
+    };
+    match text.split_once('/') {
+        Some((prefix, name)) => is_domain(prefix) && is_plain(name),
+        None => is_plain(text),
     }
 }
 
@@ -443,6 +490,32 @@ mod tests {
                 }
                 Err(error) => prop_assert!(text[error.at..].starts_with(&error.found), "{:?}", error),
             }
+        }
+    }
+
+    #[test]
+    fn selectors_of_objects_have_names_and_values_that_labels_can_have() {
+        let check = |text: &str| text.parse::<Selector>().unwrap().problem_of_objects();
+        for text in [
+            "",
+            "app=vllm",
+            "llm-d.ai/managed=true,!canary",
+            "a in (b,,c.d_e-f),n>1",
+            "a=",
+        ] {
+            assert_eq!(check(text), None, "{text}");
+        }
+        for (text, expected) in [
+            ("model=meta-llama/Llama-3", "the value \"meta-llama/Llama-3\""),
+            ("a=-b", "the value \"-b\""),
+            ("a notin (b,c:d)", "the value \"c:d\""),
+            ("a/b/c=d", "named \"a/b/c\""),
+            ("LLM/b", "named \"LLM/b\""),
+            ("a$", "named \"a$\""),
+            (&format!("a={}", "b".repeat(64)), "the value"),
+        ] {
+            let told = check(text).unwrap_or_default();
+            assert!(told.contains(expected), "{text}: {told}");
         }
     }
 }
