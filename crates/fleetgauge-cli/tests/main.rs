@@ -14,6 +14,8 @@ mod query;
 #[cfg(all(target_os = "linux", feature = "kubernetes"))]
 mod real_cluster;
 #[cfg(all(target_os = "linux", feature = "kubernetes"))]
+mod real_cluster_closed_loop;
+#[cfg(all(target_os = "linux", feature = "kubernetes"))]
 mod real_cluster_external_metrics;
 #[cfg(target_os = "linux")]
 mod real_cluster_keda;
@@ -29,6 +31,8 @@ mod soak;
 mod sources;
 
 mod support {
+    #[cfg(all(target_os = "linux", feature = "kubernetes"))]
+    pub(crate) mod aggregation;
     pub(crate) mod binary;
     #[cfg(target_os = "linux")]
     pub(crate) mod daemon;
