@@ -36,7 +36,12 @@ mod support {
     #[cfg(all(target_os = "linux", feature = "kubernetes"))]
     pub(crate) mod aggregation;
     pub(crate) mod binary;
+    #[cfg(all(target_os = "linux", feature = "kubernetes"))]
+    pub(crate) mod closed_loop;
     #[cfg(target_os = "linux")]
     pub(crate) mod daemon;
+    #[cfg(all(target_os = "linux", feature = "kubernetes"))]
+    #[allow(dead_code, reason = "the example uses the rest")]
+    pub(crate) mod show;
     pub(crate) mod terminal;
 }
