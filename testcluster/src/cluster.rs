@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use fleetgauge_testkit::http;
 use fleetgauge_testkit::process::{Server, temp_dir};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::{Api, PostParams};
@@ -197,6 +198,29 @@ impl Cluster {
             .args(args)
             .stdin(Stdio::null());
         run(command, &format!("helm {}", args.join(" ")))
+    }
+
+    /// Makes etcd forget all but what is: whoever watches from before is told that it is too old (410).
+    ///
+    /// # Errors
+    /// When etcd refuses.
+    pub fn compact(&self) -> Result<()> {
+        let ask = |path: &str, body: &serde_json::Value| -> Result<serde_json::Value> {
+            let answer = http::post(self.etcd.addr(), path, body.to_string().as_bytes())?;
+            let text = answer.text();
+            serde_json::from_str(&text).map_err(|_| {
+                let doing = format!("asking etcd for {path}: {text}");
+                Error::io(doing)(std::io::ErrorKind::InvalidData.into())
+            })
+        };
+        // Any key: the answer tells the revision.
+        let now = ask("/v3/kv/range", &json!({"key": "YQ=="}))?;
+        let revision = &now["header"]["revision"];
+        ask(
+            "/v3/kv/compaction",
+            &json!({"revision": revision, "physical": true}),
+        )
+        .map(drop)
     }
 
     /// What the controller manager has written so far, to look into when a controller does not do its work.

@@ -6,6 +6,7 @@
 //!
 //! - [`Cluster`]: etcd, API server and controller manager on free ports; ended when it is dropped, or with the process;
 //! - [`NodeAgent`]: gives each pod of a namespace an address, on which the test's router answers, and says that it is ready;
+//! - [`Engines`]: such routers, of engines that have work to do and can fail, and what they truly have;
 //! - [`Keda`]: KEDA's operator beside it.
 //!
 //! The programs are in the folder that `KUBEBUILDER_ASSETS` names, which `cargo xtask control-plane` makes, and KEDA's
@@ -16,10 +17,12 @@ mod agent;
 mod assets;
 mod authority;
 mod cluster;
+mod engines;
 mod error;
 mod keda;
 
 pub use agent::NodeAgent;
 pub use cluster::Cluster;
+pub use engines::Engines;
 pub use error::{Error, Result};
 pub use keda::Keda;

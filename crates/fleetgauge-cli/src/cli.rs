@@ -318,7 +318,8 @@ Each problem is one line, file:line:column: message. The exit status is 1 if the
 
 Examples:
   fleetgauge check fleetgauge.yaml packs/*.yaml
-  fleetgauge check --schema > fleetgauge.schema.json")]
+  fleetgauge check --schema > fleetgauge.schema.json
+  fleetgauge check --from prometheus-adapter config.yaml > fleetgauge.yaml")]
 pub(crate) struct Check {
     /// Files to read, - for standard input; one with a field `name` is a pack, any other a configuration
     #[arg(value_name = "FILE", required_unless_present = "schema")]
@@ -329,6 +330,16 @@ pub(crate) struct Check {
     /// Print the JSON Schema of configuration and packs, for editors
     #[arg(long, conflicts_with_all = ["files", "quiet"])]
     pub(crate) schema: bool,
+    /// Print the configuration that one of another program amounts to; what it cannot be is told on stderr, and makes the exit
+    /// status 1
+    #[arg(long, value_enum, value_name = "PROGRAM", conflicts_with = "schema")]
+    pub(crate) from: Option<Foreign>,
+}
+
+/// Whose configuration is translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Foreign {
+    PrometheusAdapter,
 }
 
 /// List the query packs, or the queries of one

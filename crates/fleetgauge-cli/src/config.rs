@@ -68,7 +68,7 @@ use prometheus::PrometheusSection;
 pub(crate) use discovery::Discovery;
 pub(crate) use doors::{DEFAULT_ADDRESS, DoorSection, DoorTls, LogSection};
 pub(crate) use environment::Environment;
-pub(crate) use file::{check, read_if_given};
+pub(crate) use file::{check, open, read_if_given};
 pub(crate) use flag::name_flag;
 pub(crate) use kubernetes::{KubernetesSection, PodsSection};
 #[cfg(feature = "kubernetes")]

@@ -4,6 +4,7 @@
 //! [`output`] the formats that people and programs read. Everything that knows about metrics is in the
 //! library.
 
+mod adapter;
 mod cli;
 #[cfg(not(feature = "kubernetes"))]
 #[path = "cluster/left_out.rs"]

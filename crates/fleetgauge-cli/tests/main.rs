@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[cfg(target_os = "linux")]
+mod adapter;
+#[cfg(target_os = "linux")]
 mod dashboard;
 #[cfg(target_os = "linux")]
 mod demo;
@@ -17,6 +19,8 @@ mod query;
 mod real_cluster;
 #[cfg(all(target_os = "linux", feature = "kubernetes"))]
 mod real_cluster_chart;
+#[cfg(all(target_os = "linux", feature = "kubernetes"))]
+mod real_cluster_closed_loop;
 #[cfg(all(target_os = "linux", feature = "kubernetes"))]
 mod real_cluster_external_metrics;
 #[cfg(target_os = "linux")]
@@ -35,13 +39,20 @@ mod soak;
 mod sources;
 
 mod support {
+    #[cfg(all(target_os = "linux", feature = "kubernetes"))]
+    pub(crate) mod aggregation;
     pub(crate) mod binary;
     #[cfg(target_os = "linux")]
     pub(crate) mod browser;
+    #[cfg(all(target_os = "linux", feature = "kubernetes"))]
+    pub(crate) mod closed_loop;
     #[cfg(target_os = "linux")]
     pub(crate) mod daemon;
     #[cfg(all(target_os = "linux", feature = "kubernetes"))]
     pub(crate) mod rights;
+    #[cfg(all(target_os = "linux", feature = "kubernetes"))]
+    #[allow(dead_code, reason = "the example uses the rest")]
+    pub(crate) mod show;
     pub(crate) mod terminal;
     #[cfg(all(target_os = "linux", feature = "kubernetes"))]
     pub(crate) mod yaml;

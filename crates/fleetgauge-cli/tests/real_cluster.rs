@@ -7,10 +7,11 @@ use std::time::Instant;
 use axum::Router;
 use axum::routing::get;
 use fleetgauge_testcluster::{Cluster, NodeAgent};
+use fleetgauge_testkit::Prometheus;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt as _};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -30,13 +31,18 @@ struct Namespace {
 
 impl Namespace {
     fn new(name: &'static str) -> Self {
+        Self::saying(name, |_: &Pod| 3)
+    }
+
+    /// As many requests wait at each engine as `waiting` says of its pod.
+    fn saying(name: &'static str, waiting: impl Fn(&Pod) -> u32 + Send + Sync + 'static) -> Self {
         let runtime = Runtime::new().unwrap();
         let cluster = Cluster::shared();
         let (client, agent) = runtime.block_on(async {
             cluster.namespace(name).await.unwrap();
             let client = cluster.client().await.unwrap();
-            let engine = |pod: &Pod| {
-                let page = format!("waiting{{from=\"{}\"}} 3\n", pod.name_any());
+            let engine = move |pod: &Pod| {
+                let page = format!("waiting{{from=\"{}\"}} {}\n", pod.name_any(), waiting(pod));
                 Router::new().route("/metrics", get(async move || page))
             };
             let agent = NodeAgent::start(client.clone(), name, engine).await.unwrap();
@@ -114,8 +120,12 @@ impl Namespace {
 
     /// Puts other pods in the place of those that a Deployment has.
     fn roll_out(&self, deployment: &str) {
+        self.roll_out_as(deployment, 1);
+    }
+
+    fn roll_out_as(&self, deployment: &str, revision: i32) {
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), self.name);
-        let template = json!({"metadata": {"annotations": {"again": "1"}}});
+        let template = json!({"metadata": {"annotations": {"again": revision.to_string()}}});
         let patch = Patch::Merge(json!({"spec": {"template": template}}));
         let params = PatchParams::default();
         self.runtime
@@ -400,4 +410,114 @@ fn zero_replicas_are_zero_and_what_has_not_started_is_not() {
 
     namespace.scale("llama", 1);
     until_for_each(&daemon, &namespace, &["llama-hpa models/llama 3", slow]);
+}
+
+/// Tells the server in `directory` which pods there are.
+fn write_targets(namespace: &Namespace, directory: &Path) {
+    let pods: Api<Pod> = Api::namespaced(namespace.client.clone(), namespace.name);
+    let pods = namespace
+        .runtime
+        .block_on(pods.list(&ListParams::default()))
+        .unwrap();
+    let target = |pod: Pod| {
+        let address = pod
+            .status
+            .as_ref()?
+            .pod_ip
+            .clone()
+            .filter(|address| !address.is_empty())?;
+        let labels = json!({"namespace": namespace.name, "pod": pod.name_any()});
+        Some(json!({"targets": [format!("{address}:8124")], "labels": labels}))
+    };
+    let targets: Vec<_> = pods.into_iter().filter_map(target).collect();
+    let (written, file) = (directory.join("targets.tmp"), directory.join("targets.json"));
+    fs::write(&written, json!(targets).to_string()).unwrap();
+    fs::rename(written, file).unwrap();
+}
+
+/// A server that reads its targets from there.
+fn prometheus(directory: &Path) -> Prometheus {
+    let config = json!({
+        "global": {"scrape_interval": "500ms", "scrape_timeout": "400ms"},
+        "scrape_configs": [{
+            "job_name": "engines",
+            "file_sd_configs": [{"files": [directory.join("targets.json")], "refresh_interval": "1s"}],
+        }],
+    });
+    // JSON is YAML.
+    Prometheus::builder().config(config.to_string()).start().unwrap()
+}
+
+/// What the engines of one say is a thousand times what those of the other say, so that a number shows whose it is.
+#[test]
+#[ignore = "needs a Kubernetes control plane"]
+fn no_variant_ever_has_anothers_numbers_while_pods_come_and_go() {
+    let namespace = Namespace::saying("daemon-churn", |pod: &Pod| {
+        if pod.name_any().starts_with("llama-") {
+            1
+        } else {
+            1000
+        }
+    });
+    for (deployment, replicas) in [("llama", 2), ("qwen", 2)] {
+        namespace.deploy(deployment, replicas);
+        namespace.autoscale(&format!("{deployment}-hpa"), deployment);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    write_targets(&namespace, directory.path());
+    let server = prometheus(directory.path());
+    let asked = "  - {name: asked_queue, source: server, query: per_pod, every: 100ms, for_each: variant}\n";
+    let metrics = format!("{}{asked}", FOR_EACH.replace("query:", "source: pods, query:"));
+    let file = config(directory.path(), namespace.name, &metrics);
+    let text = fs::read_to_string(&file).unwrap();
+    // Beside the other source.
+    let source = format!(
+        "sources:\n  server: {{prometheus: {{url: '{}', companions: ages}}}}\n",
+        server.url()
+    );
+    let text = text.replacen("sources:\n", &source, 1);
+    fs::write(&file, text).unwrap();
+    let daemon = Daemon::start(&file);
+    // Of both metrics, by the source: what each variant has.
+    let look = || {
+        write_targets(&namespace, directory.path());
+        let mut all = Vec::new();
+        for metric in ["variant_queue", "asked_queue"] {
+            let readings = daemon.json(&format!("metrics/{metric}"))["readings"].take();
+            for reading in readings.as_array().unwrap() {
+                let labels = &reading["labels"];
+                if labels["namespace"] != namespace.name {
+                    continue;
+                }
+                let Some(value) = reading["value"].as_u64() else {
+                    continue;
+                };
+                let (ours, others) = match labels["variant"].as_str().unwrap() {
+                    "llama-hpa" => (value, value / 1000),
+                    "qwen-hpa" => (value / 1000, value % 1000),
+                    other => panic!("{other}"),
+                };
+                // Never more than are there at once, and none of the other's.
+                assert!(others == 0 && ours <= 12, "{metric}: {reading}");
+                all.push((metric, labels["variant"].to_string(), ours));
+            }
+        }
+        all
+    };
+    let until_all_are = |expected: u64| {
+        until(|| {
+            let all = look();
+            all.len() == 4 && all.iter().all(|(.., pods)| *pods == expected)
+        });
+    };
+    until_all_are(2);
+    for replicas in [5, 1, 4, 2] {
+        for deployment in ["llama", "qwen"] {
+            namespace.scale(deployment, replicas);
+        }
+        // Both roll over as well, each time to pods of other names.
+        namespace.roll_out_as("llama", replicas);
+        namespace.roll_out_as("qwen", replicas);
+        until_all_are(replicas.try_into().unwrap());
+    }
 }

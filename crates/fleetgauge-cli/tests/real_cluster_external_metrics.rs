@@ -3,42 +3,38 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::ops::Deref;
 use std::time::Instant;
 
 use axum::Router;
-use axum::http::Request;
-use fleetgauge_testcluster::{Cluster, NodeAgent};
+use fleetgauge_testcluster::NodeAgent;
 use fleetgauge_testkit::{Answer, FaultyServer};
-use k8s_openapi::ByteString;
 use kube::api::{Api, Patch, PatchParams};
-use kube::{Client, Config};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
 
+use crate::support::aggregation::{Aggregation, NAMESPACE, SERVICE};
 use crate::support::daemon::{Daemon, PATIENCE, QUEUE, config, until};
 
-const NAMESPACE: &str = "scaled";
-/// An address of the cluster's services, which is one of loopback.
-const SERVICE: &str = "127.96.77.1";
-const HOST: &str = "fleetgauge.scaled.svc";
 const QUEUE_PATH: &str = "/apis/external.metrics.k8s.io/v1beta1/namespaces/scaled/queue";
 /// There are rows of pods, but nobody can tell in which namespace these are.
 const POD_PATH: &str = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/scaled/pods/*/rows";
-const EXTERNAL: &str = "v1beta1.external.metrics.k8s.io";
-const CUSTOM: &str = "v1beta2.custom.metrics.k8s.io";
 
 /// A cluster of its own, since what is registered there is everybody's.
 struct World {
-    runtime: Runtime,
-    cluster: Cluster,
+    aggregation: Aggregation,
     daemon: Daemon,
     pod: FaultyServer,
     /// Where the door is.
     address: SocketAddr,
-    authority: String,
-    directory: tempfile::TempDir,
+}
+
+impl Deref for World {
+    type Target = Aggregation;
+
+    fn deref(&self) -> &Aggregation {
+        &self.aggregation
+    }
 }
 
 fn page(queue: f64, calls: f64) -> [Answer; 1] {
@@ -52,85 +48,13 @@ fn page_without(queue: &str) -> [Answer; 1] {
     [Answer::text(format!("{queue}{{pod=\"a\"}} 1\n"))]
 }
 
-/// Writes a certificate for the door; gives that of its authority.
-fn certificate(directory: &Path) -> String {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let authority = params.self_signed(&key).unwrap().pem();
-    let issuer = Issuer::new(params, key);
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new([HOST.to_owned()]).unwrap();
-    let signed = params.signed_by(&key, &issuer).unwrap();
-    fs::write(directory.join("tls.crt"), signed.pem()).unwrap();
-    fs::write(directory.join("tls.key"), key.serialize_pem()).unwrap();
-    authority
-}
-
 // === impl World ===
 
 impl World {
     /// The daemon has the rights that are documented, and no others.
     fn start() -> Self {
-        let world = Self::open();
-        world.give_rights();
-        // Until it has read whom to believe, it says so, and the API server would complain.
-        let file = |name: &str| world.cluster.kubeconfig().with_file_name(name);
-        let proxy =
-            json!({"client-certificate": file("front-proxy.crt"), "client-key": file("front-proxy.key")});
-        let on_behalf = [("X-Remote-User", "admin"), ("X-Remote-Group", "system:masters")];
-        until(|| world.ask(proxy.clone(), &on_behalf, "/apis").0 == 200);
-        world
-    }
-
-    fn give_rights(&self) {
-        let daemon = json!([{"kind": "ServiceAccount", "name": "fleetgauge", "namespace": NAMESPACE}]);
-        let binding = |kind: &str, metadata: Value, role: (&str, &str)| {
-            json!({
-                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata,
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role.0, "name": role.1},
-                "subjects": daemon,
-            })
-        };
-        let reader = ("Role", "extension-apiserver-authentication-reader");
-        self.apply(&json!([
-            binding(
-                "ClusterRoleBinding",
-                json!({"name": "fleetgauge"}),
-                ("ClusterRole", "system:auth-delegator")
-            ),
-            binding(
-                "RoleBinding",
-                json!({"name": "fleetgauge", "namespace": "kube-system"}),
-                reader
-            ),
-            {
-                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-                "metadata": {"name": "fleetgauge-pods"},
-                "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}],
-            },
-            binding(
-                "ClusterRoleBinding",
-                json!({"name": "fleetgauge-pods"}),
-                ("ClusterRole", "fleetgauge-pods")
-            ),
-        ]));
-    }
-
-    fn open() -> Self {
-        let runtime = Runtime::new().unwrap();
-        let cluster = Cluster::start().unwrap();
-        runtime.block_on(cluster.namespace(NAMESPACE)).unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let authority = certificate(directory.path());
-        let account = ["create", "serviceaccount", "fleetgauge", "--namespace", NAMESPACE];
-        cluster.kubectl(&account).unwrap();
-        let token = ["create", "token", "fleetgauge", "--namespace", NAMESPACE];
-        let token = cluster.kubectl(&token).unwrap();
-        let kubeconfig = fs::read_to_string(cluster.kubeconfig()).unwrap();
-        let mut kubeconfig: Value = serde_json::from_str(&kubeconfig).unwrap();
-        kubeconfig["users"][0]["user"] = json!({"token": token.trim()});
-        fs::write(directory.path().join("kubeconfig"), kubeconfig.to_string()).unwrap();
+        let aggregation = Aggregation::open();
+        let directory = aggregation.directory.path();
         let pod = FaultyServer::start(page(50.0, 1.0)).unwrap();
         let metrics = format!(
             "{QUEUE}  - {{name: calls, query: calls, every: 100ms}}\n  \
@@ -138,7 +62,7 @@ impl World {
              kubernetes: {{kubeconfig: kubeconfig}}\n\
              external_metrics: {{listen: \"{SERVICE}:0\", tls: {{cert_file: tls.crt, key_file: tls.key}}}}\n"
         );
-        let file = config(directory.path(), &pod, &metrics);
+        let file = config(directory, &pod, &metrics);
         let text = fs::read_to_string(&file).unwrap();
         let calls = "queries:\n  - {name: calls, template: 'sum(max_over_time(calls[2s]))', fold: {pod: max, variant: sum}}";
         fs::write(&file, text.replace("queries:", calls)).unwrap();
@@ -147,99 +71,23 @@ impl World {
         let address = logged.rsplit(' ').next().unwrap().parse().unwrap();
         daemon.reading("queue", |reading| reading["value"] == 50);
         daemon.reading("calls", |reading| reading["value"] == 1);
+        aggregation
+            .give_rights(&json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]));
+        aggregation.until_open(address);
         Self {
-            runtime,
-            cluster,
+            aggregation,
             daemon,
             pod,
             address,
-            authority,
-            directory,
         }
     }
 
-    fn apply(&self, objects: &Value) {
-        let file = self.directory.path().join("objects.json");
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-        fs::write(&file, list.to_string()).unwrap();
-        let file = file.display().to_string();
-        self.kubectl(&["apply", "--server-side", "--force-conflicts", "--filename", &file]);
-    }
-
-    fn kubectl(&self, args: &[&str]) -> String {
-        self.cluster.kubectl(args).unwrap()
-    }
-
-    /// Tells the API server where the daemon is, and waits until it has found it.
     fn register(&self) {
-        let port = self.address.port();
-        let ca = serde_json::to_value(ByteString(self.authority.clone().into_bytes())).unwrap();
-        let service = |name: &str, group: &str, version: &str| {
-            json!({
-                "apiVersion": "apiregistration.k8s.io/v1",
-                "kind": "APIService",
-                "metadata": {"name": name},
-                "spec": {
-                    "group": group, "version": version, "groupPriorityMinimum": 100, "versionPriority": 100,
-                    "service": {"name": "fleetgauge", "namespace": NAMESPACE, "port": port},
-                    "caBundle": ca,
-                },
-            })
-        };
-        self.apply(&json!([
-            {
-                "apiVersion": "v1", "kind": "Service",
-                "metadata": {"name": "fleetgauge", "namespace": NAMESPACE},
-                "spec": {"clusterIP": SERVICE, "ports": [{"port": port, "name": "https"}]},
-            },
-            // Somebody has to be behind the service; nobody dials there.
-            {
-                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-                "metadata": {
-                    "name": "fleetgauge", "namespace": NAMESPACE,
-                    "labels": {"kubernetes.io/service-name": "fleetgauge"},
-                },
-                "endpoints": [{"addresses": ["192.0.2.200"], "conditions": {"ready": true}}],
-                "ports": [{"port": port, "name": "https"}],
-            },
-            service(EXTERNAL, "external.metrics.k8s.io", "v1beta1"),
-            service(CUSTOM, "custom.metrics.k8s.io", "v1beta2"),
-        ]));
-        for name in [EXTERNAL, CUSTOM] {
-            let path = "jsonpath={.status.conditions[?(@.type==\"Available\")].status}";
-            let deadline = Instant::now() + PATIENCE;
-            while self.kubectl(&["get", "apiservice", name, "--output", path]) != "True" {
-                let said = self.kubectl(&["get", "apiservice", name, "--output", "yaml"]);
-                assert!(Instant::now() < deadline, "{said}");
-            }
-        }
+        self.aggregation.register(self.address.port());
     }
 
-    fn get(&self, path: &str) -> Result<Value, String> {
-        let printed = self.cluster.kubectl(&["get", "--raw", path]);
-        let printed = printed.map_err(|error| error.to_string())?;
-        Ok(serde_json::from_str(&printed).unwrap())
-    }
-
-    /// Asks the door itself, and not by way of the API server: status and message.
     fn ask(&self, as_whom: Value, headers: &[(&str, &str)], path: &str) -> (u16, String) {
-        self.runtime.block_on(async {
-            let mut config = Config::new(format!("https://{}", self.address).parse().unwrap());
-            let ca = pem_bytes(&self.authority);
-            config.root_cert = Some(vec![ca]);
-            config.tls_server_name = Some(HOST.to_owned());
-            config.auth_info = serde_json::from_value(as_whom).unwrap();
-            let client = Client::try_from(config).unwrap();
-            let mut request = Request::get(path);
-            for (name, value) in headers {
-                request = request.header(*name, *value);
-            }
-            match client.request_text(request.body(Vec::new()).unwrap()).await {
-                Ok(text) => (200, text),
-                Err(kube::Error::Api(status)) => (status.code, status.message.clone()),
-                Err(error) => panic!("{error:?}"),
-            }
-        })
+        self.aggregation.ask(self.address, as_whom, headers, path)
     }
 
     fn deploy(&self) -> NodeAgent {
@@ -275,22 +123,8 @@ impl World {
     }
 
     fn scale(&self, metrics: Vec<Value>) {
-        self.apply(&json!([{
-            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
-            "metadata": {"name": "chat", "namespace": NAMESPACE},
-            "spec": {
-                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "chat"},
-                "minReplicas": 1, "maxReplicas": 6, "metrics": metrics,
-                // At once, and from any number to any other.
-                "behavior": {
-                    "scaleUp": {"policies": [{"type": "Percent", "value": 900, "periodSeconds": 1}]},
-                    "scaleDown": {
-                        "stabilizationWindowSeconds": 0,
-                        "policies": [{"type": "Percent", "value": 100, "periodSeconds": 1}],
-                    },
-                },
-            },
-        }]));
+        // At once, and from any number to any other.
+        self.autoscale("chat", &json!(metrics), 0);
     }
 
     fn until_replicas(&self, expected: u32) {
@@ -322,18 +156,7 @@ impl World {
 
     /// The condition `ScalingActive` of the HPA.
     fn is_active(&self) -> (String, String) {
-        let hpa = self.kubectl(&["get", "hpa", "chat", "--namespace", NAMESPACE, "--output", "json"]);
-        let hpa: Value = serde_json::from_str(&hpa).unwrap();
-        let conditions = hpa["status"]["conditions"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let active = conditions.into_iter().find(|one| one["type"] == "ScalingActive");
-        let text = |field: &str| {
-            let text = active.as_ref().and_then(|one| one[field].as_str());
-            text.unwrap_or_default().to_owned()
-        };
-        (text("status"), text("message"))
+        self.scaling_active("chat")
     }
 
     /// How many requests were answered with this status.
@@ -349,13 +172,6 @@ impl World {
         let before = self.answered(503);
         until(|| self.answered(503) >= before + times);
     }
-}
-
-/// What stands in a PEM file's only certificate.
-fn pem_bytes(pem: &str) -> Vec<u8> {
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject as _;
-    CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec()
 }
 
 #[test]
@@ -445,8 +261,7 @@ fn the_real_hpa_scales_by_what_it_is_told_and_never_down_on_what_is_missing() {
     assert!(complaints.is_empty(), "{complaints:#?}");
 
     // Nobody is there any more.
-    let World { daemon, cluster, .. } = &world;
-    let pid = daemon.process.id().to_string();
+    let pid = world.daemon.process.id().to_string();
     assert!(
         std::process::Command::new("kill")
             .args(["-9", &pid])
@@ -455,7 +270,7 @@ fn the_real_hpa_scales_by_what_it_is_told_and_never_down_on_what_is_missing() {
             .success()
     );
     until(|| world.is_active().0 == "False");
-    assert_eq!(world.replicas(), 6, "{}", cluster.controllers_log());
+    assert_eq!(world.replicas(), 6, "{}", world.cluster.controllers_log());
 }
 
 /// So many requests wait at each of these pods.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod real_cluster;
+mod real_cluster_churn;
 
 mod support {
     pub(crate) mod line;

@@ -2,14 +2,18 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::cli::Check;
+use crate::adapter;
+use crate::cli::{Check, Foreign};
 use crate::config::{self, Checked};
-use crate::failure::Reported;
+use crate::failure::{Reported, Usage};
 use crate::output;
 
 pub(super) fn run(args: &Check) -> anyhow::Result<()> {
     if args.schema {
         return output::print(config::SCHEMA.as_bytes());
+    }
+    if let Some(Foreign::PrometheusAdapter) = args.from {
+        return translate(args);
     }
     let mut report = String::new();
     let mut failed = false;
@@ -33,6 +37,27 @@ pub(super) fn run(args: &Check) -> anyhow::Result<()> {
     }
     output::print_line(&report)?;
     if failed { Err(Reported.into()) } else { Ok(()) }
+}
+
+/// Prints what the rules of prometheus-adapter amount to.
+fn translate(args: &Check) -> anyhow::Result<()> {
+    let [file] = &args.files[..] else {
+        return Err(Usage("--from takes one file".to_owned()).into());
+    };
+    let (problems, is_partial) = match config::open(file).and_then(|document| adapter::translate(&document)) {
+        Ok(translation) => {
+            output::print_data(&translation.yaml)?;
+            (translation.problems, translation.is_partial)
+        }
+        Err(problems) => (problems, true),
+    };
+    for problem in problems
+        .iter()
+        .filter(|problem| !(args.quiet && problem.is_warning))
+    {
+        output::note(&problem.to_string());
+    }
+    if is_partial { Err(Reported.into()) } else { Ok(()) }
 }
 
 struct Summary<'a>(&'a Checked);

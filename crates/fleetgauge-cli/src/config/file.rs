@@ -65,7 +65,10 @@ pub(crate) fn check(file: &Path) -> Result<Checked, Vec<Problem>> {
         .map(Checked::Config)
 }
 
-fn open(file: &Path) -> Result<Document, Vec<Problem>> {
+/// Reads a file of YAML.
+///
+/// *Errors*: it cannot be read, or is none.
+pub(crate) fn open(file: &Path) -> Result<Document, Vec<Problem>> {
     let name = file.display().to_string();
     let text = input::read_text(file, MAX_BYTES).map_err(|error| {
         let start = Position { line: 1, column: 1 };

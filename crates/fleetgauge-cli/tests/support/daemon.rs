@@ -30,7 +30,7 @@ impl Daemon {
 
     /// With flags and an environment of its own.
     pub(crate) fn start_with(config: &Path, flags: &[&str], environment: &[(&str, &Path)]) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_fleetgauge"))
+        let mut process = Command::new(binary())
             .arg("serve")
             .arg("--config")
             .arg(config)
@@ -101,6 +101,17 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// That of this build. An example is not told where it is, and has it in the folder above its own.
+fn binary() -> PathBuf {
+    match option_env!("CARGO_BIN_EXE_fleetgauge") {
+        Some(binary) => binary.into(),
+        None => {
+            let example = std::env::current_exe().unwrap();
+            example.parent().unwrap().with_file_name("fleetgauge")
+        }
     }
 }
 
