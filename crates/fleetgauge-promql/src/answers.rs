@@ -339,12 +339,12 @@ impl Selection for Selected<'_> {
         }));
     }
 
-    /// What the answer tells, and how long before it was asked for it stands.
     /// Rows have the ages that they were given.
     fn has_ended(&self, _index: usize, _at: Timestamp, _lookback: Duration) -> bool {
         false
     }
 
+    /// What the answer tells, and how long before it was asked for it stands.
     fn age(&self, index: usize, sample: Timestamp, asked: Timestamp, _lookback: Duration) -> Age {
         let (table, row) = self.rows[index];
         let age = table.points.age(row, sample.as_millis());
