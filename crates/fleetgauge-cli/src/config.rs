@@ -49,10 +49,12 @@ mod prometheus;
 mod relabel;
 mod schema;
 mod scrape;
+mod shard;
 mod source;
 mod sources;
 mod text;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use fleetgauge::document::Problem;
@@ -75,6 +77,7 @@ pub(crate) use kubernetes::{KubernetesSection, PodsSection};
 pub(crate) use kubernetes::{ModelFrom, PodPort, VariantKind};
 pub(crate) use prometheus::{described_source, proxy};
 pub(crate) use schema::SCHEMA;
+pub(crate) use shard::ShardSection;
 pub(crate) use source::{names_prometheus, prometheus_source};
 pub(crate) use sources::{PROMETHEUS, SourceKind, SourceSection};
 
@@ -95,6 +98,7 @@ pub(crate) struct Config {
     pub(crate) server: Option<DoorSection>,
     pub(crate) keda: Option<DoorSection>,
     pub(crate) external_metrics: Option<DoorSection>,
+    pub(crate) shard: Option<ShardSection>,
     pub(crate) log: LogSection,
     /// The file and its packs.
     pub(crate) files: Vec<PathBuf>,
@@ -132,6 +136,7 @@ impl Config {
             server: None,
             keda: None,
             external_metrics: None,
+            shard: None,
             log: LogSection::default(),
             files: Vec::new(),
             prometheus_content: String::new(),
@@ -143,6 +148,21 @@ impl Config {
     /// The source `name` of the section `sources`.
     pub(crate) fn source(&self, name: &str) -> Option<&SourceSection> {
         self.sources.iter().find(|source| source.name == name)
+    }
+
+    /// The scrape source that `source` is, or computes from without a federated source between them.
+    fn scraped_by<'a>(&'a self, source: &'a str) -> Option<&'a str> {
+        // There may be a circle, which is told elsewhere.
+        let (mut seen, mut waiting) = (BTreeSet::new(), vec![source]);
+        while let Some(name) = waiting.pop() {
+            let section = self.source(name).filter(|_| seen.insert(name));
+            match section.map(|section| (section, &section.kind)) {
+                Some((_, SourceKind::Scrape(_))) => return Some(name),
+                Some((section, SourceKind::Composed(_))) => waiting.extend(section.needs()),
+                _ => {}
+            }
+        }
+        None
     }
 
     /// The one source that the file describes, if it is one.

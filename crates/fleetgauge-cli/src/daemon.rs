@@ -559,9 +559,11 @@ impl Daemon {
                 timeout,
             })
         });
+        let shard = config.shard.map(|shard| shard.shard(environment)).transpose()?;
         self.0.prometheus.serve(Served {
             scraped: scraped.collect(),
             series: vec![Arc::new(self.0.series.clone())],
+            shard,
         });
         state.sources = made;
         if state.external_metrics.is_some() && !is_cluster_kept {
@@ -608,7 +610,8 @@ fn content(config: &Config, name: &str) -> String {
     if needed.is_empty() {
         let cluster = config.kubernetes.as_ref().filter(|_| source.needs_cluster());
         let of_cluster = cluster.map_or("", |cluster| &cluster.content);
-        return [&*source.content, of_cluster].join("\n");
+        let shard = config.shard.map(|shard| format!("{shard:?}"));
+        return [&*source.content, of_cluster, &shard.unwrap_or_default()].join("\n");
     }
     // Circles are refused when the file is read.
     let needed = needed.into_iter().map(|name| content(config, name));

@@ -191,7 +191,8 @@ impl<'a> Sources<'a> {
             }
             Some(SourceKind::Scrape(section)) => {
                 let source = section.source_config(environment);
-                let source = source.with_context(|| format!("source {name}"))?;
+                let mut source = source.with_context(|| format!("source {name}"))?;
+                source.shard = config.shard.map(|shard| shard.shard(environment)).transpose()?;
                 let discoveries: Vec<_> = section
                     .discoveries
                     .iter()

@@ -27,6 +27,8 @@ mod real_cluster_external_metrics;
 mod real_cluster_keda;
 #[cfg(all(target_os = "linux", feature = "kubernetes"))]
 mod real_cluster_rights;
+#[cfg(target_os = "linux")]
+mod scaling_out;
 mod scrape;
 #[cfg(target_os = "linux")]
 mod serve;

@@ -29,6 +29,7 @@ mod protocol;
 mod relabel;
 mod schedule;
 mod scraper;
+mod shard;
 mod status;
 mod targets;
 mod view;
@@ -49,6 +50,7 @@ pub use self::discovery::{DnsDiscovery, FileDiscovery};
 pub use self::fetch::{FetchedPage, PageFetcher};
 pub use self::protocol::{ScrapeProtocol, UnknownScrapeProtocol};
 pub use self::relabel::{RelabelConfig, RelabelError, Relabeling};
+pub use self::shard::{Shard, ShardError};
 pub use self::status::{ScrapeStats, TargetFailure, TargetHealth, TargetStatus};
 pub use crate::client::{Auth, ConfigError, ConnectionError, ProxyConfig, Secret, TlsConfig};
 

@@ -27,6 +27,15 @@ impl Environment {
         Ok(environment)
     }
 
+    /// These variables.
+    #[cfg(test)]
+    pub(crate) fn of<const N: usize>(vars: [(&str, &str); N]) -> Self {
+        Self(
+            vars.map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        )
+    }
+
     /// All variables.
     pub(crate) fn vars(&self) -> impl Iterator<Item = (String, String)> {
         self.0.iter().cloned()

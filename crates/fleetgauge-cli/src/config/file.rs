@@ -17,6 +17,7 @@ use super::kubernetes::read_kubernetes;
 use super::metrics::{read_metrics, read_variants};
 use super::policies::{check_composed, context};
 use super::prometheus::read_prometheus;
+use super::shard::read_shard;
 use super::sources::{PROMETHEUS, SourceKind, SourceSection, check_layers, read_sources};
 use super::{Checked, Config};
 use crate::input;
@@ -200,6 +201,9 @@ fn read_daemon(config: &mut Config, fields: &mut Fields<'_>, directory: &Path, r
             reader.problem(node.position(), message);
         }
     }
+    if let Some(node) = fields.take("shard") {
+        config.shard = read_shard(node, reader);
+    }
     if let Some(node) = fields.take("log") {
         config.log = read_log(node, reader);
     }
@@ -248,6 +252,14 @@ fn check_metrics(config: &mut Config, sources: &SourceRegistry, reader: &mut Rea
         }
         spec.sample_interval = source.and_then(SourceSection::sample_interval);
         let name = spec.name.to_string();
+        let part = config.shard.filter(|shard| shard.is_part());
+        if let Some(scraped) = part.and_then(|_| config.scraped_by(&spec.source)) {
+            let message = format!(
+                "{scraped:?} scrapes the pods of one shard, and others scrape the rest, so {name} would be of a part of the \
+                 fleet: ask a federated source over all shards (docs/scaling-out.md)"
+            );
+            reader.problem(metric.position, message);
+        }
         if let Some(line) = lines.get(&name) {
             let message = format!("there is a metric {name:?} already, on line {line}");
             reader.problem(metric.position, message);

@@ -10,6 +10,7 @@ use fleetgauge_promql::window::WindowConfig;
 use super::coverage::Spacing;
 use super::protocol::ScrapeProtocol;
 use super::relabel::Relabeling;
+use super::shard::Shard;
 use crate::client::{Auth, ConfigError, ProxyConfig, TlsConfig};
 
 /// How a [`ScrapeSource`](super::ScrapeSource) works.
@@ -47,6 +48,8 @@ pub struct ScrapeConfig {
     pub defaults: TargetDefaults,
     /// What is made of the labels of what is discovered, before it is a target. Default: nothing.
     pub relabeling: Relabeling,
+    /// Which of all targets are scraped, where others scrape the rest. Default: all.
+    pub shard: Option<Shard>,
     /// Who asks.
     pub auth: Auth,
     /// Whom to trust, and what to show.
@@ -102,6 +105,7 @@ impl Default for ScrapeConfig {
             lookback_delta: Duration::from_secs(300),
             defaults: TargetDefaults::default(),
             relabeling: Relabeling::default(),
+            shard: None,
             auth: Auth::None,
             tls: TlsConfig::default(),
             proxy: ProxyConfig::none(),
@@ -140,6 +144,8 @@ impl ScrapeConfig {
         with_metrics_path(path: impl Into<String>) => defaults.metrics_path = path.into();
         /// Sets what is made of the labels of what is discovered.
         with_relabeling(relabeling: Relabeling) => relabeling = relabeling;
+        /// Sets which of all targets are scraped.
+        with_shard(shard: Shard) => shard = Some(shard);
         /// Sets who asks.
         with_auth(auth: Auth) => auth = auth;
         /// Sets whom to trust, and what to show.

@@ -56,6 +56,7 @@ pub(super) struct Pool {
     duplicate: AtomicUsize,
     dropped: AtomicUsize,
     relabel_dropped: AtomicUsize,
+    of_other_shards: AtomicUsize,
 }
 
 /// The targets of one moment, and what is wrong with what is known of them.
@@ -126,6 +127,7 @@ struct Wanted {
     duplicate: usize,
     dropped: usize,
     relabel_dropped: usize,
+    of_other_shards: usize,
     left_out: Vec<Gap>,
 }
 
@@ -156,6 +158,7 @@ impl Pool {
             duplicate: AtomicUsize::new(0),
             dropped: AtomicUsize::new(0),
             relabel_dropped: AtomicUsize::new(0),
+            of_other_shards: AtomicUsize::new(0),
         });
         let words = stream::select_all((discoveries.into_iter().enumerate()).map(words_of));
         let following = tokio::spawn(Arc::clone(&pool).follow(slots, words));
@@ -246,6 +249,7 @@ impl Pool {
             targets_duplicate: self.duplicate.load(Ordering::Relaxed),
             targets_dropped: self.dropped.load(Ordering::Relaxed),
             targets_relabel_dropped: self.relabel_dropped.load(Ordering::Relaxed),
+            targets_of_other_shards: self.of_other_shards.load(Ordering::Relaxed),
             window: self.window.stats(),
             ..self.common.counts.snapshot()
         }
@@ -441,6 +445,8 @@ impl Pool {
         self.dropped.store(dropped, Ordering::Relaxed);
         self.relabel_dropped
             .store(wanted.relabel_dropped, Ordering::Relaxed);
+        self.of_other_shards
+            .store(wanted.of_other_shards, Ordering::Relaxed);
         if left_out.len() > MAX_LEFT_OUT {
             let more = left_out.len() - MAX_LEFT_OUT;
             left_out.truncate(MAX_LEFT_OUT);
@@ -473,6 +479,10 @@ impl Pool {
         if !running.targets.all().is_empty() || running.gaps.iter().any(says_why) {
             return None;
         }
+        // There may be fewer pods than shards, and whoever asks one shard alone is told that it is one.
+        if self.of_other_shards.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
         let names = self.discovery_names.join(", ");
         let why = match self.relabel_dropped.load(Ordering::Relaxed) {
             0 => format!("there are no targets: none was found by {names}"),
@@ -501,6 +511,10 @@ impl Pool {
                     continue;
                 }
             };
+            if config.shard.is_some_and(|shard| !shard.has(&target)) {
+                wanted.of_other_shards += 1;
+                continue;
+            }
             // Two targets of the same labels would write the same series in turns, with each other's values.
             if let Some(first) = known.get(target.labels()) {
                 wanted.duplicate += 1;

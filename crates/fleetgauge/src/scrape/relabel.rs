@@ -408,7 +408,7 @@ fn set(labels: &mut TargetLabels, name: &str, value: String) -> Result<(), TooLo
 }
 
 /// The last eight bytes of the MD5, so that what Prometheus spreads over servers is spread alike here.
-fn hash(value: &str) -> u64 {
+pub(super) fn hash(value: &str) -> u64 {
     let hash = Md5::digest(value.as_bytes());
     let mut last = [0; 8];
     last.copy_from_slice(&hash[8..]);

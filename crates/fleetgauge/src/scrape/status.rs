@@ -78,6 +78,8 @@ pub struct ScrapeStats {
     pub targets_dropped: usize,
     /// Targets that `relabel_configs` dropped at the last discovery.
     pub targets_relabel_dropped: usize,
+    /// Targets of the last discovery that other shards scrape.
+    pub targets_of_other_shards: usize,
     /// Scrapes that ended, those that failed included.
     pub scrapes: u64,
     /// Scrapes that failed, by [`FetchError::reason`].

@@ -37,7 +37,8 @@ pub(super) fn parts(
                         dt { "Left out" }
                         dd {
                             (scraped.targets_duplicate) " of the labels of another, " (scraped.targets_dropped) " not to be scraped, "
-                            (scraped.targets_relabel_dropped) " dropped by relabeling"
+                            (scraped.targets_relabel_dropped) " dropped by relabeling, "
+                            (scraped.targets_of_other_shards) " of other shards"
                         }
                         @for (discovery, error) in scraping.discovery_errors() {
                             dt { "Discovery fails" } dd .failing { (Printable(&discovery)) ": " (Printable(&error.to_string())) }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use fleetgauge::scrape::ScrapeSource;
+use fleetgauge::scrape::{ScrapeSource, Shard};
 use fleetgauge_core::result::{Answer, AnswerBuilder};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
@@ -63,6 +63,8 @@ pub struct Served {
     pub scraped: Vec<ScrapedSource>,
     /// Other series, such as those of the [readings](crate::series).
     pub series: Vec<Arc<dyn Queryable>>,
+    /// Which of all pods are scraped, where others scrape the rest.
+    pub shard: Option<Shard>,
 }
 
 /// A source that scrapes, under its name.

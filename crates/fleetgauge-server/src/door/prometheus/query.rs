@@ -142,7 +142,10 @@ fn answer(
     if data.is_cut() {
         warnings.push(TRUNCATED.to_owned());
     }
-    let infos: Vec<String> = answer.infos().map(str::to_owned).collect();
+    let mut infos: Vec<String> = answer.infos().map(str::to_owned).collect();
+    infos.extend(call.served.shard.filter(|shard| shard.is_part()).map(|shard| {
+        format!("samples of pods are those of {shard} alone; readings are of all that their source asks")
+    }));
     call.success(data, &warnings, &infos)
 }
 
