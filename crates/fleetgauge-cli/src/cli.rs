@@ -296,7 +296,8 @@ Examples:
       --prometheus http://localhost:9090
   fleetgauge doctor vllm --scrape 10.0.0.7:8000 10.0.0.8:8000
   fleetgauge doctor --config fleetgauge.yaml -o json | jq '.findings[].what'
-  fleetgauge doctor --config fleetgauge.yaml --service-account monitoring/fleetgauge")]
+  fleetgauge doctor --config fleetgauge.yaml \\
+      --service-account monitoring/fleetgauge")]
 pub(crate) struct Doctor {
     /// A pack, or a query as PACK/NAME [default: those of the configuration, else the pack inference]
     #[arg(value_name = "PACK")]
