@@ -14,7 +14,7 @@ use fleetgauge::scrape::ScrapeProtocol;
 use fleetgauge_core::params::ParamKind;
 use fleetgauge_core::time::Timestamp;
 
-use value::{duration, key_value};
+use value::{account, duration, key_value};
 
 pub(crate) use source::{AccessArgs, SourceArgs};
 
@@ -285,6 +285,9 @@ what to change. Reasons are, in this order: the server is not reached, or does n
 series lack a label; the label never has the value; samples are too old; a window is too short; ranks are not folded.
 A parameter that is not given with -p is taken from the labels that the server has. Nothing is changed.
 
+Of a configuration with the section kubernetes the cluster is examined, too: rights, who has the API groups of metrics, what
+autoscalers ask for, and whether what they scale is there.
+
 The exit status is 1 if one of the findings is an error.
 
 Examples:
@@ -292,7 +295,9 @@ Examples:
   fleetgauge doctor vllm epp -p namespace=chat \\
       --prometheus http://localhost:9090
   fleetgauge doctor vllm --scrape 10.0.0.7:8000 10.0.0.8:8000
-  fleetgauge doctor --config fleetgauge.yaml -o json | jq '.findings[].what'")]
+  fleetgauge doctor --config fleetgauge.yaml -o json | jq '.findings[].what'
+  fleetgauge doctor --config fleetgauge.yaml \\
+      --service-account monitoring/fleetgauge")]
 pub(crate) struct Doctor {
     /// A pack, or a query as PACK/NAME [default: those of the configuration, else the pack inference]
     #[arg(value_name = "PACK")]
@@ -302,6 +307,9 @@ pub(crate) struct Doctor {
     /// How long the examination of a source may take [default: 1m]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) deadline: Option<Duration>,
+    /// Whose rights in the cluster are examined [default: those of whoever runs this]
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = account, requires = "config")]
+    pub(crate) service_account: Option<(String, String)>,
     /// How to print it
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
     pub(crate) output: OutputFormat,

@@ -1,12 +1,14 @@
 //! The Kubernetes cluster that a configuration names.
 
 mod authority;
+mod examine;
 mod labelled;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
+use fleetgauge::doctor::Finding;
 use fleetgauge_core::params::Params;
 use fleetgauge_core::target::TargetDiscovery;
 use fleetgauge_core::time::Clock;
@@ -24,7 +26,8 @@ use fleetgauge_server::door::kubernetes::caller;
 use fleetgauge_server::door::kubernetes::pods::PodLabels;
 use fleetgauge_server::variant::{MODEL_PARAM, Variant};
 
-use crate::config::{Environment, KubernetesSection, ModelFrom, PodPort, PodsSection, VariantKind};
+use crate::config::{Config, Environment, KubernetesSection, ModelFrom, PodPort, PodsSection, VariantKind};
+use crate::kubeconfig::Account;
 
 use authority::Authority;
 use labelled::Labelled;
@@ -80,6 +83,11 @@ impl Cluster {
     /// Whether both are watched by the same watches.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.watch, &other.watch)
+    }
+
+    /// What does not fit together in it, of what `config` asks for; the rights are those of `account`.
+    pub(crate) async fn examine(&self, config: &Config, account: &Account) -> Vec<Finding> {
+        examine::examine(&self.client, &self.config, config, account).await
     }
 
     /// What it says of those who ask the daemon. Whose certificates it believes is watched from now on.

@@ -1,4 +1,4 @@
-//! Whether a kubeconfig can be used, as far as this binary and files tell.
+//! Whether a kubeconfig can be used, as far as this binary and files tell, and who may be meant beside its user.
 
 use std::path::Path;
 
@@ -10,6 +10,9 @@ pub(crate) const LEFT_OUT: Option<&str> = if cfg!(feature = "kubernetes") {
         "this fleetgauge was built without Kubernetes; build it with the feature kubernetes, which it has by default",
     )
 };
+
+/// Whose rights are examined: a service account's, by namespace and name, or those of whoever asks.
+pub(crate) type Account = Option<(String, String)>;
 
 /// Reads it, and the files that it names.
 ///

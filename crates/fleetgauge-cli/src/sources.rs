@@ -73,6 +73,12 @@ impl<'a> Sources<'a> {
         Ok(cluster.clone())
     }
 
+    /// The source `name`, if it was made here and scrapes.
+    pub(crate) fn scraping(&self, name: &str) -> Option<ScrapeSource> {
+        let scraping = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
+        scraping.get(name).cloned()
+    }
+
     /// Those that were made here and scrape, by name.
     pub(crate) fn into_scraping(self) -> BTreeMap<String, ScrapeSource> {
         self.scraping.into_inner().unwrap_or_else(PoisonError::into_inner)

@@ -22,6 +22,8 @@ mod real_cluster_chart;
 #[cfg(all(target_os = "linux", feature = "kubernetes"))]
 mod real_cluster_closed_loop;
 #[cfg(all(target_os = "linux", feature = "kubernetes"))]
+mod real_cluster_doctor;
+#[cfg(all(target_os = "linux", feature = "kubernetes"))]
 mod real_cluster_external_metrics;
 #[cfg(target_os = "linux")]
 mod real_cluster_keda;

@@ -16,6 +16,7 @@ use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use crate::support::binary::fleetgauge;
 use crate::support::daemon::{Daemon, until};
 use crate::support::{rights, yaml};
 
@@ -61,6 +62,24 @@ fn each_set_of_values_renders_what_it_asks_for() {
             .helm(&[&["lint", "--strict", CHART], given].concat())
             .unwrap();
         assert!(linted.contains("0 chart(s) failed"), "{linted}");
+    }
+
+    let about = fs::read_to_string(format!("{CHART}/Chart.yaml")).unwrap();
+    let version = concat!("appVersion: \"", env!("CARGO_PKG_VERSION"), "\"");
+    assert!(about.contains(version), "{about}");
+    // The examples are configurations of the daemon, which a typing error would only tell from a pod.
+    for name in ["hpa", "keda"] {
+        let objects = rendered(&["--values", &values(name)]).unwrap();
+        let config = &object(&objects, "ConfigMap", "fleetgauge")["data"]["fleetgauge.yaml"];
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("fleetgauge.yaml");
+        fs::write(&file, config.as_str().unwrap()).unwrap();
+        let checked = fleetgauge("check", &[&file.display().to_string()], &[]);
+        let told = String::from_utf8(checked.stdout).unwrap();
+        assert!(
+            checked.status.success() && told.contains("1 source and 1 metric"),
+            "{told}"
+        );
     }
 
     let plain = rendered(&[]).unwrap();

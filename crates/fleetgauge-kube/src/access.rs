@@ -80,6 +80,14 @@ impl Access {
     }
 
     fn config(&self) -> Result<Config, AccessError> {
+        let mut config = self.read()?;
+        // It would ask again for minutes where the API server is overloaded, and say nothing meanwhile. Whoever asks here has a pause of
+        // his own, or somebody who waits for him.
+        config.default_retry = false;
+        Ok(config)
+    }
+
+    fn read(&self) -> Result<Config, AccessError> {
         let Self::Kubeconfig(files) = self else {
             return Config::incluster().map_err(|error| AccessError::ServiceAccount(error.into()));
         };

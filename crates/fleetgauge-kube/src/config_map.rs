@@ -10,6 +10,7 @@ use kube::runtime::watcher;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::right::Right;
 use crate::watch::{Change, WatchConfig, run};
 use crate::watched::Failure;
 
@@ -54,6 +55,11 @@ impl ConfigMapWatch {
         let mut tasks = JoinSet::new();
         tasks.spawn(run(api, which, config.clone(), read, keep));
         Self { data, _tasks: tasks }
+    }
+
+    /// What has to be allowed for it.
+    pub fn right(namespace: &str, name: &str) -> Right {
+        Right::to_watch("", "configmaps").in_namespace(namespace).of(name)
     }
 
     /// What it says, as it is and as it changes.

@@ -15,7 +15,9 @@
 //! - [`access`]: how the API server is reached
 //! - [`config_map`]: one ConfigMap
 //! - [`pod_labels`]: pods by their own labels
+//! - [`right`]: what has to be allowed for all of that
 //! - [`review`]: who somebody is, and what he may see
+//! - [`survey`]: what a cluster says once, to whoever looks for what does not fit together
 
 pub mod access;
 pub mod cluster;
@@ -26,7 +28,9 @@ pub mod object;
 pub mod owner;
 pub mod pod_labels;
 pub mod review;
+pub mod right;
 pub mod scaler;
+pub mod survey;
 pub mod variant;
 pub mod watch;
 pub mod watched;

@@ -4,12 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use k8s_openapi::api::authentication::v1::{SelfSubjectReview, TokenReview, TokenReviewSpec};
 use k8s_openapi::api::authorization::v1::{
-    NonResourceAttributes, ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+    NonResourceAttributes, ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+    SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus,
 };
 use kube::Client;
 use kube::api::{Api, PostParams};
+
+use crate::right::Right;
 
 /// Asks the API server.
 ///
@@ -88,6 +91,14 @@ impl Reviews {
         Self { client }
     }
 
+    /// What has to be allowed for it.
+    pub fn rights() -> [Right; 2] {
+        [
+            Right::to_create("authentication.k8s.io", "tokenreviews"),
+            Right::to_create("authorization.k8s.io", "subjectaccessreviews"),
+        ]
+    }
+
     /// Whose token it is; `None` for nobody's.
     ///
     /// # Errors
@@ -128,42 +139,15 @@ impl Reviews {
     /// # Errors
     /// When the API server does not say.
     pub async fn may(&self, subject: &Subject, what: &Attributes) -> Result<Decision, ReviewError> {
-        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        let mut spec = SubjectAccessReviewSpec {
+        let (resource_attributes, non_resource_attributes) = what.split();
+        let spec = SubjectAccessReviewSpec {
             user: some(&subject.name),
             uid: some(&subject.uid),
             groups: Some(subject.groups.clone()),
             extra: Some(subject.extra.clone()),
-            ..SubjectAccessReviewSpec::default()
+            resource_attributes,
+            non_resource_attributes,
         };
-        match what {
-            Attributes::Page { path } => {
-                spec.non_resource_attributes = Some(NonResourceAttributes {
-                    path: some(path),
-                    verb: some("get"),
-                });
-            }
-            Attributes::Resource {
-                verb,
-                group,
-                version,
-                namespace,
-                resource,
-                name,
-                subresource,
-            } => {
-                spec.resource_attributes = Some(ResourceAttributes {
-                    verb: some(verb),
-                    group: some(group),
-                    version: some(version),
-                    namespace: some(namespace),
-                    resource: some(resource),
-                    name: some(name),
-                    subresource: some(subresource),
-                    ..ResourceAttributes::default()
-                });
-            }
-        }
         let review = SubjectAccessReview {
             spec,
             ..SubjectAccessReview::default()
@@ -174,10 +158,130 @@ impl Reviews {
             review: "creating a SubjectAccessReview",
             source: Box::new(error),
         })?;
-        let status = answer.status.unwrap_or_default();
-        Ok(Decision {
+        Ok(Decision::read(answer.status.unwrap_or_default()))
+    }
+
+    /// Whether we may do something ourselves.
+    ///
+    /// # Errors
+    /// When the API server does not say.
+    pub async fn may_we(&self, what: &Attributes) -> Result<Decision, ReviewError> {
+        let (resource_attributes, non_resource_attributes) = what.split();
+        let spec = SelfSubjectAccessReviewSpec {
+            resource_attributes,
+            non_resource_attributes,
+        };
+        let review = SelfSubjectAccessReview {
+            spec,
+            ..SelfSubjectAccessReview::default()
+        };
+        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
+        let answer = reviews.create(&PostParams::default(), &review).await;
+        let answer = answer.map_err(|error| ReviewError {
+            review: "creating a SelfSubjectAccessReview",
+            source: Box::new(error),
+        })?;
+        Ok(Decision::read(answer.status.unwrap_or_default()))
+    }
+
+    /// Who we are ourselves.
+    ///
+    /// # Errors
+    /// When the API server does not say.
+    pub async fn who_are_we(&self) -> Result<String, ReviewError> {
+        let reviews: Api<SelfSubjectReview> = Api::all(self.client.clone());
+        let answer = reviews
+            .create(&PostParams::default(), &SelfSubjectReview::default())
+            .await;
+        let answer = answer.map_err(|error| ReviewError {
+            review: "creating a SelfSubjectReview",
+            source: Box::new(error),
+        })?;
+        let user = answer.status.and_then(|status| status.user_info);
+        Ok(user.and_then(|user| user.username).unwrap_or_default())
+    }
+}
+
+// === impl Subject ===
+
+impl Subject {
+    /// A service account, as the API server knows it by its token.
+    pub fn service_account(namespace: &str, name: &str) -> Self {
+        let groups = [
+            "system:serviceaccounts".to_owned(),
+            format!("system:serviceaccounts:{namespace}"),
+            "system:authenticated".to_owned(),
+        ];
+        Self {
+            name: format!("system:serviceaccount:{namespace}:{name}"),
+            groups: groups.into(),
+            ..Self::default()
+        }
+    }
+}
+
+// === impl Attributes ===
+
+impl Attributes {
+    /// What a right allows by one of its verbs.
+    pub fn of(right: &Right, verb: &str) -> Self {
+        Self::Resource {
+            verb: verb.to_owned(),
+            group: right.group.clone(),
+            version: String::new(),
+            namespace: right.namespace.clone(),
+            resource: right.resource.clone(),
+            name: right.name.clone(),
+            subresource: String::new(),
+        }
+    }
+
+    fn split(&self) -> (Option<ResourceAttributes>, Option<NonResourceAttributes>) {
+        match self {
+            Self::Page { path } => {
+                let page = NonResourceAttributes {
+                    path: some(path),
+                    verb: some("get"),
+                };
+                (None, Some(page))
+            }
+            Self::Resource {
+                verb,
+                group,
+                version,
+                namespace,
+                resource,
+                name,
+                subresource,
+            } => {
+                let resource = ResourceAttributes {
+                    verb: some(verb),
+                    group: some(group),
+                    version: some(version),
+                    namespace: some(namespace),
+                    resource: some(resource),
+                    name: some(name),
+                    subresource: some(subresource),
+                    ..ResourceAttributes::default()
+                };
+                (Some(resource), None)
+            }
+        }
+    }
+}
+
+// === impl Decision ===
+
+impl Decision {
+    fn read(status: SubjectAccessReviewStatus) -> Self {
+        Self {
             is_allowed: status.allowed && status.denied != Some(true),
             reason: status.reason.or(status.evaluation_error).unwrap_or_default(),
-        })
+        }
     }
+}
+
+/// A field that is not sent where it is empty.
+fn some(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
 }

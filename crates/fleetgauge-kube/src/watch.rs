@@ -28,6 +28,7 @@ use tokio::time::{sleep, timeout};
 use crate::cluster::ClusterIndex;
 use crate::object::{Kind, Object, Owner, PodState};
 use crate::owner::OwnerIndex;
+use crate::right::Right;
 use crate::scaler::{Scaler, ScalerIndex, Workload};
 use crate::watched::Failure;
 
@@ -135,6 +136,24 @@ impl Resource {
     /// The kind.
     pub fn kind(&self) -> &Kind {
         &self.kind
+    }
+
+    /// Which of them, by their labels, where that is said.
+    pub fn selector(&self) -> Option<&str> {
+        self.selector.as_deref()
+    }
+
+    /// Its path in the API server, and its name at the end of it.
+    pub fn place(&self) -> (String, &str) {
+        (
+            format!("/apis/{}/{}", self.kind.group, self.version),
+            &self.plural,
+        )
+    }
+
+    /// What has to be allowed to watch it.
+    pub fn right(&self) -> Right {
+        Right::to_watch(&self.kind.group, &self.plural)
     }
 
     fn resource(&self) -> ApiResource {

@@ -32,6 +32,16 @@ pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// A service account, `NAMESPACE/NAME`.
+pub(super) fn account(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => Err("expected NAMESPACE/NAME".to_owned()),
+    }
+}
+
 pub(super) fn param_kind(text: &str) -> Result<(String, ParamKind), String> {
     let (name, kind) = key_value(text).map_err(|_| "expected NAME=KIND".to_owned())?;
     let kind = kind.parse::<ParamKind>().map_err(|error| error.to_string())?;

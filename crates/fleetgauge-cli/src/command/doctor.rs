@@ -1,5 +1,7 @@
 //! `fleetgauge doctor`: which queries answer, and why others do not.
 
+mod target;
+
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,8 @@ use crate::sources::Sources;
 
 /// The pack that is examined where nothing is named.
 const DEFAULT_PACK: &str = "inference";
+/// What findings of the cluster have in the place of a source.
+const CLUSTER: &str = "kubernetes";
 /// How often pods are scraped before they are asked, so that rates have what they need.
 const SCRAPES: u32 = 4;
 const BETWEEN_SCRAPES: Duration = Duration::from_millis(300);
@@ -44,13 +48,20 @@ fn examine(args: &Doctor) -> anyhow::Result<Vec<(String, Finding)>> {
     let config = config::read_if_given(args.source.config.as_deref())?;
     let sources = Sources::new(&config, &environment, &args.source);
     let asked = asked(args, &config, &environment, &sources)?;
-    let wanted = wanted(args, &config, &sources, &asked)?;
+    // The cluster is a part of the configuration; who names something else does not mean it.
+    let is_all = args.packs.is_empty() && !is_named(args);
+    let has_cluster = is_all && config.kubernetes.is_some();
+    let wanted = wanted(args, &config, &sources, &asked, has_cluster)?;
     let params = render::values(&args.params);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let mut findings = Vec::new();
+        if has_cluster && let Some(cluster) = sources.cluster()? {
+            let found = cluster.examine(&config, &args.service_account).await;
+            findings.extend(found.into_iter().map(|finding| (CLUSTER.to_owned(), finding)));
+        }
         for (name, queries) in asked.iter().zip(&wanted) {
             if queries.is_empty() {
                 continue;
@@ -58,6 +69,10 @@ fn examine(args: &Doctor) -> anyhow::Result<Vec<(String, Finding)>> {
             let source = sources.open(name)?;
             if sources.is_scraped(name) {
                 collect(&*source).await;
+                if let Some(scraping) = sources.scraping(name).filter(|_| has_cluster) {
+                    let found = target::examine(&scraping);
+                    findings.extend(found.into_iter().map(|finding| (name.clone(), finding)));
+                }
             }
             let mut doctor = fleetgauge::doctor::Doctor::new(source).params(params.clone());
             if let Some(deadline) = args.deadline {
@@ -72,6 +87,12 @@ fn examine(args: &Doctor) -> anyhow::Result<Vec<(String, Finding)>> {
     })
 }
 
+/// Whether a source is named, of all that there may be.
+fn is_named(args: &Doctor) -> bool {
+    let of = &args.source;
+    !of.scrape.is_empty() || of.source.is_some() || of.prometheus.is_some()
+}
+
 /// The sources that are asked: the one that is named, or all of the configuration.
 fn asked(
     args: &Doctor,
@@ -80,8 +101,7 @@ fn asked(
     sources: &Sources<'_>,
 ) -> anyhow::Result<Vec<String>> {
     let of = &args.source;
-    let is_named = !of.scrape.is_empty() || of.source.is_some() || of.prometheus.is_some();
-    if is_named || config.sources.is_empty() {
+    if is_named(args) || config.sources.is_empty() {
         return Ok(vec![sources.chosen(None)?]);
     }
     let mut names: Vec<String> = config.sources.iter().map(|source| source.name.clone()).collect();
@@ -97,6 +117,7 @@ fn wanted(
     config: &Config,
     sources: &Sources<'_>,
     asked: &[String],
+    has_cluster: bool,
 ) -> anyhow::Result<Vec<Vec<QueryTemplate>>> {
     let mut wanted: Vec<Vec<QueryTemplate>> = vec![Vec::new(); asked.len()];
     if args.packs.is_empty() {
@@ -117,7 +138,7 @@ fn wanted(
                 queries.extend(pack.flat_map(|pack| pack.queries().iter().cloned()));
             }
         }
-        if wanted.iter().all(Vec::is_empty) {
+        if wanted.iter().all(Vec::is_empty) && !has_cluster {
             bail!(Usage(
                 "the configuration has no queries; name packs, as `fleetgauge doctor vllm`".to_owned()
             ));

@@ -31,8 +31,8 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{CONTENT_TYPE, VARY};
-use axum::http::{StatusCode, Uri};
+use axum::http::header::{CONTENT_TYPE, SERVER, VARY};
+use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router, middleware};
@@ -75,6 +75,9 @@ const OF_ANY_LIST: [&str; 9] = [
     "timeout",
     "timeoutSeconds",
 ];
+
+/// What the header `Server` of all answers says.
+pub const NAME: &str = "fleetgauge";
 
 const LABEL_SELECTOR: &str = "labelSelector";
 const METRIC_LABEL_SELECTOR: &str = "metricLabelSelector";
@@ -130,6 +133,13 @@ pub fn routes(store: Store, readiness: Readiness, cluster: Arc<dyn Cluster>, pod
         .layer(middleware::from_fn_with_state(guard, guard::authenticate))
         .with_state(served);
     let alive = Router::new().route("/healthz", get(async || "ok"));
+    // Who asks by way of the API server sees by it whose the group is.
+    let api = api.layer(middleware::map_response(async |mut response: Response| {
+        response
+            .headers_mut()
+            .insert(SERVER, HeaderValue::from_static(NAME));
+        response
+    }));
     bounded(api.merge(alive).merge(health::routes(readiness)), |excess| {
         Failure::from(excess).into_response()
     })

@@ -50,6 +50,27 @@ pub(super) struct Reason {
     pub(super) has_hint: bool,
 }
 
+// === impl Finding ===
+
+impl Finding {
+    /// What is found out of something, which has a name as a query has.
+    pub fn new(query: impl Into<String>, severity: Severity, what: impl Into<String>) -> Self {
+        Self {
+            query: query.into(),
+            severity,
+            what: what.into(),
+            advice: String::new(),
+        }
+    }
+
+    /// Says what to change.
+    #[must_use]
+    pub fn advice(mut self, advice: impl Into<String>) -> Self {
+        self.advice = advice.into();
+        self
+    }
+}
+
 // === impl Severity ===
 
 impl Severity {
