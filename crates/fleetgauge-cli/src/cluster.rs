@@ -12,7 +12,7 @@ use fleetgauge::doctor::Finding;
 use fleetgauge_core::params::Params;
 use fleetgauge_core::target::TargetDiscovery;
 use fleetgauge_core::time::Clock;
-use fleetgauge_core::variant::{PodVariants, Workload, WorkloadKind};
+use fleetgauge_core::variant::{PodVariants, VariantRef, Workload, WorkloadKind};
 use fleetgauge_kube::Client;
 use fleetgauge_kube::access::Access;
 use fleetgauge_kube::cluster::ClusterIndex;
@@ -40,6 +40,8 @@ const KUBECONFIG: &str = "KUBECONFIG";
 pub(crate) struct Cluster {
     client: Client,
     config: WatchConfig,
+    /// Those whose variants are read; none for all.
+    namespaces: Arc<[String]>,
     content: String,
     /// Once somebody wants to know whose pods are whose.
     watch: Arc<OnceLock<ClusterWatch>>,
@@ -70,6 +72,7 @@ impl Cluster {
         Ok(Self {
             client: access.client().context("kubernetes")?,
             config: config(section),
+            namespaces: section.namespaces.as_slice().into(),
             content: section.content.clone(),
             watch: Arc::default(),
         })
@@ -120,6 +123,9 @@ impl Cluster {
         if let Some(selector) = &section.selector {
             pods = pods.selected_by(selector);
         }
+        if let Some(selector) = &section.field_selector {
+            pods = pods.with_fields(selector);
+        }
         let watched = PodDiscovery::start(&self.client, pods, &self.config, &Clock::system());
         Arc::new(watched)
     }
@@ -148,7 +154,11 @@ impl Cluster {
     /// The variants of the cluster, with the parameters that are `configured` for them, and those that are configured alone. Of
     /// two for one workload it is that of the cluster.
     pub(crate) fn variants(&self, configured: &[Variant]) -> Vec<Variant> {
-        let found = self.index().borrow().scalers.variants();
+        let (found, labelled) = {
+            let index = self.index();
+            let index = index.borrow();
+            (index.scalers.variants(), index.labelled_variants())
+        };
         let found = found.into_iter().map(|found| {
             let mut params = Params::new();
             if let Some(model) = &found.model {
@@ -172,7 +182,23 @@ impl Cluster {
             !names.contains(&variant.variant) && !scaled.contains(&place)
         };
         all.extend(configured.iter().filter(is_alone).cloned());
+        let names: BTreeSet<_> = all.iter().map(|variant| variant.variant.clone()).collect();
+        let labelled = labelled
+            .into_iter()
+            .filter(|(variant, _)| !names.contains(variant));
+        all.extend(labelled.map(|(variant, of)| Variant {
+            variant,
+            workload: of.as_ref().map_or_else(labels_alone, workload),
+            params: Params::new(),
+        }));
+        all.retain(|variant| self.is_read(&variant.variant));
         all
+    }
+
+    /// Whether a variant is in a namespace whose variants are read.
+    fn is_read(&self, variant: &VariantRef) -> bool {
+        let mut namespaces = self.namespaces.iter();
+        self.namespaces.is_empty() || namespaces.any(|namespace| namespace == variant.namespace())
     }
 
     /// Calls `changed` whenever there are other variants, with what is not known yet, until it is dropped. What is wrong is
@@ -184,7 +210,8 @@ impl Cluster {
         loop {
             let (variants, unknown, told) = {
                 let index = index.borrow_and_update();
-                (index.scalers.variants(), index.unknown(), index.faults())
+                let variants = (index.scalers.variants(), index.labelled_variants());
+                (variants, index.unknown(), index.faults())
             };
             for (kind, fault) in told.iter().filter(|(kind, _)| !faults.contains_key(*kind)) {
                 tracing::error!("kubernetes: {kind} cannot be watched: {fault}");
@@ -218,6 +245,9 @@ fn config(section: &KubernetesSection) -> WatchConfig {
         scalers.retain(|resource| wanted.contains(resource.kind()));
     }
     config = config.with_scalers(scalers);
+    if let Some(label) = &section.variant_label {
+        config = config.with_variant_label(label);
+    }
     if let Some(model) = &section.model {
         let model = model.iter().map(|from| match from {
             ModelFrom::Field(path) => watch::ModelFrom::Field(path.clone()),
@@ -235,6 +265,11 @@ fn kind_of(kind: VariantKind) -> Kind {
         VariantKind::HorizontalPodAutoscaler => Kind::HORIZONTAL_POD_AUTOSCALER,
         VariantKind::VariantAutoscaling => Kind::VARIANT_AUTOSCALING,
     }
+}
+
+/// The workload of pods that nothing controls.
+fn labels_alone() -> Workload {
+    Workload::new(WorkloadKind::Other, "Pod")
 }
 
 /// What is scaled, under its kind too where that is none of those that everybody has.

@@ -346,8 +346,66 @@ fn variants_are_those_of_the_cluster_and_their_readings_come_and_go_with_them() 
     until_for_each(
         &daemon,
         &namespace,
-        &["qwen-hpa models/qwen 3", "shadowed - \"no_data\""],
+        &["llama - 9", "qwen-hpa models/qwen 3", "shadowed - \"no_data\""],
     );
+}
+
+/// Nothing scales these: labels of pods alone name the variants, and fields select the pods.
+#[test]
+#[ignore = "needs a Kubernetes control plane"]
+fn labels_of_pods_name_variants_fields_select_pods_and_replicas_are_counted() {
+    let namespace = Namespace::new("daemon-labelled");
+    namespace.deploy("llama", 2);
+    namespace.deploy("qwen", 1);
+    namespace.bare_pod("odd");
+    let directory = tempfile::tempdir().unwrap();
+    let file = config(directory.path(), namespace.name, &format!("{QUEUE}{FOR_EACH}"));
+    let change = |changes: &[(&str, &str)]| {
+        let text = fs::read_to_string(&file).unwrap();
+        let text = changes
+            .iter()
+            .fold(text, |text, (from, to)| text.replacen(from, to, 1));
+        fs::write(&file, text).unwrap();
+    };
+    change(&[
+        (
+            "kubernetes: {",
+            "kubernetes: {variant_label: of, namespaces: [daemon-labelled], ",
+        ),
+        (
+            "selector: app=engine",
+            "selector: app=engine, field_selector: 'metadata.name!=odd'",
+        ),
+    ]);
+    let daemon = Daemon::start(&file);
+    daemon.reading("queue", |reading| reading["value"] == 9);
+    until_for_each(&daemon, &namespace, &["llama - 6", "qwen - 3"]);
+    let replicas = |variant: &str| {
+        let variants = daemon.json("variants");
+        let mut variants = variants["variants"].as_array().unwrap().iter();
+        let found = variants.find(|found| found["variant"] == variant);
+        found.map(|found| (found["replicas"].clone(), found["workload"].clone()))
+    };
+    let counts = |count: u32| {
+        let replicas = json!({"desired": count, "current": count, "ready": count});
+        Some((replicas, json!({"kind": "Deployment", "name": "llama"})))
+    };
+    let until_counted = |expected: &Option<(Value, Value)>| {
+        let deadline = Instant::now() + PATIENCE;
+        let mut told = None;
+        while told != *expected {
+            assert!(Instant::now() < deadline, "{told:?}");
+            told = replicas("llama");
+        }
+    };
+    until_counted(&counts(2));
+    namespace.scale("llama", 3);
+    until_for_each(&daemon, &namespace, &["llama - 9", "qwen - 3"]);
+    until_counted(&counts(3));
+    // Variants of other namespaces are not read.
+    change(&[("namespaces: [daemon-labelled], ", "namespaces: [elsewhere], ")]);
+    daemon.signal(Signal::HUP);
+    until_for_each(&daemon, &namespace, &[]);
 }
 
 /// The UIDs of the pods that are scraped.

@@ -40,6 +40,15 @@ pub struct VariantPod<'a> {
 /// The labels that tell whose a row is, the pod's own first.
 pub(crate) const IDENTITY: [&str; 3] = ["pod", "namespace", VARIANT_LABEL];
 
+/// Whether only endpoint pickers have a metric of this name: what it tells is of the pods behind the picker, and its labels are the
+/// picker's own.
+///
+/// *Source*: <https://gateway-api-inference-extension.sigs.k8s.io/guides/metrics-and-observability/>.
+pub fn is_of_endpoint_picker(metric: &str) -> bool {
+    const PREFIXES: [&str; 3] = ["inference_pool_", "inference_extension_", "llm_d_epp_"];
+    PREFIXES.iter().any(|prefix| metric.starts_with(prefix))
+}
+
 // === impl PodIdentity ===
 
 impl PodIdentity {

@@ -44,7 +44,7 @@ pub use self::index::{RegisterVariantError, VariantIndex};
 pub use self::join::{AmbiguousValue, PodLabels, UnmappedValue, VariantJoin};
 pub use self::mapping::{Candidates, Mapping, UnmappedReason};
 pub use self::name::{KubernetesNameError, PodRef, VariantRef, Workload, WorkloadKind};
-pub use self::pods::{PodIndex, PodVariants};
+pub use self::pods::{PodIndex, PodVariants, Replicas};
 pub(crate) use self::told::{Told, mapping_of, named_by};
 
 pub use crate::pod::{VARIANT_LABEL, VariantPod};

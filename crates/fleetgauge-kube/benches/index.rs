@@ -53,6 +53,7 @@ fn pod(number: usize) -> Object {
         }),
         state: PodState::Serving,
         variant: None,
+        replicas: None,
     }
 }
 
@@ -68,6 +69,7 @@ fn replica_set(variant: usize) -> Object {
         }),
         state: PodState::Serving,
         variant: None,
+        replicas: None,
     }
 }
 

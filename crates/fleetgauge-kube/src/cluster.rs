@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use fleetgauge_core::variant::VariantRef;
 
 use crate::miss::Miss;
-use crate::object::Kind;
+use crate::object::{Kind, PodState};
 use crate::owner::OwnerIndex;
-use crate::scaler::ScalerIndex;
-use crate::watched::{Fault, Listing};
+use crate::scaler::{ScalerIndex, Workload};
+use crate::watched::{Fault, Listing, Watched};
 
 /// What is known of a cluster: what is read of it at once belongs together.
 #[derive(Clone, Debug)]
@@ -68,6 +68,40 @@ impl ClusterIndex {
             .kinds()
             .map(|kind| (kind.kind(), kind.listing(), kind.fault()));
         of_owners.chain(of_scalers)
+    }
+
+    /// The variants that labels of pods alone name, which nothing scales, sorted; each with what its pods belong to, if there is
+    /// such a thing.
+    pub fn labelled_variants(&self) -> Vec<(VariantRef, Option<Workload>)> {
+        let pods = self
+            .owners
+            .watched(&Kind::POD)
+            .into_iter()
+            .flat_map(Watched::objects);
+        let labelled = pods.filter(|pod| pod.state != PodState::Ending);
+        let labelled = labelled.filter_map(|pod| {
+            let variant = VariantRef::new(&pod.namespace, pod.variant.as_deref()?).ok()?;
+            let owners = self.owners.owners(&pod.namespace, &pod.name).unwrap_or_default();
+            let is_scaled = self.scalers.has(&variant)
+                || !matches!(
+                    self.scalers.variant(&pod.namespace, &owners),
+                    Err(Miss::NoVariant | Miss::Forbidden(_))
+                );
+            let workload = owners.last().map(|owner| Workload {
+                kind: owner.kind.clone(),
+                name: owner.name.clone(),
+            });
+            (!is_scaled).then_some((variant, workload))
+        });
+        let mut variants = BTreeMap::new();
+        for (variant, workload) in labelled {
+            // Of several the first by name, so that it is always the same one.
+            let known = variants.entry(variant).or_insert_with(|| workload.clone());
+            if workload.is_some() && (known.is_none() || workload < *known) {
+                *known = workload;
+            }
+        }
+        variants.into_iter().collect()
     }
 
     /// The variant that a pod belongs to, by what controls it and what scales that.

@@ -39,6 +39,8 @@ pub struct PodSelection {
     pub namespaces: Vec<String>,
     /// A selector of labels.
     pub selector: Option<String>,
+    /// A selector of fields.
+    pub field_selector: Option<String>,
     /// Labels of pods that their samples get, such as `llm-d.ai/variant` as `llm_d_ai_variant`.
     pub labels: Vec<String>,
     /// The ports: a target each. Several are those of a server with several ranks.
@@ -85,6 +87,7 @@ impl PodSelection {
         Self {
             namespaces: Vec::new(),
             selector: None,
+            field_selector: None,
             labels: Vec::new(),
             ports: vec![port],
         }
@@ -101,6 +104,13 @@ impl PodSelection {
     #[must_use]
     pub fn selected_by(mut self, selector: impl Into<String>) -> Self {
         self.selector = Some(selector.into());
+        self
+    }
+
+    /// Only the pods whose fields a selector fits, such as `spec.nodeName=gpu-7`.
+    #[must_use]
+    pub fn with_fields(mut self, selector: impl Into<String>) -> Self {
+        self.field_selector = Some(selector.into());
         self
     }
 
@@ -285,6 +295,10 @@ impl PodDiscovery {
             let which = match &selection.selector {
                 Some(selector) => watcher::Config::default().labels(selector),
                 None => watcher::Config::default(),
+            };
+            let which = match &selection.field_selector {
+                Some(selector) => which.fields(selector),
+                None => which,
             };
             let (sender, known, clock) = (sender.clone(), known.clone(), clock.clone());
             let silent_for = config.silent_for;

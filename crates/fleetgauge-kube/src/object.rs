@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use fleetgauge_core::variant::Replicas;
+
 /// What kind of object something is, as owner references tell it: without a version, which may differ between them and
 /// the watch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +30,8 @@ pub struct Object {
     pub state: PodState,
     /// Of a pod, the variant that its label names.
     pub variant: Option<Box<str>>,
+    /// Of what makes pods, how many it is to have, and has.
+    pub replicas: Option<Replicas>,
 }
 
 /// Whether numbers are expected of a pod.

@@ -279,6 +279,7 @@ mod tests {
             controller,
             state: PodState::Serving,
             variant: None,
+            replicas: None,
         }
     }
 

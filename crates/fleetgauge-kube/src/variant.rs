@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fleetgauge_core::variant::{
-    Mapping, PodIndex, PodRef, PodVariants, UnmappedReason, VariantPod, VariantRef,
+    Mapping, PodIndex, PodRef, PodVariants, Replicas, UnmappedReason, VariantPod, VariantRef,
 };
 use tokio::sync::watch;
 
@@ -36,6 +36,8 @@ struct Table {
     pods: Map<VariantRef, Vec<Member>>,
     /// Whose workloads are to have no pods.
     without_pods: HashSet<VariantRef>,
+    /// What makes their pods says how many there are.
+    replicas: Map<VariantRef, Replicas>,
     /// Of which it is not known whether there are others.
     unclear: HashSet<VariantRef>,
     /// In which there are pods that may be any variant's.
@@ -129,6 +131,11 @@ impl PodIndex for Now<'_> {
         });
         Some(pods.collect())
     }
+
+    fn replicas_of(&self, variant: &VariantRef) -> Option<Replicas> {
+        let table = self.table.get_or_init(|| self.known.table(&self.index));
+        table.replicas.get(variant).copied()
+    }
 }
 
 // === impl Table ===
@@ -136,6 +143,7 @@ impl PodIndex for Now<'_> {
 impl Table {
     fn new(index: &ClusterIndex, configured: &[(VariantRef, Workload)]) -> Self {
         let mut table = Self::default();
+        let mut made_by: Map<Box<str>, VariantRef> = Map::default();
         let pods = index
             .owners
             .watched(&Kind::POD)
@@ -165,6 +173,9 @@ impl Table {
             table
                 .unclear
                 .extend(others.filter(|other| mapping.variant() != Some(other)));
+            if let (Some(variant), Some(maker)) = (mapping.variant(), &pod.controller) {
+                made_by.insert(maker.uid.clone(), variant.clone());
+            }
             match mapping {
                 Mapping::Mapped(variant) => table.pods.entry(variant).or_default().push(Member {
                     namespace: pod.namespace.clone(),
@@ -180,19 +191,40 @@ impl Table {
         let makers = makers(index, configured);
         let to_have_some: HashSet<_> = makers
             .iter()
-            .filter(|(_, to_have_some)| *to_have_some)
+            .filter(|(_, maker)| maker.state == PodState::Serving)
             .map(|(variant, _)| variant.clone())
             .collect();
+        for (variant, maker) in &makers {
+            table.count(variant, maker);
+            made_by.remove(&maker.uid);
+        }
+        // What labels of pods alone make a variant's.
+        for (uid, variant) in &made_by {
+            let maker = index.owners.kinds().find_map(|kind| kind.get(uid));
+            maker.into_iter().for_each(|maker| table.count(variant, maker));
+        }
         let without = makers.into_iter().map(|(variant, _)| variant);
         table.without_pods = without
             .filter(|variant| !to_have_some.contains(variant))
             .collect();
         table
     }
+
+    fn count(&mut self, variant: &VariantRef, maker: &Object) {
+        if let Some(count) = maker.replicas {
+            let sum = self.replicas.entry(variant.clone()).or_default();
+            sum.desired = sum.desired.saturating_add(count.desired);
+            sum.current = sum.current.saturating_add(count.current);
+            sum.ready = sum.ready.saturating_add(count.ready);
+        }
+    }
 }
 
-/// What makes the pods of variants: whose each is, and whether it is to have any.
-fn makers(index: &ClusterIndex, configured: &[(VariantRef, Workload)]) -> Vec<(VariantRef, bool)> {
+/// What makes the pods of variants, each with whose it is.
+fn makers<'a>(
+    index: &'a ClusterIndex,
+    configured: &[(VariantRef, Workload)],
+) -> Vec<(VariantRef, &'a Object)> {
     let mut makers = Vec::new();
     for kind in index.owners.kinds().filter(|kind| *kind.kind() != Kind::POD) {
         for object in kind.objects() {
@@ -213,8 +245,7 @@ fn makers(index: &ClusterIndex, configured: &[(VariantRef, Workload)]) -> Vec<(V
                     Mapping::Unmapped(_) => Vec::new(),
                 },
             };
-            let is_to_have_some = object.state == PodState::Serving;
-            makers.extend(variants.into_iter().map(|variant| (variant, is_to_have_some)));
+            makers.extend(variants.into_iter().map(|variant| (variant, object)));
         }
     }
     makers
@@ -322,6 +353,7 @@ mod tests {
             }),
             state: PodState::Serving,
             variant: None,
+            replicas: None,
         }
     }
 

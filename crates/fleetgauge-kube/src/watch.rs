@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use fleetgauge_core::time::Clock;
-use fleetgauge_core::variant::VariantRef;
+use fleetgauge_core::variant::{Replicas, VariantRef};
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ApiResource, DynamicObject};
@@ -53,6 +53,8 @@ pub struct WatchConfig {
     /// What tells the model that a variant serves: the first of these that what scales it has. Default: `spec.modelID`, and then
     /// the annotation and the label [`MODEL`].
     pub model: Vec<ModelFrom>,
+    /// The label of pods that names their variant. Default: [`VARIANT`].
+    pub variant_label: String,
     /// How long to wait after a failure. It doubles each time, up to `max_pause`, and a random part is added. Default: 200 ms.
     pub min_pause: Duration,
     /// How long to wait at most, such as for a kind that the cluster lacks to come. Default: 10 s.
@@ -197,7 +199,9 @@ impl ClusterWatch {
         let mut tasks = JoinSet::new();
         let pods: Api<Pod> = Api::all(client.clone());
         let keep = keep_owner(&sender, Kind::POD, clock);
-        tasks.spawn(run(pods, watcher::Config::default(), config.clone(), pod, keep));
+        let label = config.variant_label.clone();
+        let read = move |found: &Pod| pod(found, &label);
+        tasks.spawn(run(pods, watcher::Config::default(), config.clone(), read, keep));
         for resource in &config.controllers {
             let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource.resource());
             let keep = keep_owner(&sender, resource.kind.clone(), clock);
@@ -242,6 +246,7 @@ impl Default for WatchConfig {
                 ModelFrom::Annotation(MODEL.to_owned()),
                 ModelFrom::Label(MODEL.to_owned()),
             ],
+            variant_label: VARIANT.to_owned(),
             min_pause: Duration::from_millis(200),
             max_pause: Duration::from_secs(10),
             page_timeout: Duration::from_secs(60),
@@ -262,6 +267,13 @@ impl WatchConfig {
     #[must_use]
     pub fn with_scalers(mut self, scalers: impl IntoIterator<Item = Resource>) -> Self {
         self.scalers = scalers.into_iter().collect();
+        self
+    }
+
+    /// Takes this label of pods as the name of their variant.
+    #[must_use]
+    pub fn with_variant_label(mut self, label: impl Into<String>) -> Self {
+        self.variant_label = label.into();
         self
     }
 
@@ -406,6 +418,15 @@ fn keep_owner(
 fn object(found: &DynamicObject) -> Option<Object> {
     // A Job has none of its own, and may yet make pods.
     let replicas = found.data["spec"]["replicas"].as_i64().unwrap_or(1);
+    let count = |of: &str, what: &str| {
+        let count = found.data[of][what].as_u64();
+        count.map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+    };
+    let counts = count("spec", "replicas").map(|desired| Replicas {
+        desired,
+        current: count("status", "replicas").unwrap_or(0),
+        ready: count("status", "readyReplicas").unwrap_or(0),
+    });
     Some(Object {
         uid: found.uid()?.into(),
         namespace: found.namespace().unwrap_or_default().into(),
@@ -416,17 +437,19 @@ fn object(found: &DynamicObject) -> Option<Object> {
             _ => PodState::Serving,
         },
         variant: None,
+        replicas: counts,
     })
 }
 
-fn pod(found: &Pod) -> Option<Object> {
+fn pod(found: &Pod, variant_label: &str) -> Option<Object> {
     Some(Object {
         uid: found.uid()?.into(),
         namespace: found.namespace().unwrap_or_default().into(),
         name: found.name_any().into(),
         controller: controller(found),
         state: pod_state(found),
-        variant: found.labels().get(VARIANT).map(|variant| variant.as_str().into()),
+        variant: (found.labels().get(variant_label)).map(|variant| variant.as_str().into()),
+        replicas: None,
     })
 }
 

@@ -34,6 +34,7 @@ fn pod(number: usize) -> Object {
         }),
         state: PodState::Starting("ContainerCreating".into()),
         variant: Some("llama-3-1-8b-h100".into()),
+        replicas: None,
     }
 }
 

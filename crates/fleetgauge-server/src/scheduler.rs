@@ -310,6 +310,11 @@ impl Scheduler {
         &self.0.counts
     }
 
+    /// What knows now whose pods are whose.
+    pub fn pods(&self) -> Arc<dyn PodVariants> {
+        Arc::clone(&self.0.variants.load())
+    }
+
     /// The store that it keeps fresh.
     pub fn store(&self) -> &Store {
         &self.0.store

@@ -42,11 +42,6 @@ pub const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/toke
 /// The prefixes of an endpoint picker's own metrics, newer first.
 pub const PREFIXES: [&str; 2] = ["llm_d_epp_", "inference_extension_"];
 
-/// Whether only endpoint pickers have a metric of this name.
-pub(crate) fn is_of_picker(metric: &str) -> bool {
-    metric.starts_with("inference_pool_") || PREFIXES.iter().any(|prefix| metric.starts_with(prefix))
-}
-
 /// The metrics behind each of [`PREFIXES`], with the unit and what they tell.
 const OWN: [(&str, &str, &str); 3] = [
     (

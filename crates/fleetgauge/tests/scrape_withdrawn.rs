@@ -1,9 +1,8 @@
 //! Metrics that a pod exposed and exposes no longer: how long that is known, and what it takes from ranges.
 
-use fleetgauge::time::Timestamp;
 use fleetgauge_testkit::Answer;
 
-use crate::support::fleet::{Fleet, SECOND, START, config, page};
+use crate::support::fleet::{Fleet, SECOND, config, page};
 
 /// What was missing when it went is missing when it is back, unless it is another process by then.
 #[tokio::test]
@@ -65,10 +64,7 @@ async fn a_range_over_the_time_for_which_a_metric_was_not_exposed_lacks_a_part()
         fleet.hands.advance(60 * SECOND);
         let _ = fleet.ask("queue").await;
     }
-    let why = format!(
-        "did not expose queue from {}",
-        Timestamp::from_millis((START + 120) * 1_000)
-    );
+    let why = "it did not expose queue from Mon, 24 Nov 2025 16:02:00 GMT";
     for (query, is_whole) in [
         ("queue", true),
         ("other offset 90s", true),
@@ -82,7 +78,7 @@ async fn a_range_over_the_time_for_which_a_metric_was_not_exposed_lacks_a_part()
         let of = fleet.ask(query).await.unwrap();
         let warnings = of.warnings().collect::<Vec<_>>().join("; ");
         assert_eq!(of.is_complete(), is_whole, "{query}: {warnings}");
-        assert_eq!(warnings.contains(&why), !is_whole, "{query}: {warnings}");
+        assert_eq!(warnings.contains(why), !is_whole, "{query}: {warnings}");
     }
     // Out of reach.
     fleet.hands.advance(60 * SECOND);

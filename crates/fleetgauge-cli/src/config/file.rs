@@ -9,6 +9,7 @@ use fleetgauge::document::{Document, Fields, Node, Position, Problem, Problems, 
 use fleetgauge::file;
 use fleetgauge::pack::{Pack, check_queries, read_queries};
 use fleetgauge_core::registry::SourceRegistry;
+use fleetgauge_server::metric::MetricSpec;
 use fleetgauge_server::{scheduler, variant};
 
 use super::defaults::read_defaults;
@@ -266,9 +267,40 @@ fn check_metrics(config: &mut Config, sources: &SourceRegistry, reader: &mut Rea
         } else if let Err(error) = scheduler::check(spec, &sources, &config.variants) {
             reader.problem(metric.position, error.to_string());
         }
+        let has_variants = !config.variants.is_empty() || config.kubernetes.is_some();
+        for warning in unlikely(spec, has_variants) {
+            reader.warning(metric.position, warning);
+        }
         lines.entry(name).or_insert(metric.position.line);
     }
     config.metrics = metrics;
+}
+
+/// What of a metric can be followed, and is hardly meant.
+fn unlikely(spec: &MetricSpec, has_variants: bool) -> Vec<String> {
+    let mut told = Vec::new();
+    if spec.for_each.is_some() && !has_variants {
+        told.push(
+            "it is read for each variant, and there are none: add `variants`, or `kubernetes: {}` for those of a cluster"
+                .to_owned(),
+        );
+    }
+    let Some(max_age) = spec.policy.max_age else {
+        return told;
+    };
+    if let Some(hold) = spec.policy.hold.filter(|hold| !hold.is_zero() && *hold < max_age) {
+        told.push(format!(
+            "hold, {hold:?}, is shorter than max_age, {max_age:?}: what has become too old is never held, since both count from \
+             the sample"
+        ));
+    }
+    if spec.every > max_age {
+        let every = spec.every;
+        told.push(format!(
+            "it is refreshed every {every:?}, and max_age is {max_age:?}: it is too old for the rest of the time"
+        ));
+    }
+    told
 }
 
 /// The packs that a configuration names, and the documents that they were read from.

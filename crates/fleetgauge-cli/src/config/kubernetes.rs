@@ -22,6 +22,10 @@ pub(crate) struct KubernetesSection {
     pub(crate) selector: Option<String>,
     /// Those of the kinds that scale workloads by which workloads are variants; `None`: all that are known.
     pub(crate) kinds: Option<Vec<VariantKind>>,
+    /// The namespaces whose variants are read; none for all.
+    pub(crate) namespaces: Vec<String>,
+    /// The label of pods that names their variant.
+    pub(crate) variant_label: Option<String>,
     /// Where the model of a variant is told, the first that is there; `None`: as is usual.
     pub(crate) model: Option<Vec<ModelFrom>>,
     /// What the file says, and what its kubeconfig held: as long as that is the same, it is the same cluster.
@@ -50,6 +54,7 @@ pub(crate) struct PodsSection {
     /// None for all.
     pub(crate) namespaces: Vec<String>,
     pub(crate) selector: Option<String>,
+    pub(crate) field_selector: Option<String>,
     /// None for the annotation.
     pub(crate) ports: Vec<PodPort>,
     pub(crate) labels: Vec<String>,
@@ -76,6 +81,9 @@ pub(super) fn read_kubernetes(
         .and_then(|node| read_selector(node, reader));
     let kinds = fields.take("variant_kinds").map(|node| read_kinds(node, reader));
     let model = fields.take("model").map(|node| read_model(node, reader));
+    let namespaces = fields.take("namespaces");
+    let namespaces = namespaces.map(|node| read_namespaces(node, reader));
+    let variant_label = fields.take("variant_label").and_then(|node| reader.text(node));
     fields.finish(reader);
     if let Some(why) = kubeconfig::LEFT_OUT {
         reader.problem(node.position(), why);
@@ -101,6 +109,8 @@ pub(super) fn read_kubernetes(
         kubeconfig: named.map(|(_, path)| path),
         selector,
         kinds,
+        namespaces: namespaces.unwrap_or_default(),
+        variant_label: variant_label.map(str::to_owned),
         model,
         content,
     })
@@ -176,28 +186,32 @@ pub(super) fn read_pods(node: &Node, reader: &mut Reader) -> Option<PodsSection>
     let selector = fields
         .take("selector")
         .and_then(|node| read_selector(node, reader));
+    let field_selector = fields.take("field_selector").and_then(|node| reader.text(node));
     let ports = fields.take("ports");
     let labels = fields.take("labels");
     fields.finish(reader);
-    let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect::<Vec<_>>();
-    let namespaces = namespaces.map(|node| {
-        let names = texts(node, "a list of namespaces", reader);
-        for name in &names {
-            // It looks at the namespace first.
-            if let Err(error) = VariantRef::new(name, "any") {
-                reader.problem(node.position(), error.to_string());
-            }
-        }
-        owned(names)
-    });
-    let labels = labels.map(|node| owned(texts(node, "a list of pods' labels", reader)));
+    let namespaces = namespaces.map(|node| read_namespaces(node, reader));
+    let labels = labels.map(|node| texts(node, "a list of pods' labels", reader));
+    let labels = labels.map(|labels| labels.into_iter().map(str::to_owned).collect());
     Some(PodsSection {
         namespaces: namespaces.unwrap_or_default(),
         selector,
+        field_selector: field_selector.map(str::to_owned),
         ports: ports.map(|node| read_ports(node, reader)).unwrap_or_default(),
         labels: labels.unwrap_or_default(),
         position: node.position(),
     })
+}
+
+fn read_namespaces(node: &Node, reader: &mut Reader) -> Vec<String> {
+    let names = texts(node, "a list of namespaces", reader);
+    for name in &names {
+        // It looks at the namespace first.
+        if let Err(error) = VariantRef::new(name, "any") {
+            reader.problem(node.position(), error.to_string());
+        }
+    }
+    names.into_iter().map(str::to_owned).collect()
 }
 
 fn read_ports(node: &Node, reader: &mut Reader) -> Vec<PodPort> {

@@ -158,11 +158,26 @@ fn read_for_each(node: &Node, reader: &mut Reader) -> Option<ForEach> {
 
 /// Reads `variants`.
 pub(super) fn read_variants(node: &Node, reader: &mut Reader) -> Vec<Variant> {
-    let nodes = reader.list(node, "a list of variants");
-    nodes
-        .iter()
-        .filter_map(|node| read_variant(node, reader))
-        .collect()
+    let mut variants: Vec<Variant> = Vec::new();
+    for node in reader.list(node, "a list of variants") {
+        let Some(variant) = read_variant(node, reader) else {
+            continue;
+        };
+        let is_of_same = |other: &&Variant| {
+            other.workload == variant.workload
+                && other.variant.namespace() == variant.variant.namespace()
+                && other.variant != variant.variant
+        };
+        if let Some(other) = variants.iter().find(is_of_same) {
+            let message = format!(
+                "{} has the workload of {}: whose its pods are cannot be told, unless a label names the variant",
+                variant.variant, other.variant
+            );
+            reader.warning(node.position(), message);
+        }
+        variants.push(variant);
+    }
+    variants
 }
 
 fn read_variant(node: &Node, reader: &mut Reader) -> Option<Variant> {
@@ -212,4 +227,55 @@ fn read_workload(node: &Node, reader: &mut Reader) -> Option<Workload> {
         return None;
     };
     Some(Workload::new(kind, name?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use fleetgauge::document::Document;
+
+    use crate::config::file::read_config;
+
+    #[test]
+    fn what_is_hardly_meant_is_a_warning() {
+        let of_metric = |more: &str| {
+            format!(
+                "sources: {{pods: {{scrape: {{interval: 1s, discovery: [{{static: ['127.0.0.1:1']}}]}}}}}}\n\
+                 queries: [{{name: q, template: sum by (pod) (q), fold: {{pod: max, variant: sum}}}}]\n\
+                 metrics: [{{name: m, query: q, {more}}}]\n"
+            )
+        };
+        let held = "policy: {max_age: 1m, on_error: hold, hold: 30s}";
+        let variants = "variants:\n- {name: a, namespace: n, workload: {kind: Deployment, name: d}}\n\
+                        - {name: b, namespace: n, workload: {kind: Deployment, name: d}}\n";
+        for (text, expected) in [
+            (of_metric(held), "hold, 30s, is shorter than max_age, 60s"),
+            (
+                of_metric("every: 2m, policy: {max_age: 1m}"),
+                "it is refreshed every 120s",
+            ),
+            (
+                of_metric("for_each: variant"),
+                "and there are none: add `variants`",
+            ),
+            (
+                of_metric("for_each: variant") + variants,
+                "n/b has the workload of n/a",
+            ),
+            (
+                of_metric("every: 1m, policy: {max_age: 1m, on_error: hold, hold: 2m}"),
+                "",
+            ),
+        ] {
+            let document = Document::parse("file", &text).unwrap();
+            let config = read_config(&document, Path::new("/conf"), Vec::new()).unwrap();
+            let told: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+            assert_eq!(told.len(), usize::from(!expected.is_empty()), "{text}: {told:?}");
+            assert!(
+                told.iter().all(|told| told.contains(expected)),
+                "{text}: {told:?}"
+            );
+        }
+    }
 }

@@ -18,6 +18,17 @@ pub trait PodVariants: fmt::Debug + Send + Sync {
     fn snapshot(&self) -> Box<dyn PodIndex + '_>;
 }
 
+/// How many replicas a variant is to have, and has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replicas {
+    /// So many it is to have.
+    pub desired: u32,
+    /// So many there are.
+    pub current: u32,
+    /// So many of them are ready.
+    pub ready: u32,
+}
+
 /// Which variant each pod belongs to, at one moment.
 pub trait PodIndex: fmt::Debug {
     /// The variant that the pod belongs to; `labelled` is the one that a label names.
@@ -26,6 +37,11 @@ pub trait PodIndex: fmt::Debug {
     /// The pods from which a variant's numbers are expected, and those that are starting. `None` where that is not known: names
     /// do not tell which pods there are.
     fn pods_of(&self, _variant: &VariantRef) -> Option<Vec<VariantPod<'_>>> {
+        None
+    }
+
+    /// How many replicas a variant has. `None` where that is not known: names do not tell.
+    fn replicas_of(&self, _variant: &VariantRef) -> Option<Replicas> {
         None
     }
 }
@@ -58,6 +74,10 @@ impl<T: PodIndex + ?Sized> PodIndex for &T {
     fn pods_of(&self, variant: &VariantRef) -> Option<Vec<VariantPod<'_>>> {
         (**self).pods_of(variant)
     }
+
+    fn replicas_of(&self, variant: &VariantRef) -> Option<Replicas> {
+        (**self).replicas_of(variant)
+    }
 }
 
 impl<T: PodIndex + ?Sized> PodIndex for Arc<T> {
@@ -67,6 +87,10 @@ impl<T: PodIndex + ?Sized> PodIndex for Arc<T> {
 
     fn pods_of(&self, variant: &VariantRef) -> Option<Vec<VariantPod<'_>>> {
         (**self).pods_of(variant)
+    }
+
+    fn replicas_of(&self, variant: &VariantRef) -> Option<Replicas> {
+        (**self).replicas_of(variant)
     }
 }
 

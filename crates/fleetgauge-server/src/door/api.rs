@@ -141,14 +141,15 @@ async fn variants(State(api): State<Api>, _: NoParams) -> Response {
     let fleet = api.0.fleet.load();
     let all = api.0.store.all();
     let snapshots: Vec<_> = all.iter().map(|entry| entry.read(api.0.store.clock())).collect();
-    let variants = fleet
-        .variants
-        .iter()
-        .map(|variant| view::VariantEntry::new(variant, &snapshots));
-    Json(view::VariantsPage {
-        variants: variants.collect(),
-    })
-    .into_response()
+    let pods = api.0.scheduler.pods();
+    let index = pods.snapshot();
+    let variants = fleet.variants.iter().map(|variant| {
+        let replicas = index.replicas_of(&variant.variant);
+        view::VariantEntry::new(variant, replicas, &snapshots)
+    });
+    let variants = variants.collect();
+    drop(index);
+    Json(view::VariantsPage { variants }).into_response()
 }
 
 async fn targets(State(api): State<Api>, _: NoParams) -> Response {

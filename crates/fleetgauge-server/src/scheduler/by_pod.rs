@@ -1,10 +1,8 @@
 //! Whether each row of a query is of one pod, as its tree tells.
 
+use fleetgauge_core::pod::is_of_endpoint_picker;
 use fleetgauge_syntax::Function;
 use fleetgauge_syntax::tree::{BinaryOp, Expr, Group, MatchOp};
-
-/// How the names of the metrics begin that only endpoint pickers have.
-const OF_PICKERS: [&str; 3] = ["inference_pool_", "inference_extension_", "llm_d_epp_"];
 
 /// Whether all rows that the query could ever have are grouped by the pod whose numbers they add up. Of a selector alone nobody can say
 /// which labels its series have, and what an endpoint picker tells is grouped by the picker's own pod.
@@ -22,7 +20,7 @@ fn is_of_engines(expr: &Expr) -> bool {
         };
         let mut matchers = selector.matchers.iter();
         let name = matchers.find(|matcher| matcher.name == "__name__" && matcher.op == MatchOp::Equal);
-        name.is_some_and(|name| !OF_PICKERS.iter().any(|prefix| name.value.starts_with(prefix)))
+        name.is_some_and(|name| !is_of_endpoint_picker(&name.value))
     })
 }
 

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use fleetgauge_core::backend::FetchError;
 use fleetgauge_core::target::Target;
 use fleetgauge_core::time::Timestamp;
 
 use fleetgauge_promql::window::Lacked;
+use httpdate::HttpDate;
 
 use super::coverage::Gap;
 
@@ -62,24 +63,30 @@ impl fmt::Display for Absence {
             Self::OtherTime(Gap { from, to }) => {
                 return write!(
                     f,
-                    "short_window: there are no samples from {from} to {to}: this process stood still, or its clock was set"
+                    "short_window: there are no samples from {} to {}: this process stood still, or its clock was set",
+                    Utc(*from),
+                    Utc(*to)
                 );
             }
             Self::NotYet { first } => {
-                return write!(f, "it answered for the first time at {first}");
+                return write!(f, "it answered for the first time at {}", Utc(*first));
             }
             Self::Gone => {
                 return f.write_str("it went just now, and what comes in its place is not known yet");
             }
             Self::Withdrawn { metric, since } => {
                 let metric = metric.as_deref().unwrap_or("some of its metrics");
-                return write!(f, "it answers, and exposes {metric} no longer since {since}");
+                return write!(
+                    f,
+                    "it answers, and exposes {metric} no longer since {}",
+                    Utc(*since)
+                );
             }
             Self::Lacked(Lacked { metric, from, to }) => {
                 let metric = metric.as_deref().unwrap_or("some of its metrics");
-                write!(f, "short_window: it did not expose {metric} from {from}")?;
+                write!(f, "short_window: it did not expose {metric} from {}", Utc(*from))?;
                 return match to {
-                    Some(to) => write!(f, " to {to}"),
+                    Some(to) => write!(f, " to {}", Utc(*to)),
                     None => Ok(()),
                 };
             }
@@ -89,14 +96,30 @@ impl fmt::Display for Absence {
                 let left = to.saturating_since(*asked_since).as_millis().div_ceil(1_000);
                 return write!(
                     f,
-                    "short_window: there are no samples of {lacking} s of what is asked for, up to {to}; asked again in {left} s, \
-                     the query does not look back at that any more"
+                    "short_window: there are no samples of {lacking} s of what is asked for, up to {}; for a time \
+                     {left} s later the query does not look back at that any more",
+                    Utc(*to)
                 );
             }
         };
         match age {
             Some(age) => write!(f, "; its values are {:.1} s old", age.as_secs_f64()),
             None => f.write_str("; it was never scraped with success"),
+        }
+    }
+}
+
+/// A time as people read it.
+struct Utc(Timestamp);
+
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = u64::try_from(self.0.as_millis() / 1_000).ok();
+        let time = seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
+        match time {
+            // The year 9999 is the last one that it knows.
+            Some(time) if seconds < Some(253_402_300_800) => write!(f, "{}", HttpDate::from(time)),
+            _ => write!(f, "{}", self.0),
         }
     }
 }

@@ -5,13 +5,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fleetgauge_core::backend::FetchError;
+use fleetgauge_core::pod::is_of_endpoint_picker;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::exposition::{Cut, Event, Format, Parser, Report};
 use fleetgauge_promql::window::{self, AppendError, Appender, ScrapeBatch, Window, Withdrawn};
 
 use super::config::{PROCESS_START, ScrapeConfig};
 use crate::client::failure::excerpt;
-use crate::epp;
 use fleetgauge_core::target::Target;
 
 /// The way into the window for one target.
@@ -298,7 +298,7 @@ fn read(
             // Without a name the series is refused, as one must be whose labels cannot be read.
             let reported = REPORTED.into_iter().find(|name| *name == sample.name());
             own_name = own_name.or(reported);
-            is_of_picker |= epp::is_of_picker(sample.name());
+            is_of_picker |= is_of_endpoint_picker(sample.name());
             if reported.is_none()
                 && let Some(exposed) = page.labels()
             {

@@ -275,7 +275,8 @@ fn a_pod_that_is_back_elsewhere_does_not_end_its_variant() {
         told.add_pod(&Arc::new(pod.unwrap()), "", Report::Reported);
     }
     let ended = Age::exact(Duration::from_secs(9)).with_ended();
-    let of = |rows: &[([(&str, &str); 3], f64, bool)], name: &str| {
+    type Aged<'a> = ([(&'a str, &'a str); 3], f64, bool);
+    let of = |rows: &[Aged<'_>], name: &str| {
         let mut builder = AnswerBuilder::new(Stamp::Evaluated);
         for (labels, value, has_ended) in rows {
             builder.series(labels.iter().copied(), *value, NOW).unwrap();

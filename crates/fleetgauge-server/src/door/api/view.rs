@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fleetgauge::scrape::{TargetHealth, TargetStatus};
 use fleetgauge_core::query_list::RegisteredQuery;
 use fleetgauge_core::target::DiscoveryError;
+use fleetgauge_core::variant::Replicas;
 use serde_json::{Value, json};
 
 use super::fleet::{Reloads, SourceView};
@@ -72,6 +73,8 @@ pub(super) struct VariantEntry<'a> {
     namespace: &'a str,
     workload: Value,
     params: BTreeMap<&'a str, Vec<&'a str>>,
+    /// `null` where no cluster tells it.
+    replicas: Value,
     readings: Vec<ReadingEntry<'a>>,
 }
 
@@ -201,7 +204,7 @@ impl<'a> Explanation<'a> {
 }
 
 impl<'a> VariantEntry<'a> {
-    pub(super) fn new(variant: &'a Variant, snapshots: &'a [Snapshot]) -> Self {
+    pub(super) fn new(variant: &'a Variant, replicas: Option<Replicas>, snapshots: &'a [Snapshot]) -> Self {
         let (name, namespace) = (variant.variant.name(), variant.variant.namespace());
         let rows = snapshots.iter().flat_map(Snapshot::rows);
         let own = rows
@@ -211,6 +214,9 @@ impl<'a> VariantEntry<'a> {
             namespace,
             workload: json!({"kind": variant.workload.kind().as_str(), "name": variant.workload.name()}),
             params: lists(variant.params.iter()),
+            replicas: replicas.map_or(Value::Null, |replicas| {
+                json!({"desired": replicas.desired, "current": replicas.current, "ready": replicas.ready})
+            }),
             readings: own
                 .map(|row| ReadingEntry::new(row.reading(), row.labels()))
                 .collect(),
