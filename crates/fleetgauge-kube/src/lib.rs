@@ -18,6 +18,7 @@
 //! - [`review`]: who somebody is, and what he may see
 
 pub mod access;
+mod chain;
 pub mod cluster;
 pub mod config_map;
 pub mod discovery;
