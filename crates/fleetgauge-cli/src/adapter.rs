@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 use fleetgauge::document::{Document, Node, Problem, Reader};
 use fleetgauge_core::printable::Excerpt;
 
-use self::query::{Labels, Translated};
+use self::query::{Labels, Section, Translated};
 
 /// What is made of a file.
 #[derive(Debug)]
@@ -29,15 +29,6 @@ pub(crate) struct Translation {
     pub(crate) problems: Vec<Problem>,
     /// Whether anything has been left out.
     pub(crate) is_partial: bool,
-}
-
-/// Where a rule is from, and so what asks for its metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Section {
-    /// HPAs of type `Pods`.
-    Rules,
-    /// HPAs of type `External`.
-    ExternalRules,
 }
 
 /// A metric as it is written.
@@ -305,14 +296,5 @@ fn quoted(text: &str) -> String {
         // What JSON quotes, YAML reads.
         true => serde_json::Value::from(text).to_string(),
         false => format!("'{}'", text.replace('\'', "''")),
-    }
-}
-
-impl Section {
-    fn field(self) -> &'static str {
-        match self {
-            Self::Rules => "rules",
-            Self::ExternalRules => "externalRules",
-        }
     }
 }

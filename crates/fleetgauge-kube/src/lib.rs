@@ -20,6 +20,7 @@
 //! - [`survey`]: what a cluster says once, to whoever looks for what does not fit together
 
 pub mod access;
+mod chain;
 pub mod cluster;
 pub mod config_map;
 pub mod discovery;

@@ -13,6 +13,7 @@ use fleetgauge_core::variant::{
 };
 use tokio::sync::watch;
 
+use crate::chain::{Broken, Chain, Chains};
 use crate::cluster::ClusterIndex;
 use crate::miss::Miss;
 use crate::object::{Kind, Object, Owner, PodState};
@@ -56,6 +57,7 @@ struct Member {
 struct Now<'a> {
     index: watch::Ref<'a, ClusterIndex>,
     known: &'a ClusterVariants,
+    chains: Chains,
     table: OnceCell<Arc<Table>>,
 }
 
@@ -88,6 +90,7 @@ impl PodVariants for ClusterVariants {
         Box::new(Now {
             index: self.index.borrow(),
             known: self,
+            chains: Chains::default(),
             table: OnceCell::new(),
         })
     }
@@ -97,7 +100,7 @@ impl PodVariants for ClusterVariants {
 
 impl PodIndex for Now<'_> {
     fn variant_of(&self, pod: PodRef<'_>, labelled: Option<&VariantRef>) -> Mapping {
-        variant_of(&self.index, &self.known.configured, pod, labelled)
+        mapping(&self.index, &self.known.configured, &self.chains, pod, labelled)
     }
 
     /// Not while the API server is silent: there may be others by now, and of these some may be gone.
@@ -144,6 +147,7 @@ impl Table {
     fn new(index: &ClusterIndex, configured: &[(VariantRef, Workload)]) -> Self {
         let mut table = Self::default();
         let mut made_by: Map<Box<str>, VariantRef> = Map::default();
+        let chains = Chains::default();
         let pods = index
             .owners
             .watched(&Kind::POD)
@@ -157,18 +161,15 @@ impl Table {
             };
             let named = PodRef::new(&pod.name).in_namespace(&pod.namespace);
             // A pod whose labels and owners name different variants makes neither of them one without pods.
-            let mapping = variant_of(index, configured, named, None);
-            let owners = index.owners.owners(&pod.namespace, &pod.name).unwrap_or_default();
+            let mapping = mapping(index, configured, &chains, named, None);
             let labelled = pod
                 .variant
                 .as_deref()
                 .map(|name| VariantRef::new(&pod.namespace, name));
-            let others = [
-                configured_for(index, configured, &pod.namespace, &owners)
-                    .variant()
-                    .cloned(),
-                labelled.and_then(Result::ok),
-            ];
+            let of_configuration = chain(index, configured, &chains, pod, |chain| {
+                chain.configured.variant().cloned()
+            });
+            let others = [of_configuration, labelled.and_then(Result::ok)];
             let others = others.into_iter().flatten();
             table
                 .unclear
@@ -251,30 +252,40 @@ fn makers<'a>(
     makers
 }
 
-fn variant_of(
+fn mapping(
     index: &ClusterIndex,
     configured: &[(VariantRef, Workload)],
+    chains: &Chains,
     pod: PodRef<'_>,
     labelled: Option<&VariantRef>,
 ) -> Mapping {
     let Some(namespace) = pod.namespace() else {
         return Mapping::Unmapped(UnmappedReason::NoPodNamespace);
     };
-    let own_label = || {
-        let name = index.owners.pod(namespace, pod.name()).ok()?.variant.as_deref()?;
-        VariantRef::new(namespace, name).ok()
-    };
-    let of_pod = if labelled.is_none() { own_label() } else { None };
-    let labelled = labelled.or(of_pod.as_ref());
-    let owners = match index.owners.owners(namespace, pod.name()) {
-        Ok(owners) => owners,
+    let known = match index.owners.pod(namespace, pod.name()) {
+        Ok(known) => known,
         Err(miss) => return otherwise(labelled, miss, index.owners.is_gone(namespace, pod.name())),
     };
-    match index.scalers.variant(namespace, &owners) {
+    let own_label = || VariantRef::new(namespace, known.variant.as_deref()?).ok();
+    let of_pod = if labelled.is_none() { own_label() } else { None };
+    let labelled = labelled.or(of_pod.as_ref());
+    chain(index, configured, chains, known, |chain| match &chain.scaled {
         Ok(variant) => Mapping::Mapped(variant.clone()),
-        Err(Miss::NoVariant) if labelled.is_none() => configured_for(index, configured, namespace, &owners),
-        Err(miss) => otherwise(labelled, miss, false),
-    }
+        Err(Broken::Scaler(Miss::NoVariant)) if labelled.is_none() => chain.configured.clone(),
+        Err(Broken::Owners(miss) | Broken::Scaler(miss)) => otherwise(labelled, miss.clone(), false),
+    })
+}
+
+/// Shows what is known of all that a pod's controller controls.
+fn chain<R>(
+    index: &ClusterIndex,
+    configured: &[(VariantRef, Workload)],
+    chains: &Chains,
+    pod: &Object,
+    show: impl FnOnce(&Chain) -> R,
+) -> R {
+    let of_configuration = |owners: &[&Owner]| configured_for(index, configured, &pod.namespace, owners);
+    chains.of(index, pod, of_configuration, show)
 }
 
 /// What counts where the cluster names no variant.
@@ -369,7 +380,7 @@ mod tests {
         let configured = [(variant("configured"), deployment("qwen"))];
         let pod = PodRef::new(pod).in_namespace("chat");
         let labelled = labelled.map(variant);
-        match variant_of(index, &configured, pod, labelled.as_ref()) {
+        match mapping(index, &configured, &Chains::default(), pod, labelled.as_ref()) {
             Mapping::Mapped(variant) => variant.name().to_owned(),
             other => other.reason().unwrap().to_owned(),
         }
@@ -405,7 +416,7 @@ mod tests {
         assert_eq!(ask(&index, "c", None), "no_variant");
         // Its name is that of a pod of the configured Deployment.
         assert_eq!(ask(&index, "qwen-7d9c5b6f4-x2x9z", Some("label")), "unknown_pod");
-        let anywhere = variant_of(&index, &[], PodRef::new("a"), None);
+        let anywhere = mapping(&index, &[], &Chains::default(), PodRef::new("a"), None);
         assert_eq!(anywhere.reason(), Some("no_pod_namespace"));
     }
 

@@ -300,11 +300,6 @@ impl Scheduler {
         }
     }
 
-    /// What knows whose pods are whose, as of now.
-    pub(crate) fn pods(&self) -> Arc<dyn PodVariants> {
-        Arc::clone(&self.0.variants.load())
-    }
-
     /// What was refreshed so far.
     pub fn counts(&self) -> &RefreshCounts {
         &self.0.counts

@@ -7,10 +7,17 @@ use fleetgauge_core::printable::Excerpt;
 use fleetgauge_syntax::Function;
 use fleetgauge_syntax::tree::{AggregateOp, Expr, Grouping, MatchOp, Matcher, Selector, ValueType};
 
-use super::Section;
-
 /// Stands where the adapter puts the matchers of a request.
 const MARK: &str = "__matchers_of_a_request__";
+
+/// Where a rule is from, and so what asks for its metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Section {
+    /// HPAs of type `Pods`.
+    Rules,
+    /// HPAs of type `External`.
+    ExternalRules,
+}
 
 /// The labels by which objects are known.
 #[derive(Debug)]
@@ -293,5 +300,17 @@ impl Translated {
     /// By which labels rows can be told apart; `None` where the query does not say which they have.
     pub(super) fn selectable(&self) -> Option<&[String]> {
         self.labels.as_deref()
+    }
+}
+
+// === impl Section ===
+
+impl Section {
+    /// What the section is called.
+    pub(super) fn field(self) -> &'static str {
+        match self {
+            Self::Rules => "rules",
+            Self::ExternalRules => "externalRules",
+        }
     }
 }
