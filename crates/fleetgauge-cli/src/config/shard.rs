@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use fleetgauge::document::{Node, Reader};
 use fleetgauge::scrape::Shard;
 
-use super::Environment;
+use super::environment::Environment;
 
 /// The number of the shard, where the file does not say: what differs from process to process cannot stand in a file that all of
 /// them have.
