@@ -52,6 +52,12 @@ async fn people_find_pages_at_the_root_and_programs_what_there_is() {
         page.starts_with("<!DOCTYPE html>") && page.contains("No metrics are kept fresh"),
         "{page}"
     );
+    // Nothing is wrong with nothing, which is no comfort.
+    assert!(
+        page.contains("Not all is well") && page.contains("There is no reading"),
+        "{page}"
+    );
+    assert!(page.contains("data-live=\"/dashboard/live?page=%2F\""), "{page}");
     let policy = headers["content-security-policy"].to_str().unwrap();
     assert!(
         policy.starts_with("default-src 'none';") && !policy.contains("unsafe"),
@@ -78,6 +84,7 @@ async fn people_find_pages_at_the_root_and_programs_what_there_is() {
         let (status, headers, page) = get(&door, path, &[BROWSER]).await;
         assert_eq!(status, 404, "{path}");
         assert!(headers.contains_key("content-security-policy"));
+        assert!(!page.contains("data-live"), "{path} {page}");
         assert!(
             page.contains("there is no ") && !page.contains("<script>"),
             "{path} {page}"

@@ -7,7 +7,6 @@
   const live = document.getElementById("live");
   let source = null;
   let heard = 0;
-  let isGone = false;
 
   const say = (state, text) => {
     document.body.dataset.state = state;
@@ -65,9 +64,9 @@
       rove();
     });
     source.addEventListener("failed", (event) => {
-      isGone = true;
+      // It has spoken, if only of this.
+      heard = 0;
       say("silent", "not live: " + JSON.parse(event.data));
-      isGone = false;
     });
   };
 

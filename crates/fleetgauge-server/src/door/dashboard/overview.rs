@@ -95,7 +95,17 @@ impl Overview<'_> {
             )
         });
         let discoveries: Vec<String> = discoveries.flatten().collect();
-        let is_well = held + withheld + discoveries.len() == 0
+        let mut lacking = Vec::new();
+        if counts.iter().sum::<usize>() == 0 {
+            lacking.push("There is no reading".to_owned());
+        }
+        for source in self.sources {
+            let stats = source.scraping.as_ref().map(|scraping| scraping.scrape_stats());
+            if stats.is_some_and(|stats| stats.targets + stats.targets_of_other_shards == 0) {
+                lacking.push(format!("The source {} has no targets", source.name));
+            }
+        }
+        let is_well = partial + held + withheld + discoveries.len() + lacking.len() == 0
             && up == targets
             && self.not_ready.is_none()
             && self.reloads.error.is_none();
@@ -118,6 +128,7 @@ impl Overview<'_> {
                         (self.reloads.needs_restart.iter().copied().collect::<Vec<_>>().join(", "))
                     }
                 }
+                @for what in &lacking { li { (what) } }
                 @for error in &discoveries { li { (Printable(error)) } }
             }
         }

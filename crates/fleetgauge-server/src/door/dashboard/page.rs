@@ -110,52 +110,16 @@ impl Page {
 
     /// All of it: `frame`, and the parts as they are now.
     pub(super) fn document(&self, frame: &Frame, parts: &[(&'static str, impl AsRef<str>)]) -> Markup {
-        let is_here = |other: &str| match self {
-            Self::Overview { .. } => other == "/",
+        document(Some(self), frame, parts)
+    }
+
+    /// Whether a link to `address` leads here.
+    fn is_at(&self, address: &str) -> bool {
+        match self {
+            Self::Overview { .. } => address == "/",
             Self::Metric { .. } => false,
-            Self::Targets { .. } => other.ends_with("/targets"),
-            Self::Sources => other.ends_with("/sources"),
-        };
-        let pages = [
-            ("/", "Fleet"),
-            ("/dashboard/targets", "Targets"),
-            ("/dashboard/sources", "Sources"),
-        ];
-        html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    title { (frame.title) " · Fleetgauge" }
-                    link rel="icon" href="/dashboard/icon.svg" type="image/svg+xml";
-                    link rel="stylesheet" href="/dashboard/style.css";
-                    script src="/dashboard/live.js" defer {}
-                    noscript { meta http-equiv="refresh" content="5"; }
-                }
-                body data-live={ "/dashboard/live?page=" (encoded(&self.address())) } {
-                    a .skip href="#main" { "Skip to the numbers" }
-                    header {
-                        a .brand href="/" {
-                            svg viewBox="0 0 32 32" aria-hidden="true" { (PreEscaped(ICON)) }
-                            "Fleetgauge"
-                        }
-                        nav aria-label="Pages" {
-                            @for (address, name) in pages {
-                                a href=(address) aria-current=[is_here(address).then_some("page")] { (name) }
-                            }
-                        }
-                        p #live role="status" { "not live" }
-                    }
-                    main #main tabindex="-1" {
-                        (frame.head)
-                        @for (id, content) in parts {
-                            section id=(id) { (PreEscaped(content.as_ref())) }
-                        }
-                    }
-                }
-            }
+            Self::Targets { .. } => address.ends_with("/targets"),
+            Self::Sources => address.ends_with("/sources"),
         }
     }
 }
@@ -201,6 +165,51 @@ impl Range {
 
 // === helpers ===
 
+/// A page that is brought up to date if it is one; a page of an error is none.
+fn document(page: Option<&Page>, frame: &Frame, parts: &[(&'static str, impl AsRef<str>)]) -> Markup {
+    let pages = [
+        ("/", "Fleet"),
+        ("/dashboard/targets", "Targets"),
+        ("/dashboard/sources", "Sources"),
+    ];
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (frame.title) " · Fleetgauge" }
+                link rel="icon" href="/dashboard/icon.svg" type="image/svg+xml";
+                link rel="stylesheet" href="/dashboard/style.css";
+                script src="/dashboard/live.js" defer {}
+                noscript { meta http-equiv="refresh" content="5"; }
+            }
+            body data-live=[page.map(|page| format!("/dashboard/live?page={}", encoded(&page.address())))] {
+                a .skip href="#main" { "Skip to the numbers" }
+                header {
+                    a .brand href="/" {
+                        svg viewBox="0 0 32 32" aria-hidden="true" { (PreEscaped(ICON)) }
+                        "Fleetgauge"
+                    }
+                    nav aria-label="Pages" {
+                        @for (address, name) in pages {
+                            a href=(address) aria-current=[page.is_some_and(|page| page.is_at(address)).then_some("page")] { (name) }
+                        }
+                    }
+                    p #live role="status" { "not live" }
+                }
+                main #main tabindex="-1" {
+                    (frame.head)
+                    @for (id, content) in parts {
+                        section id=(id) { (PreEscaped(content.as_ref())) }
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// The shape of the icon, within 32 by 32.
 pub(super) const ICON: &str = r##"<path d="M4 22a12 12 0 1 1 24 0" fill="none" stroke="#0f9d8a" stroke-width="5" stroke-linecap="round"/><path d="M16 22 23 12" stroke="#e2711d" stroke-width="4" stroke-linecap="round"/><circle cx="16" cy="22" r="3" fill="#e2711d"/>"##;
 
@@ -229,7 +238,7 @@ pub(super) fn told(status: StatusCode, detail: &str) -> Response {
             p { a href="/" { "The fleet" } }
         },
     };
-    let page = Page::Sources.document(&frame, &parts);
+    let page = document(None, &frame, &parts);
     (status, Html(page.into_string())).into_response()
 }
 
