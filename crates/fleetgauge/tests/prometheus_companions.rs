@@ -212,9 +212,22 @@ async fn a_query_and_its_companions_are_sent_at_once_for_one_time() {
         .as_secs_f64();
     assert!((now - times[0].parse::<f64>().unwrap()).abs() < 30.0, "{times:?}");
 
-    // Rules and counts are not asked for each time, and what has few rows is asked together.
-    backend.fetch(&request("x or y")).await.unwrap();
-    assert_eq!(server.requests().len(), 5 + 2);
+    // Rules and counts are not asked for each time, and what has few rows is asked together, unless it took long: on a machine that is
+    // busy, the one before may have.
+    let is_together = async {
+        loop {
+            let before = server.requests().len();
+            backend.fetch(&request("x or y")).await.unwrap();
+            let asked = server.requests().len() - before;
+            assert!((2..=3).contains(&asked), "{asked}");
+            if asked == 2 {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), is_together)
+        .await
+        .unwrap();
 }
 
 /// What is told of each query is its own, and the queries of a refresh are asked for one time.
