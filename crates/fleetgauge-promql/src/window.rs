@@ -57,6 +57,7 @@
 mod appender;
 mod chunk;
 mod code;
+mod cursor;
 mod exposed;
 mod index;
 mod limit;
@@ -85,6 +86,7 @@ use crate::missing::{Missing, Read};
 use crate::queryable::{Queryable, Selection};
 use crate::sample::{Sample, Samples};
 pub use appender::{Appender, ScrapeBatch, ScrapeReport};
+pub use cursor::Cursor;
 pub use exposed::ExposedLabels;
 pub use limit::{AppendError, WindowConfig, WindowStats};
 pub use series::Series;

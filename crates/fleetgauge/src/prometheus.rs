@@ -13,6 +13,8 @@ mod config;
 mod endpoint;
 mod failure;
 mod header;
+#[cfg(feature = "remote_write")]
+pub mod remote_write;
 mod request;
 mod rules;
 mod together;

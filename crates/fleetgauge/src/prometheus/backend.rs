@@ -112,19 +112,9 @@ impl PrometheusBackend {
             range_endpoint,
             rules_endpoint,
             user,
+            ..
         } = Base::parse(&config.url)?;
-        let from_url;
-        let auth = match user {
-            None => &config.auth,
-            Some(_) if config.auth != Auth::None => {
-                let problem = "set, while the URL holds a user; only one of them can be used";
-                return Err(invalid("auth", problem));
-            }
-            Some((user, password)) => {
-                from_url = Auth::Basic { user, password };
-                &from_url
-            }
-        };
+        let auth = &authorized(config, user)?;
         if let Some((name, _)) = config
             .query_params
             .iter()
@@ -612,8 +602,25 @@ fn invalid(field: &str, problem: impl Into<String>) -> ConfigError {
     }
 }
 
+/// Who asks: the user of the URL, or whom the configuration names.
+///
+/// *Errors*: both are there.
+pub(super) fn authorized(
+    config: &PrometheusSourceConfig,
+    user: Option<(String, Secret)>,
+) -> Result<Auth, ConfigError> {
+    match user {
+        None => Ok(config.auth.clone()),
+        Some(_) if config.auth != Auth::None => {
+            let problem = "set, while the URL holds a user; only one of them can be used";
+            Err(invalid("auth", problem))
+        }
+        Some((user, password)) => Ok(Auth::Basic { user, password }),
+    }
+}
+
 /// The headers of every request, but for the credentials.
-fn headers(config: &PrometheusSourceConfig, authorizes: bool) -> Result<HeaderMap, ConfigError> {
+pub(super) fn headers(config: &PrometheusSourceConfig, authorizes: bool) -> Result<HeaderMap, ConfigError> {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));

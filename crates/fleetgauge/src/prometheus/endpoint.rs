@@ -13,6 +13,9 @@ const RULES_API_PATH: &str = "/api/v1/rules";
 
 /// The endpoint of a base URL, with the user and password in it.
 pub(super) struct Base {
+    /// Of the URL itself.
+    #[cfg_attr(not(feature = "remote_write"), allow(dead_code))]
+    pub(super) path: PathAndQuery,
     /// Of instant queries.
     pub(super) endpoint: Endpoint,
     pub(super) range_endpoint: Endpoint,
@@ -71,6 +74,10 @@ impl Base {
             PathAndQuery::try_from(format!("{prefix}{name}")).map_err(|e| fault(&format!("not a URL ({e})")))
         };
         let paths = (path(API_PATH)?, path(RANGE_API_PATH)?, path(RULES_API_PATH)?);
+        let own_path = match prefix {
+            "" => PathAndQuery::from_static("/"),
+            _ => path("")?,
+        };
         let origin = Origin::new(scheme, &authority).map_err(fault)?;
         let endpoint = |path| Endpoint {
             origin: origin.clone(),
@@ -90,6 +97,7 @@ impl Base {
             }
         };
         Ok(Self {
+            path: own_path,
             endpoint: endpoint(paths.0),
             range_endpoint: endpoint(paths.1),
             rules_endpoint: endpoint(paths.2),
