@@ -147,6 +147,57 @@ fn each_door_of_each_shard_answers_for_all_and_says_what_is_missing() {
     }
 }
 
+/// Guards against a sum in which pods are counted twice, or not at all, while all members answer.
+#[test]
+fn shards_that_are_not_all_or_not_once_each_have_no_number() {
+    let directory = tempfile::tempdir().unwrap();
+    let pods: Vec<_> = (0..PODS)
+        .map(|number| FaultyServer::start([Answer::text(format!("waiting {}\n", 1 << number))]).unwrap())
+        .collect();
+    let addresses: Vec<_> = SHARD_OF.iter().map(|_| free_address()).collect();
+    let file = config(directory.path(), &pods, &addresses);
+    let start = |file: &Path, at: usize, shard: usize| {
+        let (address, shard) = (addresses[at].to_string(), shard.to_string());
+        let environment = [("FLEETGAUGE_SHARD_INDEX", Path::new(&*shard))];
+        Daemon::start_with(file, &["--listen", &address], &environment)
+    };
+    let right = file.clone();
+    let mut daemons: Vec<_> = (0..SHARDS).map(|at| start(&right, at, at)).collect();
+    let all = f64::from((1 << PODS) - 1);
+    let is_whole = |daemon: &Daemon| {
+        daemon.reading("total", |reading| {
+            reading["status"] == "value" && reading["value"] == all
+        });
+    };
+    is_whole(&daemons[0]);
+    // Another version of the file, and a discovery that lags behind.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let of_four = directory.path().join("of_four.yaml");
+    std::fs::write(&of_four, text.replace("shard: {of: 3}", "shard: {of: 4}")).unwrap();
+    let lagging = directory.path().join("lagging.yaml");
+    std::fs::write(&lagging, text.replace("targets.json", "fewer.json")).unwrap();
+    let targets = std::fs::read(directory.path().join("targets.json")).unwrap();
+    let mut targets: Vec<Value> = serde_json::from_slice(&targets).unwrap();
+    targets.pop();
+    std::fs::write(directory.path().join("fewer.json"), json!(targets).to_string()).unwrap();
+    for (file, index, expected) in [
+        (&file, 0, "both answer as shard 0 of 3"),
+        (&of_four, 1, "one of 4"),
+        (&lagging, 1, "do not know of the same targets (6 and 5)"),
+    ] {
+        drop(daemons.remove(1));
+        daemons.insert(1, start(file, 1, index));
+        daemons[0].reading("total", |reading| {
+            let is_withheld = reading["status"] == "withheld";
+            is_withheld && reading["reason"]["text"].as_str().unwrap().contains(expected)
+        });
+        // Nor is anything else than all of it shown when it is right again.
+        drop(daemons.remove(1));
+        daemons.insert(1, start(&right, 1, 1));
+        is_whole(&daemons[0]);
+    }
+}
+
 #[test]
 fn what_would_be_of_a_part_is_refused() {
     let directory = tempfile::tempdir().unwrap();

@@ -3,6 +3,7 @@
 mod builder;
 mod collected;
 mod provenance;
+mod shard;
 mod times;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use times::Times;
 pub use builder::AnswerBuilder;
 pub use collected::MetricResult;
 pub use provenance::{Origin, Provenance};
+pub use shard::{SHARD_HEADER, ShardMark, ShardMarkError};
 
 /// The answer to a query, or the knowledge that there is none: of a backend, of an evaluation, in the cache.
 ///
@@ -215,6 +217,13 @@ impl Answer {
     #[must_use]
     pub fn with_cluster_labels(mut self, labels: Arc<[Box<str>]>) -> Self {
         self.provenance_mut().set_cluster_labels(labels);
+        self
+    }
+
+    /// With which shard it is of.
+    #[must_use]
+    pub fn with_shard(mut self, shard: ShardMark) -> Self {
+        self.provenance_mut().set_shard(shard);
         self
     }
 

@@ -50,7 +50,7 @@ pub use self::discovery::{DnsDiscovery, FileDiscovery};
 pub use self::fetch::{FetchedPage, PageFetcher};
 pub use self::protocol::{ScrapeProtocol, UnknownScrapeProtocol};
 pub use self::relabel::{RelabelConfig, RelabelError, Relabeling};
-pub use self::shard::{Shard, ShardError};
+pub use self::shard::{KnownTargets, Shard, ShardError};
 pub use self::status::{ScrapeStats, TargetFailure, TargetHealth, TargetStatus};
 pub use crate::client::{Auth, ConfigError, ConnectionError, ProxyConfig, Secret, TlsConfig};
 
@@ -163,6 +163,11 @@ impl ScrapeSource {
         let known = self.pool().known();
         let targets = known.targets.all().iter();
         targets.map(|active| active.status()).collect()
+    }
+
+    /// The targets that are known of where this is one of several [shards](ScrapeConfig::shard), whichever scrapes them.
+    pub fn known_targets(&self) -> KnownTargets {
+        self.pool().known_targets()
     }
 
     /// The discoveries that fail, wholly or in part, and why.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::shard::ShardMark;
 use crate::age::{Age, Ages, Column};
 use crate::completeness::Completeness;
 
@@ -16,6 +17,7 @@ pub struct Provenance {
     sample_interval: Option<Duration>,
     ended: Option<Arc<str>>,
     cluster_labels: Option<Arc<[Box<str>]>>,
+    shard: Option<ShardMark>,
     /// Whether the rows are those that the query's text gives, untouched.
     is_as_sent: bool,
     /// Whether something is missing that the completeness does not count.
@@ -87,6 +89,11 @@ impl Provenance {
         self.cluster_labels.as_deref().unwrap_or_default()
     }
 
+    /// Which shard it is of, where it is of one.
+    pub fn shard(&self) -> Option<ShardMark> {
+        self.shard
+    }
+
     /// Whether the rows are those that the text of its [origin](Self::origin) gives, and nobody has touched them since.
     pub fn is_as_sent(&self) -> bool {
         self.is_as_sent
@@ -102,10 +109,11 @@ impl Provenance {
             sample_interval,
             ended,
             cluster_labels,
+            shard,
             is_as_sent: _,
             has_uncounted_loss: _,
         } = self;
-        let rows = ages.is_none() && branches.is_none() && cluster_labels.is_none();
+        let rows = ages.is_none() && branches.is_none() && cluster_labels.is_none() && shard.is_none();
         rows && completeness.is_none() && origin.is_none() && sample_interval.is_none() && ended.is_none()
     }
 
@@ -146,6 +154,10 @@ impl Provenance {
 
     pub(super) fn set_cluster_labels(&mut self, labels: Arc<[Box<str>]>) {
         self.cluster_labels = Some(labels);
+    }
+
+    pub(super) fn set_shard(&mut self, shard: ShardMark) {
+        self.shard = Some(shard);
     }
 
     pub(super) fn set_as_sent(&mut self) {

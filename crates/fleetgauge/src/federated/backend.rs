@@ -8,7 +8,7 @@ use std::time::Duration;
 use fleetgauge_core::backend::{Backend, FetchError, Request};
 use fleetgauge_core::completeness::{Completeness, Report};
 use fleetgauge_core::label::Labels;
-use fleetgauge_core::result::Answer;
+use fleetgauge_core::result::{Answer, Provenance, ShardMark};
 use fleetgauge_core::time::{Clock, Timestamp};
 use fleetgauge_promql::answers::{Answers, ReadBy};
 use fleetgauge_syntax::rewrite::Plan;
@@ -156,6 +156,19 @@ impl FederatedBackend {
             }
         };
         let answer = answer.with_cluster_labels(Arc::clone(&self.labels));
+        let shards = had.iter().flatten().map(|(member, answer)| {
+            let mark = answer.provenance().and_then(Provenance::shard);
+            (&*member.name, mark)
+        });
+        // Of each member once: it may have answered several questions.
+        let mut seen = BTreeSet::new();
+        let shards: Vec<_> = shards
+            .filter(|(who, mark)| seen.insert((*who, mark.map(|mark| mark.to_string()))))
+            .collect();
+        let answer = match ShardMark::disagreement(shards.iter().copied(), self.members.len()) {
+            Some(why) => answer.with_loss(&why),
+            None => answer,
+        };
         // A query that no member is asked for has nobody to wait for.
         Ok(match split.questions.is_empty() {
             true => answer,

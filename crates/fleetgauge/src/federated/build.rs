@@ -108,7 +108,7 @@ fn check(member: &Member, before: &[Member]) -> Result<(), String> {
         let is_name =
             name.starts_with(|c: char| is_plain(c) && !c.is_ascii_digit()) && name.chars().all(is_plain);
         // These mean something to queries themselves.
-        if !is_name || [METRIC_NAME, "le", "quantile"].contains(&&**name) {
+        if !is_name || [METRIC_NAME, "le", "quantile", "variant", "model", "scope"].contains(&&**name) {
             return Err(format!("{name:?} cannot be the label of a member"));
         }
         if value.is_empty() {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fleetgauge_core::backend::{self, Backend, FetchError};
 use fleetgauge_core::query::{Companions, QueryType, Shape};
-use fleetgauge_core::result::{Answer, AnswerKind, Origin};
+use fleetgauge_core::result::{Answer, AnswerKind, Origin, SHARD_HEADER, ShardMark};
 use fleetgauge_core::time::{Clock, Timestamp};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -59,6 +59,8 @@ struct Received<T> {
     content: T,
     /// When it did, by its own clock and to the second.
     date: Option<Timestamp>,
+    /// Which shard it is of, where it is a Fleetgauge's that says so.
+    shard: Option<ShardMark>,
 }
 
 /// What came of one of the questions beside a query.
@@ -170,7 +172,7 @@ impl PrometheusBackend {
         let form = Bytes::from(form(query, &self.query_params, self.clock.wall())?);
         let get = self.get_only.load(Ordering::Relaxed);
         let sent = (self.clock.wall(), Instant::now());
-        let received = match query.shape {
+        let mut received = match query.shape {
             Shape::Range { .. } => self.send(&self.range_endpoint, &form, get, decode_range).await?,
             _ => self.send(&self.endpoint, &form, get, decode_answer).await?,
         };
@@ -181,6 +183,9 @@ impl PrometheusBackend {
                 by: Duration::from_millis(by.unsigned_abs()),
                 is_ahead: by > 0,
             });
+        }
+        if let Some(shard) = received.shard {
+            received.content = received.content.with_shard(shard);
         }
         Ok(received)
     }
@@ -304,7 +309,9 @@ impl PrometheusBackend {
         let date = headers.get(DATE).and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
         let date = date.map(Timestamp::from);
-        Ok(Received { content, date })
+        let shard = headers.get(SHARD_HEADER).and_then(|mark| mark.to_str().ok());
+        let shard = shard.and_then(|mark| mark.parse().ok());
+        Ok(Received { content, date, shard })
     }
 
     // --- companions ---

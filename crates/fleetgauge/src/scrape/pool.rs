@@ -23,6 +23,7 @@ use super::config::ScrapeConfig;
 use super::gap::{Gap, GapReason};
 use super::page::Past;
 use super::scraper::Common;
+use super::shard::KnownTargets;
 use super::status::{ScrapeStats, TargetHealth, add};
 use super::targets::Targets;
 use crate::client::failure::excerpt;
@@ -57,6 +58,7 @@ pub(super) struct Pool {
     dropped: AtomicUsize,
     relabel_dropped: AtomicUsize,
     of_other_shards: AtomicUsize,
+    known_targets: Mutex<KnownTargets>,
 }
 
 /// The targets of one moment, and what is wrong with what is known of them.
@@ -128,6 +130,7 @@ struct Wanted {
     dropped: usize,
     relabel_dropped: usize,
     of_other_shards: usize,
+    known: KnownTargets,
     left_out: Vec<Gap>,
 }
 
@@ -159,6 +162,7 @@ impl Pool {
             dropped: AtomicUsize::new(0),
             relabel_dropped: AtomicUsize::new(0),
             of_other_shards: AtomicUsize::new(0),
+            known_targets: Mutex::default(),
         });
         let words = stream::select_all((discoveries.into_iter().enumerate()).map(words_of));
         let following = tokio::spawn(Arc::clone(&pool).follow(slots, words));
@@ -253,6 +257,15 @@ impl Pool {
             window: self.window.stats(),
             ..self.common.counts.snapshot()
         }
+    }
+
+    /// The targets that are known of, whichever shard scrapes them.
+    pub(super) fn known_targets(&self) -> KnownTargets {
+        *self.all_known()
+    }
+
+    fn all_known(&self) -> MutexGuard<'_, KnownTargets> {
+        self.known_targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends all tasks; gives them, to be waited for.
@@ -447,6 +460,7 @@ impl Pool {
             .store(wanted.relabel_dropped, Ordering::Relaxed);
         self.of_other_shards
             .store(wanted.of_other_shards, Ordering::Relaxed);
+        *self.all_known() = wanted.known;
         if left_out.len() > MAX_LEFT_OUT {
             let more = left_out.len() - MAX_LEFT_OUT;
             left_out.truncate(MAX_LEFT_OUT);
@@ -511,6 +525,9 @@ impl Pool {
                     continue;
                 }
             };
+            if config.shard.is_some() {
+                wanted.known.add(&target);
+            }
             if config.shard.is_some_and(|shard| !shard.has(&target)) {
                 wanted.of_other_shards += 1;
                 continue;

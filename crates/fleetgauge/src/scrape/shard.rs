@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use fleetgauge_core::result::ShardMark;
 use fleetgauge_core::target::Target;
 
 use super::relabel::hash;
@@ -25,6 +26,25 @@ pub struct ShardError {
     pub index: u64,
     /// Of how many.
     pub of: u64,
+}
+
+/// The targets that a source knows of, whichever shard scrapes them: how many, and a sum of their hashes, so that two who know of the
+/// same have the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnownTargets {
+    count: u64,
+    hash: u64,
+}
+
+// === impl KnownTargets ===
+
+impl KnownTargets {
+    pub(super) fn add(&mut self, target: &Target) {
+        self.count += 1;
+        self.hash = self
+            .hash
+            .wrapping_add(hash(&format!("{target};{}", target.url())));
+    }
 }
 
 // === impl Shard ===
@@ -52,6 +72,21 @@ impl Shard {
             pod => format!("{};{pod}", label("namespace")),
         };
         hash(&told_by) % self.of == self.index
+    }
+
+    /// What it says of itself, where it knows of these targets, its own and others.
+    pub fn mark(self, known: impl IntoIterator<Item = KnownTargets>) -> ShardMark {
+        let known = known.into_iter();
+        let all = known.fold(KnownTargets::default(), |all, one| KnownTargets {
+            count: all.count + one.count,
+            hash: all.hash.wrapping_add(one.hash),
+        });
+        ShardMark {
+            index: self.index,
+            of: self.of,
+            targets: all.count,
+            hash: all.hash,
+        }
     }
 }
 

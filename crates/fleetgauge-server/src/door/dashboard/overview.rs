@@ -147,15 +147,18 @@ impl Overview<'_> {
                     .push((metric, row));
             }
         }
-        let asked = self.variants.iter().filter(|variant| {
+        let is_asked = |variant: &Variant, rows: &[(&str, Row<'_>)]| {
             let name = &variant.variant;
-            self.filter.is_empty() || format!("{}/{}", name.namespace(), name.name()).contains(self.filter)
-        });
-        let cards = asked.map(|variant| {
+            let has = |text: &str| text.contains(self.filter);
+            let has_label = |row: &Row<'_>| row.labels().any(|(_, value)| has(value));
+            has(&format!("{}/{}", name.namespace(), name.name()))
+                || rows.iter().any(|(metric, row)| has(metric) || has_label(row))
+        };
+        let cards = self.variants.iter().filter_map(|variant| {
             let key = (variant.variant.namespace(), variant.variant.name());
             let rows = of_variant.remove(&key).unwrap_or_default();
             let worst = rows.iter().map(|(_, row)| Grade::of(*row)).max();
-            Card { variant, rows, worst }
+            is_asked(variant, &rows).then_some(Card { variant, rows, worst })
         });
         let mut cards: Vec<_> = cards.collect();
         if cards.len() > MAX_CARDS {
@@ -238,6 +241,9 @@ impl Overview<'_> {
                     } }
                 }
                 @if rows.len() > MAX_ROWS { p .empty { "and " (rows.len() - MAX_ROWS) " more rows, none of them worse" } }
+            }
+            @if !self.filter.is_empty() && rows.is_empty() {
+                p .empty { "No metric beside those of variants has " bdi { (Printable(self.filter)) } " in its name or labels." }
             }
             @if self.snapshots.is_empty() {
                 p .empty { "No metrics are kept fresh: name some under " code { "metrics:" } " in the configuration." }

@@ -136,7 +136,7 @@ fn cell(target: &TargetStatus, fills: &HashMap<String, f64>, now: Timestamp) -> 
         .labels
         .get("instance")
         .and_then(|instance| fills.get(instance))
-        .filter(|_| state == State::Up);
+        .filter(|fill| state == State::Up && fill.is_finite());
     let class = match (state, fill) {
         // The last step is kept for what is full.
         (State::Up, Some(fill)) => format!("f{}", (fill.clamp(0.0, 1.0) * 10.0).floor()),

@@ -195,20 +195,22 @@ pub(super) fn why(row: Row<'_>) -> Option<Markup> {
         }
         @if let Some(missing) = missing {
             @let named = missing.named();
+            @let untold = named.iter().filter(|one| !is_told(one)).collect::<Vec<_>>();
             ul .missing {
-                @for one in named.iter().take(NAMED).filter(|one| !is_told(one)) { li { (absentee(one)) } }
-                @let more = missing.count().saturating_sub(named.len().min(NAMED) as u64);
-                @if more > 0 { li { "and " (more) " more who are missing" } }
+                @for one in named.iter().filter(|one| is_told(one)) { li { (target_of(one)) } }
+                @for one in untold.iter().take(NAMED) { li { (target_of(one)) ": " (Printable(&one.reason)) } }
+                @let shown = named.len() - untold.len() + untold.len().min(NAMED);
+                @let more = missing.count().saturating_sub(shown as u64);
+                @if more > 0 { li { "and " (more) " more" } }
             }
         }
     })
 }
 
-fn absentee(one: &Absentee) -> Markup {
+/// Whoever is missing, with a link to its target.
+fn target_of(one: &Absentee) -> Markup {
     let who = one.who.rsplit('/').next().unwrap_or_default();
-    html! {
-        a href=(targets_address(who)) { (Printable(&one.who)) } ": " (Printable(&one.reason))
-    }
+    html! { a href=(targets_address(who)) { (Printable(&one.who)) } }
 }
 
 /// A link to the page of a metric.

@@ -5,9 +5,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::extract::Request;
+use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use fleetgauge::scrape::{ScrapeSource, Shard};
-use fleetgauge_core::result::{Answer, AnswerBuilder};
+use fleetgauge_core::result::{Answer, AnswerBuilder, SHARD_HEADER, ShardMark};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig};
@@ -127,10 +128,22 @@ impl PrometheusApi {
         request: Request,
         work: impl FnOnce(&Call) -> Result<Reply, ApiError> + Send + 'static,
     ) -> Response {
+        let mark = self.served().mark();
         match self.try_answer(request, work).await {
-            Ok(reply) => reply.into_response(),
+            Ok(reply) => {
+                let mut response = reply.into_response();
+                let mark = mark.and_then(|mark| HeaderValue::from_str(&mark.to_string()).ok());
+                if let Some(mark) = mark {
+                    response.headers_mut().insert(SHARD_HEADER, mark);
+                }
+                response
+            }
             Err(error) => error.into_response(),
         }
+    }
+
+    fn served(&self) -> Arc<Served> {
+        Arc::clone(&self.0.served.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// As [`answer`](Self::answer), of a page: its errors are lines of text.
@@ -197,7 +210,7 @@ impl PrometheusApi {
         };
         let call = Call {
             params,
-            served: Arc::clone(&self.0.served.read().unwrap_or_else(PoisonError::into_inner)),
+            served: self.served(),
             api: self.clone(),
             deadline,
         };
@@ -220,6 +233,17 @@ impl fmt::Debug for PrometheusApi {
         f.debug_struct("PrometheusApi")
             .field("config", &self.0.config)
             .finish_non_exhaustive()
+    }
+}
+
+// === impl Served ===
+
+impl Served {
+    /// What is said of the shard that these are of, where they are.
+    fn mark(&self) -> Option<ShardMark> {
+        let shard = self.shard.filter(|shard| shard.is_part())?;
+        let known = self.scraped.iter().map(|scraped| scraped.source.known_targets());
+        Some(shard.mark(known))
     }
 }
 
