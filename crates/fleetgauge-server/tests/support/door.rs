@@ -6,11 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use fleetgauge_core::time::Timestamp;
+use fleetgauge_core::time::{Clock, Timestamp};
 use fleetgauge_promql::window::{Window, WindowConfig};
-use fleetgauge_server::door::fallback;
+use fleetgauge_server::door::access::Access;
+use fleetgauge_server::door::api::Api;
 use fleetgauge_server::door::listener::{Limits, Listener};
 use fleetgauge_server::door::prometheus::{PrometheusApi, PrometheusApiConfig, Served, routes};
+use fleetgauge_server::door::{dashboard, fallback};
+use fleetgauge_server::readiness::Readiness;
+use fleetgauge_server::scheduler::Scheduler;
+use fleetgauge_server::store::Store;
 use fleetgauge_testkit::OpenMetrics;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -109,7 +114,14 @@ impl Door {
         let listener = listener.await.unwrap();
         let addr = listener.address().unwrap();
         let stop = CancellationToken::new();
-        let router = fallback::pages(Router::new()).merge(routes(api.clone()));
+        // As the daemon has it: programs ask the root, which is the dashboard's, whether somebody is there.
+        let store = Store::new(Clock::system());
+        let readiness = Readiness::new(store.clone(), Duration::ZERO);
+        let json = Api::new(&Scheduler::new(store), readiness, CancellationToken::new());
+        let root = dashboard::routes(json, api.clone(), &Access::open());
+        let router = fallback::pages(Router::new())
+            .merge(root)
+            .merge(routes(api.clone()));
         tokio::spawn(listener.serve(router, stop.clone()));
         Self { addr, api, stop }
     }
