@@ -6,11 +6,12 @@
 //! - the cores that a thousand metrics, each refreshed every second over all pods, take with the scraping of 1,000 pods;
 //! - reads of one metric at 1,000 requests a second, JSON and KEDA's: latency from when a request was due, and could be sent, and cores;
 //! - what 500 event streams take in memory, one of which is not read;
+//! - what an open page of the dashboard takes over 1,000 pods, and ten readers of it, and how large the page is;
 //! - the Prometheus API beside a real Prometheus that scrapes the same 100 pods, one request after the other.
 //!
-//! The aims: ready in under 3 s; at most one core; p99 under 2 ms and a quarter of a core; 100 MiB; not slower than
-//! Prometheus (`FLEETGAUGE_PROMETHEUS_3`, else the one that is installed). All share the machine. `cargo bench --bench daemon --
-//! doors` asks for a part alone: `start` (with the metrics), `doors`, `streams` or `api`.
+//! The aims: ready in under 3 s; at most one core; p99 under 2 ms and a quarter of a core; 100 MiB; 2 % of a
+//! core a page, and 200 KB; not slower than Prometheus (`FLEETGAUGE_PROMETHEUS_3`, else the one that is installed). All share the machine. `cargo bench --bench daemon --
+//! doors` asks for a part alone: `start` (with the metrics), `doors`, `streams`, `dashboard` or `api`.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
@@ -77,6 +78,9 @@ fn main() {
             if asked("streams") {
                 streams(&daemon).await;
             }
+        }
+        if asked("dashboard") {
+            dashboard().await;
         }
         if asked("api") {
             api().await;
@@ -210,6 +214,39 @@ async fn streams(daemon: &Daemon) {
         events.iter().max().expect("streams"),
     );
     drop(unread);
+}
+
+async fn dashboard() {
+    let fleet = Fleet::start(PODS);
+    let daemon = Daemon::start(&fleet, 1, &QUERIES).await;
+    let page = Connection::open(daemon.server).await.get("/dashboard").await;
+    let cells = page.matches("<a class=\"f").count();
+    println!(
+        "the page of the fleet: {} KB, {cells} pods with a fill",
+        page.len() / 1_000
+    );
+    let mut alone = None;
+    for readers in [0, 1, 10] {
+        let mut open = Vec::new();
+        for _ in 0..readers {
+            let mut connection = Connection::open(daemon.server).await;
+            connection.send("/dashboard/live?page=/").await;
+            open.push(connection);
+        }
+        let (begun, cpu) = (Instant::now(), daemon.cpu());
+        let reading = open
+            .into_iter()
+            .map(|connection| tokio::spawn(connection.events_until(begun + MEASURED)));
+        let events = futures_util::future::join_all(reading).await;
+        let events: usize = events.into_iter().map(|events| events.expect("read")).sum();
+        tokio::time::sleep_until((begun + MEASURED).into()).await;
+        let cores = (daemon.cpu() - cpu).as_secs_f64() / begun.elapsed().as_secs_f64();
+        let before = *alone.get_or_insert(cores);
+        println!(
+            "{readers} open pages of {PODS} pods: {cores:.3} cores, {:+.1} % of one beside none; {events} events in {MEASURED:?}",
+            100.0 * (cores - before)
+        );
+    }
 }
 
 async fn api() {
