@@ -107,7 +107,8 @@ pub(crate) struct Serve {
     /// Configuration file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
-    /// Where it listens, whatever the file says; port 0 takes a free one
+    /// Where it listens, whatever the file says; port 0 takes a free one. Anywhere but on loopback the file's section
+    /// `server` has to have `tls` or `insecure: true`
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) listen: Option<SocketAddr>,
     /// From which severity on something is logged, whatever the file says

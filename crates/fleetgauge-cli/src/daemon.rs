@@ -174,8 +174,14 @@ impl Daemon {
             listen: DEFAULT_ADDRESS,
             tls: None,
             bearer_token_file: None,
+            insecure: false,
         });
-        server.listen = args.listen.unwrap_or(server.listen);
+        if let Some(listen) = args.listen {
+            let moved = server.at(listen);
+            server = moved.with_context(|| {
+                format!("--listen, and the section `server` of {}", args.config.display())
+            })?;
+        }
         let (opened, listener) = Opened::open("server", &server, Limits::default()).await?;
         let access = opened.access();
         self.state().opened.push(opened);

@@ -40,7 +40,8 @@ fn a_port_that_is_taken_is_told_with_its_section() {
         assert!(error.contains(&told), "{error}");
     }
     // An address that this machine does not have.
-    let output = serve(&config(directory.path(), &pod, QUEUE), "192.0.2.1:9095");
+    let insecure = format!("{QUEUE}server: {{insecure: true}}\n");
+    let output = serve(&config(directory.path(), &pod, &insecure), "192.0.2.1:9095");
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -53,6 +54,36 @@ fn a_port_that_is_taken_is_told_with_its_section() {
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.contains("server listens there"), "{error}");
+}
+
+#[test]
+fn an_address_that_is_given_by_a_flag_is_guarded_as_one_of_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = FaultyServer::start([Answer::text(PAGE)]).unwrap();
+    for (section, listen) in [
+        ("", "0.0.0.0:0"),
+        ("server: {listen: \"127.0.0.1:0\"}\n", "[::]:0"),
+    ] {
+        let file = config(directory.path(), &pod, &format!("{QUEUE}{section}"));
+        let output = serve(&file, listen);
+        assert_eq!(output.status.code(), Some(1));
+        let error = String::from_utf8_lossy(&output.stderr);
+        for told in [
+            "--listen",
+            listen,
+            "can be reached from elsewhere",
+            "insecure: true",
+        ] {
+            assert!(error.contains(told), "{told}: {error}");
+        }
+    }
+    let file = config(
+        directory.path(),
+        &pod,
+        &format!("{QUEUE}server: {{insecure: true}}\n"),
+    );
+    let daemon = Daemon::start_with(&file, &["--listen", "0.0.0.0:0"], &[]);
+    assert_eq!(daemon.get("/-/healthy").0, 200);
 }
 
 #[test]

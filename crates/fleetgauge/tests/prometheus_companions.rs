@@ -725,7 +725,8 @@ async fn a_reading_with_a_max_age_says_what_to_do() {
     .await;
 }
 
-const RATE_OLDEST: &str = r#"label_replace(min(timestamp(x) > time() - 300 or count_over_time(x[5m]) * 0), "__told__", "oldest", "", "")"#;
+const RATE_OLDEST: &str =
+    r#"label_replace(min(timestamp(x) or present_over_time(x[5m])), "__told__", "oldest", "", "")"#;
 const X_COUNTS: &str =
     r#"label_replace(max(count_over_time(x[5m]) and x offset 5m), "__selector__", "0", "", "")"#;
 

@@ -18,6 +18,23 @@ pub(crate) struct DoorSection {
     pub(crate) tls: Option<DoorTls>,
     /// The token that is asked for.
     pub(crate) bearer_token_file: Option<PathBuf>,
+    /// It may listen anywhere without TLS.
+    pub(crate) insecure: bool,
+}
+
+// === impl DoorSection ===
+
+impl DoorSection {
+    /// The same door at another address.
+    ///
+    /// *Errors*: nothing guards it there.
+    pub(crate) fn at(mut self, listen: SocketAddr) -> anyhow::Result<Self> {
+        self.listen = listen;
+        match exposed(listen) {
+            Some(problem) if self.tls.is_none() && !self.insecure => Err(anyhow::anyhow!(problem)),
+            _ => Ok(self),
+        }
+    }
 }
 
 /// The files of a door's TLS.
@@ -63,11 +80,11 @@ pub(super) fn read_door(
     let insecure = fields.take("insecure").and_then(|node| reader.bool(node));
     fields.finish(reader);
     let listen = listen?;
-    if !listen.ip().is_loopback() && tls.is_none() && insecure != Some(true) {
-        let message = format!(
-            "{listen} can be reached from elsewhere, and whoever is on the way could read and change what is said: add \
-             `tls: {{cert_file: …, key_file: …}}`, or `insecure: true` if that is taken care of"
-        );
+    let insecure = insecure.unwrap_or(false);
+    if tls.is_none()
+        && !insecure
+        && let Some(message) = exposed(listen)
+    {
         reader.problem(node.position(), message);
     }
     Some(DoorSection {
@@ -77,6 +94,17 @@ pub(super) fn read_door(
             None => None,
         },
         bearer_token_file,
+        insecure,
+    })
+}
+
+/// What is wrong with a door at this address that has no TLS and was not said to be `insecure`.
+fn exposed(listen: SocketAddr) -> Option<String> {
+    (!listen.ip().is_loopback()).then(|| {
+        format!(
+            "{listen} can be reached from elsewhere, and whoever is on the way could read and change what is said: add \
+             `tls: {{cert_file: …, key_file: …}}`, or `insecure: true` if that is taken care of"
+        )
     })
 }
 
@@ -156,6 +184,7 @@ pub(super) fn read_external_metrics(
             asks_cluster: true,
         }),
         bearer_token_file: None,
+        insecure: false,
     })
 }
 

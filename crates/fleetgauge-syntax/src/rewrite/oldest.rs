@@ -1,8 +1,8 @@
 //! How old the oldest sample is that a query reads, in one row: a bound for the ages of all of its rows, which costs far
 //! less than [`age`](super::age()) of many rows or of ranges.
 //!
-//! A selector `x` finds the newest sample of each series that goes on. Of a range `x[5m]`, those series contribute that have
-//! a sample in it, and those of `timestamp(x) > time() - 300` are among them. The others have ended: they are told as of
+//! A selector `x` finds the newest sample of each series that goes on. Of a range `x[1m]`, those series contribute that have
+//! a sample in it, and those of `timestamp(x) > time() - 60` are among them. The others have ended: they are told as of
 //! 1970, so that whoever asks sees that their ages have to be asked for otherwise.
 
 use std::collections::BTreeMap;
@@ -13,6 +13,9 @@ use crate::tree::{AggregateOp, BinaryOp, Expr, Grouping, MatchOp, RangeSelector,
 use super::age::Asked;
 use super::build::{aggregate, binary, call, labelled};
 use super::series::{METRIC_NAME, Rows, rows};
+
+/// How far a server looks back for the newest sample of a series, unless it is told otherwise.
+const LOOKBACK_MILLIS: i64 = 300_000;
 
 /// The label that tells the rows of an [`Oldest`] apart.
 pub const TOLD: &str = "__told__";
@@ -128,12 +131,15 @@ impl Times {
             let contributing = newest.clone();
             return Self { newest, contributing };
         };
-        // `timestamp` looks farther back than a short range.
-        let live = binary(BinaryOp::Greater, times, asked.time_before(range));
+        let live = match range {
+            // `timestamp` looks farther back than a short range.
+            ..LOOKBACK_MILLIS => binary(BinaryOp::Greater, times, asked.time_before(range)),
+            // Where a server looks back for longer, what it finds is too old a bound, and no wrong one.
+            _ => times,
+        };
         let in_range = Expr::Range(RangeSelector { selector, range });
-        let contribute = call(Function::CountOverTime, vec![in_range]);
-        // They are told as of the same day whenever it is asked for, also `@` a time.
-        let ended = binary(BinaryOp::Mul, contribute, Expr::Number(0.0));
+        // 1 for each, which is a second after 1970 began, also where it is asked for `@` a time.
+        let ended = call(Function::PresentOverTime, vec![in_range]);
         Self {
             newest,
             contributing: or(asked.added_to(live), ended),
@@ -175,11 +181,15 @@ mod tests {
         );
         check(
             "rate(x[5m])",
-            r#"label_replace(min(timestamp(x) > time() - 300 or count_over_time(x[5m]) * 0), "__told__", "oldest", "", "")"#,
+            r#"label_replace(min(timestamp(x) or present_over_time(x[5m])), "__told__", "oldest", "", "")"#,
         );
         check(
-            "rate(x[5m] offset 1m)",
-            r#"label_replace(min((timestamp(x offset 1m) > time() - 360) + 60 or count_over_time(x[5m] offset 1m) * 0), "__told__", "oldest", "", "")"#,
+            "rate(x[4m])",
+            r#"label_replace(min(timestamp(x) > time() - 240 or present_over_time(x[4m])), "__told__", "oldest", "", "")"#,
+        );
+        check(
+            "rate(x[4m] offset 1m)",
+            r#"label_replace(min((timestamp(x offset 1m) > time() - 300) + 60 or present_over_time(x[4m] offset 1m)), "__told__", "oldest", "", "")"#,
         );
     }
 
