@@ -145,7 +145,7 @@ fn no_row_is_older_than_the_oldest_sample_that_prometheus_tells() {
                 .and_then(|(_, values)| values.values().next().copied())
         };
         let ages = || (0..answer.series().len()).map(|row| provenance.age(row));
-        if row(OLDEST) == Some(0.0) {
+        if row(OLDEST) == Some(1.0) {
             ended += 1;
             ended_rows += usize::from(ages().any(|age| age.is_ended()));
             continue;

@@ -79,20 +79,44 @@ impl fmt::Display for GoFixed {
     }
 }
 
+/// The fewest digits that read back as the same number.
+struct Digits {
+    digits: [u8; MAX_DIGITS],
+    len: usize,
+    /// The power of ten of the first.
+    exponent: i32,
+}
+
+/// No `f64` needs more.
+const MAX_DIGITS: usize = 17;
+
+/// From here on not every whole number is an `f64`, and the fewest digits are not those of the whole number.
+const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
+
 /// Without an exponent.
 fn plain(f: &mut fmt::Formatter<'_>, value: f64) -> fmt::Result {
     if let Some(word) = word(value) {
         return f.write_str(word);
     }
-    let (digits, exponent) = shortest(value);
     f.write_str(sign(value))?;
-    match usize::try_from(exponent) {
+    // As most are: counts of something.
+    if value.abs() < MAX_WHOLE && value.trunc() == value {
+        return write!(f, "{}", value.abs() as u64);
+    }
+    let number = Digits::of(value);
+    let digits = number.as_str();
+    match usize::try_from(number.exponent) {
         Ok(exponent) if exponent >= digits.len() - 1 => write!(f, "{digits:0<0$}", exponent + 1),
-        Ok(exponent) => write!(f, "{}.{}", &digits[..=exponent], &digits[exponent + 1..]),
+        Ok(exponent) => {
+            let (whole, fraction) = digits.split_at(exponent + 1);
+            f.write_str(whole)?;
+            f.write_str(".")?;
+            f.write_str(fraction)
+        }
         Err(_) => write!(
             f,
             "0.{digits:0>0$}",
-            digits.len() + exponent.unsigned_abs() as usize - 1
+            digits.len() + number.exponent.unsigned_abs() as usize - 1
         ),
     }
 }
@@ -102,15 +126,15 @@ fn scientific(f: &mut fmt::Formatter<'_>, value: f64) -> fmt::Result {
     if let Some(word) = word(value) {
         return f.write_str(word);
     }
-    let (digits, exponent) = shortest(value);
-    let (first, rest) = digits.split_at(1);
+    let number = Digits::of(value);
+    let (first, rest) = number.as_str().split_at(1);
     let point = if rest.is_empty() { "" } else { "." };
-    let exponent_sign = if exponent < 0 { '-' } else { '+' };
+    let exponent_sign = if number.exponent < 0 { '-' } else { '+' };
     write!(
         f,
         "{}{first}{point}{rest}e{exponent_sign}{:02}",
         sign(value),
-        exponent.abs()
+        number.exponent.abs()
     )
 }
 
@@ -118,24 +142,71 @@ fn sign(value: f64) -> &'static str {
     if value.is_sign_negative() { "-" } else { "" }
 }
 
-/// The fewest digits that read back as the same number, and the power of ten of the first.
-fn shortest(value: f64) -> (String, i32) {
-    let digits = |scientific: &str| -> (String, i32) {
-        let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
-        let digits = mantissa.chars().filter(char::is_ascii_digit).collect();
-        (digits, exponent.parse().unwrap_or_default())
-    };
-    let shortest = digits(&format!("{value:e}"));
-    // Where two texts of this length are equally near, Go takes the even one, which rounding to as many digits gives.
-    // Up to 15 digits there is one.
-    let places = shortest.0.len() - 1;
-    if places >= 15 {
-        let even = format!("{value:.places$e}");
-        if even.parse() == Ok(value) {
-            return digits(&even);
+// === impl Digits ===
+
+impl Digits {
+    fn of(value: f64) -> Self {
+        let shortest = Self::read(zmij::Buffer::new().format_finite(value));
+        // Where two texts of this length are equally near, Go takes the even one, which rounding to as many digits gives.
+        // Up to 15 digits there is one.
+        let places = shortest.len - 1;
+        if places >= 15 && may_be_between(value) {
+            let even = format!("{value:.places$e}");
+            if even.parse() == Ok(value) {
+                return Self::read(&even);
+            }
         }
+        shortest
     }
-    shortest
+
+    /// Of a number's text, with or without an exponent.
+    fn read(text: &str) -> Self {
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+        let mut read = Self {
+            digits: [b'0'; MAX_DIGITS],
+            len: 0,
+            exponent: exponent.parse().unwrap_or_default(),
+        };
+        let (mut is_fraction, mut zeros) = (false, 0);
+        for byte in mantissa.bytes() {
+            match byte {
+                b'.' => is_fraction = true,
+                // Zeros before the first digit are none, and those behind the last one neither.
+                b'0' if read.len == 0 => read.exponent -= i32::from(is_fraction),
+                b'0' => {
+                    zeros += 1;
+                    read.exponent += i32::from(!is_fraction);
+                }
+                b'1'..=b'9' => {
+                    // The first digit of the whole part has the power 0, and so has that behind the point -1.
+                    let is_later = read.len > 0;
+                    read.exponent +=
+                        i32::from(is_later && !is_fraction) - i32::from(!is_later && is_fraction);
+                    read.len += zeros;
+                    zeros = 0;
+                    if let Some(place) = read.digits.get_mut(read.len) {
+                        *place = byte;
+                        read.len += 1;
+                    }
+                }
+                _ => {}
+            }
+        }
+        read.len = read.len.clamp(1, MAX_DIGITS);
+        read
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.digits[..self.len]).unwrap_or("0")
+    }
+}
+
+/// Whether `value` may be exactly between two texts of 16 or 17 digits. Then it is itself a text of 18 at most, and
+/// halved so often that there are more digits (25 times make 18 of a 1), it is not.
+fn may_be_between(value: f64) -> bool {
+    const TWO_TO_THE_25: f64 = 33_554_432.0;
+    let scaled = value * TWO_TO_THE_25;
+    scaled.trunc() == scaled
 }
 
 fn word(value: f64) -> Option<&'static str> {
@@ -170,6 +241,40 @@ mod tests {
         check(-2e-100, "-2e-100");
         // Exactly between two texts of its length.
         check(-20_373_478_480.0 - 0.570_312_5, "-20373478480.570312");
+    }
+
+    #[test]
+    fn the_fewest_digits_are_those_that_the_standard_library_finds() {
+        let check = |value: f64| {
+            let (ours, theirs) = (Plain(value).to_string(), format!("{value}"));
+            // Where two are equally near, ours is the even one.
+            let is_right = ours == theirs || ours.len() == theirs.len() && ours.parse() == Ok(value);
+            assert!(is_right, "{value:e}: {ours}, {theirs}");
+        };
+        let mut state = 1_u64;
+        for _ in 0..100_000 {
+            // xorshift64
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let any = f64::from_bits(state);
+            if any.is_finite() {
+                check(any);
+            }
+            check((state >> 11) as f64 / f64::from(1_u32 << (state % 31)));
+            check((state >> (state % 64)) as f64);
+            check((state % 1_000_000) as f64 / 1_000.0);
+        }
+    }
+
+    #[test]
+    fn exactly_between_two_texts_the_even_one_is_taken_as_go_does() {
+        for (exponent, expected) in [
+            (25, "0.000000029802322387695312"),
+            (24, "0.00000005960464477539063"),
+        ] {
+            assert_eq!(Plain(2.0_f64.powi(-exponent)).to_string(), expected);
+        }
     }
 
     #[test]
