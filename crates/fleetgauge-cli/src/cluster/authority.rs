@@ -1,6 +1,5 @@
 //! What the cluster says of those who ask the daemon, in the words of its door.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -84,12 +83,7 @@ impl Authority {
                 Ok(answer)
             }
             Err(error) => {
-                let mut text = error.to_string();
-                let mut cause = error.source();
-                while let Some(error) = cause {
-                    text = format!("{text}: {error}");
-                    cause = error.source();
-                }
+                let text = format!("{:#}", anyhow::Error::new(error));
                 if !self.is_silent.swap(true, Ordering::Relaxed) {
                     tracing::warn!("external_metrics: the cluster does not say who asks: {text}");
                 }

@@ -1,10 +1,8 @@
 //! Whether the daemon may do what its configuration asks for.
 
-use std::error::Error as _;
-
 use fleetgauge_kube::Client;
 use fleetgauge_kube::config_map::ConfigMapWatch;
-use fleetgauge_kube::review::{Attributes, ReviewError, Reviews, Subject};
+use fleetgauge_kube::review::{Attributes, Reviews, Subject};
 use fleetgauge_kube::right::Right;
 use fleetgauge_kube::watch::WatchConfig;
 
@@ -33,7 +31,10 @@ pub(super) async fn examine(
             Err(error) => {
                 report.error(
                     SUBJECT,
-                    format!("the API server does not say who we are: {}", text(&error)),
+                    format!(
+                        "the API server does not say who we are: {:#}",
+                        anyhow::Error::new(error)
+                    ),
                     ADVICE,
                 );
                 return false;
@@ -56,7 +57,10 @@ pub(super) async fn examine(
                 Err(error) => {
                     report.error(
                         SUBJECT,
-                        format!("the API server does not say what {who} may do: {}", text(&error)),
+                        format!(
+                            "the API server does not say what {who} may do: {:#}",
+                            anyhow::Error::new(error)
+                        ),
                         ADVICE,
                     );
                     return false;
@@ -142,14 +146,4 @@ fn needed(watched: &WatchConfig, config: &Config) -> Vec<(Right, String)> {
         }
     }
     needed
-}
-
-fn text(error: &ReviewError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
