@@ -196,6 +196,19 @@ impl Server {
         self.dir.take().expect("taken only here")
     }
 
+    /// Asks the server to end (SIGTERM), waits until it has, and gives its directory.
+    ///
+    /// # Errors
+    /// When it does not end within a minute.
+    pub fn terminate(mut self) -> Result<TempDir> {
+        self.signal(Signal::TERM)?;
+        poll("the server to end", || {
+            self.child.try_wait().map_err(Error::io("waiting for the server"))
+        })?;
+        self.end();
+        Ok(self.dir.take().expect("taken only here"))
+    }
+
     /// The reaper goes first: once the child is waited for, its id may belong to another process.
     fn end(&mut self) {
         if let Some(mut reaper) = self.reaper.take() {

@@ -275,6 +275,20 @@ impl Prometheus {
         Self::launch(setup, server.into_dir())
     }
 
+    /// Ends the process, by SIGTERM if that is `gracefully`, else by SIGKILL. What comes back starts it again on the same port
+    /// with the same data.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn halt(self, gracefully: bool) -> Result<impl FnOnce() -> Result<Self>> {
+        let Self { server, setup } = self;
+        let dir = match gracefully {
+            true => server.terminate()?,
+            false => server.into_dir(),
+        };
+        Ok(move || Self::launch(setup, dir))
+    }
+
     /// The version that it says it is, as `2.42.0`.
     ///
     /// # Errors

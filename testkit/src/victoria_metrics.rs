@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::process::{self, Server, poll};
 use crate::{Error, OpenMetrics, Result, http, prometheus};
@@ -17,6 +18,7 @@ const VICTORIA_METRICS: &str = "victoria-metrics";
 #[derive(Debug)]
 pub struct VictoriaMetrics {
     server: Server,
+    flags: Vec<String>,
 }
 
 /// What to start: see [`VictoriaMetrics::builder`].
@@ -40,26 +42,7 @@ impl Builder {
     /// # Errors
     /// When `victoria-metrics` is not installed, refuses a flag, or does not become ready.
     pub fn start(self) -> Result<VictoriaMetrics> {
-        let dir = process::temp_dir()?;
-        let data = dir.path().join("data").display().to_string();
-        let args = |addr: SocketAddr| {
-            let mut args = vec![
-                format!("-storageDataPath={data}"),
-                format!("-httpListenAddr={addr}"),
-                "-search.latencyOffset=0s".to_owned(),
-                "-search.disableCache".to_owned(),
-                // Fixed timestamps of a test may be years old.
-                "-retentionPeriod=100y".to_owned(),
-            ];
-            args.extend(self.flags.iter().cloned());
-            args
-        };
-        // Its data path among its flags tells it from another server on the port.
-        let ready = |addr: SocketAddr, _: &str| {
-            http::get(addr, "/metrics").is_ok_and(|response| response.text().contains(&data))
-        };
-        let server = Server::start(VICTORIA_METRICS.as_ref(), dir, None, args, ready)?;
-        Ok(VictoriaMetrics { server })
+        VictoriaMetrics::launch(self.flags, process::temp_dir()?, None)
     }
 }
 
@@ -77,6 +60,42 @@ impl VictoriaMetrics {
     /// As [`Builder::start`].
     pub fn start() -> Result<Self> {
         Self::builder().start()
+    }
+
+    fn launch(flags: Vec<String>, dir: TempDir, port: Option<u16>) -> Result<Self> {
+        let data = dir.path().join("data").display().to_string();
+        let args = |addr: SocketAddr| {
+            let mut args = vec![
+                format!("-storageDataPath={data}"),
+                format!("-httpListenAddr={addr}"),
+                "-search.latencyOffset=0s".to_owned(),
+                "-search.disableCache".to_owned(),
+                // Fixed timestamps of a test may be years old.
+                "-retentionPeriod=100y".to_owned(),
+            ];
+            args.extend(flags.iter().cloned());
+            args
+        };
+        // Its data path among its flags tells it from another server on the port.
+        let ready = |addr: SocketAddr, _: &str| {
+            http::get(addr, "/metrics").is_ok_and(|response| response.text().contains(&data))
+        };
+        let server = Server::start(VICTORIA_METRICS.as_ref(), dir, port, args, ready)?;
+        Ok(Self { server, flags })
+    }
+
+    /// As [`Prometheus::halt`](crate::Prometheus::halt).
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn halt(self, gracefully: bool) -> Result<impl FnOnce() -> Result<Self>> {
+        let Self { server, flags } = self;
+        let port = server.addr().port();
+        let dir = match gracefully {
+            true => server.terminate()?,
+            false => server.into_dir(),
+        };
+        Ok(move || Self::launch(flags, dir, Some(port)))
     }
 
     /// Imports these samples and waits until they are searchable.

@@ -47,6 +47,7 @@ mod metrics;
 mod policies;
 mod prometheus;
 mod relabel;
+mod remote_write;
 mod schema;
 mod scrape;
 mod shard;
@@ -76,6 +77,7 @@ pub(crate) use kubernetes::{KubernetesSection, PodsSection};
 #[cfg(feature = "kubernetes")]
 pub(crate) use kubernetes::{ModelFrom, PodPort, VariantKind};
 pub(crate) use prometheus::{described_source, proxy};
+pub(crate) use remote_write::RemoteWriteSection;
 pub(crate) use schema::SCHEMA;
 pub(crate) use shard::ShardSection;
 pub(crate) use source::{names_prometheus, prometheus_source};
@@ -98,6 +100,8 @@ pub(crate) struct Config {
     pub(crate) server: Option<DoorSection>,
     pub(crate) keda: Option<DoorSection>,
     pub(crate) external_metrics: Option<DoorSection>,
+    /// Which servers get samples and readings.
+    pub(crate) remote_write: Vec<RemoteWriteSection>,
     pub(crate) shard: Option<ShardSection>,
     pub(crate) log: LogSection,
     /// The file and its packs.
@@ -136,6 +140,7 @@ impl Config {
             server: None,
             keda: None,
             external_metrics: None,
+            remote_write: Vec::new(),
             shard: None,
             log: LogSection::default(),
             files: Vec::new(),

@@ -3,6 +3,7 @@
 mod authority;
 mod files;
 mod opened;
+mod remotes;
 mod signals;
 mod tls;
 
@@ -44,6 +45,7 @@ use crate::sources::Sources;
 use authority::Authority;
 use files::{Contents, Watched};
 use opened::Opened;
+use remotes::Remotes;
 pub(crate) use signals::Signals;
 use signals::Told;
 
@@ -97,6 +99,8 @@ struct State {
     external_metrics: Option<DoorSection>,
     log_format: LogFormat,
     opened: Vec<Opened>,
+    /// The servers that are written to.
+    remotes: Remotes,
 }
 
 /// The doors that are open.
@@ -247,6 +251,9 @@ impl Daemon {
         doors.serving.close();
         doors.serving.wait().await;
         self.0.scheduler.shutdown().await;
+        // Last, when nothing comes any more but what is scraped.
+        let remotes = self.state().remotes.end();
+        remotes.wait().await;
     }
 
     /// Opens KEDA's door.
@@ -525,6 +532,7 @@ impl Daemon {
         fleet.pods = cluster
             .as_ref()
             .map(|cluster| cluster.pod_variants(&config.variants));
+        let remotes = state.remotes.prepare(&config.remote_write, environment)?;
         scheduler.apply(&fleet)?;
         state.fleet = fleet.clone();
         state.configured.clone_from(&config.variants);
@@ -571,6 +579,9 @@ impl Daemon {
             series: vec![Arc::new(self.0.series.clone())],
             shard,
         });
+        let windows = views.iter().filter_map(|view| view.scraping.as_ref());
+        let windows: Vec<_> = windows.map(|scraping| scraping.window().clone()).collect();
+        api.set_remotes(state.remotes.run(remotes, &windows, self.0.series.window()));
         state.sources = made;
         if state.external_metrics.is_some() && !is_cluster_kept {
             self.0.authority.renew(cluster.as_ref());

@@ -39,6 +39,8 @@ mod serve_config;
 #[cfg(target_os = "linux")]
 mod serve_days;
 #[cfg(target_os = "linux")]
+mod serve_remote_write;
+#[cfg(target_os = "linux")]
 mod soak;
 mod sources;
 

@@ -97,6 +97,13 @@ impl Samples {
         self.times.capacity()
     }
 
+    /// Drops all but the last `count`.
+    pub(crate) fn keep_last(&mut self, count: usize) {
+        let dropped = self.len().saturating_sub(count);
+        self.times.drain(..dropped);
+        self.values.drain(..dropped);
+    }
+
     /// Drops the staleness markers.
     pub(crate) fn drop_stale(&mut self) {
         let is_stale = |value: &f64| value.to_bits() == STALE_MARKER;

@@ -132,6 +132,11 @@ impl Window {
         &self.0.usage.config
     }
 
+    /// Whether both are the same series.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The way in for one target, whose labels are added to all of its series and win over exposed ones.
     ///
     /// What a scraper reports itself (`up` and the like) goes through an appender of its own: those series

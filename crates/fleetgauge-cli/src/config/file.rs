@@ -18,6 +18,7 @@ use super::kubernetes::read_kubernetes;
 use super::metrics::{read_metrics, read_variants};
 use super::policies::{check_composed, context};
 use super::prometheus::read_prometheus;
+use super::remote_write::read_remote_write;
 use super::shard::read_shard;
 use super::sources::{PROMETHEUS, SourceKind, SourceSection, check_layers, read_sources};
 use super::{Checked, Config};
@@ -201,6 +202,9 @@ fn read_daemon(config: &mut Config, fields: &mut Fields<'_>, directory: &Path, r
                            none; add `kubernetes: {}`";
             reader.problem(node.position(), message);
         }
+    }
+    if let Some(node) = fields.take("remote_write") {
+        config.remote_write = read_remote_write(node, directory, reader);
     }
     if let Some(node) = fields.take("shard") {
         config.shard = read_shard(node, reader);

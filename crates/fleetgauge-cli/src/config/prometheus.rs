@@ -78,7 +78,7 @@ fn read_parsed<T: FromStr<Err: Display>>(node: &Node, reader: &mut Reader) -> Op
     }
 }
 
-fn read_url(node: &Node, reader: &mut Reader) -> Option<String> {
+pub(super) fn read_url(node: &Node, reader: &mut Reader) -> Option<String> {
     // User and password may stand in it.
     let url = reader.secret(node)?;
     let vars = [("PROMETHEUS_BASE_URL".to_owned(), url.to_owned())];
@@ -89,7 +89,7 @@ fn read_url(node: &Node, reader: &mut Reader) -> Option<String> {
     Some(url.to_owned())
 }
 
-fn read_pairs(node: &Node, reader: &mut Reader) -> Vec<(String, String)> {
+pub(super) fn read_pairs(node: &Node, reader: &mut Reader) -> Vec<(String, String)> {
     let pairs = reader.pairs(node, "names and values").unwrap_or_default();
     let read = |(_, name, value): &(&Node, &str, &Node)| {
         Some((str::to_owned(name), reader.secret(value)?.to_owned()))
@@ -98,7 +98,7 @@ fn read_pairs(node: &Node, reader: &mut Reader) -> Vec<(String, String)> {
 }
 
 /// Pairs, each of which must be a header that can be sent.
-fn read_headers(node: &Node, reader: &mut Reader) -> Vec<(String, String)> {
+pub(super) fn read_headers(node: &Node, reader: &mut Reader) -> Vec<(String, String)> {
     let pairs = reader.pairs(node, "names and values").unwrap_or_default();
     let mut headers = Vec::with_capacity(pairs.len());
     for (key, name, value) in pairs {

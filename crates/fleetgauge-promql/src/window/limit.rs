@@ -154,6 +154,8 @@ pub(super) struct Usage {
     pub(super) series_dropped_early: AtomicU64,
     chunks_dropped_early: AtomicU64,
     pub(super) clock_steps: AtomicU64,
+    /// The samples that the series have been given which were let go.
+    let_go: AtomicU64,
 }
 
 // === impl WindowConfig ===
@@ -242,6 +244,7 @@ impl Usage {
             series_dropped_early: AtomicU64::new(0),
             chunks_dropped_early: AtomicU64::new(0),
             clock_steps: AtomicU64::new(0),
+            let_go: AtomicU64::new(0),
         }
     }
 
@@ -292,6 +295,16 @@ impl Usage {
     pub(super) fn dropped_chunk(&self, time: i64) {
         self.chunks_dropped_early.fetch_add(1, Ordering::Relaxed);
         self.dropped_until.fetch_max(time, Ordering::Relaxed);
+    }
+
+    /// Says that a series was let go that has been given so many samples. It tells so by then.
+    pub(super) fn let_go(&self, samples: u64) {
+        self.let_go.fetch_add(samples, Ordering::Release);
+    }
+
+    /// How many samples the series have been given which were let go.
+    pub(super) fn samples_let_go(&self) -> u64 {
+        self.let_go.load(Ordering::Acquire)
     }
 
     /// Adds why samples are missing from what is read: they were there, and are gone.

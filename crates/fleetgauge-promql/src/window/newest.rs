@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 /// pointed away from meanwhile looks again. A writer that is stopped anywhere stops no reader.
 #[derive(Debug, Default)]
 pub(super) struct Newest {
-    /// How often a sample was published; its last bit is the slot. 0 if none was.
+    /// How often something was published; its last bit is the slot. 0 if nothing was. Above [`CUT`] it is how often that was
+    /// no new sample.
     published: AtomicU64,
     slots: [(AtomicI64, AtomicU64); 2],
 }
@@ -16,13 +17,24 @@ pub(super) struct Newest {
 /// What is published when there is no sample any more. No sample can have its time.
 const NONE: (i64, u64) = (i64::MIN, 0);
 
+/// Added for what is published where samples went. No series is published to so often.
+const CUT: u64 = 1 << 48;
+
 // === impl Newest ===
 
 impl Newest {
-    /// For the writer alone.
-    pub(super) fn publish(&self, sample: Option<(i64, u64)>) {
-        let sample = sample.unwrap_or(NONE);
-        let next = self.published.load(Ordering::Relaxed) + 1;
+    /// Publishes a new sample. For the writer alone.
+    pub(super) fn publish(&self, sample: (i64, u64)) {
+        self.publish_as(sample, 1);
+    }
+
+    /// Publishes what is the newest sample now that those after it went. For the writer alone.
+    pub(super) fn go_back(&self, sample: Option<(i64, u64)>) {
+        self.publish_as(sample.unwrap_or(NONE), 1 + CUT);
+    }
+
+    fn publish_as(&self, sample: (i64, u64), step: u64) {
+        let next = self.published.load(Ordering::Relaxed) + step;
         let (time, value) = &self.slots[(next & 1) as usize];
         // Release: who reads what is stored here also finds `published` moved on from the sample that was
         // here before.
@@ -32,15 +44,21 @@ impl Newest {
     }
 
     pub(super) fn read(&self) -> Option<(i64, u64)> {
+        self.read_counted().1
+    }
+
+    /// How many samples have been published, and the newest.
+    pub(super) fn read_counted(&self) -> (u64, Option<(i64, u64)>) {
         loop {
             let published = self.published.load(Ordering::Acquire);
             if published == 0 {
-                return None;
+                return (0, None);
             }
             let (time, value) = &self.slots[(published & 1) as usize];
             let sample = (time.load(Ordering::Acquire), value.load(Ordering::Acquire));
             if self.published.load(Ordering::Relaxed) == published {
-                return (sample.0 != NONE.0).then_some(sample);
+                let count = published % CUT - published / CUT;
+                return (count, (sample.0 != NONE.0).then_some(sample));
             }
         }
     }
@@ -60,7 +78,7 @@ mod tests {
         let newest = Newest::default();
         let last = 2_000_000;
         std::thread::scope(|scope| {
-            scope.spawn(|| (1..=last).for_each(|time| newest.publish(Some((time, value_at(time))))));
+            scope.spawn(|| (1..=last).for_each(|time| newest.publish((time, value_at(time)))));
             let mut before = 0;
             while before < last {
                 let Some((time, value)) = newest.read() else {
@@ -77,9 +95,12 @@ mod tests {
     fn what_is_withdrawn_is_gone() {
         let newest = Newest::default();
         assert_eq!(newest.read(), None);
-        newest.publish(Some((1, 2)));
-        assert_eq!(newest.read(), Some((1, 2)));
-        newest.publish(None);
-        assert_eq!(newest.read(), None);
+        newest.publish((1, 2));
+        assert_eq!(newest.read_counted(), (1, Some((1, 2))));
+        newest.publish((2, 3));
+        newest.go_back(None);
+        assert_eq!(newest.read_counted(), (2, None));
+        newest.publish((1, 2));
+        assert_eq!(newest.read_counted(), (3, Some((1, 2))));
     }
 }

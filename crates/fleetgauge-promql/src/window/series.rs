@@ -83,6 +83,12 @@ impl Series {
         self.newest.read().map(Sample::new)
     }
 
+    /// How many samples it has been given so far, those that are gone included, and the newest.
+    pub(super) fn counted(&self) -> (u64, Option<Sample>) {
+        let (count, newest) = self.newest.read_counted();
+        (count, newest.map(Sample::new))
+    }
+
     /// The newest sample at `at` that is younger than `lookback`; none if the series went stale before.
     ///
     /// As Prometheus 3 selects for an instant query: a sample as old as `lookback` is too old.
@@ -180,7 +186,7 @@ impl Series {
             }
         }
         if writer.as_mut().is_some_and(|encoder| encoder.push(last, sample)) {
-            self.newest.publish(Some(sample));
+            self.newest.publish(sample);
         } else {
             self.begin_chunk(&mut writer, sample, usage);
         }
@@ -252,6 +258,7 @@ impl Series {
 
     fn let_go(&self, writer: &mut Option<Encoder>, usage: &Usage) {
         self.gone.store(true, Ordering::Relaxed);
+        usage.let_go(self.counted().0);
         *writer = None;
         self.replace_chunks(Vec::new(), usage);
     }
@@ -337,7 +344,7 @@ impl Series {
         chunks.push(encoder.chunk().clone());
         *writer = Some(encoder);
         self.replace_chunks(chunks, usage);
-        self.newest.publish(Some(sample));
+        self.newest.publish(sample);
     }
 
     /// Drops the samples at and after `time`.
@@ -361,7 +368,7 @@ impl Series {
                 *writer = Some(encoder);
             }
         }
-        self.newest.publish(last);
+        self.newest.go_back(last);
         self.replace_chunks(chunks, usage);
     }
 

@@ -24,7 +24,7 @@ use crate::store::Row;
 
 use query::{NAMESPACE, Name, NoParams, Params};
 
-pub use fleet::{Reloads, SourceView};
+pub use fleet::{Reloads, RemoteView, SourceView};
 pub use state::Api;
 
 /// The door's routes, for whoever `access` lets in.

@@ -11,6 +11,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use fleetgauge::prometheus::remote_write::RemoteWriteStats;
 use fleetgauge::scrape::ScrapeStats;
 use fleetgauge_core::reading::Status;
 use fleetgauge_core::source::SourceStats;
@@ -212,6 +213,12 @@ fn by_source<S>(sources: &[(&str, S)], count: impl Fn(&S) -> f64) -> Rows {
     sources.iter().map(row).collect()
 }
 
+/// A row a server that is written to.
+fn by_remote(remotes: &[(String, RemoteWriteStats)], count: impl Fn(&RemoteWriteStats) -> f64) -> Rows {
+    let row = |(name, stats): &(String, RemoteWriteStats)| (vec![("remote", name.clone())], count(stats));
+    remotes.iter().map(row).collect()
+}
+
 /// A row a source and reason.
 fn failures_by_source<S>(
     sources: &[(&str, S)],
@@ -363,6 +370,37 @@ impl Collector for Snapshot {
             of_scraping(&|stats| stats.samples_refused as f64),
         )?;
 
+        let remotes = self.0.remotes().into_iter();
+        let remotes: Vec<_> = remotes.map(|view| (view.name, view.remote.stats())).collect();
+        let of_remotes = |count: &dyn Fn(&RemoteWriteStats) -> f64| by_remote(&remotes, count);
+        counter(
+            "remote_write_samples_sent",
+            "Samples that a server has taken by remote write",
+            of_remotes(&|stats| stats.sent as f64),
+        )?;
+        let failed = remotes.iter().flat_map(|(name, stats)| {
+            let reasons = [("refused", stats.refused), ("unconfirmed", stats.unconfirmed)];
+            reasons.map(|(reason, count)| {
+                let labels = vec![("remote", name.clone()), ("reason", reason.to_owned())];
+                (labels, count as f64)
+            })
+        });
+        counter(
+            "remote_write_samples_failed",
+            "Samples that a server has refused; unconfirmed are those that it may have taken by an earlier try",
+            failed.collect(),
+        )?;
+        counter(
+            "remote_write_samples_lost",
+            "Samples that went from the window before they could be sent",
+            of_remotes(&|stats| stats.lost as f64),
+        )?;
+        counter(
+            "remote_write_retries",
+            "Requests that failed and were sent again",
+            of_remotes(&|stats| stats.retries as f64),
+        )?;
+
         let mut gauge =
             |name: &str, help: &str, rows: Rows| write(&mut encoder, name, help, MetricType::Gauge, &rows);
         gauge(
@@ -404,6 +442,17 @@ impl Collector for Snapshot {
             "window_bytes",
             "What the window takes",
             of_scraping(&|stats| stats.window.bytes as f64),
+        )?;
+
+        gauge(
+            "remote_write_lag_seconds",
+            "How long ago all that there was had been sent",
+            of_remotes(&|stats| stats.lag.as_secs_f64()),
+        )?;
+        gauge(
+            "remote_write_samples_pending",
+            "Samples of the request that is under way",
+            of_remotes(&|stats| stats.pending as f64),
         )?;
 
         let mut readings: BTreeMap<(String, &'static str), f64> = BTreeMap::new();

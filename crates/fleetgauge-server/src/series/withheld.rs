@@ -68,6 +68,11 @@ impl Queryable for ReadingWindow {
 }
 
 impl ReadingWindow {
+    /// The series as they are.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
     fn add_withheld(&self, read: &Read<'_>, into: &mut Missing) {
         let name = [Matcher::equal(METRIC_NAME, READING_WITHHELD)];
         let withheld = Queryable::select(&self.window, &name, read.from, read.to);

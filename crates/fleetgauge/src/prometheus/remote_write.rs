@@ -5,30 +5,30 @@
 //! has the same time and value, and a server that was gone is sent what it missed. What this process has not sent when it is
 //! killed is lost.
 //!
+//! A server refuses a request whole for the sake of one series in it. Then its halves are sent, and theirs, until it is known
+//! which ones are refused; the others are taken.
+//!
 //! Source: <https://prometheus.io/docs/specs/prw/remote_write_spec/>.
 
 mod message;
+mod queue;
 mod sender;
 #[cfg(test)]
 mod tests;
 
 use std::future::Future;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use fleetgauge_core::time::{Clock, Timestamp};
-use fleetgauge_promql::window::{Cursor, Window};
+use fleetgauge_promql::window::Window;
 use futures_util::FutureExt;
 
 use super::config::PrometheusSourceConfig;
 use crate::client::ConfigError;
-use message::Message;
+use queue::{Part, Queue};
 use sender::{Failure, Sender};
-
-/// How long a request is at most before it is compressed, but for the last series in it.
-const MAX_BYTES: usize = 4 << 20;
 
 /// The waits between two tries.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -45,6 +45,9 @@ pub struct RemoteWriteConfig {
     pub every: Duration,
     /// How long what is left is tried to be sent at the end. Default: 5 s.
     pub flush_timeout: Duration,
+    /// What was taken within this time before the server began to fail is sent again afterwards: for servers that keep what
+    /// they have taken in memory for a while, and may lose it. Default: zero.
+    pub resend: Duration,
     /// Labels for all series that have no label of this name.
     pub external_labels: Vec<(String, String)>,
 }
@@ -57,16 +60,20 @@ pub struct RemoteWriteStats {
     pub sent: u64,
     /// Samples that the server has refused: they are not sent again.
     pub refused: u64,
-    /// Samples of requests that were refused after a try whose outcome is not known: that one may have been taken.
+    /// Samples that were refused after a try whose outcome is not known: that one may have been taken.
     pub unconfirmed: u64,
     /// Tries that failed and were followed by another one.
     pub retries: u64,
-    /// Samples of the request that is under way.
+    /// Samples that are under way.
     pub pending: u64,
-    /// Series that may have lost samples: they were out of the window's retention before they were sent.
-    pub lost_series: u64,
-    /// Until when all that was there is sent.
+    /// Samples that the windows let go before they were sent.
+    pub lost: u64,
+    /// For how long there has been something that is not sent: since the last pass began that sent all there was.
+    pub lag: Duration,
+    /// When that was, if there was one.
     pub sent_until: Option<Timestamp>,
+    /// Whether the server takes nothing now, and is tried again.
+    pub is_failing: bool,
 }
 
 /// Sends what windows hold.
@@ -74,19 +81,36 @@ pub struct RemoteWriteStats {
 pub struct RemoteWrite {
     sender: Sender,
     config: RemoteWriteConfig,
-    cursors: Mutex<Vec<Cursor>>,
-    counts: Arc<Counts>,
+    shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+/// What one that takes the place of another goes on with.
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    counts: Counts,
+    told: Told,
+    /// When the last pass began that sent all there was; first, when this was made.
+    synced: Mutex<Instant>,
+}
+
+#[derive(Debug)]
 struct Counts {
     sent: AtomicU64,
     refused: AtomicU64,
     unconfirmed: AtomicU64,
     retries: AtomicU64,
     pending: AtomicU64,
-    lost_series: AtomicU64,
+    lost: AtomicU64,
     sent_until: AtomicI64,
+}
+
+/// What has been logged and is not over.
+#[derive(Debug, Default)]
+struct Told {
+    is_failing: AtomicBool,
+    is_refusing: AtomicBool,
+    is_losing: AtomicBool,
 }
 
 // === impl RemoteWriteConfig ===
@@ -98,6 +122,7 @@ impl RemoteWriteConfig {
             client: PrometheusSourceConfig::new(url).with_query_timeout(Duration::from_secs(30)),
             every: Duration::from_secs(10),
             flush_timeout: Duration::from_secs(5),
+            resend: Duration::ZERO,
             external_labels: Vec::new(),
         }
     }
@@ -109,6 +134,8 @@ impl RemoteWriteConfig {
         with_every(every: Duration) => every = every;
         /// Sets how long what is left is tried to be sent at the end.
         with_flush_timeout(timeout: Duration) => flush_timeout = timeout;
+        /// Sets what is sent again after the server has failed.
+        with_resend(time: Duration) => resend = time;
     }
 
     /// Adds a label to all series that have none of this name.
@@ -125,9 +152,36 @@ impl RemoteWrite {
     ///
     /// *Errors*: [`ConfigError`], also if a file cannot be read. The server is not asked.
     pub fn new(
-        mut config: RemoteWriteConfig,
+        config: RemoteWriteConfig,
         windows: impl IntoIterator<Item = Window>,
     ) -> Result<Self, ConfigError> {
+        let counts = Counts {
+            sent: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            unconfirmed: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            pending: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            sent_until: AtomicI64::new(i64::MIN),
+        };
+        let shared = Shared {
+            queue: Mutex::new(Queue::new(windows.into_iter().collect())),
+            counts,
+            told: Told::default(),
+            synced: Mutex::new(Instant::now()),
+        };
+        Self::with(config, Arc::new(shared))
+    }
+
+    /// One that takes the place of `before`, whose [`run`](Self::run) must have ended: it goes on where that one was, and sends
+    /// nothing again that was taken. It is to write to the same server.
+    ///
+    /// *Errors*: as of [`new`](Self::new).
+    pub fn in_place_of(before: &Self, config: RemoteWriteConfig) -> Result<Self, ConfigError> {
+        Self::with(config, Arc::clone(&before.shared))
+    }
+
+    fn with(mut config: RemoteWriteConfig, shared: Arc<Shared>) -> Result<Self, ConfigError> {
         if config.every.is_zero() {
             return Err(ConfigError::Invalid {
                 field: "every".into(),
@@ -138,39 +192,39 @@ impl RemoteWrite {
         config.external_labels.sort();
         config.external_labels.retain(|(_, value)| !value.is_empty());
         config.external_labels.dedup_by(|later, kept| later.0 == kept.0);
-        let sender = Sender::new(&config.client)?;
-        let counts = Counts {
-            sent_until: AtomicI64::new(i64::MIN),
-            ..Counts::default()
-        };
         Ok(Self {
-            sender,
+            sender: Sender::new(&config.client)?,
             config,
-            cursors: Mutex::new(windows.into_iter().map(Cursor::new).collect()),
-            counts: Arc::new(counts),
+            shared,
         })
+    }
+
+    /// What it was made with; the external labels are sorted by name.
+    pub fn config(&self) -> &RemoteWriteConfig {
+        &self.config
+    }
+
+    /// Sends what these windows hold from the next pass on. Of one that is not among them any more, what is left is sent, and
+    /// staleness markers behind it.
+    pub fn set_windows(&self, windows: impl IntoIterator<Item = Window>) {
+        self.shared.queue().set_windows(windows.into_iter().collect());
     }
 
     /// What has become of the samples so far.
     pub fn stats(&self) -> RemoteWriteStats {
-        let Counts {
-            sent,
-            refused,
-            unconfirmed,
-            retries,
-            pending,
-            lost_series,
-            sent_until,
-        } = &*self.counts;
-        let until = sent_until.load(Ordering::Relaxed);
+        let shared = &self.shared;
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let until = shared.counts.sent_until.load(Ordering::Relaxed);
         RemoteWriteStats {
-            sent: sent.load(Ordering::Relaxed),
-            refused: refused.load(Ordering::Relaxed),
-            unconfirmed: unconfirmed.load(Ordering::Relaxed),
-            retries: retries.load(Ordering::Relaxed),
-            pending: pending.load(Ordering::Relaxed),
-            lost_series: lost_series.load(Ordering::Relaxed),
+            sent: load(&shared.counts.sent),
+            refused: load(&shared.counts.refused),
+            unconfirmed: load(&shared.counts.unconfirmed),
+            retries: load(&shared.counts.retries),
+            pending: load(&shared.counts.pending),
+            lost: load(&shared.counts.lost),
+            lag: shared.synced().elapsed(),
             sent_until: (until > i64::MIN).then(|| Timestamp::from_millis(until)),
+            is_failing: shared.told.is_failing.load(Ordering::Relaxed),
         }
     }
 
@@ -200,7 +254,7 @@ impl RemoteWrite {
         tokio::select! {
             () = sending => {}
             () = bound => {
-                let left = self.counts.pending.load(Ordering::Relaxed);
+                let left = self.shared.counts.pending.load(Ordering::Relaxed);
                 tracing::error!(
                     remote = %self.sender.origin(),
                     "remote write: {left} samples, and what came after them, are not sent at the end"
@@ -211,91 +265,140 @@ impl RemoteWrite {
 
     /// Sends all that has come.
     async fn flush(&self) {
-        let began = Clock::system().wall();
-        let mut cursors = std::mem::take(&mut *self.cursors());
-        for cursor in &mut cursors {
-            cursor.begin(began);
-            loop {
-                let mut message = Message::new(&self.config.external_labels);
-                let goes_on = cursor.read(began, |labels, samples| {
-                    message.push(labels, samples);
-                    message.len() < MAX_BYTES
-                });
-                if message.samples() > 0 {
-                    self.deliver(message.compressed(), message.samples()).await;
-                }
-                if !goes_on {
-                    break;
-                }
-                // Other tasks of the thread have their turn.
-                tokio::task::yield_now().await;
-            }
+        let (began, synced) = (Clock::system().wall(), Instant::now());
+        let counted = || {
+            let stats = self.stats();
+            (stats.refused + stats.unconfirmed, stats.sent)
+        };
+        let (refused, sent) = counted();
+        self.on_queue(move |queue, _| queue.begin(began)).await;
+        while let Some(part) = self.on_queue(Queue::next).await {
+            self.deliver(part).await;
         }
-        let lost = cursors.iter().map(Cursor::lost_series).sum();
-        if self.counts.lost_series.swap(lost, Ordering::Relaxed) < lost {
-            tracing::error!(
-                remote = %self.sender.origin(),
-                "remote write: samples of {lost} series so far were out of the retention before they could be sent"
-            );
+        let resend = self.config.resend;
+        self.tell_lost(self.on_queue(move |queue, _| queue.end(resend)).await);
+        let told = &self.shared.told;
+        let is_taken = counted().0 == refused && counted().1 > sent;
+        if is_taken && told.is_refusing.swap(false, Ordering::Relaxed) {
+            tracing::info!(remote = %self.sender.origin(), "remote write: no samples are refused any more");
         }
-        *self.cursors() = cursors;
-        self.counts.sent_until.store(began.as_millis(), Ordering::Relaxed);
+        *self.shared.synced() = synced;
+        let until = &self.shared.counts.sent_until;
+        until.store(began.as_millis(), Ordering::Relaxed);
     }
 
-    /// Sends a request until the server has taken or refused it.
-    async fn deliver(&self, body: Bytes, samples: u64) {
-        let counts = &self.counts;
-        counts.pending.store(samples, Ordering::Relaxed);
-        let (mut wait, mut may_be_taken, mut has_failed) = (FIRST_WAIT, false, false);
+    /// Does `work` on a thread that may be busy with it for a while.
+    async fn on_queue<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Queue, &[(String, String)]) -> T + Send + 'static,
+    ) -> T {
+        let shared = Arc::clone(&self.shared);
+        let external = self.config.external_labels.clone();
+        let work = tokio::task::spawn_blocking(move || shared.change(|queue| work(queue, &external)));
+        match work.await {
+            Ok(done) => done,
+            // It is never aborted but with its runtime, and this with it.
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
+    /// Says so when samples begin to be lost, and when no more are; `lost` is of all times.
+    fn tell_lost(&self, lost: u64) {
+        let more = lost.saturating_sub(self.shared.counts.lost.swap(lost, Ordering::Relaxed));
+        let was_losing = self.shared.told.is_losing.swap(more > 0, Ordering::Relaxed);
+        let remote = self.sender.origin();
+        match (was_losing, more > 0) {
+            (false, true) => tracing::error!(
+                %remote,
+                "remote write: {more} samples went from the windows before they could be sent, and are lost to the server"
+            ),
+            (true, false) => {
+                tracing::info!(%remote, "remote write: no samples are lost any more, {lost} were so far");
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends a part of a request until the server has taken or refused it.
+    async fn deliver(&self, mut part: Part) {
+        let Shared { counts, told, .. } = &*self.shared;
+        let remote = self.sender.origin();
+        let mut wait = FIRST_WAIT;
         loop {
-            match self.sender.send(body.clone()).await {
+            match self.sender.send(part.body.clone()).await {
                 Ok(()) => {
-                    if has_failed {
-                        tracing::info!(remote = %self.sender.origin(), "remote write: samples are taken again");
+                    if told.is_failing.swap(false, Ordering::Relaxed) {
+                        tracing::info!(%remote, "remote write: the server takes samples again");
                     }
-                    counts.sent.fetch_add(samples, Ordering::Relaxed);
-                    break;
+                    counts.sent.fetch_add(part.samples, Ordering::Relaxed);
+                    self.shared.change(Queue::taken);
+                    return;
                 }
                 Err(Failure::Refused(error)) => {
-                    let count = if may_be_taken {
-                        &counts.unconfirmed
-                    } else {
-                        &counts.refused
+                    let Some(refused) = self.shared.change(|queue| queue.refused(part.may_be_taken)) else {
+                        // Its halves come next.
+                        return;
                     };
-                    count.fetch_add(samples, Ordering::Relaxed);
-                    let may_be = if may_be_taken {
-                        ", unless an earlier try was taken"
-                    } else {
-                        ""
+                    let (count, may_be) = match part.may_be_taken {
+                        true => (&counts.unconfirmed, ", unless an earlier try was taken"),
+                        false => (&counts.refused, ""),
                     };
-                    tracing::error!(
-                        remote = %self.sender.origin(),
-                        "remote write: {samples} samples are refused, and lost to the server{may_be}: {error}"
-                    );
-                    break;
+                    count.fetch_add(refused.samples, Ordering::Relaxed);
+                    if !told.is_refusing.swap(true, Ordering::Relaxed) {
+                        tracing::error!(
+                            %remote,
+                            "remote write: samples are refused, and lost to the server{may_be}; {} samples, the first ones of \
+                             {}: {error}",
+                            refused.samples,
+                            refused.series
+                        );
+                    }
+                    return;
                 }
                 Err(Failure::Again {
                     error,
                     after,
                     is_taken_maybe,
                 }) => {
-                    may_be_taken |= is_taken_maybe;
-                    if !std::mem::replace(&mut has_failed, true) {
+                    part.may_be_taken |= is_taken_maybe;
+                    self.shared.change(|queue| queue.may_be_taken(part.may_be_taken));
+                    if !told.is_failing.swap(true, Ordering::Relaxed) {
+                        self.shared.change(|queue| queue.send_again(self.config.resend));
                         tracing::warn!(
-                            remote = %self.sender.origin(),
+                            %remote,
                             "remote write: the server takes no samples, which wait for it: {error}"
                         );
                     }
                     counts.retries.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(wait.max(after)).await;
+                    if wait == LONGEST_WAIT {
+                        self.on_queue(|queue, _| queue.let_go()).await;
+                    }
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }
             }
         }
-        counts.pending.store(0, Ordering::Relaxed);
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn change<T>(&self, change: impl FnOnce(&mut Queue) -> T) -> T {
+        let mut queue = self.queue();
+        let done = change(&mut queue);
+        self.counts.pending.store(queue.pending(), Ordering::Relaxed);
+        done
     }
 
-    fn cursors(&self) -> std::sync::MutexGuard<'_, Vec<Cursor>> {
-        self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn synced(&self) -> MutexGuard<'_, Instant> {
+        self.synced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

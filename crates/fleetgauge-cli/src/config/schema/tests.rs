@@ -14,6 +14,7 @@ use fleetgauge::document::{Document, Node, Problem};
 use fleetgauge::federated::FederatedConfig;
 use fleetgauge::pack::Pack;
 use fleetgauge::prometheus::PrometheusSourceConfig;
+use fleetgauge::prometheus::remote_write::RemoteWriteConfig;
 use fleetgauge::scrape::ScrapeConfig;
 use fleetgauge_core::time::parse_seconds;
 use fleetgauge_server::metric::MetricSpec;
@@ -472,7 +473,8 @@ fn the_defaults_are_those_of_the_code() {
     let composed = ComposedConfig::new("fleet");
     let federated = FederatedConfig::new("all");
     let metric = MetricSpec::new("a".parse().unwrap(), "pods", "a").unwrap();
-    let durations: [(&str, Duration); 12] = [
+    let remote = RemoteWriteConfig::new("http://a");
+    let durations: [(&str, Duration); 16] = [
         ("prometheus.timeout", prometheus.query_timeout),
         ("prometheus.ttl", prometheus.default_ttl),
         ("prometheus.max_stale", prometheus.max_stale),
@@ -485,6 +487,10 @@ fn the_defaults_are_those_of_the_code() {
         ("federated.timeout", federated.query_timeout),
         ("input.step", Input::new("a", "b", "c").step),
         ("metric.every", metric.every),
+        ("remote_write.every", remote.every),
+        ("remote_write.timeout", remote.client.query_timeout),
+        ("remote_write.flush_timeout", remote.flush_timeout),
+        ("remote_write.resend", remote.resend),
     ];
     for (place, expected) in durations {
         let told = default(place);

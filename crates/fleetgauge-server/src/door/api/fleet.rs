@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use fleetgauge::prometheus::remote_write::RemoteWrite;
 use fleetgauge::scrape::ScrapeSource;
 use fleetgauge_core::source::MetricsSource;
 use fleetgauge_core::time::Timestamp;
@@ -20,6 +21,15 @@ pub struct SourceView {
     pub source: Arc<dyn MetricsSource>,
     /// Itself, if it scrapes.
     pub scraping: Option<ScrapeSource>,
+}
+
+/// A server that is written to, as it is shown.
+#[derive(Clone)]
+pub struct RemoteView {
+    /// Its name.
+    pub name: String,
+    /// What writes to it.
+    pub remote: Arc<RemoteWrite>,
 }
 
 /// The sources and variants.

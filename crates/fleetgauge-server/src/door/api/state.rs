@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::events::Events;
-use super::fleet::{FleetView, Reloads, SourceView};
+use super::fleet::{FleetView, Reloads, RemoteView, SourceView};
 use crate::door::problem::Problem;
 use crate::readiness::Readiness;
 use crate::scheduler::Scheduler;
@@ -31,6 +31,8 @@ pub(super) struct Inner {
     pub(super) events: Events,
     /// What the configuration describes.
     pub(super) fleet: ArcSwap<FleetView>,
+    /// Who is written to.
+    remotes: ArcSwap<Vec<RemoteView>>,
     reloads: Mutex<Reloads>,
 }
 
@@ -45,6 +47,7 @@ impl Api {
             readiness,
             events: Events::new(stop),
             fleet: ArcSwap::default(),
+            remotes: ArcSwap::default(),
             reloads: Mutex::default(),
         }))
     }
@@ -58,6 +61,11 @@ impl Api {
     pub fn set_variants(&self, variants: Vec<Variant>) {
         let sources = self.sources();
         self.0.fleet.store(Arc::new(FleetView { sources, variants }));
+    }
+
+    /// Shows these servers as written to from now on.
+    pub fn set_remotes(&self, remotes: Vec<RemoteView>) {
+        self.0.remotes.store(Arc::new(remotes));
     }
 
     /// Notes that the configuration was read anew, and what was wrong with it.
@@ -97,6 +105,11 @@ impl Api {
     /// The sources that are shown.
     pub(in crate::door) fn sources(&self) -> Vec<SourceView> {
         self.0.fleet.load().sources.clone()
+    }
+
+    /// The servers that are written to.
+    pub(in crate::door) fn remotes(&self) -> Vec<RemoteView> {
+        self.0.remotes.load().to_vec()
     }
 
     /// The variants that are shown.

@@ -105,6 +105,7 @@ impl Renderer {
                 let (sources, reloads) = (self.api.sources(), self.api.reloads());
                 Ok(sources::parts(
                     &sources,
+                    &self.api.remotes(),
                     self.api.scheduler().counts(),
                     &reloads,
                     now,

@@ -6,11 +6,13 @@ use maud::html;
 
 use super::overview::ago;
 use super::page::Part;
-use crate::door::api::{Reloads, SourceView};
+use super::words::Lasting;
+use crate::door::api::{Reloads, RemoteView, SourceView};
 use crate::scheduler::RefreshCounts;
 
 pub(super) fn parts(
     sources: &[SourceView],
+    remotes: &[RemoteView],
     refreshes: &RefreshCounts,
     reloads: &Reloads,
     now: Timestamp,
@@ -44,6 +46,25 @@ pub(super) fn parts(
                             dt { "Discovery fails" } dd .failing { (Printable(&discovery)) ": " (Printable(&error.to_string())) }
                         }
                     }
+                }
+            }
+        }
+        @for remote in remotes {
+            @let stats = remote.remote.stats();
+            article .card {
+                h2 { (Printable(&remote.name)) " " small { "remote write" } }
+                dl .facts {
+                    dt { "State" }
+                    dd .failing[stats.is_failing] {
+                        @if stats.is_failing { "takes nothing now, and is tried again" } @else { "takes samples" }
+                    }
+                    dt { "All was sent" } dd { (Lasting(stats.lag)) " ago" }
+                    dt { "Samples" }
+                    dd {
+                        (stats.sent) " sent, " (stats.refused) " refused, " (stats.unconfirmed) " refused after a try that may "
+                        "have been taken, " (stats.lost) " lost"
+                    }
+                    dt { "Tried again" } dd { (stats.retries) " times" }
                 }
             }
         }

@@ -1,0 +1,430 @@
+//! What a daemon writes to real servers: it comes back as it is in the daemon, whoever is ended or killed meanwhile.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use fleetgauge::prometheus::{PrometheusSource, PrometheusSourceConfig};
+use fleetgauge_core::query::QueryTemplate;
+use fleetgauge_core::source::{MetricsSource as _, RefreshSpec};
+use fleetgauge_testkit::{Answer, FaultyServer, Prometheus, VictoriaMetrics, http};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::daemon::{Daemon, PATIENCE, QUEUE, config, until};
+
+/// A server that is written to.
+enum Receiver {
+    Prometheus(Prometheus),
+    Victoria(VictoriaMetrics),
+}
+
+impl Receiver {
+    fn prometheus() -> Self {
+        let builder = Prometheus::builder().flag("--web.enable-remote-write-receiver");
+        Self::Prometheus(builder.start().unwrap())
+    }
+
+    fn prometheus_3() -> Self {
+        let program = std::env::var_os("FLEETGAUGE_PROMETHEUS_3").filter(|path| !path.is_empty());
+        let program = program.expect("`cargo xtask test` gets Prometheus 3 where it can");
+        let builder = Prometheus::builder().program(program);
+        Self::Prometheus(
+            builder
+                .flag("--web.enable-remote-write-receiver")
+                .start()
+                .unwrap(),
+        )
+    }
+
+    fn victoria() -> Self {
+        // It shows a sample that it was sent twice once.
+        let builder = VictoriaMetrics::builder().flag("-dedup.minScrapeInterval=1ms");
+        Self::Victoria(builder.start().unwrap())
+    }
+
+    fn addr(&self) -> SocketAddr {
+        match self {
+            Self::Prometheus(server) => server.addr(),
+            Self::Victoria(server) => server.addr(),
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.addr())
+    }
+
+    /// Ends it, does `meanwhile`, and starts it again.
+    fn without(self, gracefully: bool, meanwhile: impl FnOnce()) -> Self {
+        match self {
+            Self::Prometheus(server) => {
+                let start = server.halt(gracefully).unwrap();
+                meanwhile();
+                Self::Prometheus(start().unwrap())
+            }
+            Self::Victoria(server) => {
+                let start = server.halt(gracefully).unwrap();
+                meanwhile();
+                Self::Victoria(start().unwrap())
+            }
+        }
+    }
+}
+
+/// Times and values of series by their labels.
+type Samples = BTreeMap<String, Vec<(String, String)>>;
+
+/// Samples of the last minutes before `at`, of who is at `addr`; staleness markers are not among them.
+fn samples(addr: SocketAddr, selector: &str, at: f64) -> Samples {
+    let query = http::percent_encode(&format!("{selector}[10m]"));
+    let response = http::get(addr, &format!("/api/v1/query?query={query}&time={at}")).unwrap();
+    let answer: Value = serde_json::from_slice(&response.body).unwrap();
+    assert_eq!(answer["status"], "success", "{answer}");
+    let series = answer["data"]["result"].as_array().unwrap().iter();
+    let samples = series.map(|series| {
+        let mut labels = series["metric"].as_object().unwrap().clone();
+        labels.remove("replica");
+        let points = series["values"].as_array().unwrap().iter();
+        let points = points.map(|point| (point[0].to_string(), point[1].as_str().unwrap().to_owned()));
+        // As VictoriaMetrics shows a staleness marker.
+        let points = points.filter(|(_, value)| value != "NaN");
+        (Value::Object(labels).to_string(), points.collect())
+    });
+    samples.collect()
+}
+
+fn now() -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    now.as_millis() as f64 / 1_000.0
+}
+
+/// A pod whose numbers change with every scrape; `b` is there as long as it says so.
+fn pod() -> FaultyServer {
+    let scrapes = AtomicU64::new(0);
+    FaultyServer::start([Answer::choose(move |_| {
+        let at = scrapes.fetch_add(1, Ordering::Relaxed);
+        let mut page = format!("waiting{{pod=\"a\"}} {at}\n");
+        for series in 0..20 {
+            let _ = writeln!(
+                page,
+                "used_ratio{{block=\"{series}\"}} {}",
+                (at + series) as f64 / 8.0
+            );
+        }
+        if at < 10 {
+            page += "waiting{pod=\"b\"} 4\n";
+        }
+        Answer::text(page)
+    })])
+    .unwrap()
+}
+
+fn written(directory: &Path, pod: &FaultyServer, remote: &str) -> PathBuf {
+    let file = config(directory, pod, QUEUE);
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}remote_write:\n  - {{{remote}}}\n")).unwrap();
+    file
+}
+
+/// The sum of the rows of one of the daemon's own metrics.
+fn own(daemon: &Daemon, name: &str) -> f64 {
+    let page = daemon.get("/metrics").1;
+    let rows = page.lines().filter(|line| line.starts_with(&format!("{name}{{")));
+    rows.map(|row| row.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+        .sum()
+}
+
+const SELECTORS: [&str; 3] = [
+    "waiting",
+    "used_ratio",
+    "{__name__=~\"fleetgauge_reading(_held)?\"}",
+];
+
+/// Waits until the receiver has all that the daemon had at `at`, and gives how much that is.
+fn until_equal(daemon: &Daemon, receiver: &Receiver, at: f64) -> usize {
+    let mut count = 0;
+    for selector in SELECTORS {
+        let wanted = samples(daemon.address, selector, at);
+        assert!(!wanted.is_empty(), "{selector}");
+        count += wanted.values().map(Vec::len).sum::<usize>();
+        let deadline = Instant::now() + PATIENCE;
+        while samples(receiver.addr(), selector, at) != wanted {
+            let found = || samples(receiver.addr(), selector, at);
+            assert!(Instant::now() < deadline, "{:#?}\n{wanted:#?}", found());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    count
+}
+
+async fn asked(url: &str, query: &str) -> Vec<(String, f64)> {
+    let source = PrometheusSource::new(PrometheusSourceConfig::new(url)).unwrap();
+    source
+        .query_list()
+        .register(QueryTemplate::promql("asked", query))
+        .unwrap();
+    let outcomes = source.refresh(RefreshSpec::queries(["asked"])).await;
+    let answer = outcomes["asked"].as_ref().unwrap().answer().clone();
+    let rows = answer
+        .values()
+        .map(|value| (value.labels.to_string(), value.value));
+    rows.collect()
+}
+
+fn comes_back_equal(receiver: Receiver) {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = pod();
+    let url = receiver.url();
+    let remote = format!("url: \"{url}/api/v1/write\", every: 200ms, external_labels: {{replica: a}}");
+    let daemon = Daemon::start(&written(directory.path(), &pod, &remote));
+    daemon.reading("queue", |reading| {
+        reading["value"].as_f64().is_some_and(|value| value > 20.0)
+    });
+    let at = now();
+    until_equal(&daemon, &receiver, at);
+    // The same by the client of a `prometheus` source, at a time that stands still.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.unwrap();
+    for query in ["waiting", "used_ratio", "fleetgauge_reading"] {
+        let query = format!("sort(max without (replica, instance) ({query} @ {at}))");
+        let of = |url: &str| runtime.block_on(asked(url, &query));
+        let ours = of(&format!("http://{}", daemon.address));
+        assert!(!ours.is_empty(), "{query}");
+        assert_eq!(of(&url), ours, "{query}");
+    }
+    // `b` went, and so it says there: without a marker it would be seen for five minutes.
+    let gone = http::percent_encode(&format!("waiting{{pod=\"b\"}} @ {at}"));
+    let gone = http::get(receiver.addr(), &format!("/api/v1/query?query={gone}")).unwrap();
+    assert!(gone.text().contains("\"result\":[]"), "{}", gone.text());
+    for name in ["lost", "failed"] {
+        assert_eq!(
+            own(&daemon, &format!("fleetgauge_remote_write_samples_{name}_total")),
+            0.0
+        );
+    }
+    assert!(own(&daemon, "fleetgauge_remote_write_lag_seconds") < 60.0);
+    assert!(daemon.get("/dashboard/sources").1.contains("takes samples"));
+}
+
+#[test]
+fn what_is_written_to_prometheus_comes_back_equal() {
+    comes_back_equal(Receiver::prometheus());
+}
+
+#[test]
+#[ignore = "needs Prometheus 3"]
+fn what_is_written_to_prometheus_3_comes_back_equal() {
+    comes_back_equal(Receiver::prometheus_3());
+}
+
+#[test]
+fn what_is_written_to_victoria_metrics_comes_back_equal() {
+    comes_back_equal(Receiver::victoria());
+}
+
+/// It is ended and killed in the midst of it, and has all in the end.
+fn a_receiver_that_goes_lacks_nothing(mut receiver: Receiver, ways: &[bool]) {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = pod();
+    let resend = match receiver {
+        Receiver::Victoria(_) => "10s",
+        Receiver::Prometheus(_) => "0s",
+    };
+    let remote = format!(
+        "url: \"{}/api/v1/write\", every: 100ms, resend: {resend}",
+        receiver.url()
+    );
+    let daemon = Daemon::start(&written(directory.path(), &pod, &remote));
+    for gracefully in ways {
+        let sent = own(&daemon, "fleetgauge_remote_write_samples_sent_total");
+        until(|| own(&daemon, "fleetgauge_remote_write_samples_sent_total") > sent + 100.0);
+        receiver = receiver.without(*gracefully, || {
+            let retries = own(&daemon, "fleetgauge_remote_write_retries_total");
+            until(|| own(&daemon, "fleetgauge_remote_write_retries_total") >= retries + 3.0);
+            assert!(daemon.get("/dashboard/sources").1.contains("takes nothing now"));
+        });
+        let count = until_equal(&daemon, &receiver, now());
+        assert!(count > 100, "{count}");
+    }
+    assert_eq!(own(&daemon, "fleetgauge_remote_write_samples_lost_total"), 0.0);
+}
+
+#[test]
+fn a_prometheus_that_is_ended_or_killed_lacks_nothing() {
+    a_receiver_that_goes_lacks_nothing(Receiver::prometheus(), &[true, false]);
+}
+
+#[test]
+#[ignore = "needs Prometheus 3"]
+fn a_prometheus_3_that_is_ended_or_killed_lacks_nothing() {
+    a_receiver_that_goes_lacks_nothing(Receiver::prometheus_3(), &[true, false]);
+}
+
+#[test]
+fn a_victoria_metrics_that_is_ended_or_killed_lacks_nothing() {
+    a_receiver_that_goes_lacks_nothing(Receiver::victoria(), &[true, false]);
+}
+
+/// Nothing is sent but at the end.
+#[test]
+fn a_daemon_that_is_told_to_end_sends_all_that_it_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let (pod, receiver) = (pod(), Receiver::prometheus());
+    let remote = format!("url: \"{}/api/v1/write\", every: 1h", receiver.url());
+    let mut daemon = Daemon::start(&written(directory.path(), &pod, &remote));
+    daemon.reading("queue", |reading| {
+        reading["value"].as_f64().is_some_and(|value| value > 20.0)
+    });
+    let at = now();
+    let had = SELECTORS.map(|selector| samples(daemon.address, selector, at));
+    daemon.signal(Signal::TERM);
+    assert!(daemon.process.wait().unwrap().success());
+    for (selector, had) in SELECTORS.iter().zip(had) {
+        assert!(!had.is_empty(), "{selector}");
+        assert_eq!(samples(receiver.addr(), selector, at), had);
+    }
+}
+
+/// What was taken is there, whatever becomes of who sent it.
+#[test]
+fn of_what_a_killed_daemon_was_acknowledged_nothing_is_missing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (pod, receiver) = (pod(), Receiver::prometheus());
+    let remote = format!("url: \"{}/api/v1/write\", every: 50ms", receiver.url());
+    let mut daemon = Daemon::start(&written(directory.path(), &pod, &remote));
+    let mut until_then = Samples::new();
+    for at_least in [100.0, 1_000.0, 3_000.0] {
+        until(|| own(&daemon, "fleetgauge_remote_write_samples_sent_total") > at_least);
+        until_then = samples(receiver.addr(), "waiting", now());
+    }
+    let lag = own(&daemon, "fleetgauge_remote_write_lag_seconds");
+    let at = now() - lag - 1.0;
+    let had = samples(daemon.address, "used_ratio", at);
+    daemon.process.kill().unwrap();
+    daemon.process.wait().unwrap();
+    assert!(!had.is_empty());
+    assert_eq!(samples(receiver.addr(), "used_ratio", at), had);
+    let after = samples(receiver.addr(), "waiting", now());
+    for (series, points) in until_then {
+        assert!(after[&series].starts_with(&points), "{series}");
+    }
+}
+
+/// To a Prometheus nothing can be sent twice unseen: it refuses what is older than what it has.
+#[test]
+fn a_new_configuration_sends_nothing_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (pod, receiver) = (pod(), Receiver::prometheus());
+    let remote = |more: &str| format!("url: \"{}/api/v1/write\", every: 100ms{more}", receiver.url());
+    let file = written(directory.path(), &pod, &remote(""));
+    let daemon = Daemon::start(&file);
+    let sent = || own(&daemon, "fleetgauge_remote_write_samples_sent_total");
+    let reloads = || own(&daemon, "fleetgauge_configuration_reloads_total");
+    until(|| sent() > 200.0);
+    let text = |more: &str| {
+        written(directory.path(), &pod, &remote(more));
+        fs::read_to_string(&file).unwrap()
+    };
+    for text in [
+        // Something else has changed; then how it is sent; then nothing.
+        format!("{}log: {{level: info}}\n", text("")),
+        text(", headers: {X-Scope-OrgID: a}"),
+        text(", headers: {X-Scope-OrgID: b}, timeout: 5s"),
+        text(", headers: {X-Scope-OrgID: b}, timeout: 5s"),
+    ] {
+        let (before, of_before) = (reloads(), sent());
+        fs::write(&file, text).unwrap();
+        daemon.signal(Signal::HUP);
+        until(|| reloads() > before);
+        // It goes on with the same counts.
+        until(|| sent() > of_before + 200.0);
+    }
+    until_equal(&daemon, &receiver, now());
+    assert_eq!(own(&daemon, "fleetgauge_remote_write_samples_failed_total"), 0.0);
+    assert_eq!(own(&daemon, "fleetgauge_remote_write_samples_lost_total"), 0.0);
+
+    // What is not written any more ends there at once.
+    let before = reloads();
+    let text = text(", send: [readings]");
+    fs::write(&file, text).unwrap();
+    daemon.signal(Signal::HUP);
+    until(|| reloads() > before);
+    let waiting = || {
+        http::get(receiver.addr(), "/api/v1/query?query=waiting")
+            .unwrap()
+            .text()
+    };
+    until(|| waiting().contains("\"result\":[]"));
+    assert_eq!(own(&daemon, "fleetgauge_remote_write_samples_failed_total"), 0.0);
+}
+
+#[test]
+fn what_is_wrong_with_the_section_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("fleetgauge.yaml");
+    for (remotes, expected) in [
+        ("[{url: \"http://a/w\"}]", ""),
+        ("[{}]", "url"),
+        ("[{url: \"ftp://a/w\"}]", "ftp"),
+        (
+            "[{url: \"http://a/w\"}, {url: \"http://a/x\"}]",
+            "one with the name \"http://a:80\" already",
+        ),
+        ("[{url: \"http://a/w\"}, {name: b, url: \"http://a/x\"}]", ""),
+        ("[{url: \"http://a/w\", send: [all]}]", "scraped or readings"),
+        (
+            "[{url: \"http://a/w\", external_labels: {__name__: a}}]",
+            "\"__name__\" is not a name",
+        ),
+        (
+            "[{url: \"http://a/w\", external_labels: {1a: a}}]",
+            "\"1a\" is not a name",
+        ),
+        (
+            "[{url: \"http://a/w\", every: 0s}]",
+            "the duration must be more than zero",
+        ),
+    ] {
+        let text = format!(
+            "sources: {{pods: {{scrape: {{discovery: [{{static: [\"127.0.0.1:1\"]}}]}}}}, central: {{prometheus: {{url: \"http://a\"}}}}}}\n\
+             remote_write: {remotes}\n"
+        );
+        fs::write(&file, text).unwrap();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_fleetgauge"))
+            .arg("check")
+            .arg(&file)
+            .output()
+            .unwrap();
+        let said =
+            String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.success(), expected.is_empty(), "{remotes}: {said}");
+        assert!(said.contains(expected), "{remotes}: {said}");
+    }
+}
+
+#[test]
+fn what_is_refused_is_told_once_and_when_it_is_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = pod();
+    let server = FaultyServer::start([Answer::status(400)]).unwrap();
+    let remote = format!("name: a, url: \"{}/w\", every: 50ms", server.url());
+    let daemon = Daemon::start(&written(directory.path(), &pod, &remote));
+    daemon.logged("samples are refused, and lost to the server");
+    let failed = || own(&daemon, "fleetgauge_remote_write_samples_failed_total");
+    until(|| failed() > 500.0);
+    server.set_script([Answer::status(503)]).unwrap();
+    let retries = || own(&daemon, "fleetgauge_remote_write_retries_total");
+    until(|| retries() > 2.0);
+    server.set_script([Answer::status(204)]).unwrap();
+    let sent = || own(&daemon, "fleetgauge_remote_write_samples_sent_total");
+    until(|| sent() > 500.0);
+    let log = daemon.log().join("\n");
+    assert!(!log.contains("samples are refused, and lost"), "{log}");
+    assert_eq!(log.matches("takes no samples").count(), 1, "{log}");
+    assert_eq!(log.matches("takes samples again").count(), 1, "{log}");
+    assert_eq!(log.matches("no samples are refused any more").count(), 1, "{log}");
+}
