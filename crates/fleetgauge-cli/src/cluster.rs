@@ -15,7 +15,6 @@ use fleetgauge_core::time::Clock;
 use fleetgauge_core::variant::{PodVariants, VariantRef, Workload, WorkloadKind};
 use fleetgauge_kube::Client;
 use fleetgauge_kube::access::Access;
-use fleetgauge_kube::cluster::ClusterIndex;
 use fleetgauge_kube::discovery::{self, PodDiscovery, PodSelection};
 use fleetgauge_kube::object::Kind;
 use fleetgauge_kube::pod_labels::PodLabelsWatch;
@@ -131,9 +130,9 @@ impl Cluster {
     }
 
     /// Who owns which pods, and what scales that; watched from now on.
-    fn index(&self) -> tokio::sync::watch::Receiver<ClusterIndex> {
+    fn watch(&self) -> &ClusterWatch {
         let start = || ClusterWatch::start(&self.client, &self.config, &Clock::system());
-        self.watch.get_or_init(start).index()
+        self.watch.get_or_init(start)
     }
 
     /// What knows whose pods are whose, with those of `configured` where the cluster names no variant.
@@ -148,15 +147,14 @@ impl Cluster {
             let name = variant.workload.name().into();
             Some((variant.variant.clone(), scaler::Workload { kind, name }))
         });
-        Arc::new(ClusterVariants::new(self.index(), configured))
+        Arc::new(ClusterVariants::new(self.watch().now(), configured))
     }
 
     /// The variants of the cluster, with the parameters that are `configured` for them, and those that are configured alone. Of
     /// two for one workload it is that of the cluster.
     pub(crate) fn variants(&self, configured: &[Variant]) -> Vec<Variant> {
         let (found, labelled) = {
-            let index = self.index();
-            let index = index.borrow();
+            let index = self.watch().now().load_full();
             (index.scalers.variants(), index.labelled_variants())
         };
         let found = found.into_iter().map(|found| {
@@ -204,7 +202,7 @@ impl Cluster {
     /// Calls `changed` whenever there are other variants, with what is not known yet, until it is dropped. What is wrong is
     /// logged when it begins and when it ends.
     pub(crate) async fn follow(self, mut changed: impl FnMut(Option<String>)) {
-        let mut index = self.index();
+        let mut index = self.watch().index();
         let mut faults = BTreeMap::new();
         let mut known = None;
         loop {

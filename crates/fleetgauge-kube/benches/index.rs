@@ -1,8 +1,13 @@
 //! What does it cost to know 10,000 pods and whose of 500 variants each is: memory, an event, a question?
 //!
+//! The aims: 20 MiB, microseconds, 50 ns without a lock.
+//!
 //! The alternative in the same run is what a controller does without an index: of all pods, and what owns them, the one that is
 //! asked for is looked for by its name.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use fleetgauge_core::variant::{PodRef, PodVariants as _, VariantRef};
@@ -11,7 +16,6 @@ use fleetgauge_kube::object::{Kind, Object, Owner, PodState};
 use fleetgauge_kube::owner::OwnerIndex;
 use fleetgauge_kube::scaler::{Scaler, ScalerIndex, Workload};
 use fleetgauge_kube::variant::ClusterVariants;
-use tokio::sync::watch;
 
 #[global_allocator]
 static ALLOCATOR: divan::AllocProfiler = divan::AllocProfiler::system();
@@ -104,14 +108,17 @@ fn build(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(PODS)).bench_local(index);
 }
 
-/// A pod goes, and another one comes.
+/// A pod goes, and another one comes; each time readers get what is then known.
 #[divan::bench]
 fn two_events(bencher: Bencher<'_, '_>) {
     let mut index = index();
+    let now = ArcSwap::from_pointee(index.clone());
     let mut number = 0;
     bencher.counter(ItemsCount::new(2_usize)).bench_local(|| {
         index.owners.remove(&Kind::POD, &uid(number));
+        now.store(Arc::new(index.clone()));
         index.owners.apply(&Kind::POD, pod(PODS + number));
+        now.store(Arc::new(index.clone()));
         number += 1;
     });
 }
@@ -119,8 +126,7 @@ fn two_events(bencher: Bencher<'_, '_>) {
 /// As a join of an answer asks: one look at the index, and then each row.
 #[divan::bench]
 fn thousand_lookups(bencher: Bencher<'_, '_>) {
-    let (_sender, receiver) = watch::channel(index());
-    let variants = ClusterVariants::new(receiver, []);
+    let variants = ClusterVariants::new(Arc::new(ArcSwap::from_pointee(index())), []);
     let asked: Vec<_> = (0..1_000)
         .map(|number| {
             (
@@ -142,15 +148,14 @@ fn thousand_lookups(bencher: Bencher<'_, '_>) {
 /// Who should report, of one variant, at the first look after a change: the pods of all are sorted anew.
 #[divan::bench]
 fn pods_of_a_variant_after_a_change(bencher: Bencher<'_, '_>) {
-    let (sender, receiver) = watch::channel(index());
+    let now = Arc::new(ArcSwap::from_pointee(index()));
     let variant = VariantRef::new(&namespace(7), &format!("{}-hpa", deployment(7))).expect("a valid name");
     bencher.bench_local(|| {
         // A new handle has looked at nothing.
-        let variants = ClusterVariants::new(receiver.clone(), []);
+        let variants = ClusterVariants::new(now.clone(), []);
         let count = variants.snapshot().pods_of(&variant).map(|pods| pods.len());
         assert_eq!(count, Some(PODS / VARIANTS));
     });
-    drop(sender);
 }
 
 #[divan::bench]

@@ -11,6 +11,8 @@ use crate::scaler::{ScalerIndex, Workload};
 use crate::watched::{Fault, Listing, Watched};
 
 /// What is known of a cluster: what is read of it at once belongs together.
+///
+/// Cheap to clone: a copy shares all that is the same, and stays as it is.
 #[derive(Clone, Debug)]
 pub struct ClusterIndex {
     /// Who controls a pod.

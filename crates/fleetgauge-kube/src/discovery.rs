@@ -317,9 +317,9 @@ impl PodDiscovery {
                     }
                     // A kubelet tells much of a pod that is of no use here.
                     Change::Is(uid, found) if watched.get(&uid) == Some(&found) => return,
-                    Change::Is(uid, found) => watched.apply(uid, found),
+                    Change::Is(uid, found) => watched.apply(&uid, found),
                     Change::Gone(uid) => drop(watched.remove(&uid)),
-                    Change::Failed(failure) => watched.fail(failure, clock.now()),
+                    Change::Failed(failure) => drop(watched.fail(failure, clock.now())),
                 }
                 sender.send_replace(snapshot(&known, clock.now(), silent_for));
             };

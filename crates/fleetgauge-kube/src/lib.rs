@@ -32,7 +32,9 @@ pub mod review;
 pub mod right;
 pub mod scaler;
 pub mod survey;
+mod trie;
 pub mod variant;
+mod version;
 pub mod watch;
 pub mod watched;
 

@@ -10,41 +10,71 @@
 //! Names come back: the pod `llama-0` of a StatefulSet is another one each time. So what is known is known by UID, and the end of
 //! an object takes nothing away from the next one of its name.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 
 use fleetgauge_core::time::Moment;
 
+use crate::chain::Siblings;
 use crate::miss::Miss;
 use crate::object::{Kind, Object, Owner, PodState};
+use crate::trie::Trie;
+use crate::version::Version;
 use crate::watched::{Failure, Listing, Map, Watched};
-
-/// The namespace and name of a pod.
-type PodName = (Box<str>, Box<str>);
 
 /// No chain of controllers is longer, unless it is a circle.
 const MAX_OWNERS: usize = 16;
 
 /// The objects of the watched kinds, as far as each is known.
+///
+/// Cheap to clone: a copy shares all that is the same.
 #[derive(Clone, Debug)]
 pub struct OwnerIndex {
     pods: Watched<Object>,
-    /// The UIDs of pods by namespace and name.
-    names: Map<PodName, Box<str>>,
+    /// The same by namespace and name.
+    names: Trie<Named>,
+    /// By namespace and controller, each with how many they are.
+    siblings: Trie<(Arc<Siblings>, usize)>,
     controllers: Map<Kind, Watched<Object>>,
     gone: Gone,
+    /// Of all that says who controls a pod's controller.
+    controllers_version: Version,
+    pods_version: Version,
+    numbers: Numbers,
+}
+
+/// Which numbers siblings have.
+#[derive(Clone, Debug, Default)]
+struct Numbers {
+    /// How many have ever been given at once.
+    count: usize,
+    /// Those that nobody has any more.
+    free: Vec<usize>,
+    /// Since one was given last.
+    version: Version,
+}
+
+/// A pod, and those that have its controller.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    pub(crate) pod: Arc<Object>,
+    pub(crate) siblings: Arc<Siblings>,
 }
 
 /// Names of pods that were there and are not any more.
 #[derive(Clone, Debug, Default)]
 struct Gone {
-    names: Map<PodName, u64>,
-    /// The oldest first, with when each went.
-    order: VecDeque<(u64, PodName)>,
+    /// Each with the number of when it went.
+    names: Trie<(Arc<PodName>, u64)>,
+    /// The same by these numbers.
+    order: Trie<(u64, Arc<PodName>)>,
     went: u64,
 }
 
+/// The namespace and name of a pod.
+type PodName = (Box<str>, Box<str>);
+
 /// So many of them are remembered, longer than a Prometheus shows their last samples.
-const MAX_GONE: usize = 5_000;
+const MAX_GONE: u64 = 5_000;
 
 // === impl OwnerIndex ===
 
@@ -54,9 +84,13 @@ impl OwnerIndex {
         let kinds = kinds.into_iter().filter(|kind| *kind != Kind::POD);
         Self {
             pods: Watched::new(Kind::POD),
-            names: Map::default(),
+            names: Trie::default(),
+            siblings: Trie::default(),
             controllers: kinds.map(|kind| (kind.clone(), Watched::new(kind))).collect(),
             gone: Gone::default(),
+            controllers_version: Version::default(),
+            pods_version: Version::default(),
+            numbers: Numbers::default(),
         }
     }
 
@@ -71,58 +105,81 @@ impl OwnerIndex {
             .map(|object| with_past(object, before))
             .collect();
         watched.replace(objects.into_iter().map(|object| (object.uid.clone(), object)));
+        self.renew(kind);
         if *kind == Kind::POD {
-            let pods = self.pods.objects();
             let before = std::mem::take(&mut self.names);
-            self.names = pods
-                .map(|pod| ((pod.namespace.clone(), pod.name.clone()), pod.uid.clone()))
-                .collect();
-            for name in before.into_keys().filter(|name| !self.names.contains_key(name)) {
-                self.gone.add(name);
+            self.siblings = Trie::default();
+            self.numbers = Numbers::default();
+            let uids: Vec<_> = self.pods.objects().map(|pod| pod.uid.clone()).collect();
+            uids.iter().for_each(|uid| self.name(uid, None));
+            for pod in before.iter().map(|named| &named.pod) {
+                if self.named_as(&pod.namespace, &pod.name).is_none() {
+                    self.gone.add(&pod.namespace, &pod.name);
+                }
             }
-            self.names.keys().for_each(|name| self.gone.remove(name));
         }
     }
 
     /// There is an object of a kind, new or changed. Gives whether it is another one than was known.
     pub fn apply(&mut self, kind: &Kind, object: Object) -> bool {
-        if *kind == Kind::POD {
-            let name = (object.namespace.clone(), object.name.clone());
-            self.gone.remove(&name);
-            if let Some(before) = self.names.insert(name, object.uid.clone())
-                && before != object.uid
-            {
-                self.pods.remove(&before);
-            }
-        }
         let Some(watched) = self.watched_mut(kind) else {
             return false;
         };
         let object = with_past(object, watched);
-        let is_news = watched.get(&object.uid) != Some(&object);
-        if is_news {
-            watched.apply(object.uid.clone(), object);
+        let before = watched.shared(&object.uid).cloned();
+        if before.as_deref() == Some(&object) {
+            return false;
         }
-        is_news
+        let place = |object: &Object| (object.namespace.clone(), object.controller.clone());
+        let is_placed_anew = before.as_deref().map(place) != Some(place(&object));
+        if is_placed_anew {
+            self.renew(kind);
+        }
+        let uid = object.uid.clone();
+        if *kind == Kind::POD {
+            let namesake = self.named_as(&object.namespace, &object.name).cloned();
+            match namesake {
+                Some(known) if known.pod.uid == uid && !is_placed_anew => {
+                    self.pods.apply(&uid, object);
+                    self.name(&uid, Some(known.siblings));
+                }
+                namesake => {
+                    // It may have had another name, for all that is known of who tells this.
+                    let others = [before, namesake.map(|named| named.pod)];
+                    for other in others.into_iter().flatten() {
+                        self.unname(&other);
+                        self.pods.remove(&other.uid);
+                    }
+                    self.pods.apply(&uid, object);
+                    self.name(&uid, None);
+                }
+            }
+        } else if let Some(watched) = self.controllers.get_mut(kind) {
+            watched.apply(&uid, object);
+        }
+        true
     }
 
     /// An object of a kind is gone.
     pub fn remove(&mut self, kind: &Kind, uid: &str) {
         let object = self.watched_mut(kind).and_then(|watched| watched.remove(uid));
-        if let Some(object) = object
-            && *kind == Kind::POD
-        {
-            let name = (object.namespace, object.name);
-            self.names.remove(&name);
-            self.gone.add(name);
+        let Some(object) = object else { return };
+        self.renew(kind);
+        if *kind == Kind::POD {
+            self.unname(&object);
+            self.gone.add(&object.namespace, &object.name);
         }
     }
 
-    /// A kind could not be listed, or not be watched any more. What is known of it stays, unless the kind itself is gone.
-    pub fn fail(&mut self, kind: &Kind, failure: Failure, now: Moment) {
-        if let Some(watched) = self.watched_mut(kind) {
-            watched.fail(failure, now);
+    /// A kind could not be listed, or not be watched any more. What is known of it stays, unless the kind itself is gone. Gives
+    /// whether that is news.
+    pub fn fail(&mut self, kind: &Kind, failure: Failure, now: Moment) -> bool {
+        let watched = self.watched_mut(kind);
+        let is_news = watched.is_some_and(|watched| watched.fail(failure, now));
+        if is_news {
+            self.renew(kind);
         }
+        is_news
     }
 
     /// What is known of a kind, if it is watched.
@@ -156,15 +213,39 @@ impl OwnerIndex {
     /// # Errors
     /// When there is none, or that is not known.
     pub fn pod(&self, namespace: &str, name: &str) -> Result<&Object, Miss> {
+        Ok(&self.named(namespace, name)?.pod)
+    }
+
+    /// The same, with what it has in common with others.
+    pub(crate) fn named(&self, namespace: &str, name: &str) -> Result<&Named, Miss> {
         self.pods.check()?;
-        let uid = self.names.get(&Name(namespace, name));
-        uid.and_then(|uid| self.pods.get(uid)).ok_or(Miss::UnknownPod)
+        self.named_as(namespace, name).ok_or(Miss::UnknownPod)
+    }
+
+    /// All pods that are known, in no order.
+    pub(crate) fn all(&self) -> impl ExactSizeIterator<Item = &Named> {
+        self.names.iter()
+    }
+
+    /// By whom controllers are controlled, and who has which number.
+    pub(crate) fn versions(&self) -> (&Version, &Version) {
+        (&self.controllers_version, &self.numbers.version)
+    }
+
+    /// All siblings have lower numbers.
+    pub(crate) fn numbers(&self) -> usize {
+        self.numbers.count
+    }
+
+    /// What pods there are.
+    pub(crate) fn pods_version(&self) -> &Version {
+        &self.pods_version
     }
 
     /// Whether the pod of this name was there, and is known to be there no more.
     pub fn is_gone(&self, namespace: &str, name: &str) -> bool {
         let is_up_to_date = self.pods.listing() == Listing::Known && self.pods.fault().is_none();
-        is_up_to_date && self.gone.names.contains_key(&Name(namespace, name))
+        is_up_to_date && self.gone.has(namespace, name)
     }
 
     /// Who controls the pod of this name: its controller, that of its controller, and so on up to the workload.
@@ -187,9 +268,21 @@ impl OwnerIndex {
     ///
     /// # Errors
     /// When a part of the chain is not known.
-    pub(crate) fn above<'a>(&'a self, mut object: &'a Object) -> Result<Vec<&'a Owner>, Miss> {
+    pub(crate) fn above<'a>(&'a self, object: &'a Object) -> Result<Vec<&'a Owner>, Miss> {
+        self.chain(&object.namespace, object.controller.as_ref())
+    }
+
+    /// A controller of something in `namespace`, and whoever controls that.
+    ///
+    /// # Errors
+    /// When a part of the chain is not known.
+    pub(crate) fn chain<'a>(
+        &'a self,
+        namespace: &str,
+        mut controller: Option<&'a Owner>,
+    ) -> Result<Vec<&'a Owner>, Miss> {
         let mut owners = Vec::new();
-        while let Some(owner) = &object.controller {
+        while let Some(owner) = controller {
             if owners.len() == MAX_OWNERS {
                 return Err(Miss::Circle);
             }
@@ -204,11 +297,84 @@ impl OwnerIndex {
             watched.check()?;
             let seen = watched.get(&owner.uid);
             // An object may name any UID; owners of another namespace are none, to Kubernetes as well.
-            object = seen
-                .filter(|seen| seen.namespace == object.namespace)
+            let seen = seen
+                .filter(|seen| *seen.namespace == *namespace)
                 .ok_or_else(|| Miss::OwnerNotSeen(owner.clone()))?;
+            controller = seen.controller.as_ref();
         }
         Ok(owners)
+    }
+
+    /// From now on, chains by objects of this kind are to be found anew.
+    fn renew(&mut self, kind: &Kind) {
+        match *kind == Kind::POD {
+            true => self.pods_version = Version::default(),
+            false => self.controllers_version = Version::default(),
+        }
+    }
+
+    fn named_as(&self, namespace: &str, name: &str) -> Option<&Named> {
+        let hash = self.names.hash((namespace, name));
+        self.names.get(hash, |named| named.is(namespace, name))
+    }
+
+    /// Lets a pod be known by its name, among `siblings` that it is counted with already, or among those that it has.
+    fn name(&mut self, uid: &str, siblings: Option<Arc<Siblings>>) {
+        let Some(pod) = self.pods.shared(uid).cloned() else {
+            return;
+        };
+        let siblings = siblings.unwrap_or_else(|| self.join(&pod));
+        self.gone.remove(&pod.namespace, &pod.name);
+        let hash = self.names.hash((&*pod.namespace, &*pod.name));
+        let named = Named {
+            pod: pod.clone(),
+            siblings,
+        };
+        self.names
+            .insert(hash, named, |named| named.is(&pod.namespace, &pod.name));
+    }
+
+    /// Counts a pod with its siblings.
+    fn join(&mut self, pod: &Object) -> Arc<Siblings> {
+        let (namespace, controller) = (&*pod.namespace, pod.controller.as_ref());
+        let hash = self.siblings.hash((namespace, controller));
+        let is_it = |(known, _): &(Arc<Siblings>, usize)| {
+            *known.namespace == *namespace && known.controller.as_ref() == controller
+        };
+        let (siblings, count) = match self.siblings.get(hash, is_it).cloned() {
+            Some(known) => known,
+            None => {
+                let siblings = Siblings {
+                    namespace: namespace.into(),
+                    controller: controller.cloned(),
+                    number: self.numbers.take(),
+                };
+                (Arc::new(siblings), 0)
+            }
+        };
+        self.siblings.insert(hash, (siblings.clone(), count + 1), is_it);
+        siblings
+    }
+
+    fn unname(&mut self, pod: &Object) {
+        let hash = self.names.hash((&*pod.namespace, &*pod.name));
+        let is_it = |named: &Named| named.is(&pod.namespace, &pod.name);
+        let Some(Named { siblings, .. }) = self.names.remove(hash, is_it) else {
+            return;
+        };
+        let hash = self
+            .siblings
+            .hash((&*siblings.namespace, siblings.controller.as_ref()));
+        let is_it = |(known, _): &(Arc<Siblings>, usize)| Arc::ptr_eq(known, &siblings);
+        match self.siblings.get(hash, is_it).cloned() {
+            Some((known, count)) if count > 1 => {
+                self.siblings.insert(hash, (known, count - 1), is_it);
+            }
+            _ => {
+                self.siblings.remove(hash, is_it);
+                self.numbers.free.push(siblings.number);
+            }
+        }
     }
 }
 
@@ -224,37 +390,68 @@ fn with_past(mut object: Object, before: &Watched<Object>) -> Object {
     object
 }
 
-// === impl Gone ===
+// === impl Numbers ===
 
-impl Gone {
-    fn add(&mut self, name: PodName) {
-        self.went += 1;
-        self.names.insert(name.clone(), self.went);
-        self.order.push_back((self.went, name));
-        while self.order.len() > MAX_GONE {
-            let Some((went, name)) = self.order.pop_front() else {
-                break;
-            };
-            // It may have come back and gone again since.
-            if self.names.get(&name) == Some(&went) {
-                self.names.remove(&name);
-            }
-        }
-    }
-
-    fn remove(&mut self, name: &PodName) {
-        self.names.remove(name);
+impl Numbers {
+    fn take(&mut self) -> usize {
+        self.version = Version::default();
+        self.free.pop().unwrap_or_else(|| {
+            self.count += 1;
+            self.count - 1
+        })
     }
 }
 
-/// The key of a pod, without a copy of its names.
-#[derive(PartialEq, Eq, Hash)]
-struct Name<'a>(&'a str, &'a str);
+// === impl Named ===
 
-impl hashbrown::Equivalent<PodName> for Name<'_> {
-    fn equivalent(&self, key: &PodName) -> bool {
-        self.0 == &*key.0 && self.1 == &*key.1
+impl Named {
+    fn is(&self, namespace: &str, name: &str) -> bool {
+        *self.pod.name == *name && *self.pod.namespace == *namespace
     }
+}
+
+// === impl Gone ===
+
+impl Gone {
+    fn has(&self, namespace: &str, name: &str) -> bool {
+        self.get(namespace, name).is_some()
+    }
+
+    fn get(&self, namespace: &str, name: &str) -> Option<&(Arc<PodName>, u64)> {
+        let hash = self.names.hash((namespace, name));
+        self.names.get(hash, |(known, _)| is(known, namespace, name))
+    }
+
+    fn add(&mut self, namespace: &str, name: &str) {
+        self.went += 1;
+        let went = self.went;
+        let gone: Arc<PodName> = Arc::new((namespace.into(), name.into()));
+        let hash = self.names.hash((namespace, name));
+        let entry = (gone.clone(), went);
+        self.names
+            .insert(hash, entry, |(known, _)| is(known, namespace, name));
+        let hash = self.order.hash(went);
+        self.order.insert(hash, (went, gone), |(known, _)| *known == went);
+        let Some(oldest) = went.checked_sub(MAX_GONE) else {
+            return;
+        };
+        let hash = self.order.hash(oldest);
+        if let Some((_, gone)) = self.order.remove(hash, |(known, _)| *known == oldest)
+            // It may have come back and gone again since.
+            && self.get(&gone.0, &gone.1).is_some_and(|(_, went)| *went == oldest)
+        {
+            self.remove(&gone.0, &gone.1);
+        }
+    }
+
+    fn remove(&mut self, namespace: &str, name: &str) {
+        let hash = self.names.hash((namespace, name));
+        self.names.remove(hash, |(known, _)| is(known, namespace, name));
+    }
+}
+
+fn is(known: &PodName, namespace: &str, name: &str) -> bool {
+    *known.1 == *name && *known.0 == *namespace
 }
 
 #[cfg(test)]

@@ -5,12 +5,14 @@
 //! where by several objects of one kind, nobody can tell which is meant.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fleetgauge_core::time::Moment;
 use fleetgauge_core::variant::VariantRef;
 
 use crate::miss::Miss;
 use crate::object::{Kind, Owner};
+use crate::version::Version;
 use crate::watched::{Failure, Listing, Map, Watched};
 
 /// An object that scales a workload.
@@ -49,15 +51,21 @@ pub struct Workload {
 }
 
 /// The scalers of all kinds, as far as each is known.
+///
+/// Cheap to clone: a copy shares all that is the same.
 #[derive(Clone, Debug)]
 pub struct ScalerIndex {
     /// In the order in which they count.
     kinds: Vec<Watched<Scaler>>,
-    /// Those that count, by namespace and workload: the place of the kind, and the variants.
-    counted: Map<(Box<str>, Workload), (usize, Vec<VariantRef>)>,
+    /// Those that count, by namespace and workload.
+    counted: Arc<Map<(Box<str>, Workload), Counted>>,
     /// Whose each name is, by the place of the kind: another kind's of the same name would be taken for it.
-    names: Map<VariantRef, usize>,
+    names: Arc<Map<VariantRef, usize>>,
+    version: Version,
 }
+
+/// The place of a kind, and those of it that name one workload.
+type Counted = (usize, Vec<VariantRef>);
 
 // === impl ScalerIndex ===
 
@@ -66,8 +74,9 @@ impl ScalerIndex {
     pub fn new(kinds: impl IntoIterator<Item = Kind>) -> Self {
         Self {
             kinds: kinds.into_iter().map(Watched::new).collect(),
-            counted: Map::default(),
-            names: Map::default(),
+            counted: Arc::default(),
+            names: Arc::default(),
+            version: Version::default(),
         }
     }
 
@@ -76,9 +85,16 @@ impl ScalerIndex {
         self.change(kind, |watched| watched.replace(scalers));
     }
 
-    /// There is an object of a kind, new or changed.
-    pub fn apply(&mut self, kind: &Kind, uid: Box<str>, scaler: Scaler) {
-        self.change(kind, |watched| watched.apply(uid, scaler));
+    /// There is an object of a kind, new or changed. Gives whether it is another one than was known: of most changes, such as those
+    /// of its status, nothing is kept.
+    pub fn apply(&mut self, kind: &Kind, uid: &str, scaler: Scaler) -> bool {
+        let is_news = self
+            .watched(kind)
+            .is_some_and(|watched| watched.get(uid) != Some(&scaler));
+        if is_news {
+            self.change(kind, |watched| watched.apply(uid, scaler));
+        }
+        is_news
     }
 
     /// An object of a kind is gone.
@@ -86,9 +102,16 @@ impl ScalerIndex {
         self.change(kind, |watched| drop(watched.remove(uid)));
     }
 
-    /// A kind could not be listed, or not be watched any more. What is known of it stays, unless the kind itself is gone.
-    pub fn fail(&mut self, kind: &Kind, failure: Failure, now: Moment) {
-        self.change(kind, |watched| watched.fail(failure, now));
+    /// A kind could not be listed, or not be watched any more. What is known of it stays, unless the kind itself is gone. Gives
+    /// whether that is news.
+    pub fn fail(&mut self, kind: &Kind, failure: Failure, now: Moment) -> bool {
+        let mut kinds = self.kinds.iter_mut();
+        let watched = kinds.find(|watched| watched.kind() == kind);
+        let is_news = watched.is_some_and(|watched| watched.fail(failure, now));
+        if is_news {
+            self.count();
+        }
+        is_news
     }
 
     /// What is known of a kind, if it is watched.
@@ -165,6 +188,11 @@ impl ScalerIndex {
         self.names.contains_key(variant)
     }
 
+    /// Of all that says what scales what.
+    pub(crate) fn version(&self) -> &Version {
+        &self.version
+    }
+
     /// What is not known yet, or not as of now, by kind.
     pub(crate) fn kinds(&self) -> impl Iterator<Item = &Watched<Scaler>> {
         self.kinds.iter()
@@ -179,27 +207,28 @@ impl ScalerIndex {
 
     /// Anew, for there are few of them, and they seldom change.
     fn count(&mut self) {
-        self.counted.clear();
-        self.names.clear();
+        let (mut counted, mut names) = (Map::default(), Map::default());
         for (place, watched) in self.kinds.iter().enumerate() {
             for scaler in watched.objects().filter(|scaler| !scaler.is_made_by_another()) {
                 let Some(workload) = &scaler.workload else {
                     continue;
                 };
-                if *self.names.entry(scaler.variant.clone()).or_insert(place) != place {
+                if *names.entry(scaler.variant.clone()).or_insert(place) != place {
                     continue;
                 }
-                let namespace = scaler.variant.namespace().into();
-                let counted = self.counted.entry((namespace, workload.clone()));
+                let namespace: Box<str> = scaler.variant.namespace().into();
+                let counted = counted.entry((namespace, workload.clone()));
                 let (first, variants) = counted.or_insert((place, Vec::new()));
                 if *first == place {
                     variants.push(scaler.variant.clone());
                 }
             }
         }
-        for (_, variants) in self.counted.values_mut() {
+        for (_, variants) in counted.values_mut() {
             variants.sort_unstable();
         }
+        (self.counted, self.names) = (Arc::new(counted), Arc::new(names));
+        self.version = Version::default();
     }
 }
 
@@ -282,11 +311,11 @@ mod tests {
         let [object, hpa, variant_autoscaling] = &KINDS;
         let mut index = index();
         assert_eq!(variant(&index, "llama"), Err("no_variant"));
-        index.apply(variant_autoscaling, "1".into(), scaler("llama-va", "llama"));
+        index.apply(variant_autoscaling, "1", scaler("llama-va", "llama"));
         assert_eq!(variant(&index, "llama"), Ok("llama-va"));
-        index.apply(object, "2".into(), scaler("llama-object", "llama"));
+        index.apply(object, "2", scaler("llama-object", "llama"));
         assert_eq!(variant(&index, "llama"), Ok("llama-object"));
-        index.apply(hpa, "3".into(), scaler("llama-hpa", "llama"));
+        index.apply(hpa, "3", scaler("llama-hpa", "llama"));
         assert_eq!(variant(&index, "llama"), Ok("llama-object"));
         index.remove(object, "2");
         assert_eq!(variant(&index, "llama"), Ok("llama-hpa"));
@@ -299,9 +328,9 @@ mod tests {
     fn of_two_kinds_that_use_one_name_the_first_counts_and_the_others_workload_is_nobodys() {
         let [object, hpa, _] = &KINDS;
         let mut index = index();
-        index.apply(hpa, "1".into(), scaler("chat", "qwen"));
+        index.apply(hpa, "1", scaler("chat", "qwen"));
         assert_eq!(variant(&index, "qwen"), Ok("chat"));
-        index.apply(object, "2".into(), scaler("chat", "llama"));
+        index.apply(object, "2", scaler("chat", "llama"));
         assert_eq!(variant(&index, "llama"), Ok("chat"));
         assert_eq!(variant(&index, "qwen"), Err("no_variant"));
     }
@@ -313,10 +342,10 @@ mod tests {
             controller: Some(owner(Kind::SCALED_OBJECT, "llama-object")),
             ..scaler("keda-hpa-llama-object", "llama")
         };
-        index.apply(&Kind::HORIZONTAL_POD_AUTOSCALER, "1".into(), made);
+        index.apply(&Kind::HORIZONTAL_POD_AUTOSCALER, "1", made);
         assert_eq!(variant(&index, "llama"), Err("no_variant"));
         let object = scaler("llama-object", "llama");
-        index.apply(&Kind::SCALED_OBJECT, "2".into(), object);
+        index.apply(&Kind::SCALED_OBJECT, "2", object);
         assert_eq!(variant(&index, "llama"), Ok("llama-object"));
     }
 
@@ -324,8 +353,8 @@ mod tests {
     fn two_of_a_kind_or_on_the_way_up_are_several() {
         let hpa = &Kind::HORIZONTAL_POD_AUTOSCALER;
         let mut index = index();
-        index.apply(hpa, "1".into(), scaler("b", "llama"));
-        index.apply(hpa, "2".into(), scaler("a", "llama"));
+        index.apply(hpa, "1", scaler("b", "llama"));
+        index.apply(hpa, "2", scaler("a", "llama"));
         let deployment = owner(Kind::DEPLOYMENT, "llama");
         let several = index.variant("chat", &[&deployment]).unwrap_err();
         assert_eq!(
@@ -341,7 +370,7 @@ mod tests {
             }),
             ..scaler("set", "a-set")
         };
-        index.apply(hpa, "3".into(), of_set);
+        index.apply(hpa, "3", of_set);
         assert_eq!(variant(&index, "llama"), Err("several_variants"));
     }
 
@@ -349,7 +378,7 @@ mod tests {
     fn the_same_name_in_another_namespace_or_of_another_kind_is_another_workload() {
         let mut index = index();
         let hpa = &Kind::HORIZONTAL_POD_AUTOSCALER;
-        index.apply(hpa, "1".into(), scaler("llama-hpa", "llama"));
+        index.apply(hpa, "1", scaler("llama-hpa", "llama"));
         let deployment = owner(Kind::DEPLOYMENT, "llama");
         assert_eq!(index.variant("prod", &[&deployment]), Err(Miss::NoVariant));
         let set = owner(Kind::STATEFUL_SET, "llama");

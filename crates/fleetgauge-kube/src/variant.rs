@@ -8,15 +8,16 @@ use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use fleetgauge_core::variant::{
     Mapping, PodIndex, PodRef, PodVariants, Replicas, UnmappedReason, VariantPod, VariantRef,
 };
-use tokio::sync::watch;
 
-use crate::chain::{Broken, Chain, Chains};
+use crate::chain::{Broken, Chain, Chains, Siblings, Sources};
 use crate::cluster::ClusterIndex;
 use crate::miss::Miss;
 use crate::object::{Kind, Object, Owner, PodState};
+use crate::owner::Named;
 use crate::scaler::Workload;
 use crate::watched::{Listing, Map, Watched};
 
@@ -25,8 +26,9 @@ use crate::watched::{Listing, Map, Watched};
 /// Cheap to clone; clones know the same.
 #[derive(Clone, Debug)]
 pub struct ClusterVariants {
-    index: watch::Receiver<ClusterIndex>,
+    now: Arc<ArcSwap<ClusterIndex>>,
     configured: Arc<[(VariantRef, Workload)]>,
+    chains: Arc<ArcSwapOption<Chains>>,
     /// The pods of the variants, as of this many changes.
     table: Arc<Mutex<(u64, Arc<Table>)>>,
 }
@@ -52,45 +54,58 @@ struct Member {
     starting: Option<Box<str>>,
 }
 
-/// What is known at one moment; whoever changes it waits meanwhile.
+/// What is known at one moment.
 #[derive(Debug)]
 struct Now<'a> {
-    index: watch::Ref<'a, ClusterIndex>,
+    index: Arc<ClusterIndex>,
+    chains: Arc<Chains>,
     known: &'a ClusterVariants,
-    chains: Chains,
     table: OnceCell<Arc<Table>>,
 }
 
 // === impl ClusterVariants ===
 
 impl ClusterVariants {
-    /// Those of `index`, and those that are `configured` where nothing in the cluster says otherwise.
+    /// Those of the cluster as it is `now`, and those that are `configured` where nothing in it says otherwise.
     pub fn new(
-        index: watch::Receiver<ClusterIndex>,
+        now: Arc<ArcSwap<ClusterIndex>>,
         configured: impl IntoIterator<Item = (VariantRef, Workload)>,
     ) -> Self {
         Self {
-            index,
+            now,
             configured: configured.into_iter().collect(),
+            chains: Arc::default(),
             table: Arc::new(Mutex::new((u64::MAX, Arc::default()))),
         }
     }
 
-    fn table(&self, index: &ClusterIndex) -> Arc<Table> {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        if table.0 != index.changes {
-            *table = (index.changes, Arc::new(Table::new(index, &self.configured)));
+    /// What has been found out of `index`, and of those that do not differ in it.
+    fn chains(&self, index: &ClusterIndex) -> Arc<Chains> {
+        let (controllers, numbers) = index.owners.versions();
+        let sources = Sources {
+            controllers: controllers.clone(),
+            numbers: numbers.clone(),
+            scalers: index.scalers.version().clone(),
+        };
+        let known = self.chains.load();
+        match &*known {
+            Some(known) if known.are_of(&sources) => known.clone(),
+            _ => {
+                let chains = Arc::new(Chains::new(sources, index.owners.numbers()));
+                self.chains.store(Some(chains.clone()));
+                chains
+            }
         }
-        Arc::clone(&table.1)
     }
 }
 
 impl PodVariants for ClusterVariants {
     fn snapshot(&self) -> Box<dyn PodIndex + '_> {
+        let index = self.now.load_full();
         Box::new(Now {
-            index: self.index.borrow(),
+            chains: self.chains(&index),
+            index,
             known: self,
-            chains: Chains::default(),
             table: OnceCell::new(),
         })
     }
@@ -98,9 +113,83 @@ impl PodVariants for ClusterVariants {
 
 // === impl Now ===
 
+impl Now<'_> {
+    fn mapping(&self, pod: PodRef<'_>, labelled: Option<&VariantRef>) -> Mapping {
+        let Some(namespace) = pod.namespace() else {
+            return Mapping::Unmapped(UnmappedReason::NoPodNamespace);
+        };
+        let owners = &self.index.owners;
+        match owners.named(namespace, pod.name()) {
+            Ok(named) => self.mapping_of(named, labelled),
+            Err(miss) => otherwise(labelled, miss, owners.is_gone(namespace, pod.name())),
+        }
+    }
+
+    fn mapping_of(&self, named: &Named, labelled: Option<&VariantRef>) -> Mapping {
+        self.chain(&named.siblings, |chain| {
+            let broken = match &chain.scaled {
+                Ok(variant) => return Mapping::Mapped(variant.clone()),
+                Err(broken) => broken,
+            };
+            let pod = &named.pod;
+            let own_label = || VariantRef::new(&pod.namespace, pod.variant.as_deref()?).ok();
+            let of_pod = if labelled.is_none() { own_label() } else { None };
+            let labelled = labelled.or(of_pod.as_ref());
+            match broken {
+                Broken::Scaler(Miss::NoVariant) if labelled.is_none() => chain.configured.clone(),
+                Broken::Owners(miss) | Broken::Scaler(miss) => otherwise(labelled, miss.clone(), false),
+            }
+        })
+    }
+
+    /// Shows what is known of all that a controller controls.
+    fn chain<R>(&self, siblings: &Siblings, show: impl FnOnce(&Chain) -> R) -> R {
+        let pods = self.index.owners.pods_version();
+        self.chains.show(siblings, pods, || self.find_out(siblings), show)
+    }
+
+    fn find_out(&self, siblings: &Siblings) -> Chain {
+        let ClusterIndex { owners, scalers, .. } = &*self.index;
+        let namespace = &siblings.namespace;
+        let above = match owners.chain(namespace, siblings.controller.as_ref()) {
+            Ok(above) if above.is_empty() => Err(Miss::NoController),
+            other => other,
+        };
+        let goes_by_pods = match &above {
+            Ok(above) => above.iter().any(|owner| owner.kind == Kind::POD),
+            Err(Miss::NoController) => false,
+            Err(_) => true,
+        };
+        let scaled = match &above {
+            Ok(above) => {
+                let variant = scalers.variant(namespace, above);
+                variant.cloned().map_err(Broken::Scaler)
+            }
+            Err(miss) => Err(Broken::Owners(miss.clone())),
+        };
+        let above = above.unwrap_or_default();
+        Chain {
+            scaled,
+            configured: configured_for(&self.index, &self.known.configured, namespace, &above),
+            pods: goes_by_pods.then(|| owners.pods_version().clone()),
+        }
+    }
+
+    fn table(&self) -> &Table {
+        self.table.get_or_init(|| {
+            let table = &self.known.table;
+            let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+            if table.0 != self.index.changes {
+                *table = (self.index.changes, Arc::new(Table::new(self)));
+            }
+            Arc::clone(&table.1)
+        })
+    }
+}
+
 impl PodIndex for Now<'_> {
     fn variant_of(&self, pod: PodRef<'_>, labelled: Option<&VariantRef>) -> Mapping {
-        mapping(&self.index, &self.known.configured, &self.chains, pod, labelled)
+        self.mapping(pod, labelled)
     }
 
     /// Not while the API server is silent: there may be others by now, and of these some may be gone.
@@ -110,7 +199,7 @@ impl PodIndex for Now<'_> {
         if !is_known {
             return None;
         }
-        let table = self.table.get_or_init(|| self.known.table(&self.index));
+        let table = self.table();
         let is_unclear =
             table.unclear.contains(variant) || table.unclear_namespaces.contains(variant.namespace());
         if is_unclear {
@@ -136,7 +225,7 @@ impl PodIndex for Now<'_> {
     }
 
     fn replicas_of(&self, variant: &VariantRef) -> Option<Replicas> {
-        let table = self.table.get_or_init(|| self.known.table(&self.index));
+        let table = self.table();
         table.replicas.get(variant).copied()
     }
 }
@@ -144,31 +233,27 @@ impl PodIndex for Now<'_> {
 // === impl Table ===
 
 impl Table {
-    fn new(index: &ClusterIndex, configured: &[(VariantRef, Workload)]) -> Self {
+    fn new(now: &Now<'_>) -> Self {
+        let (index, configured) = (&now.index, &now.known.configured);
         let mut table = Self::default();
         let mut made_by: Map<Box<str>, VariantRef> = Map::default();
-        let chains = Chains::default();
-        let pods = index
-            .owners
-            .watched(&Kind::POD)
-            .into_iter()
-            .flat_map(Watched::objects);
-        for pod in pods {
+        for named in index.owners.all() {
+            let pod = &named.pod;
             let starting = match &pod.state {
                 PodState::Serving => None,
                 PodState::Starting(why) => Some(why.clone()),
                 PodState::Ending => continue,
             };
-            let named = PodRef::new(&pod.name).in_namespace(&pod.namespace);
             // A pod whose labels and owners name different variants makes neither of them one without pods.
-            let mapping = mapping(index, configured, &chains, named, None);
+            let mapping = match index.owners.named(&pod.namespace, &pod.name) {
+                Ok(named) => now.mapping_of(named, None),
+                Err(miss) => otherwise(None, miss, false),
+            };
             let labelled = pod
                 .variant
                 .as_deref()
                 .map(|name| VariantRef::new(&pod.namespace, name));
-            let of_configuration = chain(index, configured, &chains, pod, |chain| {
-                chain.configured.variant().cloned()
-            });
+            let of_configuration = now.chain(&named.siblings, |chain| chain.configured.variant().cloned());
             let others = [of_configuration, labelled.and_then(Result::ok)];
             let others = others.into_iter().flatten();
             table
@@ -252,42 +337,6 @@ fn makers<'a>(
     makers
 }
 
-fn mapping(
-    index: &ClusterIndex,
-    configured: &[(VariantRef, Workload)],
-    chains: &Chains,
-    pod: PodRef<'_>,
-    labelled: Option<&VariantRef>,
-) -> Mapping {
-    let Some(namespace) = pod.namespace() else {
-        return Mapping::Unmapped(UnmappedReason::NoPodNamespace);
-    };
-    let known = match index.owners.pod(namespace, pod.name()) {
-        Ok(known) => known,
-        Err(miss) => return otherwise(labelled, miss, index.owners.is_gone(namespace, pod.name())),
-    };
-    let own_label = || VariantRef::new(namespace, known.variant.as_deref()?).ok();
-    let of_pod = if labelled.is_none() { own_label() } else { None };
-    let labelled = labelled.or(of_pod.as_ref());
-    chain(index, configured, chains, known, |chain| match &chain.scaled {
-        Ok(variant) => Mapping::Mapped(variant.clone()),
-        Err(Broken::Scaler(Miss::NoVariant)) if labelled.is_none() => chain.configured.clone(),
-        Err(Broken::Owners(miss) | Broken::Scaler(miss)) => otherwise(labelled, miss.clone(), false),
-    })
-}
-
-/// Shows what is known of all that a pod's controller controls.
-fn chain<R>(
-    index: &ClusterIndex,
-    configured: &[(VariantRef, Workload)],
-    chains: &Chains,
-    pod: &Object,
-    show: impl FnOnce(&Chain) -> R,
-) -> R {
-    let of_configuration = |owners: &[&Owner]| configured_for(index, configured, &pod.namespace, owners);
-    chains.of(index, pod, of_configuration, show)
-}
-
 /// What counts where the cluster names no variant.
 fn otherwise(labelled: Option<&VariantRef>, miss: Miss, is_gone: bool) -> Mapping {
     let reason = match (miss, labelled) {
@@ -368,6 +417,10 @@ mod tests {
         }
     }
 
+    fn shared(index: &ClusterIndex) -> Arc<ArcSwap<ClusterIndex>> {
+        Arc::new(ArcSwap::from_pointee(index.clone()))
+    }
+
     fn index() -> ClusterIndex {
         ClusterIndex::new(
             OwnerIndex::new([]),
@@ -380,7 +433,8 @@ mod tests {
         let configured = [(variant("configured"), deployment("qwen"))];
         let pod = PodRef::new(pod).in_namespace("chat");
         let labelled = labelled.map(variant);
-        match mapping(index, &configured, &Chains::default(), pod, labelled.as_ref()) {
+        let variants = ClusterVariants::new(shared(index), configured);
+        match variants.snapshot().variant_of(pod, labelled.as_ref()) {
             Mapping::Mapped(variant) => variant.name().to_owned(),
             other => other.reason().unwrap().to_owned(),
         }
@@ -416,7 +470,8 @@ mod tests {
         assert_eq!(ask(&index, "c", None), "no_variant");
         // Its name is that of a pod of the configured Deployment.
         assert_eq!(ask(&index, "qwen-7d9c5b6f4-x2x9z", Some("label")), "unknown_pod");
-        let anywhere = mapping(&index, &[], &Chains::default(), PodRef::new("a"), None);
+        let variants = ClusterVariants::new(shared(&index), []);
+        let anywhere = variants.snapshot().variant_of(PodRef::new("a"), None);
         assert_eq!(anywhere.reason(), Some("no_pod_namespace"));
     }
 
@@ -472,8 +527,7 @@ mod tests {
             .owners
             .replace(&Kind::POD, [pod("1", "a", "qwen"), starting.clone(), ending]);
         let ask = |index: &ClusterIndex, name: &str| {
-            let (_sender, receiver) = watch::channel(index.clone());
-            let variants = ClusterVariants::new(receiver, [(variant("configured"), deployment("qwen"))]);
+            let variants = ClusterVariants::new(shared(index), [(variant("configured"), deployment("qwen"))]);
             let now = variants.snapshot();
             let pods = now.pods_of(&variant(name))?;
             let mut told: Vec<_> = pods
@@ -504,8 +558,7 @@ mod tests {
         wanting.owners.replace(&Kind::POD, []);
         for (state, expected) in [(PodState::Serving, None), (PodState::Ending, Some(vec![]))] {
             wanting.owners.replace(&Kind::REPLICA_SET, [replica_set(state)]);
-            let (_sender, receiver) = watch::channel(wanting.clone());
-            let variants = ClusterVariants::new(receiver, [(variant("chat"), deployment("chat"))]);
+            let variants = ClusterVariants::new(shared(&wanting), [(variant("chat"), deployment("chat"))]);
             let now = variants.snapshot();
             assert_eq!(now.pods_of(&variant("chat")), expected);
             assert_eq!(now.pods_of(&variant("other")), None);

@@ -12,6 +12,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use fleetgauge_core::time::Clock;
 use fleetgauge_core::variant::{Replicas, VariantRef};
@@ -89,11 +90,19 @@ pub const MANAGED: &str = "llm-d.ai/managed=true";
 /// The watches of a cluster, which end when it is dropped.
 ///
 /// Each reader has a receiver of its own. It sees the index as a whole: a change waits for whoever is reading, and the other way
-/// round, so what is borrowed is to be given back soon.
+/// round, so what is borrowed is to be given back soon. Who reads [`now`](Self::now) waits for nobody.
 #[derive(Debug)]
 pub struct ClusterWatch {
     index: watch::Receiver<ClusterIndex>,
+    now: Arc<ArcSwap<ClusterIndex>>,
     _tasks: JoinSet<()>,
+}
+
+/// Where the watches write what they find out.
+#[derive(Clone, Debug)]
+struct Writer {
+    index: Arc<watch::Sender<ClusterIndex>>,
+    now: Arc<ArcSwap<ClusterIndex>>,
 }
 
 // === impl Resource ===
@@ -191,46 +200,65 @@ impl ClusterWatch {
             let kinds = resources.iter().map(|resource| resource.kind.clone());
             kinds.collect()
         };
-        let (sender, index) = watch::channel(ClusterIndex::new(
+        let nothing = ClusterIndex::new(
             OwnerIndex::new(kinds(&config.controllers)),
             ScalerIndex::new(kinds(&config.scalers)),
-        ));
-        let sender = Arc::new(sender);
+        );
+        let now = Arc::new(ArcSwap::from_pointee(nothing.clone()));
+        let (sender, index) = watch::channel(nothing);
+        let writer = Writer {
+            index: Arc::new(sender),
+            now: now.clone(),
+        };
         let mut tasks = JoinSet::new();
         let pods: Api<Pod> = Api::all(client.clone());
-        let keep = keep_owner(&sender, Kind::POD, clock);
+        let keep = keep_owner(&writer, Kind::POD, clock);
         let label = config.variant_label.clone();
         let read = move |found: &Pod| pod(found, &label);
         tasks.spawn(run(pods, watcher::Config::default(), config.clone(), read, keep));
         for resource in &config.controllers {
             let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource.resource());
-            let keep = keep_owner(&sender, resource.kind.clone(), clock);
+            let keep = keep_owner(&writer, resource.kind.clone(), clock);
             tasks.spawn(run(api, resource.config(), config.clone(), object, keep));
         }
         for resource in &config.scalers {
             let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource.resource());
-            let (index, kind, clock) = (sender.clone(), resource.kind.clone(), clock.clone());
-            let keep = move |change| {
-                index.send_modify(|index| {
-                    index.changes += 1;
-                    match change {
-                        Change::All(scalers) => index.scalers.replace(&kind, scalers),
-                        Change::Is(uid, scaler) => index.scalers.apply(&kind, uid, scaler),
-                        Change::Gone(uid) => index.scalers.remove(&kind, &uid),
-                        Change::Failed(failure) => index.scalers.fail(&kind, failure, clock.now()),
-                    }
-                });
-            };
+            let keep = keep_scaler(&writer, resource.kind.clone(), clock);
             let models = config.model.clone();
             let read = move |found: &DynamicObject| scaler(found, &models);
             tasks.spawn(run(api, resource.config(), config.clone(), read, keep));
         }
-        Self { index, _tasks: tasks }
+        Self {
+            index,
+            now,
+            _tasks: tasks,
+        }
     }
 
     /// The index, as it is and as it changes.
     pub fn index(&self) -> watch::Receiver<ClusterIndex> {
         self.index.clone()
+    }
+
+    /// Copies of the index as it is, each of which stays as it was.
+    pub fn now(&self) -> Arc<ArcSwap<ClusterIndex>> {
+        self.now.clone()
+    }
+}
+
+// === impl Writer ===
+
+impl Writer {
+    /// Changes the index, and tells of it if that was news.
+    fn change(&self, change: impl FnOnce(&mut ClusterIndex) -> bool) {
+        self.index.send_if_modified(|index| {
+            let is_news = change(index);
+            if is_news {
+                index.changes += 1;
+                self.now.store(Arc::new(index.clone()));
+            }
+            is_news
+        });
     }
 }
 
@@ -383,32 +411,35 @@ where
 
 /// Keeps what is found out of pods, or of what controls them. A kubelet tells much of a pod that is of no use here, and nobody is
 /// told of that.
-fn keep_owner(
-    sender: &Arc<watch::Sender<ClusterIndex>>,
-    kind: Kind,
-    clock: &Clock,
-) -> impl Fn(Change<Object>) + use<> {
-    let (index, clock) = (sender.clone(), clock.clone());
+fn keep_owner(writer: &Writer, kind: Kind, clock: &Clock) -> impl Fn(Change<Object>) + use<> {
+    let (writer, clock) = (writer.clone(), clock.clone());
     move |change| {
-        index.send_if_modified(|index| {
+        writer.change(|index| {
             let owners = &mut index.owners;
-            let is_news = match change {
-                Change::All(objects) => {
-                    owners.replace(&kind, objects.into_iter().map(|(_, object)| object));
-                    true
-                }
-                Change::Is(_, object) => owners.apply(&kind, object),
-                Change::Gone(uid) => {
-                    owners.remove(&kind, &uid);
-                    true
-                }
-                Change::Failed(failure) => {
-                    owners.fail(&kind, failure, clock.now());
-                    true
-                }
-            };
-            index.changes += u64::from(is_news);
-            is_news
+            match change {
+                Change::All(objects) => owners.replace(&kind, objects.into_iter().map(|(_, object)| object)),
+                Change::Is(_, object) => return owners.apply(&kind, object),
+                Change::Gone(uid) => owners.remove(&kind, &uid),
+                Change::Failed(failure) => return owners.fail(&kind, failure, clock.now()),
+            }
+            true
+        });
+    }
+}
+
+/// Keeps what is found out of what scales workloads.
+fn keep_scaler(writer: &Writer, kind: Kind, clock: &Clock) -> impl Fn(Change<Scaler>) + use<> {
+    let (writer, clock) = (writer.clone(), clock.clone());
+    move |change| {
+        writer.change(|index| {
+            let scalers = &mut index.scalers;
+            match change {
+                Change::All(all) => scalers.replace(&kind, all),
+                Change::Is(uid, scaler) => return scalers.apply(&kind, &uid, scaler),
+                Change::Gone(uid) => scalers.remove(&kind, &uid),
+                Change::Failed(failure) => return scalers.fail(&kind, failure, clock.now()),
+            }
+            true
         });
     }
 }

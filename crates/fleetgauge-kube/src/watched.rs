@@ -3,12 +3,15 @@
 //! Not knowing is never taken for none: until a kind has been listed once, nothing is known of it. An outage costs nothing
 //! that was known; it is told beside it, with the time that it began.
 
+use std::sync::Arc;
+
 use fleetgauge_core::time::Moment;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::miss::Miss;
 use crate::object::Kind;
+use crate::trie::Trie;
 
 pub(crate) type Map<K, V> = HashMap<K, V, RandomState>;
 
@@ -20,8 +23,7 @@ pub struct Watched<T> {
     fault: Option<Fault>,
     /// That it was known, and was said to be absent when it was asked for last.
     is_said_absent: bool,
-    /// Boxed, since a table that has seen many come and go has room for several times as many.
-    objects: Map<Box<str>, Box<T>>,
+    objects: Trie<(Arc<str>, Arc<T>)>,
 }
 
 /// Whether the objects of a kind are known.
@@ -77,7 +79,7 @@ impl<T> Watched<T> {
             listing: Listing::NotYet,
             fault: None,
             is_said_absent: false,
-            objects: Map::default(),
+            objects: Trie::default(),
         }
     }
 
@@ -98,12 +100,19 @@ impl<T> Watched<T> {
 
     /// The objects that are known, in no order.
     pub fn objects(&self) -> impl ExactSizeIterator<Item = &T> {
-        self.objects.values().map(|object| &**object)
+        self.objects.iter().map(|(_, object)| &**object)
     }
 
     /// The object by this UID.
     pub fn get(&self, uid: &str) -> Option<&T> {
-        self.objects.get(uid).map(|object| &**object)
+        self.shared(uid).map(|object| &**object)
+    }
+
+    pub(crate) fn shared(&self, uid: &str) -> Option<&Arc<T>> {
+        let (_, object) = self
+            .objects
+            .get(self.objects.hash(uid), |(known, _)| **known == *uid)?;
+        Some(object)
     }
 
     /// *Errors*: the miss of whoever needs all of its objects.
@@ -120,26 +129,34 @@ impl<T> Watched<T> {
         self.listing = Listing::Known;
         self.fault = None;
         self.is_said_absent = false;
-        let objects = objects.into_iter();
-        self.objects = objects.map(|(uid, object)| (uid, Box::new(object))).collect();
+        self.objects = Trie::default();
+        for (uid, object) in objects {
+            self.apply(&uid, object);
+        }
     }
 
     /// There is this object, new or changed.
-    pub(crate) fn apply(&mut self, uid: Box<str>, object: T) {
-        self.objects.insert(uid, Box::new(object));
+    pub(crate) fn apply(&mut self, uid: &str, object: T) {
+        let hash = self.objects.hash(uid);
+        let entry = (uid.into(), Arc::new(object));
+        self.objects.insert(hash, entry, |(known, _)| **known == *uid);
     }
 
     /// It is gone.
-    pub(crate) fn remove(&mut self, uid: &str) -> Option<T> {
-        self.objects.remove(uid).map(|object| *object)
+    pub(crate) fn remove(&mut self, uid: &str) -> Option<Arc<T>> {
+        let hash = self.objects.hash(uid);
+        let (_, object) = self.objects.remove(hash, |(known, _)| **known == *uid)?;
+        Some(object)
     }
 
-    /// The objects could not be listed, or not be watched any more.
+    /// The objects could not be listed, or not be watched any more. Gives whether that is news: what a cluster lacks is asked for
+    /// again and again.
     ///
     /// What is known stays. That a known kind is absent is believed at the second time in a row, since an API server that
     /// starts says so of kinds that it has not looked up yet, and of a built-in one never: then it is not an API server
     /// that answers.
-    pub(crate) fn fail(&mut self, failure: Failure, now: Moment) {
+    pub(crate) fn fail(&mut self, failure: Failure, now: Moment) -> bool {
+        let before = (self.listing, self.fault.clone());
         let is_known = self.listing == Listing::Known;
         let was_said_absent = std::mem::take(&mut self.is_said_absent);
         match &failure {
@@ -148,8 +165,8 @@ impl<T> Watched<T> {
             Failure::Absent { .. } => {
                 self.listing = Listing::Absent;
                 self.fault = None;
-                self.objects.clear();
-                return;
+                self.objects = Trie::default();
+                return before != (self.listing, None);
             }
             Failure::Forbidden { .. } if !is_known => self.listing = Listing::Forbidden,
             Failure::Forbidden { .. } | Failure::Other { .. } => {}
@@ -158,5 +175,6 @@ impl<T> Watched<T> {
             failure;
         let since = self.fault.as_ref().map_or(now, |fault| fault.since);
         self.fault = Some(Fault { since, detail });
+        before != (self.listing, self.fault.clone())
     }
 }

@@ -7,16 +7,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use fleetgauge_core::time::Clock;
+use fleetgauge_core::variant::{Mapping, PodRef, PodVariants as _};
 use fleetgauge_kube::cluster::ClusterIndex;
 use fleetgauge_kube::object::Kind;
+use fleetgauge_kube::variant::ClusterVariants;
 use fleetgauge_kube::watch::{ClusterWatch, Resource, WatchConfig};
 use fleetgauge_testcluster::Cluster;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use kube::{Client, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -111,21 +114,50 @@ async fn make_workloads(client: &Client) -> BTreeMap<&'static str, String> {
     owners
 }
 
+/// Pods by UID and name, each with whose it is, or why nobody's.
+type Whose = BTreeSet<(String, String, String)>;
+
+/// Asks one state of the index after the other as those do who join numbers with variants: all of the test by one, so that what was
+/// found out while all changed is still believed in the end.
+struct Joining {
+    now: Arc<ArcSwap<ClusterIndex>>,
+    variants: Mutex<ClusterVariants>,
+}
+
+impl Joining {
+    fn of(index: &ClusterIndex) -> Self {
+        let now = Arc::new(ArcSwap::from_pointee(index.clone()));
+        let variants = Mutex::new(ClusterVariants::new(now.clone(), []));
+        Self { now, variants }
+    }
+
+    /// The test's pods as `index` has them.
+    fn whose(&self, index: Arc<ClusterIndex>) -> Whose {
+        let variants = self.variants.lock().unwrap();
+        self.now.store(index.clone());
+        let joined = variants.snapshot();
+        let pods = index.owners.watched(&Kind::POD).unwrap().objects();
+        let pods = pods.filter(|pod| *pod.namespace == *NAMESPACE);
+        let whose = |name: &str| match joined.variant_of(PodRef::new(name).in_namespace(NAMESPACE), None) {
+            Mapping::Mapped(variant) => variant.name().to_owned(),
+            other => format!("? {}", other.reason().unwrap()),
+        };
+        pods.map(|pod| (pod.uid.to_string(), pod.name.to_string(), whose(&pod.name)))
+            .collect()
+    }
+}
+
 /// Writes down whose each pod has ever been said to be: by UID and name.
-async fn observe(mut index: Receiver<ClusterIndex>, seen: Arc<Mutex<HashSet<(String, String, String)>>>) {
+async fn observe(
+    mut index: Receiver<ClusterIndex>,
+    joining: Arc<Joining>,
+    seen: Arc<Mutex<HashSet<(String, String, String)>>>,
+) {
     loop {
-        {
-            let index = index.borrow_and_update();
-            let mut seen = seen.lock().unwrap();
-            for pod in index.owners.watched(&Kind::POD).unwrap().objects() {
-                if *pod.namespace == *NAMESPACE
-                    && let Ok(variant) = index.variant(NAMESPACE, &pod.name)
-                {
-                    let (_, variant) = variant.as_str().split_once('/').unwrap();
-                    seen.insert((pod.uid.to_string(), pod.name.to_string(), variant.to_owned()));
-                }
-            }
-        }
+        let now = Arc::new(index.borrow_and_update().clone());
+        let known = joining.whose(now).into_iter();
+        let known = known.filter(|(_, _, whose)| !whose.starts_with('?'));
+        seen.lock().unwrap().extend(known);
         if index.changed().await.is_err() {
             return;
         }
@@ -220,20 +252,8 @@ fn is_failing(index: &ClusterIndex) -> bool {
     index.owners.watched(&Kind::POD).unwrap().fault().is_some()
 }
 
-/// By UID and name, whose each pod is, as the index has it.
-fn known(index: &ClusterIndex) -> BTreeSet<(String, String, String)> {
-    let pods = index.owners.watched(&Kind::POD).unwrap().objects();
-    let pods = pods.filter(|pod| *pod.namespace == *NAMESPACE);
-    let whose = |name: &str| match index.variant(NAMESPACE, name) {
-        Ok(variant) => variant.as_str().rsplit('/').next().unwrap().to_owned(),
-        Err(miss) => miss.reason().to_owned(),
-    };
-    pods.map(|pod| (pod.uid.to_string(), pod.name.to_string(), whose(&pod.name)))
-        .collect()
-}
-
-/// The same of what there is, by owner references alone.
-async fn listed(client: &Client) -> BTreeSet<(String, String, String)> {
+/// What there is, by owner references alone.
+async fn listed(client: &Client) -> Whose {
     let (params, pods, sets) = (
         ListParams::default(),
         Api::<Pod>::namespaced(client.clone(), NAMESPACE),
@@ -255,21 +275,29 @@ async fn listed(client: &Client) -> BTreeSet<(String, String, String)> {
         .collect();
     let pods = pods.list(&params).await.unwrap().into_iter();
     pods.map(|pod| {
-        let owner = controller(&|| pod.owner_references().to_vec()).unwrap();
-        let owner = sets.get(&owner).cloned().unwrap_or(owner);
-        (pod.uid().unwrap(), pod.name_any(), owner)
+        let owner = pod.owner_references().first().cloned().unwrap();
+        let whose = match &*owner.kind {
+            "ReplicaSet" => sets.get(&owner.name).cloned(),
+            _ => Some(owner.name),
+        };
+        let whose = whose.unwrap_or_else(|| "? no_variant".to_owned());
+        (pod.uid().unwrap(), pod.name_any(), whose)
     })
     .collect()
 }
 
-/// Waits until the index is what a fresh list says, and has as many pods as `is_expected`.
-async fn becomes_as_listed(watch: &ClusterWatch, client: &Client, is_expected: impl Fn(usize) -> bool) {
+/// Waits until the index is what a fresh list says, and what is listed `is_expected`.
+async fn becomes_as_listed(
+    watch: &ClusterWatch,
+    joining: &Joining,
+    client: &Client,
+    is_expected: impl Fn(&Whose) -> bool,
+) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        // Whoever looks at the index keeps whoever changes it waiting, so not while something is waited for.
         let listed = listed(client).await;
-        let known = known(&watch.index().borrow());
-        if known == listed && is_expected(listed.len()) {
+        let known = joining.whose(watch.now().load_full());
+        if known == listed && is_expected(&listed) {
             return;
         }
         let differ: Vec<_> = known.symmetric_difference(&listed).collect();
@@ -280,6 +308,30 @@ async fn becomes_as_listed(watch: &ClusterWatch, client: &Client, is_expected: i
             listed.len()
         );
     }
+}
+
+/// A Deployment goes and leaves its pods behind, and comes back and takes them up: no pod changes, but whose it is does.
+async fn orphan_and_adopt(watch: &ClusterWatch, joining: &Joining, client: &Client, name: &str) {
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
+    let before = deployments.get(name).await.unwrap();
+    let orphaning = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Orphan),
+        ..DeleteParams::default()
+    };
+    again(|| deployments.delete(name, &orphaning)).await;
+    let is_anybodys = |listed: &Whose, whose: &str| listed.iter().any(|(.., one)| one == whose);
+    becomes_as_listed(watch, joining, client, |listed| {
+        is_anybodys(listed, "? no_variant") && !is_anybodys(listed, name)
+    })
+    .await;
+    let back = object(json!({"metadata": {"name": name}, "spec": before.spec}));
+    // Until the one before is gone, its name is taken.
+    let post = PostParams::default();
+    again(|| deployments.create(&post, &back)).await;
+    becomes_as_listed(watch, joining, client, |listed| {
+        is_anybodys(listed, name) && !is_anybodys(listed, "? no_variant")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -299,7 +351,8 @@ async fn under_churn_the_index_ends_as_a_fresh_list_and_no_pod_is_ever_anothers(
     watch.index().wait_for(ClusterIndex::is_ready).await.unwrap();
 
     let (seen, truth, done) = (Arc::default(), Arc::default(), Arc::new(AtomicUsize::new(0)));
-    let observer = tokio::spawn(observe(watch.index(), Arc::clone(&seen)));
+    let joining = Arc::new(Joining::of(&watch.now().load()));
+    let observer = tokio::spawn(observe(watch.index(), joining.clone(), Arc::clone(&seen)));
     let mut tasks = tokio::task::JoinSet::new();
     for worker in 0..WORKERS {
         let (client, owners) = (direct.clone(), owners.clone());
@@ -334,7 +387,8 @@ async fn under_churn_the_index_ends_as_a_fresh_list_and_no_pod_is_ever_anothers(
     }
 
     // More than the test's own pods.
-    becomes_as_listed(&watch, &direct, |count| count > NAMES).await;
+    becomes_as_listed(&watch, &joining, &direct, |listed| listed.len() > NAMES).await;
+    orphan_and_adopt(&watch, &joining, &direct, "left").await;
     // What comes again under its name, or is listed anew, would hide what was not taken out: now pods only go.
     let pods: Api<Pod> = Api::namespaced(direct.clone(), NAMESPACE);
     let at_once = DeleteParams::default().grace_period(0);
@@ -348,7 +402,7 @@ async fn under_churn_the_index_ends_as_a_fresh_list_and_no_pod_is_ever_anothers(
     for set in ["set-left", "set-right"] {
         again(|| sets.patch(set, &params, &to_none)).await;
     }
-    becomes_as_listed(&watch, &direct, |count| count < NAMES).await;
+    becomes_as_listed(&watch, &joining, &direct, |listed| listed.len() < NAMES).await;
     observer.abort();
     let truth: &Mutex<HashMap<String, &'static str>> = &truth;
     let truth = truth.lock().unwrap();
