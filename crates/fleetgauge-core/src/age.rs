@@ -140,6 +140,14 @@ impl Age {
         older
     }
 
+    /// What it was so much earlier, at least nothing.
+    #[must_use]
+    pub fn younger_by(mut self, less: Duration) -> Self {
+        let less = u32::try_from(less.as_millis()).unwrap_or(u32::MAX);
+        self.millis = self.millis.saturating_sub(less);
+        self
+    }
+
     /// That as a bound: it may as well be less.
     #[must_use]
     pub fn or_younger(mut self) -> Self {

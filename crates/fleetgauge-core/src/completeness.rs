@@ -134,6 +134,30 @@ impl Completeness {
         self.pods.iter().flat_map(Pods::iter).map(|(pod, _)| &**pod)
     }
 
+    /// The pods that are there once more in `other`, by their namespace and name, and are others: they are in other places.
+    /// Each with one of those.
+    pub fn namesakes<'a>(&'a self, other: &'a Self) -> Vec<(&'a PodIdentity, &'a PodIdentity)> {
+        let by_name = |pods: &'a Self| {
+            let mut named: BTreeMap<_, Vec<_>> = BTreeMap::new();
+            for pod in pods.pods() {
+                named.entry((pod.namespace(), pod.name())).or_default().push(pod);
+            }
+            named
+        };
+        let theirs = by_name(other);
+        let both = by_name(self).into_iter().filter_map(|(name, ours)| {
+            let theirs = theirs.get(&name)?;
+            let is_elsewhere = |pod: &PodIdentity| {
+                let of_other = theirs.iter().map(|other| other.place());
+                let here = pod.place();
+                here.is_some() && of_other.into_iter().all(|other| other.is_some() && other != here)
+            };
+            let is_another = ours.iter().all(|pod| is_elsewhere(pod));
+            is_another.then(|| (ours[0], theirs[0]))
+        });
+        both.collect()
+    }
+
     /// Whether a pod whose row has ended is known to be no more: it is known who there is, and it is none of them. One of its
     /// name at another place is not the same.
     pub(crate) fn has_lost(&self, namespace: Option<&str>, pod: &str, instance: Option<&str>) -> bool {

@@ -207,6 +207,18 @@ impl FetchError {
         }
     }
 
+    /// Whether it says that somebody did not report who has a part of the answer. An answer from before, which had that part, no
+    /// longer tells what there is.
+    pub fn lacks_a_part(&self) -> bool {
+        match self {
+            FetchError::Members { .. } | FetchError::Incomplete { .. } => true,
+            FetchError::Input { error, .. } | FetchError::Weights { error } => {
+                error.fetch_error().is_some_and(Self::lacks_a_part)
+            }
+            _ => false,
+        }
+    }
+
     /// How long the backend asks to wait before the next try.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -1,6 +1,7 @@
 //! A pod as the labels of a target name it.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::printable::Printable;
 
@@ -60,6 +61,32 @@ impl PodIdentity {
             variant: get(VARIANT_LABEL).map(Box::from),
             instance: get("instance").map(Box::from),
         })
+    }
+
+    /// Its namespace, where a label names it.
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it is scraped, where a label says so.
+    pub fn instance(&self) -> Option<&str> {
+        self.instance.as_deref()
+    }
+
+    /// Where it is, as far as that tells it from others: its host, on which it may have several ports. On this machine, where
+    /// all are processes of one host, it is the port.
+    pub(crate) fn place(&self) -> Option<&str> {
+        let instance = self.instance()?;
+        let host = instance.rsplit_once(':').map_or(instance, |(host, _)| host);
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let is_here =
+            bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        Some(if is_here { instance } else { host })
     }
 }
 

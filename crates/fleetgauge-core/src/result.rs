@@ -2,6 +2,7 @@
 
 mod builder;
 mod collected;
+mod ended;
 mod provenance;
 mod shard;
 mod times;
@@ -19,6 +20,7 @@ use times::Times;
 
 pub use builder::AnswerBuilder;
 pub use collected::MetricResult;
+pub use ended::Ended;
 pub use provenance::{Origin, Provenance};
 pub use shard::{SHARD_HEADER, ShardMark, ShardMarkError};
 
@@ -207,8 +209,8 @@ impl Answer {
 
     /// With which series have ended that its rows stand on.
     #[must_use]
-    pub fn with_ended(mut self, ended: &str) -> Self {
-        self.provenance_mut().set_ended(ended.into());
+    pub fn with_ended(mut self, ended: Ended) -> Self {
+        self.provenance_mut().set_ended(Arc::new(ended));
         self
     }
 

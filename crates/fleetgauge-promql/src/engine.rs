@@ -366,9 +366,9 @@ impl Evaluator<'_> {
             .for_each(|warning| answer.warning(&warning.to_string()));
         infos.iter().for_each(|info| answer.info(&info.to_string()));
         self.reader.missing().tell(&mut answer);
-        let answer = match self.reader.ended.borrow().told() {
-            Some(ended) => answer.build().with_ended(&ended),
-            None => answer.build(),
+        let answer = match self.reader.ended.take() {
+            ended if ended.is_empty() => answer.build(),
+            ended => answer.build().with_ended(ended),
         };
         Evaluation {
             answer,

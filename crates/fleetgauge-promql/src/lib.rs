@@ -31,7 +31,6 @@ mod annotation;
 mod binary;
 mod budget;
 mod config;
-mod ended;
 mod error;
 mod function;
 mod selector;

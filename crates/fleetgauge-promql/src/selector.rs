@@ -8,10 +8,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fleetgauge_core::age::Age;
+use fleetgauge_core::result::Ended;
 use fleetgauge_core::time::Timestamp;
 
 use crate::budget::{Budget, SERIES_WORK};
-use crate::ended::Ended;
 use crate::error::EvalError;
 use crate::label::LabelSet;
 use crate::matcher::Matcher;
@@ -205,9 +205,7 @@ impl<'a> Reader<'a> {
             return age;
         }
         let age = age.with_ended();
-        self.ended
-            .borrow_mut()
-            .add(&series.labels(i), age, last.saturating_sub(first));
+        note_ended(&self.ended, &series.labels(i), age, last.saturating_sub(first));
         age
     }
 
@@ -414,7 +412,7 @@ impl Ranges<'_> {
                 };
                 if age.is_ended() {
                     let left = newest.saturating_add(self.range).saturating_sub(window.end);
-                    self.ended.borrow_mut().add(&series.labels(i), age, left);
+                    note_ended(&self.ended, &series.labels(i), age, left);
                 }
                 age
             }
@@ -460,6 +458,15 @@ pub(crate) struct Window {
     pub(crate) end: i64,
     /// The indices of its samples, the last one excluded.
     pub(crate) samples: (usize, usize),
+}
+
+/// Notes a series that has ended, and is read for `left` milliseconds yet.
+fn note_ended(ended: &RefCell<Ended>, labels: &LabelSet, age: Age, left: i64) {
+    let left = Duration::from_millis(left.max(0).unsigned_abs());
+    let get = |name: &str| labels.get(name);
+    ended
+        .borrow_mut()
+        .add(get, || labels.to_string(), age.duration(), left);
 }
 
 // === impl Buffer ===

@@ -295,7 +295,7 @@ impl<M> Expr<M> {
     }
 
     /// What it is made of, in the order in which it is written.
-    pub(crate) fn children(&self) -> Vec<&Self> {
+    pub fn children(&self) -> Vec<&Self> {
         match self {
             Self::Number(_) | Self::Text(_) | Self::Selector(_) | Self::Range(_) => Vec::new(),
             Self::Subquery(subquery) => vec![&subquery.expr],

@@ -15,6 +15,7 @@ mod config;
 mod error;
 mod input;
 mod known;
+mod namesake;
 mod plan;
 
 use std::fmt;

@@ -9,6 +9,7 @@
 
 mod backend;
 mod build;
+mod chosen;
 mod config;
 mod error;
 mod member;

@@ -2,6 +2,7 @@
 
 mod config;
 mod input;
+mod namesake;
 mod param;
 mod provenance;
 mod range;

@@ -3,6 +3,7 @@
 mod config;
 mod member;
 mod replica;
+mod subquery;
 
 use std::sync::Arc;
 use std::time::Duration;

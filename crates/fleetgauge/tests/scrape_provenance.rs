@@ -100,7 +100,10 @@ async fn what_a_subquery_still_tells_of_a_pod_that_is_gone_has_ended() {
         let ended = (0..result.answer().len()).any(|row| result.age(row).is_ended());
         assert!(ended, "{query}");
         let provenance = result.answer().provenance().unwrap();
-        assert!(provenance.ended().unwrap().starts_with("pod chat/b"), "{query}");
+        assert!(
+            provenance.ended().unwrap().to_string().starts_with("pod chat/b"),
+            "{query}"
+        );
     }
     assert_eq!(fleet.reads(sum, Policy::default()).await, Err(ReasonCode::Ended));
     // Row by row it is told whose they are.

@@ -88,7 +88,7 @@ async fn a_pod_that_left_in_order_does_not_withhold_the_sum_of_the_others() {
         (
             value,
             told.age(0).is_ended(),
-            told.ended().map(str::to_owned),
+            told.ended().map(ToString::to_string),
             folded.warnings().collect::<String>(),
         )
     };

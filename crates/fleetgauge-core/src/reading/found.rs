@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ReasonCode;
 use crate::cache::{CachedValue, Lookup};
-use crate::error::FetchError;
+use crate::error::{FetchError, QueryError};
 use crate::result::MetricResult;
 use crate::time::Moment;
 
@@ -43,8 +43,13 @@ impl Found {
     }
 }
 
+/// An answer after which it was found that a part of it is not there any more is none: it is whole, and of a moment ago.
 impl From<&CachedValue> for Found {
     fn from(value: &CachedValue) -> Self {
+        let since = value.last_error().map(|failure| &failure.error);
+        if let Some(error) = since.filter(|error| error.fetch_error().is_some_and(FetchError::lacks_a_part)) {
+            return failed(error);
+        }
         Found::Answer {
             result: Arc::clone(value.result()),
             had: value.cached(),
@@ -62,13 +67,7 @@ impl From<&Lookup> for Found {
                 let error = last_error.as_ref().map(|failure| failure.error.to_string());
                 (ReasonCode::Expired, expired(error.as_deref()))
             }
-            Lookup::Failed(failure) => {
-                let code = match failure.error.fetch_error() {
-                    Some(FetchError::Incomplete { .. }) => ReasonCode::Incomplete,
-                    _ => ReasonCode::Failed,
-                };
-                (code, failure.error.to_string())
-            }
+            Lookup::Failed(failure) => return failed(&failure.error),
             Lookup::NeverRefreshed => {
                 let text =
                     "the query was not refreshed since it was set, or so long ago that it is forgotten";
@@ -82,6 +81,17 @@ impl From<&Lookup> for Found {
         };
         let text = text.into();
         Found::Absent { code, text }
+    }
+}
+
+fn failed(error: &QueryError) -> Found {
+    let code = match error.fetch_error() {
+        Some(FetchError::Incomplete { .. }) => ReasonCode::Incomplete,
+        _ => ReasonCode::Failed,
+    };
+    Found::Absent {
+        code,
+        text: error.to_string().into(),
     }
 }
 

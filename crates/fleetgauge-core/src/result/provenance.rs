@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ended::Ended;
 use super::shard::ShardMark;
 use crate::age::{Age, Ages, Column};
 use crate::completeness::Completeness;
@@ -15,7 +16,7 @@ pub struct Provenance {
     completeness: Option<Arc<Completeness>>,
     origin: Option<Arc<Origin>>,
     sample_interval: Option<Duration>,
-    ended: Option<Arc<str>>,
+    ended: Option<Arc<Ended>>,
     cluster_labels: Option<Arc<[Box<str>]>>,
     shard: Option<ShardMark>,
     /// Whether the rows are those that the query's text gives, untouched.
@@ -80,7 +81,7 @@ impl Provenance {
     }
 
     /// Which series have ended that its rows stand on, and for how long these still read them.
-    pub fn ended(&self) -> Option<&str> {
+    pub fn ended(&self) -> Option<&Ended> {
         self.ended.as_deref()
     }
 
@@ -148,7 +149,7 @@ impl Provenance {
         self.sample_interval = Some(interval);
     }
 
-    pub(super) fn set_ended(&mut self, ended: Arc<str>) {
+    pub(super) fn set_ended(&mut self, ended: Arc<Ended>) {
         self.ended = Some(ended);
     }
 
@@ -176,7 +177,7 @@ impl Provenance {
         let completeness = completeness.map_or(0, |c| size_of_val(&**c) + c.heap_bytes());
         let origin = self.origin.as_ref();
         let origin = origin.map_or(0, |origin| size_of_val(&**origin) + origin.heap_bytes());
-        let ended = self.ended.as_ref().map_or(0, |ended| ended.len());
+        let ended = self.ended.as_ref().map_or(0, |ended| ended.heap_bytes());
         let clusters = self.cluster_labels();
         let clusters: usize = clusters
             .iter()

@@ -11,7 +11,7 @@ use crate::age::Age;
 use crate::completeness::{Completeness, Meant, Report};
 use crate::pod::{PodIdentity, VariantPod};
 use crate::query::Folds;
-use crate::result::{Answer, AnswerBuilder, Provenance, Series};
+use crate::result::{Answer, AnswerBuilder, Ended, Provenance, Series};
 use crate::time::Timestamp;
 use crate::variant::{PodIndex, PodLabels, PodRef, UnmappedReason, VariantRef, mapping_of, named_by};
 
@@ -133,33 +133,22 @@ pub fn fold_for_variant(answer: &Answer, folds: Folds, variant: &VariantRef, ind
     }
     let folded = answer.clone().with_rows(builder.build());
     match ended {
-        Some(ended) => folded.with_ended(&ended),
+        Some(ended) => folded.with_ended(ended),
         None => folded,
     }
 }
 
-/// Whose `rows` have ended, where the answer tells of pods that have none of them.
-fn own_ended<'a>(answer: &Answer, rows: impl Iterator<Item = &'a (usize, Series<'a>)>) -> Option<String> {
+/// Which of the pods of `rows` have ended, where the answer tells of others as well.
+fn own_ended<'a>(answer: &Answer, rows: impl Iterator<Item = &'a (usize, Series<'a>)>) -> Option<Ended> {
     let told = answer.provenance()?;
-    let of_all = told.ended()?;
-    let ended = rows.filter(|(row, _)| told.age(*row).is_ended());
-    let own: BTreeMap<String, Age> = ended
-        .filter_map(|(row, series)| {
-            let labels = series.labels();
-            let pod = PodIdentity::of(|name| labels.get(name))?;
-            Some((format!("pod {pod}"), told.age(*row)))
-        })
+    let rows = rows.filter(|(row, _)| told.age(*row).is_ended());
+    let own: BTreeSet<_> = rows
+        .filter_map(|(_, series)| Some((series.labels().get("namespace"), series.labels().get("pod")?)))
         .collect();
-    let is_own = |who: &str| own.contains_key(who.split(" (").next().unwrap_or(who));
-    let (names, _) = of_all.split_once("; ").unwrap_or((of_all, ""));
-    if own.is_empty() || names.split(", ").all(is_own) {
-        return None;
-    }
-    let named = own.iter().take(NAMED).map(|(who, age)| match age.duration() {
-        Some(age) => format!("{who} ({} s ago)", age.as_secs()),
-        None => who.clone(),
-    });
-    Some(listed(&named.collect::<Vec<_>>(), own.len()))
+    let ended = told
+        .ended()?
+        .of_pods(|namespace, pod| own.contains(&(namespace, pod)));
+    (!ended.is_empty()).then_some(ended)
 }
 
 /// The rows that have ended of pods that are known to be no more, as after scaling down in order.

@@ -42,7 +42,7 @@ pub(super) struct Timed {
 // === impl Table ===
 
 impl Table {
-    /// The rows of `answer`, asked as of `at`, with these labels.
+    /// The rows of `answer`, asked as of `at`, with these labels, and so old at that time.
     pub(super) fn new(
         answer: &Answer,
         labels: &RowLabels,
@@ -62,16 +62,19 @@ impl Table {
                 }
             }
             None => {
-                let timed = answer.series().map(|series| {
+                let timed = answer.series().enumerate().map(|(row, series)| {
                     let mut samples = Samples::default();
                     samples.reserve(series.len());
+                    let mut ages = BTreeMap::new();
                     for point in series.points() {
-                        samples.push(point.timestamp.as_millis(), number(point.value));
+                        let time = point.timestamp;
+                        samples.push(time.as_millis(), number(point.value));
+                        let age = age(row, time);
+                        if age != Age::UNKNOWN {
+                            ages.insert(time.as_millis(), age.younger_by(at.saturating_since(time)));
+                        }
                     }
-                    Timed {
-                        samples,
-                        ages: BTreeMap::new(),
-                    }
+                    Timed { samples, ages }
                 });
                 Points::Many(labels.sorted(timed.collect()))
             }

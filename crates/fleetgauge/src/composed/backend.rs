@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use super::input::{Inputs, SourceInput};
 use super::known::KnownLabels;
+use super::namesake::{self, Told};
 use super::plan::{Fetch, Plan};
 use crate::evaluation::{self, Evaluator};
 use crate::reads::{Times, TimesShape, When};
@@ -108,6 +109,7 @@ impl ComposedBackend {
         let dated = dated(&had);
         let origin = self.origin(request, &text, &had);
         let clusters = cluster_labels(&had);
+        let namesakes = namesake::namesakes(&self.told(&had));
         let (inputs, known) = (Arc::clone(&self.inputs), Arc::clone(&self.known));
         let times = steps.map_or(evaluation::Times::Once(at), evaluation::Times::Steps);
         let begun = self.clock.now();
@@ -118,6 +120,10 @@ impl ComposedBackend {
             true => answer,
             false => answer.with_cluster_labels(clusters),
         };
+        let answer = match namesake::mixed(&expr, &namesakes, &answer) {
+            Some(why) => answer.with_loss(&why),
+            None => answer,
+        };
         let answer = match request.at {
             None => answer.older_by(self.clock.now().saturating_since(begun)),
             Some(_) => answer,
@@ -126,6 +132,19 @@ impl ComposedBackend {
             (None, Some((lag, stamp))) => answer.stamped(before(at, lag), stamp),
             _ => answer,
         })
+    }
+
+    /// What inputs have answered.
+    fn told<'a>(&'a self, had: &'a [Had]) -> Vec<Told<'a>> {
+        let told = had.iter().filter_map(|had| {
+            let input = &self.inputs[had.fetch.input];
+            Some(Told {
+                input: &input.name,
+                source: &input.source_name,
+                answer: had.outcome.as_ref().ok()?.answer(),
+            })
+        });
+        told.collect()
     }
 
     /// Where an answer comes from: each input once.

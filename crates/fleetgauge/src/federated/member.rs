@@ -1,7 +1,7 @@
 //! A member, and the sources that it is asked through.
 //!
-//! All replicas are asked side by side. One of them answers what is computed, whole: the one with the newest samples. The
-//! series themselves are had of all.
+//! All replicas are asked side by side. One of them answers what is computed, whole: at first the one with the newest samples,
+//! and then the same one for as long as it does. The series themselves are had of all.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,13 +15,14 @@ use fleetgauge_core::result::{Answer, AnswerKind, Series};
 use fleetgauge_core::time::{Clock, Moment};
 use fleetgauge_syntax::rewrite::newest;
 use futures_util::StreamExt;
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout_at};
 
+use super::chosen::{Chosen, Offer};
 use super::config::Member;
 use super::plan::{Question, Split};
-use super::replica::filled;
+use super::replica::{dated, filled};
 use crate::layered::Source;
 
 /// A member with its sources.
@@ -32,6 +33,7 @@ pub(super) struct SourceMember {
     timeout: Option<Duration>,
     /// When it last had the series that something needs.
     had: Mutex<HashMap<String, Moment>>,
+    chosen: Chosen,
 }
 
 pub(super) struct Replica {
@@ -89,6 +91,7 @@ impl SourceMember {
             replicas,
             timeout: member.timeout,
             had: Mutex::default(),
+            chosen: Chosen::default(),
         }
     }
 
@@ -115,7 +118,7 @@ impl SourceMember {
         ask: &Ask<'_>,
         deadline: Instant,
     ) -> Result<Vec<Answer>, String> {
-        let mut answered = self.of_replicas(questions, ask, deadline).await?;
+        let (mut answered, switch) = self.of_replicas(questions, ask, deadline).await?;
         let mut first = answered.remove(0);
         for (place, question) in questions.iter().enumerate() {
             if question.is_raw && !answered.is_empty() {
@@ -127,16 +130,20 @@ impl SourceMember {
             self.check_present(answer, question, first.replica, ask, deadline)
                 .await?;
         }
+        if let (Some(switch), Some(answer)) = (switch, first.answers.first_mut()) {
+            *answer = std::mem::replace(answer, Answer::no_data()).with_warning(&switch);
+        }
         Ok(first.answers)
     }
 
-    /// What the replicas answer, those with the newest samples first; at least one.
+    /// What the replicas answer, the one that counts first; at least one. And what is to be told where it is another one than
+    /// before.
     async fn of_replicas(
         &self,
         questions: &[&Question],
         ask: &Ask<'_>,
         deadline: Instant,
-    ) -> Result<Vec<Answered<'_>>, String> {
+    ) -> Result<(Vec<Answered<'_>>, Option<String>), String> {
         let newest = (self.replicas.len() > 1)
             .then(|| newest_of(questions, ask))
             .flatten();
@@ -166,14 +173,40 @@ impl SourceMember {
             }
             return Err(failed.join("; "));
         }
-        let place = |one: &Answered<'_>| {
-            self.replicas
-                .iter()
-                .position(|other| std::ptr::eq(other, one.replica))
-        };
-        answered.sort_by_key(place);
-        answered.sort_by(|a, b| b.newest.total_cmp(&a.newest));
-        Ok(answered)
+        if self.replicas.len() == 1 {
+            return Ok((answered, None));
+        }
+        let offers = answered.iter().map(|one| Offer {
+            replica: self.place(one.replica),
+            losses: one.losses(),
+            newest: one.newest,
+        });
+        let about = newest.as_ref().map_or("", |(text, _)| text);
+        let (order, switch) = self.chosen.order(about, offers.collect(), ask.clock.now());
+        let rank = |one: &Answered<'_>| order.iter().position(|place| *place == self.place(one.replica));
+        answered.sort_by_key(rank);
+        let switch = switch.map(|switch| {
+            let name = |place: usize| &*self.replicas[place].name;
+            let (from, to) = (name(switch.from), name(switch.to));
+            let why = switch.why.unwrap_or_else(|| {
+                let of_it = failed
+                    .iter()
+                    .find(|error| error.starts_with(&format!("{from}: ")));
+                of_it.map_or_else(|| format!("{from}: it has not answered in time"), Clone::clone)
+            });
+            let told = format!("{to} answers in the place of {from}: {why}");
+            tracing::warn!(member = %self.name, query = %ask.query, "another replica answers: {told}");
+            told
+        });
+        Ok((answered, switch))
+    }
+
+    fn place(&self, replica: &Replica) -> usize {
+        let place = self
+            .replicas
+            .iter()
+            .position(|other| std::ptr::eq(other, replica));
+        place.unwrap_or_default()
     }
 
     /// Whether the rows can be told from those of other members once they get the labels.
@@ -293,12 +326,35 @@ impl Replica {
             let answer = self.source.ask(ask.timed(request)).await.ok()?;
             answer.values().next().map(|value| value.value)
         };
-        let (answers, newest) = tokio::join!(try_join_all(answers), newest);
+        let ages = questions.iter().map(|question| async move {
+            let part = &ask.split.plan.pushed[question.part].name;
+            let text = question.last.as_ref()?;
+            let name = named(ask.query, &format!("{part}:age"));
+            let request = question.beside(name, text, left(deadline));
+            self.source.ask(ask.timed(request)).await.ok()
+        });
+        let (answers, newest, ages) = tokio::join!(try_join_all(answers), newest, join_all(ages));
+        let answers = answers?.into_iter().zip(&ages);
+        let answers = answers.map(|(answer, of_rows)| match of_rows {
+            Some(of_rows) => dated(answer, of_rows),
+            None => answer,
+        });
         Ok(Answered {
             replica: self,
-            answers: answers?,
+            answers: answers.collect(),
             newest: newest.unwrap_or(f64::NEG_INFINITY),
         })
+    }
+}
+
+impl Answered<'_> {
+    /// How much is known to be missing from it.
+    fn losses(&self) -> u64 {
+        let of_each = self.answers.iter().map(|answer| {
+            let missing = answer.completeness().map_or(0, |known| known.missing().count());
+            missing.max(u64::from(!answer.is_complete()))
+        });
+        of_each.sum()
     }
 }
 

@@ -12,7 +12,7 @@ use fleetgauge_promql::answers::ReadBy;
 use fleetgauge_promql::matcher;
 use fleetgauge_syntax::parse;
 use fleetgauge_syntax::rewrite::{Part, Plan, distribute, present};
-use fleetgauge_syntax::tree::{Expr, Matcher, RangeSelector};
+use fleetgauge_syntax::tree::{Expr, Matcher, RangeSelector, Shift, Subquery};
 
 use crate::reads::{self, Grid, Reads, Span, Times, TimesShape, When, joined};
 
@@ -37,6 +37,8 @@ pub(super) struct Question {
     pub(super) is_raw: bool,
     /// What has a row where the series are there that the part needs.
     pub(super) present: Option<String>,
+    /// What is as old, and has ended, as what is computed from its values at several times, which themselves tell no ages.
+    pub(super) last: Option<String>,
 }
 
 /// What a query reads of its parts.
@@ -79,6 +81,10 @@ impl Split {
             let mut question = Question::of_samples(part, &plan.pushed[part], span);
             question.is_now = is_now && steps.is_none() && question.at == at;
             questions.push(question);
+        }
+        if steps.is_some() {
+            // The answers to ranges tell no ages.
+            questions.iter_mut().for_each(|question| question.last = None);
         }
         Ok(Self { plan, questions })
     }
@@ -164,6 +170,10 @@ impl Question {
             read_by: ReadBy::Selectors,
             is_raw: matches!(part.expr.unwrapped(), Expr::Selector(_)),
             present: present(&part.expr).map(|expr| expr.to_string()),
+            last: match when {
+                When::Over(grid) => Some(last_over(&part.expr, grid)),
+                When::Now | When::At(_) => None,
+            },
         }
     }
 
@@ -182,6 +192,7 @@ impl Question {
             read_by: ReadBy::Ranges,
             is_raw: true,
             present: present(&expr).map(|expr| expr.to_string()),
+            last: Some(format!("last_over_time({expr})")),
         }
     }
 
@@ -203,6 +214,18 @@ impl Question {
             false => request.with_at(self.at),
         }
     }
+}
+
+/// The last of the values that `expr` has at the steps of `grid`, at the end of it.
+fn last_over(expr: &Expr, grid: Grid) -> String {
+    let subquery = Subquery {
+        expr: expr.clone(),
+        // The left end is open.
+        range: grid.end.saturating_sub(grid.start).saturating_add(grid.step),
+        step: Some(grid.step),
+        shift: Shift::default(),
+    };
+    format!("last_over_time({})", Expr::Subquery(Box::new(subquery)))
 }
 
 fn over(grid: Grid) -> Shape {

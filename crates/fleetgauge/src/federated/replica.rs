@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use fleetgauge_core::age::Age;
 use fleetgauge_core::label::Labels;
 use fleetgauge_core::result::{Answer, AnswerBuilder, AnswerKind, Series};
 use fleetgauge_core::sample::Point;
@@ -47,6 +48,20 @@ pub(super) fn filled(first: &Answer, others: &[&Answer], question: &Question) ->
         false => built.missing(warning),
     });
     built.build()
+}
+
+/// `answer`, the rows of which are as old at the end as those of `of_rows` with the same labels.
+pub(super) fn dated(answer: Answer, of_rows: &Answer) -> Answer {
+    let Some(told) = of_rows.provenance().filter(|told| told.has_ages()) else {
+        return answer;
+    };
+    let rows = of_rows.series().enumerate();
+    let ages: HashMap<_, _> = rows
+        .map(|(row, series)| (series.labels(), told.age(row)))
+        .collect();
+    let of_each = answer.series().map(|series| ages.get(&series.labels()).copied());
+    let ages = of_each.map(|age| age.unwrap_or(Age::UNKNOWN)).collect();
+    answer.with_ages(ages)
 }
 
 /// Adds the points at steps at which there is none.

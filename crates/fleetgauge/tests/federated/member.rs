@@ -328,8 +328,11 @@ async fn ranges_are_asked_for_as_ranges() {
     // The steps of a subquery are those that members are asked for.
     let result = evaluated(&source, "sum(max_over_time(sum by (pod) (queue)[30s:15s]))").await;
     assert!(result.is_ok(), "{result:?}");
-    let asked = fleet.members[0].1.asked();
-    let subquery = asked.last().unwrap();
+    let mut asked = fleet.members[0].1.asked().into_iter();
+    let ages = asked.next_back().unwrap();
+    let of_last = "last_over_time(sum by (pod, cluster) (queue)[30s:15s])";
+    assert_eq!((&*ages.text, ages.at.is_some()), (of_last, true));
+    let subquery = asked.next_back().unwrap();
     assert_eq!(subquery.text, "sum by (pod, cluster) (queue)");
     let steps = subquery.steps(NOW).unwrap().unwrap();
     assert_eq!((steps.count(), steps.step()), (2, 15 * SECOND));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fleetgauge::completeness::{Completeness, Report};
 use fleetgauge::result::Answer;
 use fleetgauge::{FixedBackend, RefreshSpec};
 
@@ -72,6 +73,85 @@ async fn a_replica_that_hangs_is_not_waited_for() {
         ["{} 2"]
     );
     assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
+}
+
+/// Guards against a number that moves from one replica's to the other's while nothing moves.
+#[tokio::test]
+async fn a_replica_that_has_answered_stays_until_it_fails_or_falls_behind() {
+    let [first, second] = [FixedBackend::new(), FixedBackend::new()];
+    let set = |backend: &FixedBackend, newest: &str, value: &str| {
+        let newest = vector(&[newest]);
+        ["q:newest", "q:part0"].map(|part| backend.forget(part));
+        let _ = backend
+            .clone()
+            .answer("q:newest", newest)
+            .answer("q:part0", vector(&[value]));
+    };
+    let us = FixedBackend::new().answer("q:part0", vector(&["0"]));
+    let fleet = replicated(first.clone(), second.clone(), us);
+    let source = fleet.source();
+    let of = async || {
+        let result = answered(&source, "sum(queue)").await;
+        let warnings: Vec<_> = result.warnings().map(str::to_owned).collect();
+        (result.values().next().unwrap().value, warnings.join(" "))
+    };
+    set(&second, "95", "20");
+    // Each is newer in turns.
+    for (of_first, of_second) in [("100", "95"), ("100", "105"), ("110", "105"), ("110", "115")] {
+        set(&first, of_first, "10");
+        set(&second, of_second, "20");
+        assert_eq!(of().await, (10.0, String::new()));
+    }
+    first.forget("q:part0");
+    let _ = first.clone().failure("q:part0", down());
+    let (value, told) = of().await;
+    assert_eq!(value, 20.0);
+    assert_eq!(
+        told,
+        "member eu: eu-1 answers in the place of eu: eu: backend unavailable (500): the disk is full"
+    );
+    // It is told once, and the other does not come back by itself.
+    set(&first, "120", "10");
+    set(&second, "119", "20");
+    assert_eq!(of().await, (20.0, String::new()));
+    set(&first, "200", "10");
+    let (value, told) = of().await;
+    assert_eq!(value, 10.0);
+    assert!(
+        told.ends_with("eu answers in the place of eu-1: its newest sample is 81 s newer"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn a_replica_that_lacks_something_makes_room_for_one_that_does_not() {
+    let replica = |value: &str| {
+        FixedBackend::new()
+            .answer("q:newest", vector(&["100"]))
+            .answer("q:part0", vector(&[value]))
+    };
+    let (first, second) = (replica("10"), replica("20"));
+    let fleet = replicated(
+        first.clone(),
+        second,
+        FixedBackend::new().answer("q:part0", vector(&["0"])),
+    );
+    let source = fleet.source();
+    let value = async || {
+        answered(&source, "sum(queue)")
+            .await
+            .values()
+            .next()
+            .unwrap()
+            .value
+    };
+    assert_eq!(value().await, 10.0);
+    let mut known = Completeness::known();
+    known.add("pod b", Report::Missing("timeout"));
+    let _ = first.clone().completeness("q:part0", known);
+    assert_eq!(value().await, 20.0);
+    let _ = first.completeness("q:part0", Completeness::known());
+    assert_eq!(value().await, 20.0);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::printable::Printable;
 use crate::reading::ReasonCode;
 use crate::reading::found::Found;
 use crate::reading::phase::Measured;
-use crate::result::{Answer, MetricResult, Provenance};
+use crate::result::{Answer, Ended, MetricResult, Provenance};
 use crate::time::Moment;
 
 /// The smallest step of monotonic time: what may be as old as a bound is too old just after it.
@@ -28,7 +28,7 @@ pub(super) struct Standard<'a> {
     /// What is to be done where an age is not known.
     age_advice: &'static str,
     /// Which series have ended.
-    ended: Option<&'a str>,
+    ended: Option<&'a Ended>,
 }
 
 // === impl Standard ===
@@ -80,7 +80,7 @@ impl<'a> Standard<'a> {
         if age.is_ended() {
             let mut text = "a series that it is computed from has stopped".to_owned();
             if let Some(ended) = self.ended {
-                text += &format!(": {}", Printable(ended));
+                text += &format!(": {ended}");
             }
             return Err(self.error(ReasonCode::Ended, text));
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::pod::VariantPod;
+use crate::result::Ended;
 use crate::variant::{Mapping, PodIndex, PodRef, UnmappedReason, WorkloadKind};
 
 #[test]
@@ -287,14 +288,21 @@ fn a_pod_that_is_back_elsewhere_does_not_end_its_variant() {
             });
         }
         builder.completeness(Arc::new(told.clone()));
-        let text =
+        let mut all = Ended::default();
+        for pod in ["llama-0", "qwen-0"] {
+            let labels = at(pod, "");
+            let label = |name: &str| labels.iter().find(|label| label.0 == name).map(|label| label.1);
+            all.add(label, String::new, ended.duration(), Duration::from_secs(51));
+        }
+        let both =
             "pod chat/llama-0 (9 s ago), pod chat/qwen-0 (9 s ago); the query looks back at it for 51 s more";
-        let answer = builder.build().with_ended(text);
+        assert_eq!(all.to_string(), both);
+        let answer = builder.build().with_ended(all);
         let variant = VariantRef::new("chat", name).unwrap();
         let folded = fold_for_variant(&answer, PER_POD_AND_VARIANT, &variant, &index);
         let told = folded.provenance().unwrap();
         let value = folded.values().next().map(|value| value.value);
-        (value, told.age(0).is_ended(), told.ended().unwrap().to_owned())
+        (value, told.age(0).is_ended(), told.ended().unwrap().to_string())
     };
     let rows = [
         (at("llama-0", "old"), 7.0, true),
@@ -305,9 +313,10 @@ fn a_pod_that_is_back_elsewhere_does_not_end_its_variant() {
     assert_eq!((value, is_ended), (Some(1.0), false));
     // One that fails at the place where it is known has ended.
     let (value, is_ended, why) = of(&rows, "a100");
+    assert_eq!((value, is_ended), (Some(2.0), true));
     assert_eq!(
-        (value, is_ended, &*why),
-        (Some(2.0), true, "pod chat/qwen-0 (9 s ago)")
+        why,
+        "pod chat/qwen-0 (9 s ago); the query looks back at it for 51 s more"
     );
 }
 
