@@ -3,6 +3,7 @@
 
 mod real_cluster;
 mod real_cluster_churn;
+mod real_cluster_services;
 
 mod support {
     pub(crate) mod line;
