@@ -52,6 +52,7 @@ fn pod(number: usize) -> Object {
             uid: uid(1_000_000 + variant),
         }),
         state: PodState::Serving,
+        ready_since: None,
         variant: None,
         replicas: None,
     }
@@ -68,6 +69,7 @@ fn replica_set(variant: usize) -> Object {
             uid: uid(2_000_000 + variant),
         }),
         state: PodState::Serving,
+        ready_since: None,
         variant: None,
         replicas: None,
     }

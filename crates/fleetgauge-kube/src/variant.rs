@@ -8,6 +8,7 @@ use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use fleetgauge_core::time::Moment;
 use fleetgauge_core::variant::{
     Mapping, PodIndex, PodRef, PodVariants, Replicas, UnmappedReason, VariantPod, VariantRef,
 };
@@ -50,6 +51,7 @@ struct Member {
     namespace: Box<str>,
     name: Box<str>,
     starting: Option<Box<str>>,
+    ready_since: Option<Moment>,
 }
 
 /// What is known at one moment; whoever changes it waits meanwhile.
@@ -131,6 +133,7 @@ impl PodIndex for Now<'_> {
             namespace: &member.namespace,
             name: &member.name,
             starting: member.starting.as_deref(),
+            ready_since: member.ready_since,
         });
         Some(pods.collect())
     }
@@ -182,6 +185,7 @@ impl Table {
                     namespace: pod.namespace.clone(),
                     name: pod.name.clone(),
                     starting,
+                    ready_since: pod.ready_since,
                 }),
                 Mapping::Ambiguous(candidates) => table.unclear.extend(candidates.iter().cloned()),
                 Mapping::Unmapped(reason) if reason.is_nobodys() => {}
@@ -363,6 +367,7 @@ mod tests {
                 uid: format!("uid of {deployment}").into(),
             }),
             state: PodState::Serving,
+            ready_since: None,
             variant: None,
             replicas: None,
         }

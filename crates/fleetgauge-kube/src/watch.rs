@@ -397,7 +397,7 @@ fn keep_owner(
                     owners.replace(&kind, objects.into_iter().map(|(_, object)| object));
                     true
                 }
-                Change::Is(_, object) => owners.apply(&kind, object),
+                Change::Is(_, object) => owners.apply_at(&kind, object, clock.now()),
                 Change::Gone(uid) => {
                     owners.remove(&kind, &uid);
                     true
@@ -436,6 +436,7 @@ fn object(found: &DynamicObject) -> Option<Object> {
             0 => PodState::Ending,
             _ => PodState::Serving,
         },
+        ready_since: None,
         variant: None,
         replicas: counts,
     })
@@ -448,6 +449,7 @@ fn pod(found: &Pod, variant_label: &str) -> Option<Object> {
         name: found.name_any().into(),
         controller: controller(found),
         state: pod_state(found),
+        ready_since: None,
         variant: (found.labels().get(variant_label)).map(|variant| variant.as_str().into()),
         replicas: None,
     })
