@@ -19,13 +19,16 @@ use fleetgauge_kube::discovery::{self, PodDiscovery, PodSelection};
 use fleetgauge_kube::object::Kind;
 use fleetgauge_kube::pod_labels::PodLabelsWatch;
 use fleetgauge_kube::scaler;
+use fleetgauge_kube::service::{ServiceDiscovery, ServiceSelection};
 use fleetgauge_kube::variant::ClusterVariants;
 use fleetgauge_kube::watch::{self, ClusterWatch, Resource, WatchConfig};
 use fleetgauge_server::door::kubernetes::caller;
 use fleetgauge_server::door::kubernetes::pods::PodLabels;
 use fleetgauge_server::variant::{MODEL_PARAM, Variant};
 
-use crate::config::{Config, Environment, KubernetesSection, ModelFrom, PodPort, PodsSection, VariantKind};
+use crate::config::{
+    Config, Environment, KubernetesSection, ModelFrom, PodPort, PodsSection, ServicesSection, VariantKind,
+};
 use crate::kubeconfig::Account;
 
 use authority::Authority;
@@ -104,11 +107,7 @@ impl Cluster {
 
     /// Pods as targets. They are watched from now on.
     pub(crate) fn pods(&self, section: &PodsSection) -> Arc<dyn TargetDiscovery> {
-        let ports = section.ports.iter().map(|port| match port {
-            PodPort::Number(number) => discovery::PodPort::Number(*number),
-            PodPort::Name(name) => discovery::PodPort::Name(name.clone()),
-        });
-        let ports: Vec<_> = ports.collect();
+        let ports = ports(&section.ports);
         let (first, others) = ports
             .split_first()
             .unwrap_or((&discovery::PodPort::Annotated, &[]));
@@ -126,6 +125,22 @@ impl Cluster {
             pods = pods.with_fields(selector);
         }
         let watched = PodDiscovery::start(&self.client, pods, &self.config, &Clock::system());
+        Arc::new(watched)
+    }
+
+    /// What is behind Services as targets, which are watched from now on.
+    pub(crate) fn services(&self, section: &ServicesSection) -> Arc<dyn TargetDiscovery> {
+        let ports = ports(&section.ports);
+        // There is always one.
+        let (first, others) = ports
+            .split_first()
+            .unwrap_or((&discovery::PodPort::Annotated, &[]));
+        let mut services =
+            ServiceSelection::new(&section.names, first.clone()).in_namespaces(&section.namespaces);
+        for port in others {
+            services = services.with_port(port.clone());
+        }
+        let watched = ServiceDiscovery::start(&self.client, services, &self.config, &Clock::system());
         Arc::new(watched)
     }
 
@@ -255,6 +270,14 @@ fn config(section: &KubernetesSection) -> WatchConfig {
         config = config.with_model(model);
     }
     config
+}
+
+fn ports(ports: &[PodPort]) -> Vec<discovery::PodPort> {
+    let ports = ports.iter().map(|port| match port {
+        PodPort::Number(number) => discovery::PodPort::Number(*number),
+        PodPort::Name(name) => discovery::PodPort::Name(name.clone()),
+    });
+    ports.collect()
 }
 
 fn kind_of(kind: VariantKind) -> Kind {

@@ -73,7 +73,7 @@ pub(crate) use doors::{DEFAULT_ADDRESS, DoorSection, DoorTls, LogSection};
 pub(crate) use environment::Environment;
 pub(crate) use file::{check, open, read_if_given};
 pub(crate) use flag::name_flag;
-pub(crate) use kubernetes::{KubernetesSection, PodsSection};
+pub(crate) use kubernetes::{KubernetesSection, PodsSection, ServicesSection};
 #[cfg(feature = "kubernetes")]
 pub(crate) use kubernetes::{ModelFrom, PodPort, VariantKind};
 pub(crate) use prometheus::{described_source, proxy};

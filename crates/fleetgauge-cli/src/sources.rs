@@ -229,11 +229,13 @@ impl<'a> Sources<'a> {
     fn discovery(&self, discovery: &Discovery) -> anyhow::Result<Arc<dyn TargetDiscovery>> {
         match discovery {
             Discovery::Made(discovery) => Ok(Arc::clone(discovery)),
-            Discovery::Pods(pods) => {
-                let cluster = self.cluster()?.context("the configuration names no cluster")?;
-                Ok(cluster.pods(pods))
-            }
+            Discovery::Pods(pods) => Ok(self.named_cluster()?.pods(pods)),
+            Discovery::Services(services) => Ok(self.named_cluster()?.services(services)),
         }
+    }
+
+    fn named_cluster(&self) -> anyhow::Result<Cluster> {
+        self.cluster()?.context("the configuration names no cluster")
     }
 
     /// Makes the sources that `name` asks.

@@ -506,6 +506,78 @@ fn prometheus(directory: &Path) -> Prometheus {
     Prometheus::builder().config(config.to_string()).start().unwrap()
 }
 
+/// A server that is asked knows of pods later than the cluster does, and shows those that have gone for a while.
+#[test]
+#[ignore = "needs a Kubernetes control plane"]
+fn pods_that_have_just_come_or_gone_withhold_nothing_of_a_server_that_is_asked() {
+    let namespace = Namespace::new("daemon-fresh");
+    namespace.deploy("llama", 2);
+    namespace.autoscale("llama-hpa", "llama");
+    let directory = tempfile::tempdir().unwrap();
+    write_targets(&namespace, directory.path());
+    let server = prometheus(directory.path());
+    let metrics = "  - {name: variant_queue, source: server, query: per_pod, every: 100ms, for_each: variant}\n  \
+        - {name: rows, source: server, query: per_pod, every: 100ms, fold: none}\n";
+    let file = config(directory.path(), namespace.name, metrics);
+    let text = fs::read_to_string(&file).unwrap();
+    let source = format!(
+        "sources:\n  server: {{prometheus: {{url: '{}', companions: ages}}}}\n",
+        server.url()
+    );
+    fs::write(&file, text.replacen("sources:\n", &source, 1)).unwrap();
+    let daemon = Daemon::start(&file);
+    let until_value = |expected: &str| {
+        until(|| {
+            write_targets(&namespace, directory.path());
+            for_each(&daemon, namespace.name) == [format!("llama-hpa models/llama {expected}")]
+        });
+    };
+    until_value("6");
+
+    // The server is not told of the third one.
+    namespace.scale("llama", 3);
+    let of_variant = || {
+        let readings = daemon.json("metrics/variant_queue")["readings"].take();
+        let mut readings = readings.as_array().unwrap().clone();
+        readings.retain(|reading| reading["labels"]["namespace"] == namespace.name);
+        readings.remove(0)
+    };
+    let mut reading = Value::Null;
+    until(|| {
+        reading = of_variant();
+        assert_eq!(
+            (&reading["status"], &reading["value"]),
+            (&json!("value"), &json!(6)),
+            "{reading}"
+        );
+        let starting = reading["completeness"]["starting"].to_string();
+        starting.contains("within the last two minutes")
+    });
+    until_value("9");
+
+    // Of those that have gone, nobody waits for a row.
+    namespace.scale("llama", 2);
+    until_value("6");
+    until(|| {
+        let readings = daemon.json("metrics/rows")["readings"].take();
+        let mut readings = readings.as_array().unwrap().clone();
+        readings.retain(|reading| reading["labels"]["namespace"] == namespace.name);
+        readings.len() == 2 && readings.iter().all(|reading| reading["value"] == 3)
+    });
+
+    // One that was seen before, and is ready, is missing at once.
+    let targets = directory.path().join("targets.json");
+    let mut left: Vec<Value> = serde_json::from_str(&fs::read_to_string(&targets).unwrap()).unwrap();
+    left.truncate(1);
+    fs::write(&targets, json!(left).to_string()).unwrap();
+    until(|| {
+        reading = of_variant();
+        reading["status"] == "withheld" && reading["reason"]["code"] == "incomplete"
+    });
+    let missing = reading["completeness"]["missing"].to_string();
+    assert!(missing.contains("the server has no sample of it"), "{reading}");
+}
+
 /// What the engines of one say is a thousand times what those of the other say, so that a number shows whose it is.
 #[test]
 #[ignore = "needs a Kubernetes control plane"]

@@ -588,9 +588,29 @@ fn the_daemon_needs_the_rights_of_the_chart_and_each_of_them() {
     );
     full.values.truncate(doors);
 
-    // Less needs less.
+    // Less needs less, and who is behind a Service is asked for where that is wanted.
+    let services = json!({"config": {
+        "sources": {"behind": {"scrape": {"discovery": [{"services": {"names": ["vllm"], "ports": ["metrics"]}}]}}},
+        "metrics": [
+            {"name": "queue", "source": "pods", "query": "waiting", "every": "100ms"},
+            {"name": "behind", "source": "behind", "query": "waiting", "every": "100ms"},
+        ],
+    }});
+    let services_file = directory.path().join("values-services.yaml");
+    fs::write(&services_file, services.to_string()).unwrap();
+    let services_file = services_file.display().to_string();
     for (name, set, count) in [
-        ("watches", &["--set", "externalMetrics.enabled=false"][..], 14),
+        (
+            "services",
+            &[
+                "--set",
+                "externalMetrics.enabled=false",
+                "--values",
+                &services_file,
+            ][..],
+            16,
+        ),
+        ("watches", &["--set", "externalMetrics.enabled=false"], 14),
         (
             "autoscalers",
             &[

@@ -57,6 +57,15 @@ fn a_right_that_is_missing_is_logged_once_and_costs_what_needs_it_alone() {
     );
     let daemon = Daemon::start(&config(directory.path(), &pod, &metrics));
 
+    // Who looks behind a Service needs another one.
+    let behind = directory.path().join("behind.yaml");
+    let text = "kubernetes: {kubeconfig: kubeconfig}\n\
+        sources: {behind: {scrape: {interval: 100ms, discovery: [{services: {names: [kubernetes], namespaces: [default], ports: [https]}}]}}}\n\
+        metrics: [{name: queue, query: waiting, every: 100ms}]\n\
+        queries: [{name: waiting, template: waiting}]\n";
+    fs::write(&behind, text).unwrap();
+    let behind = Daemon::start(&behind);
+
     // What needs no cluster is there.
     daemon.reading("queue", |reading| reading["value"] == 3);
     // Each was asked for again and again.
@@ -97,6 +106,23 @@ fn a_right_that_is_missing_is_logged_once_and_costs_what_needs_it_alone() {
     );
     assert_eq!(faults.len(), WATCHED.len() + 1, "{faults:#?}");
 
+    until(|| answered(&cluster, "endpointslices", 403) >= 3);
+    let withheld = behind.reading("queue", |reading| {
+        reading["status"] == "withheld" && reading.to_string().contains("cannot list")
+    });
+    let told = withheld.to_string();
+    assert!(
+        told.contains("cannot list resource") && told.contains("endpointslices"),
+        "{told}"
+    );
+    let log = behind.log();
+    let failed: Vec<_> = log
+        .iter()
+        .filter(|line| line.contains("discovery failed"))
+        .collect();
+    assert_eq!(failed.len(), 1, "{log:#?}");
+    assert!(failed[0].contains("endpointslices"), "{failed:?}");
+
     // What has one right needs no other, to be watched.
     let rule = |group: &str, resource: &str| json!({"apiGroups": [group], "resources": [resource], "verbs": ["list", "watch"]});
     rights::give(&cluster, "poor", &json!([rule("", "pods")]));
@@ -105,7 +131,14 @@ fn a_right_that_is_missing_is_logged_once_and_costs_what_needs_it_alone() {
         .iter()
         .map(|(_, group, resource)| rule(group, resource))
         .collect();
+    let rules = [&rules[..], &[rule("discovery.k8s.io", "endpointslices")]].concat();
     rights::give(&cluster, "poor", &json!(rules));
+    // There it is, and nobody is behind it: the API server of this cluster writes no endpoints of its own.
+    behind.reading("queue", |reading| {
+        let told = reading.to_string();
+        told.contains("the Service default/kubernetes has no EndpointSlice")
+    });
+    drop(behind);
     let mut log = Vec::new();
     until(|| {
         log.extend(daemon.log());

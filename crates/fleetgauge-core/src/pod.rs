@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::printable::Printable;
+use crate::time::Moment;
 
 /// The label by which fleets of llm-d tell the variant of a pod: `llm-d.ai/variant`, as Prometheus writes it.
 pub const VARIANT_LABEL: &str = "llm_d_ai_variant";
@@ -36,6 +37,8 @@ pub struct VariantPod<'a> {
     pub name: &'a str,
     /// Why it has not been ready yet, if so. It is not expected until it was.
     pub starting: Option<&'a str>,
+    /// When it has become ready, if that was seen: of one that was ready before it was watched nobody knows.
+    pub ready_since: Option<Moment>,
 }
 
 /// The labels that tell whose a row is, the pod's own first.

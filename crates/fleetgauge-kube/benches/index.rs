@@ -56,6 +56,7 @@ fn pod(number: usize) -> Object {
             uid: uid(1_000_000 + variant),
         }),
         state: PodState::Serving,
+        ready_since: None,
         variant: None,
         replicas: None,
     }
@@ -72,6 +73,7 @@ fn replica_set(variant: usize) -> Object {
             uid: uid(2_000_000 + variant),
         }),
         state: PodState::Serving,
+        ready_since: None,
         variant: None,
         replicas: None,
     }

@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleetgauge_core::target::{
-    self, ADDRESS, Discovered, DiscoveryError, Snapshot, SnapshotStream, TargetDiscovery, TargetLabels,
+    ADDRESS, Discovered, DiscoveryError, Snapshot, SnapshotStream, TargetDiscovery, TargetLabels,
 };
 use fleetgauge_core::time::{Clock, Moment};
 use futures_util::StreamExt as _;
@@ -18,12 +18,11 @@ use k8s_openapi::api::core::v1::{Container, ContainerPort, Pod};
 use kube::api::Api;
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt as _};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::object::Kind;
-use crate::watch::{Change, WatchConfig, run};
-use crate::watched::{Fault, Listing, Watched};
+use crate::told::{Told, apis, are_told, silence};
+use crate::watch::WatchConfig;
+use crate::watched::Watched;
 
 /// Which pods are targets, and where they are scraped.
 ///
@@ -68,8 +67,7 @@ pub enum PodPort {
 /// *Source*: <https://prometheus.io/docs/prometheus/latest/configuration/configuration/#pod>.
 pub struct PodDiscovery {
     title: String,
-    snapshots: watch::Receiver<Snapshot>,
-    _tasks: JoinSet<()>,
+    told: Told,
 }
 
 /// What is known of a pod.
@@ -274,94 +272,26 @@ fn labels_of(container: &Container, port: &ContainerPort) -> Vec<(String, String
 impl PodDiscovery {
     /// Watches the pods of `selection`, within the present runtime. Of `config` it takes how patient it is.
     pub fn start(client: &Client, selection: PodSelection, config: &WatchConfig, clock: &Clock) -> Self {
-        let apis: Vec<Api<Pod>> = match &selection.namespaces[..] {
-            [] => vec![Api::all(client.clone())],
-            some => some
-                .iter()
-                .map(|namespace| Api::namespaced(client.clone(), namespace))
-                .collect(),
-        };
+        let apis: Vec<Api<Pod>> = apis(client, &selection.namespaces);
         let title = match &selection.namespaces[..] {
             [] => "kubernetes_sd pod".to_owned(),
             some => format!("kubernetes_sd pod {}", some.join(", ")),
         };
-        let (sender, snapshots) = watch::channel(Snapshot::NotYet);
-        let sender = Arc::new(sender);
-        let known: Vec<Watched<Found>> = apis.iter().map(|_| Watched::new(Kind::POD)).collect();
-        let known = Arc::new(Mutex::new(known));
-        let selection = Arc::new(selection);
-        let mut tasks = JoinSet::new();
-        for (place, api) in apis.into_iter().enumerate() {
-            let which = match &selection.selector {
-                Some(selector) => watcher::Config::default().labels(selector),
-                None => watcher::Config::default(),
-            };
-            let which = match &selection.field_selector {
-                Some(selector) => which.fields(selector),
-                None => which,
-            };
-            let (sender, known, clock) = (sender.clone(), known.clone(), clock.clone());
-            let silent_for = config.silent_for;
-            let keep = move |change| {
-                let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-                let watched = &mut known[place];
-                match change {
-                    Change::All(pods) => {
-                        // What has not changed keeps its pointers.
-                        let kept = |(uid, found): (Box<str>, Found)| match watched.get(&uid) {
-                            Some(before) if *before == found => (uid, before.clone()),
-                            _ => (uid, found),
-                        };
-                        let pods: Vec<_> = pods.into_iter().map(kept).collect();
-                        watched.replace(pods);
-                    }
-                    // A kubelet tells much of a pod that is of no use here.
-                    Change::Is(uid, found) if watched.get(&uid) == Some(&found) => return,
-                    Change::Is(uid, found) => watched.apply(&uid, found),
-                    Change::Gone(uid) => drop(watched.remove(&uid)),
-                    Change::Failed(failure) => drop(watched.fail(failure, clock.now())),
-                }
-                sender.send_replace(snapshot(&known, clock.now(), silent_for));
-            };
-            let selection = selection.clone();
-            let read = move |pod: &Pod| selection.find(pod);
-            tasks.spawn(run(api, which, config.clone(), read, keep));
-        }
-        tasks.spawn(tell_silence(sender, known, clock.clone(), config.silent_for));
-        Self {
-            title,
-            snapshots,
-            _tasks: tasks,
-        }
-    }
-}
-
-/// Tells of an outage once it has lasted for `silent_for`, though nothing else happens.
-async fn tell_silence(
-    sender: Arc<watch::Sender<Snapshot>>,
-    known: Arc<Mutex<Vec<Watched<Found>>>>,
-    clock: Clock,
-    silent_for: Duration,
-) {
-    let mut before = clock.now();
-    loop {
-        tokio::time::sleep((silent_for / 20).clamp(MIN_LOOK, MAX_LOOK)).await;
-        let now = clock.now();
-        let known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = |fault: &Fault| {
-            before.saturating_since(fault.since) < silent_for
-                && now.saturating_since(fault.since) >= silent_for
+        let which = match &selection.selector {
+            Some(selector) => watcher::Config::default().labels(selector),
+            None => watcher::Config::default(),
         };
-        if known.iter().filter_map(Watched::fault).any(is_due) {
-            sender.send_replace(snapshot(&known, now, silent_for));
-        }
-        before = now;
+        let which = match &selection.field_selector {
+            Some(selector) => which.fields(selector),
+            None => which,
+        };
+        let silent_for = config.silent_for;
+        let tell = move |known: &[Watched<Found>], now| snapshot(known, now, silent_for);
+        let read = move |pod: &Pod| selection.find(pod);
+        let told = Told::start(&Kind::POD, apis, &which, config, clock, read, tell);
+        Self { title, told }
     }
 }
-
-/// How often it is looked whether an outage has lasted for too long.
-const MIN_LOOK: Duration = Duration::from_millis(50);
-const MAX_LOOK: Duration = Duration::from_secs(3);
 
 impl TargetDiscovery for PodDiscovery {
     fn name(&self) -> &str {
@@ -369,7 +299,7 @@ impl TargetDiscovery for PodDiscovery {
     }
 
     fn watch(self: Arc<Self>) -> SnapshotStream {
-        let snapshots = target::pushed(self.snapshots.clone());
+        let snapshots = self.told.snapshots();
         // The watches go on for as long as someone reads what they tell.
         let keep = move |snapshot| {
             let _watches = &self;
@@ -380,10 +310,8 @@ impl TargetDiscovery for PodDiscovery {
 }
 
 /// Nothing, until it is known of every namespace which pods there are, or why that is not known.
-/// What was known of a cluster that has been silent for less than `silent_for` is taken for what there is.
 fn snapshot(known: &[Watched<Found>], now: Moment, silent_for: Duration) -> Snapshot {
-    let is_told = |watched: &Watched<Found>| watched.listing() == Listing::Known || watched.fault().is_some();
-    if !known.iter().all(is_told) {
+    if !are_told(known) {
         return Snapshot::NotYet;
     }
     let mut found = Found::default();
@@ -392,15 +320,7 @@ fn snapshot(known: &[Watched<Found>], now: Moment, silent_for: Duration) -> Snap
             found.targets.extend_from_slice(&pod.targets);
             found.problems.extend_from_slice(&pod.problems);
         }
-        let is_told = |fault: &&Fault| {
-            watched.listing() != Listing::Known || now.saturating_since(fault.since) >= silent_for
-        };
-        let fault = watched.fault().filter(is_told);
-        found
-            .problems
-            .extend(fault.map(|fault| DiscoveryError::Unreachable {
-                detail: fault.detail.clone(),
-            }));
+        found.problems.extend(silence(watched, now, silent_for));
     }
     Snapshot::Known(Discovered::new(found.targets).with_problems(found.problems))
 }

@@ -12,6 +12,7 @@
 //! - [`variant`]: what is told of it to whoever joins numbers with variants
 //! - [`watch`]: finds it out from a cluster, and keeps it as of now
 //! - [`discovery`]: pods as targets
+//! - [`service`]: what is behind a Service as targets
 //! - [`access`]: how the API server is reached
 //! - [`config_map`]: one ConfigMap
 //! - [`pod_labels`]: pods by their own labels
@@ -31,7 +32,9 @@ pub mod pod_labels;
 pub mod review;
 pub mod right;
 pub mod scaler;
+pub mod service;
 pub mod survey;
+mod told;
 mod trie;
 pub mod variant;
 mod version;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use fleetgauge_core::time::Moment;
 use fleetgauge_core::variant::Replicas;
 
 /// What kind of object something is, as owner references tell it: without a version, which may differ between them and
@@ -28,6 +29,8 @@ pub struct Object {
     pub controller: Option<Owner>,
     /// Of a pod, whether numbers are expected of it; of what makes pods, whether it is to have any (`Serving`) or not (`Ending`).
     pub state: PodState,
+    /// Of a pod, when it has become ready, if that was seen.
+    pub ready_since: Option<Moment>,
     /// Of a pod, the variant that its label names.
     pub variant: Option<Box<str>>,
     /// Of what makes pods, how many it is to have, and has.

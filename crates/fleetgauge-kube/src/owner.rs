@@ -120,6 +120,16 @@ impl OwnerIndex {
         }
     }
 
+    /// As [`apply`](Self::apply), of what has happened `now`: a pod that is ready, and was not or was not there, has become so.
+    pub fn apply_at(&mut self, kind: &Kind, mut object: Object, now: Moment) -> bool {
+        if *kind == Kind::POD && object.state == PodState::Serving {
+            let before = self.pods.get(&object.uid);
+            let is_news = before.is_none_or(|before| matches!(before.state, PodState::Starting(_)));
+            object.ready_since = is_news.then_some(now);
+        }
+        self.apply(kind, object)
+    }
+
     /// There is an object of a kind, new or changed. Gives whether it is another one than was known.
     pub fn apply(&mut self, kind: &Kind, object: Object) -> bool {
         let Some(watched) = self.watched_mut(kind) else {
@@ -387,6 +397,8 @@ fn with_past(mut object: Object, before: &Watched<Object>) -> Object {
     if matches!(object.state, PodState::Starting(_)) && was_ready() {
         object.state = PodState::Serving;
     }
+    let since = before.get(&object.uid).and_then(|before| before.ready_since);
+    object.ready_since = object.ready_since.or(since);
     object
 }
 
@@ -475,6 +487,7 @@ mod tests {
             name: name.into(),
             controller,
             state: PodState::Serving,
+            ready_since: None,
             variant: None,
             replicas: None,
         }

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use fleetgauge_core::time::Moment;
 use fleetgauge_core::variant::{
     Mapping, PodIndex, PodRef, PodVariants, Replicas, UnmappedReason, VariantPod, VariantRef,
 };
@@ -52,6 +53,7 @@ struct Member {
     namespace: Box<str>,
     name: Box<str>,
     starting: Option<Box<str>>,
+    ready_since: Option<Moment>,
 }
 
 /// What is known at one moment.
@@ -220,6 +222,7 @@ impl PodIndex for Now<'_> {
             namespace: &member.namespace,
             name: &member.name,
             starting: member.starting.as_deref(),
+            ready_since: member.ready_since,
         });
         Some(pods.collect())
     }
@@ -267,6 +270,7 @@ impl Table {
                     namespace: pod.namespace.clone(),
                     name: pod.name.clone(),
                     starting,
+                    ready_since: pod.ready_since,
                 }),
                 Mapping::Ambiguous(candidates) => table.unclear.extend(candidates.iter().cloned()),
                 Mapping::Unmapped(reason) if reason.is_nobodys() => {}
@@ -412,6 +416,7 @@ mod tests {
                 uid: format!("uid of {deployment}").into(),
             }),
             state: PodState::Serving,
+            ready_since: None,
             variant: None,
             replicas: None,
         }

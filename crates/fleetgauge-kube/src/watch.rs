@@ -418,7 +418,7 @@ fn keep_owner(writer: &Writer, kind: Kind, clock: &Clock) -> impl Fn(Change<Obje
             let owners = &mut index.owners;
             match change {
                 Change::All(objects) => owners.replace(&kind, objects.into_iter().map(|(_, object)| object)),
-                Change::Is(_, object) => return owners.apply(&kind, object),
+                Change::Is(_, object) => return owners.apply_at(&kind, object, clock.now()),
                 Change::Gone(uid) => owners.remove(&kind, &uid),
                 Change::Failed(failure) => return owners.fail(&kind, failure, clock.now()),
             }
@@ -467,6 +467,7 @@ fn object(found: &DynamicObject) -> Option<Object> {
             0 => PodState::Ending,
             _ => PodState::Serving,
         },
+        ready_since: None,
         variant: None,
         replicas: counts,
     })
@@ -479,6 +480,7 @@ fn pod(found: &Pod, variant_label: &str) -> Option<Object> {
         name: found.name_any().into(),
         controller: controller(found),
         state: pod_state(found),
+        ready_since: None,
         variant: (found.labels().get(variant_label)).map(|variant| variant.as_str().into()),
         replicas: None,
     })

@@ -4,6 +4,7 @@
 mod properties;
 mod real_cluster;
 mod real_cluster_churn;
+mod real_cluster_services;
 
 mod support {
     pub(crate) mod line;

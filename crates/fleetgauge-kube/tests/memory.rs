@@ -33,6 +33,7 @@ fn pod(number: usize) -> Object {
             uid: uid(1_000_000 + set),
         }),
         state: PodState::Starting("ContainerCreating".into()),
+        ready_since: None,
         variant: Some("llama-3-1-8b-h100".into()),
         replicas: None,
     }

@@ -107,6 +107,7 @@ fn object(uid: String, namespace: &str, name: String, maker: Maker) -> Object {
         name: name.into(),
         controller: owner(maker),
         state: PodState::Serving,
+        ready_since: None,
         variant: None,
         replicas: None,
     }

@@ -4,6 +4,7 @@
 //! one out, and is counted. What does not change when a fleet is applied anew keeps its readings and its rhythm.
 
 mod by_pod;
+mod fresh;
 mod job;
 
 use std::collections::{BTreeMap, HashSet};
@@ -285,6 +286,7 @@ impl Scheduler {
             metric: metric.clone(),
             variant: variant.as_ref().map(|variant| variant.variant.clone()),
             variants: Arc::clone(&self.0.variants),
+            fresh: fresh::Fresh::default(),
             part: Arc::clone(&part),
             entry: Arc::clone(&entry),
             store: self.0.store.clone(),

@@ -600,6 +600,19 @@ async fn a_pack_is_examined_on_a_real_prometheus() {
     );
     let rate = of("vllm/request_rate");
     assert_eq!(rate.what, "there is no metric vllm:request_success_total");
+    // The server tells by itself which side of an `or` has answered.
+    for (query, side) in [
+        ("vllm:num_requests_waiting or vllm:num_requests_other", "waiting"),
+        ("vllm:num_requests_other or vllm:num_requests_waiting", "waiting"),
+        (
+            "sum(gone) or vllm:num_requests_other or sum(vllm:num_requests_waiting)",
+            "waiting",
+        ),
+    ] {
+        let found = finding(prometheus(&server.url()), typed(query), &[]).await;
+        let expected = format!("answered by vllm:num_requests_{side}");
+        assert!(found.what.ends_with(&expected), "{query}: {found:?}");
+    }
     // A question or three for each query, and not one for each label of each metric.
     assert!(
         source.stats().flights < 6 * queries.len() as u64,

@@ -9,7 +9,7 @@ use fleetgauge_server::door::kubernetes::caller;
 use fleetgauge_server::door::kubernetes::pods::PodLabels;
 use fleetgauge_server::variant::Variant;
 
-use crate::config::{Config, Environment, KubernetesSection, PodsSection};
+use crate::config::{Config, Environment, KubernetesSection, PodsSection, ServicesSection};
 use crate::kubeconfig::{Account, LEFT_OUT};
 
 /// There is none.
@@ -42,6 +42,10 @@ impl Cluster {
     }
 
     pub(crate) fn pods(&self, _section: &PodsSection) -> Arc<dyn TargetDiscovery> {
+        match self.0 {}
+    }
+
+    pub(crate) fn services(&self, _section: &ServicesSection) -> Arc<dyn TargetDiscovery> {
         match self.0 {}
     }
 

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fleetgauge::document::{Node, Reader};
+use fleetgauge::document::{Node, Position, Reader};
 use fleetgauge::scrape::{DnsDiscovery, FileDiscovery};
 use fleetgauge_core::target::{
     ADDRESS, StaticTargets, Target, TargetDefaults, TargetDiscovery, TargetLabels,
 };
 
-use super::kubernetes::{PodsSection, read_pods};
+use super::kubernetes::{PodsSection, ServicesSection, read_pods, read_services};
 use super::text::{read_labels, texts};
 
 /// One way to know who there is to scrape.
@@ -18,6 +18,21 @@ pub(crate) enum Discovery {
     Made(Arc<dyn TargetDiscovery>),
     /// Pods of the cluster.
     Pods(PodsSection),
+    /// What is behind Services of the cluster.
+    Services(ServicesSection),
+}
+
+// === impl Discovery ===
+
+impl Discovery {
+    /// Where it stands, if it needs a cluster.
+    pub(super) fn in_cluster(&self) -> Option<Position> {
+        match self {
+            Self::Made(_) => None,
+            Self::Pods(pods) => Some(pods.position),
+            Self::Services(services) => Some(services.position),
+        }
+    }
 }
 
 pub(super) fn read_discoveries(
@@ -42,12 +57,13 @@ pub(super) fn read_discoveries(
         let files = fields.take("files");
         let dns = fields.take("dns");
         let pods = fields.take("kubernetes");
+        let services = fields.take("services");
         fields.finish(reader);
-        match (fixed, files, dns, pods) {
-            (Some(node), None, None, None) => {
+        match (fixed, files, dns, pods, services) {
+            (Some(node), None, None, None, None) => {
                 discoveries.push(Discovery::Made(Arc::new(read_static(node, defaults, reader))));
             }
-            (None, Some(node), None, None) => {
+            (None, Some(node), None, None, None) => {
                 let paths = texts(
                     node,
                     "a list of files, with * for any characters of a name",
@@ -60,21 +76,50 @@ pub(super) fn read_discoveries(
                 }
                 discoveries.push(Discovery::Made(Arc::new(FileDiscovery::new(paths))));
             }
-            (None, None, Some(node), None) => {
+            (None, None, Some(node), None, None) => {
                 if let Some(dns) = read_dns(node, reader) {
                     discoveries.push(Discovery::Made(Arc::new(dns)));
                 }
             }
-            (None, None, None, Some(node)) => {
+            (None, None, None, Some(node), None) => {
                 discoveries.extend(read_pods(node, reader).map(Discovery::Pods))
+            }
+            (None, None, None, None, Some(node)) => {
+                discoveries.extend(read_services(node, reader).map(Discovery::Services));
             }
             _ => reader.problem(
                 node.position(),
-                "a discovery is one of static, files, dns and kubernetes",
+                "a discovery is one of static, files, dns, kubernetes and services",
             ),
         }
     }
+    check_overlap(&discoveries, reader);
     discoveries
+}
+
+/// What a Service tells of a pod are not all of the labels that the pod has, so that both would be targets.
+fn check_overlap(discoveries: &[Discovery], reader: &mut Reader) {
+    let pods = discoveries.iter().filter_map(|discovery| match discovery {
+        Discovery::Pods(pods) => Some(&pods.namespaces),
+        _ => None,
+    });
+    let pods: Vec<_> = pods.collect();
+    for discovery in discoveries {
+        let Discovery::Services(services) = discovery else {
+            continue;
+        };
+        let may_share = |others: &&Vec<String>| {
+            let mut namespaces = services.namespaces.iter();
+            services.namespaces.is_empty()
+                || others.is_empty()
+                || namespaces.any(|namespace| others.contains(namespace))
+        };
+        if pods.iter().copied().any(|others| may_share(&others)) {
+            let message = "a pod that services and kubernetes both find would be scraped twice, and counted twice; take one of them, \
+                           or other namespaces";
+            reader.problem(services.position, message);
+        }
+    }
 }
 
 /// Whether a file of targets is there; of a pattern, its directory.

@@ -166,9 +166,9 @@ fn read_cluster(config: &mut Config, fields: &mut Fields<'_>, directory: &Path, 
             .filter_map(|section| section.kubeconfig.clone()),
     );
     if section.is_none() {
-        for pods in config.sources.iter().flat_map(SourceSection::pods) {
+        for position in config.sources.iter().flat_map(SourceSection::in_cluster) {
             let message = "pods are found in the cluster of the section kubernetes, and there is none; add `kubernetes: {}`";
-            reader.problem(pods.position, message);
+            reader.problem(position, message);
         }
     }
 }

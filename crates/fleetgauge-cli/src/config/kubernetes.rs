@@ -1,4 +1,4 @@
-//! The section `kubernetes`, and the discovery of pods there.
+//! The section `kubernetes`, and the discovery of pods there, by themselves and by their Services.
 
 use std::path::{Path, PathBuf};
 
@@ -58,6 +58,16 @@ pub(crate) struct PodsSection {
     /// None for the annotation.
     pub(crate) ports: Vec<PodPort>,
     pub(crate) labels: Vec<String>,
+    pub(super) position: Position,
+}
+
+/// What is behind Services as targets.
+#[derive(Clone, Debug)]
+pub(crate) struct ServicesSection {
+    pub(crate) names: Vec<String>,
+    /// None for all.
+    pub(crate) namespaces: Vec<String>,
+    pub(crate) ports: Vec<PodPort>,
     pub(super) position: Position,
 }
 
@@ -203,6 +213,38 @@ pub(super) fn read_pods(node: &Node, reader: &mut Reader) -> Option<PodsSection>
     })
 }
 
+/// Reads the discovery `services`.
+pub(super) fn read_services(node: &Node, reader: &mut Reader) -> Option<ServicesSection> {
+    let mut fields = reader.fields(node, "services")?;
+    let names = fields.require("names", reader);
+    let namespaces = fields.take("namespaces");
+    let ports = fields.require("ports", reader);
+    fields.finish(reader);
+    let names = texts(names?, "a list of Services", reader).into_iter();
+    let namespaces = namespaces.map(|node| read_namespaces(node, reader));
+    let section = ServicesSection {
+        names: names.map(str::to_owned).collect(),
+        namespaces: namespaces.unwrap_or_default(),
+        ports: read_ports(ports?, reader),
+        position: node.position(),
+    };
+    // They are values of a label by which slices are selected.
+    if let Some(name) = section.names.iter().find(|name| !is_service(name)) {
+        let message = format!("{name:?} is not a name that a Service can have: up to 63 of a-z 0-9 -");
+        reader.problem(node.position(), message);
+    }
+    Some(section)
+}
+
+/// *Source*: RFC 1035, as <https://kubernetes.io/docs/concepts/services-networking/service/> has it.
+fn is_service(name: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(is_inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
 fn read_namespaces(node: &Node, reader: &mut Reader) -> Vec<String> {
     let names = texts(node, "a list of namespaces", reader);
     for name in &names {
@@ -264,6 +306,42 @@ mod tests {
         match read_config(&document, Path::new("/conf"), Vec::new()) {
             Ok(_) => String::new(),
             Err(problems) => problems.iter().map(|problem| format!("{problem}\n")).collect(),
+        }
+    }
+
+    /// Samples of one pod that is scraped twice would be added up.
+    #[test]
+    fn a_source_finds_pods_by_services_or_by_themselves() {
+        let discoveries =
+            |list: &str| format!("kubernetes: {{}}\nsources: {{pods: {{scrape: {{discovery: [{list}]}}}}}}");
+        let services = "{services: {names: [vllm], namespaces: [chat], ports: [metrics]}}";
+        for (text, expected) in [
+            (discoveries(services), ""),
+            (discoveries(&format!("{services}, {services}")), ""),
+            (
+                discoveries(&format!("{services}, {{kubernetes: {{namespaces: [other]}}}}")),
+                "",
+            ),
+            (
+                discoveries(&format!("{services}, {{kubernetes: {{namespaces: [chat]}}}}")),
+                "a pod that services and kubernetes both find would be scraped twice, and counted twice",
+            ),
+            (
+                discoveries(&format!("{{kubernetes: {{}}}}, {services}")),
+                "a pod that services and kubernetes both find",
+            ),
+            (
+                discoveries("{services: {names: [Vllm], ports: [metrics]}}"),
+                "\"Vllm\" is not a name that a Service can have",
+            ),
+            (
+                discoveries(services).replace("kubernetes: {}\n", ""),
+                "add `kubernetes: {}`",
+            ),
+        ] {
+            let told = problems(&text);
+            assert_eq!(told.is_empty(), expected.is_empty(), "{text}: {told}");
+            assert!(told.contains(expected), "{text}: {told}");
         }
     }
 

@@ -3,13 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use fleetgauge::document::{Node, Reader};
+use fleetgauge::document::{Node, Position, Reader};
 use fleetgauge::scrape::ScrapeConfig;
 
 use super::access::{Access, read_access};
 use super::discovery::{Discovery, read_discoveries};
 use super::environment::Environment;
-use super::kubernetes::PodsSection;
 use super::prometheus::proxy;
 use super::relabel::read_relabeling;
 use super::text::read_labels;
@@ -24,12 +23,9 @@ pub(crate) struct ScrapeSection {
 // === impl ScrapeSection ===
 
 impl ScrapeSection {
-    /// Its discoveries of pods in the cluster.
-    pub(super) fn pods(&self) -> impl Iterator<Item = &PodsSection> {
-        self.discoveries.iter().filter_map(|discovery| match discovery {
-            Discovery::Pods(pods) => Some(pods),
-            Discovery::Made(_) => None,
-        })
+    /// Where its discoveries stand that need a cluster.
+    pub(super) fn in_cluster(&self) -> impl Iterator<Item = Position> {
+        self.discoveries.iter().filter_map(Discovery::in_cluster)
     }
 
     /// How the pods are scraped; through the proxy of the environment where the file names none.

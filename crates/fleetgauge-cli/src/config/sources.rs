@@ -13,7 +13,6 @@ use fleetgauge_core::source::{FixedBackend, MetricsSource};
 
 use super::composed::{ComposedSection, read_composed};
 use super::federated::{FederatedSection, read_federated};
-use super::kubernetes::PodsSection;
 use super::prometheus::{PrometheusSection, read_prometheus};
 use super::scrape::{ScrapeSection, read_scrape};
 
@@ -63,10 +62,10 @@ impl SourceSection {
         }
     }
 
-    /// Its discoveries of pods in the cluster.
-    pub(super) fn pods(&self) -> impl Iterator<Item = &PodsSection> {
+    /// Where its discoveries stand that need a cluster.
+    pub(super) fn in_cluster(&self) -> impl Iterator<Item = Position> {
         let scrape = match &self.kind {
-            SourceKind::Scrape(scrape) => Some(scrape.pods()),
+            SourceKind::Scrape(scrape) => Some(scrape.in_cluster()),
             _ => None,
         };
         scrape.into_iter().flatten()
@@ -74,7 +73,7 @@ impl SourceSection {
 
     /// Whether it is another source in another cluster.
     pub(crate) fn needs_cluster(&self) -> bool {
-        self.pods().next().is_some()
+        self.in_cluster().next().is_some()
     }
 
     /// The sources that it asks.

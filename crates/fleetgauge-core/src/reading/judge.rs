@@ -36,6 +36,8 @@ const MAX_VANISHED: usize = 1_000;
 
 struct Judge<'a> {
     standard: Standard<'a>,
+    /// Whether the row with these labels is of one who is known to be no more.
+    is_gone: &'a dyn Fn(Labels<'_>) -> bool,
 }
 
 /// An answer that holds.
@@ -64,8 +66,22 @@ pub fn judge(
     before: Option<&ReadingSet>,
     now: Moment,
 ) -> ReadingSet {
+    judge_but_gone(spec, found, proof, before, now, &|_| false)
+}
+
+/// As [`judge`], without the rows of those that `is_gone` knows to be no more: one that the answer no longer has, or of which it
+/// has only the past, is no row any more.
+pub(super) fn judge_but_gone(
+    spec: &Arc<ReadingSpec>,
+    found: &Found,
+    proof: Option<&Found>,
+    before: Option<&ReadingSet>,
+    now: Moment,
+    is_gone: &dyn Fn(Labels<'_>) -> bool,
+) -> ReadingSet {
     let judge = Judge {
         standard: Standard::new(&spec.policy, found, now),
+        is_gone,
     };
     let mut set = SetBuilder::default();
     let (absent, forgotten) = match judge.answered(spec, found, proof) {
@@ -152,6 +168,10 @@ impl<'a> Judge<'a> {
             phases.then(answered.expires, expired)
         };
         for (row, value) in answered.result.values().enumerate() {
+            // What is still shown of one that is gone is its past.
+            if answered.result.age(row).is_ended() && (self.is_gone)(value.labels) {
+                continue;
+            }
             let last_good = before.and_then(|before| before.row_of(value.labels)?.good.as_ref());
             let provenance = answered.result.answer().provenance();
             let measured = Measured {
@@ -187,7 +207,16 @@ impl<'a> Judge<'a> {
         (expiring(absent, None), forgotten)
     }
 
-    /// Adds the rows that the answer no longer has, but for those that it has not had for long.
+    /// Whether a row is of a pod that is known to be no more: nobody waits for its number.
+    fn has_gone(&self, labels: Labels<'_>, answered: &Answered<'_>) -> bool {
+        let is_lost = |completeness: &Completeness| {
+            let (namespace, pod) = (labels.get("namespace"), labels.get("pod"));
+            pod.is_some_and(|pod| completeness.has_lost(namespace, pod, labels.get("instance")))
+        };
+        (self.is_gone)(labels) || answered.basis.completeness.as_deref().is_some_and(is_lost)
+    }
+
+    /// Adds the rows that the answer no longer has, but for those that it has not had for long, or of those that are no more.
     fn vanished<'r>(
         &self,
         answered: &Answered<'r>,
@@ -198,7 +227,7 @@ impl<'a> Judge<'a> {
     ) -> u64 {
         let known = before.iter().flat_map(|before| before.known());
         let mut vanished: Vec<_> = known
-            .filter(|(labels, _)| !set.has(*labels))
+            .filter(|(labels, _)| !set.has(*labels) && !self.has_gone(*labels, answered))
             .map(|(labels, row)| (row.vanished.unwrap_or(self.standard.now), labels, row))
             .collect();
         let all = vanished.len();
@@ -226,7 +255,7 @@ impl<'a> Judge<'a> {
             return;
         };
         for &labels in &proof.rows {
-            if set.has(labels) || !answered.may_have(labels) {
+            if set.has(labels) || !answered.may_have(labels) || (self.is_gone)(labels) {
                 continue;
             }
             let (phases, good) = self.lacking(Some(labels), answered, spec, None);

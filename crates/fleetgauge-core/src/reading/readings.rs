@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use super::{Found, Reading, ReadingSet, ReadingSpec, judge};
+use super::judge::{judge, judge_but_gone};
+use super::{Found, Reading, ReadingSet, ReadingSpec};
 use crate::cache::Lookup;
+use crate::label::Labels;
 use crate::policy::PolicyErrors;
 use crate::time::{Clock, Moment};
 
@@ -95,6 +97,17 @@ impl Readings {
 
     /// As [`update`](Self::update), of what was had by other means than a lookup.
     pub fn update_found(&self, found: &Found, proof: Option<&Found>) -> Option<Moment> {
+        self.update_but_gone(found, proof, &|_| false)
+    }
+
+    /// As [`update_found`](Self::update_found), where `is_gone` tells by the labels of a row whether it is of a pod that is known to be
+    /// no more: what the answer no longer has of it is not missed.
+    pub fn update_but_gone(
+        &self,
+        found: &Found,
+        proof: Option<&Found>,
+        is_gone: &dyn Fn(Labels<'_>) -> bool,
+    ) -> Option<Moment> {
         let Inner { spec, clock, set, .. } = &*self.0;
         // The lock guards no data that a panic could leave half-written.
         let _judging = self.0.judging.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,7 +118,7 @@ impl Readings {
         {
             return before.changes_at();
         }
-        let judged = judge(spec, found, proof, Some(&before), clock.now());
+        let judged = judge_but_gone(spec, found, proof, Some(&before), clock.now(), is_gone);
         let changes_at = judged.changes_at();
         set.store(Arc::new(judged));
         changes_at

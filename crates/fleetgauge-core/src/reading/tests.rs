@@ -566,6 +566,37 @@ fn rows_that_vanish_are_told_for_an_hour_and_then_counted() {
     assert_eq!(rows(&metric), (vec!["{} withheld: no_data".to_owned()], 2));
 }
 
+/// An HPA that adds rows up would wait an hour for the number of a pod that is gone.
+#[test]
+fn rows_of_those_that_are_known_to_be_no_more_are_none() {
+    let metric = Metric::new(of(policy()));
+    let rows = |given: Step, is_gone: bool| {
+        let Step::Answer(given) = given else {
+            panic!("an answer")
+        };
+        let gone = |labels: Labels<'_>| is_gone && labels.get("pod") == Some("a");
+        metric
+            .readings
+            .update_but_gone(&given.found(&metric.clock), None, &gone);
+        let set = metric.readings.judged();
+        let rows = set.rows(metric.clock.now());
+        let rows = rows.map(|row| format!("{} {}", row.labels(), told(row)));
+        (rows.collect::<Vec<_>>().join(", "), set.forgotten())
+    };
+    let both = || answer([("a", 1.0), ("b", 2.0)]);
+    let b = r#"{pod="b"} value 2"#;
+    assert_eq!(rows(both(), true).0, format!(r#"{{pod="a"}} value 1, {b}"#));
+    let lacking = format!(r#"{b}, {{pod="a"}} withheld: no_data"#);
+    assert_eq!(rows(answer([("b", 2.0)]), false).0, lacking);
+    assert_eq!(rows(answer([("b", 2.0)]), true), (b.to_owned(), 0));
+    // Nobody is left, which is not the same as nothing to do.
+    let nobody = rows(answer([]), true).0;
+    assert!(
+        nobody.contains("withheld: no_data") && !nobody.contains(r#"pod="a""#),
+        "{nobody}"
+    );
+}
+
 #[test]
 fn so_many_rows_that_vanished_are_known_and_no_more() {
     let names: Vec<&'static str> = (0..1_500).map(|i| &*format!("p{i}").leak()).collect();

@@ -104,6 +104,20 @@ pub enum DiscoveryError {
         /// Which it is, and why.
         detail: String,
     },
+    /// One that is to be a target has not been ready yet, so that nothing is expected of it.
+    #[error("{}", Printable(.detail))]
+    Starting {
+        /// What is known of its labels.
+        labels: Arc<TargetLabels>,
+        /// Which it is.
+        detail: String,
+    },
+    /// What is named is not there, as a Service.
+    #[error("{}", Printable(.detail))]
+    NotFound {
+        /// What, and where it was looked for.
+        detail: String,
+    },
     /// It did not answer in time.
     #[error("no answer within {after:?}")]
     Timeout {
@@ -168,7 +182,12 @@ impl FromIterator<TargetLabels> for Discovered {
 impl DiscoveryError {
     /// Whether it is of one target alone, and the others are as they should be.
     pub fn is_of_target(&self) -> bool {
-        matches!(self, Self::Target { .. })
+        matches!(self, Self::Target { .. } | Self::Starting { .. })
+    }
+
+    /// Whether nothing is wrong: all that is told is that one has not been ready yet.
+    pub fn is_starting(&self) -> bool {
+        matches!(self, Self::Starting { .. })
     }
 
     /// One word for the variant, bounded for use as a label value.
@@ -178,6 +197,8 @@ impl DiscoveryError {
             Self::File { .. } => "file",
             Self::Malformed { .. } => "malformed",
             Self::Target { .. } => "target",
+            Self::Starting { .. } => "starting",
+            Self::NotFound { .. } => "not_found",
             Self::Timeout { .. } => "timeout",
             Self::Aborted => "aborted",
             Self::Ended => "ended",

@@ -8,18 +8,20 @@ use std::time::Duration;
 
 use fleetgauge_core::backend::FetchError;
 use fleetgauge_core::cache::Lookup;
+use fleetgauge_core::label::Labels;
 use fleetgauge_core::params::Params;
 use fleetgauge_core::reading::Found;
 use fleetgauge_core::result::{AnswerKind, MetricResult};
 use fleetgauge_core::source::RefreshSpec;
 use fleetgauge_core::time::Moment;
 use fleetgauge_core::transform::{fold, fold_for_variant};
-use fleetgauge_core::variant::VariantRef;
+use fleetgauge_core::variant::{Mapping, PodIndex, PodRef, UnmappedReason, VariantRef};
 use foldhash::fast::FixedState;
 use futures_util::FutureExt;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::fresh::Fresh;
 use crate::metric::Metric;
 use crate::store::{Entry, Part, Store};
 use crate::variant::Variants;
@@ -49,6 +51,7 @@ pub(super) struct Job {
     pub(super) params: Params,
     pub(super) variant: Option<VariantRef>,
     pub(super) variants: Arc<Variants>,
+    pub(super) fresh: Fresh,
     pub(super) part: Arc<Part>,
     pub(super) entry: Arc<Entry>,
     pub(super) store: Store,
@@ -236,12 +239,36 @@ impl Job {
             self.part.settle();
         }
         let proof = proof.as_ref().map(Found::from);
-        let changes_at = self
-            .part
-            .readings()
-            .update_found(&self.folded(&found), proof.as_ref());
+        let found = self.folded(&found);
+        let readings = self.part.readings();
+        let changes_at = match self.metric.folds {
+            Some(_) => readings.update_found(&found, proof.as_ref()),
+            // Its rows are told as they are, and who adds them up is not to wait for those that have gone.
+            None => {
+                let variants = self.variants.load_full();
+                let pods = variants.snapshot();
+                let is_gone = |labels: Labels<'_>| self.is_of_gone(labels, &*pods);
+                readings.update_but_gone(&found, proof.as_ref(), &is_gone)
+            }
+        };
         self.store.changed(&self.entry);
         changes_at
+    }
+
+    /// Whether a row is that of a pod that is known to have gone.
+    fn is_of_gone(&self, labels: Labels<'_>, pods: &dyn PodIndex) -> bool {
+        let Some(pod) = labels.get("pod") else {
+            return false;
+        };
+        let namespace = labels.get("namespace").or(self.params.get("namespace"));
+        let pod = match namespace {
+            Some(namespace) => PodRef::new(pod).in_namespace(namespace),
+            None => PodRef::new(pod),
+        };
+        matches!(
+            pods.variant_of(pod, None),
+            Mapping::Unmapped(UnmappedReason::Gone)
+        )
     }
 
     /// What was found, with its rows as the metric folds them.
@@ -268,7 +295,17 @@ impl Job {
             (Some(folds), None) => fold(answer, folds),
             (Some(folds), Some(variant)) => {
                 let variants = self.variants.load_full();
-                fold_for_variant(answer, folds, variant, &*variants.snapshot())
+                let snapshot = variants.snapshot();
+                // Who is expected, the source tells where it knows it.
+                match answer.completeness() {
+                    Some(_) => fold_for_variant(answer, folds, variant, &*snapshot),
+                    None => {
+                        let fresh = self.fresh.with(&*snapshot, variant, self.store.clock().now());
+                        let folded = fold_for_variant(answer, folds, variant, &fresh);
+                        self.fresh.saw(answer);
+                        folded
+                    }
+                }
             }
         };
         *result = Arc::new(MetricResult::new(

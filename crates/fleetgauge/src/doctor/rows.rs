@@ -312,7 +312,8 @@ async fn branches(subject: &Subject<'_>, seen: &Seen<'_>) -> Result<Option<Strin
     let told: Option<Vec<u16>> = (0..seen.result.len()).map(told).collect();
     let mut numbers: BTreeSet<usize> = BTreeSet::new();
     match told {
-        Some(told) => numbers.extend(told.into_iter().map(usize::from)),
+        // Told from 0 on; the companion numbers them from 1.
+        Some(told) => numbers.extend(told.into_iter().map(|branch| usize::from(branch) + 1)),
         None => match subject.ask(&companion.to_string()).await {
             Ok(answer) => numbers.extend(answer.values().map(|row| row.value as usize)),
             Err(failure @ Failure::Bound(_)) => return Err(failure),

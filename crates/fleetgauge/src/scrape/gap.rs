@@ -84,6 +84,11 @@ impl GapReason {
     pub(super) fn is_of_discovery(&self) -> bool {
         matches!(self, Self::NotYet { .. } | Self::Discovery { .. })
     }
+
+    /// Whether it is about one that has not been ready yet, and is not expected.
+    pub(super) fn is_of_starting(&self) -> bool {
+        matches!(self, Self::NoTarget { error, .. } if error.is_starting())
+    }
 }
 
 impl fmt::Display for GapReason {

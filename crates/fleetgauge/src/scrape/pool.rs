@@ -340,7 +340,9 @@ impl Pool {
             Word::Ended if problems_before == [DiscoveryError::Aborted] => return Change::Nothing,
             Word::Ended => stay_with(DiscoveryError::Ended),
         };
-        match (problems_before.first(), now.problems.first()) {
+        let is_wrong = |error: &&DiscoveryError| !error.is_starting();
+        let wrong_before = problems_before.iter().find(is_wrong);
+        match (wrong_before, now.problems.iter().find(is_wrong)) {
             (None, Some(error)) => {
                 let (reason, known) = (error.reason(), now.targets.len());
                 tracing::warn!(
@@ -354,7 +356,8 @@ impl Pool {
             _ => {}
         }
         let counts = &self.common.counts;
-        add(&counts.discovery_failures, usize::from(!now.problems.is_empty()));
+        let is_failing = now.problems.iter().any(|error| !error.is_starting());
+        add(&counts.discovery_failures, usize::from(is_failing));
         let change = match before {
             None => Change::FirstWord,
             // Those of the same pointer are not looked at.
@@ -639,7 +642,7 @@ fn failing(slots: &[Slot]) -> Vec<Gap> {
             continue;
         };
         for error in &known.problems {
-            if let DiscoveryError::Target { labels, .. } = error {
+            if let DiscoveryError::Target { labels, .. } | DiscoveryError::Starting { labels, .. } = error {
                 let reason = GapReason::NoTarget {
                     discovery: discovery(),
                     error: error.clone(),
@@ -650,7 +653,8 @@ fn failing(slots: &[Slot]) -> Vec<Gap> {
             failing.push(Gap::of_any(GapReason::Discovery {
                 discovery: discovery(),
                 error: error.clone(),
-                has_targets: !known.targets.is_empty(),
+                // What is not there had none.
+                has_targets: !known.targets.is_empty() && !matches!(error, DiscoveryError::NotFound { .. }),
             }));
         }
         if known.are_ready_alone && known.targets.is_empty() {

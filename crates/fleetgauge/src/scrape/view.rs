@@ -164,12 +164,14 @@ impl Queryable for View {
                 let is_none_ready = matches!(gap.reason, GapReason::NoneReady { .. });
                 let label = |name: &str| gap.labels.get(name).map(String::as_str);
                 let pod = PodIdentity::of(label).filter(|_| !self.window.config().honor_labels);
+                let why = gap.reason.to_string();
+                let report = match gap.reason.is_of_starting() {
+                    true => Report::Starting(&why),
+                    false => Report::Missing(&why),
+                };
                 match (&gap.who, pod) {
-                    (Some(who), Some(pod)) => {
-                        let why = gap.reason.to_string();
-                        completeness.add_pod(&Arc::new(pod), who, Report::Missing(&why));
-                    }
-                    (Some(who), None) => completeness.add(who, Report::Missing(&gap.reason.to_string())),
+                    (Some(who), Some(pod)) => completeness.add_pod(&Arc::new(pod), who, report),
+                    (Some(who), None) => completeness.add(who, report),
                     // Nothing is missing that is ready.
                     (None, _) if is_none_ready => {}
                     (None, _) => into.add(&gap.reason),

@@ -54,6 +54,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- join "," (.Values.config.kubernetes.variant_kinds | default $all) -}}
 {{- end -}}
 
+{{/* Not empty where a source finds its targets behind Services. */}}
+{{- define "fleetgauge.watchesServices" -}}
+{{- range $source := .Values.config.sources -}}
+{{- if kindIs "map" $source -}}
+{{- range $discovery := (dig "scrape" "discovery" list $source) -}}
+{{- if hasKey $discovery "services" -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "fleetgauge.tlsSecret" -}}
 {{- default (printf "%s-tls" (include "fleetgauge.fullname" .)) .Values.externalMetrics.tls.secretName -}}
 {{- end -}}

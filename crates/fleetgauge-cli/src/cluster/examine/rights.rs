@@ -4,6 +4,7 @@ use fleetgauge_kube::Client;
 use fleetgauge_kube::config_map::ConfigMapWatch;
 use fleetgauge_kube::review::{Attributes, Reviews, Subject};
 use fleetgauge_kube::right::Right;
+use fleetgauge_kube::service::ServiceDiscovery;
 use fleetgauge_kube::watch::WatchConfig;
 
 use super::report::Report;
@@ -120,15 +121,17 @@ fn needed(watched: &WatchConfig, config: &Config) -> Vec<(Right, String)> {
             continue;
         };
         for discovery in &section.discoveries {
-            let Discovery::Pods(pods) = discovery else {
-                continue;
+            let (right, namespaces) = match discovery {
+                Discovery::Made(_) => continue,
+                Discovery::Pods(pods) => (Right::to_watch("", "pods"), &pods.namespaces),
+                Discovery::Services(services) => (ServiceDiscovery::right(), &services.namespaces),
             };
             let depends = format!("the source {} finds no pods there", source.name);
-            match &pods.namespaces[..] {
-                [] => add(Right::to_watch("", "pods"), &depends),
+            match &namespaces[..] {
+                [] => add(right, &depends),
                 some => some
                     .iter()
-                    .for_each(|namespace| add(Right::to_watch("", "pods").in_namespace(namespace), &depends)),
+                    .for_each(|namespace| add(right.clone().in_namespace(namespace), &depends)),
             }
         }
     }

@@ -227,6 +227,7 @@ impl PodIndex for Cluster {
             namespace: "chat",
             name,
             starting,
+            ready_since: None,
         };
         Some(vec![pod("a", None), pod("b", None), pod("c", Some("crash loop"))])
     }
