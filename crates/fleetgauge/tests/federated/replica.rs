@@ -81,7 +81,9 @@ async fn a_replica_that_has_answered_stays_until_it_fails_or_falls_behind() {
     let [first, second] = [FixedBackend::new(), FixedBackend::new()];
     let set = |backend: &FixedBackend, newest: &str, value: &str| {
         let newest = vector(&[newest]);
-        ["q:newest", "q:part0"].map(|part| backend.forget(part));
+        for part in ["q:newest", "q:part0"] {
+            backend.forget(part);
+        }
         let _ = backend
             .clone()
             .answer("q:newest", newest)
