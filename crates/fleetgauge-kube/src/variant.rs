@@ -409,7 +409,7 @@ mod tests {
             variant: variant("hpa"),
             workload: Some(deployment("llama")),
             controller: None,
-            model: None,
+            models: Vec::new(),
         };
         index
             .scalers
