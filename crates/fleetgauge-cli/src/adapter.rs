@@ -66,18 +66,31 @@ pub(crate) fn translate(document: &Document) -> Result<Translation, Vec<Problem>
     let Some(mut fields) = reader.fields(root, "a configuration of prometheus-adapter") else {
         return Err(problems(reader));
     };
-    let sections = [
-        (Section::Rules, fields.take("rules")),
-        (Section::ExternalRules, fields.take("externalRules")),
-    ];
-    let resources = fields.take("resourceRules");
-    fields.finish(&mut reader);
+    // The values of the adapter's Helm chart have the same rules below `rules`, and much else beside it.
+    let is_of_chart = |rules: &&Node| CHART.iter().any(|field| rules.has_field(field));
+    let of_chart = root.field("rules").filter(is_of_chart);
+    let (sections, resources) = match of_chart {
+        Some(rules) => read_chart(rules, &mut reader),
+        None => {
+            let sections = [
+                (Section::Rules, "rules", fields.take("rules")),
+                (
+                    Section::ExternalRules,
+                    "externalRules",
+                    fields.take("externalRules"),
+                ),
+            ];
+            let resources = fields.take("resourceRules");
+            fields.finish(&mut reader);
+            (sections, resources.map(|node| ("resourceRules", node)))
+        }
+    };
     if reader.problem_count() > 0 {
         return Err(problems(reader));
     }
     let mut names = HashSet::new();
     let (mut metrics, mut left_out) = (Vec::new(), Vec::new());
-    for (section, node) in sections {
+    for (section, field, node) in sections {
         let Some(node) = node else { continue };
         let rules = reader.list(node, "a list of rules");
         for (at, rule) in rules.iter().enumerate() {
@@ -86,21 +99,58 @@ pub(crate) fn translate(document: &Document) -> Result<Translation, Vec<Problem>
                 metrics.extend(found);
             }
             if reader.problem_count() > before {
-                left_out.push((format!("{}[{at}]", section.field()), rule.position().line));
+                left_out.push((format!("{field}[{at}]"), rule.position().line));
             }
         }
     }
-    if let Some(node) = resources {
+    if let Some((field, node)) = resources {
         let message =
             "CPU and memory of pods and nodes (metrics.k8s.io) are not served here: metrics-server has them";
         reader.problem(node.position(), message);
-        left_out.push(("resourceRules".to_owned(), node.position().line));
+        left_out.push((field.to_owned(), node.position().line));
     }
     Ok(Translation {
         yaml: write(&metrics, &left_out),
         is_partial: reader.problem_count() > 0,
         problems: problems(reader),
     })
+}
+
+/// What `rules` may have in values of the adapter's Helm chart.
+const CHART: [&str; 5] = ["default", "custom", "external", "existing", "resource"];
+
+type Sections<'n> = [(Section, &'static str, Option<&'n Node>); 2];
+
+/// The rules in values of the adapter's Helm chart, and those for CPU and memory.
+///
+/// *Source*: <https://github.com/prometheus-community/helm-charts/blob/main/charts/prometheus-adapter/values.yaml>
+fn read_chart<'n>(rules: &'n Node, reader: &mut Reader) -> (Sections<'n>, Option<(&'static str, &'n Node)>) {
+    let mut sections = [
+        (Section::Rules, "rules.custom", None),
+        (Section::ExternalRules, "rules.external", None),
+    ];
+    let Some(mut fields) = reader.fields(rules, "rules") else {
+        return (sections, None);
+    };
+    let (default, existing) = (fields.take("default"), fields.take("existing"));
+    sections[0].2 = fields.take("custom");
+    sections[1].2 = fields.take("external");
+    let resource = fields.take("resource");
+    fields.finish(reader);
+    if let Some(node) = existing.filter(|node| node.is_text()) {
+        let message = "with `existing` the chart's rules do not count, but those in a ConfigMap; translate the file in it, as \
+                       `kubectl get configmap NAME -o jsonpath='{.data.config\\.yaml}'` prints it";
+        reader.problem(node.position(), message);
+    }
+    if default.is_none_or(|node| reader.bool(node) == Some(true)) {
+        let message = "the chart's own rules (`default`) are not here: which metrics they make depends on what is in Prometheus; \
+                       write a rule for each metric of theirs that HPAs ask for";
+        reader.warning(default.unwrap_or(rules).position(), message);
+    }
+    let is_empty =
+        |node: &Node, reader: &mut Reader| reader.pairs(node, "rules").is_none_or(|rules| rules.is_empty());
+    let resource = resource.filter(|node| !is_empty(node, reader));
+    (sections, resource.map(|node| ("rules.resource", node)))
 }
 
 /// All of them, warnings included.
@@ -217,6 +267,7 @@ fn read_resources(node: Option<&Node>, section: Section, rule: &Node, reader: &m
                 }
             }
         }
+        let (mut namespaces, mut pods) = (None, None);
         for (_, label, node) in overrides.map_or(Some(Vec::new()), |node| reader.pairs(node, "overrides"))? {
             let mut fields = reader.fields(node, "a resource")?;
             let group = fields
@@ -225,12 +276,28 @@ fn read_resources(node: Option<&Node>, section: Section, rule: &Node, reader: &m
                 .unwrap_or("");
             let resource = fields.require("resource", reader);
             fields.finish(reader);
-            match (group, reader.text(resource?)?) {
-                ("", "namespace" | "namespaces") => labels.namespace = Some(label.to_owned()),
-                ("", "pod" | "pods") => labels.pod = Some(label.to_owned()),
-                (_, other) => others.push(other.to_owned()),
+            let known = match (group, reader.text(resource?)?) {
+                ("", "namespace" | "namespaces") => &mut namespaces,
+                ("", "pod" | "pods") => &mut pods,
+                (_, other) => {
+                    others.push(other.to_owned());
+                    continue;
+                }
+            };
+            // The adapter takes one of them, and another one after its next start.
+            if let Some(first) = known.replace(label.to_owned()) {
+                let message = format!(
+                    "{} and {} are both said to be the {}, and the adapter takes either: leave one of them out",
+                    Excerpt(&first),
+                    Excerpt(label),
+                    reader.text(resource?)?
+                );
+                reader.problem(node.position(), message);
+                return None;
             }
         }
+        labels.namespace = namespaces.or(labels.namespace);
+        labels.pod = pods.or(labels.pod);
     }
     if section == Section::ExternalRules {
         return Some(labels);

@@ -24,7 +24,7 @@ use fleetgauge_kube::variant::ClusterVariants;
 use fleetgauge_kube::watch::{self, ClusterWatch, Resource, WatchConfig};
 use fleetgauge_server::door::kubernetes::caller;
 use fleetgauge_server::door::kubernetes::pods::PodLabels;
-use fleetgauge_server::variant::{MODEL_PARAM, Variant};
+use fleetgauge_server::variant::{MODEL_PARAM, ToldModel, Variant};
 
 use crate::config::{
     Config, Environment, KubernetesSection, ModelFrom, PodPort, PodsSection, ServicesSection, VariantKind,
@@ -173,15 +173,22 @@ impl Cluster {
             (index.scalers.variants(), index.labelled_variants())
         };
         let found = found.into_iter().map(|found| {
-            let mut params = Params::new();
-            if let Some(model) = &found.model {
-                params.insert(MODEL_PARAM, model);
-            }
             let known = configured.iter().find(|variant| variant.variant == found.variant);
+            let mut params = known.map_or_else(Params::new, |known| known.params.clone());
+            // What the configuration says counts before what the cluster does.
+            let mut models = known.map_or_else(Vec::new, |known| known.models.clone());
+            models.extend(found.models.into_iter().map(|told| ToldModel {
+                by: format!("{} of the {}", told.by, found.scaled_by).into(),
+                model: told.model,
+            }));
+            if let (None, Some(told)) = (params.get(MODEL_PARAM), models.first()) {
+                params.insert(MODEL_PARAM, &told.model);
+            }
             Variant {
                 variant: found.variant,
                 workload: workload(&found.workload),
-                params: known.map_or(params, |known| known.params.clone()),
+                params,
+                models,
             }
         });
         let mut all: Vec<Variant> = found.collect();
@@ -203,6 +210,7 @@ impl Cluster {
             variant,
             workload: of.as_ref().map_or_else(labels_alone, workload),
             params: Params::new(),
+            models: Vec::new(),
         }));
         all.retain(|variant| self.is_read(&variant.variant));
         all

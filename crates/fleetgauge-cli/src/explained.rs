@@ -13,7 +13,7 @@ pub(crate) struct Explained {
     pub(crate) query: QueryTemplate,
     /// Where its template is from, in words.
     pub(crate) from: String,
-    /// As they were given.
+    /// As they were given, and those of the metric.
     pub(crate) params: Vec<(String, String)>,
     pub(crate) rendered: String,
     pub(crate) source: String,
@@ -21,6 +21,8 @@ pub(crate) struct Explained {
     pub(crate) operands: Vec<String>,
     /// The answer, or why there is none.
     pub(crate) outcome: Result<Answer, String>,
+    /// Why the answer has no rows, if it has none.
+    pub(crate) cause: Option<String>,
     pub(crate) policy: Policy,
     pub(crate) readings: Arc<ReadingSet>,
     pub(crate) clock: Clock,

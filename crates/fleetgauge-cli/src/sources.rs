@@ -13,6 +13,7 @@ use fleetgauge_core::registry::SourceRegistry;
 use fleetgauge_core::similar::similar;
 use fleetgauge_core::source::MetricsSource;
 use fleetgauge_core::target::{StaticTargets, TargetDiscovery};
+use fleetgauge_server::metric::MetricSpec;
 
 use crate::cli::SourceArgs;
 use crate::cluster::Cluster;
@@ -125,6 +126,23 @@ impl<'a> Sources<'a> {
                 ))
                 .into())
             }
+        }
+    }
+
+    /// The metrics of the configuration.
+    pub(crate) fn metrics(&self) -> impl Iterator<Item = &'a MetricSpec> + Clone + use<'a> {
+        self.config.metrics.iter().map(|metric| &metric.spec)
+    }
+
+    /// The metric of this name, where no query has it.
+    pub(crate) fn metric(&self, name: &str) -> Option<&'a MetricSpec> {
+        let sources = self.config.sources.iter().map(|source| &*source.name);
+        let mut queries = sources
+            .chain([PROMETHEUS])
+            .flat_map(|source| self.queries(source));
+        match queries.any(|query| query.name == name) {
+            true => None,
+            false => self.metrics().find(|metric| metric.name.as_str() == name),
         }
     }
 

@@ -158,6 +158,38 @@ queries: [{{name: waiting, template: 'max by (namespace, pod) (vllm:num_requests
     );
 }
 
+/// A pack has queries of what nobody may have here.
+#[test]
+fn of_a_configuration_with_metrics_what_these_ask_is_examined() {
+    let directory = tempfile::tempdir().unwrap();
+    let page = "vllm:num_requests_waiting{model_name=\"m\"} 3\n";
+    let pod = FaultyServer::start([Answer::text(page)]).unwrap();
+    let yaml = format!(
+        "sources:
+  pods: {{scrape: {{discovery: [{{static: {{targets: [\"{}\"], labels: {{pod: a, namespace: chat}}}}}}]}}}}
+  fleet: {{composed: {{inputs: {{queue: {{source: pods, query: vllm/queue_length_instant}}}}, queries: [{{name: total, template: sum(queue)}}]}}}}
+packs: [vllm]
+queries: [{{name: nobodys, template: nothing}}]
+metrics: [{{name: all, source: fleet, query: total, params: {{namespace: chat, modelID: m}}}}]\n",
+        pod.url().trim_start_matches("http://"),
+    );
+    let file = directory.path().join("fleet.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    let output = doctor(&["-o", "json", "--config", file.to_str().unwrap()]);
+    let findings = findings(&output);
+    let asked: Vec<_> = findings
+        .iter()
+        .map(|found| {
+            (
+                found["source"].as_str().unwrap(),
+                found["query"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(asked, [("pods", "vllm/queue_length_instant"), ("fleet", "total")]);
+    assert!(output.status.success(), "{output:?}");
+}
+
 #[test]
 fn what_is_not_known_is_wrong_usage() {
     let output = doctor(&["vlm", "--prometheus", "http://127.0.0.1:9"]);

@@ -62,6 +62,60 @@ fn the_json_is_what_the_contract_says() {
 }
 
 #[test]
+fn a_metric_of_the_configuration_is_explained_by_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let page = "vllm:num_requests_waiting{model_name=\"m\"} 3\n";
+    let pod = FaultyServer::start([Answer::text(page)]).unwrap();
+    let other = FaultyServer::start([Answer::text(page)]).unwrap();
+    let address = |server: &FaultyServer| server.url().trim_start_matches("http://").to_owned();
+    let yaml = format!(
+        "sources:
+  pods: {{scrape: {{discovery: [{{static: {{targets: [\"{}\"], labels: {{pod: a, namespace: chat}}}}}}]}}}}
+  others: {{scrape: {{discovery: [{{static: [\"{}\"]}}]}}}}
+metrics:
+  - {{name: queue, source: pods, query: vllm/queue_length_instant, params: {{namespace: chat, modelID: m}}, policy: {{max_age: 37s}}}}
+  - {{name: each, source: pods, query: vllm/queue_length_instant, for_each: variant}}\n",
+        address(&pod),
+        address(&other),
+    );
+    let file = directory.path().join("fleetgauge.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    let file = file.to_str().unwrap();
+    let output = explain(&["queue", "--config", file, "-o", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&found["query"], &found["source"], &found["params"]),
+        (
+            &json!("vllm/queue_length_instant"),
+            &json!("pods"),
+            &json!({"namespace": ["chat"], "modelID": ["m"]})
+        )
+    );
+    assert_eq!(found["reading"]["value"], json!(3), "{found}");
+    assert_eq!(found["policy"]["max_age_seconds"], json!(37), "{found}");
+    let from = found["template_from"].as_str().unwrap();
+    assert!(
+        from.ends_with("as the metric queue of the configuration asks it"),
+        "{from}"
+    );
+    // What is given counts before what the metric says, and that nothing fits is not left without a cause.
+    let output = explain(&["queue", "--config", file, "-p", "modelID=x", "-o", "json"]);
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let cause = found["outcome"]["cause"].as_str().unwrap();
+    assert!(cause.contains("never model_name=\"x\""), "{found}");
+    let output = explain(&["each", "--config", file]);
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("each is read for each variant; give the parameters of one") && said.contains("-p "),
+        "{said}"
+    );
+    let output = explain(&["queu", "--config", file, "--source", "pods"]);
+    let said = text(&output.stderr);
+    assert!(said.contains("did you mean \"queue\"?"), "{said}");
+}
+
+#[test]
 fn a_query_that_fails_is_explained_too() {
     let server = FaultyServer::start([Answer::status(503)]).unwrap();
     let args = ["--promql", "up", "--prometheus", &server.url(), "--timeout", "1s"];

@@ -14,7 +14,7 @@ use fleetgauge_core::variant::{PodRef, PodVariants as _, VariantRef};
 use fleetgauge_kube::cluster::ClusterIndex;
 use fleetgauge_kube::object::{Kind, Object, Owner, PodState};
 use fleetgauge_kube::owner::OwnerIndex;
-use fleetgauge_kube::scaler::{Scaler, ScalerIndex, Workload};
+use fleetgauge_kube::scaler::{Scaler, ScalerIndex, ToldModel, Workload};
 use fleetgauge_kube::variant::ClusterVariants;
 
 #[global_allocator]
@@ -90,7 +90,10 @@ fn scaler(variant: usize) -> (Box<str>, Scaler) {
         variant: variant_ref,
         workload: Some(workload),
         controller: None,
-        model: Some("meta-llama/Llama-3.1-8B-Instruct".into()),
+        models: vec![ToldModel {
+            by: "field spec.modelID".into(),
+            model: "meta-llama/Llama-3.1-8B-Instruct".into(),
+        }],
     };
     (uid(3_000_000 + variant), scaler)
 }

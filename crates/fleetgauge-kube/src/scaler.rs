@@ -24,8 +24,17 @@ pub struct Scaler {
     pub workload: Option<Workload>,
     /// What made it and keeps it as it is.
     pub controller: Option<Owner>,
-    /// The model that it serves, if it says so.
-    pub model: Option<Box<str>>,
+    /// The model that it serves, by each place that tells one; the first counts.
+    pub models: Vec<ToldModel>,
+}
+
+/// What a place of an object tells of the model that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldModel {
+    /// The place, such as `annotation llm-d.ai/model`.
+    pub by: Box<str>,
+    /// The model.
+    pub model: Box<str>,
 }
 
 /// A variant, as what scales it names it.
@@ -37,8 +46,8 @@ pub struct ScaledVariant {
     pub scaled_by: Kind,
     /// What is scaled.
     pub workload: Workload,
-    /// The model that it serves, if that is told.
-    pub model: Option<Box<str>>,
+    /// The model that it serves, by each place that tells one; the first counts.
+    pub models: Vec<ToldModel>,
 }
 
 /// What is scaled, as what scales it names it.
@@ -175,7 +184,7 @@ impl ScalerIndex {
                             variant: scaler.variant.clone(),
                             scaled_by: watched.kind().clone(),
                             workload: workload.clone(),
-                            model: scaler.model.clone(),
+                            models: scaler.models.clone(),
                         });
                 }
             }
@@ -292,7 +301,7 @@ mod tests {
                 name: workload.into(),
             }),
             controller: None,
-            model: None,
+            models: Vec::new(),
         }
     }
 

@@ -463,7 +463,7 @@ mod tests {
             variant: variant("hpa"),
             workload: Some(deployment("llama")),
             controller: None,
-            model: None,
+            models: Vec::new(),
         };
         index
             .scalers

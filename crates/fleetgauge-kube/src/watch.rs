@@ -7,7 +7,7 @@
 //! Lists are as of now, in pages, and not as of what an API server has at hand, which may be older than what it told before.
 
 use std::error::Error;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ use crate::cluster::ClusterIndex;
 use crate::object::{Kind, Object, Owner, PodState};
 use crate::owner::OwnerIndex;
 use crate::right::Right;
-use crate::scaler::{Scaler, ScalerIndex, Workload};
+use crate::scaler::{Scaler, ScalerIndex, ToldModel, Workload};
 use crate::watched::Failure;
 
 /// A kind of objects, as it is asked for.
@@ -103,6 +103,16 @@ pub struct ClusterWatch {
 struct Writer {
     index: Arc<watch::Sender<ClusterIndex>>,
     now: Arc<ArcSwap<ClusterIndex>>,
+}
+
+impl fmt::Display for ModelFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Field(path) => write!(f, "field {path}"),
+            Self::Annotation(name) => write!(f, "annotation {name}"),
+            Self::Label(name) => write!(f, "label {name}"),
+        }
+    }
 }
 
 // === impl Resource ===
@@ -547,7 +557,15 @@ fn scaler(found: &DynamicObject, models: &[ModelFrom]) -> Option<Scaler> {
         variant: VariantRef::new(&found.namespace()?, &found.name_any()).ok()?,
         workload,
         controller: controller(found),
-        model: models.iter().find_map(|from| model(found, from)).map(Into::into),
+        models: models
+            .iter()
+            .filter_map(|from| {
+                Some(ToldModel {
+                    by: from.to_string().into(),
+                    model: model(found, from)?.into(),
+                })
+            })
+            .collect(),
     })
 }
 
@@ -600,5 +618,39 @@ fn with_cause(error: &dyn Error) -> String {
         text
     } else {
         format!("{text}: {cause}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_place_tells_its_model_in_the_order_in_which_they_count() {
+        let found = json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+            "metadata": {
+                "namespace": "chat", "name": "llama",
+                "annotations": {MODEL: "meta/llama"}, "labels": {MODEL: "llama"},
+            },
+            "spec": {"modelID": "", "scaleTargetRef": {"kind": "Deployment", "name": "llama"}},
+        });
+        let found: DynamicObject = serde_json::from_value(found).unwrap();
+        let mut places = WatchConfig::default().model;
+        let told = |places: &[ModelFrom]| {
+            let models = scaler(&found, places).unwrap().models;
+            let told = models.iter().map(|told| format!("{}: {}", told.by, told.model));
+            told.collect::<Vec<_>>()
+        };
+        let [annotation, label] = [
+            "annotation llm-d.ai/model: meta/llama",
+            "label llm-d.ai/model: llama",
+        ];
+        // An empty one tells none.
+        assert_eq!(told(&places), [annotation, label]);
+        places.reverse();
+        assert_eq!(told(&places), [label, annotation]);
     }
 }

@@ -134,7 +134,7 @@ fn scaler(number: u8, of: u8) -> (Box<str>, Scaler) {
         variant: variant(namespace(number), &format!("hpa-{number}")),
         workload: Some(deployment(of)),
         controller: None,
-        model: None,
+        models: Vec::new(),
     };
     (format!("s{number}").into(), scaler)
 }

@@ -16,6 +16,17 @@ pub struct Variant {
     /// The parameters that queries are rendered with; they are put over those of the metric. `namespace` is the variant's
     /// where nothing else is said.
     pub params: Params,
+    /// By what its model is known, in the order in which that counts: the first is the one that queries are rendered with.
+    pub models: Vec<ToldModel>,
+}
+
+/// A model, and what tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldModel {
+    /// What tells it, such as `annotation llm-d.ai/model`.
+    pub by: Box<str>,
+    /// The model.
+    pub model: Box<str>,
 }
 
 /// What knows whose pods are whose, as it is now.

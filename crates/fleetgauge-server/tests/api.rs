@@ -7,17 +7,18 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use fleetgauge_core::params::Params;
+use fleetgauge_core::policy::Fold;
 use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::source::{FixedBackend, MetricsSource};
 use fleetgauge_core::time::Clock;
 use fleetgauge_core::variant::{VariantRef, Workload};
 use fleetgauge_server::door::access::Access;
 use fleetgauge_server::door::api::{Api, SourceView, routes};
-use fleetgauge_server::metric::MetricSpec;
+use fleetgauge_server::metric::{ForEach, MetricFold, MetricSpec};
 use fleetgauge_server::readiness::Readiness;
 use fleetgauge_server::scheduler::{Fleet, Scheduler};
 use fleetgauge_server::store::Store;
-use fleetgauge_server::variant::Variant;
+use fleetgauge_server::variant::{ToldModel, Variant};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -54,6 +55,12 @@ async fn door() -> Door {
         variant: VariantRef::new("chat", "llama").unwrap(),
         workload: Workload::deployment("llama"),
         params: Params::new().with("modelID", "m"),
+        models: [("annotation a", "m"), ("label b", "other"), ("label c", "m")]
+            .map(|(by, model)| ToldModel {
+                by: by.into(),
+                model: model.into(),
+            })
+            .into(),
     }];
     scheduler.apply(&fleet).unwrap();
     let store = scheduler.store();
@@ -262,4 +269,37 @@ async fn what_cannot_be_read_is_a_problem() {
         assert_eq!(page["status"], status, "{path}");
     }
     door.scheduler.shutdown().await;
+}
+
+/// A list that is empty looks like nothing to do.
+#[tokio::test]
+async fn an_empty_list_of_readings_says_why() {
+    let door = door().await;
+    let (status, _, page) = get(&door.router, "/variants").await;
+    assert_eq!((status, &page["variants"][0]["readings"]), (200, &json!([])));
+    let why = page["variants"][0]["no_readings"].as_str().unwrap();
+    assert!(why.contains("for_each: variant"), "{why}");
+    // Of its model it is told by what it is known, and who tells another one.
+    let others = json!([{"model": "other", "by": "label b"}]);
+    let model = json!({"model": "m", "by": "annotation a", "others": others});
+    assert_eq!(page["variants"][0]["model"], model);
+
+    let source: Arc<dyn MetricsSource> = Arc::new(FixedBackend::new().into_source());
+    source
+        .query_list()
+        .must_register(QueryTemplate::promql("queue", "queue"));
+    let mut fleet = Fleet::default();
+    fleet.sources.insert("pods".to_owned(), source);
+    let mut each = MetricSpec::new("each".parse().unwrap(), "pods", "queue").unwrap();
+    each.for_each = Some(ForEach::Variant);
+    each.fold = MetricFold::By(Fold::Sum);
+    fleet.metrics = vec![each];
+    door.scheduler.apply(&fleet).unwrap();
+    let (status, _, page) = get(&door.router, "/metrics/each").await;
+    assert_eq!((status, &page["readings"]), (200, &json!([])));
+    let why = page["no_readings"].as_str().unwrap();
+    assert!(
+        why.contains("`kubernetes`") && why.contains("`variants`"),
+        "{why}"
+    );
 }

@@ -341,6 +341,7 @@ fn fleet(backend: &FixedBackend) -> Fleet {
         variant: VariantRef::new("chat", name).unwrap(),
         workload: Workload::deployment(deployment),
         params: Params::new(),
+        models: Vec::new(),
     };
     fleet.variants = vec![variant("h100", "llama"), variant("a100", "llama-a100")];
     let source: Arc<dyn MetricsSource> = Arc::new(source);

@@ -117,6 +117,7 @@ async fn each_variant_has_the_rows_of_its_own_pods() {
         variant: VariantRef::new("chat", name).unwrap(),
         workload: Workload::deployment(deployment),
         params: Params::new().with("modelID", "m"),
+        models: Vec::new(),
     };
     let mut each = metric("each");
     each.for_each = Some(ForEach::Variant);

@@ -87,7 +87,7 @@ pub(super) fn translate(
             return None;
         }
     };
-    let promql = expr.to_string();
+    let mut promql = expr.to_string();
     if promql.contains("{{") {
         reader.problem(
             node.position(),
@@ -110,8 +110,16 @@ pub(super) fn translate(
     });
     let mut renamed = Vec::new();
     for (label, name) in [(kept.namespace, "namespace"), (kept.pod, "pod")] {
-        if let Some(label) = label.filter(|label| *label != name) {
-            renamed.push((label.to_owned(), name));
+        let Some(label) = label.filter(|label| *label != name) else {
+            continue;
+        };
+        // A row may have both, as `namespace` of the exporter beside `exported_namespace`; it would then have the label twice.
+        match by
+            .as_ref()
+            .is_some_and(|by| by.iter().all(|other| *other != *name))
+        {
+            true => renamed.push((label.to_owned(), name)),
+            false => promql = format!(r#"label_replace({promql}, "{name}", "$1", "{label}", "(.*)")"#),
         }
     }
     // Rows with a namespace are that one's alone, and these are everybody's.
@@ -300,17 +308,5 @@ impl Translated {
     /// By which labels rows can be told apart; `None` where the query does not say which they have.
     pub(super) fn selectable(&self) -> Option<&[String]> {
         self.labels.as_deref()
-    }
-}
-
-// === impl Section ===
-
-impl Section {
-    /// What the section is called.
-    pub(super) fn field(self) -> &'static str {
-        match self {
-            Self::Rules => "rules",
-            Self::ExternalRules => "externalRules",
-        }
     }
 }

@@ -196,6 +196,65 @@ fn queries() {
     );
 }
 
+/// A row that had a label twice would be no row.
+#[test]
+fn labels_that_are_there_twice() {
+    let rule = |overrides: &str, query: &str| {
+        format!(
+            "rules:\n- seriesQuery: q\n  resources: {{overrides: {{{overrides}}}}}\n  metricsQuery: '{query}'\n"
+        )
+    };
+    let exported = "exported_namespace: {resource: namespace}, exported_pod: {resource: pod}";
+    check(
+        &rule(exported, "<<.Series>>{<<.LabelMatchers>>}"),
+        &[
+            "label_replace(label_replace(q{exported_namespace!=\"\",exported_pod!=\"\"}, \
+             \"namespace\",\"$1\",\"exported_namespace\",\"(.*)\"), \"pod\",\"$1\",\"exported_pod\",\"(.*)\")",
+        ],
+        &[],
+    );
+    let both =
+        "namespace: {resource: namespace}, exported_namespace: {resource: namespace}, pod: {resource: pod}";
+    check(
+        &rule(both, "<<.Series>>{<<.LabelMatchers>>}"),
+        &[],
+        &["adapter.yaml:3:81: \"namespace\" and \"exported_namespace\" are both said to be the namespace"],
+    );
+    // What is grouped by one of them alone has no other.
+    let grouped = translated(&rule(exported, "sum(q{<<.LabelMatchers>>}) by (<<.GroupBy>>)"));
+    let renamed = "rename: {'exported_namespace': namespace, 'exported_pod': pod}";
+    assert!(grouped.yaml.contains(renamed), "{}", grouped.yaml);
+}
+
+#[test]
+fn values_of_the_chart_are_read_as_they_are() {
+    let values = "prometheus: {url: http://p, port: 9090}\nreplicas: 2\nrules:\n  default: false\n  custom:\n  \
+        - seriesQuery: q\n    resources: {template: <<.Resource>>}\n    metricsQuery: '<<.Series>>{<<.LabelMatchers>>}'\n  \
+        external:\n  - seriesQuery: r\n    resources: {namespaced: false}\n    metricsQuery: 'sum(r{<<.LabelMatchers>>})'\n  \
+        existing:\n  resource: {}\n";
+    let both = ["q{namespace!=\"\",pod!=\"\"}", "sum(r)"];
+    let selects = "HPAs can select from \"r\" by none";
+    check(values, &both, &[selects]);
+    let default = "4:12: warning: the chart's own rules (`default`) are not here";
+    check(
+        &values.replace("default: false", "default: true"),
+        &both,
+        &[default, selects],
+    );
+    let own = values.replace("existing:\n", "existing: own\n");
+    let document = Document::parse("adapter.yaml", &own).unwrap();
+    let refused = lines(&translate(&document).unwrap_err());
+    assert!(
+        refused.contains("with `existing` the chart's rules do not count"),
+        "{refused}"
+    );
+    check(
+        &values.replace("resource: {}", "resource: {cpu: {containerQuery: any}}"),
+        &both,
+        &[selects, "CPU and memory of pods and nodes"],
+    );
+}
+
 #[test]
 fn names() {
     let rule = |series: &str, more: &str| {

@@ -38,6 +38,11 @@ pub(crate) struct SourceArgs {
 }
 
 impl SourceArgs {
+    /// Whether they say who is asked.
+    pub(crate) fn names_one(&self) -> bool {
+        self.prometheus.is_some() || !self.scrape.is_empty() || self.source.is_some()
+    }
+
     /// A flag that says something of the server of `--prometheus`, if one was given.
     pub(crate) fn server_flag(&self) -> Option<&'static str> {
         let access = &self.access;

@@ -2,11 +2,14 @@
 
 mod target;
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use fleetgauge::composed::InputQuery;
 use fleetgauge::doctor::{Finding, Severity};
+use fleetgauge_core::policy::OnNoData;
 use fleetgauge_core::printable::Excerpt;
 use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::similar::similar;
@@ -14,7 +17,7 @@ use fleetgauge_core::source::{MetricsSource, RefreshSpec};
 
 use super::render;
 use crate::cli::{Doctor, OutputFormat};
-use crate::config::{self, Config, Environment, PROMETHEUS};
+use crate::config::{self, Config, Environment, PROMETHEUS, SourceKind};
 use crate::failure::{Reported, Usage};
 use crate::output::{self, doctor, json};
 use crate::sources::Sources;
@@ -49,7 +52,7 @@ fn examine(args: &Doctor) -> anyhow::Result<Vec<(String, Finding)>> {
     let sources = Sources::new(&config, &environment, &args.source);
     let asked = asked(args, &config, &environment, &sources)?;
     // The cluster is a part of the configuration; who names something else does not mean it.
-    let is_all = args.packs.is_empty() && !is_named(args);
+    let is_all = args.packs.is_empty() && !args.source.names_one();
     let has_cluster = is_all && config.kubernetes.is_some();
     let wanted = wanted(args, &config, &sources, &asked, has_cluster)?;
     let params = render::values(&args.params);
@@ -87,12 +90,6 @@ fn examine(args: &Doctor) -> anyhow::Result<Vec<(String, Finding)>> {
     })
 }
 
-/// Whether a source is named, of all that there may be.
-fn is_named(args: &Doctor) -> bool {
-    let of = &args.source;
-    !of.scrape.is_empty() || of.source.is_some() || of.prometheus.is_some()
-}
-
 /// The sources that are asked: the one that is named, or all of the configuration.
 fn asked(
     args: &Doctor,
@@ -101,7 +98,7 @@ fn asked(
     sources: &Sources<'_>,
 ) -> anyhow::Result<Vec<String>> {
     let of = &args.source;
-    if is_named(args) || config.sources.is_empty() {
+    if args.source.names_one() || config.sources.is_empty() {
         return Ok(vec![sources.chosen(None)?]);
     }
     let mut names: Vec<String> = config.sources.iter().map(|source| source.name.clone()).collect();
@@ -122,18 +119,24 @@ fn wanted(
     let mut wanted: Vec<Vec<QueryTemplate>> = vec![Vec::new(); asked.len()];
     if args.packs.is_empty() {
         for (queries, source) in wanted.iter_mut().zip(asked) {
+            // Packs have queries of engines that nobody may have here.
+            if !config.metrics.is_empty() {
+                let used = used(config, source);
+                let of_source = sources.queries(source);
+                queries.extend(of_source.filter(|query| used.contains(&*query.name)).cloned());
+                continue;
+            }
             if sources.is_composed(source) {
                 queries.extend(sources.queries(source).cloned());
                 continue;
             }
             queries.extend(config.queries.iter().cloned());
-            queries.extend(
-                config
-                    .packs
-                    .iter()
-                    .flat_map(|pack| pack.queries().iter().cloned()),
-            );
-            if queries.is_empty() && asked.len() == 1 {
+            let of_packs = config.packs.iter().flat_map(|pack| pack.queries());
+            queries.extend(of_packs.cloned());
+        }
+        if config.metrics.is_empty() && asked.len() == 1 {
+            let queries = &mut wanted[0];
+            if queries.is_empty() {
                 let pack = config.builtin.iter().filter(|pack| pack.name() == DEFAULT_PACK);
                 queries.extend(pack.flat_map(|pack| pack.queries().iter().cloned()));
             }
@@ -174,6 +177,50 @@ fn wanted(
         }
     }
     Ok(wanted)
+}
+
+/// The names of the queries that the metrics ask of `source`, be it through others.
+fn used<'a>(config: &'a Config, source: &str) -> BTreeSet<&'a str> {
+    let mut asked: BTreeSet<(&str, &str)> = BTreeSet::new();
+    let mut next: Vec<(&str, &str)> = Vec::new();
+    for metric in &config.metrics {
+        let spec = &metric.spec;
+        let proof = match &spec.policy.on_no_data {
+            Some(OnNoData::Value { when, .. }) => Some(when.as_str()),
+            _ => None,
+        };
+        let queries = [spec.query.as_str()].into_iter().chain(proof);
+        next.extend(queries.map(|query| (&*spec.source, query)));
+    }
+    while let Some((name, query)) = next.pop() {
+        if !asked.insert((name, query)) {
+            continue;
+        }
+        let beside = config.all_queries().find(|known| known.name == query);
+        let beside = beside
+            .into_iter()
+            .flat_map(|query| query.expected.iter().map(|other| other.as_str()));
+        next.extend(beside.map(|other| (name, other)));
+        match config.source(name).map(|source| &source.kind) {
+            Some(SourceKind::Composed(composed)) => next.extend(composed.config.inputs.iter().filter_map(
+                |input| match &input.query {
+                    InputQuery::Named(query) => Some((&*input.source, &**query)),
+                    InputQuery::Own(_) => None,
+                },
+            )),
+            Some(SourceKind::Federated(federated)) => {
+                let members = federated.config.members.iter();
+                next.extend(
+                    members
+                        .flat_map(|member| &member.sources)
+                        .map(|source| (&**source, query)),
+                );
+            }
+            _ => {}
+        }
+    }
+    let of_source = asked.into_iter().filter(|(name, _)| *name == source);
+    of_source.map(|(_, query)| query).collect()
 }
 
 /// Scrapes pods often enough for rates.

@@ -1,5 +1,7 @@
 //! `fleetgauge explain`: the chain from a template to what may be acted on.
 
+use std::sync::Arc;
+
 use anyhow::anyhow;
 use fleetgauge_core::cache::Lookup;
 use fleetgauge_core::policy::OnNoData;
@@ -35,7 +37,12 @@ fn ask(args: &Explain) -> anyhow::Result<Explained> {
     let environment = Environment::of_collector()?;
     let config = config::read_if_given(args.source.config.as_deref())?;
     let sources = Sources::new(&config, &environment, &args.source);
-    let (asked, mut query, params) = question::asked(&args.question, &args.source, &sources)?;
+    let question::Asked {
+        source: asked,
+        mut query,
+        params,
+        metric,
+    } = question::asked(&args.question, &args.source, &sources)?;
     query.companions = Some(Companions::all());
 
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -55,12 +62,22 @@ fn ask(args: &Explain) -> anyhow::Result<Explained> {
         let mut spec = ReadingSpec::new(&query.name, registered.name().clone())
             .source(&asked)
             .unit(&query.unit);
-        spec.policy = config.policy_of(&query);
+        spec.policy = match metric {
+            Some(metric) => metric.policy.clone(),
+            None => config.policy_of(&query),
+        };
         spec.knows_completeness = !sources.is_prometheus(&asked) || query.expected.is_some();
         spec.fold = query.folds_by();
         spec.sample_interval = config.source(&asked).and_then(SourceSection::sample_interval);
         let policy = spec.policy.clone();
-        let from = origin(&config, &query);
+        let from = match metric {
+            Some(metric) => format!(
+                "{}, as the metric {} of the configuration asks it",
+                origin(&config, &query),
+                metric.name
+            ),
+            None => origin(&config, &query),
+        };
         let readings = Readings::new(spec, clock.clone()).map_err(|errors| {
             let file = args.source.config.as_ref();
             let place = file.map_or_else(String::new, |file| format!("{}: ", file.display()));
@@ -86,21 +103,28 @@ fn ask(args: &Explain) -> anyhow::Result<Explained> {
             Lookup::Failed(failure) => Err(question::failed(&args.question, &failure.error).to_string()),
             _ => Err("there is no answer".to_owned()),
         };
+        let cause = match &outcome {
+            Ok(answer) if answer.is_no_data() => {
+                Some(question::cause(Arc::clone(&source), query.clone(), &params).await)
+            }
+            _ => None,
+        };
         let tree = fleetgauge_syntax::parse(&rendered).ok();
         let operands = tree.iter().flat_map(rewrite::operands);
-        let given = args
-            .question
-            .params
-            .params
-            .iter()
-            .chain(&args.question.params.regex);
+        let given = args.question.params.params.iter();
+        let given = given.chain(&args.question.params.regex).cloned();
+        let names: Vec<_> = args.question.params.names().collect();
+        let of_metric = metric.into_iter().flat_map(|metric| metric.params.iter());
+        let of_metric = of_metric.filter(|(name, _)| !names.contains(name));
+        let of_metric = of_metric.map(|(name, value)| (name.to_owned(), value.to_owned()));
         Ok(Explained {
             from,
-            params: given.cloned().collect(),
+            params: given.chain(of_metric).collect(),
             rendered,
             source: asked,
             operands: operands.map(|operand| operand.to_string()).collect(),
             outcome,
+            cause,
             policy,
             readings: readings.judged(),
             clock,

@@ -1,5 +1,6 @@
 //! `fleetgauge query`: one question to a Prometheus, answered now.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleetgauge_core::printable::Printable;
@@ -20,6 +21,8 @@ struct Answered {
     unit: String,
     promql: String,
     answer: Answer,
+    /// Why it has no rows, if it has none.
+    cause: Option<String>,
     /// Of a range.
     steps: Option<Steps>,
 }
@@ -49,7 +52,12 @@ fn ask(args: &Query) -> anyhow::Result<Answered> {
     let environment = Environment::of_collector()?;
     let config = config::read_if_given(args.source.config.as_deref())?;
     let sources = Sources::new(&config, &environment, &args.source);
-    let (asked, query, params) = question::asked(&args.question, &args.source, &sources)?;
+    let question::Asked {
+        source: asked,
+        query,
+        params,
+        ..
+    } = question::asked(&args.question, &args.source, &sources)?;
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -59,7 +67,7 @@ fn ask(args: &Query) -> anyhow::Result<Answered> {
         let (name, unit) = (query.name.clone(), query.unit.clone());
         source
             .query_list()
-            .replace(query)
+            .replace(query.clone())
             .map_err(|error| question::registering(&args.question, error))?;
         if sources.is_composed(&asked) {
             // A query over others takes their parameters, too, which are known only now.
@@ -67,7 +75,7 @@ fn ask(args: &Query) -> anyhow::Result<Answered> {
             question::check_params(&name, query.params(), &args.question.params, &params)?;
         }
         let promql = source.query_list().render(&name, &params)?;
-        let mut spec = RefreshSpec::queries([&*name]).params(params);
+        let mut spec = RefreshSpec::queries([&*name]).params(params.clone());
         if let Some(range) = args.range {
             spec = spec.range(range, args.step.unwrap_or_else(|| default_step(range)));
         }
@@ -76,6 +84,10 @@ fn ask(args: &Query) -> anyhow::Result<Answered> {
             Ok(result) => Ok(Answered {
                 unit,
                 promql,
+                cause: match result.is_no_data() {
+                    true => Some(question::cause(Arc::clone(&source), query, &params).await),
+                    false => None,
+                },
                 answer: result.answer().clone(),
                 steps: result.steps(),
             }),
@@ -97,6 +109,7 @@ fn print(asked: &str, answered: &Answered, format: QueryFormat) -> anyhow::Resul
         unit,
         promql,
         answer,
+        cause,
         steps,
     } = answered;
     if format != QueryFormat::Json {
@@ -106,6 +119,9 @@ fn print(asked: &str, answered: &Answered, format: QueryFormat) -> anyhow::Resul
         for info in answer.infos() {
             output::note(&format!("info: {}", Printable(info)));
         }
+        if let Some(cause) = cause {
+            output::note(&format!("no data: {}", Printable(cause)));
+        }
     }
     match (format, steps) {
         (QueryFormat::Table, Some(steps)) => output::print_line(&range::table(answer, steps, unit)),
@@ -113,6 +129,7 @@ fn print(asked: &str, answered: &Answered, format: QueryFormat) -> anyhow::Resul
             let mut entry = json::range::RangeAnswer::answered(asked, answer, steps);
             entry.unit = unit;
             entry.promql = Some(promql);
+            entry.cause = cause.as_deref();
             output::print(&json::to_line(&entry)?)
         }
         (QueryFormat::Table, None) => {
@@ -120,16 +137,12 @@ fn print(asked: &str, answered: &Answered, format: QueryFormat) -> anyhow::Resul
             let is_ordered = Expression::parse(promql).map_or(true, |expression| expression.is_ordered());
             output::print_line(&table::answer(answer, unit, is_ordered))
         }
-        (QueryFormat::Csv, _) => {
-            if answer.is_no_data() {
-                output::note("no data");
-            }
-            output::print_data(&csv::answer(answer)?)
-        }
+        (QueryFormat::Csv, _) => output::print_data(&csv::answer(answer)?),
         (QueryFormat::Json, None) => {
             let mut entry = json::QueryAnswer::answered(asked, answer);
             entry.unit = unit;
             entry.promql = Some(promql);
+            entry.cause = cause.as_deref();
             output::print(&json::to_line(&entry)?)
         }
     }

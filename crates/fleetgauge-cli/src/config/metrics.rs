@@ -9,7 +9,7 @@ use fleetgauge_core::policy::Fold;
 use fleetgauge_core::similar::similar;
 use fleetgauge_core::variant::{VariantRef, Workload, WorkloadKind};
 use fleetgauge_server::metric::{ForEach, MetricFold, MetricSpec};
-use fleetgauge_server::variant::Variant;
+use fleetgauge_server::variant::{MODEL_PARAM, ToldModel, Variant};
 
 /// The shortest interval at which a metric is refreshed.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -198,10 +198,16 @@ fn read_variant(node: &Node, reader: &mut Reader) -> Option<Variant> {
             return None;
         }
     };
+    let params = params.unwrap_or_default();
+    let models = params.get(MODEL_PARAM).map(|model| ToldModel {
+        by: "params of the variant in the configuration".into(),
+        model: model.into(),
+    });
     Some(Variant {
         variant,
         workload: workload?,
-        params: params.unwrap_or_default(),
+        models: models.into_iter().collect(),
+        params,
     })
 }
 

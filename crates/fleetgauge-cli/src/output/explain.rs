@@ -59,6 +59,7 @@ pub(crate) fn text(explained: &Explained) -> String {
             tell("complete", &complete);
             let rows = table::answer(answer, &query.unit, false);
             tell("answer", &rows);
+            tell("because", explained.cause.as_deref().unwrap_or_default());
         }
         Err(error) => tell("error", error),
     }

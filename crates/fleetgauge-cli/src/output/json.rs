@@ -35,6 +35,9 @@ pub(crate) struct QueryAnswer<'a> {
     pub(crate) unit: &'a str,
     /// What the server was asked.
     pub(crate) promql: Option<&'a str>,
+    /// Why there is no data, if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cause: Option<&'a str>,
 }
 
 #[derive(serde::Serialize)]

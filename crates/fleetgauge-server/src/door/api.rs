@@ -134,7 +134,7 @@ async fn explain(State(api): State<Api>, Name(name): Name, _: NoParams) -> Resul
         .iter()
         .find(|source| *source.name == *snapshot.spec().source);
     let query = source.and_then(|source| source.source.query_list().get(snapshot.spec().query.as_str()));
-    Ok(Json(view::Explanation::new(&snapshot, query.as_ref())).into_response())
+    Ok(Json(view::Explanation::new(&snapshot, query.as_ref(), &fleet.variants)).into_response())
 }
 
 async fn variants(State(api): State<Api>, _: NoParams) -> Response {

@@ -41,6 +41,7 @@ impl<'a> Explanation<'a> {
         };
         outcome.unit = &explained.query.unit;
         outcome.promql = Some(&explained.rendered);
+        outcome.cause = explained.cause.as_deref();
         let readings = || {
             explained
                 .readings

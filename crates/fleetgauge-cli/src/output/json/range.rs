@@ -23,6 +23,9 @@ pub(crate) struct RangeAnswer<'a> {
     series: Vec<SeriesEntry<'a>>,
     infos: Vec<&'a str>,
     pub(crate) unit: &'a str,
+    /// Why there is no data, if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cause: Option<&'a str>,
     /// What the server was asked.
     pub(crate) promql: Option<&'a str>,
 }

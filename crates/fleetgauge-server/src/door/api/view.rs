@@ -46,7 +46,18 @@ pub(super) struct MetricEntry<'a> {
     for_each: Option<&'static str>,
     namespaces: Vec<&'a str>,
     readings: Vec<ReadingEntry<'a>>,
+    /// Why there are no readings, if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_readings: Option<&'static str>,
 }
+
+/// Why a metric that is read for each variant has no readings.
+const NO_VARIANTS: &str = "it is read for each variant, and there is none: nothing in the cluster that `kubernetes` watches is one, and \
+                           `variants` of the configuration names none; `fleetgauge doctor --config FILE` says what is missing";
+/// Why another one, of which a part is asked for, has none.
+const NONE_ASKED_FOR: &str = "none of its readings has what is asked for";
+/// Why a variant has none.
+const NO_METRICS: &str = "no metric of the configuration is read `for_each: variant`";
 
 /// What the readings of a metric stand on.
 #[derive(serde::Serialize)]
@@ -59,6 +70,9 @@ pub(super) struct Explanation<'a> {
     transform: Vec<String>,
     fold: Value,
     policy: PolicyEntry,
+    /// Of a metric that is read for each variant, which model each is asked for, and by what that is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    models: Vec<Value>,
 }
 
 #[derive(serde::Serialize)]
@@ -73,9 +87,14 @@ pub(super) struct VariantEntry<'a> {
     namespace: &'a str,
     workload: Value,
     params: BTreeMap<&'a str, Vec<&'a str>>,
+    /// By what its model is known.
+    model: Value,
     /// `null` where no cluster tells it.
     replicas: Value,
     readings: Vec<ReadingEntry<'a>>,
+    /// Why there are none, if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_readings: Option<&'static str>,
 }
 
 #[derive(serde::Serialize)]
@@ -157,7 +176,15 @@ impl<'a> MetricEntry<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, asked_for: impl Fn(&Row<'a>) -> bool) -> Self {
         let spec = snapshot.spec();
         let readings = snapshot.rows().filter(asked_for);
+        let readings: Vec<_> = readings
+            .map(|row| ReadingEntry::new(row.reading(), row.labels()))
+            .collect();
+        let why = || match snapshot.rows().next() {
+            None => NO_VARIANTS,
+            Some(_) => NONE_ASKED_FOR,
+        };
         Self {
+            no_readings: readings.is_empty().then(why),
             metric: spec.name.as_str(),
             source: &spec.source,
             query: spec.query.as_str(),
@@ -165,9 +192,7 @@ impl<'a> MetricEntry<'a> {
             every_seconds: JsonNumber(spec.every.as_secs_f64()),
             for_each: spec.for_each.map(|ForEach::Variant| "variant"),
             namespaces: spec.namespaces.iter().map(|namespace| &**namespace).collect(),
-            readings: readings
-                .map(|row| ReadingEntry::new(row.reading(), row.labels()))
-                .collect(),
+            readings,
         }
     }
 
@@ -178,8 +203,17 @@ impl<'a> MetricEntry<'a> {
 }
 
 impl<'a> Explanation<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot, query: Option<&'a RegisteredQuery>) -> Self {
+    pub(super) fn new(
+        snapshot: &'a Snapshot,
+        query: Option<&'a RegisteredQuery>,
+        variants: &[Variant],
+    ) -> Self {
         let spec = snapshot.spec();
+        let variants = variants.iter().filter(|_| spec.for_each.is_some());
+        let models = variants.map(|variant| {
+            let (name, namespace) = (variant.variant.name(), variant.variant.namespace());
+            json!({"variant": name, "namespace": namespace, "model": model(variant)})
+        });
         let template = query.map(RegisteredQuery::template);
         let declared = template.and_then(|template| template.fold);
         let fold = match (spec.fold, declared) {
@@ -199,8 +233,22 @@ impl<'a> Explanation<'a> {
                 .unwrap_or_default(),
             fold,
             policy: PolicyEntry::new(&spec.policy),
+            models: models.collect(),
         }
     }
+}
+
+/// Which model a variant serves, by what that is known, and what else tells another one.
+fn model(variant: &Variant) -> Value {
+    let Some(first) = variant.models.first() else {
+        return Value::Null;
+    };
+    let others = variant.models[1..].iter();
+    let others = others.filter(|other| other.model != first.model);
+    let others: Vec<_> = others
+        .map(|other| json!({"model": other.model, "by": other.by}))
+        .collect();
+    json!({"model": first.model, "by": first.by, "others": others})
 }
 
 impl<'a> VariantEntry<'a> {
@@ -209,17 +257,20 @@ impl<'a> VariantEntry<'a> {
         let rows = snapshots.iter().flat_map(Snapshot::rows);
         let own = rows
             .filter(|row| row.label("variant") == Some(name) && row.label("namespace") == Some(namespace));
+        let readings: Vec<_> = own
+            .map(|row| ReadingEntry::new(row.reading(), row.labels()))
+            .collect();
         Self {
+            no_readings: readings.is_empty().then_some(NO_METRICS),
             variant: name,
             namespace,
             workload: json!({"kind": variant.workload.kind().as_str(), "name": variant.workload.name()}),
             params: lists(variant.params.iter()),
+            model: model(variant),
             replicas: replicas.map_or(Value::Null, |replicas| {
                 json!({"desired": replicas.desired, "current": replicas.current, "ready": replicas.ready})
             }),
-            readings: own
-                .map(|row| ReadingEntry::new(row.reading(), row.labels()))
-                .collect(),
+            readings,
         }
     }
 }
