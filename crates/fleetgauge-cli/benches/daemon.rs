@@ -13,6 +13,10 @@
 //! core a page, and 200 KB; not slower than Prometheus (`FLEETGAUGE_PROMETHEUS_3`, else the one that is installed). All share the machine. `cargo bench --bench daemon --
 //! doors` asks for a part alone: `start` (with the metrics), `doors`, `streams`, `dashboard` or `api`.
 
+mod support {
+    pub(crate) mod rate;
+}
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -26,10 +30,11 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 use tonic::transport::Channel;
 
+use support::rate::{MEASURED, at_rate, cpu};
+
 const PODS: usize = 1_000;
 const GROUPS: usize = 100;
 const RATE: u32 = 1_000;
-const MEASURED: Duration = Duration::from_secs(15);
 const STREAMS: usize = 500;
 
 /// What an autoscaler asks of each group of pods.
@@ -130,7 +135,7 @@ async fn json_door(daemon: &Daemon) {
         connection
     };
     let connections = connections(daemon.server, 16).await;
-    at_rate("JSON", daemon, connections, ask).await;
+    at_rate("JSON", daemon.child.id(), RATE, connections, ask).await;
 }
 
 async fn keda_door(daemon: &Daemon) {
@@ -154,40 +159,7 @@ async fn keda_door(daemon: &Daemon) {
         }
         client
     };
-    at_rate("KEDA", daemon, vec![client; 16], ask).await;
-}
-
-/// Asks at [`RATE`], whether answers come or not, as those who ask do not wait for each other.
-async fn at_rate<C>(what: &str, daemon: &Daemon, clients: Vec<C>, ask: impl AsyncFn(C) -> C) {
-    let each = RATE / u32::try_from(clients.len()).expect("few");
-    let before = daemon.cpu();
-    let begun = Instant::now();
-    let asking = clients.into_iter().enumerate().map(async |(at, mut client)| {
-        let mut took = Vec::new();
-        let pause = Duration::from_secs(1) / each;
-        let first = begun + pause * u32::try_from(at).expect("few") / 16;
-        for turn in 0..each * u32::try_from(MEASURED.as_secs()).expect("short") {
-            let due = first + pause * turn;
-            let is_late = due <= Instant::now();
-            tokio::time::sleep_until(due.into()).await;
-            // The clock of this process may wake it up a millisecond late, which is not the daemon's doing.
-            let sent = if is_late { due } else { Instant::now() };
-            client = ask(client).await;
-            took.push(sent.elapsed());
-        }
-        took
-    });
-    let took = futures_util::future::join_all(asking).await;
-    let mut took: Vec<_> = took.into_iter().flatten().collect();
-    took.sort();
-    let cores = (daemon.cpu() - before).as_secs_f64() / begun.elapsed().as_secs_f64();
-    println!(
-        "{what}: {:.0} requests a second: median {:?}, p99 {:?}, slowest {:?}; {cores:.2} cores",
-        took.len() as f64 / begun.elapsed().as_secs_f64(),
-        took[took.len() / 2],
-        took[took.len() * 99 / 100],
-        took[took.len() - 1],
-    );
+    at_rate("KEDA", daemon.child.id(), RATE, vec![client; 16], ask).await;
 }
 
 async fn streams(daemon: &Daemon) {
@@ -424,13 +396,8 @@ impl Daemon {
         serde_json::from_str(&body).expect("JSON")
     }
 
-    /// Of all threads, user and system.
     fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("Linux");
-        let (_, fields) = stat.rsplit_once(')').expect("a name");
-        let ticks = fields.split_whitespace().skip(11).take(2);
-        let ticks: u64 = ticks.map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
-        Duration::from_millis(ticks * 10)
+        cpu(self.child.id())
     }
 
     fn resident_mib(&self) -> f64 {

@@ -17,6 +17,7 @@ use crate::support::show::{Act, Show};
 #[ignore = "needs a Kubernetes control plane"]
 fn the_hpa_follows_the_load_and_holds_through_every_fault() {
     let mut world = Loop::start();
+    let described = world.aggregation.until_described();
     let first = fs::read_to_string(world.token()).unwrap();
     world.engines.set_users(ALONE, 8);
     world.engines.set_users(PAIR, 8);
@@ -62,26 +63,32 @@ fn the_hpa_follows_the_load_and_holds_through_every_fault() {
     world.until_level(ALONE, 3, 28);
     world.until_level(PAIR, 3, 28);
 
+    // All the while the API server has had nothing to complain of.
+    world.aggregation.hears_no_complaint_since(described);
     // Killed, and nobody is there for a while.
     world.daemon = None;
     world.until_both_are_told(&["unable to fetch metrics", "unable to get external metric"]);
     world.until_given_up(10);
     assert_eq!((world.replicas(ALONE), world.replicas(PAIR)), (3, 3));
     world.start_daemon();
+    let described = world.aggregation.until_described();
     world.until_level(ALONE, 3, 28);
     world.until_level(PAIR, 3, 28);
     world.engines.set_users(ALONE, 38);
     world.until_level(ALONE, 4, 38);
+    world.aggregation.hears_no_complaint_since(described);
 
     world.aggregation.cluster.kill_api_server();
     world.engines.set_users(PAIR, 38);
     until(|| world.engines.requests(PAIR) == 38);
     world.aggregation.cluster.start_api_server().unwrap();
+    let described = world.aggregation.until_described();
     world.until_level(PAIR, 4, 38);
     world.until_level(ALONE, 4, 38);
     world.engines.set_users(ALONE, 18);
     world.until_level(ALONE, 2, 18);
     world.until_only_the_second_counts(&first);
+    world.aggregation.hears_no_complaint_since(described);
     world.judge();
     assert!(world.desires.lock().unwrap().len() > 10);
 }

@@ -199,20 +199,11 @@ fn the_real_hpa_scales_by_what_it_is_told_and_never_down_on_what_is_missing() {
         "--output=name",
     ]);
     assert!(resources.contains("queue.external.metrics.k8s.io"), "{resources}");
-    for (path, text) in [
-        ("/openapi/v2", "external_metrics.v1beta1.ExternalMetricValueList"),
-        ("/openapi/v2", "custom_metrics.v1beta2.MetricValueList"),
-        ("/openapi/v3", "apis/external.metrics.k8s.io/v1beta1"),
-        ("/openapi/v3", "apis/custom.metrics.k8s.io/v1beta2"),
-        (
-            "/openapi/v3/apis/external.metrics.k8s.io/v1beta1",
-            "ExternalMetricValue",
-        ),
-        ("/apis", "external.metrics.k8s.io"),
-    ] {
-        // The API server adds it when it has time.
-        until(|| world.get(path).is_ok_and(|page| page.to_string().contains(text)));
-    }
+    let described = world.until_described();
+    let v3 = world
+        .get("/openapi/v3/apis/external.metrics.k8s.io/v1beta1")
+        .unwrap();
+    assert!(v3.to_string().contains("ExternalMetricValue"), "{v3}");
 
     let _agent = world.deploy();
     world.scale_by(&["queue"]);
@@ -251,14 +242,7 @@ fn the_real_hpa_scales_by_what_it_is_told_and_never_down_on_what_is_missing() {
     world.pod.set_script(page(60.0, 0.0)).unwrap();
     world.until_replicas(6);
 
-    let log = world.cluster.api_log();
-    let complaints = log.lines().filter(|line| {
-        let is_error = line.starts_with('E') || line.starts_with('W');
-        is_error && (line.contains("metrics.k8s.io") || line.contains("OpenAPI") || line.contains("openapi"))
-    });
-    // Until it has seen who serves a group, it says that nobody does.
-    let complaints: Vec<_> = complaints.filter(|line| !line.contains("503")).collect();
-    assert!(complaints.is_empty(), "{complaints:#?}");
+    world.hears_no_complaint_since(described);
 
     // Nobody is there any more.
     let pid = world.daemon.process.id().to_string();

@@ -61,11 +61,8 @@ impl Aggregation {
 
     /// Until the daemon has read whom to believe, it says so, and the API server would complain.
     pub(crate) fn until_open(&self, door: SocketAddr) {
-        let file = |name: &str| self.cluster.kubeconfig().with_file_name(name);
-        let proxy =
-            json!({"client-certificate": file("front-proxy.crt"), "client-key": file("front-proxy.key")});
         let on_behalf = [("X-Remote-User", "admin"), ("X-Remote-Group", "system:masters")];
-        until(|| self.ask(door, proxy.clone(), &on_behalf, "/apis").0 == 200);
+        until(|| self.ask(door, self.front_proxy(), &on_behalf, "/apis").0 == 200);
     }
 
     /// Those that are documented, and no others: of what is watched, these.
@@ -150,13 +147,88 @@ impl Aggregation {
             service(CUSTOM, "custom.metrics.k8s.io", "v1beta2"),
         ]));
         for name in [EXTERNAL, CUSTOM] {
-            let path = "jsonpath={.status.conditions[?(@.type==\"Available\")].status}";
             let deadline = Instant::now() + PATIENCE;
-            while self.kubectl(&["get", "apiservice", name, "--output", path]) != "True" {
+            while !self.is_available(name) {
                 let said = self.kubectl(&["get", "apiservice", name, "--output", "yaml"]);
                 assert!(Instant::now() < deadline, "{said}");
             }
         }
+    }
+
+    /// Waits until the API server has found who serves the groups, and has read what they are like. Gives how often it has complained
+    /// until then: of itself, before it has found anybody, and of whoever is not there.
+    pub(crate) fn until_described(&self) -> usize {
+        let is_described = |path: &str, text: &str| {
+            let page = self.cluster.kubectl(&["get", "--raw", path]);
+            page.is_ok_and(|page| page.contains(text))
+        };
+        for name in [EXTERNAL, CUSTOM] {
+            until(|| self.is_available(name));
+        }
+        for (path, text) in [
+            ("/openapi/v2", "external_metrics.v1beta1.ExternalMetricValueList"),
+            ("/openapi/v2", "custom_metrics.v1beta2.MetricValueList"),
+            ("/openapi/v3", "apis/external.metrics.k8s.io/v1beta1"),
+            ("/openapi/v3", "apis/custom.metrics.k8s.io/v1beta2"),
+            ("/apis", "external.metrics.k8s.io"),
+            ("/apis", "custom.metrics.k8s.io"),
+        ] {
+            // The API server adds it when it has time.
+            until(|| is_described(path, text));
+        }
+        self.complaints().len()
+    }
+
+    /// Clients find out all that there is, and since so many complaints the API server has had none of who serves the groups.
+    pub(crate) fn hears_no_complaint_since(&self, complaints: usize) {
+        for path in [
+            "/apis",
+            "/apis/external.metrics.k8s.io",
+            "/apis/external.metrics.k8s.io/v1beta1",
+            "/apis/custom.metrics.k8s.io/v1beta2",
+            "/openapi/v2",
+            "/openapi/v3/apis/external.metrics.k8s.io/v1beta1",
+            "/openapi/v3/apis/custom.metrics.k8s.io/v1beta2",
+        ] {
+            self.kubectl(&["get", "--raw", path]);
+        }
+        let found = self.kubectl(&[
+            "api-resources",
+            "--api-group=external.metrics.k8s.io",
+            "--output=name",
+        ]);
+        assert!(found.contains("external.metrics.k8s.io"), "{found}");
+        let listed = self.kubectl(&["get", "apiservices"]);
+        for name in [EXTERNAL, CUSTOM] {
+            let mut lines = listed.lines();
+            let line = lines.find(|line| line.starts_with(name)).unwrap_or_default();
+            assert!(line.contains("True"), "{listed}");
+        }
+        let since = &self.complaints()[complaints..];
+        assert!(since.is_empty(), "{since:#?}");
+    }
+
+    /// What the API server has complained of since it was started, as far as it may be of who serves the groups.
+    fn complaints(&self) -> Vec<String> {
+        let log = self.cluster.api_log();
+        let complaints = log.lines().filter(|line| {
+            let is_of_it = [
+                "metrics.k8s.io",
+                "OpenAPI",
+                "openapi",
+                "APIService",
+                "proxy",
+                SERVICE,
+                HOST,
+            ];
+            line.starts_with(['E', 'W']) && is_of_it.iter().any(|word| line.contains(word))
+        });
+        complaints.map(str::to_owned).collect()
+    }
+
+    fn is_available(&self, name: &str) -> bool {
+        let path = "jsonpath={.status.conditions[?(@.type==\"Available\")].status}";
+        self.kubectl(&["get", "apiservice", name, "--output", path]) == "True"
     }
 
     pub(crate) fn get(&self, path: &str) -> Result<Value, String> {
@@ -173,23 +245,36 @@ impl Aggregation {
         headers: &[(&str, &str)],
         path: &str,
     ) -> (u16, String) {
-        self.runtime.block_on(async {
-            let mut config = Config::new(format!("https://{}", door).parse().unwrap());
-            let ca = pem_bytes(&self.authority);
-            config.root_cert = Some(vec![ca]);
-            config.tls_server_name = Some(HOST.to_owned());
-            config.auth_info = serde_json::from_value(as_whom).unwrap();
-            let client = Client::try_from(config).unwrap();
-            let mut request = Request::get(path);
-            for (name, value) in headers {
-                request = request.header(*name, *value);
-            }
-            match client.request_text(request.body(Vec::new()).unwrap()).await {
-                Ok(text) => (200, text),
-                Err(kube::Error::Api(status)) => (status.code, status.message.clone()),
-                Err(error) => panic!("{error:?}"),
-            }
-        })
+        let _inside = self.runtime.enter();
+        let client = self.client(door, as_whom);
+        let mut request = Request::get(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Vec::new()).unwrap();
+        match self.runtime.block_on(client.request_text(request)) {
+            Ok(text) => (200, text),
+            Err(kube::Error::Api(status)) => (status.code, status.message.clone()),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    /// Who asks the door itself.
+    pub(crate) fn client(&self, door: SocketAddr, as_whom: Value) -> Client {
+        let mut config = Config::new(format!("https://{door}").parse().unwrap());
+        let ca = pem_bytes(&self.authority);
+        config.root_cert = Some(vec![ca]);
+        config.tls_server_name = Some(HOST.to_owned());
+        // What is withheld is an answer, and is not asked for again.
+        config.default_retry = false;
+        config.auth_info = serde_json::from_value(as_whom).unwrap();
+        Client::try_from(config).unwrap()
+    }
+
+    /// The certificate by which the API server asks on behalf of others.
+    pub(crate) fn front_proxy(&self) -> Value {
+        let file = |name: &str| self.cluster.kubeconfig().with_file_name(name);
+        json!({"client-certificate": file("front-proxy.crt"), "client-key": file("front-proxy.key")})
     }
 
     /// An HPA by this name of the Deployment of the same name, which scales down once it has wanted to for so many seconds.
