@@ -23,7 +23,9 @@ use fleetgauge_server::door::kubernetes;
 use fleetgauge_server::door::kubernetes::caller::{Cluster as _, Unanswered};
 use fleetgauge_server::door::listener::Limits;
 use fleetgauge_server::door::own::OwnMetrics;
-use fleetgauge_server::door::prometheus::{self, PrometheusApi, PrometheusApiConfig, ScrapedSource, Served};
+use fleetgauge_server::door::prometheus::{
+    self, History, PrometheusApi, PrometheusApiConfig, ScrapedSource, Served,
+};
 use fleetgauge_server::door::{dashboard, fallback, health, reload};
 use fleetgauge_server::readiness::Readiness;
 use fleetgauge_server::scheduler::{Fleet, Scheduler};
@@ -574,14 +576,27 @@ impl Daemon {
             })
         });
         let shard = config.shard.map(|shard| shard.shard(environment)).transpose()?;
+        let windows = views.iter().filter_map(|view| view.scraping.as_ref());
+        let mut windows: Vec<_> = windows.map(|scraping| scraping.window().clone()).collect();
+        let readings = self.0.series.window();
+        let (remotes, history) = state.remotes.run(remotes, &windows, readings);
+        api.set_remotes(remotes);
+        windows.push(readings.clone());
+        let history = history.and_then(|(name, remote)| {
+            let source = views.iter().find(|view| view.name == name)?;
+            Some(History {
+                source: Arc::clone(&source.source),
+                name,
+                remote,
+                windows,
+            })
+        });
         self.0.prometheus.serve(Served {
             scraped: scraped.collect(),
             series: vec![Arc::new(self.0.series.clone())],
             shard,
+            history,
         });
-        let windows = views.iter().filter_map(|view| view.scraping.as_ref());
-        let windows: Vec<_> = windows.map(|scraping| scraping.window().clone()).collect();
-        api.set_remotes(state.remotes.run(remotes, &windows, self.0.series.window()));
         state.sources = made;
         if state.external_metrics.is_some() && !is_cluster_kept {
             self.0.authority.renew(cluster.as_ref());

@@ -362,6 +362,103 @@ fn a_new_configuration_sends_nothing_again() {
     assert_eq!(own(&daemon, "fleetgauge_remote_write_samples_failed_total"), 0.0);
 }
 
+/// Steps with their values, of the one series, and what is told beside it.
+fn range(addr: SocketAddr, query: &str, (start, end): (f64, f64)) -> (Vec<(f64, String)>, String) {
+    let query = http::percent_encode(query);
+    let path = format!("/api/v1/query_range?query={query}&start={start}&end={end}&step=0.2");
+    let response = http::get(addr, &path).unwrap();
+    let answer: Value = serde_json::from_slice(&response.body).unwrap();
+    assert_eq!(answer["status"], "success", "{answer}");
+    let series = answer["data"]["result"].as_array().unwrap();
+    assert!(series.len() <= 1, "{answer}");
+    let points = series
+        .iter()
+        .flat_map(|series| series["values"].as_array().unwrap());
+    let points = points.map(|point| (point[0].as_f64().unwrap(), point[1].as_str().unwrap().to_owned()));
+    (points.collect(), answer["warnings"].to_string())
+}
+
+fn is_read_again(receiver: Receiver) {
+    let directory = tempfile::tempdir().unwrap();
+    let pod = pod();
+    let url = receiver.url();
+    let remote = format!(
+        "url: \"{url}/api/v1/write\", every: 100ms, history: engine, external_labels: {{replica: a}}"
+    );
+    let file = written(directory.path(), &pod, &remote);
+    let text = fs::read_to_string(&file).unwrap();
+    let engine = format!("sources:\n  engine: {{prometheus: {{url: \"{url}\"}}}}\n");
+    let text = text.replacen("sources:\n", &engine, 1);
+    fs::write(
+        &file,
+        text.replace("query: waiting,", "source: pods, query: waiting,"),
+    )
+    .unwrap();
+    let query = "sum(max_over_time(waiting{pod=\"a\"}[2s])) + 0 * count(waiting{pod=\"a\"})";
+    let is_at_least = |daemon: &Daemon, at_least: f64| {
+        daemon.reading("queue", |reading| {
+            reading["value"].as_f64().is_some_and(|value| value > at_least)
+        })
+    };
+    let mut daemon = Daemon::start(&file);
+    is_at_least(&daemon, 30.0);
+    let middle = (now() * 5.0).floor() / 5.0;
+    let before = (middle - 2.0, middle);
+    let (had, _) = range(daemon.address, query, before);
+    assert_eq!(had.len(), 11, "{had:?}");
+    daemon.signal(Signal::TERM);
+    assert!(daemon.process.wait().unwrap().success());
+
+    let daemon = Daemon::start(&file);
+    is_at_least(&daemon, 60.0);
+    let whole = (middle - 2.0, (now() * 5.0).floor() / 5.0);
+    let (points, warnings) = range(daemon.address, query, whole);
+    assert!(!warnings.contains("history"), "{warnings}");
+    assert_eq!(points[..11], had[..]);
+    // Each step once, and numbers that go on.
+    let steps = ((whole.1 - whole.0) * 5.0).round() as usize + 1;
+    assert_eq!(points.len(), steps, "{points:?}");
+    for pair in points.windows(2) {
+        assert!(
+            pair[1].0 > pair[0].0 && pair[1].1.parse::<f64>().unwrap() >= pair[0].1.parse().unwrap(),
+            "{pair:?}"
+        );
+    }
+    // A series as it is has no label that it has not in memory.
+    let labels = http::percent_encode("waiting{pod=\"a\"}");
+    let path = format!(
+        "/api/v1/query_range?query={labels}&start={}&end={}&step=0.2",
+        whole.0, whole.1
+    );
+    let (_, text) = daemon.get(&path);
+    assert!(
+        !text.contains("replica") && text.matches("__name__").count() == 1,
+        "{text}"
+    );
+    // The charts, too.
+    assert!(daemon.get("/dashboard/metrics/queue").1.contains("<path"));
+
+    drop(receiver);
+    let (points, warnings) = range(daemon.address, query, whole);
+    assert!(
+        warnings.contains("what is older than what is in memory is missing: the history \\\"engine\\\""),
+        "{warnings}"
+    );
+    assert!(points.len() < steps && !points.is_empty());
+}
+
+#[test]
+fn what_a_prometheus_was_written_is_read_again_without_a_seam() {
+    is_read_again(Receiver::prometheus());
+}
+
+#[test]
+fn what_a_victoria_metrics_was_written_is_read_again_without_a_seam() {
+    // Else it looks back by as much as the samples of each series are apart, and shows a gap while no daemon was there.
+    let builder = VictoriaMetrics::builder().flag("-search.minStalenessInterval=5m");
+    is_read_again(Receiver::Victoria(builder.start().unwrap()));
+}
+
 #[test]
 fn what_is_wrong_with_the_section_is_told() {
     let directory = tempfile::tempdir().unwrap();
@@ -384,6 +481,15 @@ fn what_is_wrong_with_the_section_is_told() {
             "[{url: \"http://a/w\", external_labels: {1a: a}}]",
             "\"1a\" is not a name",
         ),
+        (
+            "[{url: \"http://a/w\", history: pods}]",
+            "history is the name of a prometheus source",
+        ),
+        (
+            "[{url: \"http://a/w\", history: central, send: [scraped]}]",
+            "history needs all that is in memory",
+        ),
+        ("[{url: \"http://a/w\", history: central}]", ""),
         (
             "[{url: \"http://a/w\", every: 0s}]",
             "the duration must be more than zero",

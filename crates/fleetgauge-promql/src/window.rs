@@ -240,6 +240,11 @@ impl Window {
         )
     }
 
+    /// Since when it holds all that has come, but for what was refused; `None` if nothing has come.
+    pub fn held_since(&self) -> Option<Timestamp> {
+        self.0.usage.held_since().map(Timestamp::from_millis)
+    }
+
     /// What is held, and what was refused so far.
     pub fn stats(&self) -> WindowStats {
         self.0.usage.stats()

@@ -204,7 +204,7 @@ fn read_daemon(config: &mut Config, fields: &mut Fields<'_>, directory: &Path, r
         }
     }
     if let Some(node) = fields.take("remote_write") {
-        config.remote_write = read_remote_write(node, directory, reader);
+        config.remote_write = read_remote_write(node, directory, &config.sources, reader);
     }
     if let Some(node) = fields.take("shard") {
         config.shard = read_shard(node, reader);

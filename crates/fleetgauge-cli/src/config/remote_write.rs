@@ -12,6 +12,7 @@ use fleetgauge_core::target::TargetLabels;
 use super::access::{Access, read_access};
 use super::environment::Environment;
 use super::prometheus::{proxy, read_headers, read_pairs, read_url};
+use super::sources::{SourceKind, SourceSection};
 use super::text::{read_labels, texts};
 
 /// Which of several processes with the same configuration this is.
@@ -32,9 +33,12 @@ pub(crate) struct RemoteWriteSection {
     headers: Vec<(String, String)>,
     query_params: Vec<(String, String)>,
     access: Access,
+    /// The source by which what was written is read.
+    pub(crate) history: Option<String>,
     /// What the file says of it: as long as that is the same, it goes on.
     pub(crate) content: String,
     position: Position,
+    history_position: Option<Position>,
 }
 
 // === impl RemoteWriteSection ===
@@ -75,6 +79,7 @@ impl RemoteWriteSection {
 pub(super) fn read_remote_write(
     node: &Node,
     directory: &Path,
+    sources: &[SourceSection],
     reader: &mut Reader,
 ) -> Vec<RemoteWriteSection> {
     let nodes = reader.list(node, "a list of servers that are written to");
@@ -88,6 +93,18 @@ pub(super) fn read_remote_write(
                 remote.name
             );
             reader.problem(remote.position, message);
+        }
+        if let (Some(history), Some(position)) = (&remote.history, remote.history_position) {
+            let source = sources.iter().find(|source| source.name == *history);
+            if !source.is_some_and(|source| matches!(source.kind, SourceKind::Prometheus(_))) {
+                let message =
+                    format!("history is the name of a prometheus source in sources, and {history:?} is none");
+                reader.problem(position, message);
+            }
+            if !(remote.sends_scraped && remote.sends_readings) {
+                let message = "history needs all that is in memory: leave `send` out";
+                reader.problem(position, message);
+            }
         }
     }
     remotes
@@ -109,6 +126,9 @@ fn read_remote(node: &Node, directory: &Path, reader: &mut Reader) -> Option<Rem
     let headers = fields.take("headers").map(|node| read_headers(node, reader));
     let params = fields.take("query_params").map(|node| read_pairs(node, reader));
     let access = read_access(&mut fields, directory, reader);
+    let history = fields.take("history");
+    let history_position = history.map(Node::position);
+    let history = history.and_then(|node| reader.text(node)).map(str::to_owned);
     fields.finish(reader);
     let url = url?;
     // Without user and password.
@@ -126,8 +146,10 @@ fn read_remote(node: &Node, directory: &Path, reader: &mut Reader) -> Option<Rem
         headers: headers.unwrap_or_default(),
         query_params: params.unwrap_or_default(),
         access,
+        history,
         content: node.content(),
         position: node.position(),
+        history_position,
     })
 }
 

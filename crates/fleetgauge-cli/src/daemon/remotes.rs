@@ -26,6 +26,7 @@ struct Next {
     running: Running,
     sends_scraped: bool,
     sends_readings: bool,
+    history: Option<String>,
     /// Whether it is to be started; and when that one has ended whose place it takes.
     starts: bool,
     after: Option<CancellationToken>,
@@ -57,6 +58,7 @@ impl Remotes {
                 running,
                 sends_scraped: section.sends_scraped,
                 sends_readings: section.sends_readings,
+                history: section.history.clone(),
                 starts,
                 after,
             };
@@ -94,13 +96,13 @@ impl Remotes {
             .map(Prepared)
     }
 
-    /// Writes to these from now on, of what these windows hold.
+    /// Writes to these from now on, of what these windows hold. Gives by which source what one of them has written is read.
     pub(super) fn run(
         &mut self,
         prepared: Prepared,
         scraped: &[Window],
         readings: &Window,
-    ) -> Vec<RemoteView> {
+    ) -> (Vec<RemoteView>, Option<(String, Arc<RemoteWrite>)>) {
         let goes_on = |running: &Running| {
             let mut kept = prepared.0.iter().filter(|next| !next.starts);
             kept.any(|next| Arc::ptr_eq(&next.running.remote, &running.remote))
@@ -110,6 +112,7 @@ impl Remotes {
         }
         self.running.clear();
         let mut views = Vec::with_capacity(prepared.0.len());
+        let mut history = None;
         for next in prepared.0 {
             let Running {
                 name,
@@ -124,6 +127,9 @@ impl Remotes {
                 name,
                 remote: Arc::clone(&remote),
             });
+            if let Some(source) = next.history {
+                history.get_or_insert((source, Arc::clone(&remote)));
+            }
             if next.starts {
                 self.tracker.spawn(async move {
                     let _ended = ended.drop_guard();
@@ -135,7 +141,7 @@ impl Remotes {
             }
             self.running.push(next.running);
         }
-        views
+        (views, history)
     }
 
     /// Has all of them send what is left; whoever waits for the tracker knows when they have.

@@ -397,6 +397,7 @@ impl ScrapeBatch<'_> {
             mut change,
             ..
         } = self;
+        appender.window.usage.has_page(at);
         appender.scrape = appender.scrape.checked_add(1).unwrap_or(1);
         appender.uncommitted = false;
         let scrape = appender.scrape;

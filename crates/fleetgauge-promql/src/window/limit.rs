@@ -143,6 +143,8 @@ pub(super) struct Usage {
     /// The newest sample that is gone, since it was out of the retention; and since memory was used up.
     expired_until: AtomicI64,
     dropped_until: AtomicI64,
+    /// The time of the first page.
+    began: AtomicI64,
     pub(super) samples_appended: AtomicU64,
     pub(super) stale_markers: AtomicU64,
     pub(super) out_of_order: AtomicU64,
@@ -233,6 +235,7 @@ impl Usage {
             bytes: AtomicUsize::new(0),
             expired_until: AtomicI64::new(i64::MIN),
             dropped_until: AtomicI64::new(i64::MIN),
+            began: AtomicI64::new(i64::MAX),
             samples_appended: AtomicU64::new(0),
             stale_markers: AtomicU64::new(0),
             out_of_order: AtomicU64::new(0),
@@ -284,6 +287,19 @@ impl Usage {
     pub(super) fn unexposed(&self) -> usize {
         let all = self.series.load(Ordering::Relaxed);
         all.saturating_sub(self.exposed.load(Ordering::Relaxed))
+    }
+
+    /// Says that there is a page of `time`.
+    pub(super) fn has_page(&self, time: i64) {
+        self.began.fetch_min(time, Ordering::Relaxed);
+    }
+
+    /// Since when nothing of what has come is gone; `None` if nothing has come.
+    pub(super) fn held_since(&self) -> Option<i64> {
+        let load = |time: &AtomicI64| time.load(Ordering::Relaxed);
+        let gone = load(&self.expired_until).max(load(&self.dropped_until));
+        let began = Some(load(&self.began)).filter(|began| *began < i64::MAX);
+        began.map(|began| began.max(gone.saturating_add(1)))
     }
 
     /// Says that samples up to `time` are out of the retention.

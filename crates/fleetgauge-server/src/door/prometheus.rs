@@ -8,6 +8,7 @@
 mod api;
 mod data;
 mod federate;
+mod history;
 mod listing;
 mod param;
 mod query;
@@ -33,6 +34,7 @@ use reply::{ApiError, ErrorKind};
 pub(super) use api::Evaluator;
 pub use api::{PrometheusApi, PrometheusApiConfig, ScrapedSource, Served};
 pub use data::QueryData;
+pub use history::History;
 
 /// A body that is smaller is not worth compressing. *Unit*: bytes.
 const COMPRESSED_FROM: u64 = 1_024;

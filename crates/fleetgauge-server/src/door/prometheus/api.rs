@@ -8,15 +8,17 @@ use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use fleetgauge::scrape::{ScrapeSource, Shard};
+use fleetgauge_core::printable::Quoted;
 use fleetgauge_core::result::{Answer, AnswerBuilder, SHARD_HEADER, ShardMark};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
-use fleetgauge_promql::engine::{Engine, EngineConfig};
+use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError};
 use fleetgauge_promql::missing::Missing;
 use fleetgauge_promql::queryable::Queryable;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::history::History;
 use super::param::{Nanos, Params};
 use super::reply::{ApiError, ErrorKind, Reply};
 use super::request;
@@ -66,6 +68,8 @@ pub struct Served {
     pub series: Vec<Arc<dyn Queryable>>,
     /// Which of all pods are scraped, where others scrape the rest.
     pub shard: Option<Shard>,
+    /// Where what is older is read.
+    pub history: Option<History>,
 }
 
 /// A source that scrapes, under its name.
@@ -271,8 +275,8 @@ impl Evaluator<'_> {
         step: Duration,
     ) -> Option<Answer> {
         let engine = self.0.engine(None).ok()?;
-        let data = self.0.data(start);
-        Some(engine.range(&data, query, start, end, step).ok()?.answer)
+        let (answer, _) = self.0.range(&engine, query, (start, end, step)).ok()?;
+        Some(answer)
     }
 }
 
@@ -321,6 +325,47 @@ impl Call {
             config = config.with_lookback(Duration::from_nanos(lookback.unsigned_abs()));
         }
         Ok(engine.with_config(config))
+    }
+
+    /// What `query` is over a range: of the history what is not in memory, where there is one. Gives what is to be said of it,
+    /// too.
+    ///
+    /// *Errors*: the query cannot be evaluated.
+    pub(super) fn range(
+        &self,
+        engine: &Engine,
+        query: &str,
+        (start, end, step): (Timestamp, Timestamp, Duration),
+    ) -> Result<(Answer, Option<String>), EvalError> {
+        let in_memory = |start| {
+            let evaluated = engine.range(&self.data(start), query, start, end, step);
+            evaluated.map(|evaluation| evaluation.answer)
+        };
+        let Some(history) = &self.served.history else {
+            return Ok((in_memory(start)?, None));
+        };
+        let now = (self.now(), engine.config().lookback);
+        let Some(cut) = history.cut(query, (start, end, step), now) else {
+            return Ok((in_memory(start)?, None));
+        };
+        let older = self.time_left().map_err(|error| error.to_string());
+        let older = older.and_then(|left| history.ask(&cut, left));
+        let joined = match older {
+            Ok(older) => {
+                let newer = cut.rest.map(in_memory).transpose()?;
+                history.join(&cut, &older, newer.as_ref())
+            }
+            Err(error) => Err(error),
+        };
+        match joined {
+            Ok(joined) => Ok((joined, None)),
+            Err(error) => {
+                let name = Quoted(&history.name);
+                let told =
+                    format!("what is older than what is in memory is missing: the history {name}: {error}");
+                Ok((in_memory(start)?, Some(told)))
+            }
+        }
     }
 
     /// The engine that keeps the parsed queries.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use fleetgauge_core::result::Answer;
 use fleetgauge_core::time::Timestamp;
-use fleetgauge_promql::engine::{EvalError, Evaluation};
+use fleetgauge_promql::engine::EvalError;
 use fleetgauge_promql::parse::{self, ValueType};
 
 use super::api::Call;
@@ -39,7 +40,7 @@ pub(super) fn instant(call: &Call) -> Result<Reply, ApiError> {
         let message = format!("no values, and some may be missing: {}", reasons.join("; "));
         return Err(ApiError::new(ErrorKind::Execution, message));
     }
-    answer(call, &evaluation, limit, ahead(call, at))
+    answer(call, found, limit, ahead(call, at))
 }
 
 /// `/query_range`
@@ -70,10 +71,9 @@ pub(super) fn range(call: &Call) -> Result<Reply, ApiError> {
         return Err(ApiError::param("query", why));
     }
     let engine = call.engine(lookback)?;
-    let evaluation = engine
-        .range(&call.data(start), query, start, end, step)
-        .map_err(failure)?;
-    answer(call, &evaluation, limit, ahead(call, start))
+    let evaluated = call.range(&engine, query, (start, end, step));
+    let (found, told) = evaluated.map_err(failure)?;
+    answer(call, &found, limit, ahead(call, start).into_iter().chain(told))
 }
 
 /// `/format_query`
@@ -131,14 +131,13 @@ fn ahead(call: &Call, at: Timestamp) -> Option<String> {
 
 fn answer(
     call: &Call,
-    evaluation: &Evaluation,
+    answer: &Answer,
     limit: usize,
-    ahead: Option<String>,
+    told: impl IntoIterator<Item = String>,
 ) -> Result<Reply, ApiError> {
-    let answer = &evaluation.answer;
     let data = QueryData::new(answer).limit(limit);
     let mut warnings: Vec<String> = answer.warnings().map(str::to_owned).collect();
-    warnings.extend(ahead);
+    warnings.extend(told);
     if data.is_cut() {
         warnings.push(TRUNCATED.to_owned());
     }
