@@ -200,7 +200,7 @@ impl Daemon {
         let dashboard = dashboard::routes(self.0.api.clone(), self.0.prometheus.clone(), &access);
         let prometheus = access.guard(prometheus::routes(self.0.prometheus.clone()));
         let router = own
-            .counted("pages", fallback::pages(pages))
+            .counted("pages", fallback::pages(pages, dashboard::error_page))
             .merge(own.counted("dashboard", dashboard))
             .merge(own.counted("json", json))
             .merge(own.counted("prometheus", prometheus));

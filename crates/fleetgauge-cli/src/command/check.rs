@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use crate::adapter;
 use crate::cli::{Check, Foreign};
-use crate::config::{self, Checked};
+use crate::config::{self, Checked, Environment};
 use crate::failure::{Reported, Usage};
 use crate::output;
 
@@ -15,6 +15,7 @@ pub(super) fn run(args: &Check) -> anyhow::Result<()> {
     if let Some(Foreign::PrometheusAdapter) = args.from {
         return translate(args);
     }
+    let environment = Environment::of_process();
     let mut report = String::new();
     let mut failed = false;
     for file in &args.files {
@@ -22,6 +23,14 @@ pub(super) fn run(args: &Check) -> anyhow::Result<()> {
             Ok(checked) => {
                 for warning in checked.warnings() {
                     writeln!(report, "{warning}")?;
+                }
+                if let Checked::Config(config) = &checked
+                    && let Some(shard) = config.shard
+                    && let Err(error) = shard.check(&environment)
+                {
+                    failed = true;
+                    writeln!(report, "{}: {error:#}", file.display())?;
+                    continue;
                 }
                 if !args.quiet {
                     writeln!(report, "{}: ok, {}", file.display(), Summary(&checked))?;

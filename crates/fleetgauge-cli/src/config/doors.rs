@@ -216,16 +216,7 @@ fn read_choice<T: clap::ValueEnum>(node: &Node, message: &str, reader: &mut Read
 mod tests {
     use fleetgauge::document::Document;
 
-    use super::*;
-    use crate::config::file::read_config;
-
-    fn problems(text: &str) -> String {
-        let document = Document::parse("file", text).unwrap();
-        match read_config(&document, Path::new("/conf"), Vec::new()) {
-            Ok(_) => String::new(),
-            Err(problems) => problems.iter().map(|problem| format!("{problem}\n")).collect(),
-        }
-    }
+    use crate::config::file::{problems, read_config};
 
     #[test]
     fn external_metrics_need_tls_and_a_cluster_and_an_address_of_their_own() {

@@ -365,3 +365,13 @@ fn read_packs(
     }
     (packs, documents)
 }
+
+/// What is wrong with a configuration, a line each.
+#[cfg(test)]
+pub(super) fn problems(text: &str) -> String {
+    let document = Document::parse("file", text).unwrap();
+    match read_config(&document, Path::new("/conf"), Vec::new()) {
+        Ok(_) => String::new(),
+        Err(problems) => problems.iter().map(|problem| format!("{problem}\n")).collect(),
+    }
+}

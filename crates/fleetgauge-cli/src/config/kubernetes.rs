@@ -295,19 +295,7 @@ fn read_port(node: &Node, reader: &mut Reader) -> Option<PodPort> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use fleetgauge::document::Document;
-
-    use crate::config::file::read_config;
-
-    fn problems(text: &str) -> String {
-        let document = Document::parse("file", text).unwrap();
-        match read_config(&document, Path::new("/conf"), Vec::new()) {
-            Ok(_) => String::new(),
-            Err(problems) => problems.iter().map(|problem| format!("{problem}\n")).collect(),
-        }
-    }
+    use crate::config::file::problems;
 
     /// Samples of one pod that is scraped twice would be added up.
     #[test]

@@ -42,6 +42,17 @@ impl ShardSection {
         Ok(Shard::new(index, self.of)?)
     }
 
+    /// Whether the environment, where it says which shard this is, names one that there is. The file may be looked at elsewhere
+    /// than where the shards are.
+    ///
+    /// *Errors*: it does not.
+    pub(crate) fn check(self, environment: &Environment) -> anyhow::Result<()> {
+        match environment.get(SHARD_INDEX) {
+            Some(_) => self.shard(environment).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Whether it is not all there is.
     pub(super) fn is_part(self) -> bool {
         self.of > 1

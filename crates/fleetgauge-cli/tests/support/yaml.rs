@@ -1,4 +1,4 @@
-//! YAML that helm has rendered, as JSON.
+//! YAML as JSON.
 
 use fleetgauge::document::{Document, Node};
 use serde_json::Value;
@@ -13,7 +13,7 @@ pub(crate) fn documents(text: &str) -> Vec<Value> {
     parts.map(document).collect()
 }
 
-fn document(text: &str) -> Value {
+pub(crate) fn document(text: &str) -> Value {
     let document = Document::parse("rendered", text).unwrap_or_else(|error| panic!("{error:?}\n{text}"));
     value(&document, document.root())
 }

@@ -193,6 +193,7 @@ impl CachedSource {
 
     async fn ask_now(&self, mut request: Request) -> Result<Answer, FetchError> {
         let (inner, range) = (&self.0, &self.0.config.range);
+        inner.counts.asked.fetch_add(1, Ordering::Relaxed);
         let steps = request.steps(inner.clock.wall())?;
         steps.map_or(Ok(()), |steps| range.check_steps(steps))?;
         let permit = inner.permit().await?;

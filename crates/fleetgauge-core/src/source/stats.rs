@@ -19,6 +19,9 @@ pub struct SourceStats {
     pub flights: u64,
     /// Queries that shared the flight of another caller.
     pub flights_shared: u64,
+    /// Questions of sources over this one that are no queries of it, as a federation's of its members. They are neither shared nor
+    /// kept.
+    pub asked: u64,
     /// Flights whose answer was "no data".
     pub no_data: u64,
     /// Tries after the first.
@@ -37,6 +40,7 @@ pub(super) struct Counts {
     pub(super) queries: AtomicU64,
     pub(super) flights: AtomicU64,
     pub(super) flights_shared: AtomicU64,
+    pub(super) asked: AtomicU64,
     pub(super) no_data: AtomicU64,
     pub(super) retries: AtomicU64,
     failures: Mutex<BTreeMap<&'static str, u64>>,
@@ -57,6 +61,7 @@ impl Counts {
             queries: load(&self.queries),
             flights: load(&self.flights),
             flights_shared: load(&self.flights_shared),
+            asked: load(&self.asked),
             no_data: load(&self.no_data),
             retries: load(&self.retries),
             failures: self

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::middleware::{self, Next};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use futures_util::StreamExt;
+use tokio::sync::watch;
 
 use super::listener::Peer;
 
@@ -25,7 +28,19 @@ pub struct Access(Arc<Inner>);
 struct Inner {
     token: Option<ArcSwap<Box<[u8]>>>,
     certificate: bool,
+    /// Told of each token that was taken in the place of another.
+    renewed: watch::Sender<()>,
 }
+
+/// Who has asked, and how that was checked.
+pub(super) struct Admitted {
+    access: Access,
+    /// The request without all that does not tell who asks.
+    request: Request,
+    check: Check,
+}
+
+type Check = fn(&Access, &Request) -> Result<(), Unauthorized>;
 
 /// Why somebody may not come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +61,7 @@ impl Access {
         Self(Arc::new(Inner {
             token: token.map(|token| ArcSwap::from_pointee(token.as_bytes().into())),
             certificate,
+            renewed: watch::Sender::default(),
         }))
     }
 
@@ -53,14 +69,40 @@ impl Access {
     pub fn renew(&self, token: &str) {
         if let Some(known) = &self.0.token {
             known.store(Arc::new(token.as_bytes().into()));
+            self.0.renewed.send_replace(());
         }
+    }
+
+    /// Who may come in with `request`, and for how long.
+    ///
+    /// *Errors*: nobody.
+    pub(super) fn admit<B>(&self, request: &Request<B>) -> Result<Admitted, Unauthorized> {
+        self.admit_by(request, Self::check)
+    }
+
+    fn admit_by<B>(&self, request: &Request<B>, check: Check) -> Result<Admitted, Unauthorized> {
+        let mut who = Request::default();
+        if let Some(authorization) = request.headers().get(AUTHORIZATION) {
+            who.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
+        if let Some(peer) = request.extensions().get::<Peer>() {
+            who.extensions_mut().insert(peer.clone());
+        }
+        check(self, &who)?;
+        Ok(Admitted {
+            access: self.clone(),
+            request: who,
+            check,
+        })
     }
 
     /// Whether the request may come in.
     ///
     /// *Errors*: it may not.
     pub fn check<B>(&self, request: &Request<B>) -> Result<(), Unauthorized> {
-        let Inner { token, certificate } = &*self.0;
+        let Inner {
+            token, certificate, ..
+        } = &*self.0;
         if token.is_none() && !certificate {
             return Ok(());
         }
@@ -90,7 +132,7 @@ impl Access {
     /// As [`guard`](Self::guard), of pages for people: browsers ask them for a name and a password, which is the token. Only
     /// what changes nothing may be behind it, since a browser adds both to whatever another site has it ask for.
     pub(super) fn guard_people(&self, router: Router) -> Router {
-        let check = |access: &Self, request: &Request| {
+        let check: Check = |access, request| {
             let checked = access.check(request);
             checked.or_else(|error| match access.has_password(request) {
                 true => Ok(()),
@@ -114,18 +156,13 @@ impl Access {
         known.is_some_and(|token| given().is_some_and(|given| is_same(&given, &token.load())))
     }
 
-    fn guard_by(
-        &self,
-        router: Router,
-        check: fn(&Self, &Request) -> Result<(), Unauthorized>,
-        challenge: &'static str,
-    ) -> Router {
+    fn guard_by(&self, router: Router, check: Check, challenge: &'static str) -> Router {
         let access = self.clone();
         router.layer(middleware::from_fn(move |request: Request, next: Next| {
-            let checked = check(&access, &request);
+            let admitted = access.admit_by(&request, check);
             async move {
-                match checked {
-                    Ok(()) => next.run(request).await,
+                match admitted {
+                    Ok(admitted) => admitted.while_admitted(next.run(request).await),
                     Err(error) => {
                         let headers = [(WWW_AUTHENTICATE, challenge)];
                         (StatusCode::UNAUTHORIZED, headers, format!("{error}\n")).into_response()
@@ -133,6 +170,32 @@ impl Access {
                 }
             }
         }))
+    }
+}
+
+// === impl Admitted ===
+
+impl Admitted {
+    /// Comes when who asked may no longer come in. Never, where there is no token that could change.
+    pub(super) async fn is_over(self) {
+        let mut renewed = self.access.0.renewed.subscribe();
+        while (self.check)(&self.access, &self.request).is_ok() {
+            if self.access.0.token.is_none() || renewed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// `response`; a stream of events ends when who asked for it may no longer come in.
+    pub(super) fn while_admitted(self, response: Response) -> Response {
+        let kind = response.headers().get(CONTENT_TYPE);
+        if !kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream")) {
+            return response;
+        }
+        response.map(|body| {
+            let events = body.into_data_stream().take_until(Box::pin(self.is_over()));
+            Body::from_stream(events)
+        })
     }
 }
 
@@ -191,6 +254,32 @@ mod tests {
         }
         assert!(!access.has_password(&request(Some("Basic ?"), false)));
         assert!(!Access::open().has_password(&request(Some("Basic Og=="), false)));
+    }
+
+    #[tokio::test]
+    async fn who_has_come_in_is_out_when_the_token_is_another() {
+        let access = Access::new(Some("secret"), true);
+        let admitted =
+            |authorization, has_certificate| access.admit(&request(authorization, has_certificate));
+        let of = [
+            admitted(Some("Bearer secret"), false),
+            admitted(None, true),
+            Access::open().admit(&request(None, false)),
+        ];
+        let mut of = of.map(|admitted| Box::pin(admitted.unwrap().is_over()));
+        let mut is_over = async || {
+            let mut over = [false; 3];
+            for (over, one) in over.iter_mut().zip(&mut of) {
+                *over = futures_util::poll!(one).is_ready();
+            }
+            over
+        };
+        assert_eq!(is_over().await, [false; 3]);
+        // The same file, written anew.
+        access.renew("secret");
+        assert_eq!(is_over().await, [false; 3]);
+        access.renew("other");
+        assert_eq!(is_over().await, [true, false, false]);
     }
 
     #[test]

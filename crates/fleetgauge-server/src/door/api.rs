@@ -30,10 +30,10 @@ pub use state::Api;
 /// The door's routes, for whoever `access` lets in.
 pub fn routes(api: Api, access: Access) -> Router {
     let check = move |request: Request, next: Next| {
-        let allowed = access.check(&request);
+        let admitted = access.admit(&request);
         async move {
-            match allowed {
-                Ok(()) => next.run(request).await,
+            match admitted {
+                Ok(admitted) => admitted.while_admitted(next.run(request).await),
                 Err(error) => Problem::from(error).into_response(),
             }
         }

@@ -22,9 +22,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -64,20 +64,23 @@ pub fn routes(api: Api, prometheus: PrometheusApi, access: &Access) -> Router {
         )
         .route("/dashboard/icon.svg", get(icon))
         .route("/dashboard", get(page))
+        .route("/dashboard/", get(page))
         .route("/dashboard/{*rest}", get(page))
         .with_state(renderer);
     let pages = access.guard_people(pages);
     // Programs ask the root whether somebody is there, without credentials, and cannot read pages.
     let pages = pages.layer(middleware::from_fn(|request: Request, next: Next| async move {
-        let accepts = request
-            .headers()
-            .get(ACCEPT)
-            .and_then(|value| value.to_str().ok());
-        let is_program =
-            request.uri().path() == "/" && !accepts.is_some_and(|types| types.contains("text/html"));
-        match is_program {
-            true => fallback::root().into_response(),
-            false => next.run(request).await,
+        let is_root = request.uri().path() == "/";
+        match request.method() {
+            _ if !is_root => next.run(request).await,
+            &Method::GET | &Method::HEAD if fallback::reads_pages(request.headers()) => {
+                next.run(request).await
+            }
+            &Method::GET | &Method::HEAD => fallback::root().into_response(),
+            _ => {
+                let allowed = [(ALLOW, "GET,HEAD")];
+                (StatusCode::METHOD_NOT_ALLOWED, allowed, "this is read by GET\n").into_response()
+            }
         }
     }));
     let pages = pages.layer(middleware::map_response(secured));
@@ -93,7 +96,16 @@ pub fn routes(api: Api, prometheus: PrometheusApi, access: &Access) -> Router {
     })
 }
 
-async fn secured(mut response: Response) -> Response {
+/// A page that says why there is none.
+pub fn error_page(status: StatusCode, detail: &str) -> Response {
+    with_policy(told(status, detail))
+}
+
+async fn secured(response: Response) -> Response {
+    with_policy(response)
+}
+
+fn with_policy(mut response: Response) -> Response {
     let headers = response.headers_mut();
     let fixed: [(HeaderName, &'static str); 4] = [
         (CONTENT_SECURITY_POLICY, POLICY),
@@ -112,7 +124,12 @@ async fn page(State(renderer): State<Arc<Renderer>>, uri: Uri) -> Response {
         return told(StatusCode::NOT_FOUND, "there is no such page");
     };
     match renderer.parts(&page).await {
-        Ok(parts) => Html(page.document(&frame(&page), &parts).into_string()).into_response(),
+        Ok(parts) => {
+            let mut frame = frame(&page);
+            let unknown = page.unknown(uri.query().unwrap_or_default());
+            frame.head = html! { (frame.head) (unknown) };
+            Html(page.document(&frame, &parts).into_string()).into_response()
+        }
         Err(error) => told(error.status, &error.detail),
     }
 }

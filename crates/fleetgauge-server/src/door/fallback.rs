@@ -1,8 +1,9 @@
 //! What is said of what is nowhere.
 
 use axum::Router;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::http::header::ACCEPT;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 
 use super::excess::bounded;
 use super::problem::Problem;
@@ -16,11 +17,22 @@ pub(super) fn root() -> String {
     format!("Fleetgauge\n\nthere are {PAGES}; browsers find the dashboard here\n")
 }
 
-/// `router`; says what there is where there is no page, and what pages are read by.
-pub fn pages(router: Router) -> Router {
-    let unknown = || async {
-        let what = format!("there is no such page; there are {PAGES}");
-        Problem::new(StatusCode::NOT_FOUND, what)
+/// Whether who asks reads pages, as browsers do.
+pub(super) fn reads_pages(headers: &HeaderMap) -> bool {
+    let accepts = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    accepts.is_some_and(|types| types.contains("text/html"))
+}
+
+/// `router`; says what there is where there is no page, and what pages are read by. People are told so by `page`.
+pub fn pages(router: Router, page: fn(StatusCode, &str) -> Response) -> Router {
+    let unknown = move |headers: HeaderMap| async move {
+        match reads_pages(&headers) {
+            true => page(StatusCode::NOT_FOUND, "there is no such page"),
+            false => {
+                let what = format!("there is no such page; there are {PAGES}");
+                Problem::new(StatusCode::NOT_FOUND, what).into_response()
+            }
+        }
     };
     let not_so = || async {
         Problem::new(

@@ -119,7 +119,7 @@ impl Door {
         let readiness = Readiness::new(store.clone(), Duration::ZERO);
         let json = Api::new(&Scheduler::new(store), readiness, CancellationToken::new());
         let root = dashboard::routes(json, api.clone(), &Access::open());
-        let router = fallback::pages(Router::new())
+        let router = fallback::pages(Router::new(), dashboard::error_page)
             .merge(root)
             .merge(routes(api.clone()));
         tokio::spawn(listener.serve(router, stop.clone()));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleetgauge::composed::{ComposedConfig, Input};
-use fleetgauge::document::{Document, Node, Problem};
+use fleetgauge::document::{Document, Problem};
 use fleetgauge::federated::FederatedConfig;
 use fleetgauge::pack::Pack;
 use fleetgauge::prometheus::PrometheusSourceConfig;
@@ -23,6 +23,11 @@ use serde_json::{Map, Value, json};
 use super::SCHEMA;
 use crate::config::{DEFAULT_ADDRESS, file};
 
+/// What an editor makes of a YAML file.
+#[path = "../../../tests/support/yaml.rs"]
+#[allow(dead_code, reason = "what integration tests need beside it")]
+mod yaml;
+
 const UNKNOWN: &str = "zzzzzzzzzz";
 
 fn schema() -> Value {
@@ -31,34 +36,6 @@ fn schema() -> Value {
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
-}
-
-/// What an editor makes of a YAML file.
-fn json_of(text: &str) -> Value {
-    fn value(document: &Document, node: &Node) -> Value {
-        let mut reader = document.reader();
-        if let Some(items) = node.as_list() {
-            return items.iter().map(|item| value(document, item)).collect();
-        }
-        if node.is_text() {
-            return reader.text(node).into();
-        }
-        if let Some(number) = node.as_number() {
-            let whole = reader.verbatim(node).and_then(|text| text.parse::<i64>().ok());
-            return whole.map_or_else(|| number.into(), Value::from);
-        }
-        if let Some(truth) = reader.bool(node) {
-            return truth.into();
-        }
-        let pairs = reader.pairs(node, "anything");
-        pairs.map_or(Value::Null, |pairs| {
-            let pairs = pairs.into_iter();
-            let pairs = pairs.map(|(_, name, node)| (name.to_owned(), value(document, node)));
-            Value::Object(pairs.collect())
-        })
-    }
-    let document = Document::parse("file", text).unwrap();
-    value(&document, document.root())
 }
 
 // === the schema, walked beside a file ===
@@ -161,7 +138,7 @@ fn examples() -> Vec<(String, Value)> {
         .map(|entry| entry.unwrap().path());
     let examples = files.map(|path| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        (name, json_of(&fs::read_to_string(path).unwrap()))
+        (name, yaml::document(&fs::read_to_string(path).unwrap()))
     });
     examples.collect()
 }
@@ -396,7 +373,7 @@ fn what_is_documented_is_taken_by_the_schema() {
             .skip(1)
             .map(|block| block.split("```").next().unwrap())
         {
-            let example = json_of(block);
+            let example = yaml::document(block);
             let is_ours = [
                 "sources",
                 "prometheus",
@@ -429,7 +406,7 @@ fn the_examples_of_the_configuration_are_in_order() {
     let blocks: Vec<&str> = blocks.map(|block| block.split("```").next().unwrap()).collect();
     let builtin = Pack::builtins();
     for block in &blocks {
-        let told = check(&json_of(block), builtin.clone());
+        let told = check(&yaml::document(block), builtin.clone());
         assert!(told.is_empty(), "{told:?}\n{block}");
     }
     assert!(blocks.len() > 10, "{}", blocks.len());
@@ -440,7 +417,7 @@ fn what_check_refuses_in_form_is_refused_by_the_schema() {
     let root = schema();
     let validator = jsonschema::validator_for(&root).unwrap();
     let golden = |file: &str| {
-        json_of(&fs::read_to_string(folder("tests/golden").join(format!("{file}.yaml"))).unwrap())
+        yaml::document(&fs::read_to_string(folder("tests/golden").join(format!("{file}.yaml"))).unwrap())
     };
     for file in ["bad-config", "bad-policy-config", "bad-sources", "secrets"] {
         assert!(!validator.is_valid(&golden(file)), "{file}");

@@ -59,7 +59,7 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
 // === impl Page ===
 
 impl Page {
-    /// The page at `path`, with the parameters of `query`; unknown ones are not looked at, as links bring their own.
+    /// The page at `path`, with the parameters of `query`; unknown ones change nothing, as links bring their own.
     pub(super) fn of(path: &str, query: &str) -> Option<Self> {
         let param = |name: &str| {
             let mut params = form_urlencoded::parse(query.as_bytes());
@@ -86,6 +86,26 @@ impl Page {
                     .to_owned(),
                 range: Range::of(&param("range")),
             }),
+        }
+    }
+
+    /// What is to be said of the parameters of `query` that it does not have: who misspells one is not shown what he asked for.
+    pub(super) fn unknown(&self, query: &str) -> Markup {
+        let known: &[&str] = match self {
+            Self::Overview { .. } => &["q"],
+            Self::Targets { .. } => &["q", "state"],
+            Self::Metric { .. } => &["range"],
+            Self::Sources => &[],
+        };
+        let mut given = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+        let unknown = given.find(|name| !known.contains(&&**name));
+        html! {
+            @if let Some(name) = unknown {
+                p .problems role="note" {
+                    "This page has no parameter " code { (Printable(&name)) } ", which changes nothing here; it has "
+                    @match known { [] => "none.", _ => { (known.join(", ")) "." } }
+                }
+            }
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) fn parts(
                 dl .facts {
                     dt { "Queries" } dd { (source.source.query_list().len()) }
                     dt { "Asked" }
-                    dd { (stats.flights) " times, " (stats.flights_shared) " answers shared, " (stats.in_flight) " under way" }
+                    dd { (stats.flights + stats.asked) " times, " (stats.flights_shared) " answers shared, " (stats.in_flight) " under way" }
                     dt { "Answers kept" } dd { (stats.cache.entries) }
                     dt { "Failures" }
                     dd {

@@ -48,6 +48,8 @@ struct Inner {
 struct Bounded {
     inner: Body,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Comes when the caller may no longer come in.
+    revoked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     deadline: Option<Pin<Box<Sleep>>>,
     is_over: bool,
     _slot: OwnedSemaphorePermit,
@@ -76,10 +78,13 @@ impl Bounds {
             return Err(Status::resource_exhausted(excess.to_string()));
         }
         let path = request.uri().path();
-        if !path.starts_with(HEALTH) {
-            let allowed = access.check(&request);
-            allowed.map_err(|error| Status::unauthenticated(error.to_string()))?;
-        }
+        let admitted = match path.starts_with(HEALTH) {
+            true => None,
+            false => {
+                let admitted = access.admit(&request);
+                Some(admitted.map_err(|error| Status::unauthenticated(error.to_string()))?)
+            }
+        };
         let is_stream = STREAMS.contains(&path);
         let slots = if is_stream { streams } else { requests };
         // Who had to wait here would wait without end: KEDA sets no deadline.
@@ -103,6 +108,7 @@ impl Bounds {
             Body::new(Bounded {
                 inner,
                 stop: Box::pin(stop.clone().cancelled_owned()),
+                revoked: admitted.map(|admitted| Box::pin(admitted.is_over()) as _),
                 deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
                 is_over: false,
                 _slot: slot,
@@ -183,6 +189,12 @@ impl HttpBody for Bounded {
         if self.stop.as_mut().poll(context).is_ready() {
             // A good end: after an error KEDA waits longer each time before it opens the stream anew.
             return self.end(Status::new(Code::Ok, ""));
+        }
+        let revoked = self.revoked.as_mut();
+        if revoked.is_some_and(|revoked| revoked.as_mut().poll(context).is_ready()) {
+            return self.end(Status::unauthenticated(
+                "the token with which it was opened is no longer taken",
+            ));
         }
         let deadline = self.deadline.as_mut();
         if deadline.is_some_and(|deadline| deadline.as_mut().poll(context).is_ready()) {
