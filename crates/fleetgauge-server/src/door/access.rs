@@ -177,7 +177,7 @@ impl Access {
 
 impl Admitted {
     /// Comes when who asked may no longer come in. Never, where there is no token that could change.
-    pub(super) async fn is_over(self) {
+    pub(super) async fn over(self) {
         let mut renewed = self.access.0.renewed.subscribe();
         while (self.check)(&self.access, &self.request).is_ok() {
             if self.access.0.token.is_none() || renewed.changed().await.is_err() {
@@ -193,7 +193,7 @@ impl Admitted {
             return response;
         }
         response.map(|body| {
-            let events = body.into_data_stream().take_until(Box::pin(self.is_over()));
+            let events = body.into_data_stream().take_until(Box::pin(self.over()));
             Body::from_stream(events)
         })
     }
@@ -266,20 +266,20 @@ mod tests {
             admitted(None, true),
             Access::open().admit(&request(None, false)),
         ];
-        let mut of = of.map(|admitted| Box::pin(admitted.unwrap().is_over()));
-        let mut is_over = async || {
+        let mut of = of.map(|admitted| Box::pin(admitted.unwrap().over()));
+        let mut over = async || {
             let mut over = [false; 3];
             for (over, one) in over.iter_mut().zip(&mut of) {
                 *over = futures_util::poll!(one).is_ready();
             }
             over
         };
-        assert_eq!(is_over().await, [false; 3]);
+        assert_eq!(over().await, [false; 3]);
         // The same file, written anew.
         access.renew("secret");
-        assert_eq!(is_over().await, [false; 3]);
+        assert_eq!(over().await, [false; 3]);
         access.renew("other");
-        assert_eq!(is_over().await, [true, false, false]);
+        assert_eq!(over().await, [true, false, false]);
     }
 
     #[test]

@@ -51,7 +51,7 @@ struct Bounded {
     /// Comes when the caller may no longer come in.
     revoked: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     deadline: Option<Pin<Box<Sleep>>>,
-    is_over: bool,
+    over: bool,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -108,9 +108,9 @@ impl Bounds {
             Body::new(Bounded {
                 inner,
                 stop: Box::pin(stop.clone().cancelled_owned()),
-                revoked: admitted.map(|admitted| Box::pin(admitted.is_over()) as _),
+                revoked: admitted.map(|admitted| Box::pin(admitted.over()) as _),
                 deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
-                is_over: false,
+                over: false,
                 _slot: slot,
             })
         }))
@@ -162,7 +162,7 @@ fn deadline(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
 
 impl Bounded {
     fn end(&mut self, status: Status) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.is_over = true;
+        self.over = true;
         // What is under way ends now, and not when the connection does.
         self.inner = Body::empty();
         let mut trailers = HeaderMap::new();
@@ -183,7 +183,7 @@ impl HttpBody for Bounded {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if self.is_over {
+        if self.over {
             return Poll::Ready(None);
         }
         if self.stop.as_mut().poll(context).is_ready() {
@@ -201,12 +201,12 @@ impl HttpBody for Bounded {
             return self.end(Status::deadline_exceeded("the caller waited until now"));
         }
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
-        self.is_over = frame.is_none();
+        self.over = frame.is_none();
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_over || self.inner.is_end_stream()
+        self.over || self.inner.is_end_stream()
     }
 }
 
