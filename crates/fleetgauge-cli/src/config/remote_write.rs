@@ -105,6 +105,11 @@ pub(super) fn read_remote_write(
                 let message = "history needs all that is in memory: leave `send` out";
                 reader.problem(position, message);
             }
+            if remote.external_labels.is_empty() {
+                let message = "without external_labels the history has the series of all who write to that server, and their numbers \
+                               among those of this daemon: give them labels that nobody else has";
+                reader.warning(position, message);
+            }
         }
     }
     remotes

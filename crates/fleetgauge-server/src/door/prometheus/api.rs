@@ -358,7 +358,10 @@ impl Call {
             Err(error) => Err(error),
         };
         match joined {
-            Ok(joined) => Ok((joined, None)),
+            Ok(joined) => {
+                let told = history.hidden(&cut, &self.data(start), (start, end));
+                Ok((joined, told))
+            }
             Err(error) => {
                 let name = Quoted(&history.name);
                 let told =

@@ -14,8 +14,10 @@ use fleetgauge_core::range::Steps;
 use fleetgauge_core::result::{Answer, AnswerBuilder, Series};
 use fleetgauge_core::source::MetricsSource;
 use fleetgauge_core::time::Timestamp;
+use fleetgauge_promql::matcher::Matcher;
+use fleetgauge_promql::queryable::Queryable;
 use fleetgauge_promql::window::Window;
-use fleetgauge_syntax::tree::Expr;
+use fleetgauge_syntax::tree::{self, Expr};
 use fleetgauge_syntax::{parse, rewrite};
 
 /// How long after it was taken a sample may be read from an engine: VictoriaMetrics shows none that is younger.
@@ -78,6 +80,39 @@ impl History {
             older: Steps::until(steps.start().saturating_add(window), window, step).ok()?,
             rest: steps.iter().nth(count),
         })
+    }
+
+    /// Whose older part is not found by what the engine is asked: series have a label of the name of an external one themselves,
+    /// with another value.
+    pub(super) fn hidden(
+        &self,
+        cut: &Cut,
+        data: &dyn Queryable,
+        (start, end): (Timestamp, Timestamp),
+    ) -> Option<String> {
+        let selectors = cut.query.walk().into_iter().filter_map(|part| match part {
+            Expr::Selector(selector) => Some(selector),
+            Expr::Range(range) => Some(&range.selector),
+            _ => None,
+        });
+        for selector in selectors {
+            let compile = |written: &tree::Matcher| Matcher::new(&written.name, written.op, &written.value);
+            let matchers: Vec<_> = selector
+                .matchers
+                .iter()
+                .filter_map(|written| compile(written).ok())
+                .collect();
+            for (name, value) in &self.remote.config().external_labels {
+                let own = data.label_values(name, &matchers, start, end, 2);
+                if let Some(own) = own.texts.iter().find(|own| ***own != **value) {
+                    return Some(format!(
+                        "what is older than what is in memory is missing of series that have a label {name} of their own, as \
+                         {own:?}: the history is asked for those of this daemon alone, by {name}={value:?}"
+                    ));
+                }
+            }
+        }
+        None
     }
 
     /// The older part.
