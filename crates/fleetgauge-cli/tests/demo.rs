@@ -293,8 +293,8 @@ fn check_terminal(args: &[&str], wanted: &str, ports: usize) {
 
 #[test]
 fn on_a_terminal_it_is_live_until_it_is_interrupted() {
-    // The bar of a measured value.
-    check_terminal(&["--pods", "3"], " %", 1);
+    // The bar of a measured value; a pod and the dashboard.
+    check_terminal(&["--pods", "3"], " %", 2);
 }
 
 #[test]

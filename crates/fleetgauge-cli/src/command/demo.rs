@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::hint::{aside, binary, count, misbehaving, query_command, scrape_command};
+use self::served::Served;
 use crate::cli::{Demo, OutputFormat};
 use crate::demo::metric;
 use crate::demo::observer::Observer;
@@ -47,8 +48,13 @@ struct Stage<'a> {
     fleet: &'a Arc<Fleet>,
     collector: Collector,
     observer: Observer,
+    /// Beside a live table: a daemon, whose dashboard shows the same pods.
+    served: Option<Served>,
     started: Instant,
 }
+
+/// Of more pods than these there is no dashboard beside the table: all would be scraped twice.
+const SERVED_PODS: u16 = 200;
 
 pub(super) fn run(args: &Demo) -> anyhow::Result<()> {
     allow_files(args.pods)?;
@@ -95,6 +101,9 @@ async fn show(args: &Demo, fleet: &Arc<Fleet>) -> anyhow::Result<()> {
     }
     let mut stage = Stage::set(args, fleet).await?;
     if live {
+        if !args.prometheus && args.pods <= SERVED_PODS {
+            stage.served = Some(Served::open(args, fleet).await?);
+        }
         return stage.play().await;
     }
     let snapshot = stage.settled().await?;
@@ -151,6 +160,7 @@ impl<'a> Stage<'a> {
             fleet,
             collector,
             observer,
+            served: None,
             started: Instant::now(),
         })
     }
@@ -158,6 +168,9 @@ impl<'a> Stage<'a> {
     async fn observe(&mut self) -> anyhow::Result<Snapshot> {
         if let Collector::Prometheus(prometheus) = &mut self.collector {
             prometheus.update(self.fleet)?;
+        }
+        if let Some(served) = &mut self.served {
+            served.update(self.fleet)?;
         }
         Ok(self.observer.observe(|| self.fleet.pods()).await)
     }
@@ -295,7 +308,15 @@ impl<'a> Stage<'a> {
             Collector::Prometheus(prometheus) => query_command(&pods, &prometheus.url()),
         };
         let lead = |index| if index == 0 { "try: " } else { "     " };
-        let hints = scrape_command(&pods).into_iter().chain(query).enumerate();
+        let dashboard = self
+            .served
+            .as_ref()
+            .map(|served| format!("{}/   the dashboard, for a browser", served.url()));
+        let hints = dashboard
+            .into_iter()
+            .chain(scrape_command(&pods))
+            .chain(query)
+            .enumerate();
         hints
             .map(|(index, hint)| format!("{}{hint}", lead(index)))
             .collect()
@@ -304,12 +325,13 @@ impl<'a> Stage<'a> {
 
 // === the process ===
 
-/// A pod takes a file for its port, and two for the connection to it.
+/// A pod takes a file for its port, and two for the connection to it; two more where a dashboard is beside the table.
 fn allow_files(pods: u16) -> anyhow::Result<()> {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, getrlimit, setrlimit};
-        let needed = 64 + 3 * u64::from(pods);
+        let needed =
+            64 + 5 * u64::from(pods.min(SERVED_PODS)) + 3 * u64::from(pods.saturating_sub(SERVED_PODS));
         let mut limit = getrlimit(Resource::Nofile);
         let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= needed);
         if enough(limit.current) {

@@ -1,12 +1,15 @@
-//! `fleetgauge demo --serve`: the daemon over the simulated fleet, with a configuration that can be read and changed.
+//! The daemon over the simulated fleet, with a configuration that can be read and changed: all of `fleetgauge demo --serve`, and
+//! the dashboard beside the live table.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleetgauge_sim::{Fleet, SimPod, WorkloadKind};
+use tempfile::TempDir;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use super::hint::{aside, count, misbehaving, query_command};
 use super::targets::{TARGETS_EVERY, TargetsFile};
@@ -30,49 +33,85 @@ const QUERY: &str = r#"queries:
     fold: {pod: max, variant: sum}
 "#;
 
+/// A daemon over the simulated fleet.
+pub(super) struct Served {
+    daemon: Daemon,
+    doors: Doors,
+    targets: TargetsFile,
+    file: PathBuf,
+    watching: JoinSet<()>,
+    _directory: TempDir,
+}
+
 /// Serves until `signal`, and ends what is under way then.
 pub(super) async fn serve(
     args: &Demo,
     fleet: &Fleet,
     mut signal: oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
-    let directory = tempfile::Builder::new().prefix("fleetgauge-demo-").tempdir()?;
-    let file = directory.path().join("fleetgauge.yaml");
-    let pods = fleet.pods();
-    std::fs::write(&file, configuration(args, &pods))?;
-    let mut targets = TargetsFile::new(&directory.path().join("targets.json"));
-    targets.write(fleet)?;
-
-    let serve = Serve {
-        config: file.clone(),
-        listen: None,
-        log_level: None,
-        log_format: None,
-        ready_after: READY_AFTER,
-    };
-    let (config, contents) = daemon::read(&file)?;
-    let environment = Environment::of_collector()?;
-    let daemon = Daemon::start(&serve, (&config, contents), environment, Log::default())?;
-    let doors = daemon.open(&config, &serve).await?;
+    let mut served = Served::open(args, fleet).await?;
     let text = match args.output {
-        OutputFormat::Table => hints(&pods, &doors, &file),
+        OutputFormat::Table => hints(&fleet.pods(), &served.doors, &served.file),
         OutputFormat::Json => {
+            let (doors, file) = (&served.doors, &served.file);
             let served = serde_json::json!({"url": doors.server, "keda": doors.keda, "configuration": file});
             served.to_string()
         }
     };
     aside(move || output::print_line(&text)).await?;
-    let watching = tokio::spawn(daemon.clone().watch_files());
     let mut ticks = tokio::time::interval(TARGETS_EVERY);
     loop {
         tokio::select! {
-            _ = ticks.tick() => targets.write(fleet)?,
+            _ = ticks.tick() => served.update(fleet)?,
             _ = &mut signal => break,
         }
     }
-    watching.abort();
-    daemon.end(doors).await;
+    drop(served.watching);
+    served.daemon.end(served.doors).await;
     Ok(())
+}
+
+// === impl Served ===
+
+impl Served {
+    pub(super) async fn open(args: &Demo, fleet: &Fleet) -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("fleetgauge-demo-").tempdir()?;
+        let file = directory.path().join("fleetgauge.yaml");
+        std::fs::write(&file, configuration(args, &fleet.pods()))?;
+        let mut targets = TargetsFile::new(&directory.path().join("targets.json"));
+        targets.write(fleet)?;
+        let serve = Serve {
+            config: file.clone(),
+            listen: None,
+            log_level: None,
+            log_format: None,
+            ready_after: READY_AFTER,
+        };
+        let (config, contents) = daemon::read(&file)?;
+        let environment = Environment::of_collector()?;
+        let daemon = Daemon::start(&serve, (&config, contents), environment, Log::default())?;
+        let doors = daemon.open(&config, &serve).await?;
+        let mut watching = JoinSet::new();
+        watching.spawn(daemon.clone().watch_files());
+        Ok(Self {
+            daemon,
+            doors,
+            targets,
+            file,
+            watching,
+            _directory: directory,
+        })
+    }
+
+    /// Where its dashboard is.
+    pub(super) fn url(&self) -> &str {
+        &self.doors.server
+    }
+
+    /// Lets it know the pods as they are now.
+    pub(super) fn update(&mut self, fleet: &Fleet) -> std::io::Result<()> {
+        self.targets.write(fleet)
+    }
 }
 
 /// One pod of each model.
