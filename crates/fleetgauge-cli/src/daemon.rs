@@ -589,6 +589,7 @@ impl Daemon {
                 name,
                 remote,
                 windows,
+                silent: Arc::default(),
             })
         });
         self.0.prometheus.serve(Served {

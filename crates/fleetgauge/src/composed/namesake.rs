@@ -11,7 +11,7 @@ use fleetgauge_core::pod::PodIdentity;
 use fleetgauge_core::result::Answer;
 use fleetgauge_promql::matcher;
 use fleetgauge_syntax::rewrite::keeps;
-use fleetgauge_syntax::tree::{Binary, Expr, Matcher, RangeSelector, Selector};
+use fleetgauge_syntax::tree::{Aggregate, Binary, Expr, Matcher, RangeSelector, Selector};
 
 /// What an input has answered.
 pub(super) struct Told<'a> {
@@ -85,6 +85,11 @@ pub(super) fn mixed(expr: &Expr, namesakes: &[Namesake], answer: &Answer) -> Opt
         _ => None,
     });
     let operators: Vec<_> = operators.collect();
+    let groups = expr.walk().into_iter().filter_map(|part| match part {
+        Expr::Aggregate(aggregate) => Some((&**aggregate, inputs_by_pod(&aggregate.expr, namesakes))),
+        _ => None,
+    });
+    let groups: Vec<_> = groups.collect();
     let is_shown = |namesake: &Namesake| {
         namesake.inputs.iter().all(|input| shown.contains(input)) && namesake.is_one_in(&rows, answer)
     };
@@ -92,10 +97,14 @@ pub(super) fn mixed(expr: &Expr, namesakes: &[Namesake], answer: &Answer) -> Opt
         let mut operators = operators.iter();
         operators.any(|(operator, of_sides)| namesake.is_matched_by(operator, of_sides))
     };
+    let is_grouped = |namesake: &Namesake| {
+        let mut groups = groups.iter();
+        groups.any(|(aggregate, inputs)| namesake.is_grouped_by(aggregate, inputs))
+    };
     let mut namesakes = namesakes.iter();
     let Namesake {
         pod, inputs, places, ..
-    } = namesakes.find(|namesake| is_shown(namesake) || is_matched(namesake))?;
+    } = namesakes.find(|namesake| is_shown(namesake) || is_matched(namesake) || is_grouped(namesake))?;
     Some(format!(
         "different pods of one name, as {pod} at {} ({}) and at {} ({}), are one here: give their sources a label that tells \
          them apart, as `labels: {{cluster: eu}}`, and keep it where pods are grouped or matched, or add up each input first",
@@ -165,6 +174,18 @@ impl Namesake {
         };
         let rows = rows.get(&(self.pod.namespace(), self.pod.name()));
         rows.is_some_and(|rows| !rows.iter().all(is_told))
+    }
+
+    /// Whether `aggregate`, which is over the pods of these inputs, makes a group of both by the name of the pod.
+    fn is_grouped_by(&self, aggregate: &Aggregate, inputs: &BTreeSet<String>) -> bool {
+        let is_of_group = |name: &str| {
+            let is_named = aggregate.grouping.labels.iter().any(|label| **label == *name);
+            is_named != aggregate.grouping.without
+        };
+        let mut apart = self.apart.iter();
+        self.inputs.iter().all(|input| inputs.contains(input))
+            && is_of_group(POD)
+            && !apart.any(|name| is_of_group(name) && keeps(&aggregate.expr, name))
     }
 
     /// Whether `operator`, whose sides have the pods of these inputs, brings rows of both together by the name of the pod.

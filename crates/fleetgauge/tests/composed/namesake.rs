@@ -92,6 +92,10 @@ async fn pods_of_one_name_in_two_clusters_are_not_taken_for_one() {
         "sum(eu or on (pod) us)",
         "us / on (pod) eu_slots",
         "us and on (namespace, pod) eu_slots",
+        "sum(max by (namespace, pod) (eu or us))",
+        "count(group by (pod) ({__name__=~'eu|us'}))",
+        "sum(max without (instance, job) (eu or us))",
+        "sum(topk by (pod) (1, eu or us))",
     ] {
         let (_, lost) = clusters.folded(text).await;
         assert!(lost.as_deref().is_some_and(places), "{text}: {lost:?}");
@@ -100,6 +104,7 @@ async fn pods_of_one_name_in_two_clusters_are_not_taken_for_one() {
     for (text, sum) in [
         ("sum(eu) + sum(us)", 202.0),
         ("sum(eu or us)", 202.0),
+        ("sum(max by (namespace, pod, instance) (eu or us))", 202.0),
         ("sum({__name__=~'eu|us'})", 202.0),
         ("eu", 200.0),
         ("eu / on (pod) eu_slots", 200.0),

@@ -359,8 +359,8 @@ impl Call {
         };
         match joined {
             Ok(joined) => {
-                let told = history.hidden(&cut, &self.data(start), (start, end));
-                Ok((joined, told))
+                let told = history.told(&cut, &self.data(start), (start, end));
+                Ok((joined, Some(told)))
             }
             Err(error) => {
                 let name = Quoted(&history.name);

@@ -4,11 +4,13 @@
 //! all that they read, and those that may not have come to the engine yet.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use fleetgauge::prometheus::remote_write::RemoteWrite;
 use fleetgauge_core::backend::Request;
+use fleetgauge_core::label::METRIC_NAME;
+use fleetgauge_core::printable::Quoted;
 use fleetgauge_core::query::{QueryType, Shape};
 use fleetgauge_core::range::Steps;
 use fleetgauge_core::result::{Answer, AnswerBuilder, Series};
@@ -23,6 +25,12 @@ use fleetgauge_syntax::{parse, rewrite};
 /// How long after it was taken a sample may be read from an engine: VictoriaMetrics shows none that is younger.
 const SHOWN_AFTER: Duration = Duration::from_secs(30);
 
+/// For how long an engine is waited for: whoever asks for a range waits as long, and so do others when there are many.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// For how long one that did not answer is not asked again.
+const PAUSE: Duration = Duration::from_secs(10);
+
 /// An engine that is written to, and read.
 #[derive(Clone)]
 pub struct History {
@@ -34,6 +42,8 @@ pub struct History {
     pub remote: Arc<RemoteWrite>,
     /// What is written.
     pub windows: Vec<Window>,
+    /// When it last did not answer in time.
+    pub silent: Arc<Mutex<Option<Instant>>>,
 }
 
 /// A range in two.
@@ -41,8 +51,11 @@ pub(super) struct Cut {
     query: Expr,
     /// What the engine is asked.
     older: Steps,
-    /// The first step that it is not asked, if there is one.
+    /// The first step that memory answers, if there is one.
     pub(super) rest: Option<Timestamp>,
+    /// The steps that neither answers: memory does not reach back to them, and they may not have come to the engine yet, which would
+    /// show what was before instead.
+    between: Option<(Timestamp, Timestamp)>,
 }
 
 /// The labels of a series, and its points from both sides.
@@ -72,19 +85,41 @@ impl History {
         // Before it holds anything, there is nobody else to ask.
         let first = held.saturating_add(reach).min(written.max(held));
         let steps = Steps::until(end, end.saturating_since(start), step).ok()?;
-        let count = steps.iter().take_while(|at| at.as_millis() < first).count();
-        let further = u32::try_from(count.checked_sub(1)?).ok()?;
+        let before = |end: i64| steps.iter().take_while(|at| at.as_millis() < end).count();
+        let (count, shown) = (before(first), before(first.min(written)));
+        let further = u32::try_from(shown.checked_sub(1)?).ok()?;
         let window = step.checked_mul(further)?;
+        let between = steps.iter().nth(shown).zip(steps.iter().take(count).last());
         Some(Cut {
             query,
             older: Steps::until(steps.start().saturating_add(window), window, step).ok()?,
             rest: steps.iter().nth(count),
+            between: between.filter(|(first, last)| first <= last),
         })
+    }
+
+    /// What is not known of the older part, in a text that every answer with one has: an engine has numbers alone, and not who was
+    /// missing from them, nor that nobody was there to write any. So nothing is to be acted on by it.
+    pub(super) fn told(&self, cut: &Cut, data: &dyn Queryable, range: (Timestamp, Timestamp)) -> String {
+        let mut told = format!(
+            "up to {} this is of the history {}, which does not tell who was missing, or whether anybody was there",
+            cut.older.end(),
+            Quoted(&self.name)
+        );
+        if let Some((first, last)) = cut.between {
+            told += &format!(
+                "; from {first} to {last} there is nothing: it is not in memory, and what was sent then may not be shown there yet"
+            );
+        }
+        if let Some(hidden) = self.hidden(cut, data, range) {
+            told += &format!("; {hidden}");
+        }
+        told
     }
 
     /// Whose older part is not found by what the engine is asked: series have a label of the name of an external one themselves,
     /// with another value.
-    pub(super) fn hidden(
+    fn hidden(
         &self,
         cut: &Cut,
         data: &dyn Queryable,
@@ -118,21 +153,30 @@ impl History {
     /// The older part.
     ///
     /// *Errors*: why there is none.
-    pub(super) fn ask(&self, cut: &Cut, timeout: Duration) -> Result<Answer, String> {
+    pub(super) fn ask(&self, cut: &Cut, left: Duration) -> Result<Answer, String> {
+        let timeout = left.min(PATIENCE);
         let external = self.remote.config().external_labels.iter();
         let external = external.map(|(name, value)| (&**name, &**value));
         let text = rewrite::restricted(&cut.query, external).to_string();
         let name = "history".parse().map_err(|error| format!("{error}"))?;
-        let mut request = Request::new(name, QueryType::PromQl, text, timeout);
+        // Ours ends first, so that it is known which of both it was.
+        let mut request = Request::new(name, QueryType::PromQl, text, timeout + Duration::from_secs(1));
         request.at = Some(cut.older.end());
         request.shape = Shape::Range {
             window: cut.older.window(),
             step: cut.older.step(),
         };
+        let silent = || self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        if silent().is_some_and(|since| since.elapsed() < PAUSE) {
+            return Err("it did not answer in time a moment ago".to_owned());
+        }
         let asked = async { tokio::time::timeout(timeout, self.source.ask(request)).await };
         match tokio::runtime::Handle::current().block_on(asked) {
             Ok(answer) => answer.map_err(|error| error.to_string()),
-            Err(_) => Err("it did not answer in time".to_owned()),
+            Err(_) => {
+                *silent() = Some(Instant::now());
+                Err("it did not answer in time".to_owned())
+            }
         }
     }
 
@@ -143,12 +187,16 @@ impl History {
         let external = &self.remote.config().external_labels;
         let is_external =
             |(name, value): &(&str, &str)| external.iter().any(|label| label.0 == *name && label.1 == *value);
+        // VictoriaMetrics keeps names of metrics that Prometheus does not keep, as those of `max_over_time`.
+        let has_name = |series: Series<'_>| series.labels().get(METRIC_NAME).is_some();
+        let drops_names =
+            newer.is_some_and(|newer| newer.series().len() > 0 && !newer.series().any(has_name));
         let mut joined = Joined::new();
         for series in older.series() {
             let labels = series
                 .labels()
                 .iter()
-                .filter(|label| !is_external(label))
+                .filter(|label| !is_external(label) && !(drops_names && label.0 == METRIC_NAME))
                 .collect();
             if joined.insert(labels, [Some(series), None]).is_some() {
                 return Err(format!(
