@@ -207,15 +207,6 @@ impl<'a> Judge<'a> {
         (expiring(absent, None), forgotten)
     }
 
-    /// Whether a row is of a pod that is known to be no more: nobody waits for its number.
-    fn has_gone(&self, labels: Labels<'_>, answered: &Answered<'_>) -> bool {
-        let is_lost = |completeness: &Completeness| {
-            let (namespace, pod) = (labels.get("namespace"), labels.get("pod"));
-            pod.is_some_and(|pod| completeness.has_lost(namespace, pod, labels.get("instance")))
-        };
-        (self.is_gone)(labels) || answered.basis.completeness.as_deref().is_some_and(is_lost)
-    }
-
     /// Adds the rows that the answer no longer has, but for those that it has not had for long, or of those that are no more.
     fn vanished<'r>(
         &self,
@@ -227,7 +218,7 @@ impl<'a> Judge<'a> {
     ) -> u64 {
         let known = before.iter().flat_map(|before| before.known());
         let mut vanished: Vec<_> = known
-            .filter(|(labels, _)| !set.has(*labels) && !self.has_gone(*labels, answered))
+            .filter(|(labels, _)| !set.has(*labels) && !(self.is_gone)(*labels))
             .map(|(labels, row)| (row.vanished.unwrap_or(self.standard.now), labels, row))
             .collect();
         let all = vanished.len();

@@ -196,7 +196,7 @@ impl History {
             let labels = series
                 .labels()
                 .iter()
-                .filter(|label| !is_external(label) && !(drops_names && label.0 == METRIC_NAME))
+                .filter(|label| !(is_external(label) || drops_names && label.0 == METRIC_NAME))
                 .collect();
             if joined.insert(labels, [Some(series), None]).is_some() {
                 return Err(format!(
