@@ -537,9 +537,11 @@ fn what_is_wrong_with_the_section_is_told() {
 fn what_is_refused_is_told_once_and_when_it_is_over() {
     let directory = tempfile::tempdir().unwrap();
     let pod = pod();
-    let server = FaultyServer::start([Answer::status(400)]).unwrap();
+    let server = FaultyServer::start([Answer::status(204)]).unwrap();
     let remote = format!("name: a, url: \"{}/w\", every: 50ms", server.url());
     let daemon = Daemon::start(&written(directory.path(), &pod, &remote));
+    // Not before: what is logged until the daemon serves is not kept.
+    server.set_script([Answer::status(400)]).unwrap();
     daemon.logged("samples are refused, and lost to the server");
     let failed = || own(&daemon, "fleetgauge_remote_write_samples_failed_total");
     until(|| failed() > 500.0);
@@ -548,7 +550,8 @@ fn what_is_refused_is_told_once_and_when_it_is_over() {
     until(|| retries() > 2.0);
     server.set_script([Answer::status(204)]).unwrap();
     let sent = || own(&daemon, "fleetgauge_remote_write_samples_sent_total");
-    until(|| sent() > 500.0);
+    let before = sent();
+    until(|| sent() > before + 500.0);
     let log = daemon.log().join("\n");
     assert!(!log.contains("samples are refused, and lost"), "{log}");
     assert_eq!(log.matches("takes no samples").count(), 1, "{log}");
