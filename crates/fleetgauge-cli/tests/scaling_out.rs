@@ -62,6 +62,12 @@ fn config(directory: &Path, pods: &[FaultyServer], addresses: &[SocketAddr]) -> 
     file
 }
 
+fn shard_at(file: &Path, address: SocketAddr, shard: usize) -> Daemon {
+    let (address, shard) = (address.to_string(), shard.to_string());
+    let environment = [("FLEETGAUGE_SHARD_INDEX", Path::new(&*shard))];
+    Daemon::start_with(file, &["--listen", &address], &environment)
+}
+
 #[test]
 fn each_door_of_each_shard_answers_for_all_and_says_what_is_missing() {
     let directory = tempfile::tempdir().unwrap();
@@ -70,11 +76,7 @@ fn each_door_of_each_shard_answers_for_all_and_says_what_is_missing() {
         .collect();
     let addresses: Vec<_> = SHARD_OF.iter().map(|_| free_address()).collect();
     let file = config(directory.path(), &pods, &addresses);
-    let start = |(address, shard): (&SocketAddr, &usize)| {
-        let (address, shard) = (address.to_string(), shard.to_string());
-        let environment = [("FLEETGAUGE_SHARD_INDEX", Path::new(&*shard))];
-        Daemon::start_with(&file, &["--listen", &address], &environment)
-    };
+    let start = |(address, shard): (&SocketAddr, &usize)| shard_at(&file, *address, *shard);
     let mut daemons: Vec<_> = addresses.iter().zip(&SHARD_OF).map(start).collect();
     let all = f64::from((1 << PODS) - 1);
     for daemon in &daemons {
@@ -156,11 +158,7 @@ fn shards_that_are_not_all_or_not_once_each_have_no_number() {
         .collect();
     let addresses: Vec<_> = SHARD_OF.iter().map(|_| free_address()).collect();
     let file = config(directory.path(), &pods, &addresses);
-    let start = |file: &Path, at: usize, shard: usize| {
-        let (address, shard) = (addresses[at].to_string(), shard.to_string());
-        let environment = [("FLEETGAUGE_SHARD_INDEX", Path::new(&*shard))];
-        Daemon::start_with(file, &["--listen", &address], &environment)
-    };
+    let start = |file: &Path, at: usize, shard: usize| shard_at(file, addresses[at], shard);
     let right = file.clone();
     let mut daemons: Vec<_> = (0..SHARDS).map(|at| start(&right, at, at)).collect();
     let all = f64::from((1 << PODS) - 1);

@@ -25,6 +25,7 @@ mod chain;
 pub mod cluster;
 pub mod config_map;
 pub mod discovery;
+mod gone;
 pub mod miss;
 pub mod object;
 pub mod owner;
