@@ -257,6 +257,12 @@ impl Cluster {
     }
 }
 
+/// What tells the model of a variant, the first place that has one counting before the others.
+pub(crate) fn model_places(section: &KubernetesSection) -> Vec<String> {
+    let places = config(section).model;
+    places.iter().map(ToString::to_string).collect()
+}
+
 fn config(section: &KubernetesSection) -> WatchConfig {
     let mut config = WatchConfig::default();
     let selector = section.selector.as_deref().unwrap_or(watch::MANAGED);

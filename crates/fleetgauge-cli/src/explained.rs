@@ -15,6 +15,9 @@ pub(crate) struct Explained {
     pub(crate) from: String,
     /// As they were given, and those of the metric.
     pub(crate) params: Vec<(String, String)>,
+    /// What tells the model of a variant of the cluster, in the order in which it counts; none where the metric that was
+    /// named is not read for each variant of one.
+    pub(crate) model_by: Vec<String>,
     pub(crate) rendered: String,
     pub(crate) source: String,
     /// The operands of the outermost `or` of what was rendered.

@@ -110,6 +110,31 @@ metrics:
         said.contains("each is read for each variant; give the parameters of one") && said.contains("-p "),
         "{said}"
     );
+    // Where a cluster has the variants, what would tell the model is shown in its order.
+    let with_cluster = directory.path().join("cluster.yaml");
+    let text_with = format!(
+        "{}kubernetes: {{kubeconfig: nowhere, model: [{{label: serves}}, {{field: spec.modelID}}]}}\n",
+        std::fs::read_to_string(file).unwrap()
+    );
+    std::fs::write(&with_cluster, text_with).unwrap();
+    let with_cluster = with_cluster.to_str().unwrap();
+    let given = [
+        "--config",
+        with_cluster,
+        "-p",
+        "modelID=m",
+        "-p",
+        "namespace=chat",
+        "-o",
+        "json",
+    ];
+    let places = |name| {
+        let output = explain(&[&[name][..], &given].concat());
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        found["model_by"].clone()
+    };
+    assert_eq!(places("each"), json!(["label serves", "field spec.modelID"]));
+    assert_eq!(places("queue"), json!([]));
     let output = explain(&["queu", "--config", file, "--source", "pods"]);
     let said = text(&output.stderr);
     assert!(said.contains("did you mean \"queue\"?"), "{said}");

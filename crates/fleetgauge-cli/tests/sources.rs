@@ -169,6 +169,34 @@ fn a_source_is_chosen_by_its_name() {
 }
 
 #[test]
+fn who_asks_for_a_past_of_pods_is_told_where_it_is_kept() {
+    let fleet = Fleet::start(Answer::json(BACKLOG));
+    let asked = [
+        "--source",
+        "pods",
+        "--promql",
+        "vllm:num_requests_waiting",
+        "--range",
+        "5m",
+    ];
+    assert!(!text(&fleet.query(&asked).stderr).contains("note: "));
+    let mut yaml = std::fs::read_to_string(fleet.config()).unwrap();
+    let url = fleet.central.url();
+    yaml += &format!(
+        "remote_write: [{{url: {url}/api/v1/write, external_labels: {{by: me}}, history: central}}]\n"
+    );
+    std::fs::write(fleet.config(), yaml).unwrap();
+    let said = fleet.query(&asked);
+    // Nor is there an answer of a moment for one of five minutes.
+    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    assert!(
+        text(&said.stderr).contains("note: this command scrapes now and has no past: --source central"),
+        "{said:?}"
+    );
+    assert!(!text(&fleet.query(&asked[..4]).stderr).contains("note: "));
+}
+
+#[test]
 fn what_is_not_clear_is_asked_back() {
     let fleet = Fleet::start(Answer::json(BACKLOG));
     let check = |args: &[&str], code: i32, expected: &str| {

@@ -12,8 +12,10 @@
 #[path = "support/memory.rs"]
 mod memory;
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,8 +32,9 @@ use tokio::runtime::Builder;
 
 const WARM_UP: Duration = Duration::from_secs(5);
 const MEASURED: Duration = Duration::from_secs(15);
-/// Three flushes of remote write.
-const MEASURED_REMOTE: Duration = Duration::from_secs(30);
+/// As long as `MEASURED_PASSES` of remote write, which flushes every 10 s.
+const MEASURED_LONGER: Duration = Duration::from_secs(30);
+const MEASURED_PASSES: usize = 3;
 
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -163,33 +166,41 @@ fn ours(pods: usize, fleet: &FleetProcess) {
             source.scrape_stats().failures,
         );
         // As long without as with: the window grows meanwhile.
-        let measure = async |who: &str| {
+        let measure = async |who: &str, lasting: Pin<Box<dyn Future<Output = ()>>>| {
             let (began, cpu, first) = (Instant::now(), cpu_of(this), scrapes());
-            tokio::time::sleep(MEASURED_REMOTE).await;
+            lasting.await;
             let cpu = cpu_of(this) - cpu;
             row(pods, who, began, cpu, this, scrapes() - first);
             let beside = resident_bytes("VmRSS", this) as f64 - source.window().stats().bytes as f64;
             println!("        {:.0} MiB beside the window", beside / f64::from(1 << 20));
         };
-        measure("the same for longer").await;
+        measure("the same for longer", Box::pin(tokio::time::sleep(MEASURED_LONGER))).await;
         let sink = SinkProcess::start();
         let config = RemoteWriteConfig::new(&sink.url).with_external_label("replica", "a");
         let remote = RemoteWrite::new(config, [source.window().clone()]).expect("a configuration");
         let remote = Arc::new(remote);
         let running = Arc::clone(&remote);
         let running = tokio::spawn(async move { running.run(std::future::pending()).await });
-        // What was there by now is sent first, and what came meanwhile: that is no part of what is measured.
-        let mut passes = std::collections::BTreeSet::new();
-        while passes.len() < 3 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            passes.extend(remote.stats().sent_until);
-        }
-        let sent = remote.stats().sent;
-        measure("and remote write").await;
-        println!("        {:?}; {} samples sent meanwhile", remote.stats(), remote.stats().sent - sent);
+        // What was there by now is sent first, and what came meanwhile: that is no part of what is measured. Then whole passes
+        // are, so that as much is sent as comes.
+        passes(Arc::clone(&remote), 3).await;
+        let (began, sent) = (Instant::now(), remote.stats().sent);
+        measure("and remote write", Box::pin(passes(Arc::clone(&remote), MEASURED_PASSES))).await;
+        let sent = (remote.stats().sent - sent) as f64 / began.elapsed().as_secs_f64();
+        println!("        {sent:.0} samples sent a second; {:?}", remote.stats());
         running.abort();
         source.shutdown().await;
     });
+}
+
+/// Waits until `remote` has sent all that there was so many times.
+async fn passes(remote: Arc<RemoteWrite>, count: usize) {
+    let mut ended: BTreeSet<_> = remote.stats().sent_until.into_iter().collect();
+    let count = ended.len() + count;
+    while ended.len() < count {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        ended.extend(remote.stats().sent_until);
+    }
 }
 
 /// Takes whatever is sent to it.

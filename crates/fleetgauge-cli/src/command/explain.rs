@@ -14,6 +14,7 @@ use fleetgauge_syntax::rewrite;
 
 use super::question;
 use crate::cli::{Explain, OutputFormat};
+use crate::cluster;
 use crate::config::{self, Config, Environment, SourceSection};
 use crate::explained::Explained;
 use crate::failure::Reported;
@@ -117,8 +118,10 @@ fn ask(args: &Explain) -> anyhow::Result<Explained> {
         let of_metric = metric.into_iter().flat_map(|metric| metric.params.iter());
         let of_metric = of_metric.filter(|(name, _)| !names.contains(name));
         let of_metric = of_metric.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let section = metric.and_then(|metric| metric.for_each).and(config.kubernetes.as_ref());
         Ok(Explained {
             from,
+            model_by: section.map(cluster::model_places).unwrap_or_default(),
             params: given.chain(of_metric).collect(),
             rendered,
             source: asked,

@@ -77,6 +77,13 @@ fn ask(args: &Query) -> anyhow::Result<Answered> {
         let promql = source.query_list().render(&name, &params)?;
         let mut spec = RefreshSpec::queries([&*name]).params(params.clone());
         if let Some(range) = args.range {
+            let history = config.remote_write.iter().find_map(|remote| remote.history.as_deref());
+            if let Some(history) = history.filter(|history| !sources.is_prometheus(&asked) && *history != asked) {
+                output::note(&format!(
+                    "note: this command scrapes now and has no past: --source {history} has what a daemon has sent there, and \
+                     --prometheus with the address of a daemon has both"
+                ));
+            }
             spec = spec.range(range, args.step.unwrap_or_else(|| default_step(range)));
         }
         let outcomes = source.refresh(spec).await;

@@ -33,6 +33,7 @@ pub(crate) fn text(explained: &Explained) -> String {
     let params = explained.params.iter();
     let params: Vec<_> = params.map(|(name, value)| format!("{name}={value}")).collect();
     tell("parameters", &params.join("\n"));
+    tell("model by", &explained.model_by.join("\n"));
     tell("rendered", &explained.rendered);
     tell("source", &explained.source);
     let sent: Vec<_> = explained.sent().skip(1).map(shortened).collect();

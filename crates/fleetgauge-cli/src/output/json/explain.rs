@@ -14,6 +14,8 @@ pub(crate) struct Explanation<'a> {
     /// Where the template is from, in words.
     template_from: &'a str,
     params: BTreeMap<&'a str, Vec<&'a str>>,
+    /// What tells the model of a variant of the cluster, in the order in which it counts.
+    model_by: &'a [String],
     rendered: &'a str,
     source: &'a str,
     /// The operand of the query's outermost `or` that gave all rows.
@@ -53,6 +55,7 @@ impl<'a> Explanation<'a> {
             template: &explained.query.template,
             template_from: &explained.from,
             params,
+            model_by: &explained.model_by,
             rendered: &explained.rendered,
             source: &explained.source,
             branch: explained.branch(),
