@@ -190,6 +190,43 @@ metrics: [{{name: all, source: fleet, query: total, params: {{namespace: chat, m
     assert!(output.status.success(), "{output:?}");
 }
 
+/// With values of its own, the doctor would find in order what the metric never finds.
+#[test]
+fn what_metrics_ask_is_examined_with_their_parameters() {
+    let directory = tempfile::tempdir().unwrap();
+    let page = "vllm:num_requests_waiting{model_name=\"llama\"} 3\n";
+    let pod = FaultyServer::start([Answer::text(page)]).unwrap();
+    let yaml = format!(
+        "sources:
+  pods: {{scrape: {{discovery: [{{static: {{targets: [\"{}\"], labels: {{pod: a, namespace: chat}}}}}}]}}}}
+metrics:
+  - {{name: right, query: vllm/queue_length_instant, params: {{namespace: chat, modelID: llama}}}}
+  - {{name: right_too, query: vllm/queue_length_instant, params: {{namespace: chat, modelID: llama}}}}
+  - {{name: misspelt, query: vllm/queue_length_instant, params: {{namespace: chat, modelID: lama}}}}
+  - {{name: each, query: vllm/queue_length_instant, for_each: variant}}\n",
+        pod.url().trim_start_matches("http://"),
+    );
+    let file = directory.path().join("fleet.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    let file = file.to_str().unwrap();
+    let output = doctor(&["-o", "json", "--config", file]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let found = findings(&output);
+    let told: Vec<_> = found
+        .iter()
+        .map(|found| (found["severity"].as_str().unwrap(), found["what"].as_str().unwrap()))
+        .collect();
+    let [("ok", right), ("error", misspelt)] = told[..] else {
+        panic!("{told:#?}");
+    };
+    assert!(right.ends_with(", as the metrics right, right_too ask it"), "{right}");
+    assert!(misspelt.ends_with(", as the metric misspelt asks it"), "{misspelt}");
+    assert!(found[1]["advice"].as_str().unwrap().contains("llama"), "{found:#?}");
+    // What is given counts before it.
+    let output = doctor(&["--config", file, "-p", "modelID=llama"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
 #[test]
 fn what_is_not_known_is_wrong_usage() {
     let output = doctor(&["vlm", "--prometheus", "http://127.0.0.1:9"]);

@@ -2,13 +2,15 @@
 
 mod target;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use fleetgauge::composed::InputQuery;
 use fleetgauge::doctor::{Finding, Severity};
+use fleetgauge_core::params::Params;
 use fleetgauge_core::policy::OnNoData;
 use fleetgauge_core::printable::Excerpt;
 use fleetgauge_core::query::QueryTemplate;
@@ -31,6 +33,20 @@ const SCRAPES: u32 = 4;
 const BETWEEN_SCRAPES: Duration = Duration::from_millis(300);
 /// After which time it is told how far the examination is.
 const IS_LONG: Duration = Duration::from_secs(1);
+
+/// For how long a source is examined, if nothing else is said.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// How many metrics that ask for a query are named.
+const MAX_NAMED: usize = 3;
+
+/// Queries that are asked with the same parameters.
+#[derive(Default)]
+struct Asking {
+    params: Params,
+    queries: Vec<QueryTemplate>,
+    /// By which metrics, by the name of the query.
+    metrics: BTreeMap<String, Vec<String>>,
+}
 
 pub(super) fn run(args: &Doctor) -> anyhow::Result<()> {
     let findings = examine(args)?;
@@ -55,7 +71,7 @@ fn examine(args: &Doctor) -> anyhow::Result<Vec<(String, Finding)>> {
     let is_all = args.packs.is_empty() && !args.source.names_one();
     let has_cluster = is_all && config.kubernetes.is_some();
     let wanted = wanted(args, &config, &sources, &asked, has_cluster)?;
-    let params = render::values(&args.params);
+    let given = render::values(&args.params);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -77,14 +93,25 @@ fn examine(args: &Doctor) -> anyhow::Result<Vec<(String, Finding)>> {
                     findings.extend(found.into_iter().map(|finding| (name.clone(), finding)));
                 }
             }
-            let mut doctor = fleetgauge::doctor::Doctor::new(source).params(params.clone());
-            if let Some(deadline) = args.deadline {
-                doctor = doctor.deadline(deadline);
+            let began = Instant::now();
+            for asking in askings(&config, name, queries) {
+                let mut params = given.clone();
+                let of_metric = asking.params.iter().filter(|(name, _)| given.get(name).is_none());
+                of_metric.for_each(|(name, value)| params.push(name, value));
+                let left = args.deadline.unwrap_or(DEADLINE).saturating_sub(began.elapsed());
+                let doctor = fleetgauge::doctor::Doctor::new(Arc::clone(&source))
+                    .params(params)
+                    .deadline(left);
+                let progress = Progress::new(&asking.queries);
+                let found = doctor.examine_with(&asking.queries, |i| progress.show(i)).await;
+                progress.clear();
+                findings.extend(found.into_iter().map(|mut finding| {
+                    if let Some(metrics) = asking.metrics.get(&finding.query) {
+                        finding.what += &format!(", as {} it", asks(metrics));
+                    }
+                    (name.clone(), finding)
+                }));
             }
-            let progress = Progress::new(queries);
-            let found = doctor.examine_with(queries, |i| progress.show(i)).await;
-            progress.clear();
-            findings.extend(found.into_iter().map(|finding| (name.clone(), finding)));
         }
         Ok(findings)
     })
@@ -177,6 +204,57 @@ fn wanted(
         }
     }
     Ok(wanted)
+}
+
+/// The `queries` of `source` by the parameters with which metrics ask for them, and last those that are asked for by none, or for each
+/// variant, whose parameters are found out.
+fn askings(config: &Config, source: &str, queries: &[QueryTemplate]) -> Vec<Asking> {
+    let mut askings: Vec<Asking> = Vec::new();
+    let mut asked = BTreeSet::new();
+    for metric in &config.metrics {
+        let spec = &metric.spec;
+        let query = queries.iter().find(|query| query.name == spec.query.as_str());
+        let Some(query) = query.filter(|_| *spec.source == *source && spec.for_each.is_none()) else {
+            continue;
+        };
+        asked.insert(&*query.name);
+        let known = askings.iter().position(|asking| asking.params == spec.params);
+        let at = known.unwrap_or_else(|| {
+            askings.push(Asking {
+                params: spec.params.clone(),
+                ..Asking::default()
+            });
+            askings.len() - 1
+        });
+        let asking = &mut askings[at];
+        let metrics = asking.metrics.entry(query.name.clone()).or_default();
+        metrics.push(spec.name.to_string());
+        if !asking.queries.iter().any(|known| known.name == query.name) {
+            asking.queries.push(query.clone());
+        }
+    }
+    let others: Vec<_> = queries
+        .iter()
+        .filter(|query| !asked.contains(&*query.name))
+        .cloned()
+        .collect();
+    if !others.is_empty() {
+        askings.push(Asking {
+            queries: others,
+            ..Asking::default()
+        });
+    }
+    askings
+}
+
+/// Who asks for a query, in words.
+fn asks(metrics: &[String]) -> String {
+    let named = metrics[..metrics.len().min(MAX_NAMED)].join(", ");
+    match metrics.len() {
+        1 => format!("the metric {named} asks"),
+        len if len > MAX_NAMED => format!("the metrics {named} and {} more ask", len - MAX_NAMED),
+        _ => format!("the metrics {named} ask"),
+    }
 }
 
 /// The names of the queries that the metrics ask of `source`, be it through others.
