@@ -214,14 +214,28 @@ metrics:
     let found = findings(&output);
     let told: Vec<_> = found
         .iter()
-        .map(|found| (found["severity"].as_str().unwrap(), found["what"].as_str().unwrap()))
+        .map(|found| {
+            (
+                found["severity"].as_str().unwrap(),
+                found["what"].as_str().unwrap(),
+            )
+        })
         .collect();
     let [("ok", right), ("error", misspelt)] = told[..] else {
         panic!("{told:#?}");
     };
-    assert!(right.ends_with(", as the metrics right, right_too ask it"), "{right}");
-    assert!(misspelt.ends_with(", as the metric misspelt asks it"), "{misspelt}");
-    assert!(found[1]["advice"].as_str().unwrap().contains("llama"), "{found:#?}");
+    assert!(
+        right.ends_with(", as the metrics right, right_too ask it"),
+        "{right}"
+    );
+    assert!(
+        misspelt.ends_with(", as the metric misspelt asks it"),
+        "{misspelt}"
+    );
+    assert!(
+        found[1]["advice"].as_str().unwrap().contains("llama"),
+        "{found:#?}"
+    );
     // What is given counts before it.
     let output = doctor(&["--config", file, "-p", "modelID=llama"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");

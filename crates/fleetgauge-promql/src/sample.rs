@@ -33,6 +33,11 @@ impl Sample {
         }
     }
 
+    /// Its time in milliseconds, and its bits.
+    pub(crate) fn pair(self) -> (i64, u64) {
+        (self.timestamp.as_millis(), self.value.to_bits())
+    }
+
     /// Whether it says that the series went away. Every other NaN is a value.
     pub fn is_stale(&self) -> bool {
         self.value.to_bits() == STALE_MARKER

@@ -9,7 +9,7 @@
 //! refuses series, those that are exposed no longer make room. Which these are is known only when the page has
 //! been read, so it is then read again ([`ScrapeBatch::make_room`]).
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,10 +19,12 @@ use super::exposed::ExposedLabels;
 use super::index::Change;
 use super::limit::{AppendError, Usage};
 use super::loss::{Loss, LossLog, LossLogs, Losses};
-use super::scrape_cache::{Entry, ScrapeCache};
+use super::scrape_cache::{Entry, NO_SLOT, ScrapeCache};
 use super::series::{Outcome, Series};
 use super::state::{MAX_AHEAD_MS, State};
+use super::target::{Row, Target};
 use super::withdrawn::{Past, Withdrawn};
+use crate::sample::Sample;
 
 /// Brings the pages of one target into a [`Window`](super::Window).
 ///
@@ -32,6 +34,10 @@ pub struct Appender {
     window: Arc<State>,
     target: Vec<(String, String)>,
     of_target: Arc<AtomicUsize>,
+    /// The rows, once there are series.
+    rows: Option<Arc<Target>>,
+    /// How often series had left the rows when the slots of the cache were looked up.
+    known_changes: u64,
     cache: ScrapeCache,
     /// The number of the last committed scrape.
     scrape: u32,
@@ -110,6 +116,8 @@ impl Appender {
             window,
             target,
             of_target: Arc::default(),
+            rows: None,
+            known_changes: 0,
             cache: ScrapeCache::default(),
             scrape: 0,
             uncommitted: false,
@@ -230,18 +238,83 @@ impl Appender {
         self.withdrawn.add(metrics, Timestamp::from_millis(at));
     }
 
-    /// Marks the series of the page before as stale of which `is_missing` says so, by their place.
+    /// Marks the series of the page before as stale of which `is_missing` says so, by their place, in a row of their own.
     fn mark_missing(&mut self, at: i64, is_missing: impl Fn(usize, &Entry) -> bool) -> usize {
+        let rows = self.rows.clone();
+        let row = rows.as_deref().and_then(|rows| rows.open(at));
+        self.look_up_slots();
+        self.mark_missing_in(row, at, is_missing)
+    }
+
+    /// As [`mark_missing`](Self::mark_missing), in this row, which is published then.
+    fn mark_missing_in(
+        &mut self,
+        mut row: Option<Row<'_>>,
+        at: i64,
+        is_missing: impl Fn(usize, &Entry) -> bool,
+    ) -> usize {
         let usage = &self.window.usage;
         let mut marked = 0;
         for (place, entry) in self.cache.entries_mut().enumerate() {
-            if is_missing(place, entry) && std::mem::take(&mut entry.present) {
-                marked += usize::from(entry.tracked && entry.series.mark_stale(at, usage));
+            if !is_missing(place, entry) || !std::mem::take(&mut entry.present) || !entry.tracked {
+                continue;
             }
+            let series = &entry.series;
+            marked += usize::from(match &mut row {
+                Some(row) if entry.slot != NO_SLOT => {
+                    row.mark_stale(entry.slot, || series.newest().map(Sample::pair))
+                }
+                _ => series.mark_stale(at, usage),
+            });
+        }
+        if let Some(row) = row {
+            row.publish();
         }
         usage.samples_appended.fetch_add(marked as u64, Ordering::Relaxed);
         usage.stale_markers.fetch_add(marked as u64, Ordering::Relaxed);
         marked
+    }
+
+    /// Looks the slots of all entries up again, if series have left the rows since.
+    fn look_up_slots(&mut self) {
+        let Some(rows) = &self.rows else { return };
+        let changes = rows.changes();
+        if changes == self.known_changes {
+            return;
+        }
+        self.known_changes = changes;
+        for entry in self.cache.entries_mut() {
+            entry.slot = match entry.series.is_gone() {
+                true => NO_SLOT,
+                false => entry.series.slot_of(rows).unwrap_or(NO_SLOT),
+            };
+        }
+    }
+
+    /// Sees to it that each series of the page can be written: those that went meanwhile are taken up again, and those that rows
+    /// cannot express get a store of their own. Gives the errors of those that are not taken, by their place in the page.
+    fn prepare(&mut self) -> BTreeMap<usize, AppendError> {
+        self.look_up_slots();
+        let mut refused = BTreeMap::new();
+        for i in 0..self.pending.len() {
+            let sample = self.pending[i];
+            let entry = self.cache.entry_mut(sample.entry);
+            if entry.slot != NO_SLOT && !sample.own_time {
+                continue;
+            }
+            if entry.series.is_gone()
+                && let Err(error) = self.revive(sample)
+            {
+                refused.insert(i, error);
+                continue;
+            }
+            let entry = self.cache.entry_mut(sample.entry);
+            if sample.own_time || entry.slot == NO_SLOT {
+                entry.series.make_loose(&self.window.usage);
+                entry.slot = NO_SLOT;
+            }
+        }
+        refused
     }
 
     /// Forgets the series of the page before but those of which `keep` says so, by their place.
@@ -303,6 +376,9 @@ impl Appender {
 
 impl Drop for Appender {
     fn drop(&mut self) {
+        if let Some(rows) = &self.rows {
+            rows.release();
+        }
         self.cache
             .series()
             .for_each(|series| series.conceal(&self.window.usage));
@@ -330,7 +406,7 @@ impl ScrapeBatch<'_> {
     ) -> Result<(), AppendError> {
         let entry = match self.appender.cache.find(series) {
             Some(entry) => entry,
-            None => self.add_series(series, labels)?,
+            None => self.add_series(series, timestamp.is_some(), labels)?,
         };
         self.appender.pending.push(Pending {
             entry,
@@ -411,6 +487,11 @@ impl ScrapeBatch<'_> {
         if returning > 0 || seen < appender.cache.len() {
             appender.begin(&mut change, |_, entry| entry.present != (entry.seen == scrape));
         }
+        let mut refused = appender.prepare();
+        let rows = appender.rows.clone();
+        let mut row = rows.as_deref().and_then(|rows| rows.open(at));
+        // What was let go since then is refused; while the row is open, nobody is.
+        appender.look_up_slots();
         let mut losses = Losses::default();
         for i in 0..appender.pending.len() {
             let sample = appender.pending[i];
@@ -418,7 +499,11 @@ impl ScrapeBatch<'_> {
             report.series_added += usize::from(!entry.present);
             entry.present = true;
             entry.tracked = !sample.own_time;
-            let loss = match appender.write(sample, at) {
+            let written = match refused.remove(&i) {
+                Some(error) => Err(error),
+                None => Ok(appender.write(sample, at, row.as_mut())),
+            };
+            let loss = match written {
                 Ok(Some(Outcome::Appended)) => {
                     report.appended += 1;
                     continue;
@@ -452,6 +537,13 @@ impl ScrapeBatch<'_> {
             let entry = appender.cache.entry_mut(sample.entry);
             losses.add(Some(entry.series.labels().metric_name()), loss);
         }
+        let is_missing = |_: usize, entry: &Entry| entry.seen != scrape;
+        if seen < appender.cache.len() {
+            appender.note_withdrawn(at, is_missing);
+            report.went_stale += appender.mark_missing_in(row, at, is_missing);
+        } else if let Some(row) = row {
+            row.publish();
+        }
         if !losses.is_empty() {
             appender.log(at, losses);
         }
@@ -473,8 +565,6 @@ impl ScrapeBatch<'_> {
                 .expire(Timestamp::from_millis(at.saturating_sub(retention)));
         }
         if seen < appender.cache.len() {
-            appender.note_withdrawn(at, |_, entry| entry.seen != scrape);
-            report.went_stale += appender.mark_missing(at, |_, entry| entry.seen != scrape);
             appender.forget(|_, entry| entry.seen == scrape);
         }
         let usage = &appender.window.usage;
@@ -528,31 +618,25 @@ impl ScrapeBatch<'_> {
     fn add_series(
         &mut self,
         text: &str,
+        is_loose: bool,
         labels: impl FnOnce(&mut ExposedLabels),
     ) -> Result<u32, AppendError> {
-        let Appender {
-            window,
-            target,
-            of_target,
-            cache,
-            uncommitted,
-            labels: exposed,
-            ..
-        } = &mut *self.appender;
-        *uncommitted = true;
+        let appender = &mut *self.appender;
+        appender.uncommitted = true;
+        let mut exposed = std::mem::take(&mut appender.labels);
         exposed.clear();
-        labels(exposed);
-        let series = exposed
-            .merge(target, window.usage.config.honor_labels)
-            .and_then(|()| {
-                let name = exposed.metric_name()?;
-                window
-                    .index
-                    .get_or_add(name, exposed.iter(), of_target, &window.usage)
-            });
+        labels(&mut exposed);
+        let honor_labels = appender.window.usage.config.honor_labels;
+        let series = exposed.merge(&appender.target, honor_labels).and_then(|()| {
+            let name = exposed.metric_name()?;
+            appender.get_or_add(name, exposed.iter(), is_loose)
+        });
         let added = series.and_then(|series| {
-            let entry = cache.add(text, Arc::clone(&series));
-            series.expose(&window.usage);
+            let slot = appender.rows.as_ref().and_then(|rows| series.slot_of(rows));
+            let entry = appender
+                .cache
+                .add(text, Arc::clone(&series), slot.unwrap_or(NO_SLOT));
+            series.expose(&appender.window.usage);
             entry.ok_or(AppendError::TooLarge)
         });
         if let Err(error) = &added {
@@ -564,6 +648,7 @@ impl ScrapeBatch<'_> {
                     .add(exposed.metric_name().ok(), Loss::Refused(error.clone()));
             }
         }
+        self.appender.labels = exposed;
         added
     }
 }
@@ -573,35 +658,67 @@ impl ScrapeBatch<'_> {
 impl Appender {
     /// `None` if the sample's own time is out of bounds.
     #[inline]
-    fn write(&mut self, sample: Pending, at: i64) -> Result<Option<Outcome>, AppendError> {
+    fn write(&mut self, sample: Pending, at: i64, row: Option<&mut Row<'_>>) -> Option<Outcome> {
         let usage = &self.window.usage;
+        let entry = self.cache.entry_mut(sample.entry);
+        let series = &entry.series;
+        if let (Some(row), false) = (row, entry.slot == NO_SLOT) {
+            return Some(row.put(entry.slot, sample.value, || series.newest().map(Sample::pair)));
+        }
         if sample.own_time {
             let oldest = at.saturating_sub(usage.retention_ms).max(i64::MIN + 1);
             if sample.time < oldest || sample.time > at.saturating_add(MAX_AHEAD_MS) {
-                return Ok(None);
+                return None;
             }
         }
-        let point = (sample.time, sample.value);
-        let series = &self.cache.entry_mut(sample.entry).series;
-        match series.append(point, !sample.own_time, usage) {
-            Outcome::Gone => self.revive(sample).map(Some),
-            outcome => Ok(Some(outcome)),
-        }
+        Some(series.append((sample.time, sample.value), !sample.own_time, usage))
     }
 
     /// Takes up again a series that the window let go, since it had been silent for too long.
     #[cold]
-    fn revive(&mut self, sample: Pending) -> Result<Outcome, AppendError> {
-        let State { index, usage, .. } = &*self.window;
+    fn revive(&mut self, sample: Pending) -> Result<(), AppendError> {
+        let gone = Arc::clone(&self.cache.entry_mut(sample.entry).series);
+        let labels = gone.labels();
+        let series = self.get_or_add(labels.metric_name(), labels.iter(), sample.own_time)?;
+        let slot = self.rows.as_ref().and_then(|rows| series.slot_of(rows));
+        gone.conceal(&self.window.usage);
+        series.expose(&self.window.usage);
         let entry = self.cache.entry_mut(sample.entry);
-        let labels = entry.series.labels();
-        let series = index.get_or_add(labels.metric_name(), labels.iter(), &self.of_target, usage)?;
-        entry.series.conceal(usage);
-        series.expose(usage);
-        entry.series = series;
-        Ok(entry
-            .series
-            .append((sample.time, sample.value), !sample.own_time, usage))
+        (entry.series, entry.slot) = (series, slot.unwrap_or(NO_SLOT));
+        Ok(())
+    }
+
+    /// The series with these labels; a new one has a slot in the rows, unless it is loose.
+    fn get_or_add<'a>(
+        &mut self,
+        name: &str,
+        labels: impl ExactSizeIterator<Item = (&'a str, &'a str)> + Clone,
+        is_loose: bool,
+    ) -> Result<Arc<Series>, AppendError> {
+        let Self {
+            window,
+            of_target,
+            rows,
+            known_changes,
+            ..
+        } = self;
+        let State { index, usage, .. } = &**window;
+        let series = index.get_or_add(name, labels, of_target, usage, || {
+            if is_loose {
+                return None;
+            }
+            let rows = rows.get_or_insert_with(|| Arc::new(Target::new(Arc::clone(usage))));
+            Some((Arc::clone(rows), rows.add_slot()))
+        })?;
+        if rows.is_none()
+            && let Some(target) = series.target()
+            && target.take()
+        {
+            // The target was away, and is back.
+            *known_changes = target.changes();
+            *rows = Some(Arc::clone(target));
+        }
+        Ok(series)
     }
 }
 

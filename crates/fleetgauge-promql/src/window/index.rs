@@ -19,6 +19,7 @@ use super::loss::LossLog;
 use super::series::Series;
 use super::sorted::Sorted;
 use super::symbols::{self, Symbols};
+use super::target::{Slot, Target};
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -69,13 +70,15 @@ const MAX_BLOCK: usize = 512;
 // === impl Index ===
 
 impl Index {
-    /// The series with these labels, which are sorted and have a metric name; made if there is none.
+    /// The series with these labels, which are sorted and have a metric name; made if there is none, in the slot that is given
+    /// then.
     pub(super) fn get_or_add<'a>(
         &self,
         name: &str,
         labels: impl ExactSizeIterator<Item = (&'a str, &'a str)> + Clone,
         of_target: &Arc<AtomicUsize>,
         usage: &Usage,
+        slot: impl FnOnce() -> Option<(Arc<Target>, Slot)>,
     ) -> Result<Arc<Series>, AppendError> {
         let mut state = self.hasher.build_hasher();
         labels.clone().for_each(|label| label.hash(&mut state));
@@ -94,7 +97,11 @@ impl Index {
         usage.admit(of_target.load(Ordering::Relaxed), SERIES_BYTES + own)?;
         usage.series.fetch_add(1, Ordering::Relaxed);
         let before = symbols.heap_bytes();
-        let new = Arc::new(Series::new(symbols.label_set(labels), Arc::clone(of_target)));
+        let new = Arc::new(Series::new(
+            symbols.label_set(labels),
+            slot(),
+            Arc::clone(of_target),
+        ));
         // One that is gone is found by its address when it is removed, so its place can be taken.
         entry.insert((hash, Arc::clone(&new)));
         let metric = self.metric(name, usage);

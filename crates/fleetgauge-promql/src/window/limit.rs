@@ -25,7 +25,7 @@ fn resident(asked: usize) -> usize {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WindowConfig {
-    /// How long samples are kept. Default: 15 minutes. Up to one chunk more is kept of each series.
+    /// How long samples are kept. Default: 15 minutes. Up to 64 pages more are kept of each target.
     pub retention: Duration,
     /// How many series are held at most. Default: 2,000,000.
     pub max_series: usize,
@@ -40,8 +40,8 @@ pub struct WindowConfig {
     /// *Unit*: bytes, resident: what is asked of the allocator and [a third more](WindowStats::bytes).
     pub max_bytes: usize,
     /// How far a scrape may be dated before the newest sample of a series and be refused as out of order,
-    /// as Prometheus does. One that is dated earlier still means that the clock was set back: the samples of
-    /// the future are dropped, and the series goes on. Prometheus would be blind until the clock is where it
+    /// as Prometheus does. One that is dated earlier still means that the clock was set back: the samples of the
+    /// target that are of the future are dropped, and its series go on. Prometheus would be blind until the clock is where it
     /// was. Default: 1 minute.
     pub max_clock_step: Duration,
     /// Whether the labels that a target exposes win over the target's own, as with Prometheus's setting of this
@@ -122,9 +122,9 @@ pub struct WindowStats {
     pub memory_limit_hits: u64,
     /// Series that were exposed no longer and went before their time, since a limit was reached.
     pub series_dropped_early: u64,
-    /// Chunks dropped before their time to stay within [`WindowConfig::max_bytes`].
+    /// Blocks of a target's rows, and chunks of single series, dropped before their time to stay within [`WindowConfig::max_bytes`].
     pub chunks_dropped_early: u64,
-    /// How often a series was cut because the clock was set back.
+    /// How often the rows of a target, or a single series, were cut because the clock was set back.
     pub clock_steps: u64,
 }
 

@@ -25,6 +25,8 @@ pub(super) struct ScrapeCache {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) series: Arc<Series>,
+    /// Its slot in the rows of the target, or [`NO_SLOT`].
+    pub(super) slot: u32,
     start: u32,
     end: u32,
     /// The committed scrape that had it last; 0 if none did yet.
@@ -34,6 +36,9 @@ pub(super) struct Entry {
     /// Whether it came without a timestamp of its own: only then its absence is told by a marker.
     pub(super) tracked: bool,
 }
+
+/// In the place of a slot, of a series that is none of the target's rows.
+pub(super) const NO_SLOT: u32 = u32::MAX;
 
 // === impl ScrapeCache ===
 
@@ -55,13 +60,14 @@ impl ScrapeCache {
     }
 
     /// Adds a text that is not there. `None` if the texts exceed what 32-bit references reach.
-    pub(super) fn add(&mut self, text: &str, series: Arc<Series>) -> Option<u32> {
+    pub(super) fn add(&mut self, text: &str, series: Arc<Series>, slot: u32) -> Option<u32> {
         let at = u32::try_from(self.entries.len()).ok()?;
         let start = u32::try_from(self.text.len()).ok()?;
         let end = u32::try_from(self.text.len() + text.len()).ok()?;
         self.text.push_str(text);
         self.entries.push(Entry {
             series,
+            slot,
             start,
             end,
             seen: 0,

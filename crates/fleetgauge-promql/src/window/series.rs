@@ -1,37 +1,37 @@
-//! One series: its labels and its samples, oldest first.
+//! One series: its labels, and where its samples are.
 //!
-//! Writers take turns under the series' own lock, which readers never touch: they find the newest sample in
-//! [`Newest`], and all of them in a list of chunks that is replaced as a whole when a chunk comes or goes.
+//! Mostly they are in a slot of its target's rows. A series that rows cannot express is loose: it has its own store, and
+//! stays there.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use fleetgauge_core::time::Timestamp;
 
 use crate::label::LabelSet;
 use crate::sample::{STALE_MARKER, Sample, Samples};
 
-use super::chunk::{self, Chunk, Encoder};
 use super::limit::Usage;
-use super::newest::Newest;
+use super::loose::Loose;
+use super::target::{Slot, Snapshot, Target};
 
-/// One series of the window. It stays readable for who holds it, also after the window has let it go.
+/// One series of the window. It stays for who holds it, also after the window has let it go; its samples are gone then.
 #[derive(Debug)]
 pub struct Series {
-    newest: Newest,
-    writer: Mutex<Option<Encoder>>,
-    chunks: ArcSwapOption<Box<[Chunk]>>,
-    /// Set under the writer's lock: the window let the series go, and nothing may be appended.
+    /// Set while nobody can write it: the window let the series go, and nothing may be appended.
     gone: AtomicBool,
     /// Whether it had no sample when the window last looked: a page that is under way may bring one yet.
     was_empty: AtomicBool,
     /// How many scrapers have it on the page that they read last.
     exposed: AtomicU32,
+    slot: Option<(Arc<Target>, Slot)>,
+    loose: OnceLock<Box<Loose>>,
     labels: LabelSet,
     /// How many series the target that made this one has.
     of_target: Arc<AtomicUsize>,
+    /// How many samples it had been given when it was let go.
+    given: AtomicU64,
 }
 
 /// What became of a sample.
@@ -56,20 +56,36 @@ pub(super) struct Gone {
     pub(super) was_stale: bool,
 }
 
+/// Where samples are read.
+enum Held<'a> {
+    Rows(Snapshot, Slot),
+    Loose(&'a Loose),
+    Nothing,
+}
+
 // === impl Series ===
 
 impl Series {
-    pub(super) fn new(labels: LabelSet, of_target: Arc<AtomicUsize>) -> Self {
+    /// With a slot, or loose.
+    pub(super) fn new(
+        labels: LabelSet,
+        slot: Option<(Arc<Target>, Slot)>,
+        of_target: Arc<AtomicUsize>,
+    ) -> Self {
         of_target.fetch_add(1, Ordering::Relaxed);
+        let loose = OnceLock::new();
+        if slot.is_none() {
+            loose.get_or_init(Box::default);
+        }
         Self {
-            newest: Newest::default(),
-            writer: Mutex::default(),
-            chunks: ArcSwapOption::empty(),
             gone: AtomicBool::new(false),
             was_empty: AtomicBool::new(false),
             exposed: AtomicU32::new(0),
+            slot,
+            loose,
             labels,
             of_target,
+            given: AtomicU64::new(0),
         }
     }
 
@@ -80,12 +96,25 @@ impl Series {
 
     /// The newest sample, also if it is a staleness marker.
     pub fn newest(&self) -> Option<Sample> {
-        self.newest.read().map(Sample::new)
+        let newest = self.in_newest_row().or_else(|| self.held().newest());
+        newest.map(Sample::new)
+    }
+
+    /// Its newest sample, where it is in the newest row of its target.
+    #[inline]
+    fn in_newest_row(&self) -> Option<(i64, u64)> {
+        let (target, slot) = self.slot.as_ref()?;
+        // A slot that was left has no sample there. Until it is known to be gone, it is nobody else's.
+        target.in_newest_row(*slot).filter(|_| !self.is_gone())
     }
 
     /// How many samples it has been given so far, those that are gone included, and the newest.
     pub(super) fn counted(&self) -> (u64, Option<Sample>) {
-        let (count, newest) = self.newest.read_counted();
+        let (count, newest) = match self.held() {
+            Held::Rows(rows, slot) => (rows.count(slot), rows.newest(slot)),
+            Held::Loose(loose) => loose.counted(),
+            Held::Nothing => (self.given.load(Ordering::Acquire), None),
+        };
         (count, newest.map(Sample::new))
     }
 
@@ -95,12 +124,8 @@ impl Series {
     pub fn at(&self, at: Timestamp, lookback: Duration) -> Option<Sample> {
         let at = at.as_millis();
         let lookback = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
-        let newest = self.newest.read()?;
-        let found = if newest.0 <= at {
-            newest
-        } else {
-            self.last_until(at)?
-        };
+        let newest = self.in_newest_row().filter(|newest| newest.0 <= at);
+        let found = newest.or_else(|| self.held().last_until(at))?;
         let fresh = found.0 > at.saturating_sub(lookback) && found.1 != STALE_MARKER;
         fresh.then(|| Sample::new(found))
     }
@@ -120,147 +145,203 @@ impl Series {
 
     /// As [`samples`](Self::samples), appended to `into`.
     pub fn read(&self, from: Timestamp, to: Timestamp, into: &mut Samples) {
-        let (from, to) = (from.as_millis(), to.as_millis());
-        let chunks = self.chunks.load();
-        let Some(chunks) = chunks.as_ref() else { return };
-        for chunk in &chunks[first_with(chunks, from)..] {
-            if chunk.first_time() > to {
-                return;
-            }
-            let samples = chunk.decoder();
-            into.reserve(samples.len());
-            for (time, value) in samples {
-                if time > to {
-                    return;
-                }
-                if time >= from {
-                    into.push(time, f64::from_bits(value));
-                }
-            }
+        let range = (from.as_millis(), to.as_millis());
+        match self.held() {
+            Held::Rows(rows, slot) => rows.read(slot, range, into),
+            Held::Loose(loose) => loose.read(range, into),
+            Held::Nothing => {}
         }
     }
 
     /// Whether there can be a sample from `from` to `to`. It may say yes where a gap is.
     pub(super) fn overlaps(&self, from: i64, to: i64) -> bool {
-        let Some(newest) = self.newest.read() else {
-            return false;
+        // Mostly the newest sample decides, without a look at the older ones.
+        if let Some(newest) = self.in_newest_row()
+            && (newest.0 < from || newest.0 <= to)
+        {
+            return newest.0 >= from;
+        }
+        let held = self.held();
+        held.newest().is_some_and(|newest| {
+            newest.0 >= from && (newest.0 <= to || held.first_time().is_some_and(|first| first <= to))
+        })
+    }
+
+    #[inline]
+    fn held(&self) -> Held<'_> {
+        if let Some(loose) = self.loose.get() {
+            return match self.is_gone() {
+                true => Held::Nothing,
+                false => Held::Loose(loose),
+            };
+        }
+        let Some((target, slot)) = &self.slot else {
+            return Held::Nothing;
         };
-        // Mostly the newest sample decides, without a look at the chunks.
-        newest.0 >= from
-            && (newest.0 <= to
-                || self
-                    .chunks
-                    .load()
-                    .as_ref()
-                    .is_some_and(|c| c[0].first_time() <= to))
+        let rows = target.snapshot();
+        // Looked for after the rows: until it is gone, its slot is nobody else's.
+        match self.is_gone() {
+            true => Held::Nothing,
+            false => Held::Rows(rows, *slot),
+        }
+    }
+
+    /// Its slot in the rows of `target`, unless it is loose or of another one.
+    pub(super) fn slot_of(&self, target: &Arc<Target>) -> Option<u32> {
+        let (own, slot) = self.slot.as_ref()?;
+        (Arc::ptr_eq(own, target) && !self.is_loose()).then_some(slot.at)
+    }
+
+    /// The target in whose rows it is, unless it is loose.
+    pub(super) fn target(&self) -> Option<&Arc<Target>> {
+        self.slot
+            .as_ref()
+            .filter(|_| !self.is_loose())
+            .map(|(target, _)| target)
+    }
+
+    fn has_old_rows(&self, cutoff: i64) -> bool {
+        self.slot
+            .as_ref()
+            .is_some_and(|(target, _)| target.has_old(cutoff))
+    }
+
+    fn is_loose(&self) -> bool {
+        self.loose.get().is_some()
+    }
+
+    /// Its own store, to which its samples are moved if they are in rows. No row of the target may be open.
+    fn loosen(&self, usage: &Usage) -> &Loose {
+        if let (None, Some((target, slot))) = (self.loose.get(), &self.slot) {
+            target.leave(*slot, |rows| {
+                self.loose.get_or_init(|| {
+                    let mut samples = Samples::default();
+                    if !self.is_gone() {
+                        rows.read(*slot, (i64::MIN, i64::MAX), &mut samples);
+                    }
+                    Box::new(Loose::new(&samples, rows.count(*slot), usage))
+                });
+            });
+        }
+        self.loose.get_or_init(Box::default)
+    }
+
+    /// Sees to it that a sample can be appended that is none of a row of its target's.
+    pub(super) fn make_loose(&self, usage: &Usage) {
+        self.loosen(usage);
     }
 
     /// Appends a sample. `steps_clock` if it has the time of its scrape and not its own: then one that is
-    /// far too early means that the clock was set back.
+    /// far too early means that the clock was set back. No row of its target may be open, unless it is loose.
     pub(super) fn append(&self, sample: (i64, u64), steps_clock: bool, usage: &Usage) -> Outcome {
-        let mut writer = self.lock();
         if self.is_gone() {
             return Outcome::Gone;
         }
-        let Some(mut last) = self.newest.read() else {
-            self.begin_chunk(&mut writer, sample, usage);
-            return Outcome::Appended;
-        };
-        if sample.0 <= last.0 {
-            if sample == last {
+        if let (false, Some(newest)) = (self.is_loose(), self.newest()) {
+            // What changes nothing is no reason to leave the rows.
+            let newest = (newest.timestamp.as_millis(), newest.value.to_bits());
+            if sample == newest {
                 return Outcome::Repeated;
             }
-            if sample.0 == last.0 {
+            if sample.0 == newest.0 {
                 return Outcome::Duplicate;
             }
-            if !steps_clock || last.0.saturating_sub(sample.0) <= usage.clock_step_ms {
+            let is_step = steps_clock && newest.0.saturating_sub(sample.0) > usage.clock_step_ms;
+            if sample.0 < newest.0 && !is_step {
                 return Outcome::OutOfOrder;
             }
-            self.cut(&mut writer, sample.0, usage);
-            match self.newest.read() {
-                Some(newest) => last = newest,
-                None => {
-                    self.begin_chunk(&mut writer, sample, usage);
-                    return Outcome::Appended;
-                }
-            }
         }
-        if writer.as_mut().is_some_and(|encoder| encoder.push(last, sample)) {
-            self.newest.publish(sample);
-        } else {
-            self.begin_chunk(&mut writer, sample, usage);
+        let loose = self.loosen(usage);
+        match self.is_gone() {
+            true => Outcome::Gone,
+            false => loose.append(sample, steps_clock, usage),
         }
-        Outcome::Appended
     }
 
     /// Appends a staleness marker, unless there is one, or a sample as new.
     pub(super) fn mark_stale(&self, at: i64, usage: &Usage) -> bool {
-        let newest = self.newest.read();
-        newest.is_some_and(|newest| newest.1 != STALE_MARKER && newest.0 != at)
+        let newest = self.newest();
+        newest.is_some_and(|newest| !newest.is_stale() && newest.timestamp.as_millis() != at)
             && self.append((at, STALE_MARKER), true, usage) == Outcome::Appended
     }
 
     /// Drops what is out of the retention or of the future. `true` if nothing is left: then the series is
     /// gone.
     pub(super) fn expire(&self, now: i64, max_ahead: i64, usage: &Usage) -> bool {
-        let mut writer = self.lock();
         if self.is_gone() {
             return false;
         }
         let cutoff = now.saturating_sub(usage.retention_ms);
-        if self
-            .newest
-            .read()
-            .is_some_and(|newest| newest.0 > now.saturating_add(max_ahead))
-        {
-            self.cut(&mut writer, now.saturating_add(1), usage);
+        // Mostly it is young, and what of its target is old has gone with another series.
+        let is_young = |newest: (i64, u64)| newest.0 >= cutoff && newest.0 <= now;
+        if self.in_newest_row().is_some_and(is_young) && !self.has_old_rows(cutoff) {
+            return false;
         }
-        let is_over = match self.newest.read() {
-            None => self.was_empty.swap(true, Ordering::Relaxed),
-            Some(newest) => newest.0 < cutoff,
-        };
-        if is_over {
-            if let Some(newest) = self.newest.read() {
-                usage.expired(newest.0);
-            }
-            self.let_go(&mut writer, usage);
-            return true;
+        match (self.loose.get(), &self.slot) {
+            (Some(loose), _) => loose.expire(cutoff, now, max_ahead, usage),
+            (None, Some((target, _))) => target.expire(cutoff, now, max_ahead),
+            (None, None) => {}
         }
-        let old = self.old_chunks(cutoff);
-        if old > 0 {
-            usage.expired(cutoff);
-            let chunks = self.chunks.load();
-            let kept = chunks.iter().flat_map(|c| c.iter()).skip(old).cloned().collect();
-            self.replace_chunks(kept, usage);
-        }
-        false
+        self.let_go(usage, |count, newest| match newest {
+            // Its newest samples went with others of their time.
+            None if count > 0 => Some(()),
+            None => self.was_empty.swap(true, Ordering::Relaxed).then_some(()),
+            Some(newest) => (newest.0 < cutoff).then(|| usage.expired(newest.0)),
+        })
+        .is_some()
     }
 
     /// Lets the series go if no scraper has it on its page: it makes room.
     pub(super) fn make_room(&self, usage: &Usage) -> Option<Gone> {
-        let mut writer = self.lock();
-        if self.is_gone() || self.is_exposed() {
-            return None;
-        }
-        let newest = self.newest.read().unwrap_or((i64::MIN, STALE_MARKER));
-        let first = self
-            .chunks
-            .load()
-            .as_ref()
-            .map_or(newest.0, |c| c[0].first_time());
-        self.let_go(&mut writer, usage);
-        Some(Gone {
-            first,
-            last: newest.0,
-            was_stale: newest.1 == STALE_MARKER,
+        let first = self.held().first_time();
+        self.let_go(usage, |_, newest| {
+            let newest = newest.unwrap_or((i64::MIN, STALE_MARKER));
+            (!self.is_exposed()).then(|| Gone {
+                first: first.unwrap_or(newest.0),
+                last: newest.0,
+                was_stale: newest.1 == STALE_MARKER,
+            })
         })
     }
 
-    fn let_go(&self, writer: &mut Option<Encoder>, usage: &Usage) {
-        self.gone.store(true, Ordering::Relaxed);
-        usage.let_go(self.counted().0);
-        *writer = None;
-        self.replace_chunks(Vec::new(), usage);
+    /// Lets the series go if `leave`, which is given how many samples it has had and the newest, says so; nobody writes it
+    /// meanwhile.
+    fn let_go<T>(
+        &self,
+        usage: &Usage,
+        leave: impl FnOnce(u64, Option<(i64, u64)>) -> Option<T>,
+    ) -> Option<T> {
+        let go = |count: u64, newest| {
+            if self.is_gone() {
+                return None;
+            }
+            let left = leave(count, newest)?;
+            self.given.store(count, Ordering::Release);
+            self.gone.store(true, Ordering::Release);
+            usage.let_go(count);
+            Some(left)
+        };
+        if self.is_gone() {
+            return None;
+        }
+        match (self.loose.get(), &self.slot) {
+            (Some(loose), slot) => {
+                let left = loose.let_go(usage, || {
+                    let (count, newest) = loose.counted();
+                    go(count, newest)
+                })?;
+                // The slot that it left before.
+                if let Some((target, slot)) = slot {
+                    target.let_go(*slot, |_| Some(()));
+                }
+                Some(left)
+            }
+            (None, Some((target, slot))) => target.let_go(*slot, |rows| {
+                // It has left the rows meanwhile: the next look finds it loose.
+                (!self.is_loose()).then(|| go(rows.count(*slot), rows.newest(*slot)))?
+            }),
+            (None, None) => None,
+        }
     }
 
     /// Says that a scraper has it on its page.
@@ -282,122 +363,52 @@ impl Series {
     }
 
     pub(super) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed)
+        self.gone.load(Ordering::Acquire)
     }
 
     pub(super) fn of_target(&self) -> &AtomicUsize {
         &self.of_target
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Encoder>> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// What a writer holds while it writes.
     #[cfg(test)]
     pub(super) fn hold_for_test(&self) -> impl Sized + '_ {
-        self.lock()
+        match (self.loose.get(), &self.slot) {
+            (Some(loose), _) => (Some(loose.hold_for_test()), None),
+            (None, slot) => (None, slot.as_ref().map(|(target, _)| target.hold_for_test())),
+        }
+    }
+}
+
+// === impl Held ===
+
+impl Held<'_> {
+    #[inline]
+    fn newest(&self) -> Option<(i64, u64)> {
+        match self {
+            Self::Rows(rows, slot) => rows.newest(*slot),
+            Self::Loose(loose) => loose.newest(),
+            Self::Nothing => None,
+        }
     }
 
+    #[inline]
     fn last_until(&self, at: i64) -> Option<(i64, u64)> {
-        let chunks = self.chunks.load();
-        let chunks = chunks.as_ref()?;
-        let chunk = chunks
-            .partition_point(|chunk| chunk.first_time() <= at)
-            .checked_sub(1)?;
-        chunks[chunk].decoder().take_while(|sample| sample.0 <= at).last()
-    }
-
-    /// How many chunks have no sample at or after `cutoff`.
-    fn old_chunks(&self, cutoff: i64) -> usize {
-        let chunks = self.chunks.load();
-        let Some(chunks) = chunks.as_ref() else { return 0 };
-        first_with(chunks, cutoff)
-    }
-
-    /// Begins a chunk with `sample`, and drops those that are out of the retention then.
-    fn begin_chunk(&self, writer: &mut Option<Encoder>, sample: (i64, u64), usage: &Usage) {
-        let cutoff = sample.0.saturating_sub(usage.retention_ms);
-        let mut chunks: Vec<Chunk> = Vec::new();
-        if self.newest.read().is_some_and(|newest| newest.0 >= cutoff) {
-            let all = self.chunks.load();
-            let old = self.old_chunks(cutoff);
-            if old > 0 {
-                usage.expired(cutoff);
-            }
-            chunks.extend(all.iter().flat_map(|c| c.iter()).skip(old).cloned());
-        } else if let Some(newest) = self.newest.read() {
-            usage.expired(newest.0);
-        }
-        let mut words = writer.as_ref().map_or(chunk::FIRST_WORDS, Encoder::next_words);
-        // Over the memory limit, the oldest chunk makes room for one that is no larger.
-        let after = bytes_of(&chunks) + Chunk::bytes_of(words);
-        if !usage.fits(after.saturating_sub(self.chunk_bytes())) {
-            words = words.min(chunk::FIRST_WORDS.max(chunks.first().map_or(0, Chunk::words)));
-            if !chunks.is_empty() {
-                chunks.remove(0);
-                let newest = self.newest.read().map_or(sample.0, |newest| newest.0);
-                usage.dropped_chunk(chunks.first().map_or(newest, |next| next.first_time() - 1));
-            }
-        }
-        let encoder = Encoder::new(words, sample);
-        chunks.push(encoder.chunk().clone());
-        *writer = Some(encoder);
-        self.replace_chunks(chunks, usage);
-        self.newest.publish(sample);
-    }
-
-    /// Drops the samples at and after `time`.
-    fn cut(&self, writer: &mut Option<Encoder>, time: i64, usage: &Usage) {
-        usage.clock_steps.fetch_add(1, Ordering::Relaxed);
-        let all = self.chunks.load_full();
-        let mut chunks: Vec<Chunk> = all.iter().flat_map(|c| c.iter()).cloned().collect();
-        chunks.retain(|chunk| chunk.first_time() < time);
-        let mut last = None;
-        *writer = None;
-        if let Some(cut) = chunks.pop() {
-            let mut samples = cut.decoder().take_while(|sample| sample.0 < time);
-            // What fitted before fits again: it is written by the same codes.
-            if let Some(first) = samples.next() {
-                let mut encoder = Encoder::new(cut.words(), first);
-                last = Some(samples.fold(first, |last, sample| {
-                    encoder.push(last, sample);
-                    sample
-                }));
-                chunks.push(encoder.chunk().clone());
-                *writer = Some(encoder);
-            }
-        }
-        self.newest.go_back(last);
-        self.replace_chunks(chunks, usage);
-    }
-
-    fn replace_chunks(&self, chunks: Vec<Chunk>, usage: &Usage) {
-        let before = self.chunk_bytes();
-        let after = bytes_of(&chunks);
-        let list = (!chunks.is_empty()).then(|| Arc::new(chunks.into_boxed_slice()));
-        self.chunks.store(list);
-        if after > before {
-            usage.take(after - before);
-        } else {
-            usage.give_back(before - after);
+        match self {
+            Self::Rows(rows, slot) => rows.last_until(*slot, at),
+            Self::Loose(loose) => loose
+                .newest()
+                .filter(|newest| newest.0 <= at)
+                .or_else(|| loose.last_until(at)),
+            Self::Nothing => None,
         }
     }
 
-    fn chunk_bytes(&self) -> usize {
-        self.chunks.load().as_ref().map_or(0, |chunks| bytes_of(chunks))
+    fn first_time(&self) -> Option<i64> {
+        match self {
+            Self::Rows(rows, slot) => rows.first_time(*slot),
+            Self::Loose(loose) => loose.first_time(),
+            Self::Nothing => None,
+        }
     }
-}
-
-// === helpers ===
-
-/// The first chunk that can have a sample at or after `from`: the last one that begins there or before, else the
-/// first.
-fn first_with(chunks: &[Chunk], from: i64) -> usize {
-    let later = chunks.partition_point(|chunk| chunk.first_time() <= from);
-    later.saturating_sub(1)
-}
-
-fn bytes_of(chunks: &[Chunk]) -> usize {
-    chunks.iter().map(Chunk::bytes).sum()
 }

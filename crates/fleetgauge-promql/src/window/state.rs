@@ -9,7 +9,7 @@ use super::loss::{LossLog, LossLogs};
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) index: Index,
-    pub(super) usage: Usage,
+    pub(super) usage: Arc<Usage>,
     pub(super) losses: LossLogs,
     /// Of series that made room for those of other targets.
     pub(super) made_room: OnceLock<Arc<LossLog>>,
@@ -22,7 +22,7 @@ impl State {
     pub(super) fn new(config: WindowConfig) -> Self {
         Self {
             index: Index::default(),
-            usage: Usage::new(config),
+            usage: Arc::new(Usage::new(config)),
             losses: LossLogs::default(),
             made_room: OnceLock::new(),
         }

@@ -1,6 +1,7 @@
 //! What the window promises, through its public face.
 
 mod bounds;
+mod churn;
 mod clock;
 mod loss;
 mod model;

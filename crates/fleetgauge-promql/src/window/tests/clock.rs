@@ -81,3 +81,27 @@ fn the_ends_of_time_are_survived() {
     window.expire(Timestamp::from_millis(i64::MAX));
     assert_eq!(window.stats().bytes, 0);
 }
+
+/// Rows are counted on where the clock was set back: what came later is not taken for what went.
+#[test]
+fn series_that_come_after_the_clock_was_set_back_have_all_their_samples() {
+    let config = WindowConfig::default().with_max_clock_step(Duration::from_secs(5));
+    let window = Window::new(config);
+    let mut target = window.appender([("pod", "p")]);
+    for second in 0..40 {
+        scrape(&mut target, at(f64::from(second)), &[("a", 1.0)]);
+    }
+    // Ten rows stay.
+    scrape(&mut target, at(10.0), &[("a", 1.0)]);
+    let mut expected = String::from(r#"b{pod="p"}:"#);
+    for second in 11..100 {
+        scrape(
+            &mut target,
+            at(f64::from(second)),
+            &[("a", 1.0), ("b", f64::from(second))],
+        );
+        expected += &format!(" {second}@{second}");
+        assert_eq!(dump(&window)[1], expected, "{second}");
+    }
+    assert_eq!(window.stats().clock_steps, 1);
+}
