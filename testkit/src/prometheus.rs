@@ -140,6 +140,21 @@ impl Builder {
         self
     }
 
+    /// Starts the programs that `FLEETGAUGE_PROMETHEUS_3` and `FLEETGAUGE_PROMTOOL_3` name, if they do: benches compare with
+    /// whatever Prometheus somebody cares about.
+    #[must_use]
+    pub fn named_by_environment(self) -> Self {
+        let named = |variable| std::env::var_os(variable).filter(|path| !path.is_empty());
+        let builder = match named("FLEETGAUGE_PROMETHEUS_3") {
+            Some(program) => self.program(program),
+            None => self,
+        };
+        match named("FLEETGAUGE_PROMTOOL_3") {
+            Some(promtool) => builder.promtool(promtool),
+            None => builder,
+        }
+    }
+
     /// Adds a command-line flag, such as `--query.max-samples=10`.
     #[must_use]
     pub fn flag(mut self, flag: impl Into<String>) -> Self {

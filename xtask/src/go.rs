@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::shell::{call, root};
+use crate::shell::{Call, call, root};
 
 /// *Unit*: seconds; a build takes a quarter of an hour of one processor's time where Go has no cache yet, and Go keeps
 /// what was compiled when its time is up.
@@ -34,6 +34,15 @@ pub(crate) struct Build<'a> {
     pub(crate) linker_flags: &'a str,
 }
 
+/// Programs of modules that are built as their authors publish them, each with its version.
+pub(crate) struct Install<'a> {
+    pub(crate) what: &'a str,
+    /// Such as `example.com/module/cmd/program@v1.2.3`; all of one module.
+    pub(crate) packages: &'a [&'a str],
+    /// About how many packages there are, dependencies included.
+    pub(crate) count: u32,
+}
+
 /// The module in this folder of `xtask`.
 pub(crate) fn module(name: &str) -> Result<Module> {
     let folder = root().join("xtask").join(name);
@@ -51,60 +60,83 @@ pub(crate) fn module(name: &str) -> Result<Module> {
 impl Build<'_> {
     /// Puts the programs into `folder`, under their packages' last names.
     pub(crate) fn run(&self, folder: &Path) -> Result<()> {
-        eprintln!("  {}, by Go", self.what);
         let mut output = folder.as_os_str().to_owned();
         output.push("/");
-        let build = call("timeout")
-            .args([
-                PATIENCE,
-                "go",
-                "build",
-                "-v",
-                "-mod=readonly",
-                "-buildvcs=false",
-                "-trimpath",
-                "-ldflags",
-                self.linker_flags,
-            ])
+        let words = [
+            "build",
+            "-v",
+            "-mod=readonly",
+            "-buildvcs=false",
+            "-trimpath",
+            "-ldflags",
+            self.linker_flags,
+        ];
+        let build = go()
+            .args(words)
             .args(["-o".into(), output])
             .args(self.packages)
-            .env("CGO_ENABLED", "0")
-            .env("GOWORK", "off")
             .directory(self.module);
-        let began = Instant::now();
-        let mut child = build
-            .command()
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("cannot run `timeout`")?;
-        // With -v, Go names each package when it has compiled it.
-        let mut compiled = 0_u32;
-        let mut complaint = None;
-        let lines = BufReader::new(child.stderr.take().context("the output was piped")?).lines();
-        for line in lines {
-            let line = line?;
-            if line.starts_with("go: downloading ") {
-                continue;
-            }
-            if line.contains(' ') {
-                // What stands after a `#` is only the package that the complaint is about.
-                if !line.starts_with('#') {
-                    complaint.get_or_insert(line);
-                }
-                continue;
-            }
-            compiled += 1;
-            if compiled.is_multiple_of(200) {
-                let seconds = began.elapsed().as_secs();
-                eprintln!("  {compiled} of about {} packages after {seconds} s", self.count);
-            }
+        watch(self.what, self.count, &build)
+    }
+}
+
+// === impl Install ===
+
+impl Install<'_> {
+    /// Puts the programs into `folder`, under their packages' last names.
+    pub(crate) fn run(&self, folder: &Path) -> Result<()> {
+        let install = go()
+            .args(["install", "-v", "-trimpath", "-ldflags", "-s -w"])
+            .args(self.packages)
+            .env("GOBIN", folder);
+        watch(self.what, self.count, &install)
+    }
+}
+
+/// Go, at a low priority.
+fn go() -> Call {
+    call("timeout")
+        .args([PATIENCE, "nice", "go"])
+        .env("CGO_ENABLED", "0")
+        .env("GOWORK", "off")
+}
+
+/// Runs it to its end, and shows how far it is.
+fn watch(what: &str, count: u32, build: &Call) -> Result<()> {
+    eprintln!("  {what}, by Go");
+    let began = Instant::now();
+    let mut child = build
+        .command()
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot run `timeout`")?;
+    // With -v, Go names each package when it has compiled it.
+    let mut compiled = 0_u32;
+    let mut complaint = None;
+    let lines = BufReader::new(child.stderr.take().context("the output was piped")?).lines();
+    for line in lines {
+        let line = line?;
+        if line.starts_with("go: downloading ") {
+            continue;
         }
-        let status = child.wait()?;
-        match complaint {
-            _ if status.success() => Ok(()),
-            _ if status.code() == Some(124) => bail!("Go took more than {PATIENCE} seconds"),
-            Some(line) => bail!("{line}"),
-            None => bail!("Go failed ({status})"),
+        if line.contains(' ') {
+            // What stands after a `#` is only the package that the complaint is about.
+            if !line.starts_with('#') {
+                complaint.get_or_insert(line);
+            }
+            continue;
         }
+        compiled += 1;
+        if compiled.is_multiple_of(200) {
+            let seconds = began.elapsed().as_secs();
+            eprintln!("  {compiled} of about {count} packages after {seconds} s");
+        }
+    }
+    let status = child.wait()?;
+    match complaint {
+        _ if status.success() => Ok(()),
+        _ if status.code() == Some(124) => bail!("Go took more than {PATIENCE} seconds"),
+        Some(line) => bail!("{line}"),
+        None => bail!("Go failed ({status})"),
     }
 }

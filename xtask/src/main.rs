@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask check|test|bench|ci|fuzz|soak|control-plane|keda`.
+//! The project's own commands: `cargo xtask check|test|bench|ci|fuzz|soak|control-plane|keda|prometheus-newest`.
 //!
 //! They are what a clean clone needs, and what the continuous integration runs; there is no second
 //! way of doing either.
@@ -10,6 +10,7 @@ mod go;
 mod keda;
 mod made;
 mod prometheus_3;
+mod prometheus_newest;
 mod python;
 mod servers;
 mod shell;
@@ -71,6 +72,9 @@ enum Command {
     ControlPlane,
     /// Makes KEDA's operator, by which one test more is run, where it is not there yet, and prints the folder that it is in.
     Keda,
+    /// Makes the newest Prometheus and its promtool, for benches, where they are not there yet, and prints the folder that
+    /// they are in, for `FLEETGAUGE_PROMETHEUS_3` and `FLEETGAUGE_PROMTOOL_3`.
+    PrometheusNewest,
 }
 
 fn main() -> ExitCode {
@@ -102,6 +106,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Soak { minutes, seed } => soak::call(minutes, seed).run()?,
         Command::ControlPlane => println!("{}", control_plane::assets()?.display()),
         Command::Keda => println!("{}", keda::assets()?.display()),
+        Command::PrometheusNewest => println!("{}", prometheus_newest::programs()?.display()),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -14,6 +14,7 @@
 //! doors` asks for a part alone: `start` (with the metrics), `doors`, `streams`, `dashboard` or `api`.
 
 mod support {
+    pub(crate) mod prometheus;
     pub(crate) mod rate;
 }
 
@@ -24,12 +25,13 @@ use std::time::{Duration, Instant};
 
 use fleetgauge_server::door::keda::proto::external_scaler_client::ExternalScalerClient;
 use fleetgauge_server::door::keda::proto::{GetMetricsRequest, ScaledObjectRef};
-use fleetgauge_testkit::{Prometheus, http};
+use fleetgauge_testkit::http;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream};
 use tokio::net::TcpStream;
 use tonic::transport::Channel;
 
+use support::prometheus::prometheus_of;
 use support::rate::{MEASURED, at_rate, cpu};
 
 const PODS: usize = 1_000;
@@ -224,18 +226,7 @@ async fn dashboard() {
 async fn api() {
     let fleet = Fleet::start(100);
     let daemon = Daemon::start(&fleet, 1, &QUERIES).await;
-    let config = json!({"scrape_configs": [{
-        "job_name": "pods", "scrape_interval": "1s", "scrape_timeout": "1s",
-        "file_sd_configs": [{"files": [fleet.targets]}],
-    }]});
-    let mut prometheus = Prometheus::builder().config(config.to_string());
-    if let Some(program) = std::env::var_os("FLEETGAUGE_PROMETHEUS_3") {
-        prometheus = prometheus.program(program);
-    }
-    let prometheus = prometheus.start().expect("a Prometheus");
-    prometheus
-        .wait_for("count(vllm:num_requests_waiting) >= 80")
-        .expect("scraped");
+    let prometheus = prometheus_of(&fleet.targets, &json!([]));
     tokio::time::sleep(Duration::from_secs(60)).await;
     let version = prometheus.version().expect("a version");
     println!(

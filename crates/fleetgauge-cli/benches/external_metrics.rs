@@ -12,6 +12,7 @@
 
 #[cfg(all(target_os = "linux", feature = "kubernetes"))]
 mod support {
+    pub(crate) mod prometheus;
     pub(crate) mod rate;
 }
 
@@ -37,13 +38,13 @@ mod measured {
     use std::time::{Duration, Instant};
 
     use axum::http::Request;
-    use fleetgauge_testkit::Prometheus;
     use fleetgauge_testkit::process::free_port;
     use kube::Client;
     use serde_json::{Value, json};
 
     use crate::cluster::aggregation::{Aggregation, NAMESPACE, SERVICE};
     use crate::cluster::daemon::{Daemon, until};
+    use crate::support::prometheus::prometheus_of;
     use crate::support::rate::{MEASURED, at_rate, cpu};
 
     const PODS: &str = "100";
@@ -132,18 +133,7 @@ mod measured {
     }
 
     fn adapters(aggregation: &Aggregation, targets: &str, program: &Path) {
-        let config = json!({"scrape_configs": [{
-            "job_name": "pods", "scrape_interval": "1s", "scrape_timeout": "1s",
-            "file_sd_configs": [{"files": [targets]}], "relabel_configs": relabeling(),
-        }]});
-        let mut prometheus = Prometheus::builder().config(config.to_string());
-        if let Some(program) = std::env::var_os("FLEETGAUGE_PROMETHEUS_3") {
-            prometheus = prometheus.program(program);
-        }
-        let prometheus = prometheus.start().expect("a Prometheus");
-        prometheus
-            .wait_for("count(vllm:num_requests_waiting) >= 80")
-            .expect("scraped");
+        let prometheus = prometheus_of(targets, &relabeling());
         let rules = json!({"externalRules": [{
             "seriesQuery": "vllm:num_requests_waiting",
             "resources": {"namespaced": false},

@@ -1,19 +1,18 @@
 //! How long does a query take over 1,000 pods with 15 minutes of samples at 5 s: at one time, and as a range of 60
 //! steps? And where a join, a histogram or a subquery is involved?
 //!
-//! `cargo bench -p fleetgauge-promql --bench engine`
+//! `cargo bench -p fleetgauge-promql --bench engine`; `THREADS=1` for one thread, `PODS=10000` for more pods.
 
 use std::time::Duration;
 
 use divan::{Bencher, black_box};
 use fleetgauge_core::time::Timestamp;
-use fleetgauge_promql::engine::Engine;
+use fleetgauge_promql::engine::{Engine, EngineConfig};
 use fleetgauge_promql::window::{Window, WindowConfig};
 
 const START: i64 = 1_763_930_000_000;
 const SAMPLES: i64 = 180;
 const STEP: i64 = 5_000;
-const PODS: usize = 1000;
 const BUCKETS: usize = 20;
 
 const QUERIES: [(&str, &str); 10] = [
@@ -54,11 +53,15 @@ fn main() {
     divan::main();
 }
 
+fn pods() -> usize {
+    std::env::var("PODS").map_or(1_000, |pods| pods.parse().expect("PODS is a number"))
+}
+
 fn window() -> &'static Window {
     static WINDOW: std::sync::OnceLock<Window> = std::sync::OnceLock::new();
     WINDOW.get_or_init(|| {
         let window = Window::new(WindowConfig::default());
-        let mut targets: Vec<_> = (0..PODS)
+        let mut targets: Vec<_> = (0..pods())
             .map(|pod| {
                 window.appender([
                     ("namespace", "llm".to_owned()),
@@ -116,20 +119,28 @@ fn window() -> &'static Window {
     })
 }
 
+fn engine() -> Engine {
+    let config = EngineConfig::default();
+    Engine::new(match std::env::var("THREADS") {
+        Ok(threads) => config.with_threads(threads.parse().expect("THREADS is a number")),
+        Err(_) => config,
+    })
+}
+
 fn end() -> Timestamp {
     Timestamp::from_millis(START + (SAMPLES - 1) * STEP)
 }
 
 #[divan::bench(args = QUERIES.map(|(name, _)| name), sample_count = 20)]
-fn instant_1k_pods(bencher: Bencher<'_, '_>, name: &str) {
-    let (window, engine, query) = (window(), Engine::default(), query(name));
+fn instant(bencher: Bencher<'_, '_>, name: &str) {
+    let (window, engine, query) = (window(), engine(), query(name));
     engine.instant(window, query, end()).expect("an answer");
     bencher.bench(|| engine.instant(black_box(window), query, end()));
 }
 
 #[divan::bench(args = QUERIES.map(|(name, _)| name), sample_count = 20)]
-fn range_60_steps_1k_pods(bencher: Bencher<'_, '_>, name: &str) {
-    let (window, engine, query) = (window(), Engine::default(), query(name));
+fn range_60_steps(bencher: Bencher<'_, '_>, name: &str) {
+    let (window, engine, query) = (window(), engine(), query(name));
     let start = Timestamp::from_millis(end().as_millis() - 59 * 10_000);
     let run = || engine.range(black_box(window), query, start, end(), Duration::from_secs(10));
     run().expect("an answer");

@@ -90,6 +90,24 @@ impl Annotations {
         push(&mut self.infos, format!("PromQL info: {text}"), place);
     }
 
+    /// Without texts, said by the same operation.
+    pub(crate) fn of_part(&self) -> Self {
+        Self {
+            places: self.places.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Adds the texts of a part after those before.
+    pub(crate) fn add_part(&mut self, part: Self) {
+        let add = |notes: &mut Vec<Note>, part: Vec<Note>| {
+            part.into_iter()
+                .for_each(|note| push(notes, note.message, note.place));
+        };
+        add(&mut self.warnings, part.warnings);
+        add(&mut self.infos, part.infos);
+    }
+
     fn place(&self, arg: usize) -> usize {
         self.places.get(arg).copied().unwrap_or_default()
     }

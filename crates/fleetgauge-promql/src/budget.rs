@@ -67,6 +67,27 @@ impl Budget {
         self
     }
 
+    /// One of `of` equal parts of what is left, for a thread.
+    pub(crate) fn share(&self, of: usize) -> Self {
+        let part = |max: usize, taken: usize| taken + max.saturating_sub(taken) / of;
+        Self {
+            max_samples: part(self.max_samples, self.samples),
+            max_bytes: part(self.max_bytes, self.bytes),
+            ..self.clone()
+        }
+    }
+
+    /// Counts what was taken of all shares. Of bytes a thread takes only what its buffer grows by, up to the longest
+    /// series; the one buffer of a single thread would have grown as far as the largest of theirs.
+    pub(crate) fn add_shares(&mut self, shares: &[Self]) {
+        let samples = shares.iter().map(|share| share.samples - self.samples);
+        self.samples += samples.sum::<usize>();
+        self.bytes = shares
+            .iter()
+            .map(|share| share.bytes)
+            .fold(self.bytes, usize::max);
+    }
+
     /// How long ago the query was begun.
     pub(super) fn elapsed(&self) -> Duration {
         self.clock.now().saturating_since(self.began)

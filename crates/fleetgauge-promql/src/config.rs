@@ -26,11 +26,18 @@ pub struct EngineConfig {
     pub timeout: Duration,
     /// Whether the answers to instant queries tell how old each value is. Default: no.
     pub ages: bool,
+    /// On how many threads a query may be computed, its own included; more than one only where it reads many series.
+    /// Others than its own help only while they have nothing else to do. An answer does not depend on it. Default: one
+    /// for each processor that the process may use, and at most 8.
+    pub threads: usize,
     /// How many parsed queries are kept. Default: 256.
     pub parsed_queries: usize,
     /// Where `timeout` is read.
     pub clock: Clock,
 }
+
+/// What is done on one thread at the end is then as much as what each of them did.
+const MAX_THREADS: usize = 8;
 
 // === impl EngineConfig ===
 
@@ -50,6 +57,8 @@ impl EngineConfig {
         with_max_steps(steps: usize) => max_steps = steps;
         /// With [`ages`](Self::ages) or without.
         with_ages(ages: bool) => ages = ages;
+        /// With another number of [`threads`](Self::threads); 0 means 1.
+        with_threads(threads: usize) => threads = threads;
         /// With another [`timeout`](Self::timeout).
         with_timeout(timeout: Duration) => timeout = timeout;
         /// With another [`clock`](Self::clock).
@@ -68,6 +77,7 @@ impl Default for EngineConfig {
             max_steps: 11_000,
             timeout: Duration::from_secs(10),
             ages: false,
+            threads: std::thread::available_parallelism().map_or(1, |count| count.get().min(MAX_THREADS)),
             parsed_queries: 256,
             clock: Clock::system(),
         }

@@ -35,19 +35,19 @@ mod range;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleetgauge_core::age::Age;
 use fleetgauge_core::label::LabelError;
-use fleetgauge_core::result::{Answer, AnswerBuilder};
+use fleetgauge_core::result::{Answer, AnswerBuilder, Ended};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
 
 use crate::annotation::Annotations;
 use crate::budget::{Budget, SERIES_WORK};
 use crate::label::LabelSet;
+use crate::parallel::Helpers;
 use crate::parse::{Expr, Expression, ParseError, ValueType};
 use crate::queryable::Queryable;
 use crate::selector::{Buffer, Reader};
@@ -62,7 +62,7 @@ use evaluator::Evaluator;
 
 /// Evaluates queries within bounds, and keeps those it parsed.
 ///
-/// Cheap to clone; clones share the parsed queries.
+/// Cheap to clone; clones share the parsed queries, and the threads that help queries.
 #[derive(Clone, Debug)]
 pub struct Engine(Arc<Inner>);
 
@@ -70,6 +70,7 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     config: EngineConfig,
     parsed: Arc<ParsedQueries>,
+    helpers: Arc<Helpers>,
 }
 
 /// An answer, and what came with it.
@@ -99,7 +100,12 @@ impl Engine {
     /// An engine with these bounds.
     pub fn new(config: EngineConfig) -> Self {
         let parsed = Arc::new(ParsedQueries::new(config.parsed_queries));
-        Self(Arc::new(Inner { config, parsed }))
+        let helpers = Arc::new(Helpers::new(config.threads));
+        Self(Arc::new(Inner {
+            config,
+            parsed,
+            helpers,
+        }))
     }
 
     /// The bounds.
@@ -107,10 +113,18 @@ impl Engine {
         &self.0.config
     }
 
-    /// One with other bounds, which shares the parsed queries.
+    /// One with other bounds, which shares the parsed queries and, where it has as many, the threads.
     pub fn with_config(&self, config: EngineConfig) -> Self {
         let parsed = Arc::clone(&self.0.parsed);
-        Self(Arc::new(Inner { config, parsed }))
+        let helpers = match self.0.helpers.threads() == config.threads.max(1) {
+            true => Arc::clone(&self.0.helpers),
+            false => Arc::new(Helpers::new(config.threads)),
+        };
+        Self(Arc::new(Inner {
+            config,
+            parsed,
+            helpers,
+        }))
     }
 
     /// Parses and checks a query without evaluating it.
@@ -231,7 +245,8 @@ impl Engine {
                 query: (steps.start, steps.until),
                 tells_ages,
                 reads: Vec::new(),
-                ended: Rc::default(),
+                ended: Ended::default(),
+                helpers: &self.0.helpers,
             },
             config,
             budget,
@@ -366,7 +381,7 @@ impl Evaluator<'_> {
             .for_each(|warning| answer.warning(&warning.to_string()));
         infos.iter().for_each(|info| answer.info(&info.to_string()));
         self.reader.missing().tell(&mut answer);
-        let answer = match self.reader.ended.take() {
+        let answer = match self.reader.ended {
             ended if ended.is_empty() => answer.build(),
             ended => answer.build().with_ended(ended),
         };

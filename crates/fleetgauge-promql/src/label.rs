@@ -51,6 +51,31 @@ pub(crate) fn text_bytes(text: &str) -> usize {
     ARC_BYTES + text.len()
 }
 
+/// Whether two texts are the same. Mostly they are one, or have other lengths, and nobody looks at them: they lie far
+/// apart in memory.
+#[inline]
+fn is_same(a: &Arc<str>, b: &Arc<str>) -> bool {
+    Arc::ptr_eq(a, b) || a == b
+}
+
+/// How two lists of texts are ordered.
+fn order<'a>(
+    a: impl IntoIterator<Item = &'a Arc<str>>,
+    b: impl IntoIterator<Item = &'a Arc<str>>,
+) -> Ordering {
+    let (mut a, mut b) = (a.into_iter(), b.into_iter());
+    loop {
+        return match (a.next(), b.next()) {
+            (Some(a), Some(b)) if Arc::ptr_eq(a, b) => continue,
+            (Some(a), Some(b)) => match a.cmp(b) {
+                Ordering::Equal => continue,
+                order => order,
+            },
+            (a, b) => a.is_some().cmp(&b.is_some()),
+        };
+    }
+}
+
 /// Looks one label up in many sets: where it is, is the same in those that share their names.
 #[derive(Debug)]
 pub(crate) struct Lookup<'a> {
@@ -200,7 +225,11 @@ impl LabelSet {
 
 impl PartialEq for LabelSet {
     fn eq(&self, other: &Self) -> bool {
-        self.is_alike(other) && Arc::ptr_eq(&self.values, &other.values) || self.iter().eq(other.iter())
+        if self.is_alike(other) {
+            let mut values = self.values().iter().zip(other.values());
+            return Arc::ptr_eq(&self.values, &other.values) || values.all(|(a, b)| is_same(a, b));
+        }
+        self.iter().eq(other.iter())
     }
 }
 
@@ -222,7 +251,7 @@ impl PartialOrd for LabelSet {
 impl Ord for LabelSet {
     fn cmp(&self, other: &Self) -> Ordering {
         if self.is_alike(other) {
-            return self.values().cmp(other.values());
+            return order(self.values(), other.values());
         }
         self.iter().cmp(other.iter())
     }
@@ -268,12 +297,17 @@ impl<'a> Lookup<'a> {
 
     /// The value of the label; empty if the set lacks it.
     pub(crate) fn get<'s>(&mut self, labels: &'s LabelSet) -> &'s str {
+        self.text(labels).map_or("", |text| &**text)
+    }
+
+    /// The value of the label, if the set has it, as it is shared with other sets.
+    pub(crate) fn text<'s>(&mut self, labels: &'s LabelSet) -> Option<&'s Arc<str>> {
         let shape = self.shape.as_ref();
         if !shape.is_some_and(|(names, start)| Arc::ptr_eq(names, &labels.names) && *start == labels.start) {
             self.place = labels.names().iter().position(|name| **name == *self.name);
             self.shape = Some((Arc::clone(&labels.names), labels.start));
         }
-        self.place.map_or("", |place| &labels.values()[place])
+        self.place.map(|place| &labels.values()[place])
     }
 }
 

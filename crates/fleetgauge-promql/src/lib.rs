@@ -33,6 +33,7 @@ mod budget;
 mod config;
 mod error;
 mod function;
+mod parallel;
 mod selector;
 mod value;
 

@@ -74,7 +74,9 @@ struct List {
 }
 
 /// The series that [`Queryable::select`] found.
-pub trait Selection {
+///
+/// Its series are read by several threads at once.
+pub trait Selection: Send + Sync {
     /// How many there are.
     fn len(&self) -> usize;
 

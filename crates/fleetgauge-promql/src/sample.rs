@@ -96,12 +96,6 @@ impl Samples {
         self.times.clear();
         self.values.clear();
     }
-
-    /// For how many samples there is room without asking for memory.
-    pub(crate) fn capacity(&self) -> usize {
-        self.times.capacity()
-    }
-
     /// Drops all but the last `count`.
     pub(crate) fn keep_last(&mut self, count: usize) {
         let dropped = self.len().saturating_sub(count);

@@ -3,8 +3,8 @@
 //! The samples of a series are decoded once for all steps, into buffers that the next series uses again; two
 //! indices then slide along with the steps.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleetgauge_core::age::Age;
@@ -16,10 +16,11 @@ use crate::error::EvalError;
 use crate::label::LabelSet;
 use crate::matcher::Matcher;
 use crate::missing::{Missing, Read};
+use crate::parallel::Helpers;
 use crate::parse::{At, Selector, Shift};
 use crate::queryable::{Queryable, Selection};
-use crate::sample::Samples;
-use crate::value::{Steps, Vector, is_absent};
+use crate::sample::{Sample, Samples};
+use crate::value::{ABSENT, Part, Steps, Vector, is_absent};
 
 /// What a selector is evaluated with.
 pub(crate) struct Reader<'a> {
@@ -32,7 +33,9 @@ pub(crate) struct Reader<'a> {
     /// What was read so far.
     pub(crate) reads: Vec<Done<'a>>,
     /// What of it has ended.
-    pub(crate) ended: Rc<RefCell<Ended>>,
+    pub(crate) ended: Ended,
+    /// Who computes.
+    pub(crate) helpers: &'a Helpers,
 }
 
 /// A read that was done.
@@ -42,7 +45,7 @@ pub(crate) struct Done<'a> {
     /// The first time that was asked about.
     since: Timestamp,
     newest: bool,
-    series: Rc<dyn Selection + 'a>,
+    series: Arc<dyn Selection + 'a>,
 }
 
 /// The times at which a selector looks, one a step.
@@ -61,11 +64,10 @@ pub(crate) struct Ranges<'a> {
     range: i64,
     lookback: Duration,
     tells_ages: bool,
-    ended: Rc<RefCell<Ended>>,
 }
 
 enum Source<'a> {
-    Series(Rc<dyn Selection + 'a>),
+    Series(Arc<dyn Selection + 'a>),
     Rows(SubqueryRows),
 }
 
@@ -89,6 +91,24 @@ pub(crate) struct Buffer {
     taken: usize,
 }
 
+/// What an instant selector looks for.
+struct Instants<'a> {
+    series: &'a dyn Selection,
+    times: Times,
+    range: (Timestamp, Timestamp),
+    lookback: Duration,
+    give: Give,
+}
+
+/// A series that has ended, by its place among those selected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EndedSeries {
+    series: usize,
+    age: Age,
+    /// For how long it is still read. *Unit*: milliseconds.
+    left: i64,
+}
+
 /// What an instant selector gives of the sample it finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Give {
@@ -101,6 +121,10 @@ pub(crate) enum Give {
 const LOOKED_UP_STEPS: usize = 1;
 /// Of so many series at once, which takes a fraction of a millisecond.
 const LOOKED_UP_AT_ONCE: usize = 512;
+/// The work of looking a series up.
+const LOOK_UP_WORK: usize = 10;
+/// So many series are read at once, which takes about as long.
+pub(crate) const READ_AT_ONCE: usize = 64;
 
 // === impl Reader ===
 
@@ -129,84 +153,52 @@ impl<'a> Reader<'a> {
         budget.take_list::<usize>(series.len())?;
         budget.take_result(series.len(), steps.count)?;
 
-        let mut result = Vector::with_capacity(steps.count, series.len());
-        let pick = |time: i64, value: f64| match give {
-            Give::Value => value,
-            Give::Timestamp => time as f64 / 1000.0,
+        let at = Instants {
+            series: &*series,
+            times,
+            range,
+            lookback: self.lookback,
+            give,
         };
-        if steps.count <= LOOKED_UP_STEPS {
-            let (at, mut newest) = (Timestamp::from_millis(first), Vec::new());
-            for begin in (0..series.len()).step_by(LOOKED_UP_AT_ONCE) {
-                let end = series.len().min(begin + LOOKED_UP_AT_ONCE);
-                budget.spend((end - begin) * SERIES_WORK)?;
-                newest.clear();
-                series.newest(begin..end, at, self.lookback, &mut newest);
-                for (i, sample) in (begin..end).zip(&newest) {
-                    if let Some(sample) = sample {
-                        let value = pick(sample.timestamp.as_millis(), sample.value);
-                        result.push(series.labels(i), &[value]);
-                        if self.tells_ages {
-                            let age = series.age(i, sample.timestamp, at, self.lookback);
-                            let age = self.of_subquery(&*series, i, &times, age);
-                            result.set_age(result.len() - 1, 0, age);
-                        }
-                    }
-                }
-            }
-            return Ok(result);
-        }
-        let mut buffer = Buffer::default();
-        for i in 0..series.len() {
-            buffer.read(&*series, i, range, budget)?;
-            let samples = (buffer.times(), buffer.values());
-            budget.spend(SERIES_WORK + steps.count)?;
-            let row = result.push_absent(series.labels(i));
-            let (mut next, mut found) = (0, false);
-            let mut ages = Vec::new();
-            for (step, (place, time)) in row.iter_mut().zip(times.iter()).enumerate() {
-                while samples.0.get(next).is_some_and(|&t| t <= time) {
-                    next += 1;
-                }
-                let Some(newest) = next.checked_sub(1) else {
-                    continue;
-                };
-                let (at, value) = (samples.0[newest], samples.1[newest]);
-                if at > time.saturating_sub(lookback) && !is_absent(value) {
-                    *place = pick(at, value);
-                    found = true;
-                    if self.tells_ages {
-                        let [at, asked] = [at, time].map(Timestamp::from_millis);
-                        ages.push((step, series.age(i, at, asked, self.lookback)));
-                    }
-                }
-            }
-            if let Some((_, newest)) = ages.last() {
-                let is_ended = self.of_subquery(&*series, i, &times, *newest).is_ended();
-                let ages = ages.iter_mut().filter(|_| is_ended);
-                ages.for_each(|(_, age)| *age = age.with_ended());
-            }
-            match found {
-                false => result.pop(),
-                true => result.set_ages(ages),
-            }
-        }
+        let mut result = Vector::unlabelled(steps.count, series.len(), self.tells_ages);
+        let ended = if steps.count <= LOOKED_UP_STEPS {
+            let work = series.len() * LOOK_UP_WORK;
+            let helpers = self.helpers;
+            helpers.compute(
+                &mut result,
+                LOOKED_UP_AT_ONCE,
+                work,
+                budget,
+                |found, of, part, budget| at.look_up(found, of, part, budget),
+            )?
+        } else {
+            let work = series.len() * (SERIES_WORK + steps.count);
+            let helpers = self.helpers;
+            helpers.compute(
+                &mut result,
+                READ_AT_ONCE,
+                work,
+                budget,
+                |buffer, of, part, budget| at.read(buffer, of, part, budget),
+            )?
+        };
+        self.note_ended(&*series, ended.into_iter().flatten());
+        result.label(|i| series.labels(i), budget)?;
         Ok(result)
     }
 
-    /// The age of what the series `i` gives at the last of `times` where it has something: where these are the steps of a
-    /// subquery that goes on after it, the series may have ended by then.
-    fn of_subquery(&self, series: &dyn Selection, i: usize, times: &Times, age: Age) -> Age {
-        let (first, last) = times.bounds();
-        let until = times.until();
-        if first == until && last == until || age.is_ended() {
-            return age;
+    /// Notes series that have ended.
+    pub(crate) fn note_ended(
+        &mut self,
+        series: &dyn Selection,
+        ended: impl IntoIterator<Item = EndedSeries>,
+    ) {
+        for EndedSeries { series: i, age, left } in ended {
+            let labels = series.labels(i);
+            let left = Duration::from_millis(left.max(0).unsigned_abs());
+            let get = |name: &str| labels.get(name);
+            self.ended.add(get, || labels.to_string(), age.duration(), left);
         }
-        if !series.has_ended(i, Timestamp::from_millis(until), self.lookback) {
-            return age;
-        }
-        let age = age.with_ended();
-        note_ended(&self.ended, &series.labels(i), age, last.saturating_sub(first));
-        age
     }
 
     /// The series of a range selector.
@@ -231,7 +223,6 @@ impl<'a> Reader<'a> {
             range,
             lookback: self.lookback,
             tells_ages: self.tells_ages,
-            ended: Rc::clone(&self.ended),
         })
     }
 
@@ -243,7 +234,6 @@ impl<'a> Reader<'a> {
             range,
             lookback: self.lookback,
             tells_ages: self.tells_ages,
-            ended: Rc::clone(&self.ended),
         }
     }
 
@@ -286,14 +276,14 @@ impl<'a> Reader<'a> {
         since: Timestamp,
         newest: bool,
         series: Box<dyn Selection + 'a>,
-    ) -> Rc<dyn Selection + 'a> {
-        let series: Rc<dyn Selection + 'a> = series.into();
+    ) -> Arc<dyn Selection + 'a> {
+        let series: Arc<dyn Selection + 'a> = series.into();
         self.reads.push(Done {
             matchers: selector.matchers.clone(),
             range,
             since,
             newest,
-            series: Rc::clone(&series),
+            series: Arc::clone(&series),
         });
         series
     }
@@ -302,6 +292,107 @@ impl<'a> Reader<'a> {
 /// The first moment after `time`: ranges are open on their left.
 fn after(time: i64) -> i64 {
     time.saturating_add(1)
+}
+
+// === impl Instants ===
+
+impl Instants<'_> {
+    /// Looks up the newest sample of each series at the only step.
+    fn look_up(
+        &self,
+        found: &mut Vec<Option<Sample>>,
+        of: Range<usize>,
+        mut part: Part<'_>,
+        budget: &mut Budget,
+    ) -> Result<Vec<EndedSeries>, EvalError> {
+        budget.spend(of.len() * SERIES_WORK)?;
+        let at = Timestamp::from_millis(self.times.get(0));
+        found.clear();
+        self.series.newest(of.clone(), at, self.lookback, found);
+        let mut ended = Vec::new();
+        for (place, (i, sample)) in of.zip(found).enumerate() {
+            let (row, ages) = part.row(place);
+            let Some(sample) = sample else {
+                row.fill(ABSENT);
+                continue;
+            };
+            row.fill(self.pick(sample.timestamp.as_millis(), sample.value));
+            for told in ages {
+                let age = self.series.age(i, sample.timestamp, at, self.lookback);
+                *told = self.of_subquery(i, age, &mut ended);
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Reads all samples of each series, and slides along with the steps.
+    fn read(
+        &self,
+        buffer: &mut Buffer,
+        of: Range<usize>,
+        mut part: Part<'_>,
+        budget: &mut Budget,
+    ) -> Result<Vec<EndedSeries>, EvalError> {
+        let lookback = i64::try_from(self.lookback.as_millis()).unwrap_or(i64::MAX);
+        let mut ended = Vec::new();
+        for (place, i) in of.enumerate() {
+            buffer.read(self.series, i, self.range, budget)?;
+            let samples = (buffer.times(), buffer.values());
+            budget.spend(SERIES_WORK + self.times.steps.count)?;
+            let (row, ages) = part.row(place);
+            row.fill(ABSENT);
+            let (mut next, mut last) = (0, None);
+            for (step, (place, time)) in row.iter_mut().zip(self.times.iter()).enumerate() {
+                while samples.0.get(next).is_some_and(|&t| t <= time) {
+                    next += 1;
+                }
+                let Some(newest) = next.checked_sub(1) else {
+                    continue;
+                };
+                let (at, value) = (samples.0[newest], samples.1[newest]);
+                if at > time.saturating_sub(lookback) && !is_absent(value) {
+                    *place = self.pick(at, value);
+                    if let Some(age) = ages.get_mut(step) {
+                        let [at, asked] = [at, time].map(Timestamp::from_millis);
+                        *age = self.series.age(i, at, asked, self.lookback);
+                        last = Some(*age);
+                    }
+                }
+            }
+            if last.is_some_and(|newest| self.of_subquery(i, newest, &mut ended).is_ended()) {
+                let told = ages.iter_mut().zip(row).filter(|(_, value)| !is_absent(**value));
+                told.for_each(|(age, _)| *age = age.with_ended());
+            }
+        }
+        Ok(ended)
+    }
+
+    fn pick(&self, time: i64, value: f64) -> f64 {
+        match self.give {
+            Give::Value => value,
+            Give::Timestamp => time as f64 / 1000.0,
+        }
+    }
+
+    /// The age of what the series `i` gives at the last of the times where it has something: where these are the steps of
+    /// a subquery that goes on after it, the series may have ended by then.
+    fn of_subquery(&self, i: usize, age: Age, ended: &mut Vec<EndedSeries>) -> Age {
+        let (first, last) = self.times.bounds();
+        let until = self.times.until();
+        if first == until && last == until || age.is_ended() {
+            return age;
+        }
+        if !self
+            .series
+            .has_ended(i, Timestamp::from_millis(until), self.lookback)
+        {
+            return age;
+        }
+        let age = age.with_ended();
+        let left = last.saturating_sub(first);
+        ended.push(EndedSeries { series: i, age, left });
+        age
+    }
 }
 
 // === impl Done ===
@@ -394,9 +485,17 @@ impl Ranges<'_> {
         self.tells_ages
     }
 
+    /// The series that are read, unless it is a subquery.
+    pub(crate) fn selection(&self) -> Option<&dyn Selection> {
+        match &self.source {
+            Source::Series(series) => Some(&**series),
+            Source::Rows(_) => None,
+        }
+    }
+
     /// How old what the series `i` has in `window` is, whose samples are in `of`: as old as its newest sample. Where a
     /// subquery has several series behind a row, the newest sample of each is not known, and there is a bound.
-    pub(crate) fn age(&self, i: usize, of: &Buffer, window: Window) -> Age {
+    pub(crate) fn age(&self, i: usize, of: &Buffer, window: Window, ended: &mut Vec<EndedSeries>) -> Age {
         let (from, to) = window.samples;
         match &self.source {
             Source::Series(series) => {
@@ -412,7 +511,7 @@ impl Ranges<'_> {
                 };
                 if age.is_ended() {
                     let left = newest.saturating_add(self.range).saturating_sub(window.end);
-                    note_ended(&self.ended, &series.labels(i), age, left);
+                    ended.push(EndedSeries { series: i, age, left });
                 }
                 age
             }
@@ -460,15 +559,6 @@ pub(crate) struct Window {
     pub(crate) samples: (usize, usize),
 }
 
-/// Notes a series that has ended, and is read for `left` milliseconds yet.
-fn note_ended(ended: &RefCell<Ended>, labels: &LabelSet, age: Age, left: i64) {
-    let left = Duration::from_millis(left.max(0).unsigned_abs());
-    let get = |name: &str| labels.get(name);
-    ended
-        .borrow_mut()
-        .add(get, || labels.to_string(), age.duration(), left);
-}
-
 // === impl Buffer ===
 
 impl Buffer {
@@ -505,7 +595,8 @@ impl Buffer {
     /// Counts what the buffer has grown by. How many samples a series has is known only when it was read, so this
     /// is after the fact, of one series.
     fn take_growth(&mut self, budget: &mut Budget) -> Result<(), EvalError> {
-        let grown = self.samples.capacity().saturating_sub(self.taken);
+        // A list grows to twice its length at most; so the count depends only on the longest series.
+        let grown = (2 * self.samples.len()).saturating_sub(self.taken);
         self.taken += grown;
         // Time and value, the copy of the values that a quantile sorts, and an age.
         budget.take_list::<[f64; 4]>(grown)

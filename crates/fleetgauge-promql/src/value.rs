@@ -4,6 +4,7 @@
 //! column for each step; a step at which the series has no sample holds `ABSENT`. An instant query has one
 //! step.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use fleetgauge_core::age::Age;
@@ -17,6 +18,9 @@ use crate::sample::STALE_MARKER;
 
 /// "No sample at this step". The bits of the staleness marker, which no sample has that is a value.
 pub(crate) const ABSENT: f64 = f64::from_bits(STALE_MARKER);
+
+/// The work of handing labels on.
+const LABEL_WORK: usize = 5;
 
 /// Whether there is no sample.
 #[inline]
@@ -45,6 +49,15 @@ pub(crate) struct Vector {
     values: Vec<f64>,
     /// How old each of the values is; none at all where no sample contributes to any, or where it is not asked.
     ages: Vec<Age>,
+    width: usize,
+}
+
+/// Some rows of a vector, for one thread to fill.
+#[derive(Debug)]
+pub(crate) struct Part<'a> {
+    values: &'a mut [f64],
+    /// None where no ages are told.
+    ages: &'a mut [Age],
     width: usize,
 }
 
@@ -95,6 +108,62 @@ impl Vector {
             ages: Vec::new(),
             width,
         }
+    }
+
+    /// So many rows, for [`parts_mut`](Self::parts_mut) to fill and [`label`](Self::label) to make series of.
+    pub(crate) fn unlabelled(width: usize, series: usize, has_ages: bool) -> Self {
+        let count = width * series;
+        Self {
+            labels: Vec::new(),
+            // Zeros are pages of the operating system that nobody has touched yet.
+            values: vec![0.0; count],
+            ages: vec![Age::AGELESS; if has_ages { count } else { 0 }],
+            width,
+        }
+    }
+
+    /// How many rows there are, which may have no labels yet.
+    pub(crate) fn len_of_rows(&self) -> usize {
+        self.values.len().checked_div(self.width).unwrap_or(0)
+    }
+
+    /// The rows in parts of so many.
+    pub(crate) fn parts_mut(&mut self, rows: usize) -> impl Iterator<Item = (Range<usize>, Part<'_>)> {
+        let (width, count) = (self.width, self.len_of_rows());
+        let numbers = (rows * width).max(1);
+        let mut ages = self.ages.chunks_mut(numbers);
+        let values = self.values.chunks_mut(numbers).zip((0..count).step_by(rows));
+        values.map(move |(values, begin)| {
+            let ages = ages.next().unwrap_or_default();
+            (begin..count.min(begin + rows), Part { values, ages, width })
+        })
+    }
+
+    /// Makes series of the rows that have a sample at any step, and drops the others.
+    pub(crate) fn label(
+        &mut self,
+        labels: impl Fn(usize) -> LabelSet,
+        budget: &mut Budget,
+    ) -> Result<(), EvalError> {
+        let width = self.width;
+        self.labels.reserve_exact(self.len_of_rows());
+        for i in 0..self.len_of_rows() {
+            budget.spend(LABEL_WORK)?;
+            if self.row(i).iter().all(|&value| is_absent(value)) {
+                continue;
+            }
+            let kept = self.labels.len();
+            self.labels.push(labels(i));
+            if kept < i {
+                self.values.copy_within(i * width..(i + 1) * width, kept * width);
+                if !self.ages.is_empty() {
+                    self.ages.copy_within(i * width..(i + 1) * width, kept * width);
+                }
+            }
+        }
+        self.values.truncate(self.labels.len() * width);
+        self.ages.truncate(self.values.len());
+        Ok(())
     }
 
     /// How many series there are.
@@ -205,14 +274,6 @@ impl Vector {
         self.ages[i * self.width + step] = age;
     }
 
-    /// Sets how old the values of the series added last are, by their steps.
-    pub(crate) fn set_ages(&mut self, ages: Vec<(usize, Age)>) {
-        if let Some(last) = self.len().checked_sub(1) {
-            ages.into_iter()
-                .for_each(|(step, age)| self.set_age(last, step, age));
-        }
-    }
-
     /// Says that the values of the series `i` are computed from those of the series `row` of `from`, too.
     pub(crate) fn stand_on(&mut self, i: usize, from: &Self, row: usize) {
         if from.ages.is_empty() {
@@ -316,6 +377,20 @@ impl Vector {
         }
         self.retain_present();
         Ok(())
+    }
+}
+
+// === impl Part ===
+
+impl Part<'_> {
+    /// The values and the ages of a row; no ages where none are told.
+    pub(crate) fn row(&mut self, i: usize) -> (&mut [f64], &mut [Age]) {
+        let places = i * self.width..(i + 1) * self.width;
+        let ages = match self.ages.is_empty() {
+            true => &mut [],
+            false => &mut self.ages[places.clone()],
+        };
+        (&mut self.values[places], ages)
     }
 }
 

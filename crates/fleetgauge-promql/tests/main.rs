@@ -10,6 +10,7 @@ mod parse;
 mod rewrite;
 mod scrape_path;
 mod scripts;
+mod threads;
 mod token_soup;
 
 mod support {

@@ -50,7 +50,7 @@ fn main() {
             (now - 600 - i as u32 % 15, now + 1800, 15),
         )
     });
-    let prometheus = match Prometheus::builder().data(&data).start() {
+    let prometheus = match Prometheus::builder().data(&data).named_by_environment().start() {
         Ok(prometheus) => prometheus,
         Err(error) => return println!("no Prometheus to measure with: {error}"),
     };
@@ -73,6 +73,7 @@ fn main() {
     let prometheus = Prometheus::builder()
         .data(&data)
         .web_config(web)
+        .named_by_environment()
         .start()
         .expect("Prometheus");
     let url = format!("https://{}", prometheus.addr());

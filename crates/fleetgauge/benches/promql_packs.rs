@@ -6,7 +6,8 @@
 //! Medians; then each one's resident memory, ours before the answers of Prometheus are read. The answers are compared,
 //! too: a fast wrong number is no figure.
 //!
-//! `FLEETGAUGE_PROMETHEUS_3` and `FLEETGAUGE_PROMTOOL_3` name another Prometheus than the one that is installed.
+//! `FLEETGAUGE_PROMETHEUS_3` and `FLEETGAUGE_PROMTOOL_3` name another Prometheus than the one that is installed, such as the newest,
+//! which `cargo xtask prometheus-newest` makes. `THREADS=1` computes each of our queries on one thread.
 //!
 //! `AGES=1` measures instead what it costs that the answers to instant queries tell how old each value is, without a
 //! Prometheus; the aim is at most 1.3 times.
@@ -74,20 +75,19 @@ fn main() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("data.om");
     write_open_metrics(&file, pods, &shapes).expect("the data is written");
-    let mut builder = Prometheus::builder().open_metrics_file(&file);
-    if let Some(program) = std::env::var_os("FLEETGAUGE_PROMETHEUS_3") {
-        builder = builder.program(program);
-    }
-    if let Some(promtool) = std::env::var_os("FLEETGAUGE_PROMTOOL_3") {
-        builder = builder.promtool(promtool);
-    }
-    let prometheus = match builder.start() {
+    let builder = Prometheus::builder().open_metrics_file(&file);
+    let prometheus = match builder.named_by_environment().start() {
         Ok(prometheus) => prometheus,
         Err(error) => return println!("no Prometheus to measure with: {error}"),
     };
     drop(dir);
 
-    let engine = Engine::new(EngineConfig::default());
+    println!("beside Prometheus {}", prometheus.version().expect("a version"));
+    let config = EngineConfig::default();
+    let engine = Engine::new(match std::env::var("THREADS") {
+        Ok(threads) => config.with_threads(threads.parse().expect("THREADS is a number")),
+        Err(_) => config,
+    });
     let end = FIRST_MS + (SAMPLES - 1) * INTERVAL_MS + 1;
     let start = end - (STEPS - 1) * STEP_MS;
     let instant = |query: &str| {

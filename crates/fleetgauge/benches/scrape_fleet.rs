@@ -263,7 +263,11 @@ fn prometheus(pods: usize, fleet: &FleetProcess) {
     let config = format!(
         "scrape_configs: [{{job_name: fleet, scrape_interval: 1s, scrape_timeout: 1s, file_sd_configs: [{{files: ['{path}']}}]}}]"
     );
-    let server = match Prometheus::builder().config(config).start() {
+    let server = match Prometheus::builder()
+        .config(config)
+        .named_by_environment()
+        .start()
+    {
         Ok(server) => server,
         Err(error) => return println!("        no Prometheus to compare with: {error}"),
     };

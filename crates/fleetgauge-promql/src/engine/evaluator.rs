@@ -255,7 +255,8 @@ impl<'a> Evaluator<'a> {
         }
         let ranges = ranges.ok_or_else(mismatch)?;
         self.notes.enter(&call.places);
-        let vector = range::evaluate(spec, &ranges, &params, steps, &mut self.budget, &mut self.notes)?;
+        let (reader, budget) = (&mut self.reader, &mut self.budget);
+        let vector = range::evaluate(spec, &ranges, &params, steps, reader, budget, &mut self.notes)?;
         Ok(Operand::Vector(vector))
     }
 

@@ -1,10 +1,11 @@
-//! Functions over ranges: each series is read once, and its ranges slide along with the steps.
+//! Functions over ranges: each series is read once, by any thread, and its ranges slide along with the steps.
+
+use std::ops::Range;
 
 use crate::annotation::Annotations;
 use crate::function::{RangeInput, RangeSpec};
-use crate::label::{LabelSet, METRIC_NAME, Projection};
-use crate::selector::{Buffer, Ranges};
-use crate::value::{Steps, Vector};
+use crate::selector::{Buffer, EndedSeries, READ_AT_ONCE, Ranges, Reader};
+use crate::value::{self, ABSENT, Steps, Vector};
 
 use crate::budget::{Budget, SERIES_WORK};
 use crate::error::EvalError;
@@ -15,6 +16,7 @@ pub(super) fn evaluate(
     ranges: &Ranges<'_>,
     params: &[Vec<f64>],
     steps: &Steps,
+    reader: &mut Reader<'_>,
     budget: &mut Budget,
     notes: &mut Annotations,
 ) -> Result<Vector, EvalError> {
@@ -28,82 +30,117 @@ pub(super) fn evaluate(
             .map(|step| params.iter().map(|values| values[step]).collect())
             .collect(),
     };
-    let mut result = Vector::with_capacity(steps.count, ranges.len());
-    // Series that are the same without their names have other names.
-    let mut names_differ = false;
-    let mut name: Option<LabelSet> = None;
-    let mut own_name = Projection::keep(&[METRIC_NAME.into()]);
-    let mut without_name = Projection::without_name();
-    let mut buffer = Buffer::default();
-    for i in 0..ranges.len() {
-        ranges.read(i, &mut buffer, budget)?;
-        budget.spend(SERIES_WORK + steps.count)?;
-        let (times, values) = (buffer.times(), buffer.values());
-        if times.is_empty() {
-            continue;
-        }
-        let labels = ranges.labels(i);
-        let row = result.push_absent(labels.clone());
-        let (mut found, mut work) = (false, 0);
-        let mut ages = Vec::new();
-        // The last sample so far that is lower than the one before it, and how far was looked.
-        let (mut last_fall, mut looked) = (0, 1);
-        for (step, window) in ranges.windows(&buffer).enumerate() {
-            let (from, to) = window.samples;
-            if from == to {
-                continue;
-            }
-            while looked < to {
-                if values[looked] < values[looked - 1] {
-                    last_fall = looked;
-                }
-                looked += 1;
-            }
-            let input = RangeInput {
-                times: &times[from..to],
-                values: &values[from..to],
-                falls: last_fall > from,
-                start: window.start,
-                end: window.end,
-                at: steps.at(step),
-            };
-            let params = params_at.get(step).map_or(&[][..], |params| params);
-            if let Some(check) = spec.check {
-                check(params)?;
-            }
-            if let Some(value) = (spec.call)(&input, params, notes) {
-                row[step] = value;
-                found = true;
-                if ranges.tells_ages() {
-                    ages.push((step, ranges.age(i, &buffer, window)));
-                }
-            }
-            // A wide range over many steps looks at the same samples again and again.
-            work += to - from;
-            if work > 100_000 {
-                budget.spend(std::mem::take(&mut work))?;
-            }
-        }
-        budget.spend(work)?;
-        if !found {
-            result.pop();
-            continue;
-        }
-        result.set_ages(ages);
-        if let Some(remark) = spec.remark {
-            remark(labels.metric_name(), notes);
-        }
-        if !spec.keeps_name
-            && let Some(labels) = result.labels.last_mut()
-        {
-            names_differ |= name.as_ref().is_some_and(|first| !own_name.agrees(first, labels));
-            name.get_or_insert_with(|| labels.clone());
-            *labels = without_name.apply(labels);
-            budget.take_bytes(own_name.made() + without_name.made())?;
+    let part = Part {
+        spec,
+        ranges,
+        params_at: &params_at,
+        steps,
+        notes: notes.of_part(),
+    };
+    let mut result = Vector::unlabelled(steps.count, ranges.len(), ranges.tells_ages());
+    let work = ranges.len() * (SERIES_WORK + steps.count);
+    let parts = reader.helpers.compute(
+        &mut result,
+        READ_AT_ONCE,
+        work,
+        budget,
+        |buffer, of, rows, budget| part.compute(buffer, of, rows, budget),
+    )?;
+    for (said, ended) in parts {
+        notes.add_part(said);
+        if let Some(series) = ranges.selection() {
+            reader.note_ended(series, ended);
         }
     }
-    if names_differ {
+    result.label(|i| ranges.labels(i), budget)?;
+    name(spec, &mut result, budget, notes)?;
+    Ok(result)
+}
+
+/// Takes the names away that do not stay, and says what is odd about them.
+fn name(
+    spec: &RangeSpec,
+    result: &mut Vector,
+    budget: &mut Budget,
+    notes: &mut Annotations,
+) -> Result<(), EvalError> {
+    if let Some(remark) = spec.remark {
+        result
+            .labels
+            .iter()
+            .for_each(|labels| remark(labels.metric_name(), notes));
+    }
+    // Series that are the same without their names have other names.
+    if !spec.keeps_name && result.drop_names(budget)? {
         result.refuse_duplicates(budget)?;
     }
-    Ok(result)
+    Ok(())
+}
+
+/// What is computed of some of the series.
+struct Part<'a> {
+    spec: &'a RangeSpec,
+    ranges: &'a Ranges<'a>,
+    params_at: &'a [Vec<f64>],
+    steps: &'a Steps,
+    notes: Annotations,
+}
+
+impl Part<'_> {
+    fn compute(
+        &self,
+        buffer: &mut Buffer,
+        of: Range<usize>,
+        mut rows: value::Part<'_>,
+        budget: &mut Budget,
+    ) -> Result<(Annotations, Vec<EndedSeries>), EvalError> {
+        let (mut notes, mut ended) = (self.notes.clone(), Vec::new());
+        for (place, i) in of.enumerate() {
+            let (row, ages) = rows.row(place);
+            row.fill(ABSENT);
+            self.ranges.read(i, buffer, budget)?;
+            budget.spend(SERIES_WORK + self.steps.count)?;
+            let (times, values) = (buffer.times(), buffer.values());
+            let mut work = 0;
+            // The last sample so far that is lower than the one before it, and how far was looked.
+            let (mut last_fall, mut looked) = (0, 1);
+            for (step, window) in self.ranges.windows(buffer).enumerate() {
+                let (from, to) = window.samples;
+                if from == to {
+                    continue;
+                }
+                while looked < to {
+                    if values[looked] < values[looked - 1] {
+                        last_fall = looked;
+                    }
+                    looked += 1;
+                }
+                let input = RangeInput {
+                    times: &times[from..to],
+                    values: &values[from..to],
+                    falls: last_fall > from,
+                    start: window.start,
+                    end: window.end,
+                    at: self.steps.at(step),
+                };
+                let params = self.params_at.get(step).map_or(&[][..], |params| params);
+                if let Some(check) = self.spec.check {
+                    check(params)?;
+                }
+                if let Some(value) = (self.spec.call)(&input, params, &mut notes) {
+                    row[step] = value;
+                    if let Some(age) = ages.get_mut(step) {
+                        *age = self.ranges.age(i, buffer, window, &mut ended);
+                    }
+                }
+                // A wide range over many steps looks at the same samples again and again.
+                work += to - from;
+                if work > 100_000 {
+                    budget.spend(std::mem::take(&mut work))?;
+                }
+            }
+            budget.spend(work)?;
+        }
+        Ok((notes, ended))
+    }
 }

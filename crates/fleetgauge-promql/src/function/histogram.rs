@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use fleetgauge_syntax::number::OpenMetricsFloat;
-use hashbrown::HashTable;
 
 use super::bucket::{self, Bucket};
 use super::quantile::warn_of_quantile;
@@ -13,7 +12,7 @@ use crate::annotation::Annotations;
 use crate::budget::Budget;
 use crate::error::EvalError;
 use crate::exposition::parse_float;
-use crate::label::{LabelSet, Projection};
+use crate::label::{Groups, LabelSet, Lookup, Projection};
 use crate::value::{ABSENT, Vector, is_absent};
 
 /// The work of a bucket that is sorted among others.
@@ -195,30 +194,32 @@ fn group(
 ) -> Result<Vec<Histogram>, EvalError> {
     // Of each bucket the bound and the row, in a list that grows, and once more while it is looked at at a step.
     budget.take_list::<[(f64, usize); 3]>(vector.len())?;
-    let mut others = Projection::drop_exactly(&[Arc::from(BUCKET_LABEL)]);
-    let mut known: HashTable<(u64, usize)> = HashTable::new();
+    let mut groups = Groups::new(Projection::drop_exactly(&[Arc::from(BUCKET_LABEL)]));
     let mut histograms: Vec<Histogram> = Vec::new();
+    let mut bound_of = Lookup::new(BUCKET_LABEL);
+    // Series are mostly sorted by it.
+    let mut known: Option<(&Arc<str>, f64)> = None;
     for (series, labels) in vector.labels.iter().enumerate() {
-        let bound = labels.get(BUCKET_LABEL).unwrap_or_default();
-        let Some(upper_bound) = parse_float(bound) else {
-            warn_of_bound(bound, labels.metric_name(), arg, notes);
-            continue;
+        let text = bound_of.text(labels);
+        let upper_bound = match (text, known) {
+            (Some(text), Some((same, bound))) if Arc::ptr_eq(text, same) => bound,
+            _ => match parse_float(text.map_or("", |text| text)) {
+                Some(bound) => bound,
+                None => {
+                    warn_of_bound(text.map_or("", |text| text), labels.metric_name(), arg, notes);
+                    continue;
+                }
+            },
         };
-        let hash = others.hash(labels);
-        budget.spend_series(others.made())?;
-        let is_same = |&(h, at): &(u64, usize)| h == hash && others.agrees(&histograms[at].labels, labels);
-        let at = match known.find(hash, is_same) {
-            Some(&(_, at)) => at,
-            None => {
-                budget.take_list::<[Histogram; 2]>(1)?;
-                known.insert_unique(hash, (hash, histograms.len()), |&(h, _)| h);
-                histograms.push(Histogram {
-                    labels: others.apply(labels),
-                    buckets: Vec::new(),
-                });
-                histograms.len() - 1
-            }
-        };
+        known = text.map(|text| (text, upper_bound));
+        let at = groups.add(labels, budget)?;
+        if at == histograms.len() {
+            budget.take_list::<[Histogram; 2]>(1)?;
+            histograms.push(Histogram {
+                labels: groups.labels(at, budget)?,
+                buckets: Vec::new(),
+            });
+        }
         histograms[at].buckets.push((upper_bound, series));
     }
     for histogram in &mut histograms {

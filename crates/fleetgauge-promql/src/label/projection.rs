@@ -11,7 +11,7 @@ use fleetgauge_core::label::METRIC_NAME;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::{LabelSet, list_bytes};
+use super::{LabelSet, is_same, list_bytes, order};
 
 /// Some of the labels of each series, by their names.
 #[derive(Debug)]
@@ -131,7 +131,7 @@ impl Projection {
             let places = &self.shapes[in_a].places;
             return places
                 .iter()
-                .all(|&at| a.values()[at as usize] == b.values()[at as usize]);
+                .all(|&at| is_same(&a.values()[at as usize], &b.values()[at as usize]));
         }
         pairs(in_a, a) == pairs(in_b, b)
     }
@@ -141,10 +141,8 @@ impl Projection {
     pub(crate) fn order(&mut self, a: &LabelSet, b: &LabelSet) -> Option<Ordering> {
         let in_a = self.shape_at(a);
         let places = (in_a == self.shape_at(b)).then(|| &self.shapes[in_a].places)?;
-        let mut orders = places
-            .iter()
-            .map(|&at| a.values()[at as usize].cmp(&b.values()[at as usize]));
-        Some(orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal))
+        let values = |of| places.iter().map(move |&at| &LabelSet::values(of)[at as usize]);
+        Some(order(values(a), values(b)))
     }
 
     fn shape(&mut self, labels: &LabelSet) -> &Shape {
