@@ -70,12 +70,14 @@ impl Runner {
                         .flat_map(|(labels, samples)| samples.iter().map(move |sample| (labels, *sample)));
                     let mut conflicts =
                         samples.filter_map(|(labels, sample)| store.append(labels, sample).err());
-                    if let Some(conflict) = conflicts.next() {
+                    let mut differences: Vec<_> = load.unread.iter().map(ToString::to_string).collect();
+                    differences.extend(conflicts.next().map(|conflict| conflict.to_string()));
+                    if !differences.is_empty() {
                         report.failures.push(Failure {
                             script: script.name.clone(),
                             line: load.line,
                             command: "load".to_owned(),
-                            differences: vec![conflict.to_string()],
+                            differences,
                             expected: Vec::new(),
                             got: Vec::new(),
                         });
@@ -99,7 +101,8 @@ impl Runner {
             When::Range(Grid { start, end, step }) => self.engine.range(store, &eval.query, start, end, step),
         };
         let mut got = Vec::new();
-        let mut differences = compare::outcome(eval, &outcome, self.tolerance);
+        let mut differences: Vec<_> = eval.unread.iter().map(ToString::to_string).collect();
+        differences.extend(compare::outcome(eval, &outcome, self.tolerance));
         if differences.is_empty()
             && let (When::At(at), Ok(evaluation)) = (eval.when, &outcome)
             && let Some((wrong, shown)) = self.as_range(eval, store, at, evaluation)
