@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use fleetgauge_core::time::Clock;
 
+pub use fleetgauge_syntax::Features;
+
 /// How an [`Engine`](crate::engine::Engine) evaluates, and how much one query may take.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -26,6 +28,8 @@ pub struct EngineConfig {
     pub timeout: Duration,
     /// Whether the answers to instant queries tell how old each value is. Default: no.
     pub ages: bool,
+    /// What is evaluated of that which is experimental, and which Prometheus has a switch for. Default: as in Prometheus.
+    pub features: Features,
     /// How many parsed queries are kept. Default: 256.
     pub parsed_queries: usize,
     /// Where `timeout` is read.
@@ -50,6 +54,8 @@ impl EngineConfig {
         with_max_steps(steps: usize) => max_steps = steps;
         /// With [`ages`](Self::ages) or without.
         with_ages(ages: bool) => ages = ages;
+        /// With other [`features`](Self::features).
+        with_features(features: Features) => features = features;
         /// With another [`timeout`](Self::timeout).
         with_timeout(timeout: Duration) => timeout = timeout;
         /// With another [`clock`](Self::clock).
@@ -68,6 +74,7 @@ impl Default for EngineConfig {
             max_steps: 11_000,
             timeout: Duration::from_secs(10),
             ages: false,
+            features: Features::default(),
             parsed_queries: 256,
             clock: Clock::system(),
         }

@@ -54,7 +54,7 @@ use crate::selector::{Buffer, Reader};
 use crate::value::{Operand, Steps, Vector, is_absent};
 
 pub use crate::annotation::Annotation;
-pub use crate::config::EngineConfig;
+pub use crate::config::{EngineConfig, Features};
 pub use crate::error::{Bound, EvalError};
 
 use cache::ParsedQueries;
@@ -98,7 +98,7 @@ const MAX_TRIES: usize = 1_000;
 impl Engine {
     /// An engine with these bounds.
     pub fn new(config: EngineConfig) -> Self {
-        let parsed = Arc::new(ParsedQueries::new(config.parsed_queries));
+        let parsed = Arc::new(ParsedQueries::new(config.parsed_queries, config.features));
         Self(Arc::new(Inner { config, parsed }))
     }
 
@@ -107,8 +107,11 @@ impl Engine {
         &self.0.config
     }
 
-    /// One with other bounds, which shares the parsed queries.
+    /// One with other bounds, which shares the parsed queries, unless it has other features.
     pub fn with_config(&self, config: EngineConfig) -> Self {
+        if config.features != self.0.config.features {
+            return Self::new(config);
+        }
         let parsed = Arc::clone(&self.0.parsed);
         Self(Arc::new(Inner { config, parsed }))
     }

@@ -8,7 +8,7 @@ mod tests;
 
 use std::fmt;
 
-use fleetgauge_syntax::{Function, tree};
+use fleetgauge_syntax::{Features, Function, tree};
 
 use crate::matcher::Matcher;
 
@@ -84,10 +84,17 @@ impl Expression {
     ///
     /// *Errors*: [`ParseError`], with the place.
     pub fn parse(query: &str) -> Result<Self, ParseError> {
+        Self::parse_with(query, Features::default())
+    }
+
+    /// As [`parse`](Self::parse), also with what is experimental.
+    ///
+    /// *Errors*: [`ParseError`], with the place.
+    pub fn parse_with(query: &str, features: Features) -> Result<Self, ParseError> {
         let mut regexes = Vec::new();
         let mut compile = |matcher| compiled(query, matcher, &mut regexes);
         Ok(Self {
-            root: fleetgauge_syntax::parse(query)?.try_map(&mut compile)?,
+            root: fleetgauge_syntax::parse_with(query, features)?.try_map(&mut compile)?,
             text: query.into(),
         })
     }

@@ -1,6 +1,7 @@
 //! A whole query, from its text.
 
 use crate::error::ParseError;
+use crate::features::Features;
 use crate::grammar::Parser;
 use crate::limit::MAX_LENGTH;
 use crate::tree::Expr;
@@ -9,20 +10,27 @@ use crate::{invariant, token};
 /// Parses and checks a query.
 ///
 /// The grammar is that of Prometheus 3, and so are the messages about types. What the evaluator cannot do exactly as
-/// Prometheus does is refused by name: native histograms, and the experimental modifiers (`fill`, `smoothed`,
-/// `anchored`) and expressions of durations.
+/// Prometheus does is refused by name: native histograms, `smoothed` and `anchored`, and what is switched off by default
+/// ([`Features`]).
 ///
 /// Every text is read in time proportional to its length and with bounded depth, so none can hang the parser or
 /// overflow its stack.
 ///
 /// *Errors*: [`ParseError`], with the place.
 pub fn parse(query: &str) -> Result<Expr, ParseError> {
+    parse_with(query, Features::default())
+}
+
+/// As [`parse`], also with what is experimental.
+///
+/// *Errors*: [`ParseError`], with the place.
+pub fn parse_with(query: &str, features: Features) -> Result<Expr, ParseError> {
     if query.len() > MAX_LENGTH {
         let why = format!("query is longer than {MAX_LENGTH} bytes");
         return Err(ParseError::new(query, MAX_LENGTH, why));
     }
     let tokens = token::tokens(query)?;
-    let mut root = Parser::new(query, tokens).parse()?;
+    let mut root = Parser::new(query, tokens, features).parse()?;
     invariant::mark(&mut root);
     Ok(root)
 }

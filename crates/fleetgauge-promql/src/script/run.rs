@@ -8,7 +8,7 @@ use fleetgauge_core::time::Timestamp;
 use super::command::{Command, Eval, Grid, When};
 use super::report::{Failure, Report};
 use super::{Script, compare, show};
-use crate::engine::{Engine, Evaluation};
+use crate::engine::{Engine, Evaluation, Features};
 use crate::store::MemoryStore;
 
 /// Runs scripts with one engine.
@@ -38,10 +38,11 @@ impl Runner {
     /// expected numbers are written with few digits. NaN equals NaN, and infinities only themselves.
     pub const DEFAULT_TOLERANCE: f64 = 1e-6;
 
-    /// With this engine, and the tolerance of Prometheus.
+    /// With this engine, and the tolerance of Prometheus. All [`Features`] are switched on, as in its own tests.
     pub fn new(engine: Engine) -> Self {
+        let config = engine.config().clone().with_features(Features::all());
         Self {
-            engine,
+            engine: engine.with_config(config),
             tolerance: Self::DEFAULT_TOLERANCE,
         }
     }

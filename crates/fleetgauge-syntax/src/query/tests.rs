@@ -1,4 +1,5 @@
 use super::*;
+use crate::Features;
 use crate::tree::{Group, Selector, Shift};
 
 fn parsed(query: &str) -> Expr {
@@ -306,15 +307,82 @@ fn what_is_not_supported_is_named() {
         assert!(error.contains(expected), "{query}: {error}");
     };
     check("histogram_avg(a)", "\"histogram_avg\" is for native histograms");
-    check("a + fill(0) b", "modifier `fill` is not supported");
+    check(
+        "a + fill(0) b",
+        "`fill` is experimental and not enabled (promql-binop-fill-modifiers)",
+    );
     check(
         "a + on (x) fill_left(0) b",
-        "modifier `fill_left` is not supported",
+        "`fill_left` is experimental and not enabled",
     );
     check("rate(a[5m] smoothed)", "modifier `smoothed` is not supported");
     check("a[5m + 1m]", "expressions of durations are not supported");
     check("a[step()]", "expressions of durations are not supported");
     check("a offset (5m)", "expressions of durations are not supported");
+}
+
+#[test]
+fn what_a_side_lacks_is_filled() {
+    let check = |query: &str, expected: &str| {
+        let parsed =
+            |query: &str| parse_with(query, Features::all()).unwrap_or_else(|e| panic!("{query}: {e}"));
+        let printed = parsed(query).to_string();
+        assert_eq!(printed, expected);
+        assert_eq!(parsed(&printed).to_string(), printed);
+    };
+    check("a + fill(0) b", "a + fill_left (0) fill_right (0) b");
+    check("a>bool FILL_RIGHT ( -1.5 ) b", "a > bool fill_right (-1.5) b");
+    check(
+        "a / on (x) group_left fill_right (1m) fill_left (+Inf) b",
+        "a / on (x) group_left () fill_left (Inf) fill_right (60) b",
+    );
+    check(
+        "a * ignoring (x) fill_left (NaN) (b)",
+        "a * ignoring (x) fill_left (NaN) b",
+    );
+    // Without parentheses it is a metric.
+    check(
+        "fill + fill(0) b",
+        r#"{__name__="fill"} + fill_left (0) fill_right (0) b"#,
+    );
+    check("a + fill", r#"a + {__name__="fill"}"#);
+}
+
+#[test]
+fn what_cannot_be_filled_is_refused_with_its_place() {
+    let check = |query: &str, column: usize, expected: &str| {
+        let error = parse_with(query, Features::all()).expect_err(query);
+        assert!(error.message().contains(expected), "{query}: {error}");
+        assert_eq!(error.column(), column, "{query}: {error}");
+    };
+    check("a + fill (1) 2", 5, "only allowed between instant vectors");
+    check("a and fill (1) b", 7, "not allowed for set operators");
+    check("a or on (x) fill (1) b", 13, "not allowed for set operators");
+    check("a + fill (b) b", 11, "expected number");
+    check("a + fill () b", 11, "expected number");
+    check("a + fill (1 b", 13, "expected \")\"");
+    check("a + fill (1", 10, "unclosed left parenthesis");
+    check("a + fill (1) fill_left (1) b", 14, "is set already");
+    check("a + fill_left (1) fill_left (1) b", 19, "is set already");
+    check("a + fill (1) on (x) b", 14, "unknown function with name \"on\"");
+}
+
+/// Each of them stands on samples of one side or of both, and which ones does not follow from the series.
+#[test]
+fn nothing_is_made_of_a_query_that_is_filled() {
+    use crate::rewrite;
+    let query = parse_with("a + on (pod, cluster) fill (0) b", Features::all()).expect("a query");
+    let is_exact = |query: &Expr| {
+        let age = rewrite::age(query, rewrite::Newest::Subquery);
+        matches!(age, rewrite::Age::Exact(_))
+    };
+    assert!(!is_exact(&query) && is_exact(&parsed("a + on (pod, cluster) b")));
+    assert!(rewrite::reporting(&query).is_none());
+    assert!(rewrite::present(&query).is_none());
+    assert!(!rewrite::has_row_for_each(&query, "pod"));
+    let plan = rewrite::distribute(&query, &["cluster"]).expect("parts");
+    let rest = plan.rest.to_string();
+    assert!(rest.contains("fill_left (0) fill_right (0)"), "{rest}");
 }
 
 /// `promql-parser` panics on these.
