@@ -44,6 +44,7 @@ use fleetgauge_core::label::LabelError;
 use fleetgauge_core::result::{Answer, AnswerBuilder};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
+use fleetgauge_syntax::Times;
 
 use crate::annotation::Annotations;
 use crate::budget::{Budget, SERIES_WORK};
@@ -130,8 +131,8 @@ impl Engine {
     ///
     /// *Errors*: [`EvalError`]
     pub fn instant(&self, data: &dyn Queryable, query: &str, at: Timestamp) -> Result<Evaluation, EvalError> {
-        let expression = self.parse(query)?;
         let steps = Steps::instant(at.as_millis());
+        let expression = self.timed(self.parse(query)?, &steps)?;
         self.settled(data, query, &steps, self.0.config.ages, |evaluator| {
             evaluator.instant(expression.root(), &steps)
         })
@@ -160,9 +161,22 @@ impl Engine {
             return Err(EvalError::execution(why));
         }
         let steps = self.steps(start, end, step)?;
+        let expression = self.timed(expression, &steps)?;
         self.settled(data, query, &steps, false, |evaluator| {
             evaluator.range(expression.root(), &steps)
         })
+    }
+
+    /// The expression for these steps, where it differs by them.
+    fn timed(&self, expression: Arc<Expression>, steps: &Steps) -> Result<Arc<Expression>, ParseError> {
+        if !expression.is_timed() {
+            return Ok(expression);
+        }
+        let times = Times {
+            step: steps.step,
+            range: steps.until.saturating_sub(steps.start),
+        };
+        Expression::parse_with(expression.text(), self.0.config.features, Some(times)).map(Arc::new)
     }
 
     /// Evaluates anew for as long as series came or went meanwhile, so that no answer has a half of the new ones of

@@ -9,6 +9,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Features {
+    /// `x[5m * 2]`, `x[step()]`, `x offset (1h / 2)`: `promql-duration-expr`.
+    pub duration_expressions: bool,
     /// `x + fill(0) y`: `promql-binop-fill-modifiers`.
     pub fill_modifiers: bool,
 }
@@ -24,9 +26,10 @@ pub struct UnknownFeature {
 
 struct List;
 
+pub(crate) const DURATION_EXPRESSIONS: &str = "promql-duration-expr";
 pub(crate) const FILL_MODIFIERS: &str = "promql-binop-fill-modifiers";
 
-const NAMES: [&str; 1] = [FILL_MODIFIERS];
+const NAMES: [&str; 2] = [DURATION_EXPRESSIONS, FILL_MODIFIERS];
 
 // === impl Features ===
 
@@ -34,7 +37,10 @@ impl Features {
     /// All of them, as in Prometheus's own test scripts.
     #[must_use]
     pub fn all() -> Self {
-        Self { fill_modifiers: true }
+        Self {
+            duration_expressions: true,
+            fill_modifiers: true,
+        }
     }
 
     /// The names of the switches, as `--enable-feature` of Prometheus has them.
@@ -47,6 +53,7 @@ impl Features {
     /// *Errors*: there is none of that name.
     pub fn with_named(mut self, name: &str) -> Result<Self, UnknownFeature> {
         match name {
+            DURATION_EXPRESSIONS => self.duration_expressions = true,
             FILL_MODIFIERS => self.fill_modifiers = true,
             _ => {
                 return Err(UnknownFeature {
@@ -74,7 +81,7 @@ mod tests {
         assert_eq!(named, Ok(Features::all()));
         let error = Features::default().with_named("promql-at-modifier").unwrap_err();
         let expected = "unknown feature \"promql-at-modifier\"; there are \
-                        promql-binop-fill-modifiers";
+                        promql-duration-expr, promql-binop-fill-modifiers";
         assert_eq!(error.to_string(), expected);
     }
 }

@@ -32,4 +32,4 @@ pub use error::ParseError;
 pub use features::{Features, UnknownFeature};
 pub use function::Function;
 pub use limit::{MAX_DEPTH, MAX_LENGTH, MAX_OPERATIONS};
-pub use query::{parse, parse_with};
+pub use query::{Parsed, Times, parse, parse_with};

@@ -36,7 +36,7 @@ impl ParsedQueries {
             return Ok(Arc::clone(known));
         }
         drop(known);
-        let parsed = Arc::new(Expression::parse_with(query, self.features)?);
+        let parsed = Arc::new(Expression::parse_with(query, self.features, None)?);
         if query.len() <= MAX_KEPT_LENGTH && self.capacity > 0 {
             let mut known = self.queries.write().unwrap_or_else(PoisonError::into_inner);
             // Whoever fills it has queries that differ each time, and of those none is better kept.

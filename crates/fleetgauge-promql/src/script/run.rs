@@ -137,7 +137,8 @@ impl Runner {
         // Text and range vectors are not for ranges, whose series have no order besides.
         let kind = instant.answer.kind();
         let has_range = matches!(kind, AnswerKind::Scalar | AnswerKind::Vector);
-        if !has_range || eval.expected.ordered || names_its_ends(&eval.query) {
+        let is_timed = || self.engine.parse(&eval.query).is_ok_and(|query| query.is_timed());
+        if !has_range || eval.expected.ordered || names_its_ends(&eval.query) || is_timed() {
             return None;
         }
         let start = Timestamp::from_millis(
