@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use fleetgauge_core::time::Clock;
 
+pub use fleetgauge_syntax::Features;
+
 /// How an [`Engine`](crate::engine::Engine) evaluates, and how much one query may take.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -30,6 +32,8 @@ pub struct EngineConfig {
     /// Others than its own help only while they have nothing else to do. An answer does not depend on it. Default: one
     /// for each processor that the process may use, and at most 8.
     pub threads: usize,
+    /// What is evaluated of that which is experimental, and which Prometheus has a switch for. Default: as in Prometheus.
+    pub features: Features,
     /// How many parsed queries are kept. Default: 256.
     pub parsed_queries: usize,
     /// Where `timeout` is read.
@@ -59,6 +63,8 @@ impl EngineConfig {
         with_ages(ages: bool) => ages = ages;
         /// With another number of [`threads`](Self::threads); 0 means 1.
         with_threads(threads: usize) => threads = threads;
+        /// With other [`features`](Self::features).
+        with_features(features: Features) => features = features;
         /// With another [`timeout`](Self::timeout).
         with_timeout(timeout: Duration) => timeout = timeout;
         /// With another [`clock`](Self::clock).
@@ -78,6 +84,7 @@ impl Default for EngineConfig {
             timeout: Duration::from_secs(10),
             ages: false,
             threads: std::thread::available_parallelism().map_or(1, |count| count.get().min(MAX_THREADS)),
+            features: Features::default(),
             parsed_queries: 256,
             clock: Clock::system(),
         }

@@ -43,6 +43,7 @@ use fleetgauge_core::label::LabelError;
 use fleetgauge_core::result::{Answer, AnswerBuilder, Ended};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
+use fleetgauge_syntax::Times;
 
 use crate::annotation::Annotations;
 use crate::budget::{Budget, SERIES_WORK};
@@ -54,7 +55,7 @@ use crate::selector::{Buffer, Reader};
 use crate::value::{Operand, Steps, Vector, is_absent};
 
 pub use crate::annotation::Annotation;
-pub use crate::config::EngineConfig;
+pub use crate::config::{EngineConfig, Features};
 pub use crate::error::{Bound, EvalError};
 
 use cache::ParsedQueries;
@@ -99,7 +100,7 @@ const MAX_TRIES: usize = 1_000;
 impl Engine {
     /// An engine with these bounds.
     pub fn new(config: EngineConfig) -> Self {
-        let parsed = Arc::new(ParsedQueries::new(config.parsed_queries));
+        let parsed = Arc::new(ParsedQueries::new(config.parsed_queries, config.features));
         let helpers = Arc::new(Helpers::new(config.threads));
         Self(Arc::new(Inner {
             config,
@@ -113,8 +114,12 @@ impl Engine {
         &self.0.config
     }
 
-    /// One with other bounds, which shares the parsed queries and, where it has as many, the threads.
+    /// One with other bounds, which shares the parsed queries unless it has other features, and, where it has as many, the
+    /// threads.
     pub fn with_config(&self, config: EngineConfig) -> Self {
+        if config.features != self.0.config.features {
+            return Self::new(config);
+        }
         let parsed = Arc::clone(&self.0.parsed);
         let helpers = match self.0.helpers.threads() == config.threads.max(1) {
             true => Arc::clone(&self.0.helpers),
@@ -141,8 +146,8 @@ impl Engine {
     ///
     /// *Errors*: [`EvalError`]
     pub fn instant(&self, data: &dyn Queryable, query: &str, at: Timestamp) -> Result<Evaluation, EvalError> {
-        let expression = self.parse(query)?;
         let steps = Steps::instant(at.as_millis());
+        let expression = self.timed(self.parse(query)?, &steps)?;
         self.settled(data, query, &steps, self.0.config.ages, |evaluator| {
             evaluator.instant(expression.root(), &steps)
         })
@@ -171,9 +176,22 @@ impl Engine {
             return Err(EvalError::execution(why));
         }
         let steps = self.steps(start, end, step)?;
+        let expression = self.timed(expression, &steps)?;
         self.settled(data, query, &steps, false, |evaluator| {
             evaluator.range(expression.root(), &steps)
         })
+    }
+
+    /// The expression for these steps, where it differs by them.
+    fn timed(&self, expression: Arc<Expression>, steps: &Steps) -> Result<Arc<Expression>, ParseError> {
+        if !expression.is_timed() {
+            return Ok(expression);
+        }
+        let times = Times {
+            step: steps.step,
+            range: steps.until.saturating_sub(steps.start),
+        };
+        Expression::parse_with(expression.text(), self.0.config.features, Some(times)).map(Arc::new)
     }
 
     /// Evaluates anew for as long as series came or went meanwhile, so that no answer has a half of the new ones of

@@ -8,7 +8,7 @@ mod tests;
 
 use std::fmt;
 
-use fleetgauge_syntax::{Function, tree};
+use fleetgauge_syntax::{Features, Function, Times, tree};
 
 use crate::matcher::Matcher;
 
@@ -29,6 +29,7 @@ pub(crate) type Subquery = tree::Subquery<Matcher>;
 pub struct Expression {
     text: Box<str>,
     root: Expr,
+    is_timed: bool,
 }
 
 /// How many different regular expressions a query may have; each may take 1 MiB.
@@ -84,10 +85,24 @@ impl Expression {
     ///
     /// *Errors*: [`ParseError`], with the place.
     pub fn parse(query: &str) -> Result<Self, ParseError> {
+        Self::parse_with(query, Features::default(), None)
+    }
+
+    /// As [`parse`](Self::parse), also with what is experimental. Without the times that it names
+    /// ([`is_timed`](Self::is_timed)) it is not one to evaluate.
+    ///
+    /// *Errors*: [`ParseError`], with the place.
+    pub(crate) fn parse_with(
+        query: &str,
+        features: Features,
+        times: Option<Times>,
+    ) -> Result<Self, ParseError> {
+        let parsed = fleetgauge_syntax::parse_with(query, features, times)?;
         let mut regexes = Vec::new();
         let mut compile = |matcher| compiled(query, matcher, &mut regexes);
         Ok(Self {
-            root: fleetgauge_syntax::parse(query)?.try_map(&mut compile)?,
+            root: parsed.expr.try_map(&mut compile)?,
+            is_timed: parsed.is_timed,
             text: query.into(),
         })
     }
@@ -105,6 +120,11 @@ impl Expression {
     /// Whether the order of its series means something, as that of `sort` and `topk` does.
     pub fn is_ordered(&self) -> bool {
         self.root.is_ordered()
+    }
+
+    /// Whether it has `step()` or `range()`, and so differs by the steps that it is evaluated at.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.is_timed
     }
 
     pub(crate) fn root(&self) -> &Expr {

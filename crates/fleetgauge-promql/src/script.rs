@@ -37,7 +37,8 @@
 //!
 //! As in Prometheus, an instant query is also evaluated as a range, and its answer must be the same there.
 //! Other than there, an expression that cannot be parsed is a failed evaluation, which `expect fail` can
-//! expect; and native histograms, `{{…}}` and `load_with_nhcb`, are refused, as this evaluator has none.
+//! expect; and native histograms, `{{…}}` and `load_with_nhcb`, and start timestamps, `series@st`, are not supported.
+//! A `load` or `eval` that names one is a failure, and the rest of the script is run.
 
 mod command;
 mod compare;
@@ -284,6 +285,28 @@ mod tests {
             "load 1m\n  x 1 2 3\n\neval instant at 1m x @ start()\n  x 2\n",
             0,
             "",
+        );
+    }
+
+    #[test]
+    fn what_is_not_supported_fails_alone() {
+        let text = "load 1m\n  x 1\n  h {{schema:0}}\n\neval instant at 0 x\n  x 1\n\n\
+                    eval instant at 0 h\n  h {{schema:0}}\n\nload 1m\n  x@st 0\n";
+        let report = run(text);
+        assert_eq!((report.passed, report.failures.len()), (1, 3), "{report}");
+        let lines = [
+            "line 3: native histograms",
+            "line 9: native histograms",
+            "line 12: start timestamps",
+        ];
+        for (failure, line) in report.failures.iter().zip(lines) {
+            assert!(failure.to_string().contains(line), "{failure}");
+        }
+        // Of two sets of samples, the one is loaded, and that the other is not is told.
+        check(
+            "load_with_nhcb 1m\n  x 1\n\neval instant at 0 x\n  x 1\n",
+            1,
+            "line 1: native histograms",
         );
     }
 

@@ -61,6 +61,14 @@ pub(crate) fn binary(op: BinaryOp, left: Node, right: Node, modifier: Modifier) 
                     "vector matching only allowed between instant vectors".into(),
                 ));
             }
+            if scalars > 0 && matching.fill.is_any() {
+                let why = "filling in missing series only allowed between instant vectors";
+                return Err((Some(place), why.into()));
+            }
+            if op.is_set() && matching.fill.is_any() {
+                let why = "filling in missing series not allowed for set operators";
+                return Err((Some(place), why.into()));
+            }
             if op.is_set() && matching.group != Group::Neither {
                 let why = format!("no grouping allowed for {:?} operation", op.as_str());
                 return Err((Some(place), why));

@@ -64,7 +64,7 @@ impl ParseError {
     pub fn is_own_refusal(&self) -> bool {
         let message = &*self.message;
         let by_name = message.starts_with("function ") || message.starts_with("the modifier `");
-        let of_durations = message.contains(": expressions of durations are not supported");
+        let of_durations = message.contains(": expressions of durations are experimental");
         let limit = ["query is ", "query has more than "];
         by_name || of_durations || limit.iter().any(|start| message.starts_with(start))
     }

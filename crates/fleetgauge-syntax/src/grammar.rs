@@ -4,6 +4,7 @@
 //! What holds expressions, and so leads back to itself, is here; what does not has a file of its own beneath.
 
 mod cursor;
+mod duration;
 mod grouping;
 mod matching;
 pub(crate) mod node;
@@ -14,6 +15,7 @@ use crate::check;
 use crate::error::ParseError;
 use crate::function::Function;
 use crate::limit::MAX_DEPTH;
+use crate::query::Parsed;
 use crate::token::Kind;
 use crate::tree::{Aggregate, AggregateOp, BinaryOp, Call, Expr};
 
@@ -31,13 +33,16 @@ const UNARY: u8 = 6;
 // === impl Parser ===
 
 impl Parser<'_> {
-    pub(crate) fn parse(mut self) -> Result<Expr, ParseError> {
+    pub(crate) fn parse(mut self) -> Result<Parsed, ParseError> {
         if self.kind() == &Kind::End {
             return Err(self.error(0, "no expression found in input"));
         }
         let node = self.expression(0)?;
         match self.kind() {
-            Kind::End => Ok(node.expr),
+            Kind::End => Ok(Parsed {
+                expr: node.expr,
+                is_timed: self.is_timed,
+            }),
             Kind::Sign(")") => Err(self.error_here("unexpected right parenthesis ')': none is open")),
             _ => Err(self.unexpected("")),
         }

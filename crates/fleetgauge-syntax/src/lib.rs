@@ -3,12 +3,13 @@
 //! - how messages name what others wrote: [`printable`], [`similar`]
 //! - numbers as they are printed, durations as they are read: [`number`], [`duration`]
 //! - the pieces that a query is made of: [`lexer`], [`literal`], [`name`], [`regex`]
-//! - a whole query: [`parse`], [`tree`], [`Function`], [`ParseError`]
+//! - a whole query: [`parse`], [`parse_with`] for what is experimental ([`Features`]), [`tree`], [`Function`], [`ParseError`]
 //! - what is made of a query: [`rewrite`]
 
 mod check;
 pub mod duration;
 mod error;
+mod features;
 mod function;
 mod grammar;
 mod invariant;
@@ -28,6 +29,7 @@ pub mod tree;
 mod value_type;
 
 pub use error::ParseError;
+pub use features::{Features, UnknownFeature};
 pub use function::Function;
 pub use limit::{MAX_DEPTH, MAX_LENGTH, MAX_OPERATIONS};
-pub use query::parse;
+pub use query::{Parsed, Times, parse, parse_with};

@@ -11,7 +11,8 @@ use crate::name::{is_plain, metric_name};
 use crate::number::Number;
 use crate::printable::Quoted;
 use crate::tree::{
-    Aggregate, At, Binary, BinaryOp, Call, Expr, Group, MatchOp, Matcher, Matching, Selector, Shift, Subquery,
+    Aggregate, At, Binary, BinaryOp, Call, Expr, Fill, Group, MatchOp, Matcher, Matching, Selector, Shift,
+    Subquery,
 };
 
 /// The label that holds the name of the metric.
@@ -115,18 +116,29 @@ impl fmt::Display for Binary {
 impl fmt::Display for Matching {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = match self.group {
-            Group::Neither if !self.on && self.labels.is_empty() => return Ok(()),
+            Group::Neither if !self.on && self.labels.is_empty() => return self.fill.fmt(f),
             Group::Neither => None,
             Group::Left => Some("group_left"),
             Group::Right => Some("group_right"),
         };
         let clause = if self.on { "on" } else { "ignoring" };
         write!(f, " {clause} {}", LabelNames(&self.labels))?;
-        match side {
+        if let Some(side) = side {
             // Also if there are none: what follows may be in parentheses.
-            Some(side) => write!(f, " {side} {}", LabelNames(&self.include)),
-            None => Ok(()),
+            write!(f, " {side} {}", LabelNames(&self.include))?;
         }
+        self.fill.fmt(f)
+    }
+}
+
+impl fmt::Display for Fill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in [("fill_left", self.left), ("fill_right", self.right)] {
+            if let Some(value) = value {
+                write!(f, " {name} ({})", Expr::<Matcher>::Number(value))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! A whole query, from its text.
 
 use crate::error::ParseError;
+use crate::features::Features;
 use crate::grammar::Parser;
 use crate::limit::MAX_LENGTH;
 use crate::tree::Expr;
@@ -9,22 +10,49 @@ use crate::{invariant, token};
 /// Parses and checks a query.
 ///
 /// The grammar is that of Prometheus 3, and so are the messages about types. What the evaluator cannot do exactly as
-/// Prometheus does is refused by name: native histograms, and the experimental modifiers (`fill`, `smoothed`,
-/// `anchored`) and expressions of durations.
+/// Prometheus does is refused by name: native histograms, `smoothed` and `anchored`, and what is switched off by default
+/// ([`Features`]).
 ///
 /// Every text is read in time proportional to its length and with bounded depth, so none can hang the parser or
 /// overflow its stack.
 ///
 /// *Errors*: [`ParseError`], with the place.
 pub fn parse(query: &str) -> Result<Expr, ParseError> {
+    parse_with(query, Features::default(), None).map(|parsed| parsed.expr)
+}
+
+/// What a query is evaluated at, for `step()` and `range()` in expressions of durations. *Unit*: milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// Between two steps; 0 for an instant query.
+    pub step: i64,
+    /// From the start to the end.
+    pub range: i64,
+}
+
+/// A query with what is experimental.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Parsed {
+    /// Without expressions of durations: they are computed.
+    pub expr: Expr,
+    /// Whether it has `step()` or `range()`. Of one that was parsed without times, a duration that depends on them is a
+    /// stand-in, and the tree is not one to evaluate.
+    pub is_timed: bool,
+}
+
+/// As [`parse`], also with what is experimental, and for these times where they are known.
+///
+/// *Errors*: [`ParseError`], with the place.
+pub fn parse_with(query: &str, features: Features, times: Option<Times>) -> Result<Parsed, ParseError> {
     if query.len() > MAX_LENGTH {
         let why = format!("query is longer than {MAX_LENGTH} bytes");
         return Err(ParseError::new(query, MAX_LENGTH, why));
     }
     let tokens = token::tokens(query)?;
-    let mut root = Parser::new(query, tokens).parse()?;
-    invariant::mark(&mut root);
-    Ok(root)
+    let mut parsed = Parser::new(query, tokens, features, times).parse()?;
+    invariant::mark(&mut parsed.expr);
+    Ok(parsed)
 }
 
 #[cfg(test)]

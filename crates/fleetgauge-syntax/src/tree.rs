@@ -192,6 +192,17 @@ pub struct Matching {
     pub group: Group,
     /// The labels in the parentheses of `group_left` or `group_right`.
     pub include: Vec<Arc<str>>,
+    /// `fill`, `fill_left` and `fill_right`
+    pub fill: Fill,
+}
+
+/// What stands in for a sample that a side lacks where the other has one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fill {
+    /// For the first operand's.
+    pub left: Option<f64>,
+    /// For the second operand's.
+    pub right: Option<f64>,
 }
 
 /// Which side may have several series for one of the other.
@@ -426,6 +437,15 @@ impl<M> Selector<M> {
             matchers: self.matchers.into_iter().map(f).collect::<Result<_, _>>()?,
             shift: self.shift,
         })
+    }
+}
+
+// === impl Fill ===
+
+impl Fill {
+    /// Whether a sample of one side alone has a result.
+    pub fn is_any(self) -> bool {
+        self.left.is_some() || self.right.is_some()
     }
 }
 

@@ -28,6 +28,29 @@ struct Sides<'a> {
     many: &'a Vector,
     one: &'a Vector,
     swapped: bool,
+    fill: Fill,
+}
+
+/// What stands in for a sample that a side lacks.
+#[derive(Clone, Copy)]
+struct Fill {
+    many: Option<f64>,
+    one: Option<f64>,
+}
+
+/// The result under way.
+struct Joined<'a> {
+    rows: Vector,
+    /// By the series of the result, which group it is of.
+    group_of: Vec<usize>,
+    labelling: Labelling<'a>,
+    operation: Operation,
+    returns_bool: bool,
+    swapped: bool,
+    /// For how many series memory was taken.
+    room: usize,
+    /// At which steps the group has a result.
+    taken: Vec<bool>,
 }
 
 pub(super) fn evaluate(
@@ -40,8 +63,17 @@ pub(super) fn evaluate(
     let matching = &binary.matching;
     let swapped = matching.group == Group::Right;
     let (many, one) = if swapped { (right, left) } else { (left, right) };
-    let sides = Sides { many, one, swapped };
-    if many.len() == 0 || one.len() == 0 {
+    let sides = Sides {
+        many,
+        one,
+        swapped,
+        fill: Fill::new(binary, swapped),
+    };
+    let nothing_meets = match matching.fill.is_any() {
+        true => many.len() == 0 && one.len() == 0,
+        false => many.len() == 0 || one.len() == 0,
+    };
+    if nothing_meets {
         return Ok(Vector::new(width));
     }
 
@@ -50,59 +82,73 @@ pub(super) fn evaluate(
     budget.take_list::<[usize; 5]>(many.len() + one.len())?;
     let ones = one.labels.iter().map(|labels| groups.add(labels, budget));
     let ones: Vec<_> = ones.collect::<Result<_, _>>()?;
-    let ones = Members::new(groups.len(), ones.into_iter().enumerate());
     let mut group_of_many = Vec::with_capacity(many.len());
     for (i, labels) in many.labels.iter().enumerate() {
-        group_of_many.extend(groups.find(labels, budget)?.map(|group| (i, group)));
+        let group = match sides.fill.one {
+            None => groups.find(labels, budget)?,
+            Some(_) => Some(groups.add(labels, budget)?),
+        };
+        group_of_many.extend(group.map(|group| (i, group)));
     }
+    let ones = Members::new(groups.len(), ones.into_iter().enumerate());
     let manys = Members::new(groups.len(), group_of_many.into_iter());
     sides.refuse_duplicates(&ones, &mut groups, budget)?;
 
     budget.take_vector(many.len(), width)?;
-    let mut result = Vector::with_capacity(width, many.len());
-    // By the series of the result, which group it is of.
-    let mut group_of = Vec::with_capacity(many.len());
-    let mut labelling = Labelling::new(binary);
-    let operation = Operation::new(binary.op)?;
-    let mut taken = vec![false; width];
+    let mut joined = Joined {
+        rows: Vector::with_capacity(width, many.len()),
+        group_of: Vec::with_capacity(many.len()),
+        labelling: Labelling::new(binary),
+        operation: Operation::new(binary.op)?,
+        returns_bool: binary.returns_bool,
+        swapped,
+        room: many.len(),
+        taken: vec![false; width],
+    };
+    if matching.fill.is_any() {
+        budget.take_list::<f64>(width)?;
+    }
     for (group, (manys, ones)) in manys.iter().zip(ones.iter()).enumerate() {
-        taken.fill(false);
+        joined.taken.fill(false);
         let is_shared = manys.len() > 1 && matching.group == Group::Neither;
         for &i in manys {
+            let of_many = (&many.labels[i], many.row(i));
             for &j in ones {
-                budget.check_series(result.len() + 1)?;
-                budget.take_samples(width)?;
-                // Beyond what was taken for one series each.
-                if result.len() >= many.len() {
-                    budget.take_vector(1, width)?;
+                if joined.add(group, of_many, (&one.labels[j], one.row(j)), is_shared, budget)? {
+                    joined.rows.stand_on_all([&i], many);
+                    joined.rows.stand_on_all([&j], one);
                 }
-                let row = result.push_absent(LabelSet::empty());
-                let (many, one) = (sides.many.row(i), sides.one.row(j));
-                let (left, right) = if swapped { (one, many) } else { (many, one) };
-                let any = compute(operation, binary.returns_bool, left, right, row);
-                if !any {
-                    result.pop();
-                    continue;
+            }
+            if let Some(value) = sides.fill.one {
+                let labels = projection(matching).apply(&many.labels[i]);
+                budget.spend_series(labels.bytes())?;
+                let filled = filled(value, one, ones, budget)?;
+                if joined.add(group, of_many, (&labels, &filled), is_shared, budget)? {
+                    joined.rows.stand_on_all([&i], many);
                 }
-                if is_shared {
-                    for (taken, &value) in taken.iter_mut().zip(&*row) {
-                        if !is_absent(value) && std::mem::replace(taken, true) {
-                            return Err(EvalError::execution(
-                                "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
-                            ));
-                        }
-                    }
-                }
-                let labels = labelling.apply(&sides.many.labels[i], &sides.one.labels[j], budget)?;
-                if let Some(place) = result.labels.last_mut() {
-                    *place = labels;
-                }
-                result.stand_on_all([&i], sides.many);
-                result.stand_on_all([&j], sides.one);
-                group_of.push(group);
+            }
+        }
+        let Some(value) = sides.fill.many else { continue };
+        for &j in ones {
+            let labels = projection(matching).apply(&one.labels[j]);
+            budget.spend_series(labels.bytes())?;
+            let filled = filled(value, many, manys, budget)?;
+            if joined.add(
+                group,
+                (&labels, &filled),
+                (&one.labels[j], one.row(j)),
+                false,
+                budget,
+            )? {
+                joined.rows.stand_on_all([&j], one);
             }
         }
     }
+    let Joined {
+        rows: mut result,
+        group_of,
+        ..
+    } = joined;
     // Without grouping, what a group was matched by are the labels of its result, unless the name is among them, which
     // may be dropped.
     let is_by_name = matching.labels.iter().any(|label| **label == *METRIC_NAME);
@@ -111,6 +157,20 @@ pub(super) fn evaluate(
         merge(&mut result, &group_of, matching.group, budget)?;
     }
     Ok(result)
+}
+
+/// The value at the steps at which none of these series has a sample.
+fn filled(value: f64, of: &Vector, series: &[usize], budget: &mut Budget) -> Result<Vec<f64>, EvalError> {
+    let mut filled = vec![value; of.width()];
+    for &row in series {
+        budget.spend(of.width())?;
+        for (place, &sample) in filled.iter_mut().zip(of.row(row)) {
+            if !is_absent(sample) {
+                *place = ABSENT;
+            }
+        }
+    }
+    Ok(filled)
 }
 
 /// Fills a row of the result; `false` if it has no sample.
@@ -176,6 +236,62 @@ fn merge(
     Ok(())
 }
 
+// === impl Fill ===
+
+impl Fill {
+    fn new(binary: &Binary, swapped: bool) -> Self {
+        let fill = binary.matching.fill;
+        let (many, one) = match swapped {
+            true => (fill.right, fill.left),
+            false => (fill.left, fill.right),
+        };
+        Self { many, one }
+    }
+}
+
+// === impl Joined ===
+
+impl Joined<'_> {
+    /// Adds what comes of two series; `false` if that is no sample.
+    fn add(
+        &mut self,
+        group: usize,
+        (many_labels, many): (&LabelSet, &[f64]),
+        (one_labels, one): (&LabelSet, &[f64]),
+        is_shared: bool,
+        budget: &mut Budget,
+    ) -> Result<bool, EvalError> {
+        let width = self.rows.width();
+        budget.check_series(self.rows.len() + 1)?;
+        budget.take_samples(width)?;
+        // Beyond what was taken for one series each.
+        if self.rows.len() >= self.room {
+            budget.take_vector(1, width)?;
+        }
+        let row = self.rows.push_absent(LabelSet::empty());
+        let (left, right) = if self.swapped { (one, many) } else { (many, one) };
+        if !compute(self.operation, self.returns_bool, left, right, row) {
+            self.rows.pop();
+            return Ok(false);
+        }
+        if is_shared {
+            for (taken, &value) in self.taken.iter_mut().zip(&*row) {
+                if !is_absent(value) && std::mem::replace(taken, true) {
+                    return Err(EvalError::execution(
+                        "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+                    ));
+                }
+            }
+        }
+        let labels = self.labelling.apply(many_labels, one_labels, budget)?;
+        if let Some(place) = self.rows.labels.last_mut() {
+            *place = labels;
+        }
+        self.group_of.push(group);
+        Ok(true)
+    }
+}
+
 // === impl Sides ===
 
 impl Sides<'_> {
@@ -192,7 +308,8 @@ impl Sides<'_> {
             return Ok(());
         }
         budget.take_list::<[usize; 3]>(width)?;
-        let mut is_asked = vec![false; width];
+        // What is filled is asked for at every step.
+        let mut is_asked = vec![self.fill.many.is_some() || self.fill.one.is_some(); width];
         for (_, row) in self.many.rows() {
             budget.spend(width)?;
             for (is_asked, &value) in is_asked.iter_mut().zip(row) {

@@ -5,12 +5,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use crate::config::Features;
 use crate::parse::{Expression, ParseError};
 
 /// Parsed queries by their text; those that are wrong are not kept.
 #[derive(Debug)]
 pub(super) struct ParsedQueries {
     capacity: usize,
+    features: Features,
     queries: RwLock<HashMap<Arc<str>, Arc<Expression>, RandomState>>,
 }
 
@@ -20,9 +22,10 @@ const MAX_KEPT_LENGTH: usize = 16 * 1024;
 // === impl ParsedQueries ===
 
 impl ParsedQueries {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize, features: Features) -> Self {
         Self {
             capacity,
+            features,
             queries: RwLock::default(),
         }
     }
@@ -33,7 +36,7 @@ impl ParsedQueries {
             return Ok(Arc::clone(known));
         }
         drop(known);
-        let parsed = Arc::new(Expression::parse(query)?);
+        let parsed = Arc::new(Expression::parse_with(query, self.features, None)?);
         if query.len() <= MAX_KEPT_LENGTH && self.capacity > 0 {
             let mut known = self.queries.write().unwrap_or_else(PoisonError::into_inner);
             // Whoever fills it has queries that differ each time, and of those none is better kept.
@@ -52,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_query_is_parsed_once_and_few_are_kept() {
-        let queries = ParsedQueries::new(2);
+        let queries = ParsedQueries::new(2, Features::default());
         let parse = |query: &str| queries.get_or_parse(query).expect("a metric");
         assert!(Arc::ptr_eq(&parse("a"), &parse("a")));
         ["b", "c", "d"].into_iter().for_each(|query| drop(parse(query)));

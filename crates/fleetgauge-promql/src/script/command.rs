@@ -22,6 +22,14 @@ pub(super) enum Command {
 pub(super) struct Load {
     pub(super) line: usize,
     pub(super) series: Vec<(LabelSet, Vec<Sample>)>,
+    pub(super) unread: Vec<Unread>,
+}
+
+/// A line that cannot be honoured, and why: whatever it belongs to fails, and the rest of the script is run.
+#[derive(Debug)]
+pub(super) struct Unread {
+    pub(super) line: usize,
+    pub(super) why: &'static str,
 }
 
 /// An expression, and what should come of it.
@@ -31,6 +39,7 @@ pub(super) struct Eval {
     pub(super) query: String,
     pub(super) when: When,
     pub(super) expected: Expected,
+    pub(super) unread: Vec<Unread>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +88,14 @@ pub(super) struct Patterns(pub(super) Vec<Pattern>);
 pub(super) enum Pattern {
     Text(String),
     Regex(Regex),
+}
+
+// === impl Unread ===
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.why)
+    }
 }
 
 // === impl Patterns ===

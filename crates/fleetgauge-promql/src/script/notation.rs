@@ -11,11 +11,19 @@ use fleetgauge_syntax::literal::duration_millis;
 /// More in one script is a slip of the pen, `x100000000`.
 const MAX_VALUES: usize = 5_000_000;
 
+/// What is said of a series with native histograms: its line alone is left out, and not the whole script.
+pub(super) const NO_HISTOGRAMS: &str = "native histograms are not supported";
+/// As that, of a line `series@st …`, which says when the counts began.
+pub(super) const NO_STARTS: &str = "start timestamps are not supported";
+
 /// Reads a line: the labels, and a value or none for each step.
 ///
 /// `left` is how many values the script may still have.
 pub(super) fn series(line: &str, left: &mut usize) -> Result<(LabelSet, Vec<Option<f64>>), String> {
     let (labels, rest) = metric(line)?;
+    if rest.starts_with("@st") {
+        return Err(NO_STARTS.to_owned());
+    }
     if !rest.is_empty() && !rest.starts_with(char::is_whitespace) {
         return Err(format!("expected a blank after the series, found {rest:?}"));
     }
@@ -60,7 +68,7 @@ fn metric(line: &str) -> Result<(LabelSet, &str), String> {
 /// Reads the labels up to and with the closing brace.
 fn labels<'a>(mut rest: &'a str, pairs: &mut Vec<(String, String)>) -> Result<&'a str, String> {
     if rest.starts_with('{') {
-        return Err("native histograms are not supported".to_owned());
+        return Err(NO_HISTOGRAMS.to_owned());
     }
     loop {
         rest = rest.trim_start();
@@ -123,7 +131,7 @@ fn read_item(item: &str, values: &mut Vec<Option<f64>>, left: &mut usize) -> Res
         return Ok(());
     }
     if item.starts_with("{{") {
-        return Err("native histograms are not supported".to_owned());
+        return Err(NO_HISTOGRAMS.to_owned());
     }
     let (mut value, rest) = leading_number(item).ok_or_else(bad)?;
     if rest.is_empty() {

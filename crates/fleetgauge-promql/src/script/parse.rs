@@ -8,7 +8,7 @@ use std::time::Duration;
 use fleetgauge_core::time::Timestamp;
 use regex::Regex;
 
-use super::command::{Command, Eval, Expected, ExpectedSeries, Grid, Load, Pattern, Patterns, When};
+use super::command::{Command, Eval, Expected, ExpectedSeries, Grid, Load, Pattern, Patterns, Unread, When};
 use super::notation;
 use crate::sample::Sample;
 
@@ -47,6 +47,15 @@ fn with_hint(message: String, line: &str) -> String {
     }
 }
 
+/// The line, if it is one that is left out.
+fn leave_out((line, message): Fault) -> Result<Unread, Fault> {
+    let known = [notation::NO_HISTOGRAMS, notation::NO_STARTS];
+    match known.into_iter().find(|why| message == *why) {
+        Some(why) => Ok(Unread { line, why }),
+        None => Err((line, message)),
+    }
+}
+
 // === impl Reader ===
 
 impl<'a> Reader<'a> {
@@ -66,8 +75,14 @@ impl<'a> Reader<'a> {
         let (first, rest) = word(line);
         match first {
             "clear" if rest.is_empty() => Ok(Command::Clear),
-            "load" => self.load(number, rest),
-            "load_with_nhcb" => Err((number, "native histograms are not supported".to_owned())),
+            "load" => self.load(number, rest).map(Command::Load),
+            // The floats are loaded, and the histograms beside them are not.
+            "load_with_nhcb" => {
+                let mut load = self.load(number, rest)?;
+                let (line, why) = (number, notation::NO_HISTOGRAMS);
+                load.unread.insert(0, Unread { line, why });
+                Ok(Command::Load(load))
+            }
             "eval" | "eval_fail" | "eval_warn" | "eval_info" | "eval_ordered" => {
                 self.eval(number, line, &first["eval".len()..], rest)
             }
@@ -78,22 +93,25 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn load(&mut self, number: usize, rest: &str) -> Result<Command, Fault> {
+    fn load(&mut self, number: usize, rest: &str) -> Result<Load, Fault> {
         let step = notation::duration(rest, 1).map_err(|message| (number, message))?;
         // A series that comes twice counts as it came last, as in Prometheus.
-        let mut all = BTreeMap::new();
+        let (mut all, mut unread) = (BTreeMap::new(), Vec::new());
         while let Some((number, line)) = self.next_of_block() {
             let series = notation::series(line, &mut self.budget).and_then(|(labels, values)| {
                 let samples = samples(&values, step).ok_or("the series ends beyond all time")?;
                 Ok((labels, samples))
             });
-            let (labels, samples) = series.map_err(|message| (number, with_hint(message, line)))?;
-            all.insert(labels, samples);
+            match series {
+                Ok((labels, samples)) => drop(all.insert(labels, samples)),
+                Err(message) => unread.push(leave_out((number, with_hint(message, line)))?),
+            }
         }
-        Ok(Command::Load(Load {
+        Ok(Load {
             line: number,
             series: all.into_iter().collect(),
-        }))
+            unread,
+        })
     }
 
     fn eval(&mut self, number: usize, line: &str, suffix: &str, rest: &str) -> Result<Command, Fault> {
@@ -102,7 +120,7 @@ impl<'a> Reader<'a> {
         if query.is_empty() {
             return Err((number, format!("the expression is missing: {line:?}")));
         }
-        let mut expected = Expected::default();
+        let (mut expected, mut unread) = (Expected::default(), Vec::new());
         match suffix {
             "_fail" => expected.fail = Some(Patterns::default()),
             "_warn" => expected.warn = Some(Patterns::default()),
@@ -111,9 +129,9 @@ impl<'a> Reader<'a> {
             _ => {}
         }
         while let Some((number, line)) = self.next_of_block() {
-            expected
-                .read(line, is_range, &mut self.budget)
-                .map_err(|message| (number, with_hint(message, line)))?;
+            if let Err(message) = expected.read(line, is_range, &mut self.budget) {
+                unread.push(leave_out((number, with_hint(message, line)))?);
+            }
         }
         if is_range && expected.ordered {
             return Err((number, "the series of a range have no order".to_owned()));
@@ -123,6 +141,7 @@ impl<'a> Reader<'a> {
             query: query.to_owned(),
             when,
             expected,
+            unread,
         })))
     }
 }
@@ -312,7 +331,6 @@ mod tests {
             3,
             "a blank line must end the block",
         );
-        check("load_with_nhcb 5m\n a 1", 1, "native histograms");
         check("eval at 5m up", 1, "`instant` or `range`");
         check("eval instant at soon up", 1, "a time such as");
         check("eval instant at 5m", 1, "the expression is missing");

@@ -8,7 +8,7 @@ use fleetgauge_core::time::Timestamp;
 use super::command::{Command, Eval, Grid, When};
 use super::report::{Failure, Report};
 use super::{Script, compare, show};
-use crate::engine::{Engine, Evaluation};
+use crate::engine::{Engine, Evaluation, Features};
 use crate::store::MemoryStore;
 
 /// Runs scripts with one engine.
@@ -38,10 +38,11 @@ impl Runner {
     /// expected numbers are written with few digits. NaN equals NaN, and infinities only themselves.
     pub const DEFAULT_TOLERANCE: f64 = 1e-6;
 
-    /// With this engine, and the tolerance of Prometheus.
+    /// With this engine, and the tolerance of Prometheus. All [`Features`] are switched on, as in its own tests.
     pub fn new(engine: Engine) -> Self {
+        let config = engine.config().clone().with_features(Features::all());
         Self {
-            engine,
+            engine: engine.with_config(config),
             tolerance: Self::DEFAULT_TOLERANCE,
         }
     }
@@ -70,12 +71,14 @@ impl Runner {
                         .flat_map(|(labels, samples)| samples.iter().map(move |sample| (labels, *sample)));
                     let mut conflicts =
                         samples.filter_map(|(labels, sample)| store.append(labels, sample).err());
-                    if let Some(conflict) = conflicts.next() {
+                    let mut differences: Vec<_> = load.unread.iter().map(ToString::to_string).collect();
+                    differences.extend(conflicts.next().map(|conflict| conflict.to_string()));
+                    if !differences.is_empty() {
                         report.failures.push(Failure {
                             script: script.name.clone(),
                             line: load.line,
                             command: "load".to_owned(),
-                            differences: vec![conflict.to_string()],
+                            differences,
                             expected: Vec::new(),
                             got: Vec::new(),
                         });
@@ -99,7 +102,8 @@ impl Runner {
             When::Range(Grid { start, end, step }) => self.engine.range(store, &eval.query, start, end, step),
         };
         let mut got = Vec::new();
-        let mut differences = compare::outcome(eval, &outcome, self.tolerance);
+        let mut differences: Vec<_> = eval.unread.iter().map(ToString::to_string).collect();
+        differences.extend(compare::outcome(eval, &outcome, self.tolerance));
         if differences.is_empty()
             && let (When::At(at), Ok(evaluation)) = (eval.when, &outcome)
             && let Some((wrong, shown)) = self.as_range(eval, store, at, evaluation)
@@ -133,7 +137,8 @@ impl Runner {
         // Text and range vectors are not for ranges, whose series have no order besides.
         let kind = instant.answer.kind();
         let has_range = matches!(kind, AnswerKind::Scalar | AnswerKind::Vector);
-        if !has_range || eval.expected.ordered || names_its_ends(&eval.query) {
+        let is_timed = || self.engine.parse(&eval.query).is_ok_and(|query| query.is_timed());
+        if !has_range || eval.expected.ordered || names_its_ends(&eval.query) || is_timed() {
             return None;
         }
         let start = Timestamp::from_millis(

@@ -1,12 +1,18 @@
 //! The tokens one after the other, and mistakes with their place.
 
 use crate::error::ParseError;
+use crate::features::Features;
 use crate::limit::{MAX_DEPTH, MAX_OPERATIONS};
+use crate::query::Times;
 use crate::token::{Kind, Token};
 
 pub(crate) struct Parser<'q> {
     pub(super) query: &'q str,
     pub(super) tokens: Vec<Token>,
+    pub(super) features: Features,
+    pub(super) times: Option<Times>,
+    /// Whether `step()` or `range()` was met.
+    pub(super) is_timed: bool,
     pub(super) at: usize,
     pub(super) depth: usize,
     operations: usize,
@@ -15,10 +21,13 @@ pub(crate) struct Parser<'q> {
 // === impl Parser ===
 
 impl<'q> Parser<'q> {
-    pub(crate) fn new(query: &'q str, tokens: Vec<Token>) -> Self {
+    pub(crate) fn new(query: &'q str, tokens: Vec<Token>, features: Features, times: Option<Times>) -> Self {
         Self {
             query,
             tokens,
+            features,
+            times,
+            is_timed: false,
             at: 0,
             depth: 0,
             operations: 0,

@@ -3,8 +3,9 @@
 use super::cursor::{Parser, is_one_of};
 use crate::check;
 use crate::error::ParseError;
+use crate::features::FILL_MODIFIERS;
 use crate::token::Kind;
-use crate::tree::{BinaryOp, Group, Matching};
+use crate::tree::{BinaryOp, Fill, Group, Matching};
 
 impl Parser<'_> {
     /// `bool on (…) group_left (…)`
@@ -37,16 +38,68 @@ impl Parser<'_> {
                 labels,
                 group,
                 include,
+                fill: Fill::default(),
             };
             modifier.matching = Some((place, matching));
         }
-        let is_fill =
-            self.kind() == &Kind::Word && is_one_of(self.word(), &["fill", "fill_left", "fill_right"]);
-        if is_fill && self.tokens[self.at + 1].kind == Kind::Sign("(") {
-            let why = format!("the modifier `{}` is not supported here", self.word());
-            return Err(self.error_here(why));
-        }
+        self.fill(&mut modifier)?;
         Ok(modifier)
+    }
+
+    /// `fill (0)`, or `fill_left (0)` and `fill_right (0)` in either order.
+    fn fill(&mut self, modifier: &mut check::Modifier) -> Result<(), ParseError> {
+        let (place, mut fill) = (self.start(), Fill::default());
+        loop {
+            let word = self.word();
+            let is = |names: &[&str]| is_one_of(word, names);
+            let (left, right) = (is(&["fill", "fill_left"]), is(&["fill", "fill_right"]));
+            // Without parentheses it is a metric of that name.
+            let is_modifier = self.kind() == &Kind::Word
+                && (left || right)
+                && self.tokens[self.at + 1].kind == Kind::Sign("(");
+            if !is_modifier {
+                break;
+            }
+            if !self.features.fill_modifiers {
+                let why = format!("the modifier `{word}` is experimental and not enabled ({FILL_MODIFIERS})");
+                return Err(self.error_here(why));
+            }
+            if left && fill.left.is_some() || right && fill.right.is_some() {
+                return Err(self.unexpected(": what a side is filled with is set already"));
+            }
+            self.at += 1;
+            let value = self.fill_value()?;
+            if left {
+                fill.left = Some(value);
+            }
+            if right {
+                fill.right = Some(value);
+            }
+        }
+        if fill.is_any() {
+            modifier
+                .matching
+                .get_or_insert((place, Matching::default()))
+                .1
+                .fill = fill;
+        }
+        Ok(())
+    }
+
+    /// `(0)`
+    fn fill_value(&mut self) -> Result<f64, ParseError> {
+        let open = self.start();
+        self.at += 1;
+        let is_negative = self.take("-");
+        if !is_negative {
+            self.take("+");
+        }
+        let (Kind::Number(value) | Kind::Duration(value)) = *self.kind() else {
+            return Err(self.unexpected(" in fill value, expected number"));
+        };
+        self.at += 1;
+        self.close(")", open)?;
+        Ok(if is_negative { -value } else { value })
     }
 
     pub(super) fn binary_op(&self) -> Option<BinaryOp> {

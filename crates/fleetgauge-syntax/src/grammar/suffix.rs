@@ -8,6 +8,9 @@ use crate::limit::MAX_DEPTH;
 use crate::token::Kind;
 use crate::tree::{At, Expr, RangeSelector, Shift, Subquery};
 
+const NO_EXPRESSIONS: &str =
+    "expressions of durations are experimental and not enabled (promql-duration-expr)";
+
 impl Parser<'_> {
     /// `[5m]`, `[5m:1m]`, `offset 5m` and `@ t`, any of them again and again.
     pub(super) fn suffixes(&mut self, mut node: Node) -> Result<Node, ParseError> {
@@ -147,13 +150,25 @@ impl Parser<'_> {
         Ok(node)
     }
 
+    /// Whether what follows is more than a duration, and may be.
+    fn is_expression(&self) -> bool {
+        let is_alone = matches!(self.kind(), Kind::Number(_) | Kind::Duration(_))
+            && matches!(self.tokens[self.at + 1].kind, Kind::Sign("]" | ":") | Kind::End);
+        self.features.duration_expressions && !is_alone
+    }
+
     /// *Unit*: milliseconds.
     fn duration(&mut self, place: &str) -> Result<i64, ParseError> {
+        if place == "offset"
+            && self.features.duration_expressions
+            && matches!(self.kind(), Kind::Sign("(") | Kind::Word)
+        {
+            return self.expression_as_offset();
+        }
         let seconds = match self.kind() {
             Kind::Number(seconds) | Kind::Duration(seconds) => *seconds,
             Kind::Sign("(") | Kind::Word => {
-                let why =
-                    format!("expected a duration as {place}: expressions of durations are not supported");
+                let why = format!("expected a duration as {place}: {NO_EXPRESSIONS}");
                 return Err(self.error_here(why));
             }
             _ => return Err(self.unexpected(&format!(" in {place}, expected duration"))),
@@ -166,13 +181,16 @@ impl Parser<'_> {
         if let Kind::Sign(sign @ ("+" | "-" | "*" | "/" | "%" | "^")) = self.kind()
             && place != "offset"
         {
-            let why = format!("unexpected {sign:?}: expressions of durations are not supported here");
+            let why = format!("unexpected {sign:?}: {NO_EXPRESSIONS}");
             return Err(self.error_here(why));
         }
         Ok((seconds * 1000.0 + 1e-6) as i64)
     }
 
     fn positive_duration(&mut self, place: &str) -> Result<i64, ParseError> {
+        if self.is_expression() {
+            return self.expression_in_brackets();
+        }
         let start = self.start();
         if let Kind::Number(seconds) | Kind::Duration(seconds) = self.kind()
             && *seconds <= 0.0

@@ -1,8 +1,13 @@
 use super::*;
+use crate::Features;
 use crate::tree::{Group, Selector, Shift};
 
 fn parsed(query: &str) -> Expr {
     parse(query).unwrap_or_else(|error| panic!("{query}: {error}"))
+}
+
+fn enabled(query: &str, times: Option<Times>) -> Parsed {
+    parse_with(query, Features::all(), times).unwrap_or_else(|error| panic!("{query}: {error}"))
 }
 
 /// The tree with all operations in parentheses.
@@ -306,15 +311,150 @@ fn what_is_not_supported_is_named() {
         assert!(error.contains(expected), "{query}: {error}");
     };
     check("histogram_avg(a)", "\"histogram_avg\" is for native histograms");
-    check("a + fill(0) b", "modifier `fill` is not supported");
+    check(
+        "a + fill(0) b",
+        "`fill` is experimental and not enabled (promql-binop-fill-modifiers)",
+    );
     check(
         "a + on (x) fill_left(0) b",
-        "modifier `fill_left` is not supported",
+        "`fill_left` is experimental and not enabled",
     );
     check("rate(a[5m] smoothed)", "modifier `smoothed` is not supported");
-    check("a[5m + 1m]", "expressions of durations are not supported");
-    check("a[step()]", "expressions of durations are not supported");
-    check("a offset (5m)", "expressions of durations are not supported");
+    check(
+        "a[5m + 1m]",
+        "expressions of durations are experimental and not enabled",
+    );
+    check(
+        "a[step()]",
+        "expressions of durations are experimental and not enabled",
+    );
+    check(
+        "a offset (5m)",
+        "expressions of durations are experimental and not enabled",
+    );
+}
+
+#[test]
+fn durations_are_computed() {
+    let times = Times {
+        step: 15_000,
+        range: 600_000,
+    };
+    let check = |query: &str, expected: &str| {
+        let parsed = enabled(query, Some(times));
+        assert_eq!(parsed.expr.to_string(), expected, "{query}");
+        let is_timed = query.contains("step") || query.contains("range");
+        assert_eq!(parsed.is_timed, is_timed, "{query}");
+    };
+    check("a[1m + 30s]", "a[1m30s]");
+    check("a[2m*(10+5)]", "a[30m]");
+    check("a[-5m+35m]", "a[30m]");
+    check("a[1h30m % 1h]", "a[30m]");
+    check("a[2 ^ 3 ^ 2]", "a[8m32s]");
+    check("a[-2 ^ 2 + 5]", "a[1s]");
+    check("a[-2 * -3]", "a[6s]");
+    check("a[100 - 30 - 20 / 2]", "a[1m]");
+    check("a[step() * 4:step()]", "a[1m:15s]");
+    check("a[range() / 2]", "a[5m]");
+    check("a[min_of(step(), 1m) + max_of(1, 2)]", "a[17s]");
+    // Behind `offset` an operator is one between operands, but in parentheses.
+    check("a offset 1m + 2", "a offset 1m + 2");
+    check("a offset (1m + 2)", "a offset 1m2s");
+    check("a offset -(1m + 2)", "a offset -1m2s");
+    check("a offset -step() * 2", "a offset -15s * 2");
+    check("a[5m] offset max_of(step(), range())", "a[5m] offset 10m");
+    check("(a)[5m:] offset (1m - 2m)", "a[5m:] offset -1m");
+}
+
+#[test]
+fn what_is_no_duration_is_refused_with_its_place() {
+    let instant = Times { step: 0, range: 0 };
+    let check = |query: &str, column: usize, expected: &str| {
+        let error = parse_with(query, Features::all(), Some(instant)).expect_err(query);
+        assert!(error.message().contains(expected), "{query}: {error}");
+        assert_eq!(error.column(), column, "{query}: {error}");
+    };
+    check("a[1m - 1m]", 3, "must be greater than 0");
+    check("a[step()]", 3, "must be greater than 0");
+    check("a[1m / 0]", 6, "division by zero");
+    check("a[1m % range()]", 6, "modulo by zero");
+    check("a[1e300 * 2]", 3, "out of range");
+    check("a[2 ^ 9e9]", 3, "NaN or infinite");
+    check("a[(-2) ^ 0.5]", 3, "NaN or infinite");
+    check("a[1m + b]", 8, "expected duration");
+    check("a[1m +]", 7, "expected duration");
+    check("a[step]", 7, "expected \"(\"");
+    check("a[step(1)]", 8, "expected \")\"");
+    check("a[min_of(1)]", 11, "expected \",\"");
+    check("a[(1m]", 6, "expected \")\"");
+    check("a offset (1m", 10, "unclosed left parenthesis");
+    // Nothing is known of a duration that depends on times which are not known.
+    assert!(enabled("a[step() - 1h]", None).is_timed);
+    assert!(parse_with(&format!("a[{}1]", "(".repeat(30_000)), Features::all(), None).is_err());
+    assert!(parse_with(&format!("a[{}1]", "-".repeat(30_000)), Features::all(), None).is_err());
+}
+
+#[test]
+fn what_a_side_lacks_is_filled() {
+    let check = |query: &str, expected: &str| {
+        let parsed = |query: &str| enabled(query, None).expr;
+        let printed = parsed(query).to_string();
+        assert_eq!(printed, expected);
+        assert_eq!(parsed(&printed).to_string(), printed);
+    };
+    check("a + fill(0) b", "a + fill_left (0) fill_right (0) b");
+    check("a>bool FILL_RIGHT ( -1.5 ) b", "a > bool fill_right (-1.5) b");
+    check(
+        "a / on (x) group_left fill_right (1m) fill_left (+Inf) b",
+        "a / on (x) group_left () fill_left (Inf) fill_right (60) b",
+    );
+    check(
+        "a * ignoring (x) fill_left (NaN) (b)",
+        "a * ignoring (x) fill_left (NaN) b",
+    );
+    // Without parentheses it is a metric.
+    check(
+        "fill + fill(0) b",
+        r#"{__name__="fill"} + fill_left (0) fill_right (0) b"#,
+    );
+    check("a + fill", r#"a + {__name__="fill"}"#);
+}
+
+#[test]
+fn what_cannot_be_filled_is_refused_with_its_place() {
+    let check = |query: &str, column: usize, expected: &str| {
+        let error = parse_with(query, Features::all(), None).expect_err(query);
+        assert!(error.message().contains(expected), "{query}: {error}");
+        assert_eq!(error.column(), column, "{query}: {error}");
+    };
+    check("a + fill (1) 2", 5, "only allowed between instant vectors");
+    check("a and fill (1) b", 7, "not allowed for set operators");
+    check("a or on (x) fill (1) b", 13, "not allowed for set operators");
+    check("a + fill (b) b", 11, "expected number");
+    check("a + fill () b", 11, "expected number");
+    check("a + fill (1 b", 13, "expected \")\"");
+    check("a + fill (1", 10, "unclosed left parenthesis");
+    check("a + fill (1) fill_left (1) b", 14, "is set already");
+    check("a + fill_left (1) fill_left (1) b", 19, "is set already");
+    check("a + fill (1) on (x) b", 14, "unknown function with name \"on\"");
+}
+
+/// Each of them stands on samples of one side or of both, and which ones does not follow from the series.
+#[test]
+fn nothing_is_made_of_a_query_that_is_filled() {
+    use crate::rewrite;
+    let query = enabled("a + on (pod, cluster) fill (0) b", None).expr;
+    let is_exact = |query: &Expr| {
+        let age = rewrite::age(query, rewrite::Newest::Subquery);
+        matches!(age, rewrite::Age::Exact(_))
+    };
+    assert!(!is_exact(&query) && is_exact(&parsed("a + on (pod, cluster) b")));
+    assert!(rewrite::reporting(&query).is_none());
+    assert!(rewrite::present(&query).is_none());
+    assert!(!rewrite::has_row_for_each(&query, "pod"));
+    let plan = rewrite::distribute(&query, &["cluster"]).expect("parts");
+    let rest = plan.rest.to_string();
+    assert!(rest.contains("fill_left (0) fill_right (0)"), "{rest}");
 }
 
 /// `promql-parser` panics on these.

@@ -415,6 +415,10 @@ impl<'a> Companion<'a> {
                 Some(times)
             };
         }
+        // Rows stand on one side alone where the other is filled.
+        if op.matching.fill.is_any() {
+            return None;
+        }
         if has_name(&op.matching.labels) && op.matching.on || has_name(&op.matching.include) {
             return None;
         }

@@ -400,7 +400,12 @@ impl Planner<'_> {
                     false => !labels.iter().any(|label| self.is_member(label)),
                 };
                 let includes = include.iter().any(|label| self.is_member(label));
-                keeps && !includes && self.is_local(&op.left) && self.is_local(&op.right)
+                // A side is not filled where another member has it.
+                keeps
+                    && !includes
+                    && !op.matching.fill.is_any()
+                    && self.is_local(&op.left)
+                    && self.is_local(&op.right)
             }
         }
     }

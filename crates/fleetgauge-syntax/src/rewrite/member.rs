@@ -40,6 +40,8 @@ fn of_both(of: &Binary) -> Option<Expr> {
         _ if is_scalar(&of.right) => present(&of.left),
         _ if is_scalar(&of.left) => present(&of.right),
         BinaryOp::Or => both(BinaryOp::Or),
+        // A row needs one of the sides, and which ones does not follow from their series.
+        _ if of.matching.fill.is_any() => None,
         _ => both(BinaryOp::And),
     }
 }

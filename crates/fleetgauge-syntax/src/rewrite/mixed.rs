@@ -94,6 +94,7 @@ pub fn has_row_for_each(query: &Expr, label: &str) -> bool {
             match op.op {
                 BinaryOp::And | BinaryOp::Unless => false,
                 _ if is_filter => false,
+                _ if op.matching.fill.is_any() => false,
                 _ if is_scalar(&op.left) => is_of_label(&op.right),
                 _ if is_scalar(&op.right) => is_of_label(&op.left),
                 _ => is_matched(&op.matching, &[label]) && is_of_label(&op.left) && is_of_label(&op.right),
@@ -162,6 +163,9 @@ fn of_binary(op: &Binary, identity: &[&str]) -> Basis {
             BinaryOp::Or => left.beside(right),
             _ => left.together(right),
         };
+    }
+    if op.matching.fill.is_any() {
+        return Basis::Others;
     }
     // What follows depends on all rows of the other side, whatever their label is.
     match (op.op, op.matching.group) {

@@ -1,0 +1,87 @@
+//! What of PromQL is experimental, and the switch that each has in Prometheus.
+
+use std::fmt;
+
+/// Which experimental parts of PromQL are read. Default: none of those that Prometheus has switched off.
+///
+/// Trees with such parts are for evaluation. What is made of a query ([`rewrite`](crate::rewrite)) is made of trees that
+/// [`parse`](crate::parse) reads, which has none of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Features {
+    /// `x[5m * 2]`, `x[step()]`, `x offset (1h / 2)`: `promql-duration-expr`.
+    pub duration_expressions: bool,
+    /// `x + fill(0) y`: `promql-binop-fill-modifiers`.
+    pub fill_modifiers: bool,
+}
+
+/// A name that is not that of a switch.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown feature {name:?}; there are {}", List)]
+#[non_exhaustive]
+pub struct UnknownFeature {
+    /// As it was given.
+    pub name: String,
+}
+
+struct List;
+
+pub(crate) const DURATION_EXPRESSIONS: &str = "promql-duration-expr";
+pub(crate) const FILL_MODIFIERS: &str = "promql-binop-fill-modifiers";
+
+const NAMES: [&str; 2] = [DURATION_EXPRESSIONS, FILL_MODIFIERS];
+
+// === impl Features ===
+
+impl Features {
+    /// All of them, as in Prometheus's own test scripts.
+    #[must_use]
+    pub fn all() -> Self {
+        Self {
+            duration_expressions: true,
+            fill_modifiers: true,
+        }
+    }
+
+    /// The names of the switches, as `--enable-feature` of Prometheus has them.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NAMES.into_iter()
+    }
+
+    /// With the feature of this name.
+    ///
+    /// *Errors*: there is none of that name.
+    pub fn with_named(mut self, name: &str) -> Result<Self, UnknownFeature> {
+        match name {
+            DURATION_EXPRESSIONS => self.duration_expressions = true,
+            FILL_MODIFIERS => self.fill_modifiers = true,
+            _ => {
+                return Err(UnknownFeature {
+                    name: name.to_owned(),
+                });
+            }
+        }
+        Ok(self)
+    }
+}
+
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&NAMES.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_those_that_have_a_name() {
+        let named = Features::names().try_fold(Features::default(), Features::with_named);
+        assert_eq!(named, Ok(Features::all()));
+        let error = Features::default().with_named("promql-at-modifier").unwrap_err();
+        let expected = "unknown feature \"promql-at-modifier\"; there are \
+                        promql-duration-expr, promql-binop-fill-modifiers";
+        assert_eq!(error.to_string(), expected);
+    }
+}
