@@ -19,7 +19,7 @@ mod regression;
 mod relabel;
 mod scalar;
 mod sort;
-mod sum;
+pub(crate) mod sum;
 #[cfg(test)]
 mod tests;
 

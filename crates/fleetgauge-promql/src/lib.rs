@@ -5,6 +5,7 @@
 //! - [`engine`]: evaluates PromQL over them, or over any other [`queryable`]
 //!   - [`missing`]: what an answer may lack, and why
 //!   - [`parse`]: from text to an expression whose types are checked
+//!   - [`histogram`]: samples that are distributions
 //!   - [`label`], [`matcher`], [`sample`]: what identifies a series, what selects it, and its points
 //! - [`answers`]: what was answered already, as series, so that answers can be joined and aggregated
 //! - [`store`]: samples of any age, from a file or a script
@@ -15,6 +16,7 @@ pub mod window;
 
 pub mod answers;
 pub mod engine;
+pub mod histogram;
 pub mod label;
 pub mod matcher;
 pub mod missing;

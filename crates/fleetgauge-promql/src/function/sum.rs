@@ -49,6 +49,23 @@ impl Sum {
         self.sum = total;
     }
 
+    /// Adds another sum, with what it has lost.
+    #[inline]
+    pub(crate) fn add_sum(&mut self, other: Self) {
+        self.add(other.sum);
+        if other.lost != 0.0 {
+            self.add(other.lost);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn negated(self) -> Self {
+        Self {
+            sum: -self.sum,
+            lost: -self.lost,
+        }
+    }
+
     #[inline]
     pub(crate) fn total(self) -> f64 {
         if self.sum.is_infinite() {
@@ -61,6 +78,12 @@ impl Sum {
     #[inline]
     pub(crate) fn with_lost(self) -> f64 {
         self.sum + self.lost
+    }
+}
+
+impl From<f64> for Sum {
+    fn from(first: f64) -> Self {
+        Self::starting_at(first)
     }
 }
 
