@@ -3,7 +3,8 @@
 //! An autoscaler needs the last minutes of many series, often. So the window keeps
 //! - samples at one to four bytes each, in chunks that are dropped whole when they are out of the retention;
 //! - each label string once, given back when the last series that has it goes;
-//! - a scrape's path short: a series is found by its text as exposed, without reading its labels;
+//! - a scrape's path short: a series is found by its text as exposed, without reading its labels; pods that expose
+//!   the same line share its text;
 //! - readers free: no reader ever waits for a scrape, and none holds one up. All they read is published with
 //!   atomics, and stays intact while they hold it.
 //!
@@ -61,6 +62,7 @@ mod cursor;
 mod exposed;
 mod index;
 mod limit;
+mod lines;
 mod loss;
 mod newest;
 mod scrape_cache;

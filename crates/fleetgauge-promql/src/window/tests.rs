@@ -2,6 +2,7 @@
 
 mod bounds;
 mod clock;
+mod lines;
 mod loss;
 mod model;
 mod readers;
