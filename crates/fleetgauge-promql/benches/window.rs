@@ -2,6 +2,9 @@
 //! whose series are in no cache of the processor? Is the newest sample of
 //! one metric over 1,000 pods had in 50 µs? And what does a sample cost in memory, at one a second?
 //!
+//! Pods expose what no two pages of a fleet have in common, too: each has a line of its own in the middle of its page,
+//! and another one that appears there at some time.
+//!
 //! The alternative in the same run is the plain one: a ring of `(i64, f64)` for each series, in a map by the
 //! series' text, behind one lock.
 //!
@@ -32,6 +35,18 @@ const LOOKBACK: Duration = Duration::from_secs(300);
 const METRIC: &str = "vllm:num_requests_waiting";
 
 type Rings = RwLock<HashMap<String, VecDeque<(i64, f64)>>>;
+
+/// One that is scraped.
+struct Pod {
+    appender: Appender,
+    /// The line that no other pod has.
+    own: String,
+    /// When the line that is not there from the beginning appears.
+    late: i64,
+}
+
+const LATE: &str = "vllm:request_success_total{engine=\"0\",finished_reason=\"abort\",\
+                    model_name=\"meta-llama/Llama-3.1-8B-Instruct\"}";
 
 fn main() {
     print_memory();
@@ -83,26 +98,44 @@ fn print_memory() {
     );
 }
 
-fn target(window: &Window, pod: usize) -> Appender {
+fn target(window: &Window, number: usize) -> Pod {
     let (pod, instance) = (
-        format!("vllm-llama-{pod}"),
-        format!("10.0.{}.{}:8000", pod / 250, pod % 250),
+        format!("vllm-llama-{number}"),
+        format!("10.0.{}.{}:8000", number / 250, number % 250),
     );
-    window.appender([
+    let appender = window.appender([
         ("job", "vllm"),
         ("namespace", "llm"),
         ("pod", &pod),
         ("instance", &instance),
-    ])
+    ]);
+    let blocks = 27_000 + number * 7;
+    Pod {
+        appender,
+        own: format!("vllm:cache_config_info{{block_size=\"16\",engine=\"0\",num_gpu_blocks=\"{blocks}\"}}"),
+        // Spread over the time that is measured, without an order.
+        late: START + (number * 7_919 % RETENTION) as i64 * 1_000,
+    }
 }
 
-fn scrape(target: &mut Appender, page: &Page, millis: i64) {
-    let mut batch = target.scrape(Timestamp::from_millis(millis));
-    for (text, &value) in page.texts.iter().zip(&page.values) {
+fn scrape(target: &mut Pod, page: &Page, millis: i64) {
+    let Pod { appender, own, late } = target;
+    let mut batch = appender.scrape(Timestamp::from_millis(millis));
+    let mut append = |text: &str, value| {
         let appended = batch.append(text, value, None, |labels| {
             page::labels(text).for_each(|(n, v)| labels.label(n, v));
         });
         appended.expect("within the limits");
+    };
+    let middle = page.texts.len() / 2;
+    for (place, (text, &value)) in page.texts.iter().zip(&page.values).enumerate() {
+        if place == middle {
+            append(own, 1.0);
+            if millis >= *late {
+                append(LATE, 0.0);
+            }
+        }
+        append(text, value);
     }
     batch.commit();
 }
@@ -181,7 +214,7 @@ fn scrape_fleet(bencher: Bencher<'_, '_>) {
         });
 }
 
-fn fleet(seconds_of_past: usize) -> (Window, Vec<Appender>) {
+fn fleet(seconds_of_past: usize) -> (Window, Vec<Pod>) {
     let pages = seconds(20);
     let window = Window::new(WindowConfig::default());
     let mut targets: Vec<_> = (0..1000).map(|pod| target(&window, pod)).collect();

@@ -4,7 +4,8 @@
 //! - samples at about a byte each: all of a page have one time and lie in one row of their target, and what is older than
 //!   the newest rows is kept by columns, in blocks that are dropped whole when they are out of the retention;
 //! - each label string once, given back when the last series that has it goes;
-//! - a scrape's path short: a series is found by its text as exposed, without reading its labels;
+//! - a scrape's path short: a series is found by its text as exposed, without reading its labels; pods that expose
+//!   the same line share its text;
 //! - readers free: no reader ever waits for a scrape, and none holds one up. All they read is published with
 //!   atomics, and stays intact while they hold it.
 //!
@@ -64,6 +65,7 @@ mod cursor;
 mod exposed;
 mod index;
 mod limit;
+mod lines;
 mod loose;
 mod loss;
 mod newest;

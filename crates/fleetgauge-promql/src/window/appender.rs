@@ -113,12 +113,12 @@ impl Appender {
         target.sort();
         target.dedup_by(|a, b| a.0 == b.0);
         Self {
-            window,
             target,
             of_target: Arc::default(),
             rows: None,
             known_changes: 0,
-            cache: ScrapeCache::default(),
+            cache: ScrapeCache::new(Arc::clone(&window)),
+            window,
             scrape: 0,
             uncommitted: false,
             pending: Vec::new(),
@@ -214,6 +214,16 @@ impl Appender {
     #[cfg(test)]
     pub(super) fn known_texts(&self) -> usize {
         self.cache.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn known_order(&self) -> Vec<&str> {
+        self.cache.entries().map(Entry::text).collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn keeps_table(&self) -> bool {
+        self.cache.has_table()
     }
 
     /// Begins a change of the series of which `changes` says so, by their place on the page before.
@@ -344,6 +354,7 @@ impl Appender {
             usage,
             losses,
             made_room,
+            ..
         } = &*self.window;
         let (of_target, of_all) = usage.excess(self.series(), wanted);
         let mut went = 0;
@@ -554,6 +565,8 @@ impl ScrapeBatch<'_> {
                 appender.withdrawn.remove(metric, Timestamp::from_millis(at));
             }
         }
+        let page = appender.pending.iter().map(|sample| sample.entry);
+        appender.cache.keep_order(page);
         if let Some(former) = appender.former_metrics.take() {
             appender.compare_with_former(&former, at);
         }

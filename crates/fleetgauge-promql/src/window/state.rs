@@ -4,11 +4,13 @@ use std::sync::{Arc, OnceLock};
 
 use super::index::Index;
 use super::limit::{Usage, WindowConfig};
+use super::lines::Lines;
 use super::loss::{LossLog, LossLogs};
 
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) index: Index,
+    pub(super) lines: Lines,
     pub(super) usage: Arc<Usage>,
     pub(super) losses: LossLogs,
     /// Of series that made room for those of other targets.
@@ -22,6 +24,7 @@ impl State {
     pub(super) fn new(config: WindowConfig) -> Self {
         Self {
             index: Index::default(),
+            lines: Lines::default(),
             usage: Arc::new(Usage::new(config)),
             losses: LossLogs::default(),
             made_room: OnceLock::new(),

@@ -94,7 +94,7 @@ pub(super) const fn bytes_of_values(labels: usize) -> usize {
 }
 
 /// With the two counts of the `Arc` and its place in the table.
-fn bytes_of_string(string: &Arc<str>) -> usize {
+pub(super) fn bytes_of_string(string: &Arc<str>) -> usize {
     string.len().next_multiple_of(8) + 16 + TABLE_SLOT
 }
 
