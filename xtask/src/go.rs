@@ -41,6 +41,7 @@ pub(crate) struct Install<'a> {
     pub(crate) packages: &'a [&'a str],
     /// About how many packages there are, dependencies included.
     pub(crate) count: u32,
+    pub(crate) linker_flags: &'a str,
 }
 
 /// The module in this folder of `xtask`.
@@ -86,7 +87,7 @@ impl Install<'_> {
     /// Puts the programs into `folder`, under their packages' last names.
     pub(crate) fn run(&self, folder: &Path) -> Result<()> {
         let install = go()
-            .args(["install", "-v", "-trimpath", "-ldflags", "-s -w"])
+            .args(["install", "-v", "-trimpath", "-ldflags", self.linker_flags])
             .args(self.packages)
             .env("GOBIN", folder);
         watch(self.what, self.count, &install)
