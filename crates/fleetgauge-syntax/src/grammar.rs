@@ -15,7 +15,7 @@ use crate::check;
 use crate::error::ParseError;
 use crate::function::Function;
 use crate::limit::MAX_DEPTH;
-use crate::query::Parsed;
+use crate::parsed::Parsed;
 use crate::token::Kind;
 use crate::tree::{Aggregate, AggregateOp, BinaryOp, Call, Expr};
 

@@ -4,6 +4,7 @@ use crate::error::ParseError;
 use crate::features::Features;
 use crate::grammar::Parser;
 use crate::limit::MAX_LENGTH;
+use crate::parsed::{Parsed, Times};
 use crate::tree::Expr;
 use crate::{invariant, token};
 
@@ -19,26 +20,6 @@ use crate::{invariant, token};
 /// *Errors*: [`ParseError`], with the place.
 pub fn parse(query: &str) -> Result<Expr, ParseError> {
     parse_with(query, Features::default(), None).map(|parsed| parsed.expr)
-}
-
-/// What a query is evaluated at, for `step()` and `range()` in expressions of durations. *Unit*: milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Times {
-    /// Between two steps; 0 for an instant query.
-    pub step: i64,
-    /// From the start to the end.
-    pub range: i64,
-}
-
-/// A query with what is experimental.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Parsed {
-    /// Without expressions of durations: they are computed.
-    pub expr: Expr,
-    /// Whether it has `step()` or `range()`. Of one that was parsed without times, a duration that depends on them is a
-    /// stand-in, and the tree is not one to evaluate.
-    pub is_timed: bool,
 }
 
 /// As [`parse`], also with what is experimental, and for these times where they are known.

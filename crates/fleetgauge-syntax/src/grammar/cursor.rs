@@ -3,7 +3,7 @@
 use crate::error::ParseError;
 use crate::features::Features;
 use crate::limit::{MAX_DEPTH, MAX_OPERATIONS};
-use crate::query::Times;
+use crate::parsed::Times;
 use crate::token::{Kind, Token};
 
 pub(crate) struct Parser<'q> {
