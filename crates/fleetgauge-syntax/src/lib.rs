@@ -4,6 +4,7 @@
 //! - numbers as they are printed, durations as they are read: [`number`], [`duration`]
 //! - the pieces that a query is made of: [`lexer`], [`literal`], [`name`], [`regex`]
 //! - a whole query: [`parse`], [`parse_with`] for what is experimental ([`Features`]), [`tree`], [`Function`], [`ParseError`]
+//! - what `info` reads that no query names: [`info`]
 //! - what is made of a query: [`rewrite`]
 
 mod check;
@@ -12,6 +13,7 @@ mod error;
 mod features;
 mod function;
 mod grammar;
+pub mod info;
 mod invariant;
 pub mod lexer;
 mod limit;

@@ -11,8 +11,8 @@ use fleetgauge_core::label::METRIC_NAME;
 use fleetgauge_core::range::Steps as RangeSteps;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::EngineConfig;
-use fleetgauge_syntax::Function;
-use fleetgauge_syntax::tree::{At, Call, Expr, MatchOp, Matcher, RangeSelector, Selector, Shift};
+use fleetgauge_syntax::tree::{At, Call, Expr, Matcher, RangeSelector, Selector, Shift};
+use fleetgauge_syntax::{Function, info};
 
 /// The times at which a selector looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,9 +92,6 @@ struct Steps {
     /// Where the end that was asked for is.
     until: i64,
 }
-
-/// What `info` reads where it does not say.
-pub(crate) const TARGET_INFO: &str = "target_info";
 
 /// Tells `reads` what `expr` reads when it is evaluated at `times`.
 ///
@@ -278,23 +275,23 @@ impl<R: Reads> Walk<'_, R> {
         self.reads.range(&range.selector.matchers, span)
     }
 
-    /// The labels that `info` adds are those at the step, whatever the offset of its argument is.
+    /// The labels that `info` adds are those at the time of its argument's samples.
     fn info(&mut self, call: &Call, steps: Steps) -> Result<(), R::Error> {
         let mut args = call.args.iter();
-        args.next().map_or(Ok(()), |base| self.expr(base, steps))?;
+        let Some(base) = args.next() else {
+            return Ok(());
+        };
+        self.expr(base, steps)?;
         let mut matchers = match args.next() {
             Some(Expr::Selector(wanted)) => wanted.matchers.clone(),
             _ => Vec::new(),
         };
-        if !matchers.iter().any(|matcher| matcher.name == METRIC_NAME) {
-            matchers.push(Matcher {
-                name: METRIC_NAME.to_owned(),
-                op: MatchOp::Equal,
-                value: TARGET_INFO.to_owned(),
-                place: 0,
-            });
-        }
-        let shift = Shift::default();
+        let names = matchers.iter().filter(|matcher| matcher.name == METRIC_NAME);
+        let implied = info::implied(names.map(|matcher| matcher.op));
+        matchers.extend(implied);
+        let shift = info::shift(base, |a, b| {
+            self.time(a, steps.start) == self.time(b, steps.start)
+        });
         self.selector(&Selector { matchers, shift }, steps)
     }
 

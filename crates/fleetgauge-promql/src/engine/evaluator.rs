@@ -1,7 +1,7 @@
 //! Walks the tree of a query, every expression once for all steps.
 
 use fleetgauge_core::age::Age;
-use fleetgauge_syntax::Function;
+use fleetgauge_syntax::{Function, info as syntax_info};
 
 use crate::aggregate;
 use crate::annotation::Annotations;
@@ -285,8 +285,7 @@ impl<'a> Evaluator<'a> {
         Ok(Operand::Vector(absent))
     }
 
-    /// Adds the labels of info series, which are those that there are at the step, whatever the argument's
-    /// offset.
+    /// Adds the labels of info series, which are those at the time of the argument's samples.
     fn info(
         &mut self,
         arg: &Expr,
@@ -299,13 +298,18 @@ impl<'a> Evaluator<'a> {
         if let Some(matchers) = wanted.selects() {
             let selector = Selector {
                 matchers,
-                shift: Shift::default(),
+                shift: self.shift_of_info(arg, steps),
             };
             let budget = &mut self.budget;
             found = self.reader.instant(&selector, steps, Give::Timestamp, budget)?;
         }
         let result = info::join(&base, &found, &wanted, &mut self.budget)?;
         Ok(Operand::Vector(result))
+    }
+
+    fn shift_of_info(&self, arg: &Expr, steps: &Steps) -> Shift {
+        let time = |shift| self.reader.times(shift, steps).get(0);
+        syntax_info::shift(arg, |a, b| time(a) == time(b))
     }
 
     /// The time of the sample itself if the argument is a selector; else that of the step.

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use fleetgauge_syntax::info;
+
 use crate::budget::{Budget, REGEX_WORK, SERIES_WORK};
 use crate::error::EvalError;
 use crate::label::{Groups, LabelSet, METRIC_NAME, Projection, text_bytes};
@@ -14,20 +16,17 @@ use crate::value::{Vector, is_absent};
 /// The labels by which a series and an info series belong together.
 const IDENTIFYING: [&str; 2] = ["instance", "job"];
 
-/// The info metric, unless the second argument names others.
-const TARGET_INFO: &str = "target_info";
-
 /// What a call asks for, given the series of its first argument.
 #[derive(Debug)]
 pub(crate) struct Wanted<'a> {
-    /// The matchers of the second argument that are for the metric name.
-    of_name: Vec<&'a Matcher>,
+    /// The matchers of the metric name of an info series: those of the second argument, and the one that is implied.
+    of_name: Vec<Matcher>,
     /// The others, which also say which labels are added: all, if there is none.
     of_data: Vec<&'a Matcher>,
     /// For each row of the first argument, whether it is an info series itself, which stays as it is.
     is_info: Vec<bool>,
-    /// The values of the identifying labels, of all other rows.
-    identities: [BTreeSet<&'a str>; 2],
+    /// The values of the identifying labels of all other rows, by which of them a row has.
+    identities: BTreeMap<[bool; 2], [BTreeSet<&'a str>; 2]>,
 }
 
 /// The info series, by metric name, `instance` and `job`.
@@ -53,19 +52,24 @@ impl<'a> Wanted<'a> {
         budget.take_list::<[usize; 12]>(base.len())?;
         let given = matchers.unwrap_or_default().iter();
         let (of_name, of_data): (Vec<_>, Vec<_>) = given.partition(|m| m.name() == METRIC_NAME);
-        let is_info = |labels: &LabelSet| match matchers {
-            None => labels.metric_name() == TARGET_INFO,
-            Some(_) => of_name.iter().any(|m| m.matches_value(labels.metric_name())),
-        };
+        let implied = info::implied(of_name.iter().map(|m| m.op())).map(Matcher::compile);
+        let implied = implied
+            .transpose()
+            .map_err(|error| EvalError::execution(error.to_string()))?;
+        let of_name: Vec<_> = of_name.into_iter().cloned().chain(implied).collect();
+        let is_info = |labels: &LabelSet| of_name.iter().all(|m| m.matches_value(labels.metric_name()));
         let is_info = base.labels.iter().map(|labels| {
             budget.spend(SERIES_WORK + labels.metric_name().len() * REGEX_WORK)?;
             Ok(is_info(labels))
         });
         let is_info: Vec<_> = is_info.collect::<Result<_, EvalError>>()?;
-        let mut identities: [BTreeSet<&str>; 2] = Default::default();
+        let mut identities: BTreeMap<_, [BTreeSet<&str>; 2]> = BTreeMap::new();
         for (labels, _) in base.labels.iter().zip(&is_info).filter(|(_, is_info)| !**is_info) {
-            for (values, name) in identities.iter_mut().zip(IDENTIFYING) {
-                values.extend(labels.get(name));
+            let identity = IDENTIFYING.map(|name| labels.get(name));
+            // By nothing, nothing can be found.
+            if identity.iter().any(Option::is_some) {
+                let values = identities.entry(identity.map(|v| v.is_some())).or_default();
+                values.iter_mut().zip(identity).for_each(|(all, v)| all.extend(v));
             }
         }
         Ok(Self {
@@ -78,25 +82,21 @@ impl<'a> Wanted<'a> {
 
     /// The matchers of the info series; none if no series can have any.
     pub(crate) fn selects(&self) -> Option<Vec<Matcher>> {
-        if !self.can_match() {
+        if self.identities.is_empty() {
             return None;
         }
-        let given = self.of_name.iter().chain(&self.of_data);
-        let mut matchers: Vec<_> = given.map(|&matcher| matcher.clone()).collect();
-        if self.of_name.is_empty() {
-            matchers.push(Matcher::equal(METRIC_NAME, TARGET_INFO));
-        }
-        Some(matchers)
-    }
-
-    fn can_match(&self) -> bool {
-        self.identities.iter().any(|values| !values.is_empty())
+        let of_data = self.of_data.iter().copied();
+        Some(self.of_name.iter().chain(of_data).cloned().collect())
     }
 
     /// Whether an info series can be of one of the rows.
     fn can_be_of(&self, info: &LabelSet) -> bool {
-        let mut labels = self.identities.iter().zip(IDENTIFYING);
-        labels.all(|(values, name)| values.is_empty() || info.get(name).is_some_and(|v| values.contains(v)))
+        let identity = IDENTIFYING.map(|name| info.get(name));
+        let values = self.identities.get(&identity.map(|v| v.is_some()));
+        values.is_some_and(|values| {
+            let mut all = values.iter().zip(identity);
+            all.all(|(values, value)| value.is_none_or(|value| values.contains(value)))
+        })
     }
 
     /// Whether a label of an info series is asked for.
@@ -105,13 +105,9 @@ impl<'a> Wanted<'a> {
         name != METRIC_NAME && (self.of_data.is_empty() || is_listed())
     }
 
-    /// Whether a series without labels to add is left out, because it does not fit the matchers.
+    /// Whether a series without an info series is left out, because it does not fit the matchers.
     fn drops_bare(&self) -> bool {
-        let (none, names): (&[_], &[_]) = (&[], &self.of_name);
-        // Where there is nothing to match by, Prometheus also holds the matchers of the name against it.
-        let of_name = if self.can_match() { none } else { names };
-        let mut all = self.of_data.iter().chain(of_name);
-        all.any(|matcher| !matcher.matches_value(""))
+        self.of_data.iter().any(|matcher| !matcher.matches_value(""))
     }
 }
 
@@ -250,6 +246,10 @@ fn with_labels_of<'a>(
     budget: &mut Budget,
 ) -> Result<Option<LabelSet>, EvalError> {
     let mut added: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut infos = infos.peekable();
+    if infos.peek().is_none() && wanted.drops_bare() {
+        return Ok(None);
+    }
     for (name, value) in infos.flat_map(LabelSet::iter) {
         if !wanted.takes(name) || labels.get(name).is_some() {
             continue;
@@ -259,7 +259,7 @@ fn with_labels_of<'a>(
         }
     }
     if added.is_empty() {
-        return Ok((!wanted.drops_bare()).then(|| labels.clone()));
+        return Ok(Some(labels.clone()));
     }
     let texts = added.iter().flat_map(|(name, value)| [*name, *value]);
     budget.spend_series(labels.bytes() + texts.map(text_bytes).sum::<usize>())?;

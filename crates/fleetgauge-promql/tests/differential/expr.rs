@@ -263,7 +263,28 @@ impl Expr {
     pub(crate) fn is_mistaken(&self) -> bool {
         let is_subquery = matches!(self, Self::Subquery { .. });
         let is_held = || self.walk().into_iter().skip(1).any(Self::is_held_subquery);
-        is_subquery && (is_held() || self.has_info()) || self.is_absent_of_reordered()
+        is_subquery && (is_held() || self.has_info())
+            || self.is_absent_of_reordered()
+            || self.is_info_of_others()
+    }
+
+    /// Of series that lack what info series are found by, or have a label that is asked for, 3.5 keeps others.
+    fn is_info_of_others(&self) -> bool {
+        let is_served = |part: &&Self| match part {
+            Self::Selector(selector) | Self::Range { selector, .. } => selector.name == "served",
+            _ => true,
+        };
+        match self {
+            Self::Call { name: "info", args } => match args.first() {
+                Some(Self::Call {
+                    name: "last_over_time",
+                    args,
+                }) => !args.iter().all(|arg| is_served(&arg)),
+                Some(selector @ Self::Selector(_)) => !is_served(&selector),
+                _ => true,
+            },
+            _ => false,
+        }
     }
 
     /// `absent` gives the labels that are matched once by `=`, and of several matchers of a label the order counts;

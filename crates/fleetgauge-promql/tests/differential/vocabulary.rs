@@ -141,7 +141,7 @@ pub(crate) const INFO_MATCHERS: [&str; 11] = [
     "host!=\"\"",
     "__name__=\"host_info\"",
     "__name__=~\".+_info\"",
-    "__name__!=\"target_info\"",
+    "__name__=~\"host_.+\"",
 ];
 pub(crate) const OVER_TIME: [&str; 11] = [
     "avg_over_time",

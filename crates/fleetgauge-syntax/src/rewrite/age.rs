@@ -23,14 +23,13 @@
 //! The companion is for queries at one time, in which `start()` and `end()` are that time.
 
 use crate::Function;
+use crate::info;
 use crate::tree::{
     Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Group, Grouping, RangeSelector, Selector,
     Shift, Subquery, ValueType,
 };
 
-use super::build::{
-    aggregate, binary, by, call, equal, labelled, matched, present, seconds, subquery, without,
-};
+use super::build::{aggregate, binary, by, call, labelled, matched, present, seconds, subquery, without};
 use super::series::{BUCKET, Groups, METRIC_NAME, Rows, groups, has_samples, is_scalar, rows};
 
 /// What tells how old the rows of a query are. *Unit* of the values: seconds since the Unix epoch, so that the age is
@@ -576,7 +575,7 @@ impl<'a> Companion<'a> {
 }
 
 /// The time that a selector or a subquery asks for. *Unit*: milliseconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     /// So long before the step.
     Back(i64),
@@ -703,18 +702,18 @@ impl<'a> Companion<'a> {
         }
     }
 
-    /// The info series are selected by their own matchers, and `target_info` where these name no metric.
+    /// The info series are selected by their own matchers, at the time of the argument's samples.
     fn collect_info(&mut self, call: &'a Call, into: &mut Vec<Expr>) {
         let mut matchers = match call.args.get(1) {
             Some(Expr::Selector(selector)) => selector.matchers.clone(),
             _ => Vec::new(),
         };
-        if matchers.iter().all(|matcher| matcher.name != METRIC_NAME) {
-            matchers.insert(0, equal(METRIC_NAME, "target_info"));
-        }
-        let shift = Shift::default();
-        into.push(self.samples(&Selector { matchers, shift }, None, None).expr);
+        let names = matchers.iter().filter(|matcher| matcher.name == METRIC_NAME);
+        let implied = info::implied(names.map(|matcher| matcher.op));
+        matchers.splice(0..0, implied);
         if let Some(arg) = call.args.first() {
+            let shift = info::shift(arg, |a, b| Asked::by(a) == Asked::by(b));
+            into.push(self.samples(&Selector { matchers, shift }, None, None).expr);
             self.collect(arg, into);
         }
     }

@@ -8,11 +8,12 @@ use fleetgauge_core::printable::Quoted;
 use fleetgauge_core::similar::similar;
 use fleetgauge_promql::answers::ReadBy;
 use fleetgauge_promql::matcher;
+use fleetgauge_syntax::info;
 use fleetgauge_syntax::tree::{Expr, MatchOp, Matcher};
 
 use super::input::SourceInput;
 use crate::layered::did_you_mean;
-use crate::reads::{self, Grid, Reads, Span, TARGET_INFO, Times, When, joined};
+use crate::reads::{self, Grid, Reads, Span, Times, When, joined};
 
 /// What is to be fetched for an expression.
 #[derive(Debug)]
@@ -153,9 +154,7 @@ impl Walk<'_> {
     /// Which inputs a selector means.
     fn inputs_of(&mut self, matchers: &[Matcher]) -> Result<Vec<usize>, PlanError> {
         let of_name = || matchers.iter().filter(|matcher| matcher.name == METRIC_NAME);
-        // That of `info` stands nowhere in the query.
-        let is_own = |matcher: &Matcher| matcher.place == 0 && matcher.value == TARGET_INFO;
-        if !of_name().all(|matcher| is_own(matcher) || (self.is_known)(matcher)) {
+        if !of_name().all(|matcher| info::is_implied(matcher) || (self.is_known)(matcher)) {
             self.is_open = true;
             return Ok(Vec::new());
         }
