@@ -70,6 +70,7 @@ mod loose;
 mod loss;
 mod newest;
 mod newest_row;
+mod outcome;
 mod recent;
 mod scrape_cache;
 mod series;

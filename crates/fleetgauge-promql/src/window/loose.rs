@@ -11,7 +11,7 @@ use arc_swap::ArcSwapOption;
 use super::chunk::{self, Chunk, Encoder};
 use super::limit::Usage;
 use super::newest::Newest;
-use super::series::Outcome;
+use super::outcome::Outcome;
 use crate::sample::Samples;
 
 /// The samples of one series, oldest first.

@@ -14,6 +14,7 @@ use crate::sample::{STALE_MARKER, Sample, Samples};
 
 use super::limit::Usage;
 use super::loose::Loose;
+use super::outcome::Outcome;
 use super::target::{Slot, Snapshot, Target};
 
 /// One series of the window. It stays for who holds it, also after the window has let it go; its samples are gone then.
@@ -32,18 +33,6 @@ pub struct Series {
     of_target: Arc<AtomicUsize>,
     /// How many samples it had been given when it was let go.
     given: AtomicU64,
-}
-
-/// What became of a sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Appended,
-    /// The series has this very sample already.
-    Repeated,
-    Duplicate,
-    OutOfOrder,
-    /// The window let the series go meanwhile.
-    Gone,
 }
 
 /// A series that was let go before its time.

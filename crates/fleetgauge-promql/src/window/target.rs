@@ -16,8 +16,8 @@ use super::block::Block;
 use super::column::{ABSENT, MAX_ROWS, Scratch};
 use super::limit::Usage;
 use super::newest_row::NewestRow;
+use super::outcome::Outcome;
 use super::recent::{self, Recent};
-use super::series::Outcome;
 use crate::sample::{STALE_MARKER, Samples};
 
 /// The rows of one target. Its bytes are counted as long as it is there.
