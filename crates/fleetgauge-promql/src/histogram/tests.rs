@@ -383,16 +383,22 @@ fn compacted(mut histogram: FloatHistogram) -> FloatHistogram {
     histogram
 }
 
+/// The sum of two, which does not depend on which of them is added to the other.
+fn sum_both_ways(one: &FloatHistogram, other: &FloatHistogram) -> Result<FloatHistogram, TestCaseError> {
+    let sum = |mut one: FloatHistogram, other| {
+        one.add(other).expect("alike");
+        compacted(one)
+    };
+    let both = sum(one.clone(), other);
+    prop_assert_eq!(&both, &sum(other.clone(), one));
+    prop_assert_eq!(counted(&both), both.count());
+    Ok(both)
+}
+
 proptest! {
     #[test]
     fn sums_are_the_same_both_ways(one in any_exponential(), other in any_exponential()) {
-        let sum = |mut one: FloatHistogram, other| {
-            one.add(other).expect("alike");
-            compacted(one)
-        };
-        let both = sum(one.clone(), &other);
-        prop_assert_eq!(&both, &sum(other.clone(), &one));
-        prop_assert_eq!(counted(&both), both.count());
+        let both = sum_both_ways(&one, &other)?;
         let (total, _) = FloatHistogram::total_of([&one, &other]).expect("alike").expect("some");
         prop_assert_eq!(compacted(total), both.clone());
         // What was added cannot be a reset.
@@ -401,13 +407,7 @@ proptest! {
 
     #[test]
     fn custom_sums_are_the_same_both_ways(one in any_custom(), other in any_custom()) {
-        let sum = |mut one: FloatHistogram, other| {
-            one.add(other).expect("alike");
-            compacted(one)
-        };
-        let both = sum(one.clone(), &other);
-        prop_assert_eq!(&both, &sum(other.clone(), &one));
-        prop_assert_eq!(counted(&both), both.count());
+        let both = sum_both_ways(&one, &other)?;
         prop_assert!(!both.is_reset_since(&one), "{} to {}", one, both);
     }
 
