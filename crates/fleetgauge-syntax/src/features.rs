@@ -11,6 +11,8 @@ use std::fmt;
 pub struct Features {
     /// `x[5m * 2]`, `x[step()]`, `x offset (1h / 2)`: `promql-duration-expr`.
     pub duration_expressions: bool,
+    /// `rate(x[5m] anchored)`, `rate(x[5m] smoothed)`, `x smoothed`: `promql-extended-range-selectors`.
+    pub extended_ranges: bool,
     /// `x + fill(0) y`: `promql-binop-fill-modifiers`.
     pub fill_modifiers: bool,
 }
@@ -27,9 +29,10 @@ pub struct UnknownFeature {
 struct List;
 
 pub(crate) const DURATION_EXPRESSIONS: &str = "promql-duration-expr";
+pub(crate) const EXTENDED_RANGES: &str = "promql-extended-range-selectors";
 pub(crate) const FILL_MODIFIERS: &str = "promql-binop-fill-modifiers";
 
-const NAMES: [&str; 2] = [DURATION_EXPRESSIONS, FILL_MODIFIERS];
+const NAMES: [&str; 3] = [DURATION_EXPRESSIONS, EXTENDED_RANGES, FILL_MODIFIERS];
 
 // === impl Features ===
 
@@ -39,6 +42,7 @@ impl Features {
     pub fn all() -> Self {
         Self {
             duration_expressions: true,
+            extended_ranges: true,
             fill_modifiers: true,
         }
     }
@@ -54,6 +58,7 @@ impl Features {
     pub fn with_named(mut self, name: &str) -> Result<Self, UnknownFeature> {
         match name {
             DURATION_EXPRESSIONS => self.duration_expressions = true,
+            EXTENDED_RANGES => self.extended_ranges = true,
             FILL_MODIFIERS => self.fill_modifiers = true,
             _ => {
                 return Err(UnknownFeature {
@@ -81,7 +86,7 @@ mod tests {
         assert_eq!(named, Ok(Features::all()));
         let error = Features::default().with_named("promql-at-modifier").unwrap_err();
         let expected = "unknown feature \"promql-at-modifier\"; there are \
-                        promql-duration-expr, promql-binop-fill-modifiers";
+                        promql-duration-expr, promql-extended-range-selectors, promql-binop-fill-modifiers";
         assert_eq!(error.to_string(), expected);
     }
 }

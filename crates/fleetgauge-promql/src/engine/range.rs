@@ -118,10 +118,13 @@ impl Part<'_> {
                 let input = RangeInput {
                     times: &times[from..to],
                     values: &values[from..to],
+                    starts: &[],
                     falls: last_fall > from,
                     start: window.start,
                     end: window.end,
                     at: self.steps.at(step),
+                    extended: self.ranges.extended(),
+                    lookback_start: window.begin,
                 };
                 let params = self.params_at.get(step).map_or(&[][..], |params| params);
                 if let Some(check) = self.spec.check {

@@ -5,6 +5,8 @@
 //!
 //! *Source*: <https://prometheus.io/docs/prometheus/latest/querying/functions/#rate>.
 
+use fleetgauge_syntax::tree::Extended;
+
 use super::range::RangeInput;
 use crate::annotation::Annotations;
 
@@ -26,18 +28,27 @@ const COUNTER_SUFFIXES: [&str; 4] = ["_total", "_sum", "_count", "_bucket"];
 
 /// The increase a second.
 pub(super) fn rate(input: &RangeInput<'_>, _: &[f64], _: &mut Annotations) -> Option<f64> {
+    if input.extended != Extended::No {
+        return Some(input.extended_change(true)? / range_seconds(input));
+    }
     let (change, factor) = extrapolated(input, Kind::Counter)?;
     Some(change * (factor / range_seconds(input)))
 }
 
 /// The change of a counter over the range.
 pub(super) fn increase(input: &RangeInput<'_>, _: &[f64], _: &mut Annotations) -> Option<f64> {
+    if input.extended != Extended::No {
+        return input.extended_change(true);
+    }
     let (change, factor) = extrapolated(input, Kind::Counter)?;
     Some(change * factor)
 }
 
 /// The change of a gauge over the range.
 pub(super) fn delta(input: &RangeInput<'_>, _: &[f64], _: &mut Annotations) -> Option<f64> {
+    if input.extended != Extended::No {
+        return input.extended_change(false);
+    }
     let (change, factor) = extrapolated(input, Kind::Gauge)?;
     Some(change * factor)
 }
@@ -56,12 +67,14 @@ pub(super) fn idelta(input: &RangeInput<'_>, _: &[f64], _: &mut Annotations) -> 
 
 /// How often the value changed. A NaN is the same as the NaN before it.
 pub(super) fn changes(input: &RangeInput<'_>, _: &[f64], _: &mut Annotations) -> Option<f64> {
+    let input = input.since_anchor()?;
     let changed = |pair: &&[f64]| pair[0] != pair[1] && !(pair[0].is_nan() && pair[1].is_nan());
     Some(input.values.windows(2).filter(changed).count() as f64)
 }
 
 /// How often the value fell.
 pub(super) fn resets(input: &RangeInput<'_>, _: &[f64], _: &mut Annotations) -> Option<f64> {
+    let input = input.since_anchor()?;
     if !input.falls {
         return Some(0.0);
     }
