@@ -91,6 +91,7 @@ pub(crate) fn implementation(function: Function) -> Implementation {
     use elementwise::each_number;
 
     let range = |call: RangeFunction| RangeSpec {
+        name: function.name(),
         call,
         keeps_name: function.keeps_name(),
         check: None,

@@ -7,6 +7,7 @@ use crate::function::{RangeInput, RangeSpec};
 use crate::selector::{Buffer, EndedSeries, READ_AT_ONCE, Ranges, Reader};
 use crate::value::{self, ABSENT, Steps, Vector};
 
+use super::numeric;
 use crate::budget::{Budget, SERIES_WORK};
 use crate::error::EvalError;
 
@@ -100,6 +101,9 @@ impl Part<'_> {
             row.fill(ABSENT);
             self.ranges.read(i, buffer, budget)?;
             budget.spend(SERIES_WORK + self.steps.count)?;
+            if buffer.has_histograms() {
+                return Err(numeric::refusal(self.spec.name));
+            }
             let (times, values) = (buffer.times(), buffer.values());
             let mut work = 0;
             // The last sample so far that is lower than the one before it, and how far was looked.

@@ -39,6 +39,8 @@ pub(crate) type CheckParams = fn(params: &[f64]) -> Result<(), EvalError>;
 /// How a function over a range vector is evaluated.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RangeSpec {
+    /// What it is called.
+    pub(crate) name: &'static str,
     pub(crate) call: RangeFunction,
     /// Whether the metric name stays (`last_over_time`).
     pub(crate) keeps_name: bool,

@@ -261,6 +261,27 @@ impl FloatHistogram {
             .chain(buckets)
     }
 
+    /// Whether it has the same buckets, those that have observed nothing left out, and numbers of which `close` says
+    /// that they are the same. What is known of resets is no part of it.
+    pub fn is_like(&self, other: &Self, close: impl Fn(f64, f64) -> bool) -> bool {
+        let numbers = |one: &Self| [one.count, one.sum, one.zero_count];
+        let mut numbers = numbers(self).into_iter().zip(numbers(other));
+        let same = |own: &Buckets, other: &Buckets| {
+            let observed = |buckets: &Buckets| {
+                let observed = buckets.iter().filter(|(_, count)| *count != 0.0);
+                observed.collect::<Vec<_>>()
+            };
+            let (own, other) = (observed(own), observed(other));
+            let mut pairs = own.iter().zip(&other);
+            own.len() == other.len() && pairs.all(|(own, other)| own.0 == other.0 && close(own.1, other.1))
+        };
+        self.layout == other.layout
+            && self.zero_threshold == other.zero_threshold
+            && numbers.all(|(own, other)| close(own, other))
+            && same(&self.positive, &other.positive)
+            && same(&self.negative, &other.negative)
+    }
+
     /// Whether a number of it is infinite, as after an overflow.
     pub fn has_overflow(&self) -> bool {
         let buckets = self.positive.counts().iter().chain(self.negative.counts());
@@ -282,6 +303,22 @@ impl FloatHistogram {
             positive: self.positive.reduced(0),
             negative: self.negative.reduced(0),
         }
+    }
+
+    /// What it takes in memory, custom bounds included, which several may share.
+    pub(crate) fn bytes(&self) -> usize {
+        let bounds = match &self.layout {
+            Layout::Exponential(_) => 0,
+            Layout::Custom(bounds) => bounds.len(),
+        };
+        let buckets = self.positive.len() + self.negative.len();
+        // Beside it the counts of those who share it.
+        size_of::<(Self, [usize; 2])>() + buckets * size_of::<(f64, i32)>() + bounds * size_of::<f64>()
+    }
+
+    /// The work of looking at all of its buckets, in the units of a budget.
+    pub(crate) fn work(&self) -> usize {
+        20 + 2 * (self.positive.len() + self.negative.len())
     }
 
     /// How many observations there are.

@@ -1,15 +1,15 @@
 //! Compares what came with what was expected, and says each difference in a sentence.
 
 use fleetgauge_core::result::{Answer, AnswerKind, Series};
-use fleetgauge_core::sample::Point;
 use fleetgauge_core::time::Timestamp;
 
-use super::command::{Eval, Expected, ExpectedSeries, Grid, Patterns, When};
-use super::show::number;
+use super::command::{Eval, Expected, ExpectedSeries, Grid, Item, Patterns, When};
+use super::show::shown;
 use crate::annotation::Annotation;
 use crate::engine::Evaluation;
 use crate::error::EvalError;
 use crate::label::LabelSet;
+use crate::sample::SampleValue;
 
 /// The differences; none if all is as expected.
 pub(super) fn outcome(eval: &Eval, outcome: &Result<Evaluation, EvalError>, tolerance: f64) -> Vec<String> {
@@ -33,8 +33,8 @@ pub(super) fn outcome(eval: &Eval, outcome: &Result<Evaluation, EvalError>, tole
         }
         (Ok(evaluation), None) => {
             let mut differences = match eval.when {
-                When::At(_) => value(expected, &evaluation.answer, tolerance),
-                When::Range(grid) => range(expected, grid, &evaluation.answer, tolerance),
+                When::At(_) => value(expected, evaluation, tolerance),
+                When::Range(grid) => range(expected, grid, evaluation, tolerance),
             };
             let (warnings, infos) = (messages(&evaluation.warnings), messages(&evaluation.infos));
             notes(
@@ -76,7 +76,8 @@ fn notes(expected: &Option<Patterns>, none: bool, got: &[String], kind: &str, di
 }
 
 /// Compares the answer to an instant query.
-pub(super) fn value(expected: &Expected, got: &Answer, tolerance: f64) -> Vec<String> {
+pub(super) fn value(expected: &Expected, evaluation: &Evaluation, tolerance: f64) -> Vec<String> {
+    let got = &evaluation.answer;
     if let Some(text) = &expected.text {
         return match got.text() {
             Some(got) if got == text => Vec::new(),
@@ -84,16 +85,16 @@ pub(super) fn value(expected: &Expected, got: &Answer, tolerance: f64) -> Vec<St
         };
     }
     if let Some(grid) = expected.grid {
-        return range(expected, grid, got, tolerance);
+        return range(expected, grid, evaluation, tolerance);
     }
     let wrong = match (got.kind(), expected.scalar) {
         (AnswerKind::Scalar, Some(scalar)) if expected.series.is_empty() => {
             let got = got.values().map(|got| got.value);
             return got
-                .filter_map(|got| same("the scalar", scalar, got, tolerance))
+                .filter_map(|got| same("the scalar", &scalar.into(), &got.into(), tolerance))
                 .collect();
         }
-        (AnswerKind::Vector, None) => return vector(expected, got, tolerance),
+        (AnswerKind::Vector, None) => return vector(expected, evaluation, tolerance),
         (AnswerKind::Scalar, _) => "got a scalar, which is expected as a bare number",
         (AnswerKind::Vector, Some(_)) => "expected a scalar, got a vector",
         (AnswerKind::String, _) => "got a string, which is expected with `expect string`",
@@ -102,7 +103,8 @@ pub(super) fn value(expected: &Expected, got: &Answer, tolerance: f64) -> Vec<St
     vec![wrong.to_owned()]
 }
 
-fn vector(expected: &Expected, answer: &Answer, tolerance: f64) -> Vec<String> {
+fn vector(expected: &Expected, evaluation: &Evaluation, tolerance: f64) -> Vec<String> {
+    let answer = &evaluation.answer;
     let mut differences = Vec::new();
     for (place, got) in answer.values().enumerate() {
         let known = expected
@@ -121,7 +123,8 @@ fn vector(expected: &Expected, answer: &Answer, tolerance: f64) -> Vec<String> {
             ));
         }
         if let Some(Some(value)) = expected.series[index].values.first() {
-            differences.extend(same(&got.labels, *value, got.value, tolerance));
+            let got_value = evaluation.value(place, got.timestamp, got.value);
+            differences.extend(same(&got.labels, value, &got_value, tolerance));
         } else {
             differences.push(format!("{} is expected to be absent", got.labels));
         }
@@ -135,15 +138,19 @@ fn vector(expected: &Expected, answer: &Answer, tolerance: f64) -> Vec<String> {
 }
 
 /// Compares the answer to a range query, or a range vector.
-fn range(expected: &Expected, grid: Grid, answer: &Answer, tolerance: f64) -> Vec<String> {
+fn range(expected: &Expected, grid: Grid, evaluation: &Evaluation, tolerance: f64) -> Vec<String> {
+    let answer = &evaluation.answer;
     if answer.kind() != AnswerKind::Matrix {
         return vec!["expected a range vector".to_owned()];
     }
     let mut differences = Vec::new();
-    for got in answer.series() {
+    for (place, got) in answer.series().enumerate() {
         let labels = got.labels();
         match expected.series.iter().find(|series| series.labels == labels) {
-            Some(series) => samples(series, grid, got, tolerance, &mut differences),
+            Some(series) => {
+                let points = points(evaluation, place, got);
+                samples(series, grid, &points, tolerance, &mut differences);
+            }
             None => differences.push(format!("{labels} is not expected")),
         }
     }
@@ -164,12 +171,11 @@ fn has(answer: &Answer, labels: &LabelSet) -> bool {
 fn samples(
     expected: &ExpectedSeries,
     grid: Grid,
-    got: Series<'_>,
+    points: &[(Timestamp, SampleValue)],
     tolerance: f64,
     differences: &mut Vec<String>,
 ) {
     let labels = &expected.labels;
-    let points: Vec<_> = got.points().collect();
     for (index, value) in expected.values.iter().enumerate() {
         let Some(at) = grid.at(index) else {
             if value.is_some() {
@@ -179,40 +185,61 @@ fn samples(
             }
             break;
         };
-        match (value, point_at(&points, at)) {
+        match (value, point_at(points, at)) {
             (Some(value), Some(sample)) => {
-                differences.extend(same(&At(labels, at), *value, sample.value, tolerance));
+                differences.extend(same(&At(labels, at), value, sample, tolerance));
             }
             (Some(value), None) => {
-                let value = number(*value);
+                let value = shown(&value.value);
                 differences.push(format!("{}: expected {value}, got no sample", At(labels, at)));
             }
             (None, Some(sample)) => {
-                let value = number(sample.value);
+                let value = shown(sample);
                 differences.push(format!("{}: expected no sample, got {value}", At(labels, at)));
             }
             (None, None) => {}
         }
     }
-    for sample in &points {
-        let at = At(labels, sample.timestamp);
-        match grid.index(sample.timestamp) {
+    for (time, value) in points {
+        let at = At(labels, *time);
+        match grid.index(*time) {
             Some(index) if index < expected.values.len() => {}
-            Some(_) => differences.push(format!("{at}: expected no sample, got {}", number(sample.value))),
+            Some(_) => differences.push(format!("{at}: expected no sample, got {}", shown(value))),
             None => differences.push(format!("{at}: a sample between the steps")),
         }
     }
 }
 
-fn point_at(points: &[Point], at: Timestamp) -> Option<Point> {
-    let place = points.binary_search_by_key(&at, |point| point.timestamp).ok()?;
-    Some(points[place])
+/// The points of the answer's series `place`.
+fn points(evaluation: &Evaluation, place: usize, series: Series<'_>) -> Vec<(Timestamp, SampleValue)> {
+    let points = series.points().map(|point| {
+        let at = point.timestamp;
+        (at, evaluation.value(place, at, point.value))
+    });
+    points.collect()
 }
 
-/// Nothing if a number is close enough to the expected one.
-fn same(what: &(impl std::fmt::Display + ?Sized), expected: f64, got: f64, tolerance: f64) -> Option<String> {
-    (!close(expected, got, tolerance))
-        .then(|| format!("{what}: expected {}, got {}", number(expected), number(got)))
+fn point_at(points: &[(Timestamp, SampleValue)], at: Timestamp) -> Option<&SampleValue> {
+    let place = points.binary_search_by_key(&at, |(time, _)| *time).ok()?;
+    Some(&points[place].1)
+}
+
+/// Nothing if a value is close enough to the expected one.
+fn same(
+    what: &(impl std::fmt::Display + ?Sized),
+    expected: &Item,
+    got: &SampleValue,
+    tolerance: f64,
+) -> Option<String> {
+    let is_close = match (&expected.value, got) {
+        (SampleValue::Float(expected), SampleValue::Float(got)) => close(*expected, *got, tolerance),
+        (SampleValue::Histogram(histogram), SampleValue::Histogram(got)) => {
+            let is_as_told = !expected.tells_resets || histogram.counter_reset() == got.counter_reset();
+            is_as_told && histogram.is_like(got, |expected, got| close(expected, got, tolerance))
+        }
+        _ => false,
+    };
+    (!is_close).then(|| format!("{what}: expected {}, got {}", shown(&expected.value), shown(got)))
 }
 
 /// Whether two numbers differ by no more than a part of both, as Prometheus's tests have it.
