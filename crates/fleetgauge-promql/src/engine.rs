@@ -298,6 +298,7 @@ impl Engine {
             reader: Reader {
                 data,
                 lookback: config.lookback,
+                features: config.features,
                 query: (steps.start, steps.until),
                 tells_ages,
                 reads: Vec::new(),

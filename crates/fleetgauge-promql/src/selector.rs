@@ -10,6 +10,7 @@ use std::time::Duration;
 use fleetgauge_core::age::Age;
 use fleetgauge_core::result::Ended;
 use fleetgauge_core::time::Timestamp;
+use fleetgauge_syntax::Features;
 use fleetgauge_syntax::tree::Extended;
 
 use crate::budget::{Budget, SERIES_WORK};
@@ -30,6 +31,7 @@ use crate::value::{ABSENT, Found, Part, Steps, Vector, is_absent};
 pub(crate) struct Reader<'a> {
     pub(crate) data: &'a dyn Queryable,
     pub(crate) lookback: Duration,
+    pub(crate) features: Features,
     /// The first and the last step of the whole query, for `@ start()` and `@ end()`.
     pub(crate) query: (i64, i64),
     /// Whether it is told how old the values are.

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use fleetgauge_syntax::Features;
+
 use crate::annotation::Annotations;
 use crate::function::{RangeInput, RangeSpec};
 use crate::selector::{Buffer, EndedSeries, READ_AT_ONCE, Ranges, Reader};
@@ -54,13 +56,14 @@ pub(super) fn evaluate(
         }
     }
     result.label(|i| ranges.labels(i), budget)?;
-    name(spec, &mut result, budget, notes)?;
+    name(spec, reader.features, &mut result, budget, notes)?;
     Ok(result)
 }
 
 /// Takes the names away that do not stay, and says what is odd about them.
 fn name(
     spec: &RangeSpec,
+    features: Features,
     result: &mut Vector,
     budget: &mut Budget,
     notes: &mut Annotations,
@@ -69,7 +72,7 @@ fn name(
         result
             .labels
             .iter()
-            .for_each(|labels| remark(labels.metric_name(), notes));
+            .for_each(|labels| remark(labels, features, notes));
     }
     // Series that are the same without their names have other names.
     if !spec.keeps_name && result.drop_names(budget)? {

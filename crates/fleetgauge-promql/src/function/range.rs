@@ -1,9 +1,11 @@
 //! What a function over a range vector is given, and what it gives.
 
+use fleetgauge_syntax::Features;
 use fleetgauge_syntax::tree::Extended;
 
 use crate::annotation::Annotations;
 use crate::error::EvalError;
+use crate::label::LabelSet;
 
 /// The samples of one series in the range that ends at one step.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +48,6 @@ pub(crate) struct RangeSpec {
     pub(crate) keeps_name: bool,
     /// Refuses scalar arguments; called where there are samples.
     pub(crate) check: Option<CheckParams>,
-    /// Says what is odd about a metric of this name; called once for each series that got a value.
-    pub(crate) remark: Option<fn(metric: &str, &mut Annotations)>,
+    /// Says what is odd about a series that got a value, in a query with these features.
+    pub(crate) remark: Option<fn(&LabelSet, Features, &mut Annotations)>,
 }
