@@ -601,6 +601,21 @@ impl Buffer {
         self.samples.has_histograms()
     }
 
+    /// Whether any of those from `from` up to `to` is one.
+    pub(crate) fn has_histogram_in(&self, from: usize, to: usize) -> bool {
+        self.values()[from..to].iter().any(|&value| is_histogram(value))
+    }
+
+    /// The work of looking at all of them.
+    pub(crate) fn work_in(&self, from: usize, to: usize) -> usize {
+        let histograms = (from..to).filter_map(|index| self.histogram(index));
+        histograms.map(|histogram| histogram.work()).sum()
+    }
+
+    pub(crate) fn samples(&self) -> &Samples {
+        &self.samples
+    }
+
     pub(crate) fn histogram(&self, index: usize) -> Option<&Arc<FloatHistogram>> {
         self.samples.histogram(index)
     }

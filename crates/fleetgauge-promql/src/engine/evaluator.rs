@@ -14,6 +14,7 @@ use crate::matcher::Matcher;
 use crate::parse::{
     Aggregate, AggregateOp, Binary, BinaryOp, Call, Expr, Selector, Shift, Subquery, ValueType,
 };
+use crate::sample::is_histogram;
 use crate::selector::{Buffer, Give, Ranges, Reader, SubqueryRows};
 use crate::value::{ABSENT, Operand, Steps, Vector, is_absent};
 
@@ -150,9 +151,7 @@ impl<'a> Evaluator<'a> {
             }
             Operand::Vector(mut vector) => {
                 self.budget.spend(vector.len() * vector.width())?;
-                for value in vector.values_mut().iter_mut().filter(|value| !is_absent(**value)) {
-                    *value = -*value;
-                }
+                vector.negate(&mut self.budget)?;
                 if vector.drop_names(&mut self.budget)? {
                     vector.refuse_duplicates(&mut self.budget)?;
                 }
@@ -244,7 +243,10 @@ impl<'a> Evaluator<'a> {
                     (call.function, self.reader.tells_ages, &args[..])
                 {
                     let present = |step: usize| {
-                        let rows = (0..vector.len()).filter(move |&i| !is_absent(vector.row(i)[step]));
+                        let rows = (0..vector.len()).filter(move |&i| {
+                            let value = vector.row(i)[step];
+                            !is_absent(value) && !is_histogram(value)
+                        });
                         rows.map(move |i| vector.age(i, step))
                     };
                     let ages: Vec<_> = (0..vector.width())
@@ -351,6 +353,7 @@ impl<'a> Evaluator<'a> {
                         *value = if is_absent(*value) { ABSENT } else { *time };
                     }
                 }
+                vector.forget_histograms();
                 vector
             }
         };

@@ -123,17 +123,10 @@ impl Patterns {
     pub(super) fn matches(&self, message: &str) -> bool {
         self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(message))
     }
-
-    /// Those that none of the messages fits.
-    pub(super) fn unmatched<'a>(&'a self, messages: &'a [String]) -> impl Iterator<Item = &'a Pattern> {
-        self.0
-            .iter()
-            .filter(|pattern| !messages.iter().any(|message| pattern.matches(message)))
-    }
 }
 
 impl Pattern {
-    fn matches(&self, message: &str) -> bool {
+    pub(super) fn matches(&self, message: &str) -> bool {
         match self {
             Self::Text(text) => text == message,
             Self::Regex(regex) => regex.is_match(message),
