@@ -7,6 +7,9 @@
 //! a core and 64 MiB beside scraping at 1,000. Then a real Prometheus scrapes the same pods, as the alternative, and then vmagent, which
 //! keeps nothing. The pages are not compressed.
 //!
+//! Before remote write the bench also asks how late scrapes are where queries take all cores that they can get; the aim is 50 ms
+//! for 99 of 100.
+//!
 //! Pods and collector share the machine: where the two of them need more than it has, scrapes are late, and
 //! the bench says so. `cargo bench --bench scrape_fleet -- 100 500` asks for other sizes.
 //!
@@ -18,16 +21,20 @@ mod memory;
 #[path = "support/picture.rs"]
 mod picture;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{JoinHandle, available_parallelism};
 use std::time::{Duration, Instant};
 
-use std::sync::Arc;
-
+use fleetgauge::time::{Clock, Timestamp};
 use fleetgauge::prometheus::remote_write::{RemoteWrite, RemoteWriteConfig};
+use fleetgauge::promql::engine::Engine;
+use fleetgauge::promql::matcher::Matcher;
 use fleetgauge::promql::window::WindowConfig;
 use fleetgauge::scrape::{FileDiscovery, ScrapeConfig, ScrapeSource};
 use fleetgauge_sim::{EngineKind, Fleet, Load, Variant};
@@ -218,6 +225,10 @@ fn ours(pods: usize, fleet: &FleetProcess) {
             fleet_cpu.as_secs_f64() / began.elapsed().as_secs_f64(),
             source.scrape_stats().failures,
         );
+        lateness(&source, "no queries", MEASURED);
+        let queries = Queries::start(&source);
+        tokio::time::sleep(MEASURED).await;
+        lateness(&source, &format!("{:.1} queries a second", queries.end()), MEASURED);
         // As long without as with: the window grows meanwhile.
         let measure = async |who: &str, lasting: Pin<Box<dyn Future<Output = ()>>>| {
             let (began, cpu, first) = (Instant::now(), cpu_of(this), scrapes());
@@ -244,6 +255,93 @@ fn ours(pods: usize, fleet: &FleetProcess) {
         running.abort();
         source.shutdown().await;
     });
+}
+
+/// Who asks for a quantile of all pods, over and over, on as many threads as there are cores.
+struct Queries {
+    ended: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<usize>>,
+    began: Instant,
+}
+
+impl Queries {
+    fn start(source: &ScrapeSource) -> Self {
+        const QUERY: &str =
+            "histogram_quantile(0.99, sum by (le, pod) (rate(vllm:time_to_first_token_seconds_bucket[10s])))";
+        let (ended, engine) = (Arc::new(AtomicBool::new(false)), Arc::new(Engine::default()));
+        let threads = (0..available_parallelism().map_or(1, usize::from)).map(|_| {
+            let (ended, engine, window) = (Arc::clone(&ended), Arc::clone(&engine), source.window().clone());
+            std::thread::spawn(move || {
+                let mut count = 0;
+                while !ended.load(Ordering::Relaxed) {
+                    let answer = engine.instant(&window, QUERY, Clock::default().wall());
+                    assert!(!answer.expect("an answer").answer.is_empty());
+                    count += 1;
+                }
+                count
+            })
+        });
+        let threads = threads.collect();
+        let began = Instant::now();
+        Self {
+            ended,
+            threads,
+            began,
+        }
+    }
+
+    /// Queries a second.
+    fn end(self) -> f64 {
+        self.ended.store(true, Ordering::Relaxed);
+        let count: usize = self
+            .threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no panic"))
+            .sum();
+        count as f64 / self.began.elapsed().as_secs_f64()
+    }
+}
+
+/// Prints how late the scrapes of the last seconds were, by the dates of their samples. A date up to 10 ms late is that of its turn,
+/// and a target's turn is what most of its dates say.
+fn lateness(source: &ScrapeSource, who: &str, of: Duration) {
+    let metric = Matcher::equal("__name__", "vllm:num_requests_running");
+    let engine = Matcher::equal("engine", "0");
+    let now = Clock::default().wall();
+    let from = Timestamp::from_millis(now.as_millis() - of.as_millis() as i64);
+    let mut late = Vec::new();
+    for series in source.window().select(&[metric, engine], from, now).iter() {
+        let times = series.samples(from, now);
+        let phases = times
+            .iter()
+            .map(|sample| sample.timestamp.as_millis().rem_euclid(1_000));
+        let mut counts = BTreeMap::new();
+        phases
+            .clone()
+            .for_each(|phase| *counts.entry(phase).or_insert(0) += 1);
+        let Some((turn, _)) = counts.into_iter().max_by_key(|(_, count)| *count) else {
+            continue;
+        };
+        late.extend(
+            phases
+                .map(|phase| (phase - turn).rem_euclid(1_000))
+                .map(|late| if late > 900 { 0 } else { late }),
+        );
+        // A turn that was left out is as late as can be.
+        late.resize(
+            late.len() + (of.as_secs() as usize).saturating_sub(1 + times.len()),
+            1_000,
+        );
+    }
+    late.sort_unstable();
+    let at = |share: usize| late.get(late.len() * share / 1_000).copied().unwrap_or(0);
+    println!(
+        "        {who}: of {} scrapes 99 % at most {} ms late, 99.9 % {} ms, all {} ms",
+        late.len(),
+        at(990),
+        at(999),
+        late.last().copied().unwrap_or(0),
+    );
 }
 
 /// Waits until `remote` has sent all that there was so many times.
