@@ -438,7 +438,7 @@ pub(crate) struct PromqlEval {
     #[arg(long, value_name = "DURATION", value_parser = value::step, requires_all = ["start", "end"])]
     pub(crate) step: Option<Duration>,
     /// Evaluate what is experimental: promql-duration-expr, promql-extended-range-selectors,
-    /// promql-binop-fill-modifiers, type-and-unit-labels
+    /// promql-binop-fill-modifiers, type-and-unit-labels, use-start-timestamps
     #[arg(long = "enable-feature", value_name = "NAME,...", value_delimiter = ',')]
     pub(crate) features: Vec<String>,
     /// How to print the answer

@@ -42,6 +42,9 @@ pub struct Samples {
     times: Vec<i64>,
     values: Vec<f64>,
     histograms: Histograms,
+    /// Since when each was counted, 0 where that is not known. Nothing at all is kept where it is known of none, and
+    /// nothing behind the last of which it is.
+    starts: Vec<i64>,
 }
 
 /// The histograms among numbers, by their place. Nothing at all is kept where there is none, and nothing behind the
@@ -195,12 +198,36 @@ impl Samples {
         self.times.extend_from_slice(&other.times[range.clone()]);
         self.values.extend_from_slice(&other.values[range.clone()]);
         if other.has_histograms() {
-            for (place, from) in (first..).zip(range) {
+            for (place, from) in (first..).zip(range.clone()) {
                 if let Some(histogram) = other.histogram(from) {
                     self.histograms.set(place, Arc::clone(histogram));
                 }
             }
         }
+        for (place, from) in (first..).zip(range).take_while(|_| !other.starts.is_empty()) {
+            if other.start(from) != 0 {
+                self.set_start(place, other.start(from));
+            }
+        }
+    }
+
+    /// Says since when the sample at `index` was counted. *Unit*: milliseconds since the Unix epoch.
+    pub fn set_start(&mut self, index: usize, start: i64) {
+        if self.starts.len() <= index {
+            self.starts.resize(index + 1, 0);
+        }
+        self.starts[index] = start;
+    }
+
+    /// Since when the sample at `index` was counted; 0 where that is not known.
+    pub fn start(&self, index: usize) -> i64 {
+        self.starts.get(index).copied().unwrap_or(0)
+    }
+
+    /// Since when those of `range` were counted, as far as it is known of one behind.
+    pub(crate) fn starts(&self, range: Range<usize>) -> &[i64] {
+        let end = range.end.min(self.starts.len());
+        self.starts.get(range.start..end).unwrap_or_default()
     }
 
     /// Adds a sample where it belongs. Its place and `false` if there is one at that time already.
@@ -215,6 +242,9 @@ impl Samples {
         }
         self.times.insert(place, time);
         self.histograms.make_place(place);
+        if place < self.starts.len() {
+            self.starts.insert(place, 0);
+        }
         match value {
             SampleValue::Float(value) if is_histogram(value) => self.values.insert(place, f64::NAN),
             SampleValue::Float(value) => self.values.insert(place, value),
@@ -288,6 +318,7 @@ impl Samples {
         self.times.clear();
         self.values.clear();
         self.histograms.clear();
+        self.starts.clear();
     }
 
     /// Drops all but the last `count`.
@@ -295,6 +326,7 @@ impl Samples {
         let dropped = self.len().saturating_sub(count);
         self.times.drain(..dropped);
         self.values.drain(..dropped);
+        self.starts.drain(..dropped.min(self.starts.len()));
         if self.has_histograms() {
             let kept = self.values.len();
             self.histograms.move_back(dropped..dropped + kept, 0);
@@ -315,6 +347,9 @@ impl Samples {
                 self.histograms.move_back(from..from + 1, to);
             }
         }
+        let mut values = self.values.iter();
+        self.starts
+            .retain(|_| values.next().is_some_and(|value| !is_stale(value)));
         let mut values = self.values.iter();
         self.times
             .retain(|_| values.next().is_some_and(|value| !is_stale(value)));
@@ -370,6 +405,32 @@ mod tests {
             texts(&samples),
             ["0: {count:2, sum:0}", "1: 5", "2: {count:4, sum:0}"]
         );
+    }
+
+    #[test]
+    fn since_when_a_sample_is_counted_moves_with_it() {
+        let mut samples = mixed();
+        samples.set_start(0, 5);
+        samples.set_start(3, 35);
+        let starts = |samples: &Samples| -> Vec<_> { (0..samples.len()).map(|i| samples.start(i)).collect() };
+        assert_eq!(starts(&samples), [5, 0, 0, 35, 0]);
+        samples.drop_stale();
+        assert_eq!(starts(&samples), [5, 0, 35, 0]);
+        samples.insert(15, SampleValue::Float(0.0));
+        assert_eq!(starts(&samples), [5, 0, 0, 35, 0]);
+        assert_eq!(
+            (samples.starts(2..5), samples.starts(4..5)),
+            (&[0, 35][..], &[][..])
+        );
+        let mut others = Samples::default();
+        others.push(1, 1.0);
+        others.extend_from(&samples, 3..5);
+        assert_eq!(starts(&others), [0, 35, 0]);
+        samples.keep_last(3);
+        assert_eq!(starts(&samples), [0, 35, 0]);
+        samples.clear();
+        samples.push(1, 1.0);
+        assert_eq!(starts(&samples), [0]);
     }
 
     #[test]

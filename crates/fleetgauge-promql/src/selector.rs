@@ -69,6 +69,8 @@ pub(crate) struct Ranges<'a> {
     extent: Extent,
     lookback: Duration,
     tells_ages: bool,
+    /// Whether it is looked at since when samples are counted.
+    has_starts: bool,
 }
 
 /// Which samples a range has at each step.
@@ -102,6 +104,8 @@ pub(crate) struct Buffer {
     stale: Vec<i64>,
     /// Of the steps of a subquery: how old what stands there is.
     ages: Vec<Age>,
+    /// Whether it is looked at since when samples are counted.
+    has_starts: bool,
     /// How many samples a budget was asked for.
     taken: usize,
     /// How many bytes of histograms.
@@ -133,6 +137,8 @@ pub(crate) enum Give {
     Value,
     /// When it was taken, in seconds.
     Timestamp,
+    /// Since when it was counted, in seconds.
+    Start,
 }
 
 /// A sample of each series is looked up for so few steps; for more, all are read.
@@ -188,7 +194,7 @@ impl<'a> Reader<'a> {
             is_smoothed,
         };
         let mut result = Vector::unlabelled(steps.count, series.len(), self.tells_ages);
-        let ended = if steps.count <= LOOKED_UP_STEPS && !is_smoothed {
+        let ended = if steps.count <= LOOKED_UP_STEPS && !is_smoothed && give != Give::Start {
             let work = series.len() * LOOK_UP_WORK;
             let helpers = self.helpers;
             helpers.compute(
@@ -255,6 +261,7 @@ impl<'a> Reader<'a> {
             extent,
             lookback: self.lookback,
             tells_ages: self.tells_ages,
+            has_starts: self.features.start_timestamps,
         })
     }
 
@@ -270,6 +277,8 @@ impl<'a> Reader<'a> {
             },
             lookback: self.lookback,
             tells_ages: self.tells_ages,
+            // What is computed at a step is counted from no time on.
+            has_starts: false,
         }
     }
 
@@ -406,7 +415,10 @@ impl Instants<'_> {
                 };
                 let (at, value) = (samples.0[newest], samples.1[newest]);
                 if at > time.saturating_sub(lookback) && !is_absent(value) {
-                    *place = self.pick(at, value);
+                    *place = match self.give {
+                        Give::Start => self.pick(buffer.samples.start(newest), value),
+                        _ => self.pick(at, value),
+                    };
                     if is_histogram(*place)
                         && let Some(histogram) = buffer.histogram(newest)
                     {
@@ -474,7 +486,7 @@ impl Instants<'_> {
     fn pick(&self, time: i64, value: f64) -> f64 {
         match self.give {
             Give::Value => value,
-            Give::Timestamp => time as f64 / 1000.0,
+            Give::Timestamp | Give::Start => time as f64 / 1000.0,
         }
     }
 
@@ -587,6 +599,7 @@ impl Ranges<'_> {
 
     /// Reads the samples of the series `i` in all ranges.
     pub(crate) fn read(&self, i: usize, into: &mut Buffer, budget: &mut Budget) -> Result<(), EvalError> {
+        into.has_starts = self.has_starts;
         match &self.source {
             Source::Series(series) => {
                 into.read(&**series, i, self.extent.bounds(), budget)?;
@@ -718,9 +731,32 @@ impl Buffer {
         self.samples.values()
     }
 
+    /// Since when the samples of a range are counted, where it is looked at.
+    pub(crate) fn starts(&self, from: usize, to: usize) -> &[i64] {
+        match self.has_starts {
+            true => self.samples.starts(from..to),
+            false => &[],
+        }
+    }
+
     /// Whether any of the samples may be a histogram.
     pub(crate) fn has_histograms(&self) -> bool {
         self.samples.has_histograms()
+    }
+
+    /// Whether any of those from `from` up to `to` is one.
+    pub(crate) fn has_histogram_in(&self, from: usize, to: usize) -> bool {
+        self.values()[from..to].iter().any(|&value| is_histogram(value))
+    }
+
+    /// The work of looking at all of them.
+    pub(crate) fn work_in(&self, from: usize, to: usize) -> usize {
+        let histograms = (from..to).filter_map(|index| self.histogram(index));
+        histograms.map(|histogram| histogram.work()).sum()
+    }
+
+    pub(crate) fn samples(&self) -> &Samples {
+        &self.samples
     }
 
     pub(crate) fn histogram(&self, index: usize) -> Option<&Arc<FloatHistogram>> {

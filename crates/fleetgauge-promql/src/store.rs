@@ -88,6 +88,17 @@ impl MemoryStore {
         series.append(labels, at, SampleValue::Histogram(histogram))
     }
 
+    /// Says since when the sample that the series has at `at` was counted. Queries look at it with
+    /// [`start_timestamps`](crate::engine::Features::start_timestamps) alone.
+    pub fn set_start(&mut self, labels: &LabelSet, at: Timestamp, start: Timestamp) {
+        let Some(series) = self.series.get_mut(labels) else {
+            return;
+        };
+        if let Ok(place) = series.0.times().binary_search(&at.as_millis()) {
+            series.0.set_start(place, start.as_millis());
+        }
+    }
+
     /// How many series there are.
     pub fn len(&self) -> usize {
         self.series.len()

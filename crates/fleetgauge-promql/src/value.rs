@@ -323,6 +323,25 @@ impl Vector {
         }
     }
 
+    /// Gives all values the other sign.
+    pub(crate) fn negate(&mut self, budget: &mut Budget) -> Result<(), EvalError> {
+        let has_histograms = self.has_histograms();
+        for place in 0..self.values.len() {
+            let value = self.values[place];
+            if has_histograms && is_histogram(value) {
+                if let Some(histogram) = self.histograms.get(place) {
+                    budget.take_histogram(histogram)?;
+                    let mut negated = FloatHistogram::clone(histogram);
+                    negated.multiply(-1.0);
+                    self.histograms.set(place, Arc::new(negated));
+                }
+            } else if !is_absent(value) {
+                self.values[place] = -value;
+            }
+        }
+        Ok(())
+    }
+
     /// Leaves the numbers alone.
     pub(crate) fn drop_histograms(&mut self) {
         if !self.has_histograms() {
@@ -333,6 +352,12 @@ impl Vector {
         }
         self.histograms.clear();
         self.retain_present();
+    }
+
+    /// Says that there are none any more, as all values are numbers now.
+    pub(crate) fn forget_histograms(&mut self) {
+        debug_assert!(!self.values.iter().any(|&value| is_histogram(value)));
+        self.histograms.clear();
     }
 
     // --- ages ---

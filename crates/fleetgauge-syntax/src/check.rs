@@ -1,5 +1,6 @@
 //! Which operands an operator, an aggregation or a function takes. The messages are Prometheus's.
 
+use crate::features::Features;
 use crate::function::Function;
 use crate::grammar::node::Node;
 use crate::tree::{AggregateOp, Binary, BinaryOp, Expr, Group, Matching, ValueType};
@@ -120,9 +121,10 @@ pub(crate) fn aggregate(op: AggregateOp, args: Vec<Node>) -> Result<(Option<Expr
     Ok((param, vector))
 }
 
-pub(crate) fn call(function: Function, args: Vec<Node>) -> Result<Vec<Expr>, Fault> {
+pub(crate) fn call(function: Function, args: Vec<Node>, features: Features) -> Result<Vec<Expr>, Fault> {
     let (signature, name, found) = (function.signature(), function.name(), args.len());
-    if let Some(why) = signature.refused {
+    let is_enabled = function == Function::StartTimestamp && features.start_timestamps;
+    if let Some(why) = signature.refused.filter(|_| !is_enabled) {
         return Err((None, format!("function {name:?} {why}")));
     }
     let (least, most) = signature.arity();

@@ -17,6 +17,9 @@ pub struct Features {
     pub fill_modifiers: bool,
     /// A metric is taken for a counter by its label `__type__`, and not by its name: `type-and-unit-labels`.
     pub type_and_unit_labels: bool,
+    /// A counter is reset where its samples say that they are counted from another time on; `start_timestamp(x)`:
+    /// `use-start-timestamps`.
+    pub start_timestamps: bool,
 }
 
 /// A name that is not that of a switch.
@@ -34,12 +37,14 @@ pub(crate) const DURATION_EXPRESSIONS: &str = "promql-duration-expr";
 pub(crate) const EXTENDED_RANGES: &str = "promql-extended-range-selectors";
 pub(crate) const FILL_MODIFIERS: &str = "promql-binop-fill-modifiers";
 pub(crate) const TYPE_AND_UNIT_LABELS: &str = "type-and-unit-labels";
+pub(crate) const START_TIMESTAMPS: &str = "use-start-timestamps";
 
-const NAMES: [&str; 4] = [
+const NAMES: [&str; 5] = [
     DURATION_EXPRESSIONS,
     EXTENDED_RANGES,
     FILL_MODIFIERS,
     TYPE_AND_UNIT_LABELS,
+    START_TIMESTAMPS,
 ];
 
 // === impl Features ===
@@ -53,6 +58,7 @@ impl Features {
             extended_ranges: true,
             fill_modifiers: true,
             type_and_unit_labels: true,
+            start_timestamps: true,
         }
     }
 
@@ -79,6 +85,7 @@ impl Features {
             EXTENDED_RANGES => self.extended_ranges = true,
             FILL_MODIFIERS => self.fill_modifiers = true,
             TYPE_AND_UNIT_LABELS => self.type_and_unit_labels = true,
+            START_TIMESTAMPS => self.start_timestamps = true,
             _ => {
                 return Err(UnknownFeature {
                     name: name.to_owned(),
@@ -106,7 +113,7 @@ mod tests {
         let error = Features::default().with_named("promql-at-modifier").unwrap_err();
         let expected = "unknown feature \"promql-at-modifier\"; there are \
                         promql-duration-expr, promql-extended-range-selectors, promql-binop-fill-modifiers, \
-                        type-and-unit-labels";
+                        type-and-unit-labels, use-start-timestamps";
         assert_eq!(error.to_string(), expected);
     }
 }

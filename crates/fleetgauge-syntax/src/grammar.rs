@@ -156,8 +156,8 @@ impl Parser<'_> {
             self.at += 1;
             let (args, height) = self.arguments(function == Function::Info)?;
             let places = args.iter().map(|arg| arg.start).collect();
-            let args =
-                check::call(function, args).map_err(|(at, why)| self.error(at.unwrap_or(start), why))?;
+            let args = check::call(function, args, self.features)
+                .map_err(|(at, why)| self.error(at.unwrap_or(start), why))?;
             self.count_operation(start)?;
             let call = Call {
                 function,

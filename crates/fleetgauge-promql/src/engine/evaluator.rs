@@ -15,6 +15,7 @@ use crate::matcher::Matcher;
 use crate::parse::{
     Aggregate, AggregateOp, Binary, BinaryOp, Call, Expr, Selector, Shift, Subquery, ValueType,
 };
+use crate::sample::is_histogram;
 use crate::selector::{Buffer, Give, Ranges, Reader, SubqueryRows};
 use crate::value::{ABSENT, Operand, Steps, Vector, is_absent};
 
@@ -151,9 +152,7 @@ impl<'a> Evaluator<'a> {
             }
             Operand::Vector(mut vector) => {
                 self.budget.spend(vector.len() * vector.width())?;
-                for value in vector.values_mut().iter_mut().filter(|value| !is_absent(**value)) {
-                    *value = -*value;
-                }
+                vector.negate(&mut self.budget)?;
                 if vector.drop_names(&mut self.budget)? {
                     vector.refuse_duplicates(&mut self.budget)?;
                 }
@@ -233,6 +232,7 @@ impl<'a> Evaluator<'a> {
             (Implementation::Engine(Special::Absent), [arg]) => self.absent(arg, steps),
             (Implementation::Engine(Special::AbsentOverTime), [arg]) => self.absent_over_time(arg, steps),
             (Implementation::Engine(Special::Timestamp), [arg]) => self.timestamp(arg, steps),
+            (Implementation::Engine(Special::StartTimestamp), [arg]) => self.start_timestamp(arg, steps),
             (Implementation::Engine(Special::Info), [arg]) => self.info(arg, None, steps),
             (Implementation::Engine(Special::Info), [arg, Expr::Selector(wanted)]) => {
                 self.info(arg, Some(&wanted.matchers), steps)
@@ -245,7 +245,10 @@ impl<'a> Evaluator<'a> {
                     (call.function, self.reader.tells_ages, &args[..])
                 {
                     let present = |step: usize| {
-                        let rows = (0..vector.len()).filter(move |&i| !is_absent(vector.row(i)[step]));
+                        let rows = (0..vector.len()).filter(move |&i| {
+                            let value = vector.row(i)[step];
+                            !is_absent(value) && !is_histogram(value)
+                        });
                         rows.map(move |i| vector.age(i, step))
                     };
                     let ages: Vec<_> = (0..vector.width())
@@ -336,6 +339,24 @@ impl<'a> Evaluator<'a> {
         syntax_info::shift(arg, |a, b| time(a) == time(b))
     }
 
+    /// Since when the sample is counted, 0 if that is not known. What is computed has no such time.
+    fn start_timestamp(&mut self, arg: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
+        let mut vector = match arg.unwrapped() {
+            Expr::Selector(selector) => {
+                let budget = &mut self.budget;
+                self.reader.instant(selector, steps, Give::Start, budget)?
+            }
+            _ => {
+                self.vector(arg, steps)?;
+                Vector::new(steps.count)
+            }
+        };
+        if vector.drop_names(&mut self.budget)? {
+            vector.merge_duplicates(&mut self.budget)?;
+        }
+        Ok(Operand::Vector(vector))
+    }
+
     /// The time of the sample itself if the argument is a selector; else that of the step.
     fn timestamp(&mut self, arg: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
         let mut vector = match arg.unwrapped() {
@@ -353,6 +374,7 @@ impl<'a> Evaluator<'a> {
                         *value = if is_absent(*value) { ABSENT } else { *time };
                     }
                 }
+                vector.forget_histograms();
                 vector
             }
         };

@@ -3,10 +3,7 @@
 //! Among numbers a histogram is a NaN that stands for it, which must not be taken for one. So whatever is not known to
 //! look for histograms gets none, here, where all that is evaluated passes.
 
-use fleetgauge_syntax::Function;
-
 use crate::error::EvalError;
-use crate::function::{self, Implementation};
 use crate::parse::Expr;
 
 /// The name of what `expr` does, if it knows numbers alone.
@@ -15,14 +12,10 @@ pub(super) fn name(expr: &Expr) -> Option<&'static str> {
         Expr::Number(_) | Expr::Text(_) | Expr::Selector(_) | Expr::Range(_) => None,
         // They hand on what is inside.
         Expr::Once(_) | Expr::Subquery(_) => None,
-        Expr::Negate(_) => Some("the unary -"),
+        Expr::Negate(_) => None,
         Expr::Aggregate(aggregate) => Some(aggregate.op.name()),
         Expr::Binary(binary) => Some(binary.op.as_str()),
-        Expr::Call(call) => match function::implementation(call.function) {
-            Implementation::EachNumber(_) | Implementation::OfTime(_) => None,
-            Implementation::Engine(_) if call.function == Function::AbsentOverTime => None,
-            _ => Some(call.function.name()),
-        },
+        Expr::Call(_) => None,
     }
 }
 

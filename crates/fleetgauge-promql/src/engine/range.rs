@@ -3,13 +3,14 @@
 use std::ops::Range;
 
 use fleetgauge_syntax::Features;
+use fleetgauge_syntax::tree::Extended;
 
 use crate::annotation::Annotations;
-use crate::function::{RangeInput, RangeSpec};
+use crate::function::{Mixed, RangeInput, RangeSpec};
+use crate::sample::{HISTOGRAM, SampleValue, is_histogram};
 use crate::selector::{Buffer, EndedSeries, READ_AT_ONCE, Ranges, Reader};
-use crate::value::{self, ABSENT, Steps, Vector};
+use crate::value::{self, ABSENT, Found, Steps, Vector, is_absent};
 
-use super::numeric;
 use crate::budget::{Budget, SERIES_WORK};
 use crate::error::EvalError;
 
@@ -49,8 +50,9 @@ pub(super) fn evaluate(
         budget,
         |buffer, of, rows, budget| part.compute(buffer, of, rows, budget),
     )?;
-    for (said, ended) in parts {
+    for (said, ended, found) in parts {
         notes.add_part(said);
+        result.set_found(found, budget)?;
         if let Some(series) = ranges.selection() {
             reader.note_ended(series, ended);
         }
@@ -69,10 +71,13 @@ fn name(
     notes: &mut Annotations,
 ) -> Result<(), EvalError> {
     if let Some(remark) = spec.remark {
-        result
-            .labels
-            .iter()
-            .for_each(|labels| remark(labels, features, notes));
+        for (labels, row) in result.rows() {
+            let is_number = |value: &f64| !is_absent(*value) && !is_histogram(*value);
+            // Mostly the first one is.
+            if row.iter().any(is_number) {
+                remark(labels, features, notes);
+            }
+        }
     }
     // Series that are the same without their names have other names.
     if !spec.keeps_name && result.drop_names(budget)? {
@@ -97,18 +102,16 @@ impl Part<'_> {
         of: Range<usize>,
         mut rows: value::Part<'_>,
         budget: &mut Budget,
-    ) -> Result<(Annotations, Vec<EndedSeries>), EvalError> {
-        let (mut notes, mut ended) = (self.notes.clone(), Vec::new());
+    ) -> Result<(Annotations, Vec<EndedSeries>, Found), EvalError> {
+        let (mut notes, mut ended, mut found) = (self.notes.clone(), Vec::new(), Found::new());
         for (place, i) in of.enumerate() {
             let (row, ages) = rows.row(place);
             row.fill(ABSENT);
             self.ranges.read(i, buffer, budget)?;
             budget.spend(SERIES_WORK + self.steps.count)?;
-            if buffer.has_histograms() {
-                return Err(numeric::refusal(self.spec.name));
-            }
+            let labels = buffer.has_histograms().then(|| self.ranges.labels(i));
             let (times, values) = (buffer.times(), buffer.values());
-            let mut work = 0;
+            let (mut work, mut warned) = (0, false);
             // The last sample so far that is lower than the one before it, and how far was looked.
             let (mut last_fall, mut looked) = (0, 1);
             for (step, window) in self.ranges.windows(buffer).enumerate() {
@@ -125,7 +128,7 @@ impl Part<'_> {
                 let input = RangeInput {
                     times: &times[from..to],
                     values: &values[from..to],
-                    starts: &[],
+                    starts: buffer.starts(from, to),
                     falls: last_fall > from,
                     start: window.start,
                     end: window.end,
@@ -137,7 +140,44 @@ impl Part<'_> {
                 if let Some(check) = self.spec.check {
                     check(params)?;
                 }
-                if let Some(value) = (self.spec.call)(&input, params, &mut notes) {
+                if self.spec.remark.is_some()
+                    && !warned
+                    && input.extended == Extended::No
+                    && input.has_overlaps()
+                {
+                    let metric = self.ranges.labels(i);
+                    notes.warn(format_args!(
+                        "sample has start time that overlaps with previous sample timestamp for metric {:?}",
+                        metric.metric_name()
+                    ));
+                    warned = true;
+                }
+                let value = match &labels {
+                    Some(_) if input.extended != Extended::No && buffer.has_histogram_in(from, to) => {
+                        let why = "native histograms are not supported by anchored and smoothed ranges";
+                        return Err(EvalError::execution(why));
+                    }
+                    Some(labels) if buffer.has_histogram_in(from, to) => {
+                        let range = Mixed {
+                            input,
+                            samples: buffer.samples(),
+                            from,
+                            metric: labels.metric_name(),
+                        };
+                        work += buffer.work_in(from, to);
+                        match self.spec.of_mixed(&range, params, &mut notes) {
+                            Some(SampleValue::Histogram(histogram)) => {
+                                budget.take_histogram(&histogram)?;
+                                found.push((i, step, histogram));
+                                Some(HISTOGRAM)
+                            }
+                            Some(SampleValue::Float(value)) => Some(value),
+                            None => None,
+                        }
+                    }
+                    _ => (self.spec.call)(&input, params, &mut notes),
+                };
+                if let Some(value) = value {
                     row[step] = value;
                     if let Some(age) = ages.get_mut(step) {
                         *age = self.ranges.age(i, buffer, window, &mut ended);
@@ -151,6 +191,6 @@ impl Part<'_> {
             }
             budget.spend(work)?;
         }
-        Ok((notes, ended))
+        Ok((notes, ended, found))
     }
 }

@@ -110,14 +110,6 @@ impl RangeInput<'_> {
         (self.times[last] > self.start).then_some((first, last))
     }
 
-    fn point(&self, i: usize) -> Point {
-        Point {
-            time: self.times[i],
-            value: self.values[i],
-            start: self.starts.get(i).copied().unwrap_or(0),
-        }
-    }
-
     /// At the left border, given the sample there or before; if there is none, the first one.
     fn left(&self, first: usize, is_counter: bool) -> Edge {
         let mut point = self.point(first);

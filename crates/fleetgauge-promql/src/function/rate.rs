@@ -14,7 +14,7 @@ use crate::label::{LabelSet, METRIC_TYPE};
 
 /// What a function takes a series to be.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+pub(super) enum Kind {
     /// Goes up and down.
     Gauge,
     /// Only goes up: where it falls, it was reset to zero and has risen since.
@@ -80,11 +80,11 @@ pub(super) fn changes(input: &RangeInput<'_>, _: &[f64], _: &mut Annotations) ->
 /// How often the value fell.
 pub(super) fn resets(input: &RangeInput<'_>, _: &[f64], _: &mut Annotations) -> Option<f64> {
     let input = input.since_anchor()?;
-    if !input.falls {
+    if !input.falls && input.starts.is_empty() {
         return Some(0.0);
     }
-    let fell = |pair: &&[f64]| pair[1] < pair[0];
-    Some(input.values.windows(2).filter(fell).count() as f64)
+    let fell = |&(i, pair): &(usize, &[f64])| pair[1] < pair[0] || input.begins_anew(i);
+    Some((1..).zip(input.values.windows(2)).filter(fell).count() as f64)
 }
 
 /// Says so if a metric, by its name or type, is not a counter.
@@ -109,21 +109,39 @@ pub(super) fn remark_non_counter(labels: &LabelSet, features: Features, notes: &
 }
 
 /// The change between the first and the last sample, and the factor that extends it to the range. `None` of
-/// fewer than two samples.
+/// fewer than two samples, unless the first one says that it was counted from within the range on.
 fn extrapolated(input: &RangeInput<'_>, kind: Kind) -> Option<(f64, f64)> {
-    let (&[first_at, .., last_at], &[first, .., last]) = (input.times, input.values) else {
+    let (first, last) = (*input.values.first()?, *input.values.last()?);
+    let is_counter = kind == Kind::Counter;
+    let is_whole = is_counter && input.beginning().is_some();
+    if input.values.len() < 2 && !is_whole {
         return None;
-    };
+    }
     let mut change = last - first;
-    if kind == Kind::Counter && input.falls {
-        for pair in input.values.windows(2) {
-            if pair[1] < pair[0] {
+    if is_counter && (input.falls || !input.starts.is_empty()) {
+        for (i, pair) in (1..).zip(input.values.windows(2)) {
+            if pair[1] < pair[0] || input.begins_anew(i) {
                 change += pair[0];
             }
         }
     }
-    let covered = seconds(first_at, last_at);
-    let interval = covered / (input.values.len() - 1) as f64;
+    if is_whole {
+        change += first;
+    }
+    Some((change, extension(input, kind, first, change)))
+}
+
+/// The factor that extends a change between the first and the last of the samples to the range, where a counter that
+/// began within it was zero; `first` is the value of the first one.
+pub(super) fn extension(input: &RangeInput<'_>, kind: Kind, first: f64, change: f64) -> f64 {
+    let (&[first_at, ..], &[.., last_at]) = (input.times, input.times) else {
+        return 1.0;
+    };
+    let mut covered = seconds(first_at, last_at);
+    let interval = match input.times.len() {
+        1 => 0.0,
+        count => covered / (count - 1) as f64,
+    };
     let threshold = interval * BORDER_INTERVALS;
     let to_border = |distance: f64| {
         if distance >= threshold {
@@ -133,7 +151,10 @@ fn extrapolated(input: &RangeInput<'_>, kind: Kind) -> Option<(f64, f64)> {
         }
     };
     let mut before = to_border(seconds(input.start, first_at));
-    if kind == Kind::Counter && change > 0.0 && first >= 0.0 {
+    let beginning = input.beginning().filter(|_| kind == Kind::Counter);
+    if let Some(beginning) = beginning {
+        (covered, before) = (seconds(beginning, last_at), 0.0);
+    } else if kind == Kind::Counter && change > 0.0 && first >= 0.0 {
         // A counter began at zero at the earliest.
         let since_zero = covered * (first / change);
         if since_zero < before {
@@ -141,7 +162,7 @@ fn extrapolated(input: &RangeInput<'_>, kind: Kind) -> Option<(f64, f64)> {
         }
     }
     let after = to_border(seconds(last_at, input.end));
-    Some((change, (covered + before + after) / covered))
+    (covered + before + after) / covered
 }
 
 /// The change between the last two samples, and the milliseconds between them.
@@ -149,7 +170,8 @@ fn last_change(input: &RangeInput<'_>, kind: Kind) -> Option<(f64, i64)> {
     let (&[.., from, to], &[.., before, last]) = (input.times, input.values) else {
         return None;
     };
-    let was_reset = kind == Kind::Counter && last < before;
+    let is_reset = || last < before || input.begins_anew(input.values.len() - 1);
+    let was_reset = kind == Kind::Counter && is_reset();
     let change = if was_reset { last } else { last - before };
     Some((change, to - from)).filter(|&(_, millis)| millis != 0)
 }
@@ -159,7 +181,7 @@ fn seconds(from: i64, to: i64) -> f64 {
 }
 
 /// The range's length as Go's `Duration.Seconds` has it, which rounds twice.
-fn range_seconds(input: &RangeInput<'_>) -> f64 {
+pub(super) fn range_seconds(input: &RangeInput<'_>) -> f64 {
     let millis = input.end - input.start;
     (millis / 1000) as f64 + (millis % 1000 * 1_000_000) as f64 / 1e9
 }

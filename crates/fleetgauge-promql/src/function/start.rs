@@ -2,6 +2,8 @@
 //!
 //! *Source*: <https://prometheus.io/docs/prometheus/latest/feature_flags/#use-start-timestamps-in-promql>.
 
+use super::range::RangeInput;
+
 /// A sample of a counter.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Point {
@@ -22,6 +24,35 @@ impl Point {
             value: 0.0,
             start: 0,
         }
+    }
+}
+
+// === impl RangeInput ===
+
+impl RangeInput<'_> {
+    pub(super) fn point(&self, i: usize) -> Point {
+        Point {
+            time: self.times[i],
+            value: self.values[i],
+            start: self.starts.get(i).copied().unwrap_or(0),
+        }
+    }
+
+    /// Whether the sample at `i` counts anew, as its start says, and not from where its predecessor did.
+    pub(super) fn begins_anew(&self, i: usize) -> bool {
+        !self.starts.is_empty() && is_reset(self.point(i - 1), self.point(i))
+    }
+
+    /// When the counter began, if the first sample says that it was in the range.
+    pub(super) fn beginning(&self) -> Option<i64> {
+        let (start, first) = (*self.starts.first()?, *self.times.first()?);
+        (start != 0 && start > self.start && start < first).then_some(start)
+    }
+
+    /// Whether any of the samples claims to count what the one before it has counted.
+    pub(crate) fn has_overlaps(&self) -> bool {
+        let mut behind = 1..self.times.len().min(self.starts.len());
+        behind.any(|i| overlaps(self.point(i - 1), self.point(i)))
     }
 }
 
@@ -49,4 +80,9 @@ pub(super) fn is_reset_after(time: i64, point: Point) -> bool {
         start: time,
     };
     point.start > time && point.time > time && is_reset(unknown, point)
+}
+
+/// Whether `next` claims to count what `before` has counted, though it began at another time.
+fn overlaps(before: Point, next: Point) -> bool {
+    next.start != 0 && next.start < before.time && next.start != before.start
 }

@@ -48,15 +48,10 @@ impl FloatHistogram {
         if self.count < previous.count {
             return Reset;
         }
-        let is_same = self.layout == previous.layout;
-        if !self.layout.is_custom() && (!is_same || self.zero_threshold != previous.zero_threshold) {
+        if self.layout != previous.layout || self.zero_threshold != previous.zero_threshold {
             return Unknown;
         }
-        if self.layout.is_custom() != previous.layout.is_custom() {
-            return Unknown;
-        }
-        let has_fallen = !is_same
-            || self.zero_count < previous.zero_count
+        let has_fallen = self.zero_count < previous.zero_count
             || has_fallen(&self.positive.view(), &previous.positive.view())
             || has_fallen(&self.negative.view(), &previous.negative.view());
         if has_fallen { Reset } else { NotReset }

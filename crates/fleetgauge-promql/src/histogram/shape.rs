@@ -253,14 +253,6 @@ impl FloatHistogram {
         }
     }
 
-    fn numbers_mut(&mut self) -> impl Iterator<Item = &mut f64> {
-        let buckets = self.positive.counts_mut().iter_mut();
-        let buckets = buckets.chain(self.negative.counts_mut());
-        [&mut self.zero_count, &mut self.count, &mut self.sum]
-            .into_iter()
-            .chain(buckets)
-    }
-
     /// Whether it has the same buckets, those that have observed nothing left out, and numbers of which `close` says
     /// that they are the same. What is known of resets is no part of it.
     pub fn is_like(&self, other: &Self, close: impl Fn(f64, f64) -> bool) -> bool {
@@ -280,15 +272,6 @@ impl FloatHistogram {
             && numbers.all(|(own, other)| close(own, other))
             && same(&self.positive, &other.positive)
             && same(&self.negative, &other.negative)
-    }
-
-    /// Whether a number of it is infinite, as after an overflow.
-    pub fn has_overflow(&self) -> bool {
-        let buckets = self.positive.counts().iter().chain(self.negative.counts());
-        [self.zero_count, self.count, self.sum]
-            .iter()
-            .chain(buckets)
-            .any(|number| number.is_infinite())
     }
 
     /// The same, to be added to without rounding anything away.
@@ -344,6 +327,31 @@ impl<N: Tally> Histogram<N> {
             sum: zero,
             positive: Buckets::default(),
             negative: Buckets::default(),
+        }
+    }
+
+    pub(super) fn numbers_mut(&mut self) -> impl Iterator<Item = &mut N> {
+        let buckets = self.positive.counts_mut().iter_mut();
+        let buckets = buckets.chain(self.negative.counts_mut());
+        [&mut self.zero_count, &mut self.count, &mut self.sum]
+            .into_iter()
+            .chain(buckets)
+    }
+
+    /// Whether a number of it is infinite, as after an overflow.
+    pub fn has_overflow(&self) -> bool {
+        let buckets = self.positive.counts().iter().chain(self.negative.counts());
+        [&self.zero_count, &self.count, &self.sum]
+            .into_iter()
+            .chain(buckets)
+            .any(|number| number.total().is_infinite())
+    }
+
+    /// The schema of exponential buckets.
+    pub fn schema(&self) -> Option<i8> {
+        match self.layout {
+            Layout::Exponential(schema) => Some(schema),
+            Layout::Custom(_) => None,
         }
     }
 

@@ -21,8 +21,16 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) struct Load {
     pub(super) line: usize,
-    pub(super) series: Vec<(LabelSet, Vec<(Timestamp, SampleValue)>)>,
+    pub(super) series: Vec<(LabelSet, Vec<Loaded>)>,
     pub(super) unread: Vec<Unread>,
+}
+
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) at: Timestamp,
+    pub(super) value: SampleValue,
+    /// Since when it is counted, where the script says so.
+    pub(super) start: Option<Timestamp>,
 }
 
 /// A line that cannot be honoured, and why: whatever it belongs to fails, and the rest of the script is run.
@@ -39,7 +47,6 @@ pub(super) struct Eval {
     pub(super) query: String,
     pub(super) when: When,
     pub(super) expected: Expected,
-    pub(super) unread: Vec<Unread>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,17 +130,10 @@ impl Patterns {
     pub(super) fn matches(&self, message: &str) -> bool {
         self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(message))
     }
-
-    /// Those that none of the messages fits.
-    pub(super) fn unmatched<'a>(&'a self, messages: &'a [String]) -> impl Iterator<Item = &'a Pattern> {
-        self.0
-            .iter()
-            .filter(|pattern| !messages.iter().any(|message| pattern.matches(message)))
-    }
 }
 
 impl Pattern {
-    fn matches(&self, message: &str) -> bool {
+    pub(super) fn matches(&self, message: &str) -> bool {
         match self {
             Self::Text(text) => text == message,
             Self::Regex(regex) => regex.is_match(message),

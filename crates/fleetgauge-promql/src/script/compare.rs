@@ -3,7 +3,7 @@
 use fleetgauge_core::result::{Answer, AnswerKind, Series};
 use fleetgauge_core::time::Timestamp;
 
-use super::command::{Eval, Expected, ExpectedSeries, Grid, Item, Patterns, When};
+use super::command::{Eval, Expected, ExpectedSeries, Grid, Item, Pattern, Patterns, When};
 use super::show::shown;
 use crate::annotation::Annotation;
 use crate::engine::Evaluation;
@@ -36,30 +36,32 @@ pub(super) fn outcome(eval: &Eval, outcome: &Result<Evaluation, EvalError>, tole
                 When::At(_) => value(expected, evaluation, tolerance),
                 When::Range(grid) => range(expected, grid, evaluation, tolerance),
             };
-            let (warnings, infos) = (messages(&evaluation.warnings), messages(&evaluation.infos));
+            let (warnings, infos) = (&evaluation.warnings, &evaluation.infos);
             notes(
                 &expected.warn,
                 expected.no_warn,
-                &warnings,
+                warnings,
                 "warning",
                 &mut differences,
             );
-            notes(&expected.info, expected.no_info, &infos, "info", &mut differences);
+            notes(&expected.info, expected.no_info, infos, "info", &mut differences);
             differences
         }
     }
 }
 
-/// Without places, as in Prometheus's scripts.
-fn messages(annotations: &[Annotation]) -> Vec<String> {
-    let messages = annotations.iter().map(|one| one.message().to_owned());
-    messages.collect()
-}
-
-/// Compares warnings or infos. Those that nothing is said about are not looked at.
-fn notes(expected: &Option<Patterns>, none: bool, got: &[String], kind: &str, differences: &mut Vec<String>) {
+/// Compares warnings or infos, with their places or without, as scripts have both. Those that nothing is said about are
+/// not looked at.
+fn notes(
+    expected: &Option<Patterns>,
+    none: bool,
+    got: &[Annotation],
+    kind: &str,
+    differences: &mut Vec<String>,
+) {
+    let texts: Vec<_> = got.iter().map(ToString::to_string).collect();
     if none && !got.is_empty() {
-        differences.push(format!("expected no {kind}, got {got:?}"));
+        differences.push(format!("expected no {kind}, got {texts:?}"));
     }
     let Some(expected) = expected else { return };
     if got.is_empty() {
@@ -67,11 +69,19 @@ fn notes(expected: &Option<Patterns>, none: bool, got: &[String], kind: &str, di
         differences.push(format!("expected {a} {kind}, got none"));
         return;
     }
-    for pattern in expected.unmatched(got) {
-        differences.push(format!("expected {kind} {pattern}, got {got:?}"));
+    let is_meant = |pattern: &Pattern, one: &Annotation| {
+        pattern.matches(one.message()) || pattern.matches(&one.to_string())
+    };
+    for pattern in &expected.0 {
+        if !got.iter().any(|one| is_meant(pattern, one)) {
+            differences.push(format!("expected {kind} {pattern}, got {texts:?}"));
+        }
     }
-    for message in got.iter().filter(|message| !expected.matches(message)) {
-        differences.push(format!("unexpected {kind} {message:?}"));
+    let is_any = expected.0.is_empty();
+    for one in got {
+        if !is_any && !expected.0.iter().any(|pattern| is_meant(pattern, one)) {
+            differences.push(format!("unexpected {kind} {:?}", one.to_string()));
+        }
     }
 }
 

@@ -14,17 +14,35 @@ use fleetgauge_syntax::literal::duration_millis;
 /// More in one script is a slip of the pen, `x100000000`.
 const MAX_VALUES: usize = 5_000_000;
 
-/// What is said of a line `series@st …`, which says when the counts began: it alone is left out, and not the whole
-/// script.
-pub(super) const NO_STARTS: &str = "start timestamps are not supported";
+/// What a line of a `load` says.
+#[derive(Debug)]
+pub(super) enum Line {
+    /// `series value …`
+    Values(LabelSet, Vec<Option<Item>>),
+    /// `series@st duration …`: since when its samples are counted, before or behind their own times. *Unit*:
+    /// milliseconds.
+    Starts(LabelSet, Vec<Option<i64>>),
+}
 
 /// Reads a line: the labels, and a value or none for each step.
 ///
 /// `left` is how many values the script may still have.
 pub(super) fn series(line: &str, left: &mut usize) -> Result<(LabelSet, Vec<Option<Item>>), String> {
+    match self::line(line, left)? {
+        Line::Values(labels, values) => Ok((labels, values)),
+        Line::Starts(..) => Err("start timestamps are loaded, and not expected".to_owned()),
+    }
+}
+
+/// Reads a line of a `load`, as [`series`].
+pub(super) fn line(line: &str, left: &mut usize) -> Result<Line, String> {
     let (labels, rest) = metric(line)?;
-    if rest.starts_with("@st") {
-        return Err(NO_STARTS.to_owned());
+    if let Some(rest) = rest.strip_prefix("@st") {
+        let mut starts = Vec::new();
+        for item in rest.split_whitespace() {
+            read_start(item, &mut starts, left)?;
+        }
+        return Ok(Line::Starts(labels, starts));
     }
     if !rest.is_empty() && !rest.starts_with(char::is_whitespace) {
         return Err(format!("expected a blank after the series, found {rest:?}"));
@@ -36,7 +54,50 @@ pub(super) fn series(line: &str, left: &mut usize) -> Result<(LabelSet, Vec<Opti
         read_item(item, &mut values, left)?;
         rest = after.trim_start();
     }
-    Ok((labels, values))
+    Ok(Line::Values(labels, values))
+}
+
+/// `_`, `_x2`, `-1m`, `-1mx2`, `-30s-1mx2`
+fn read_start(item: &str, starts: &mut Vec<Option<i64>>, left: &mut usize) -> Result<(), String> {
+    let bad = || format!("{item:?} is not a time since when samples are counted, such as -1m or -30s-1mx2");
+    let (first, times) = match item.split_once('x') {
+        Some((first, times)) => (first, Some(times.parse::<usize>().map_err(|_| bad())?)),
+        None => (item, None),
+    };
+    let count = match (first, times) {
+        ("_", times) => times.unwrap_or(1),
+        (_, times) => times.unwrap_or(0).saturating_add(1),
+    };
+    *left = left
+        .checked_sub(count)
+        .ok_or_else(|| format!("a script may have {MAX_VALUES} values in all, {item:?} is beyond it"))?;
+    if first == "_" {
+        starts.extend(std::iter::repeat_n(None, count));
+        return Ok(());
+    }
+    let signed = |text: &str| {
+        let (is_negative, bare) = match text.strip_prefix('-') {
+            Some(bare) => (true, bare),
+            None => (false, text.strip_prefix('+').unwrap_or(text)),
+        };
+        let millis = millis(bare)?;
+        Some(if is_negative { -millis } else { millis })
+    };
+    // The sign of the step is the second one.
+    let step = first
+        .get(1..)
+        .and_then(|rest| rest.find(['+', '-']))
+        .map(|at| at + 1);
+    let (base, step) = match step {
+        Some(at) => (&first[..at], signed(&first[at..]).ok_or_else(bad)?),
+        None => (first, 0),
+    };
+    let mut start = signed(base).ok_or_else(bad)?;
+    for _ in 0..count {
+        starts.push(Some(start));
+        start = start.checked_add(step).ok_or_else(bad)?;
+    }
+    Ok(())
 }
 
 /// Where the first item ends: at a blank that is not within the braces of a histogram.

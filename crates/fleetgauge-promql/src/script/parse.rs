@@ -9,10 +9,10 @@ use fleetgauge_core::time::Timestamp;
 use regex::Regex;
 
 use super::command::{
-    Command, Eval, Expected, ExpectedSeries, Grid, Item, Load, Pattern, Patterns, Unread, When,
+    Command, Eval, Expected, ExpectedSeries, Grid, Item, Load, Loaded, Pattern, Patterns, Unread, When,
 };
-use super::notation;
-use crate::sample::SampleValue;
+use super::notation::{self, Line};
+use crate::label::LabelSet;
 
 /// The line, from 1, and what is wrong with it.
 type Fault = (usize, String);
@@ -46,17 +46,6 @@ fn with_hint(message: String, line: &str) -> String {
             format!("{message}; a blank line must end the block before")
         }
         _ => message,
-    }
-}
-
-/// The line, if it is one that is left out.
-fn leave_out((line, message): Fault) -> Result<Unread, Fault> {
-    match message == notation::NO_STARTS {
-        true => Ok(Unread {
-            line,
-            why: notation::NO_STARTS,
-        }),
-        false => Err((line, message)),
     }
 }
 
@@ -100,21 +89,42 @@ impl<'a> Reader<'a> {
     fn load(&mut self, number: usize, rest: &str) -> Result<Load, Fault> {
         let step = notation::duration(rest, 1).map_err(|message| (number, message))?;
         // A series that comes twice counts as it came last, as in Prometheus.
-        let (mut all, mut unread) = (BTreeMap::new(), Vec::new());
+        let mut all = BTreeMap::new();
+        // Of the series that must come next.
+        let mut pending: Option<(usize, LabelSet, Vec<Option<i64>>)> = None;
+        let of_no_series = |number| Err((number, "no line with the samples follows".to_owned()));
         while let Some((number, line)) = self.next_of_block() {
-            let series = notation::series(line, &mut self.budget).and_then(|(labels, values)| {
-                let samples = samples(values, step).ok_or("the series ends beyond all time")?;
-                Ok((labels, samples))
-            });
-            match series {
-                Ok((labels, samples)) => drop(all.insert(labels, samples)),
-                Err(message) => unread.push(leave_out((number, with_hint(message, line)))?),
+            let read = notation::line(line, &mut self.budget);
+            let read = read.map_err(|message| (number, with_hint(message, line)))?;
+            match (read, pending.take()) {
+                (Line::Starts(..), Some((number, ..))) => return of_no_series(number),
+                (Line::Starts(labels, starts), None) => pending = Some((number, labels, starts)),
+                (Line::Values(labels, values), starts) => {
+                    let starts = match starts {
+                        None => Vec::new(),
+                        Some((number, of, starts)) if of != labels || starts.len() != values.len() => {
+                            let message = format!(
+                                "the samples that follow are {} of {labels}, and these {} starts of {of}",
+                                values.len(),
+                                starts.len()
+                            );
+                            return Err((number, message));
+                        }
+                        Some((_, _, starts)) => starts,
+                    };
+                    let samples = samples(values, starts, step);
+                    let samples = samples.ok_or((number, "the series ends beyond all time".to_owned()))?;
+                    all.insert(labels, samples);
+                }
             }
+        }
+        if let Some((number, ..)) = pending {
+            return of_no_series(number);
         }
         Ok(Load {
             line: number,
             series: all.into_iter().collect(),
-            unread,
+            unread: Vec::new(),
         })
     }
 
@@ -124,7 +134,7 @@ impl<'a> Reader<'a> {
         if query.is_empty() {
             return Err((number, format!("the expression is missing: {line:?}")));
         }
-        let (mut expected, mut unread) = (Expected::default(), Vec::new());
+        let mut expected = Expected::default();
         match suffix {
             "_fail" => expected.fail = Some(Patterns::default()),
             "_warn" => expected.warn = Some(Patterns::default()),
@@ -134,7 +144,7 @@ impl<'a> Reader<'a> {
         }
         while let Some((number, line)) = self.next_of_block() {
             if let Err(message) = expected.read(line, is_range, &mut self.budget) {
-                unread.push(leave_out((number, with_hint(message, line)))?);
+                return Err((number, with_hint(message, line)));
             }
         }
         if is_range && expected.ordered {
@@ -145,19 +155,26 @@ impl<'a> Reader<'a> {
             query: query.to_owned(),
             when,
             expected,
-            unread,
         })))
     }
 }
 
 /// The values at 0, 1, 2 … steps after the epoch; `None` if a time is out of range.
-fn samples(values: Vec<Option<Item>>, step: Duration) -> Option<Vec<(Timestamp, SampleValue)>> {
+fn samples(values: Vec<Option<Item>>, starts: Vec<Option<i64>>, step: Duration) -> Option<Vec<Loaded>> {
     let step = i64::try_from(step.as_millis()).ok()?;
     let mut samples = Vec::new();
     for (index, item) in values.into_iter().enumerate() {
         if let Some(item) = item {
             let at = step.checked_mul(i64::try_from(index).ok()?)?;
-            samples.push((Timestamp::from_millis(at), item.value));
+            let start = match starts.get(index).copied().flatten() {
+                Some(since) => Some(Timestamp::from_millis(at.checked_add(since)?)),
+                None => None,
+            };
+            samples.push(Loaded {
+                at: Timestamp::from_millis(at),
+                value: item.value,
+                start,
+            });
         }
     }
     Some(samples)

@@ -72,12 +72,15 @@ impl Runner {
                         .series
                         .iter()
                         .flat_map(|(labels, samples)| samples.iter().map(move |sample| (labels, sample)));
-                    let mut conflicts = samples.filter_map(|(labels, (timestamp, value))| {
-                        let (timestamp, value) = (*timestamp, value.clone());
-                        let appended = match value {
+                    let mut conflicts = samples.filter_map(|(labels, sample)| {
+                        let timestamp = sample.at;
+                        let appended = match sample.value.clone() {
                             SampleValue::Float(value) => store.append(labels, Sample { timestamp, value }),
                             SampleValue::Histogram(value) => store.append_histogram(labels, timestamp, value),
                         };
+                        if let Some(start) = sample.start {
+                            store.set_start(labels, timestamp, start);
+                        }
                         appended.err()
                     });
                     let mut differences: Vec<_> = load.unread.iter().map(ToString::to_string).collect();
@@ -113,8 +116,7 @@ impl Runner {
             When::Range(Grid { start, end, step }) => self.range(store, &eval.query, (start, end), step),
         };
         let mut got = Vec::new();
-        let mut differences: Vec<_> = eval.unread.iter().map(ToString::to_string).collect();
-        differences.extend(compare::outcome(eval, &outcome, self.tolerance));
+        let mut differences = compare::outcome(eval, &outcome, self.tolerance);
         if differences.is_empty()
             && let (When::At(at), Ok(evaluation)) = (eval.when, &outcome)
             && let Some((wrong, shown)) = self.as_range(eval, store, at, evaluation)
