@@ -60,6 +60,9 @@ pub struct Request {
     pub clock_within: Option<Duration>,
     /// What is asked beside the query; `None`: what the backend's own configuration says.
     pub companions: Option<Companions>,
+    /// Whether who asks takes native histograms, and does not read them as numbers. Otherwise an answer with one is an
+    /// error.
+    pub histograms: bool,
 }
 
 // === impl Request ===
@@ -81,6 +84,7 @@ impl Request {
             max_age: None,
             clock_within: None,
             companions: None,
+            histograms: false,
         }
     }
 
@@ -97,6 +101,8 @@ impl Request {
         with_clock_within(within: Duration) => clock_within = Some(within);
         /// Sets what is asked beside the query.
         with_companions(companions: Companions) => companions = Some(companions);
+        /// Says whether who asks takes native histograms.
+        with_histograms(takes: bool) => histograms = takes;
     }
 
     /// The query as PromQL.

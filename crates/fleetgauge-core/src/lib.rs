@@ -2,7 +2,7 @@
 //! globals.
 //!
 //! In reading order:
-//! - what a number is: [`label`], [`sample`], [`time`], [`result`]; and what it stands on: [`age`], [`completeness`],
+//! - what a number is: [`label`], [`sample`], [`time`], [`histogram`], [`result`]; and what it stands on: [`age`], [`completeness`],
 //!   [`interval`]
 //! - what is asked: [`params`], [`template`], [`query`], [`query_list`], [`range`]
 //! - how it is had and kept: [`backend`], [`cache`], [`source`], [`registry`]
@@ -18,6 +18,7 @@ pub mod cache;
 pub mod completeness;
 mod counter;
 mod error;
+pub mod histogram;
 pub mod interval;
 pub mod label;
 pub mod params;

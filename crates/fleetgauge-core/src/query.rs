@@ -103,6 +103,9 @@ pub struct QueryTemplate {
     pub only_by_name: bool,
     /// What is asked beside the query; what its source says where `None`.
     pub companions: Option<Companions>,
+    /// Whether answers may have native histograms, which are no numbers. Otherwise, and of a query that does something with
+    /// its answers, one with a histogram is an error.
+    pub histograms: bool,
     /// What is done with each answer before it is cached, step after step.
     pub transform: Vec<TransformStep>,
     /// How its rows become one number, where the query says so.
@@ -247,6 +250,12 @@ impl QueryTemplate {
     /// Sets what is asked beside the query, whatever its source says.
     pub fn companions(mut self, companions: Companions) -> Self {
         self.companions = Some(companions);
+        self
+    }
+
+    /// Lets answers have native histograms, for who prints them or hands them on. No reading is made of such an answer.
+    pub fn histograms(mut self) -> Self {
+        self.histograms = true;
         self
     }
 

@@ -3,6 +3,7 @@
 mod builder;
 mod collected;
 mod ended;
+mod mixed;
 mod provenance;
 mod shard;
 mod times;
@@ -13,26 +14,33 @@ use std::time::Duration;
 use crate::age::Age;
 use crate::completeness::Completeness;
 use crate::label::{LabelSets, Labels};
-use crate::sample::{MetricValue, Point, Stamp};
+use crate::sample::{MetricValue, Point, SampleValue, Stamp};
 use crate::time::Timestamp;
 
+use mixed::Histograms;
 use times::Times;
 
 pub use builder::AnswerBuilder;
 pub use collected::MetricResult;
 pub use ended::Ended;
+pub use mixed::NotANumber;
 pub use provenance::{Origin, Provenance};
 pub use shard::{SHARD_HEADER, ShardMark, ShardMarkError};
 
 /// The answer to a query, or the knowledge that there is none: of a backend, of an evaluation, in the cache.
 ///
 /// *Shape*: by columns. [`values`](Self::values) shows them value by value, [`series`](Self::series) by series.
+///
+/// A value may be a native histogram, where who asked said that it takes them
+/// ([`Request::histograms`](crate::backend::Request::histograms)): then the number in its place is NaN, and
+/// [`has_histograms`](Self::has_histograms) says so. [`numbers`](Self::numbers) refuses such an answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
     kind: AnswerKind,
     labels: LabelSets,
-    /// Series after series.
+    /// Series after series; NaN in the place of a histogram.
     values: Box<[f64]>,
+    histograms: Option<Arc<Histograms>>,
     times: Times,
     stamp: Stamp,
     is_complete: bool,
@@ -90,6 +98,7 @@ impl Answer {
             kind: AnswerKind::Vector,
             labels: LabelSets::default(),
             values: Box::default(),
+            histograms: None,
             times: Times::Same(Timestamp::default()),
             stamp: Stamp::Evaluated,
             is_complete: true,
@@ -326,21 +335,46 @@ impl Answer {
         let is_matrix = self.kind == AnswerKind::Matrix;
         let one_each = self.one_each().map(|points| {
             let rows = self.labels.iter().zip(points);
-            rows.map(|(labels, point)| (labels, point.value, point.timestamp))
+            let rows = rows.zip(0..);
+            rows.map(|((labels, point), place)| (labels, point.value, point.timestamp, place))
         });
         let many = is_matrix.then(|| {
             self.series().flat_map(|series| {
-                let points = series.points();
-                points.map(move |point| (series.labels(), point.value, point.timestamp))
+                let points = series.points().zip(series.first..);
+                points.map(move |(point, place)| (series.labels(), point.value, point.timestamp, place))
             })
         });
         let all = one_each.into_iter().flatten().chain(many.into_iter().flatten());
-        all.map(|(labels, value, timestamp)| MetricValue {
+        let histograms = self.histograms.as_deref();
+        all.map(move |(labels, value, timestamp, place)| MetricValue {
             labels,
             value,
+            histogram: histograms.and_then(|histograms| histograms.at(place)),
             timestamp,
             stamp: self.stamp,
         })
+    }
+
+    /// Whether at least one of its values is a native histogram, and no number.
+    pub fn has_histograms(&self) -> bool {
+        self.histograms.is_some()
+    }
+
+    /// The answer, if all of its values are numbers.
+    ///
+    /// *Errors*: [`NotANumber`], with the first series of which a value is a native histogram.
+    pub fn numbers(self) -> Result<Self, NotANumber> {
+        match self.not_a_number() {
+            None => Ok(self),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Why it cannot be read as numbers, if it cannot.
+    pub fn not_a_number(&self) -> Option<NotANumber> {
+        let place = self.histograms.as_deref()?.first()?;
+        let series = self.series().find(|series| place < series.end)?;
+        Some(NotANumber::of(&series.labels().to_string()))
     }
 
     /// The one point that each series has, in their order; `None` of a matrix, whose series have many.
@@ -441,7 +475,10 @@ impl Answer {
         let texts = self.warnings.iter().chain(&self.infos).chain(&self.text);
         let texts: usize = texts.map(|t| t.len() + size_of::<Box<str>>()).sum();
         let provenance = self.provenance().map_or(0, Provenance::heap_bytes);
-        self.labels.heap_bytes() + size_of_val(&*self.values) + self.times.heap_bytes() + texts + provenance
+        let histograms = self.histograms.as_deref();
+        let histograms = histograms.map_or(0, |all| size_of_val(all) + all.heap_bytes());
+        let values = size_of_val(&*self.values) + histograms;
+        self.labels.heap_bytes() + values + self.times.heap_bytes() + texts + provenance
     }
 }
 
@@ -470,6 +507,16 @@ impl<'a> Series<'a> {
         times
             .zip(values)
             .map(|(timestamp, &value)| Point { timestamp, value })
+    }
+
+    /// What it has at each of its times, oldest first: numbers, and native histograms.
+    pub fn samples(&self) -> impl Iterator<Item = (Timestamp, SampleValue<'a>)> + use<'a> {
+        let histograms = self.answer.histograms.as_deref();
+        self.points().zip(self.first..).map(move |(point, place)| {
+            let histogram = histograms.and_then(|histograms| histograms.at(place));
+            let value = histogram.map_or(SampleValue::Number(point.value), SampleValue::Histogram);
+            (point.timestamp, value)
+        })
     }
 
     /// Its points from `from` on and before `to`, oldest first: values, and their times.

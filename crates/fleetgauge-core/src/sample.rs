@@ -4,6 +4,7 @@ use std::fmt;
 
 pub use fleetgauge_syntax::number::Number;
 
+use crate::histogram::Histogram;
 use crate::label::Labels;
 use crate::time::Timestamp;
 
@@ -33,10 +34,22 @@ pub struct MetricValue<'a> {
     /// The number as it was collected. NaN and ±Inf pass through; [`is_undefined`](Self::is_undefined)
     /// tells them apart.
     pub value: f64,
+    /// What there is in the place of a number, which is NaN then. Only an answer to who said that he takes them has any.
+    pub histogram: Option<&'a Histogram>,
     /// When the value holds; what that says of its age depends on [`Stamp`].
     pub timestamp: Timestamp,
     /// What `timestamp` is.
     pub stamp: Stamp,
+}
+
+/// What a series has at a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum SampleValue<'a> {
+    /// A number.
+    Number(f64),
+    /// A native histogram, which is none.
+    Histogram(&'a Histogram),
 }
 
 /// A number at a time.
@@ -61,7 +74,13 @@ pub enum Stamp {
 
 // === impl MetricValue ===
 
-impl MetricValue<'_> {
+impl<'a> MetricValue<'a> {
+    /// The number, or the native histogram.
+    pub fn sample(&self) -> SampleValue<'a> {
+        self.histogram
+            .map_or(SampleValue::Number(self.value), SampleValue::Histogram)
+    }
+
     /// Whether the number is NaN or ±Inf: an answer, but not one to compute with.
     pub fn is_undefined(&self) -> bool {
         !self.value.is_finite()
@@ -83,12 +102,18 @@ impl MetricValue<'_> {
 /// As Prometheus prints a sample: `name{a="b"} => 3 @[1763930000.5]`.
 impl fmt::Display for MetricValue<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} => {} @[{}]",
-            self.labels,
-            Number(self.value),
-            self.timestamp
-        )
+        write!(f, "{} => {} @[{}]", self.labels, self.sample(), self.timestamp)
+    }
+}
+
+// === impl SampleValue ===
+
+/// A number as Prometheus's API prints it, a histogram as its tools do.
+impl fmt::Display for SampleValue<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => Number(*number).fmt(f),
+            Self::Histogram(histogram) => histogram.fmt(f),
+        }
     }
 }

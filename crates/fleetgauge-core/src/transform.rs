@@ -87,23 +87,25 @@ pub fn apply(
         return Err(TransformError::Text);
     }
     let mut weights = context.weights.iter();
-    steps.iter().try_fold(answer, |answer, step| match step {
-        TransformStep::Evaluate(evaluate) => evaluated(&**evaluate, answer, context.at),
-        TransformStep::LabelToValue(label) => rows::label_to_value(answer, label),
-        TransformStep::Labels(change) => rows::change_labels(answer, change),
-        TransformStep::ByVariant(fold) => {
-            let weights = match fold {
-                VariantFold::By(_) => None,
-                VariantFold::WeightedBy(_) => weights.next(),
-            };
-            by_variant::fold(
-                answer,
-                fold,
-                weights.map(|result| result.answer()),
-                &*context.variants.snapshot(),
-            )
-        }
-    })
+    steps
+        .iter()
+        .try_fold(answer.numbers()?, |answer, step| match step {
+            TransformStep::Evaluate(evaluate) => Ok(evaluated(&**evaluate, answer, context.at)?.numbers()?),
+            TransformStep::LabelToValue(label) => rows::label_to_value(answer, label),
+            TransformStep::Labels(change) => rows::change_labels(answer, change),
+            TransformStep::ByVariant(fold) => {
+                let weights = match fold {
+                    VariantFold::By(_) => None,
+                    VariantFold::WeightedBy(_) => weights.next(),
+                };
+                by_variant::fold(
+                    answer,
+                    fold,
+                    weights.map(|result| result.answer()),
+                    &*context.variants.snapshot(),
+                )
+            }
+        })
 }
 
 /// `answer` without the points before `start`, and without the rows that have no others.

@@ -3,6 +3,7 @@
 
 mod expected;
 mod flight;
+mod histograms;
 mod pipeline;
 mod ranges;
 mod retry;

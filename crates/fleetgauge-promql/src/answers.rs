@@ -180,6 +180,11 @@ impl Answers {
         read_by: ReadBy,
         age: impl Fn(usize, Timestamp) -> Age,
     ) {
+        if let Some(error) = answer.not_a_number() {
+            // The labels are of an answer before it.
+            self.add_missing(name, &format!("{name}: {error}"));
+            return;
+        }
         let table = Table::new(answer, labels, at, age);
         self.add_all(name, answer, table, read_by);
     }

@@ -22,6 +22,7 @@
 //! # Ok::<(), fleetgauge_promql::histogram::HistogramError>(())
 //! ```
 
+mod answer;
 mod bound;
 mod bucket;
 mod buckets;

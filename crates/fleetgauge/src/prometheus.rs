@@ -24,7 +24,9 @@ mod vars;
 use fleetgauge_core::source::{CachedSource, HasCachedSource};
 use std::sync::Arc;
 
-pub use self::api::{decode_answer, decode_range};
+pub use self::api::{
+    decode_answer, decode_answer_with_histograms, decode_range, decode_range_with_histograms,
+};
 pub use self::backend::PrometheusBackend;
 pub use self::config::{PrometheusSourceConfig, QueryMethod, UnknownQueryMethod};
 pub use self::header::check_header;

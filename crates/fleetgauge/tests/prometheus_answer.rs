@@ -7,7 +7,10 @@ use proptest::prelude::*;
 
 const GOOD: &str = r#"{"status":"success","warnings":["w"],"data":{"resultType":"vector","result":[
     {"metric":{"__name__":"up","pod":"\u0061"},"value":[1.5,"1"]},{"metric":{},"value":[2,"NaN"]},
-    {"metric":{"le":"0.1"},"histogram":[2,{"count":"1"}]}]}}"#;
+    {"metric":{"le":"0.1"},"histogram":[2,{"count":"1","sum":"-2","buckets":[[0,"1","+Inf","1"]]}]}]}}"#;
+
+const GOOD_RANGE: &str = r#"{"status":"success","data":{"resultType":"matrix","result":[
+    {"metric":{"a":"b"},"values":[[1,"1"],[3,"2"]],"histograms":[[2,{"count":"1","sum":"2","buckets":[[3,"0","0","1"]]}]]}]}}"#;
 
 proptest! {
     #[test]
@@ -23,7 +26,8 @@ proptest! {
                 "{", "}", "[", "]", ",", ":", "null", "true", "1", "-1e999", "1.5", "\"\"", "\"1\"", "\"NaN\"",
                 "\"\\u0000\u{1b}\"", "\"success\"", "\"error\"", "\"vector\"", "\"matrix\"", "\"scalar\"",
                 "\"string\"", "\"status\":", "\"data\":", "\"resultType\":", "\"result\":[", "\"metric\":{",
-                "\"value\":[", "\"values\":[[", "\"histogram\":", "\"warnings\":", "\"errorType\":",
+                "\"value\":[", "\"values\":[[", "\"histogram\":[1,{", "\"histograms\":[[1,{", "\"count\":\"1\"",
+                "\"sum\":\"1\"", "\"buckets\":[[0,", "\"warnings\":", "\"errorType\":",
             ]),
             0..60,
         ),
@@ -34,9 +38,10 @@ proptest! {
 
     #[test]
     fn damaged_answers(
+        good in prop::sample::select(vec![GOOD, GOOD_RANGE]),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3u8), 0..6),
     ) {
-        let mut bytes = GOOD.as_bytes().to_vec();
+        let mut bytes = good.as_bytes().to_vec();
         for (at, byte, how) in damage {
             let at = at.index(bytes.len());
             match how {

@@ -133,6 +133,9 @@ impl<'a> Judge<'a> {
             return Err(self.standard.error(ReasonCode::NotAVector, text));
         }
         let answer = result.answer();
+        if let Some(error) = answer.not_a_number() {
+            return Err(self.standard.error(ReasonCode::NotAVector, error.to_string()));
+        }
         let basis = Basis {
             had,
             collected_at: result.collected_at(),

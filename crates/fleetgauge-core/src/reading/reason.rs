@@ -34,7 +34,7 @@ pub enum ReasonCode {
     Replaced,
     /// The question is wrong: no such query, or parameters that do not fit it.
     Invalid,
-    /// The answer is no vector and no scalar.
+    /// The answer is no vector and no scalar, or not one of numbers: it has a native histogram.
     NotAVector,
     /// Several rows of the answer have the same labels.
     Ambiguous,

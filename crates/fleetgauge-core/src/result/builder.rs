@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use crate::age::Age;
 use crate::completeness::Completeness;
+use crate::histogram::Histogram;
 use crate::label::{LabelError, LabelSetsBuilder, SharedTexts};
 use crate::sample::Stamp;
 use crate::time::Timestamp;
 
+use super::mixed::Histograms;
 use super::times::Times;
 use super::{Answer, AnswerKind, Origin};
 
@@ -49,6 +51,7 @@ pub struct AnswerBuilder {
     kind: AnswerKind,
     labels: LabelSetsBuilder,
     values: Vec<f64>,
+    histograms: Histograms,
     times: Vec<Timestamp>,
     /// Of a matrix: where the points of each series end.
     ends: Vec<usize>,
@@ -71,6 +74,7 @@ impl AnswerBuilder {
             kind: AnswerKind::Vector,
             labels: LabelSetsBuilder::default(),
             values: Vec::new(),
+            histograms: Histograms::default(),
             times: Vec::new(),
             ends: Vec::new(),
             stamp,
@@ -153,6 +157,44 @@ impl AnswerBuilder {
         self.origin = Some(origin);
     }
 
+    /// Ends the series being built, with a native histogram in the place of a number.
+    ///
+    /// *Errors*: [`LabelError`], and then the series is not added.
+    pub fn end_histogram(&mut self, histogram: Histogram, timestamp: Timestamp) -> Result<(), LabelError> {
+        self.end_series(f64::NAN, timestamp)?;
+        self.histograms.push(self.values.len() - 1, histogram);
+        Ok(())
+    }
+
+    /// Adds a point that is a native histogram to the series being built, as [`point`](Self::point) adds a number.
+    pub fn histogram(&mut self, histogram: Histogram, timestamp: Timestamp) {
+        self.histograms.push(self.values.len(), histogram);
+        self.point(f64::NAN, timestamp);
+    }
+
+    /// Puts native histograms between the numbers that were added to the series being built, by their times; both come
+    /// oldest first.
+    ///
+    /// *Errors*: a time that both have, and then they are not added.
+    pub fn merge_histograms(&mut self, histograms: Vec<(Timestamp, Histogram)>) -> Result<(), Timestamp> {
+        let first = self.ends.last().copied().unwrap_or_default();
+        let times = &self.times[first..];
+        let both = histograms.iter().find(|(at, _)| times.binary_search(at).is_ok());
+        if let Some((both, _)) = both {
+            return Err(*both);
+        }
+        let numbers = self.times.split_off(first).into_iter();
+        let mut numbers = numbers.zip(self.values.split_off(first)).peekable();
+        for (at, histogram) in histograms {
+            while let Some((before, value)) = numbers.next_if(|(time, _)| *time < at) {
+                self.point(value, before);
+            }
+            self.histogram(histogram, at);
+        }
+        numbers.for_each(|(at, value)| self.point(value, at));
+        Ok(())
+    }
+
     /// Makes it a matrix, which it is also without any series.
     pub fn matrix(&mut self) {
         self.kind = AnswerKind::Matrix;
@@ -194,6 +236,7 @@ impl AnswerBuilder {
         let kept = self.ends.last().copied().unwrap_or_default();
         self.values.truncate(kept);
         self.times.truncate(kept);
+        self.histograms.truncate(kept);
     }
 
     /// Makes it a scalar.
@@ -276,10 +319,12 @@ impl AnswerBuilder {
             }
             _ => Times::one_each(self.times),
         };
+        self.histograms.shrink();
         let answer = Answer {
             kind: self.kind,
             labels: self.labels.build(),
             values: self.values.into_boxed_slice(),
+            histograms: (!self.histograms.is_empty()).then(|| Arc::new(self.histograms)),
             times,
             stamp: self.stamp,
             is_complete: self.is_complete,

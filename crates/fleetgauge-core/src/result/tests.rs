@@ -1,5 +1,6 @@
 use super::*;
 use crate::completeness::Report;
+use crate::histogram::{Bounds, Bucket, Histogram};
 use proptest::prelude::*;
 
 #[test]
@@ -83,6 +84,72 @@ fn a_matrix_reads_back_as_it_was_given() {
     check(&[&row[3..4]]);
     check(&[&[(i64::MIN, 1.0), (i64::MAX, 2.0)], &[(0, f64::NAN)]]);
     check(&[&[(5, 1.0)], &[(4, 1.0), (6, 2.0)]]);
+}
+
+fn histogram(count: f64) -> Histogram {
+    Histogram {
+        count,
+        ..Histogram::default()
+    }
+}
+
+#[test]
+fn a_histogram_takes_room_only_where_it_is() {
+    let with = |is_histogram: bool| {
+        let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+        for row in 0..100 {
+            answer.label("row", &row.to_string());
+            let added = match is_histogram && row == 7 {
+                true => answer.end_histogram(
+                    Histogram {
+                        buckets: vec![
+                            Bucket {
+                                bounds: Bounds::Closed,
+                                lower: 0.0,
+                                upper: 1.0,
+                                count: 1.0
+                            };
+                            40
+                        ]
+                        .into(),
+                        ..Histogram::default()
+                    },
+                    Timestamp::default(),
+                ),
+                false => answer.end_series(1.0, Timestamp::default()),
+            };
+            added.unwrap();
+        }
+        answer.build()
+    };
+    let (numbers, mixed) = (with(false), with(true));
+    assert!(!numbers.has_histograms() && numbers.not_a_number().is_none());
+    let more = mixed.heap_bytes() - numbers.heap_bytes();
+    assert!((40 * 32..40 * 32 + 150).contains(&more), "{more}");
+    let error = mixed.clone().numbers().unwrap_err().to_string();
+    assert!(
+        error.starts_with(r#"the native histogram {row="7"}, which"#),
+        "{error}"
+    );
+    let found: Vec<_> = mixed.values().map(|value| value.histogram.is_some()).collect();
+    assert_eq!(found.iter().position(|&found| found), Some(7));
+    assert_eq!(found.iter().filter(|&&found| found).count(), 1);
+    assert_eq!(
+        mixed.rows_alone().not_a_number(),
+        mixed.not_a_number(),
+        "rows that are handed on keep what they are"
+    );
+}
+
+#[test]
+fn a_long_series_is_told_by_its_beginning() {
+    let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+    answer.label("pod", &"ä".repeat(10_000));
+    answer
+        .end_histogram(histogram(1.0), Timestamp::default())
+        .unwrap();
+    let error = answer.build().not_a_number().unwrap();
+    assert_eq!(error.series.chars().count(), 201);
 }
 
 #[test]
@@ -243,5 +310,50 @@ proptest! {
             prop_assert_eq!(part.len(), values.len());
             prop_assert_eq!(part, expected);
         }
+    }
+
+    /// Numbers and histograms of a series come from lists of their own, as the API has them.
+    #[test]
+    fn numbers_and_histograms_of_a_series_are_in_the_order_of_their_times(
+        series in prop::collection::vec(prop::collection::btree_map(0..60i64, any::<bool>(), 1..40), 1..4),
+        is_dropped in prop::collection::vec(any::<bool>(), 4),
+    ) {
+        let time = |at: i64| Timestamp::from_millis(at * 15_000);
+        let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+        let mut expected = Vec::new();
+        for (row, samples) in series.iter().enumerate() {
+            let numbers = samples.iter().filter(|(_, is_histogram)| !**is_histogram);
+            numbers.for_each(|(&at, _)| answer.point(at as f64, time(at)));
+            let histograms = samples.iter().filter(|(_, is_histogram)| **is_histogram);
+            let histograms: Vec<_> = histograms.map(|(&at, _)| (time(at), histogram(at as f64))).collect();
+            if let Some((&at, _)) = samples.iter().find(|(_, is_histogram)| !**is_histogram) {
+                let twice = vec![(time(at), histogram(1.0))];
+                prop_assert_eq!(answer.merge_histograms(twice), Err(time(at)));
+            }
+            answer.merge_histograms(histograms).unwrap();
+            // A series that cannot be added takes its histograms along.
+            answer.label("row", if is_dropped[row] { "a" } else { "" });
+            answer.label("row", &row.to_string());
+            if answer.end_points().is_ok() {
+                expected.push(samples.iter().map(|(&at, &is_histogram)| (at, is_histogram)).collect::<Vec<_>>());
+            }
+        }
+        let answer = answer.build();
+        prop_assert_eq!(answer.has_histograms(), expected.iter().flatten().any(|(_, is_histogram)| *is_histogram));
+        let read: Vec<Vec<_>> = (answer.series())
+            .map(|series| {
+                let samples = series.samples().map(|(at, value)| match value {
+                    SampleValue::Number(number) => (at, number, false),
+                    SampleValue::Histogram(histogram) => (at, histogram.count, true),
+                });
+                samples.map(|(at, value, is_histogram)| {
+                    assert_eq!(time(value as i64), at);
+                    (value as i64, is_histogram)
+                }).collect()
+            })
+            .collect();
+        prop_assert_eq!(&read, &expected);
+        let values: Vec<_> = answer.values().map(|value| value.histogram.is_some()).collect();
+        prop_assert_eq!(values, expected.iter().flatten().map(|(_, is_histogram)| *is_histogram).collect::<Vec<_>>());
     }
 }

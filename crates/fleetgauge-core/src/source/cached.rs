@@ -368,7 +368,8 @@ impl Inner {
             return Ok((one_a_series(answer)?, None));
         };
         self.config.range.check_steps(steps)?;
-        let held = (ask.at.is_none())
+        // Histograms are not put together from two answers.
+        let held = (ask.at.is_none() && !request.histograms)
             .then(|| self.cache.held(query, &ask.params, ask.shape))
             .flatten();
         let delta = held.and_then(|held| Delta::new(held, steps, &self.config.range, request));

@@ -14,6 +14,7 @@ use crate::completeness::Completeness;
 use crate::error::FetchError;
 use crate::range::Steps;
 use crate::result::{Answer, AnswerBuilder, AnswerKind};
+use crate::sample::SampleValue;
 use crate::time::Timestamp;
 
 /// A source that answers what it was told to, for tests of code that reads metrics.
@@ -198,14 +199,13 @@ fn over(answer: &Answer, steps: Steps) -> Result<Answer, FetchError> {
     let mut ranged = AnswerBuilder::new(answer.stamp());
     ranged.matrix();
     for series in answer.series() {
-        let points = || series.points();
+        let samples = || series.samples();
         let at_steps: Vec<_> = match answer.kind() {
-            AnswerKind::Matrix => (points())
-                .filter(|point| steps.position(point.timestamp).is_some())
-                .map(|point| (point.value, point.timestamp))
+            AnswerKind::Matrix => (samples())
+                .filter(|(at, _)| steps.position(*at).is_some())
                 .collect(),
-            _ => (points())
-                .flat_map(|point| steps.iter().map(move |step| (point.value, step)))
+            _ => (samples())
+                .flat_map(|(_, value)| steps.iter().map(move |step| (step, value)))
                 .collect(),
         };
         if at_steps.is_empty() {
@@ -214,9 +214,12 @@ fn over(answer: &Answer, steps: Steps) -> Result<Answer, FetchError> {
         for (name, value) in series.labels().iter() {
             ranged.label(name, value);
         }
-        at_steps
-            .into_iter()
-            .for_each(|(value, at)| ranged.point(value, at));
+        for (at, value) in at_steps {
+            match value {
+                SampleValue::Number(value) => ranged.point(value, at),
+                SampleValue::Histogram(histogram) => ranged.histogram(histogram.clone(), at),
+            }
+        }
         ranged.end_points().map_err(|error| FetchError::Malformed {
             detail: error.to_string(),
             source: None,

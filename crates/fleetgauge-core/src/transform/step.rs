@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::policy::Fold;
 use crate::printable::{Printable, Quoted};
 use crate::range::Steps;
-use crate::result::Answer;
+use crate::result::{Answer, NotANumber};
 use crate::time::Timestamp;
 
 /// One step of what is done with an answer.
@@ -125,6 +125,9 @@ pub enum TransformError {
         /// Why it has no value.
         why: String,
     },
+    /// The answer has a native histogram.
+    #[error(transparent)]
+    NotANumber(#[from] NotANumber),
     /// A label that cannot be.
     #[error("a label: {}", Printable(.why))]
     Label {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fleetgauge_core::label::Labels;
-use fleetgauge_core::result::{Answer, AnswerKind};
+use fleetgauge_core::result::{Answer, AnswerKind, NotANumber};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
@@ -24,6 +24,9 @@ pub enum AnswersError {
     /// It is a text.
     #[error("the answer is a string, and has no numbers")]
     Text,
+    /// It has a native histogram.
+    #[error(transparent)]
+    NotANumber(#[from] NotANumber),
 }
 
 /// The labels that the rows of an answer have under a name. They depend on nothing else, and take longer to make than
@@ -60,6 +63,9 @@ impl RowLabels {
     pub(super) fn of(name: Option<&str>, answer: &Answer) -> Result<Self, AnswersError> {
         if answer.kind() == AnswerKind::String {
             return Err(AnswersError::Text);
+        }
+        if let Some(error) = answer.not_a_number() {
+            return Err(error.into());
         }
         let mut relabel = Relabel::new(name);
         let labels: Vec<_> = (answer.series())

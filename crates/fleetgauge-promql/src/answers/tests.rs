@@ -315,3 +315,31 @@ fn names_of_labels_are_those_of_the_rows() {
     let pods = answers.label_values("pod", &only, NOW, NOW, 9).texts;
     assert_eq!(pods.iter().map(|pod| &**pod).collect::<Vec<_>>(), ["a"]);
 }
+
+#[test]
+fn a_histogram_is_not_added_as_a_number() {
+    let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+    answer.label("pod", "a");
+    answer.end_histogram(Default::default(), NOW).expect("labels");
+    let mixed = answer.build();
+    let mut answers = Answers::new();
+    let error = answers
+        .add("lat", &mixed, NOW, ReadBy::All)
+        .expect_err("refused")
+        .to_string();
+    assert!(
+        error.starts_with(r#"the native histogram {pod="a"}, which is no number"#),
+        "{error}"
+    );
+    // Whoever keeps the labels of an answer before it.
+    let numbers = vector(&[(&[("pod", "a")], 1.0)]);
+    let labels = RowLabels::new("lat", &numbers).expect("rows");
+    answers.add_labelled("lat", &mixed, &labels, NOW, ReadBy::All, None);
+    let answer = Engine::default()
+        .instant(&answers, "count(lat)", NOW)
+        .expect("evaluates")
+        .answer;
+    assert!(answer.is_empty() && !answer.is_complete());
+    let warning = answer.warnings().next().expect("a warning").to_owned();
+    assert!(warning.contains("native histogram"), "{warning}");
+}

@@ -36,8 +36,8 @@ impl KnownLabels {
         name: &str,
         result: &Arc<MetricResult>,
     ) -> Result<RowLabels, AnswersError> {
-        // A text has no series either.
-        if result.is_empty() {
+        // A text has no series either; and of a histogram the labels may be known, but it cannot be read.
+        if result.is_empty() || result.answer().has_histograms() {
             return RowLabels::new(name, result.answer());
         }
         if let Some(labels) = self.find(input, result) {

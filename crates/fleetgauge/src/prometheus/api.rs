@@ -7,6 +7,7 @@
 //!
 //! Source: <https://prometheus.io/docs/prometheus/latest/querying/api/#instant-queries>.
 
+mod histogram;
 mod leaf;
 mod reader;
 mod series;
@@ -45,6 +46,24 @@ use crate::client::failure::excerpt;
 /// # Ok::<(), fleetgauge::backend::FetchError>(())
 /// ```
 pub fn decode_answer(body: &[u8]) -> Result<Answer, FetchError> {
+    numbers(decode(body, false)?)
+}
+
+/// As [`decode_answer`], for who takes native histograms, and does not read them as numbers: they are
+/// [`MetricValue::histogram`](fleetgauge_core::sample::MetricValue::histogram) of a vector, and among
+/// [`Series::samples`](fleetgauge_core::result::Series::samples) of a matrix.
+///
+/// *Errors*: as [`decode_answer`], but for histograms; one that cannot be read is [`FetchError::Malformed`].
+///
+/// ```
+/// let body = br#"{"status": "success", "data": {"resultType": "vector", "result": [
+///     {"metric": {"pod": "a"}, "histogram": [1763930000.5, {"count": "4", "sum": "6", "buckets": [[0, "1", "2", "4"]]}]}
+/// ]}}"#;
+/// let answer = fleetgauge::prometheus::decode_answer_with_histograms(body)?;
+/// assert_eq!(answer.values().next().unwrap().histogram.unwrap().buckets[0].upper, 2.0);
+/// # Ok::<(), fleetgauge::backend::FetchError>(())
+/// ```
+pub fn decode_answer_with_histograms(body: &[u8]) -> Result<Answer, FetchError> {
     decode(body, false)
 }
 
@@ -65,7 +84,20 @@ pub fn decode_answer(body: &[u8]) -> Result<Answer, FetchError> {
 /// # Ok::<(), fleetgauge::backend::FetchError>(())
 /// ```
 pub fn decode_range(body: &[u8]) -> Result<Answer, FetchError> {
+    numbers(decode(body, true)?)
+}
+
+/// As [`decode_range`], for who takes native histograms, as [`decode_answer_with_histograms`] has them.
+///
+/// *Errors*: as there.
+pub fn decode_range_with_histograms(body: &[u8]) -> Result<Answer, FetchError> {
     decode(body, true)
+}
+
+fn numbers(answer: Answer) -> Result<Answer, FetchError> {
+    answer.numbers().map_err(|error| FetchError::Unsupported {
+        what: error.to_string(),
+    })
 }
 
 fn decode(body: &[u8], range: bool) -> Result<Answer, FetchError> {

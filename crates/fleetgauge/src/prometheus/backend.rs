@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use super::api::{decode_answer, decode_range};
+use super::api::{decode_answer, decode_answer_with_histograms, decode_range, decode_range_with_histograms};
 use super::companion::{Ages, Asked, Plan, Plans, Told};
 use super::config::{PrometheusSourceConfig, QueryMethod};
 use super::endpoint::Base;
@@ -173,8 +173,20 @@ impl PrometheusBackend {
         let get = self.get_only.load(Ordering::Relaxed);
         let sent = (self.clock.wall(), Instant::now());
         let mut received = match query.shape {
-            Shape::Range { .. } => self.send(&self.range_endpoint, &form, get, decode_range).await?,
-            _ => self.send(&self.endpoint, &form, get, decode_answer).await?,
+            Shape::Range { .. } => {
+                let decode = match query.histograms {
+                    true => decode_range_with_histograms,
+                    false => decode_range,
+                };
+                self.send(&self.range_endpoint, &form, get, decode).await?
+            }
+            _ => {
+                let decode = match query.histograms {
+                    true => decode_answer_with_histograms,
+                    false => decode_answer,
+                };
+                self.send(&self.endpoint, &form, get, decode).await?
+            }
         };
         if let (Some(within), Some(date)) = (query.clock_within, received.date)
             && let Some(by) = differs_by(sent.0, sent.1.elapsed(), date, within)
@@ -457,6 +469,7 @@ impl PrometheusBackend {
     ) {
         let mut request = main.clone();
         request.query_type = QueryType::PromQl;
+        request.histograms = false;
         let text = text.to_owned();
         let ask = move |text| {
             let mut request = request.clone();

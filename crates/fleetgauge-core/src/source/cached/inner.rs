@@ -53,6 +53,8 @@ impl Inner {
         request.asked_at = ask.freshness.asked_at;
         request.max_age = ask.freshness.max_age;
         request.companions = query.template().companions;
+        // What is done with answers is done with numbers.
+        request.histograms = query.template().histograms && query.template().transform.is_empty();
         request
     }
 
@@ -88,7 +90,9 @@ impl Inner {
                         if let (Some(pace), Ok(answer)) = (&self.pace, &done) {
                             pace.spend(sent_beside(answer));
                         }
-                        return done.and_then(|answer| known(answer, request.shape));
+                        return done
+                            .and_then(|answer| known(answer, request.shape))
+                            .and_then(|answer| taken(answer, request));
                     }
                 };
                 let Some(delay) = delays.next() else {
@@ -168,6 +172,18 @@ pub(super) fn known(answer: Answer, shape: Shape) -> Result<Answer, FetchError> 
             .completeness()
             .is_some_and(|completeness| completeness.short() > 0),
     })
+}
+
+/// `answer`, unless it has native histograms, and who asks does not take them.
+///
+/// *Errors*: [`FetchError::Unsupported`].
+fn taken(answer: Answer, request: &Request) -> Result<Answer, FetchError> {
+    match request.histograms {
+        true => Ok(answer),
+        false => answer.numbers().map_err(|error| FetchError::Unsupported {
+            what: error.to_string(),
+        }),
+    }
 }
 
 /// The time `duration` after `now`; a year after it where it is longer, since clocks do not reach to the end of a

@@ -69,9 +69,20 @@ impl<'a> Asked<'a> {
                 });
             }
             let results = self.source.refresh(spec).await;
-            let outcomes = names
-                .iter()
-                .map(|name| results.get(name).cloned().ok_or(FetchError::Aborted));
+            let outcomes = names.iter().map(|name| {
+                let outcome = results.get(name).cloned().ok_or(FetchError::Aborted)?;
+                // A query that takes them may be asked beside one that does not.
+                let found = outcome
+                    .as_ref()
+                    .ok()
+                    .and_then(|result| result.answer().not_a_number());
+                match found {
+                    None => Ok(outcome),
+                    Some(error) => Err(FetchError::Unsupported {
+                        what: format!("{name:?}, which is asked beside the query, gives {error}"),
+                    }),
+                }
+            });
             outcomes.collect()
         }
     }

@@ -1,6 +1,7 @@
 //! What is known of an answer while it is read, and what it becomes at its end.
 
 use fleetgauge_core::backend::FetchError;
+use fleetgauge_core::histogram::Histogram;
 use fleetgauge_core::label::LabelError;
 use fleetgauge_core::result::{Answer, AnswerBuilder};
 use fleetgauge_core::sample::Stamp;
@@ -124,30 +125,25 @@ impl Reader {
         })
     }
 
-    /// Refuses the series being read, since its samples are native histograms.
-    pub(super) fn refuse_histogram<E: serde::de::Error>(&mut self) -> E {
-        let answer = std::mem::replace(&mut self.answer, AnswerBuilder::new(Stamp::Evaluated));
-        let mut answer = answer;
-        let ended = if self.result_type == Some(ResultType::Matrix) {
-            answer.point(f64::NAN, Timestamp::default());
-            answer.end_points()
-        } else {
-            answer.end_series(f64::NAN, Timestamp::default())
-        };
-        let series = match ended {
-            Ok(()) => {
-                let answer = answer.build();
-                let last = answer.values().last();
-                last.map(|v| v.labels.to_string()).unwrap_or_default()
-            }
-            Err(_) => String::new(),
-        };
-        let what = format!(
-            "the native histogram {}, which is no number; reduce it in the query, as with histogram_quantile",
-            excerpt(&series)
-        );
-        self.failure = Some(FetchError::Unsupported { what });
-        E::custom("a native histogram")
+    /// Ends a series that is a histogram.
+    pub(super) fn end_histogram<E: serde::de::Error>(
+        &mut self,
+        histograms: Vec<(Timestamp, Histogram)>,
+    ) -> Result<(), E> {
+        let ended = histograms
+            .into_iter()
+            .try_for_each(|(at, histogram)| self.answer.end_histogram(histogram, at));
+        self.ended(ended)
+    }
+
+    /// Ends a series of a matrix that has histograms, between the numbers that were added while they were read.
+    pub(super) fn end_mixed<E: serde::de::Error>(
+        &mut self,
+        histograms: Vec<(Timestamp, Histogram)>,
+    ) -> Result<(), E> {
+        let merged = self.answer.merge_histograms(histograms);
+        merged.map_err(|at| E::custom(format!("a number and a histogram, both at {at}")))?;
+        self.end_points()
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use fleetgauge_core::result::AnswerBuilder;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::histogram::{HistogramPoints, OneHistogram};
 use super::leaf::{Number, Pair, Point, Text};
 use super::reader::{Reader, once};
 
@@ -68,7 +69,7 @@ impl<'de> Visitor<'de> for OneSeries<'_> {
         } else {
             ("value", "histogram")
         };
-        let (mut labelled, mut histogram, mut point) = (false, false, None);
+        let (mut labelled, mut histograms, mut point) = (false, None, None);
         while let Some(key) = map.next_key_seed(Text)? {
             if key == "metric" {
                 if std::mem::replace(&mut labelled, true) {
@@ -82,16 +83,28 @@ impl<'de> Visitor<'de> for OneSeries<'_> {
                     Some(map.next_value_seed(Pair(Number))?)
                 };
                 once(&mut point, value, field)?;
+            } else if key == histogram_field {
+                let found = match matrix {
+                    true => map.next_value_seed(HistogramPoints)?,
+                    false => vec![map.next_value_seed(Pair(OneHistogram))?],
+                };
+                once(&mut histograms, found, histogram_field)?;
             } else {
-                histogram |= key == histogram_field;
                 map.next_value::<IgnoredAny>()?;
             }
         }
+        if !labelled {
+            return Err(A::Error::missing_field("metric"));
+        }
+        if let Some(histograms) = histograms.filter(|histograms| !histograms.is_empty()) {
+            // In a matrix, numbers of the same series may stand beside them.
+            return match (matrix, point) {
+                (true, _) => reader.end_mixed(histograms),
+                (false, None) => reader.end_histogram(histograms),
+                (false, Some(_)) => Err(A::Error::custom("a series with a number and a histogram")),
+            };
+        }
         match point {
-            _ if !labelled => Err(A::Error::missing_field("metric")),
-            // Beside a histogram a number of the same series may stand in a matrix: which of them is newer
-            // does not matter, as a series that turned into a histogram is to be asked for otherwise.
-            _ if histogram => Err(reader.refuse_histogram()),
             None => Err(A::Error::missing_field(field)),
             Some(None) => Err(A::Error::custom("a series without samples")),
             Some(Some(_)) if matrix => reader.end_points(),

@@ -1,4 +1,5 @@
 use fleetgauge_core::result::{AnswerKind, AnswerStatus};
+use fleetgauge_core::sample::SampleValue;
 use proptest::prelude::*;
 
 use super::reader::PARTIAL;
@@ -300,6 +301,20 @@ fn an_error_in_an_answer_is_a_refusal() {
     check(r#"{"status":"error"}"#, ("", "no reason was given"));
 }
 
+/// An instant vector of a number, and of what stands after the labels of a second series.
+fn beside(fields: &str) -> String {
+    vector(&format!(
+        r#"[{{"metric":{{}},"value":[1,"1"]}},{{"metric":{{"__name__":"lat","pod":"a"}},{fields}}}]"#
+    ))
+}
+
+/// A matrix of a series with these fields.
+fn of_points(fields: &str) -> String {
+    success(&format!(
+        r#"{{"resultType":"matrix","result":[{{{fields},"metric":{{"__name__":"lat","pod":"a"}}}}]}}"#
+    ))
+}
+
 #[test]
 fn a_native_histogram_is_refused_by_name_and_not_dropped() {
     let check = |body: &str| match decode_answer(body.as_bytes()) {
@@ -308,13 +323,101 @@ fn a_native_histogram_is_refused_by_name_and_not_dropped() {
         }
         other => panic!("{other:?}"),
     };
-    let metric = r#""metric":{"__name__":"lat","pod":"a"}"#;
-    check(&vector(&format!(
-        r#"[{{"metric":{{}},"value":[1,"1"]}},{{{metric},"histogram":[1,{{"count":"1","sum":"2","buckets":[[0,"1","2","3"]]}}]}}]"#
-    )));
-    check(&success(&format!(
-        r#"{{"resultType":"matrix","result":[{{"histograms":[[1,{{}}]],"values":[[1,"1"]],{metric}}}]}}"#
-    )));
+    check(&beside(
+        r#""histogram":[1,{"count":"1","sum":"2","buckets":[[0,"1","2","3"]]}]"#,
+    ));
+    check(&of_points(
+        r#""histograms":[[1,{"count":"1","sum":"2"}]],"values":[[2,"1"]]"#,
+    ));
+}
+
+#[test]
+fn a_native_histogram_is_read_by_who_takes_it() {
+    let check = |body: &str, expected: &[&str]| {
+        let answer = decode_answer_with_histograms(body.as_bytes()).unwrap();
+        let values: Vec<_> = answer.values().map(|value| value.to_string()).collect();
+        assert_eq!(values, expected, "{body}");
+    };
+    check(
+        &beside(
+            r#""histogram":[1.5,{"buckets":[[1,"-2","-0.5","1.5"],[3,"-0.5","0.5","2"],[2,"1","2","-1"],[0,"2","+Inf","NaN"]],"sum":"-1e+30","x":[],"count":"2.5"}]"#,
+        ),
+        &[
+            "{} => 1 @[1]",
+            r#"lat{pod="a"} => {count:2.5, sum:-1e+30, [-2,-0.5):1.5, [-0.5,0.5]:2, (1,2):-1, (2,+Inf]:NaN} @[1.5]"#,
+        ],
+    );
+    check(
+        &beside(r#""histogram":[2,{"count":"0","sum":"NaN"}]"#),
+        &["{} => 1 @[1]", r#"lat{pod="a"} => {count:0, sum:NaN} @[2]"#],
+    );
+    // The numbers and the histograms of a series are two lists.
+    let mixed = [
+        r#"lat{pod="a"} => 7 @[1]"#,
+        r#"lat{pod="a"} => {count:1, sum:2} @[2]"#,
+        r#"lat{pod="a"} => 8 @[3]"#,
+    ];
+    check(
+        &of_points(r#""histograms":[[2,{"count":"1","sum":"2"}]],"values":[[1,"7"],[3,"8"]]"#),
+        &mixed,
+    );
+    check(
+        &of_points(r#""values":[[1,"7"],[3,"8"]],"histograms":[[2,{"count":"1","sum":"2"}]]"#),
+        &mixed,
+    );
+    check(
+        &of_points(r#""values":[],"histograms":[[2,{"count":"1","sum":"2"}]]"#),
+        &mixed[1..2],
+    );
+    check(&of_points(r#""values":[[1,"7"]],"histograms":[]"#), &mixed[..1]);
+}
+
+#[test]
+fn what_is_no_native_histogram_is_an_error_with_its_place() {
+    let check = |body: &str, says: &str| {
+        for decode in [decode_answer, decode_answer_with_histograms] {
+            let error = decode(body.as_bytes()).unwrap_err();
+            let text = error.to_string();
+            assert_eq!(error.reason(), "malformed", "{body}: {text}");
+            assert!(
+                text.contains(says) && text.contains("line 1 column"),
+                "{body}: {text}"
+            );
+        }
+    };
+    let histogram = |histogram: &str| beside(&format!(r#""histogram":[1,{histogram}]"#));
+    let bucket = |bucket: &str| histogram(&format!(r#"{{"count":"1","sum":"2","buckets":[{bucket}]}}"#));
+    check(&histogram("{}"), "missing field `count`");
+    check(&histogram(r#"{"count":"1"}"#), "missing field `sum`");
+    check(&histogram(r#"{"count":1,"sum":"1"}"#), "a number in a string");
+    check(&histogram(r#"{"count":"1","sum":"1e999"}"#), "1e999");
+    check(
+        &histogram(r#"{"count":"1","sum":"2","count":"1"}"#),
+        "duplicate field `count`",
+    );
+    check(&histogram("\"1\""), "a native histogram");
+    check(&bucket(r#"[0,"1","2"]"#), "invalid length 3, expected a bucket");
+    check(&bucket(r#"[0,"1","2","3","4"]"#), "trailing characters");
+    check(&bucket(r#"[4,"1","2","3"]"#), "a number from 0 to 3");
+    check(&bucket(r#"[-1,"1","2","3"]"#), "-1");
+    check(&bucket(r#"["0","1","2","3"]"#), "expected u64");
+    check(&bucket(r#"[0,"NaN","2","3"]"#), "whose bound is NaN");
+    let many = vec![r#"[0,"1","2","3"]"#; 65_537].join(",");
+    check(&bucket(&many), "a histogram of more than 65536 buckets");
+    check(
+        &beside(r#""value":[1,"1"],"histogram":[1,{"count":"1","sum":"2"}]"#),
+        "a number and a histogram",
+    );
+    let two = r#"[2,{"count":"1","sum":"2"}]"#;
+    check(
+        &of_points(&format!(r#""histograms":[{two},{two}]"#)),
+        "order of their times",
+    );
+    check(
+        &of_points(&format!(r#""histograms":[{two}],"values":[[2,"1"]]"#)),
+        "a number and a histogram, both at 2",
+    );
+    check(&of_points(r#""histograms":[]"#), "missing field `values`");
 }
 
 /// Numbers as Prometheus prints them.
@@ -415,12 +518,12 @@ fn a_range_has_all_points_of_each_series() {
         ),
         (r#"{"metric":{},"values":[[2,"x"]]}"#, "malformed", "line 1"),
         (
-            r#"{"metric":{"a":"b"},"histograms":[[2,{}]]}"#,
+            r#"{"metric":{"a":"b"},"histograms":[[2,{"count":"1","sum":"2"}]]}"#,
             "unsupported",
             r#"{a="b"}"#,
         ),
         (
-            r#"{"metric":{"a":"b"},"values":[[1,"1"]],"histograms":[[2,{}]]}"#,
+            r#"{"metric":{"a":"b"},"values":[[1,"1"]],"histograms":[[2,{"count":"1","sum":"2"}]]}"#,
             "unsupported",
             "histogram",
         ),
@@ -435,4 +538,64 @@ fn a_range_has_all_points_of_each_series() {
     }
     let vector = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
     assert_eq!(range(vector).unwrap_err().0, "malformed");
+}
+
+proptest! {
+    #[test]
+    fn histograms_that_were_sent_are_read(
+        series in prop::collection::btree_map(
+            "[a-z]{1,3}",
+            prop::collection::btree_map(
+                -1_000i64..1_000,
+                prop::collection::vec((0..5u64, any::<f64>(), any::<f64>(), any::<f64>()), 0..6),
+                1..8,
+            ),
+            1..5,
+        ),
+    ) {
+        // A sample of which the first bucket has such bounds is a number.
+        let is_number = |buckets: &[(u64, f64, f64, f64)]| buckets.first().is_some_and(|bucket| bucket.0 == 4);
+        let text = |number: f64| format!("\"{}\"", go_number(number));
+        let bound = |number: f64| if number.is_nan() { 0.0 } else { number };
+        let mut result = Vec::new();
+        for (pod, samples) in &series {
+            let (mut values, mut histograms) = (Vec::new(), Vec::new());
+            for (at, buckets) in samples {
+                if is_number(buckets) {
+                    values.push(format!("[{at},{}]", text(buckets[0].3)));
+                    continue;
+                }
+                let sent = buckets.iter().map(|&(bounds, lower, upper, count)| {
+                    format!("[{},{},{},{}]", bounds % 4, text(bound(lower)), text(bound(upper)), text(count))
+                });
+                let sent = sent.collect::<Vec<_>>().join(",");
+                histograms.push(format!(r#"[{at},{{"count":"{at}","sum":"1","buckets":[{sent}]}}]"#));
+            }
+            let field = |name: &str, points: Vec<String>| (!points.is_empty()).then(|| format!(r#""{name}":[{}]"#, points.join(",")));
+            let fields = [field("values", values), field("histograms", histograms)];
+            let fields = fields.into_iter().flatten().collect::<Vec<_>>().join(",");
+            result.push(format!(r#"{{"metric":{{"pod":"{pod}"}},{fields}}}"#));
+        }
+        let body = success(&format!(r#"{{"resultType":"matrix","result":[{}]}}"#, result.join(",")));
+        let answer = decode_range_with_histograms(body.as_bytes()).unwrap();
+        prop_assert_eq!(answer.series().len(), series.len());
+        let same = |a: f64, b: f64| a == b || a.is_nan() && b.is_nan();
+        for (read, samples) in answer.series().zip(series.values()) {
+            prop_assert_eq!(read.len(), samples.len());
+            for ((time, value), (at, buckets)) in read.samples().zip(samples) {
+                prop_assert_eq!(time.as_millis(), at * 1_000);
+                match value {
+                    SampleValue::Number(number) => prop_assert!(is_number(buckets) && same(number, buckets[0].3)),
+                    SampleValue::Histogram(read) => {
+                        prop_assert!(!is_number(buckets) && read.count == *at as f64 && read.buckets.len() == buckets.len());
+                        for (read, &(bounds, lower, upper, count)) in read.buckets.iter().zip(buckets) {
+                            prop_assert_eq!(u64::from(read.bounds.number()), bounds % 4);
+                            prop_assert!(read.lower == bound(lower) && read.upper == bound(upper) && same(read.count, count));
+                        }
+                    }
+                    _ => unreachable!(),
+                }
+            }
+        }
+    }
 }
