@@ -31,7 +31,6 @@
 
 mod cache;
 mod evaluator;
-mod numeric;
 mod range;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -101,8 +100,6 @@ pub(crate) type AnsweredHistograms = BTreeMap<(usize, i64), Arc<FloatHistogram>>
 /// that take longer are tried so often.
 const SETTLING: Duration = Duration::from_millis(20);
 const MIN_TRIES: usize = 3;
-/// What is told of an answer that would have a histogram for a value.
-const ANSWERS: &str = "answers";
 /// Also where the clock stands still.
 const MAX_TRIES: usize = 1_000;
 
@@ -306,7 +303,6 @@ impl Engine {
             budget,
             notes: Annotations::default(),
             scalars: Vec::new(),
-            refuses: None,
             answered: None,
         }
     }
@@ -331,6 +327,16 @@ impl Default for Engine {
 // === impl Evaluator: answers ===
 
 impl Evaluator<'_> {
+    /// No histogram may be taken for a number by whoever reads an answer.
+    fn refuse_histograms(&self, has_any: bool) -> Result<(), EvalError> {
+        match has_any && self.answered.is_none() {
+            true => Err(EvalError::execution(
+                "native histograms are not supported by answers: use histogram_quantile, histogram_count and the like",
+            )),
+            false => Ok(()),
+        }
+    }
+
     /// Keeps a histogram of the answer's series `series`.
     fn answer_histogram(
         &mut self,
@@ -346,7 +352,6 @@ impl Evaluator<'_> {
     }
 
     fn instant(&mut self, root: &Expr, steps: &Steps) -> Result<AnswerBuilder, EvalError> {
-        self.refuses = self.answered.is_none().then_some(ANSWERS);
         let at = Timestamp::from_millis(steps.start);
         if root.value_type() == ValueType::RangeVector {
             return self.range_vector(root, steps);
@@ -361,6 +366,7 @@ impl Evaluator<'_> {
             }
             Operand::Text(text) => answer.text(&text, at),
             Operand::Vector(mut vector) => {
+                self.refuse_histograms(vector.has_histograms())?;
                 answer.reserve(vector.labels.len(), 1);
                 for i in self.order(&vector.labels, root.is_ordered())? {
                     // Given back while it is near, as the labels of a join are many small pieces.
@@ -381,7 +387,6 @@ impl Evaluator<'_> {
     }
 
     fn range(&mut self, root: &Expr, steps: &Steps) -> Result<AnswerBuilder, EvalError> {
-        self.refuses = self.answered.is_none().then_some(ANSWERS);
         let vector = match self.evaluate(root, steps)? {
             Operand::Scalar(values) => {
                 self.budget.take_vector(1, steps.count)?;
@@ -392,6 +397,7 @@ impl Evaluator<'_> {
             Operand::Vector(vector) => vector,
             Operand::Text(_) => return Err(EvalError::execution("a string has no steps")),
         };
+        self.refuse_histograms(vector.has_histograms())?;
         let mut answer = AnswerBuilder::new(Stamp::Evaluated);
         answer.matrix();
         answer.reserve(vector.labels.len(), 0);
@@ -439,9 +445,7 @@ impl Evaluator<'_> {
             self.budget.take_list::<(i64, f64)>(to - from)?;
             self.labels(&labels[i], &mut answer)?;
             if buffer.has_histograms() {
-                if self.answered.is_none() {
-                    return Err(numeric::refusal(ANSWERS));
-                }
+                self.refuse_histograms(true)?;
                 for place in from..to {
                     self.answer_histogram(series, buffer.times()[place], buffer.histogram(place))?;
                 }

@@ -18,7 +18,7 @@ use crate::sample::is_histogram;
 use crate::selector::{Buffer, Give, Ranges, Reader, SubqueryRows};
 use crate::value::{ABSENT, Operand, Steps, Vector, is_absent};
 
-use super::{AnsweredHistograms, numeric, range};
+use super::{AnsweredHistograms, range};
 use crate::budget::{Budget, SERIES_WORK};
 use crate::config::EngineConfig;
 use crate::error::EvalError;
@@ -32,8 +32,6 @@ pub(super) struct Evaluator<'a> {
     /// How old the scalars are that were evaluated since the last vector, at each step: a vector that is computed with
     /// them is as old. Empty where no sample contributes to any.
     pub(super) scalars: Vec<Age>,
-    /// The name of what is evaluated, if it knows numbers alone: of that, no histogram may become a part.
-    pub(super) refuses: Option<&'static str>,
     /// Where histograms of the answer go; none if it must not have any.
     pub(super) answered: Option<AnsweredHistograms>,
 }
@@ -44,19 +42,6 @@ pub(super) struct Evaluator<'a> {
 impl<'a> Evaluator<'a> {
     /// Evaluates what is not a range vector.
     pub(super) fn evaluate(&mut self, expr: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
-        let outer = std::mem::replace(&mut self.refuses, numeric::name(expr));
-        let operand = self.dated(expr, steps)?;
-        self.refuses = outer;
-        if let (Operand::Vector(vector), Some(name)) = (&operand, outer)
-            && vector.has_histograms()
-        {
-            return Err(numeric::refusal(name));
-        }
-        Ok(operand)
-    }
-
-    /// With the ages of all that it is computed from.
-    fn dated(&mut self, expr: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
         if !self.reader.tells_ages {
             return self.operand(expr, steps);
         }
@@ -139,7 +124,9 @@ impl<'a> Evaluator<'a> {
     fn binary(&mut self, binary: &Binary, steps: &Steps) -> Result<Operand, EvalError> {
         let left = self.evaluate(&binary.left, steps)?;
         let right = self.evaluate(&binary.right, steps)?;
-        binary::evaluate(binary, left, right, &mut self.budget)
+        let (budget, notes) = (&mut self.budget, &mut self.notes);
+        notes.enter(&[binary.place]);
+        binary::evaluate(binary, left, right, budget, notes)
     }
 
     fn negate(&mut self, inner: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
@@ -214,7 +201,9 @@ impl<'a> Evaluator<'a> {
         } else {
             // Also a subquery without series costs a number a step.
             self.budget.take_result(1, inner.count)?;
-            self.vector(&subquery.expr, &inner)?
+            let mut rows = self.vector(&subquery.expr, &inner)?;
+            rows.forget_resets(&mut self.budget)?;
+            rows
         };
         let rows = SubqueryRows {
             rows,
