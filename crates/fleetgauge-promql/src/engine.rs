@@ -45,16 +45,18 @@ use fleetgauge_core::result::{Answer, AnswerBuilder, Ended};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_syntax::Times;
+use fleetgauge_syntax::tree::Extended;
 
 use crate::annotation::Annotations;
 use crate::budget::{Budget, SERIES_WORK};
+use crate::function::RangeInput;
 use crate::histogram::FloatHistogram;
 use crate::label::LabelSet;
 use crate::parallel::Helpers;
 use crate::parse::{Expr, Expression, ParseError, ValueType};
 use crate::queryable::Queryable;
 use crate::sample::SampleValue;
-use crate::selector::{Buffer, Reader};
+use crate::selector::{Buffer, Ranges, Reader, Window};
 use crate::value::{Operand, Steps, Vector, is_absent};
 
 pub use crate::annotation::Annotation;
@@ -293,6 +295,7 @@ impl Engine {
             reader: Reader {
                 data,
                 lookback: config.lookback,
+                features: config.features,
                 query: (steps.start, steps.until),
                 tells_ages,
                 reads: Vec::new(),
@@ -442,7 +445,17 @@ impl Evaluator<'_> {
             if from == to {
                 continue;
             }
-            self.budget.take_list::<(i64, f64)>(to - from)?;
+            if let Some(modifier) = ranges.extended().as_str()
+                && buffer.has_histograms()
+            {
+                let why = format!("{modifier} modifier is not supported with histograms");
+                return Err(EvalError::execution(why));
+            }
+            // Those at the borders of an extended one.
+            self.budget.take_list::<(i64, f64)>(to - from + 2)?;
+            let Some(samples) = samples_of(&ranges, window, &buffer) else {
+                continue;
+            };
             self.labels(&labels[i], &mut answer)?;
             if buffer.has_histograms() {
                 self.refuse_histograms(true)?;
@@ -451,8 +464,8 @@ impl Evaluator<'_> {
                 }
             }
             series += 1;
-            let samples = buffer.times()[from..to].iter().zip(&buffer.values()[from..to]);
-            samples.for_each(|(&time, &value)| answer.point(value, Timestamp::from_millis(time)));
+            let samples = samples.into_iter();
+            samples.for_each(|(time, value)| answer.point(value, Timestamp::from_millis(time)));
             answer.end_points().map_err(unanswerable)?;
         }
         Ok(answer)
@@ -497,6 +510,27 @@ impl Evaluator<'_> {
             histograms: self.answered.unwrap_or_default(),
         }
     }
+}
+
+/// What is answered of a range; nothing of an extended one that a series has ended before.
+fn samples_of(ranges: &Ranges<'_>, window: Window, of: &Buffer) -> Option<Vec<(i64, f64)>> {
+    let (from, to) = window.samples;
+    let (times, values) = (&of.times()[from..to], &of.values()[from..to]);
+    if ranges.extended() == Extended::No {
+        return Some(times.iter().copied().zip(values.iter().copied()).collect());
+    }
+    let input = RangeInput {
+        times,
+        values,
+        starts: &[],
+        falls: true,
+        start: window.start,
+        end: window.end,
+        at: window.end,
+        extended: ranges.extended(),
+        lookback_start: window.begin,
+    };
+    input.bordered()
 }
 
 fn unanswerable(error: LabelError) -> EvalError {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fleetgauge_core::age::Age;
+use fleetgauge_syntax::tree::Extended;
 use fleetgauge_syntax::{Function, info as syntax_info};
 
 use crate::aggregate;
@@ -312,6 +313,7 @@ impl<'a> Evaluator<'a> {
             let selector = Selector {
                 matchers,
                 shift: self.shift_of_info(arg, steps),
+                extended: Extended::No,
             };
             let budget = &mut self.budget;
             found = self.reader.instant(&selector, steps, Give::Timestamp, budget)?;
