@@ -307,6 +307,32 @@ mod tests {
     }
 
     proptest! {
+        /// The room of one builder is used by the next of its thread; that of a new thread has none. Names that occur twice
+        /// leave a series unfinished, and a long value makes lists that are not kept.
+        #[test]
+        fn nothing_of_one_answer_is_in_the_next(
+            answers in prop::collection::vec(
+                prop::collection::vec(prop::collection::vec((0..4usize, 0..6usize), 0..4), 0..6),
+                1..5,
+            ),
+        ) {
+            let long = "x".repeat(20_000);
+            let build = |answer: &Vec<Vec<(usize, usize)>>| {
+                let values = ["", "a", "b", "c", "d", &long];
+                let mut builder = LabelSetsBuilder::default();
+                let ended: Vec<_> = answer.iter().map(|labels| {
+                    labels.iter().for_each(|&(n, v)| builder.label(["p", "q", "r", "s"][n], values[v]));
+                    builder.end_series()
+                }).collect();
+                builder.label("q", "of a series that never ended");
+                (ended, builder.build().iter().map(|labels| labels.to_string()).collect::<Vec<_>>())
+            };
+            for answer in &answers {
+                let alone = std::thread::scope(|scope| scope.spawn(|| build(answer)).join());
+                prop_assert_eq!(build(answer), alone.expect("no panic"));
+            }
+        }
+
         /// Lists that share texts and addresses, in any order of ways to give them.
         #[test]
         fn shared_labels_are_the_labels_that_they_hold(

@@ -40,7 +40,7 @@ fn page() -> String {
 }
 
 /// Reads the page once before, so that the parser's memory is there.
-fn bench(bencher: Bencher<'_, '_>, mut parser: Parser, read: impl Fn(&mut Page<'_, '_>) -> usize + Sync) {
+fn bench(bencher: Bencher<'_, '_>, mut parser: Parser, read: impl Fn(&mut Page<'_>) -> usize + Sync) {
     let page = page();
     let mut run = || {
         let mut events = parser.page(Format::Text, page.as_bytes());
@@ -53,7 +53,7 @@ fn bench(bencher: Bencher<'_, '_>, mut parser: Parser, read: impl Fn(&mut Page<'
     bencher.counter(BytesCount::of_str(&page)).bench_local(run);
 }
 
-fn read_with_labels(page: &mut Page<'_, '_>) -> usize {
+fn read_with_labels(page: &mut Page<'_>) -> usize {
     let mut length = 0;
     while let Some(event) = page.next() {
         let Event::Sample(sample) = event else { continue };

@@ -13,6 +13,7 @@ use fleetgauge_core::time::{Clock, Moment};
 
 use crate::config::EngineConfig;
 use crate::error::{Bound, EvalError};
+use crate::histogram::FloatHistogram;
 use crate::label::LabelSet;
 
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Budget {
     max_bytes: usize,
     samples: usize,
     bytes: usize,
+    /// Bytes of what threads keep beyond their buffers.
+    kept: usize,
     /// What a number in a vector takes.
     number_bytes: usize,
     timeout: Duration,
@@ -53,6 +56,7 @@ impl Budget {
             max_bytes: config.max_bytes,
             samples: 0,
             bytes: 0,
+            kept: 0,
             number_bytes: size_of::<f64>(),
             timeout: config.timeout,
             began: config.clock.now(),
@@ -72,16 +76,18 @@ impl Budget {
         let part = |max: usize, taken: usize| taken + max.saturating_sub(taken) / of;
         Self {
             max_samples: part(self.max_samples, self.samples),
-            max_bytes: part(self.max_bytes, self.bytes),
+            max_bytes: part(self.max_bytes, self.bytes.saturating_add(self.kept)),
             ..self.clone()
         }
     }
 
-    /// Counts what was taken of all shares. Of bytes a thread takes only what its buffer grows by, up to the longest
+    /// Counts what was taken of all shares. What they keep is added up; of other bytes a thread takes only what its buffer grows by, up to the longest
     /// series; the one buffer of a single thread would have grown as far as the largest of theirs.
     pub(crate) fn add_shares(&mut self, shares: &[Self]) {
         let samples = shares.iter().map(|share| share.samples - self.samples);
         self.samples += samples.sum::<usize>();
+        let kept = shares.iter().map(|share| share.kept - self.kept);
+        self.kept += kept.sum::<usize>();
         self.bytes = shares
             .iter()
             .map(|share| share.bytes)
@@ -114,7 +120,19 @@ impl Budget {
     #[inline]
     pub(crate) fn take_bytes(&mut self, bytes: usize) -> Result<(), EvalError> {
         self.bytes = self.bytes.saturating_add(bytes);
-        if self.bytes > self.max_bytes {
+        self.check_bytes()
+    }
+
+    /// Counts a histogram, read or computed, which stays whatever becomes of the buffers.
+    pub(crate) fn take_histogram(&mut self, histogram: &FloatHistogram) -> Result<(), EvalError> {
+        self.kept = self.kept.saturating_add(histogram.bytes());
+        self.check_bytes()?;
+        self.spend(histogram.work())
+    }
+
+    #[inline]
+    fn check_bytes(&self) -> Result<(), EvalError> {
+        if self.bytes.saturating_add(self.kept) > self.max_bytes {
             return Err(EvalError::Bound {
                 bound: Bound::Bytes,
                 limit: self.max_bytes,

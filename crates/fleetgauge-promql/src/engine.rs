@@ -31,10 +31,12 @@
 
 mod cache;
 mod evaluator;
+mod numeric;
 mod range;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,10 +49,12 @@ use fleetgauge_syntax::Times;
 
 use crate::annotation::Annotations;
 use crate::budget::{Budget, SERIES_WORK};
+use crate::histogram::FloatHistogram;
 use crate::label::LabelSet;
 use crate::parallel::Helpers;
 use crate::parse::{Expr, Expression, ParseError, ValueType};
 use crate::queryable::Queryable;
+use crate::sample::SampleValue;
 use crate::selector::{Buffer, Reader};
 use crate::value::{Operand, Steps, Vector, is_absent};
 
@@ -86,12 +90,19 @@ pub struct Evaluation {
     pub infos: Vec<Annotation>,
     /// How many samples were looked at and computed.
     pub samples: usize,
+    /// The values of the answer that are histograms.
+    pub(crate) histograms: AnsweredHistograms,
 }
+
+/// Histograms in an answer, by the place of their series and their time. *Unit*: milliseconds since the Unix epoch.
+pub(crate) type AnsweredHistograms = BTreeMap<(usize, i64), Arc<FloatHistogram>>;
 
 /// How long it is tried again where series come and go: a large page is written in a few milliseconds. Queries
 /// that take longer are tried so often.
 const SETTLING: Duration = Duration::from_millis(20);
 const MIN_TRIES: usize = 3;
+/// What is told of an answer that would have a histogram for a value.
+const ANSWERS: &str = "answers";
 /// Also where the clock stands still.
 const MAX_TRIES: usize = 1_000;
 
@@ -146,9 +157,21 @@ impl Engine {
     ///
     /// *Errors*: [`EvalError`]
     pub fn instant(&self, data: &dyn Queryable, query: &str, at: Timestamp) -> Result<Evaluation, EvalError> {
+        self.instant_with(data, query, at, None)
+    }
+
+    /// As [`instant`](Self::instant). Histograms go to `histograms`, and are refused where there is none.
+    pub(crate) fn instant_with(
+        &self,
+        data: &dyn Queryable,
+        query: &str,
+        at: Timestamp,
+        histograms: Option<AnsweredHistograms>,
+    ) -> Result<Evaluation, EvalError> {
         let steps = Steps::instant(at.as_millis());
         let expression = self.timed(self.parse(query)?, &steps)?;
         self.settled(data, query, &steps, self.0.config.ages, |evaluator| {
+            evaluator.answered.clone_from(&histograms);
             evaluator.instant(expression.root(), &steps)
         })
     }
@@ -167,6 +190,18 @@ impl Engine {
         end: Timestamp,
         step: Duration,
     ) -> Result<Evaluation, EvalError> {
+        self.range_with(data, query, (start, end), step, None)
+    }
+
+    /// As [`range`](Self::range). Histograms go to `histograms`, and are refused where there is none.
+    pub(crate) fn range_with(
+        &self,
+        data: &dyn Queryable,
+        query: &str,
+        (start, end): (Timestamp, Timestamp),
+        step: Duration,
+        histograms: Option<AnsweredHistograms>,
+    ) -> Result<Evaluation, EvalError> {
         let expression = self.parse(query)?;
         let kind = expression.value_type();
         if !matches!(kind, ValueType::Scalar | ValueType::InstantVector) {
@@ -178,6 +213,7 @@ impl Engine {
         let steps = self.steps(start, end, step)?;
         let expression = self.timed(expression, &steps)?;
         self.settled(data, query, &steps, false, |evaluator| {
+            evaluator.answered.clone_from(&histograms);
             evaluator.range(expression.root(), &steps)
         })
     }
@@ -270,6 +306,18 @@ impl Engine {
             budget,
             notes: Annotations::default(),
             scalars: Vec::new(),
+            refuses: None,
+            answered: None,
+        }
+    }
+}
+
+impl Evaluation {
+    /// What the point of the answer's series `series` is that has this time and number.
+    pub(crate) fn value(&self, series: usize, at: Timestamp, number: f64) -> SampleValue {
+        match self.histograms.get(&(series, at.as_millis())) {
+            Some(histogram) => SampleValue::Histogram(Arc::clone(histogram)),
+            None => SampleValue::Float(number),
         }
     }
 }
@@ -283,7 +331,22 @@ impl Default for Engine {
 // === impl Evaluator: answers ===
 
 impl Evaluator<'_> {
+    /// Keeps a histogram of the answer's series `series`.
+    fn answer_histogram(
+        &mut self,
+        series: usize,
+        at: i64,
+        histogram: Option<&Arc<FloatHistogram>>,
+    ) -> Result<(), EvalError> {
+        if let (Some(histogram), Some(answered)) = (histogram, &mut self.answered) {
+            self.budget.take_list::<[usize; 4]>(1)?;
+            answered.insert((series, at), Arc::clone(histogram));
+        }
+        Ok(())
+    }
+
     fn instant(&mut self, root: &Expr, steps: &Steps) -> Result<AnswerBuilder, EvalError> {
+        self.refuses = self.answered.is_none().then_some(ANSWERS);
         let at = Timestamp::from_millis(steps.start);
         if root.value_type() == ValueType::RangeVector {
             return self.range_vector(root, steps);
@@ -305,6 +368,7 @@ impl Evaluator<'_> {
                     let value = vector.row(i)[0];
                     if !is_absent(value) {
                         self.labels(&labels, &mut answer)?;
+                        self.answer_histogram(answer.len(), steps.start, vector.histogram(i, 0))?;
                         answer.end_series(value, at).map_err(unanswerable)?;
                         if self.reader.tells_ages {
                             answer.age(vector.age(i, 0));
@@ -317,6 +381,7 @@ impl Evaluator<'_> {
     }
 
     fn range(&mut self, root: &Expr, steps: &Steps) -> Result<AnswerBuilder, EvalError> {
+        self.refuses = self.answered.is_none().then_some(ANSWERS);
         let vector = match self.evaluate(root, steps)? {
             Operand::Scalar(values) => {
                 self.budget.take_vector(1, steps.count)?;
@@ -330,6 +395,7 @@ impl Evaluator<'_> {
         let mut answer = AnswerBuilder::new(Stamp::Evaluated);
         answer.matrix();
         answer.reserve(vector.labels.len(), 0);
+        let mut series = 0;
         for i in self.order(&vector.labels, false)? {
             let row = vector.row(i);
             self.budget.spend(steps.count)?;
@@ -339,6 +405,12 @@ impl Evaluator<'_> {
             }
             self.budget.take_list::<(i64, f64)>(count)?;
             self.labels(&vector.labels[i], &mut answer)?;
+            if vector.has_histograms() {
+                for (step, at) in steps.iter().enumerate() {
+                    self.answer_histogram(series, at, vector.histogram(i, step))?;
+                }
+            }
+            series += 1;
             let present = steps.iter().zip(row).filter(|(_, value)| !is_absent(**value));
             present.for_each(|(time, &value)| answer.point(value, Timestamp::from_millis(time)));
             answer.end_points().map_err(unanswerable)?;
@@ -353,6 +425,7 @@ impl Evaluator<'_> {
         let mut buffer = Buffer::default();
         let mut answer = AnswerBuilder::new(Stamp::Sampled);
         answer.matrix();
+        let mut series = 0;
         for i in self.order(&labels, false)? {
             self.budget.spend(SERIES_WORK)?;
             ranges.read(i, &mut buffer, &mut self.budget)?;
@@ -365,6 +438,15 @@ impl Evaluator<'_> {
             }
             self.budget.take_list::<(i64, f64)>(to - from)?;
             self.labels(&labels[i], &mut answer)?;
+            if buffer.has_histograms() {
+                if self.answered.is_none() {
+                    return Err(numeric::refusal(ANSWERS));
+                }
+                for place in from..to {
+                    self.answer_histogram(series, buffer.times()[place], buffer.histogram(place))?;
+                }
+            }
+            series += 1;
             let samples = buffer.times()[from..to].iter().zip(&buffer.values()[from..to]);
             samples.for_each(|(&time, &value)| answer.point(value, Timestamp::from_millis(time)));
             answer.end_points().map_err(unanswerable)?;
@@ -408,6 +490,7 @@ impl Evaluator<'_> {
             warnings,
             infos,
             samples: self.budget.used(),
+            histograms: self.answered.unwrap_or_default(),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Reads what targets expose: the Prometheus text format 0.0.4 and OpenMetrics 1.0.
+//! Reads what targets expose: the Prometheus text format 0.0.4, OpenMetrics 1.0, and Protocol Buffers, which alone have
+//! native histograms.
 //!
 //! A thousand pods of a hundred kilobytes, every second, is what this module is shaped by:
 //! - Nothing is copied and nothing allocated for a sample. Names, labels and texts are borrowed from the
@@ -51,25 +52,29 @@ mod label;
 mod limits;
 mod line;
 mod lost;
+mod messages;
 mod metric_type;
 mod name;
+mod native;
 mod number;
 mod page;
 mod report;
 #[cfg(test)]
 mod tests;
 mod wanted;
+mod wire;
 
 pub use encode::Encoder;
-pub use event::{Event, Sample};
+pub use event::{Event, HistogramSample, Sample};
 pub use fault::Reason;
 pub use format::{Format, UnsupportedContentType};
 pub use label::Labels;
 pub use limits::Limits;
 pub use lost::LostMetrics;
 pub use metric_type::MetricType;
+pub use native::Histograms;
 pub use page::{Page, Parser};
-pub use report::{Cut, LineError, Report};
+pub use report::{Cut, LineError, Place, Report};
 pub use wanted::Wanted;
 
 pub(crate) use number::parse_float;

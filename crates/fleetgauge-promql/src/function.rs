@@ -11,6 +11,8 @@ mod elementwise;
 mod histogram;
 pub(crate) mod info;
 mod maths;
+pub(crate) mod mixed;
+mod native;
 mod over_time;
 mod quantile;
 mod range;
@@ -28,7 +30,7 @@ use std::sync::Arc;
 use fleetgauge_syntax::Function;
 
 pub(crate) use quantile::{quantile, warn_of_quantile};
-pub(crate) use range::{RangeFunction, RangeInput, RangeSpec};
+pub(crate) use range::{Mixed, OfHistograms, RangeFunction, RangeInput, RangeSpec};
 pub(crate) use sum::{Mean, Sum};
 
 use crate::annotation::Annotations;
@@ -87,51 +89,56 @@ type SortFunction = fn(&Vector, &[Arc<str>], &mut Budget) -> Result<Vector, Eval
 /// How `function` is evaluated.
 pub(crate) fn implementation(function: Function) -> Implementation {
     use elementwise::each_number;
+    use native::of_histograms;
 
-    let range = |call: RangeFunction| RangeSpec {
+    let range = |call: RangeFunction, of_histograms| RangeSpec {
         call,
+        of_histograms,
         keeps_name: function.keeps_name(),
         check: None,
         remark: None,
     };
-    let over = |call: RangeFunction| Implementation::Range(range(call));
-    let over_counter = |call: RangeFunction| {
+    let over = |call: RangeFunction| Implementation::Range(range(call, OfHistograms::LeftOut));
+    let over_any = |call: RangeFunction| Implementation::Range(range(call, OfHistograms::Alike));
+    let over_both =
+        |call: RangeFunction, of_mixed| Implementation::Range(range(call, OfHistograms::Own(of_mixed)));
+    let over_counter = |call: RangeFunction, of_mixed| {
         Implementation::Range(RangeSpec {
             remark: Some(rate::remark_non_counter),
-            ..range(call)
+            ..range(call, OfHistograms::Own(of_mixed))
         })
     };
     let of = Implementation::OfArguments;
     match function {
         // --- over a range ---
-        Function::Rate => over_counter(rate::rate),
-        Function::Increase => over_counter(rate::increase),
-        Function::Delta => over(rate::delta),
-        Function::Irate => over(rate::irate),
-        Function::Idelta => over(rate::idelta),
-        Function::Changes => over(rate::changes),
-        Function::Resets => over(rate::resets),
+        Function::Rate => over_counter(rate::rate, mixed::rate),
+        Function::Increase => over_counter(rate::increase, mixed::increase),
+        Function::Delta => over_both(rate::delta, mixed::delta),
+        Function::Irate => over_both(rate::irate, mixed::irate),
+        Function::Idelta => over_both(rate::idelta, mixed::idelta),
+        Function::Changes => over_both(rate::changes, mixed::changes),
+        Function::Resets => over_both(rate::resets, mixed::resets),
         Function::Deriv => over(regression::deriv),
         Function::PredictLinear => over(regression::predict_linear),
-        Function::AvgOverTime => over(over_time::avg),
-        Function::SumOverTime => over(over_time::sum),
+        Function::AvgOverTime => over_both(over_time::avg, mixed::avg),
+        Function::SumOverTime => over_both(over_time::sum, mixed::sum),
         Function::MinOverTime => over(over_time::min),
         Function::MaxOverTime => over(over_time::max),
-        Function::CountOverTime => over(over_time::count),
-        Function::PresentOverTime => over(over_time::present),
+        Function::CountOverTime => over_any(over_time::count),
+        Function::PresentOverTime => over_any(over_time::present),
         Function::QuantileOverTime => over(over_time::quantile_over_time),
         Function::StddevOverTime => over(over_time::stddev),
         Function::StdvarOverTime => over(over_time::stdvar),
         Function::MadOverTime => over(over_time::mad),
-        Function::FirstOverTime => over(over_time::first),
-        Function::LastOverTime => over(over_time::last),
-        Function::TsOfFirstOverTime => over(over_time::ts_of_first),
-        Function::TsOfLastOverTime => over(over_time::ts_of_last),
+        Function::FirstOverTime => over_both(over_time::first, mixed::first),
+        Function::LastOverTime => over_both(over_time::last, mixed::last),
+        Function::TsOfFirstOverTime => over_any(over_time::ts_of_first),
+        Function::TsOfLastOverTime => over_any(over_time::ts_of_last),
         Function::TsOfMinOverTime => over(over_time::ts_of_min),
         Function::TsOfMaxOverTime => over(over_time::ts_of_max),
         Function::DoubleExponentialSmoothing => Implementation::Range(RangeSpec {
             check: Some(regression::check_smoothing),
-            ..range(regression::smoothing)
+            ..range(regression::smoothing, OfHistograms::LeftOut)
         }),
 
         // --- of each number ---
@@ -176,7 +183,11 @@ pub(crate) fn implementation(function: Function) -> Implementation {
         // --- of their arguments ---
         Function::Time => of(|_, ctx| Ok(Operand::Scalar(scalar::time(ctx.steps)))),
         Function::Pi => of(|_, ctx| Ok(Operand::Scalar(scalar::pi(ctx.steps)))),
-        Function::Scalar => of(|args, ctx| scalar::scalar(&args.vector()?, ctx.budget).map(Operand::Scalar)),
+        Function::Scalar => of(|args, ctx| {
+            let mut vector = args.vector()?;
+            vector.drop_histograms();
+            scalar::scalar(&vector, ctx.budget).map(Operand::Scalar)
+        }),
         Function::Vector => of(|args, _| Ok(Operand::Vector(scalar::vector(&args.scalar()?)))),
         Function::Round => of(|args, ctx| {
             let vector = args.vector()?;
@@ -198,13 +209,18 @@ pub(crate) fn implementation(function: Function) -> Implementation {
             let (vector, min, max) = (args.vector()?, ctx.always(f64::NEG_INFINITY), args.scalar()?);
             elementwise::clamp(vector, &min, &max, ctx.budget).map(Operand::Vector)
         }),
+        Function::HistogramAvg => of_histograms!(|histogram| histogram.sum() / histogram.count()),
+        Function::HistogramCount => of_histograms!(|histogram| histogram.count()),
+        Function::HistogramStddev => of_histograms!(|histogram| histogram.variance().sqrt()),
+        Function::HistogramStdvar => of_histograms!(|histogram| histogram.variance()),
+        Function::HistogramSum => of_histograms!(|histogram| histogram.sum()),
         Function::HistogramFraction => of(|args, ctx| {
             let (lower, upper, vector) = (args.scalar()?, args.scalar()?, args.vector()?);
-            histogram::fraction(&lower, &upper, &vector, ctx.budget, ctx.notes).map(Operand::Vector)
+            histogram::fraction(&lower, &upper, vector, ctx.budget, ctx.notes).map(Operand::Vector)
         }),
         Function::HistogramQuantile => of(|args, ctx| {
             let (q, vector) = (args.scalar()?, args.vector()?);
-            histogram::quantile(&q, &vector, ctx.budget, ctx.notes).map(Operand::Vector)
+            histogram::quantile(&q, vector, ctx.budget, ctx.notes).map(Operand::Vector)
         }),
         Function::HistogramQuantiles => of(|args, ctx| {
             let (vector, label) = (args.vector()?, args.text()?);
@@ -212,7 +228,7 @@ pub(crate) fn implementation(function: Function) -> Implementation {
             while args.is_left() {
                 qs.push(args.scalar()?);
             }
-            histogram::quantiles(&vector, &label, &qs, ctx.budget, ctx.notes).map(Operand::Vector)
+            histogram::quantiles(vector, &label, &qs, ctx.budget, ctx.notes).map(Operand::Vector)
         }),
         Function::LabelReplace => of(|args, ctx| {
             let vector = args.vector()?;
@@ -226,8 +242,8 @@ pub(crate) fn implementation(function: Function) -> Implementation {
             relabel::label_join(vector, &destination, &separator, &args.texts()?, ctx.budget)
                 .map(Operand::Vector)
         }),
-        Function::Sort => of(|args, ctx| sorted(args, ctx, |v, _, b| sort::by_value(v, false, b))),
-        Function::SortDesc => of(|args, ctx| sorted(args, ctx, |v, _, b| sort::by_value(v, true, b))),
+        Function::Sort => of(|args, ctx| sorted_by_value(args, ctx, false)),
+        Function::SortDesc => of(|args, ctx| sorted_by_value(args, ctx, true)),
         Function::SortByLabel => of(|args, ctx| sorted(args, ctx, |v, l, b| sort::by_label(v, l, false, b))),
         Function::SortByLabelDesc => {
             of(|args, ctx| sorted(args, ctx, |v, l, b| sort::by_label(v, l, true, b)))
@@ -240,13 +256,7 @@ pub(crate) fn implementation(function: Function) -> Implementation {
         Function::Timestamp => Implementation::Engine(Special::Timestamp),
 
         // --- refused ---
-        Function::HistogramAvg
-        | Function::HistogramCount
-        | Function::HistogramStddev
-        | Function::HistogramStdvar
-        | Function::HistogramSum
-        | Function::Integral
-        | Function::StartTimestamp => Implementation::Refused,
+        Function::Integral | Function::StartTimestamp => Implementation::Refused,
     }
 }
 
@@ -282,6 +292,20 @@ pub(crate) fn call(
             Err(args.mismatch("what the parser lets through"))
         }
     }
+}
+
+/// Histograms have no order and are left out, also where there is none.
+fn sorted_by_value(
+    args: &mut Args<'_>,
+    ctx: &mut CallContext<'_>,
+    descending: bool,
+) -> Result<Operand, EvalError> {
+    let mut vector = args.vector()?;
+    vector.drop_histograms();
+    Ok(Operand::Vector(match ctx.steps.count {
+        1 => sort::by_value(&vector, descending, ctx.budget)?,
+        _ => vector,
+    }))
 }
 
 /// The order of a range query's answer is that of its labels.

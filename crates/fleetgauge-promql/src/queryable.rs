@@ -8,6 +8,7 @@ use std::time::Duration;
 use fleetgauge_core::age::Age;
 use fleetgauge_core::time::Timestamp;
 
+use crate::histogram::FloatHistogram;
 use crate::label::LabelSet;
 use crate::matcher::Matcher;
 use crate::missing::{Missing, Read};
@@ -102,6 +103,17 @@ pub trait Selection: Send + Sync {
         lookback: Duration,
         into: &mut Vec<Option<Sample>>,
     );
+
+    /// The histogram of the series at `index` at exactly this time, where [`newest`](Self::newest) said that
+    /// [there is one](Sample::is_histogram); none if it is gone by now.
+    fn histogram(&self, index: usize, at: Timestamp) -> Option<Arc<FloatHistogram>> {
+        let mut samples = Samples::default();
+        self.read(index, at, at, &mut samples);
+        match samples.is_empty() {
+            true => None,
+            false => samples.histogram(0).cloned(),
+        }
+    }
 
     /// How old what was read of the series at `index` for the time `asked` is, `sample` being the time of the newest
     /// sample that was read. It has ended where that is as old as `lookback`. Holders of what is no raw sample know

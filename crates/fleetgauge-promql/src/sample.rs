@@ -1,19 +1,39 @@
 //! The points of a series.
 
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use fleetgauge_core::sample::Number;
 use fleetgauge_core::time::Timestamp;
+
+use crate::histogram::FloatHistogram;
 
 /// The bits of the value that says "this series went away", a NaN that no exposition can contain.
 ///
 /// Source: <https://pkg.go.dev/github.com/prometheus/prometheus/model/value#pkg-constants>.
 pub const STALE_MARKER: u64 = 0x7ff0_0000_0000_0002;
 
+/// Stands among numbers where a sample is a histogram, which then stands in a column beside them. A NaN that no
+/// computation gives and no text says; what is computed with it is another one.
+pub(crate) const HISTOGRAM: f64 = f64::from_bits(0x7ff0_0000_0000_0004);
+
 /// One point of a series.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
     /// When it was taken.
     pub timestamp: Timestamp,
-    /// The number, bit for bit as it was appended.
+    /// The number, bit for bit as it was appended; a NaN where it [is a histogram](Self::is_histogram).
     pub value: f64,
+}
+
+/// What a sample says.
+#[derive(Clone, Debug)]
+pub enum SampleValue {
+    /// A number.
+    Float(f64),
+    /// A distribution.
+    Histogram(Arc<FloatHistogram>),
 }
 
 /// Samples of one series, oldest first.
@@ -21,7 +41,13 @@ pub struct Sample {
 pub struct Samples {
     times: Vec<i64>,
     values: Vec<f64>,
+    histograms: Histograms,
 }
+
+/// The histograms among numbers, by their place. Nothing at all is kept where there is none, and nothing behind the
+/// last of them; which of them count is said by [`HISTOGRAM`] among the numbers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Histograms(Vec<Option<Arc<FloatHistogram>>>);
 
 // === impl Sample ===
 
@@ -42,6 +68,25 @@ impl Sample {
     pub fn is_stale(&self) -> bool {
         self.value.to_bits() == STALE_MARKER
     }
+
+    /// Whether it is a histogram, which whoever has the series tells by its time.
+    pub fn is_histogram(&self) -> bool {
+        is_histogram(self.value)
+    }
+
+    /// That a series has a histogram at this time.
+    pub fn of_histogram(timestamp: Timestamp) -> Self {
+        Self {
+            timestamp,
+            value: HISTOGRAM,
+        }
+    }
+}
+
+/// Whether a number stands for a histogram.
+#[inline]
+pub(crate) fn is_histogram(value: f64) -> bool {
+    value.to_bits() == HISTOGRAM.to_bits()
 }
 
 /// By the bits of the value: a NaN is equal to itself, and 0 is not −0.
@@ -53,6 +98,81 @@ impl PartialEq for Sample {
 
 impl Eq for Sample {}
 
+// === impl SampleValue ===
+
+/// By bits, as samples are.
+impl PartialEq for SampleValue {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Float(own), Self::Float(other)) => own.to_bits() == other.to_bits(),
+            (Self::Histogram(own), Self::Histogram(other)) => own == other,
+            _ => false,
+        }
+    }
+}
+
+impl From<f64> for SampleValue {
+    fn from(value: f64) -> Self {
+        Self::Float(value)
+    }
+}
+
+impl fmt::Display for SampleValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Float(value) => Number(*value).fmt(f),
+            Self::Histogram(histogram) => histogram.fmt(f),
+        }
+    }
+}
+
+// === impl Histograms ===
+
+impl Histograms {
+    /// Whether there can be any.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn get(&self, place: usize) -> Option<&Arc<FloatHistogram>> {
+        self.0.get(place)?.as_ref()
+    }
+
+    pub(crate) fn set(&mut self, place: usize, histogram: Arc<FloatHistogram>) {
+        if self.0.len() <= place {
+            self.0.resize(place + 1, None);
+        }
+        self.0[place] = Some(histogram);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(crate) fn truncate(&mut self, count: usize) {
+        self.0.truncate(count);
+    }
+
+    /// Moves those of `from` to where they begin at `to`, which is before.
+    pub(crate) fn move_back(&mut self, from: Range<usize>, to: usize) {
+        for (from, to) in from.zip(to..) {
+            if from < self.0.len() {
+                self.0[to] = self.0[from].take();
+            } else if to < self.0.len() {
+                self.0[to] = None;
+            }
+        }
+    }
+
+    /// Moves those from `place` on one further.
+    fn make_place(&mut self, place: usize) {
+        if place < self.0.len() {
+            self.0.insert(place, None);
+        }
+    }
+}
+
 // === impl Samples ===
 
 impl Samples {
@@ -61,6 +181,55 @@ impl Samples {
     pub fn push(&mut self, time: i64, value: f64) {
         self.times.push(time);
         self.values.push(value);
+    }
+
+    /// Adds a sample that is a histogram, as [`push`](Self::push) adds a number.
+    pub fn push_histogram(&mut self, time: i64, histogram: Arc<FloatHistogram>) {
+        self.histograms.set(self.times.len(), histogram);
+        self.push(time, HISTOGRAM);
+    }
+
+    /// Adds samples of another list.
+    pub fn extend_from(&mut self, other: &Self, range: Range<usize>) {
+        let first = self.times.len();
+        self.times.extend_from_slice(&other.times[range.clone()]);
+        self.values.extend_from_slice(&other.values[range.clone()]);
+        if other.has_histograms() {
+            for (place, from) in (first..).zip(range) {
+                if let Some(histogram) = other.histogram(from) {
+                    self.histograms.set(place, Arc::clone(histogram));
+                }
+            }
+        }
+    }
+
+    /// Adds a sample where it belongs. Its place and `false` if there is one at that time already.
+    pub(crate) fn insert(&mut self, time: i64, value: SampleValue) -> (usize, bool) {
+        // Mostly they come in order.
+        let place = match self.times.last() {
+            Some(last) if *last >= time => self.times.partition_point(|known| *known < time),
+            _ => self.times.len(),
+        };
+        if self.times.get(place) == Some(&time) {
+            return (place, false);
+        }
+        self.times.insert(place, time);
+        self.histograms.make_place(place);
+        match value {
+            SampleValue::Float(value) if is_histogram(value) => self.values.insert(place, f64::NAN),
+            SampleValue::Float(value) => self.values.insert(place, value),
+            SampleValue::Histogram(histogram) => {
+                self.values.insert(place, HISTOGRAM);
+                self.histograms.set(place, histogram);
+            }
+        }
+        (place, true)
+    }
+
+    /// Replaces the histogram at `place`.
+    pub(crate) fn set_histogram(&mut self, place: usize, histogram: Arc<FloatHistogram>) {
+        self.values[place] = HISTOGRAM;
+        self.histograms.set(place, histogram);
     }
 
     /// Makes room for so many more.
@@ -76,9 +245,32 @@ impl Samples {
         &self.times
     }
 
-    /// Their values, as many as times.
+    /// Their values, as many as times. A NaN stands for a [`histogram`](Self::histogram): whoever reads the numbers
+    /// alone asks whether there is [any](Self::has_histograms).
     pub fn values(&self) -> &[f64] {
         &self.values
+    }
+
+    /// Whether any of them may be a histogram.
+    #[inline]
+    pub fn has_histograms(&self) -> bool {
+        !self.histograms.is_empty()
+    }
+
+    /// The histogram that the sample at `index` is; none if it is a number.
+    pub fn histogram(&self, index: usize) -> Option<&Arc<FloatHistogram>> {
+        match is_histogram(self.values[index]) {
+            true => self.histograms.get(index),
+            false => None,
+        }
+    }
+
+    /// What the sample at `index` says.
+    pub fn value(&self, index: usize) -> SampleValue {
+        match self.histogram(index) {
+            Some(histogram) => SampleValue::Histogram(Arc::clone(histogram)),
+            None => SampleValue::Float(self.values[index]),
+        }
     }
 
     /// How many there are.
@@ -95,12 +287,19 @@ impl Samples {
     pub fn clear(&mut self) {
         self.times.clear();
         self.values.clear();
+        self.histograms.clear();
     }
+
     /// Drops all but the last `count`.
     pub(crate) fn keep_last(&mut self, count: usize) {
         let dropped = self.len().saturating_sub(count);
         self.times.drain(..dropped);
         self.values.drain(..dropped);
+        if self.has_histograms() {
+            let kept = self.values.len();
+            self.histograms.move_back(dropped..dropped + kept, 0);
+            self.histograms.truncate(kept);
+        }
     }
 
     /// Drops the staleness markers.
@@ -110,9 +309,80 @@ impl Samples {
         if !self.values.iter().any(is_stale) {
             return;
         }
+        if self.has_histograms() {
+            let kept = (0..self.len()).filter(|&place| !is_stale(&self.values[place]));
+            for (to, from) in kept.enumerate() {
+                self.histograms.move_back(from..from + 1, to);
+            }
+        }
         let mut values = self.values.iter();
         self.times
             .retain(|_| values.next().is_some_and(|value| !is_stale(value)));
         self.values.retain(|value| !is_stale(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn histogram(count: f64) -> Arc<FloatHistogram> {
+        let empty = FloatHistogram::exponential(0).expect("a schema");
+        Arc::new(empty.with_count(count))
+    }
+
+    /// 1, then a histogram of 2, a marker, 3, a histogram of 4.
+    fn mixed() -> Samples {
+        let mut samples = Samples::default();
+        samples.push(10, 1.0);
+        samples.push_histogram(20, histogram(2.0));
+        samples.push(30, f64::from_bits(STALE_MARKER));
+        samples.push(40, 3.0);
+        samples.push_histogram(50, histogram(4.0));
+        samples
+    }
+
+    fn texts(samples: &Samples) -> Vec<String> {
+        let text = |place| format!("{}: {}", samples.times()[place], samples.value(place));
+        (0..samples.len()).map(text).collect()
+    }
+
+    #[test]
+    fn a_histogram_moves_with_its_sample() {
+        let (two, four) = ("20: {count:2, sum:0}", "50: {count:4, sum:0}");
+        let mut samples = mixed();
+        samples.drop_stale();
+        assert_eq!(texts(&samples), ["10: 1", two, "40: 3", four]);
+        samples.keep_last(3);
+        assert_eq!(texts(&samples), [two, "40: 3", four]);
+        samples.keep_last(2);
+        assert_eq!(texts(&samples), ["40: 3", four]);
+        samples.extend_from(&mixed(), 0..2);
+        assert_eq!(texts(&samples), ["40: 3", four, "10: 1", two]);
+        samples.clear();
+        assert!(!samples.has_histograms());
+        samples.push(1, 5.0);
+        assert_eq!(texts(&samples), ["1: 5"]);
+        samples.insert(0, SampleValue::Histogram(histogram(2.0)));
+        samples.insert(2, SampleValue::Histogram(histogram(4.0)));
+        assert!(!samples.insert(1, SampleValue::Float(0.0)).1);
+        assert_eq!(
+            texts(&samples),
+            ["0: {count:2, sum:0}", "1: 5", "2: {count:4, sum:0}"]
+        );
+    }
+
+    #[test]
+    fn what_stands_for_a_histogram_is_no_result_of_a_computation() {
+        assert!(HISTOGRAM.is_nan() && is_histogram(HISTOGRAM));
+        for value in [
+            HISTOGRAM + 1.0,
+            -HISTOGRAM,
+            HISTOGRAM * 0.0,
+            HISTOGRAM.sqrt(),
+            f64::NAN,
+        ] {
+            assert!(!is_histogram(value), "{:x}", value.to_bits());
+        }
     }
 }

@@ -24,7 +24,8 @@
 //!
 //! - A command is ended by a blank line, a comment or the end of the script.
 //! - Values: `1.5`, `Inf`, `NaN`, `_` (no sample), `stale` (the series ended), `axn` (a, and n times a again),
-//!   `a+bxn` (a, and n times b more), `_xn` (n times no sample).
+//!   `a+bxn` (a, and n times b more), `_xn` (n times no sample). Instead of a number, `a` and `b` may be native
+//!   histograms: `{{schema:0 count:3 sum:5 buckets:[1 2]}}`.
 //! - Durations as in PromQL, or a number of seconds; times are durations after the Unix epoch.
 //! - `eval instant [at T] EXPR` and `eval range from A to B step S EXPR`. Below it the answer: a bare number
 //!   for a scalar, and a line of series notation for each series, where `_` says that there must be no
@@ -37,7 +38,8 @@
 //!
 //! As in Prometheus, an instant query is also evaluated as a range, and its answer must be the same there.
 //! Other than there, an expression that cannot be parsed is a failed evaluation, which `expect fail` can
-//! expect; and native histograms, `{{…}}` and `load_with_nhcb`, and start timestamps, `series@st`, are not supported.
+//! expect; and classic histograms that are loaded as native ones, `load_with_nhcb`, and start timestamps, `series@st`,
+//! are not supported.
 //! A `load` or `eval` that names one is a failure, and the rest of the script is run.
 
 mod command;
@@ -110,9 +112,17 @@ impl Script {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use fleetgauge_core::time::Timestamp;
+
     use super::*;
     use crate::config::EngineConfig;
     use crate::engine::Engine;
+    use crate::histogram::FloatHistogram;
+    use crate::label::LabelSet;
+    use crate::store::MemoryStore;
 
     fn run(text: &str) -> Report {
         let script = Script::parse("s.test", text).expect("a script");
@@ -290,24 +300,82 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_fails_alone() {
-        let text = "load 1m\n  x 1\n  h {{schema:0}}\n\neval instant at 0 x\n  x 1\n\n\
-                    eval instant at 0 h\n  h {{schema:0}}\n\nload 1m\n  x@st 0\n";
-        let report = run(text);
-        assert_eq!((report.passed, report.failures.len()), (1, 3), "{report}");
-        let lines = [
-            "line 3: native histograms",
-            "line 9: native histograms",
-            "line 12: start timestamps",
-        ];
-        for (failure, line) in report.failures.iter().zip(lines) {
-            assert!(failure.to_string().contains(line), "{failure}");
-        }
+        let text = "load 1m\n  x 1\n\neval instant at 0 x\n  x 1\n\nload 1m\n  x@st 0\n";
+        check(text, 1, "line 8: start timestamps");
         // Of two sets of samples, the one is loaded, and that the other is not is told.
         check(
             "load_with_nhcb 1m\n  x 1\n\neval instant at 0 x\n  x 1\n",
             1,
-            "line 1: native histograms",
+            "line 1: classic histograms",
         );
+    }
+
+    #[test]
+    fn histograms_are_loaded_and_compared() {
+        let load = "load 1m\n  h{a=\"1\"} {{count:3 sum:5 buckets:[1 2]}}+{{count:1 sum:1 buckets:[0 1]}}x2\n  \
+                    h{a=\"2\"} 7 {{count:1 buckets:[1]}} stale\n\n";
+        let eval = |lines: &str, failed, part: &str| check(&format!("{load}eval {lines}"), failed, part);
+        let first = "h{a=\"1\"} {{count:4 sum:6 buckets:[1 3]}}";
+        eval(&format!("instant at 1m h{{a=\"1\"}}\n  {first}"), 0, "");
+        eval(&format!("instant at 1m h{{a=\"1\"}} @ 1m\n  {first}"), 0, "");
+        eval(
+            &format!("instant at 0 h{{a=\"1\"}}\n  {first}"),
+            1,
+            "expected {{count:4 sum:6 buckets:[1 3]}}, got {{count:3 sum:5 buckets:[1 2]}}",
+        );
+        // What is known of resets counts where it is asked for.
+        let told = |hint: &str| {
+            format!(
+                "instant at 1m h{{a=\"1\"}}\n  h{{a=\"1\"}} {{{{count:4 sum:6 counter_reset_hint:{hint} buckets:[1 3]}}}}"
+            )
+        };
+        eval(&told("not_reset"), 0, "");
+        eval(&told("reset"), 1, "counter_reset_hint:reset");
+        eval(
+            "instant at 1m h{a=\"2\"}\n  h{a=\"2\"} 1",
+            1,
+            "expected 1, got {{count:1 buckets:[1]}}",
+        );
+        let second = "h{a=\"2\"} 7 {{count:1 buckets:[1]}}";
+        eval(
+            &format!("range from 0 to 2m step 1m h{{a=\"2\"}}\n  {second}"),
+            0,
+            "",
+        );
+        eval(
+            &format!(
+                "instant at 2m h{{a=\"2\"}}[5m]\n  expect range vector from 0 to 2m step 1m\n  {second}"
+            ),
+            0,
+            "",
+        );
+    }
+
+    #[test]
+    fn an_answer_has_no_histograms() {
+        let mut store = MemoryStore::new();
+        let at = Timestamp::from_millis(0);
+        let histogram = FloatHistogram::from_notation("{{count:3}}").expect("a histogram");
+        let labels = LabelSet::from_pairs([("__name__", "h")]);
+        let appended = store.append_histogram(&labels, at, Arc::new(histogram));
+        appended.expect("no conflict");
+        let engine = Engine::new(EngineConfig::default());
+        let range = engine.range(&store, "h", at, at, Duration::from_secs(1));
+        for outcome in [
+            engine.instant(&store, "h", at),
+            engine.instant(&store, "h[5m]", at),
+            range,
+        ] {
+            let error = outcome.expect_err("refused").to_string();
+            assert_eq!(error, "native histograms are not supported by answers");
+        }
+        for query in ["sum(h)", "h + 1", "h or h"] {
+            let outcome = engine.instant(&store, query, at);
+            assert!(
+                outcome.is_err_and(|error| error.to_string().contains("not supported by")),
+                "{query}"
+            );
+        }
     }
 
     #[test]

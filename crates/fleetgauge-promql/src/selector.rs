@@ -13,14 +13,15 @@ use fleetgauge_core::time::Timestamp;
 
 use crate::budget::{Budget, SERIES_WORK};
 use crate::error::EvalError;
+use crate::histogram::FloatHistogram;
 use crate::label::LabelSet;
 use crate::matcher::Matcher;
 use crate::missing::{Missing, Read};
 use crate::parallel::Helpers;
 use crate::parse::{At, Selector, Shift};
 use crate::queryable::{Queryable, Selection};
-use crate::sample::{Sample, Samples};
-use crate::value::{ABSENT, Part, Steps, Vector, is_absent};
+use crate::sample::{Sample, Samples, is_histogram};
+use crate::value::{ABSENT, Found, Part, Steps, Vector, is_absent};
 
 /// What a selector is evaluated with.
 pub(crate) struct Reader<'a> {
@@ -89,6 +90,8 @@ pub(crate) struct Buffer {
     ages: Vec<Age>,
     /// How many samples a budget was asked for.
     taken: usize,
+    /// How many bytes of histograms.
+    taken_by_histograms: usize,
 }
 
 /// What an instant selector looks for.
@@ -182,7 +185,10 @@ impl<'a> Reader<'a> {
                 |buffer, of, part, budget| at.read(buffer, of, part, budget),
             )?
         };
-        self.note_ended(&*series, ended.into_iter().flatten());
+        for (ended, found) in ended {
+            self.note_ended(&*series, ended);
+            result.set_found(found, budget)?;
+        }
         result.label(|i| series.labels(i), budget)?;
         Ok(result)
     }
@@ -304,25 +310,33 @@ impl Instants<'_> {
         of: Range<usize>,
         mut part: Part<'_>,
         budget: &mut Budget,
-    ) -> Result<Vec<EndedSeries>, EvalError> {
+    ) -> Result<(Vec<EndedSeries>, Found), EvalError> {
         budget.spend(of.len() * SERIES_WORK)?;
         let at = Timestamp::from_millis(self.times.get(0));
         found.clear();
         self.series.newest(of.clone(), at, self.lookback, found);
-        let mut ended = Vec::new();
+        let (mut ended, mut histograms) = (Vec::new(), Found::new());
         for (place, (i, sample)) in of.zip(found).enumerate() {
             let (row, ages) = part.row(place);
             let Some(sample) = sample else {
                 row.fill(ABSENT);
                 continue;
             };
+            if sample.is_histogram() && self.give == Give::Value {
+                let Some(histogram) = self.series.histogram(i, sample.timestamp) else {
+                    row.fill(ABSENT);
+                    continue;
+                };
+                budget.take_histogram(&histogram)?;
+                histograms.push((i, 0, histogram));
+            }
             row.fill(self.pick(sample.timestamp.as_millis(), sample.value));
             for told in ages {
                 let age = self.series.age(i, sample.timestamp, at, self.lookback);
                 *told = self.of_subquery(i, age, &mut ended);
             }
         }
-        Ok(ended)
+        Ok((ended, histograms))
     }
 
     /// Reads all samples of each series, and slides along with the steps.
@@ -332,16 +346,16 @@ impl Instants<'_> {
         of: Range<usize>,
         mut part: Part<'_>,
         budget: &mut Budget,
-    ) -> Result<Vec<EndedSeries>, EvalError> {
+    ) -> Result<(Vec<EndedSeries>, Found), EvalError> {
         let lookback = i64::try_from(self.lookback.as_millis()).unwrap_or(i64::MAX);
-        let mut ended = Vec::new();
+        let (mut ended, mut histograms) = (Vec::new(), Found::new());
         for (place, i) in of.enumerate() {
             buffer.read(self.series, i, self.range, budget)?;
             let samples = (buffer.times(), buffer.values());
             budget.spend(SERIES_WORK + self.times.steps.count)?;
             let (row, ages) = part.row(place);
             row.fill(ABSENT);
-            let (mut next, mut last) = (0, None);
+            let (mut next, mut last, mut last_histogram) = (0, None, None);
             for (step, (place, time)) in row.iter_mut().zip(self.times.iter()).enumerate() {
                 while samples.0.get(next).is_some_and(|&t| t <= time) {
                     next += 1;
@@ -352,6 +366,15 @@ impl Instants<'_> {
                 let (at, value) = (samples.0[newest], samples.1[newest]);
                 if at > time.saturating_sub(lookback) && !is_absent(value) {
                     *place = self.pick(at, value);
+                    if is_histogram(*place)
+                        && let Some(histogram) = buffer.histogram(newest)
+                    {
+                        // The steps up to the next sample share it.
+                        if last_histogram.replace(newest) != Some(newest) {
+                            budget.take_histogram(histogram)?;
+                        }
+                        histograms.push((i, step, Arc::clone(histogram)));
+                    }
                     if let Some(age) = ages.get_mut(step) {
                         let [at, asked] = [at, time].map(Timestamp::from_millis);
                         *age = self.series.age(i, at, asked, self.lookback);
@@ -364,7 +387,7 @@ impl Instants<'_> {
                 told.for_each(|(age, _)| *age = age.with_ended());
             }
         }
-        Ok(ended)
+        Ok((ended, histograms))
     }
 
     fn pick(&self, time: i64, value: f64) -> f64 {
@@ -469,7 +492,10 @@ impl Ranges<'_> {
                 budget.spend(SERIES_WORK + steps.count)?;
                 for (step, (at, &value)) in steps.iter().zip(rows.row(i)).enumerate() {
                     if !is_absent(value) {
-                        into.samples.push(at, value);
+                        match rows.histogram(i, step) {
+                            Some(histogram) => into.samples.push_histogram(at, Arc::clone(histogram)),
+                            None => into.samples.push(at, value),
+                        }
                         if self.tells_ages {
                             into.ages.push(rows.age(i, step));
                         }
@@ -570,6 +596,30 @@ impl Buffer {
         self.samples.values()
     }
 
+    /// Whether any of the samples may be a histogram.
+    pub(crate) fn has_histograms(&self) -> bool {
+        self.samples.has_histograms()
+    }
+
+    /// Whether any of those from `from` up to `to` is one.
+    pub(crate) fn has_histogram_in(&self, from: usize, to: usize) -> bool {
+        self.values()[from..to].iter().any(|&value| is_histogram(value))
+    }
+
+    /// The work of looking at all of them.
+    pub(crate) fn work_in(&self, from: usize, to: usize) -> usize {
+        let histograms = (from..to).filter_map(|index| self.histogram(index));
+        histograms.map(|histogram| histogram.work()).sum()
+    }
+
+    pub(crate) fn samples(&self) -> &Samples {
+        &self.samples
+    }
+
+    pub(crate) fn histogram(&self, index: usize) -> Option<&Arc<FloatHistogram>> {
+        self.samples.histogram(index)
+    }
+
     /// Remembers the staleness markers.
     fn note_stale(&mut self) {
         let samples = self.samples.times().iter().zip(self.samples.values());
@@ -599,6 +649,14 @@ impl Buffer {
         let grown = (2 * self.samples.len()).saturating_sub(self.taken);
         self.taken += grown;
         // Time and value, the copy of the values that a quantile sorts, and an age.
-        budget.take_list::<[f64; 4]>(grown)
+        budget.take_list::<[f64; 4]>(grown)?;
+        if self.has_histograms() {
+            let histograms = (0..self.samples.len()).filter_map(|index| self.samples.histogram(index));
+            let bytes = histograms.map(|histogram| size_of::<usize>() + histogram.bytes());
+            let grown = bytes.sum::<usize>().saturating_sub(self.taken_by_histograms);
+            self.taken_by_histograms += grown;
+            budget.take_bytes(grown)?;
+        }
+        Ok(())
     }
 }

@@ -5,14 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleetgauge_core::time::Timestamp;
 
+use crate::histogram::{CounterReset, FloatHistogram};
 use crate::label::LabelSet;
 use crate::matcher::Matcher;
 use crate::queryable::{Queryable, Selection};
-use crate::sample::{STALE_MARKER, Sample, Samples};
+use crate::sample::{STALE_MARKER, Sample, SampleValue, Samples};
 
 /// Series in memory, of any age and as many as fit.
 ///
@@ -47,17 +49,14 @@ pub struct ConflictError {
     /// The time.
     pub at: Timestamp,
     /// The value that it has, and keeps.
-    pub known: f64,
+    pub known: SampleValue,
     /// The one that it should have got.
-    pub new: f64,
+    pub new: SampleValue,
 }
 
 /// Oldest first, each time once.
 #[derive(Clone, Debug, Default)]
-struct MemorySeries {
-    times: Vec<i64>,
-    values: Vec<f64>,
-}
+struct MemorySeries(Samples);
 
 // === impl MemoryStore ===
 
@@ -72,27 +71,21 @@ impl MemoryStore {
     /// *Errors*: [`ConflictError`] if the series has another value at that time.
     pub fn append(&mut self, labels: &LabelSet, sample: Sample) -> Result<(), ConflictError> {
         let series = self.series.entry(labels.clone()).or_default();
-        let at = sample.timestamp.as_millis();
-        // Mostly they come in order.
-        let place = match series.times.last() {
-            Some(last) if *last >= at => series.times.partition_point(|time| *time < at),
-            _ => series.times.len(),
-        };
-        if series.times.get(place) == Some(&at) {
-            let known = series.values[place];
-            if known.to_bits() == sample.value.to_bits() {
-                return Ok(());
-            }
-            return Err(ConflictError {
-                labels: labels.clone(),
-                at: sample.timestamp,
-                known,
-                new: sample.value,
-            });
-        }
-        series.times.insert(place, at);
-        series.values.insert(place, sample.value);
-        Ok(())
+        series.append(labels, sample.timestamp, SampleValue::Float(sample.value))
+    }
+
+    /// Adds a histogram, as [`append`](Self::append) adds a number. It is kept with what the samples around it say of
+    /// its counter resets.
+    ///
+    /// *Errors*: [`ConflictError`] if the series has another value at that time.
+    pub fn append_histogram(
+        &mut self,
+        labels: &LabelSet,
+        at: Timestamp,
+        histogram: Arc<FloatHistogram>,
+    ) -> Result<(), ConflictError> {
+        let series = self.series.entry(labels.clone()).or_default();
+        series.append(labels, at, SampleValue::Histogram(histogram))
     }
 
     /// How many series there are.
@@ -107,8 +100,8 @@ impl MemoryStore {
 
     /// The times of the oldest and the newest sample; none if there is no sample.
     pub fn extent(&self) -> Option<(Timestamp, Timestamp)> {
-        let first = self.series.values().filter_map(|series| series.times.first());
-        let last = self.series.values().filter_map(|series| series.times.last());
+        let first = self.series.values().filter_map(|series| series.0.times().first());
+        let last = self.series.values().filter_map(|series| series.0.times().last());
         let (first, last) = (*first.min()?, *last.max()?);
         Some((Timestamp::from_millis(first), Timestamp::from_millis(last)))
     }
@@ -139,10 +132,7 @@ impl Selection for Vec<(&LabelSet, &MemorySeries)> {
 
     fn read(&self, index: usize, from: Timestamp, to: Timestamp, into: &mut Samples) {
         let (_, series) = self[index];
-        let range = series.range(from, to);
-        into.reserve(range.len());
-        let samples = series.times[range.clone()].iter().zip(&series.values[range]);
-        samples.for_each(|(&time, &value)| into.push(time, value));
+        into.extend_from(&series.0, series.range(from, to));
     }
 
     fn newest(
@@ -159,20 +149,61 @@ impl Selection for Vec<(&LabelSet, &MemorySeries)> {
 // === impl MemorySeries ===
 
 impl MemorySeries {
+    fn append(&mut self, labels: &LabelSet, at: Timestamp, value: SampleValue) -> Result<(), ConflictError> {
+        let (place, is_new) = self.0.insert(at.as_millis(), value.clone());
+        if is_new {
+            self.hint(place, true);
+            // What was behind the one before is behind this one now.
+            self.hint(place + 1, false);
+            return Ok(());
+        }
+        match self.0.value(place) {
+            known if known == value => Ok(()),
+            known => Err(ConflictError {
+                labels: labels.clone(),
+                at,
+                known,
+                new: value,
+            }),
+        }
+    }
+
+    /// Says of the histogram at `place`, if one is there, whether its counts started anew. *`told`*: whether what it
+    /// says so far is its own word, and does not come from another one that was before it.
+    fn hint(&mut self, place: usize, told: bool) {
+        if place >= self.0.len() {
+            return;
+        }
+        let Some(own) = self.0.histogram(place) else {
+            return;
+        };
+        let before = place.checked_sub(1).and_then(|before| self.0.histogram(before));
+        let mut bare = FloatHistogram::clone(own);
+        if !told && own.counter_reset() != CounterReset::Gauge {
+            bare = bare.with_counter_reset(CounterReset::Unknown);
+        }
+        let known = bare.counter_reset_after(before.map(|before| &**before));
+        if known != own.counter_reset() {
+            self.0
+                .set_histogram(place, Arc::new(bare.with_counter_reset(known)));
+        }
+    }
+
     fn range(&self, from: Timestamp, to: Timestamp) -> Range<usize> {
-        let start = self.times.partition_point(|time| *time < from.as_millis());
-        let end = self.times.partition_point(|time| *time <= to.as_millis());
+        let times = self.0.times();
+        let start = times.partition_point(|time| *time < from.as_millis());
+        let end = times.partition_point(|time| *time <= to.as_millis());
         start..end.max(start)
     }
 
     fn at(&self, at: Timestamp, lookback: Duration) -> Option<Sample> {
-        let newest = self
-            .times
+        let times = self.0.times();
+        let newest = times
             .partition_point(|time| *time <= at.as_millis())
             .checked_sub(1)?;
         let sample = Sample {
-            timestamp: Timestamp::from_millis(self.times[newest]),
-            value: self.values[newest],
+            timestamp: Timestamp::from_millis(times[newest]),
+            value: self.0.values()[newest],
         };
         let is_young = at.saturating_since(sample.timestamp) < lookback;
         (is_young && sample.value.to_bits() != STALE_MARKER).then_some(sample)
@@ -209,6 +240,32 @@ mod tests {
         assert_eq!(read(10, 20), [10, 20]);
         assert_eq!(read(11, 19), [] as [i64; 0]);
         assert_eq!(read(30, 10), [] as [i64; 0]);
+    }
+
+    #[test]
+    fn resets_of_histograms_are_those_of_what_is_before() {
+        let mut store = MemoryStore::new();
+        let labels = LabelSet::empty();
+        let mut append = |at, count| {
+            let empty = FloatHistogram::exponential(0).expect("a schema");
+            let histogram = Arc::new(empty.with_count(count));
+            store.append_histogram(&labels, Timestamp::from_millis(at), histogram)
+        };
+        for (at, count) in [(10, 10.0), (20, 20.0), (30, 5.0), (25, 2.0)] {
+            append(at, count).expect("no conflict");
+        }
+        let error = append(20, 21.0).expect_err("another value").to_string();
+        assert_eq!(
+            error,
+            "{} has two values at 0.02: {count:20, sum:0} and {count:21, sum:0}"
+        );
+        let (from, to) = (Timestamp::from_millis(0), Timestamp::from_millis(90));
+        let selected = store.select(&[], from, to);
+        let mut samples = Samples::default();
+        selected.read(0, from, to, &mut samples);
+        let hints = (0..4).map(|place| samples.histogram(place).map(|one| one.counter_reset()));
+        use CounterReset::{NotReset, Reset, Unknown};
+        assert!(hints.eq([Unknown, NotReset, Reset, NotReset].map(Some)));
     }
 
     #[test]

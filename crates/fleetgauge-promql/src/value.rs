@@ -13,8 +13,9 @@ use hashbrown::HashMap;
 
 use crate::budget::{Budget, SERIES_WORK};
 use crate::error::EvalError;
+use crate::histogram::FloatHistogram;
 use crate::label::{LabelSet, METRIC_NAME, Projection};
-use crate::sample::STALE_MARKER;
+use crate::sample::{HISTOGRAM, Histograms, STALE_MARKER, is_histogram};
 
 /// "No sample at this step". The bits of the staleness marker, which no sample has that is a value.
 pub(crate) const ABSENT: f64 = f64::from_bits(STALE_MARKER);
@@ -47,10 +48,15 @@ pub(crate) struct Steps {
 pub(crate) struct Vector {
     pub(crate) labels: Vec<LabelSet>,
     values: Vec<f64>,
+    /// The values that are histograms, whose place among the numbers holds [`HISTOGRAM`].
+    histograms: Histograms,
     /// How old each of the values is; none at all where no sample contributes to any, or where it is not asked.
     ages: Vec<Age>,
     width: usize,
 }
+
+/// Histograms that are values of rows, for whoever puts the rows together: the series, the step and the histogram.
+pub(crate) type Found = Vec<(usize, usize, Arc<FloatHistogram>)>;
 
 /// Some rows of a vector, for one thread to fill.
 #[derive(Debug)]
@@ -105,6 +111,7 @@ impl Vector {
         Self {
             labels: Vec::with_capacity(series),
             values: Vec::with_capacity(series * width),
+            histograms: Histograms::default(),
             ages: Vec::new(),
             width,
         }
@@ -117,6 +124,7 @@ impl Vector {
             labels: Vec::new(),
             // Zeros are pages of the operating system that nobody has touched yet.
             values: vec![0.0; count],
+            histograms: Histograms::default(),
             ages: vec![Age::AGELESS; if has_ages { count } else { 0 }],
             width,
         }
@@ -145,7 +153,6 @@ impl Vector {
         labels: impl Fn(usize) -> LabelSet,
         budget: &mut Budget,
     ) -> Result<(), EvalError> {
-        let width = self.width;
         self.labels.reserve_exact(self.len_of_rows());
         for i in 0..self.len_of_rows() {
             budget.spend(LABEL_WORK)?;
@@ -155,14 +162,10 @@ impl Vector {
             let kept = self.labels.len();
             self.labels.push(labels(i));
             if kept < i {
-                self.values.copy_within(i * width..(i + 1) * width, kept * width);
-                if !self.ages.is_empty() {
-                    self.ages.copy_within(i * width..(i + 1) * width, kept * width);
-                }
+                self.move_row(i, kept);
             }
         }
-        self.values.truncate(self.labels.len() * width);
-        self.ages.truncate(self.values.len());
+        self.truncate_rows(self.labels.len());
         Ok(())
     }
 
@@ -196,7 +199,7 @@ impl Vector {
         &mut self.values
     }
 
-    /// Adds a series; `values` are as many as there are steps.
+    /// Adds a series of numbers; `values` are as many as there are steps.
     pub(crate) fn push(&mut self, labels: LabelSet, values: &[f64]) {
         assert_eq!(values.len(), self.width, "one value a step");
         self.labels.push(labels);
@@ -207,6 +210,7 @@ impl Vector {
     /// Adds the series `row` of `from`, with these labels.
     pub(crate) fn push_row_of(&mut self, labels: LabelSet, from: &Self, row: usize) {
         self.push(labels, from.row(row));
+        self.take_histograms(self.len() - 1, from, row);
         self.stand_on(self.len() - 1, from, row);
     }
 
@@ -222,8 +226,7 @@ impl Vector {
     /// Takes the series added last away again.
     pub(crate) fn pop(&mut self) {
         if self.labels.pop().is_some() {
-            self.values.truncate(self.labels.len() * self.width);
-            self.ages.truncate(self.values.len());
+            self.truncate_rows(self.labels.len());
         }
     }
 
@@ -236,17 +239,30 @@ impl Vector {
             }
             if kept < i {
                 self.labels.swap(kept, i);
-                let width = self.width;
-                self.values.copy_within(i * width..(i + 1) * width, kept * width);
-                if !self.ages.is_empty() {
-                    self.ages.copy_within(i * width..(i + 1) * width, kept * width);
-                }
+                self.move_row(i, kept);
             }
             kept += 1;
         }
         self.labels.truncate(kept);
-        self.values.truncate(kept * self.width);
+        self.truncate_rows(kept);
+    }
+
+    /// Puts the values of the row `from` in the place of those of `to`, which is before it.
+    fn move_row(&mut self, from: usize, to: usize) {
+        let (places, to) = (from * self.width..(from + 1) * self.width, to * self.width);
+        self.values.copy_within(places.clone(), to);
+        if !self.ages.is_empty() {
+            self.ages.copy_within(places.clone(), to);
+        }
+        if self.has_histograms() {
+            self.histograms.move_back(places, to);
+        }
+    }
+
+    fn truncate_rows(&mut self, rows: usize) {
+        self.values.truncate(rows * self.width);
         self.ages.truncate(self.values.len());
+        self.histograms.truncate(self.values.len());
     }
 
     /// The series in the order of `order`, which has each index at most once.
@@ -256,6 +272,92 @@ impl Vector {
             new.push_row_of(self.labels[i].clone(), self, i);
         }
         new
+    }
+
+    // --- histograms ---
+
+    /// Whether any of the values may be a histogram. What knows numbers alone asks this once.
+    #[inline]
+    pub(crate) fn has_histograms(&self) -> bool {
+        !self.histograms.is_empty()
+    }
+
+    /// The histogram that the value of the series `i` at `step` is; none if it is a number, or not there.
+    pub(crate) fn histogram(&self, i: usize, step: usize) -> Option<&Arc<FloatHistogram>> {
+        let place = i * self.width + step;
+        match is_histogram(self.values[place]) {
+            true => self.histograms.get(place),
+            false => None,
+        }
+    }
+
+    /// Sets the value of the series `i` at `step`.
+    pub(crate) fn set_histogram(&mut self, i: usize, step: usize, histogram: Arc<FloatHistogram>) {
+        let place = i * self.width + step;
+        self.values[place] = HISTOGRAM;
+        self.histograms.set(place, histogram);
+    }
+
+    /// Sets those that were found.
+    pub(crate) fn set_found(&mut self, found: Found, budget: &mut Budget) -> Result<(), EvalError> {
+        if !found.is_empty() && !self.has_histograms() {
+            budget.take_list::<usize>(self.values.len())?;
+        }
+        for (i, step, histogram) in found {
+            self.set_histogram(i, step, histogram);
+        }
+        Ok(())
+    }
+
+    /// Takes over the histograms of the series `row` of `from`, wherever the series `i` has one.
+    pub(crate) fn take_histograms(&mut self, i: usize, from: &Self, row: usize) {
+        if !from.has_histograms() {
+            return;
+        }
+        for step in 0..self.width {
+            if is_histogram(self.row(i)[step])
+                && let Some(histogram) = from.histogram(row, step)
+            {
+                self.set_histogram(i, step, Arc::clone(histogram));
+            }
+        }
+    }
+
+    /// Gives all values the other sign.
+    pub(crate) fn negate(&mut self, budget: &mut Budget) -> Result<(), EvalError> {
+        let has_histograms = self.has_histograms();
+        for place in 0..self.values.len() {
+            let value = self.values[place];
+            if has_histograms && is_histogram(value) {
+                if let Some(histogram) = self.histograms.get(place) {
+                    budget.take_histogram(histogram)?;
+                    let mut negated = FloatHistogram::clone(histogram);
+                    negated.multiply(-1.0);
+                    self.histograms.set(place, Arc::new(negated));
+                }
+            } else if !is_absent(value) {
+                self.values[place] = -value;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves the numbers alone.
+    pub(crate) fn drop_histograms(&mut self) {
+        if !self.has_histograms() {
+            return;
+        }
+        for value in self.values.iter_mut().filter(|value| is_histogram(**value)) {
+            *value = ABSENT;
+        }
+        self.histograms.clear();
+        self.retain_present();
+    }
+
+    /// Says that there are none any more, as all values are numbers now.
+    pub(crate) fn forget_histograms(&mut self) {
+        debug_assert!(!self.values.iter().any(|&value| is_histogram(value)));
+        self.histograms.clear();
     }
 
     // --- ages ---
@@ -371,6 +473,9 @@ impl Vector {
                     ));
                 }
                 *place = value;
+                if let Some(histogram) = self.histogram(from, step).cloned() {
+                    self.set_histogram(into, step, histogram);
+                }
                 self.move_age(from, into, step);
             }
             self.row_mut(from).fill(ABSENT);
@@ -446,5 +551,33 @@ mod tests {
                 .merge_duplicates(&mut budget())
                 .is_err()
         );
+    }
+
+    #[test]
+    fn a_histogram_moves_with_its_row() {
+        let histogram = FloatHistogram::from_notation("{{count:3}}").expect("a histogram");
+        let histogram = Arc::new(histogram);
+        let mut rows = vector(&[
+            ("x", [ABSENT; 2]),
+            ("y", [1.0, ABSENT]),
+            ("z", [ABSENT, 2.0]),
+            ("y", [ABSENT, 3.0]),
+        ]);
+        assert!(!rows.has_histograms());
+        rows.set_histogram(2, 0, Arc::clone(&histogram));
+        rows.set_histogram(3, 1, Arc::clone(&histogram));
+        rows.merge_duplicates(&mut budget()).expect("never at one step");
+        let places = |rows: &Vector| {
+            let all = (0..rows.len()).flat_map(|i| [(i, 0), (i, 1)]);
+            all.filter(|&(i, step)| rows.histogram(i, step).is_some())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(places(&rows), [(0, 1), (1, 0)]);
+        assert_eq!(places(&rows.reordered(&[1, 0])), [(0, 0), (1, 1)]);
+        rows.row_mut(0)[1] = 5.0;
+        assert_eq!(places(&rows), [(1, 0)]);
+        rows.drop_histograms();
+        assert!(!rows.has_histograms() && is_absent(rows.row(1)[0]));
+        assert_eq!((rows.row(0)[1], rows.row(1)[1]), (5.0, 2.0));
     }
 }

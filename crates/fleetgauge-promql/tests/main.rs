@@ -5,6 +5,7 @@
 mod differential;
 mod exposition;
 mod exposition_prometheus;
+mod exposition_protobuf;
 mod page;
 mod parse;
 mod rewrite;
@@ -15,6 +16,7 @@ mod token_soup;
 
 mod support {
     pub(crate) mod exposition_body;
+    pub(crate) mod metric_family;
     pub(crate) mod prometheus_3;
     pub(crate) mod promql_body;
     pub(crate) mod vllm_page;

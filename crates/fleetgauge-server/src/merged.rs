@@ -15,7 +15,7 @@ use fleetgauge_promql::label::LabelSet;
 use fleetgauge_promql::matcher::Matcher;
 use fleetgauge_promql::missing::{Missing, Read};
 use fleetgauge_promql::queryable::{Listed, Queryable, Selection};
-use fleetgauge_promql::sample::{Sample, Samples};
+use fleetgauge_promql::sample::{Sample, SampleValue, Samples};
 
 /// Several holders of series as one, for one query: it remembers whether it has met a series twice.
 pub struct Merged {
@@ -155,19 +155,19 @@ impl<'a> MergedSelection<'a> {
 
     /// The samples of all members by time. Of two of one time that of the first member counts, a staleness marker less
     /// than a value.
-    fn merged(&self, series: &Merging, from: Timestamp, to: Timestamp) -> Vec<Sample> {
+    fn merged(&self, series: &Merging, from: Timestamp, to: Timestamp) -> Vec<(Sample, SampleValue)> {
         let mut all = Vec::new();
         for &(member, at) in [&series.first].into_iter().chain(&series.others) {
             let mut samples = Samples::default();
             self.members[member].read(at, from, to, &mut samples);
-            let samples = samples.times().iter().zip(samples.values());
-            all.extend(samples.map(|(&time, &value)| Sample {
-                timestamp: Timestamp::from_millis(time),
-                value,
+            let places = samples.times().iter().zip(samples.values()).enumerate();
+            all.extend(places.map(|(place, (&time, &value))| {
+                let timestamp = Timestamp::from_millis(time);
+                (Sample { timestamp, value }, samples.value(place))
             }));
         }
-        all.sort_by_key(|sample| (sample.timestamp, sample.is_stale()));
-        all.dedup_by_key(|sample| sample.timestamp);
+        all.sort_by_key(|(sample, _)| (sample.timestamp, sample.is_stale()));
+        all.dedup_by_key(|(sample, _)| sample.timestamp);
         all
     }
 }
@@ -188,9 +188,13 @@ impl Selection for MergedSelection<'_> {
             false => {
                 let merged = self.merged(series, from, to);
                 into.reserve(merged.len());
-                merged
-                    .iter()
-                    .for_each(|sample| into.push(sample.timestamp.as_millis(), sample.value));
+                for (sample, value) in merged {
+                    let time = sample.timestamp.as_millis();
+                    match value {
+                        SampleValue::Float(value) => into.push(time, value),
+                        SampleValue::Histogram(histogram) => into.push_histogram(time, histogram),
+                    }
+                }
             }
         }
     }
@@ -212,7 +216,8 @@ impl Selection for MergedSelection<'_> {
             let lookback = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
             let from = at.as_millis().saturating_sub(lookback).saturating_add(1);
             let merged = self.merged(series, Timestamp::from_millis(from), at);
-            into.push(merged.last().copied().filter(|newest| !newest.is_stale()));
+            let newest = merged.last().map(|(newest, _)| *newest);
+            into.push(newest.filter(|newest| !newest.is_stale()));
         }
     }
 

@@ -94,17 +94,17 @@ functions! {
     Exp = vector("exp"),
     FirstOverTime = named(range("first_over_time")),
     Floor = vector("floor"),
-    HistogramAvg = refused(NATIVE, vector("histogram_avg")),
-    HistogramCount = refused(NATIVE, vector("histogram_count")),
+    HistogramAvg = vector("histogram_avg"),
+    HistogramCount = vector("histogram_count"),
     HistogramFraction = function("histogram_fraction", &[Scalar, Scalar, InstantVector], InstantVector),
     HistogramQuantile = function("histogram_quantile", &[Scalar, InstantVector], InstantVector),
     HistogramQuantiles = more(
         More::UpTo(10),
         function("histogram_quantiles", &[InstantVector, Text, Scalar], InstantVector),
     ),
-    HistogramStddev = refused(NATIVE, vector("histogram_stddev")),
-    HistogramStdvar = refused(NATIVE, vector("histogram_stdvar")),
-    HistogramSum = refused(NATIVE, vector("histogram_sum")),
+    HistogramStddev = vector("histogram_stddev"),
+    HistogramStdvar = vector("histogram_stdvar"),
+    HistogramSum = vector("histogram_sum"),
     Hour = calendar("hour"),
     Idelta = range("idelta"),
     Increase = range("increase"),
@@ -280,8 +280,6 @@ const fn refused(why: &'static str, signature: Signature) -> Signature {
         ..signature
     }
 }
-
-const NATIVE: &str = "is for native histograms, which are not supported here";
 
 /// Of which the results keep the metric name.
 const fn named(signature: Signature) -> Signature {

@@ -1,5 +1,6 @@
 //! Builds label sets, one series after the other.
 
+use std::cell::Cell;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -39,7 +40,9 @@ pub enum LabelError {
 /// assert_eq!(sets.get(0).unwrap().to_string(), r#"{namespace="default", pod="a"}"#);
 /// # Ok::<(), fleetgauge_core::label::LabelError>(())
 /// ```
-#[derive(Default)]
+///
+/// The room that a builder took is used again by the next one of its thread: small answers come by the hundred, and half of
+/// the work of building one was to ask for room.
 pub struct LabelSetsBuilder {
     text: String,
     ends: Vec<u32>,
@@ -67,6 +70,14 @@ pub struct LabelSetsBuilder {
     previous: Option<SharedLabels>,
     overflow: bool,
 }
+
+thread_local! {
+    /// One that has built its sets.
+    static SPARE: Cell<Option<LabelSetsBuilder>> = const { Cell::new(None) };
+}
+
+/// Lists of more bytes are handed over as they are, and take their room along.
+const KEPT_BYTES: usize = 16 << 10;
 
 /// A list of texts that several series share.
 pub type SharedTexts = Arc<[Arc<str>]>;
@@ -171,14 +182,68 @@ impl LabelSetsBuilder {
     }
 
     /// The finished sets, without spare capacity.
-    pub fn build(self) -> LabelSets {
-        LabelSets {
-            text: self.text.into_boxed_str(),
-            ends: self.ends.into_boxed_slice(),
-            shapes: self.shapes.into_boxed_slice(),
-            rows: self.rows.into_boxed_slice(),
-            cells: self.cells.into_boxed_slice(),
+    pub fn build(mut self) -> LabelSets {
+        let sets = LabelSets {
+            text: match self.text.capacity() <= KEPT_BYTES {
+                true => Box::from(&*self.text),
+                false => std::mem::take(&mut self.text).into_boxed_str(),
+            },
+            ends: taken(&mut self.ends),
+            shapes: taken(&mut self.shapes),
+            rows: taken(&mut self.rows),
+            cells: taken(&mut self.cells),
+        };
+        // A thread that ends has no room for it any more.
+        let _ = SPARE.try_with(|spare| spare.set(Some(self.emptied())));
+        sets
+    }
+
+    fn empty() -> Self {
+        Self {
+            text: String::new(),
+            ends: Vec::new(),
+            strings: HashTable::new(),
+            hasher: FixedState::default(),
+            shapes: Vec::new(),
+            known_shapes: HashTable::new(),
+            rows: Vec::new(),
+            cells: Vec::new(),
+            names: Vec::new(),
+            values: Vec::new(),
+            previous_names: Vec::new(),
+            previous_values: Vec::new(),
+            previous_shape: 0,
+            previous_order: Vec::new(),
+            pending: None,
+            previous: None,
+            overflow: false,
         }
+    }
+
+    /// Without series, and with the room that it has, where that is not large.
+    fn emptied(mut self) -> Self {
+        self.text.clear();
+        self.shapes.clear();
+        empty_table(&mut self.strings);
+        empty_table(&mut self.known_shapes);
+        for list in [
+            &mut self.ends,
+            &mut self.rows,
+            &mut self.cells,
+            &mut self.names,
+            &mut self.values,
+            &mut self.previous_names,
+            &mut self.previous_values,
+            &mut self.previous_order,
+        ] {
+            match list.capacity() * size_of::<u32>() <= KEPT_BYTES {
+                true => list.clear(),
+                false => *list = Vec::new(),
+            }
+        }
+        (self.pending, self.previous, self.previous_shape) = (None, None, 0);
+        self.overflow = false;
+        self
     }
 
     fn try_end_shared(
@@ -313,6 +378,28 @@ impl LabelSetsBuilder {
         ends.push(end);
         strings.insert_unique(hash, reference, |&r| hasher.hash_one(string_at(text, ends, r)));
         reference
+    }
+}
+
+/// What is in the list, without spare capacity; the list is empty then.
+fn taken<T>(list: &mut Vec<T>) -> Box<[T]> {
+    match list.capacity() * size_of::<T>() <= KEPT_BYTES {
+        true => list.drain(..).collect(),
+        false => std::mem::take(list).into_boxed_slice(),
+    }
+}
+
+fn empty_table(table: &mut HashTable<u32>) {
+    match table.capacity() * size_of::<u32>() <= KEPT_BYTES {
+        true => table.clear(),
+        false => *table = HashTable::new(),
+    }
+}
+
+impl Default for LabelSetsBuilder {
+    fn default() -> Self {
+        let spare = SPARE.try_with(Cell::take).ok().flatten();
+        spare.unwrap_or_else(Self::empty)
     }
 }
 

@@ -10,7 +10,7 @@ use fleetgauge_core::time::Timestamp;
 
 use super::rows::RowLabels;
 use crate::label::LabelSet;
-use crate::sample::{STALE_MARKER, Samples};
+use crate::sample::{STALE_MARKER, Samples, is_histogram};
 
 /// Series, sorted by their labels, each label set once.
 #[derive(Clone, Debug)]
@@ -204,10 +204,11 @@ impl Points {
     }
 }
 
-/// The value as it is read: a NaN is one, and never the marker that a series has ended.
+/// The value as it is read: a NaN is one, and never the marker that a series has ended, or of a histogram.
 fn number(value: f64) -> f64 {
     match value.to_bits() {
         STALE_MARKER => f64::NAN,
+        _ if is_histogram(value) => f64::NAN,
         _ => value,
     }
 }

@@ -1,5 +1,7 @@
 //! Walks the tree of a query, every expression once for all steps.
 
+use std::sync::Arc;
+
 use fleetgauge_core::age::Age;
 use fleetgauge_syntax::{Function, info as syntax_info};
 
@@ -12,10 +14,11 @@ use crate::matcher::Matcher;
 use crate::parse::{
     Aggregate, AggregateOp, Binary, BinaryOp, Call, Expr, Selector, Shift, Subquery, ValueType,
 };
+use crate::sample::is_histogram;
 use crate::selector::{Buffer, Give, Ranges, Reader, SubqueryRows};
 use crate::value::{ABSENT, Operand, Steps, Vector, is_absent};
 
-use super::range;
+use super::{AnsweredHistograms, numeric, range};
 use crate::budget::{Budget, SERIES_WORK};
 use crate::config::EngineConfig;
 use crate::error::EvalError;
@@ -29,6 +32,10 @@ pub(super) struct Evaluator<'a> {
     /// How old the scalars are that were evaluated since the last vector, at each step: a vector that is computed with
     /// them is as old. Empty where no sample contributes to any.
     pub(super) scalars: Vec<Age>,
+    /// The name of what is evaluated, if it knows numbers alone: of that, no histogram may become a part.
+    pub(super) refuses: Option<&'static str>,
+    /// Where histograms of the answer go; none if it must not have any.
+    pub(super) answered: Option<AnsweredHistograms>,
 }
 
 // === impl Evaluator ===
@@ -37,6 +44,19 @@ pub(super) struct Evaluator<'a> {
 impl<'a> Evaluator<'a> {
     /// Evaluates what is not a range vector.
     pub(super) fn evaluate(&mut self, expr: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
+        let outer = std::mem::replace(&mut self.refuses, numeric::name(expr));
+        let operand = self.dated(expr, steps)?;
+        self.refuses = outer;
+        if let (Operand::Vector(vector), Some(name)) = (&operand, outer)
+            && vector.has_histograms()
+        {
+            return Err(numeric::refusal(name));
+        }
+        Ok(operand)
+    }
+
+    /// With the ages of all that it is computed from.
+    fn dated(&mut self, expr: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
         if !self.reader.tells_ages {
             return self.operand(expr, steps);
         }
@@ -131,9 +151,7 @@ impl<'a> Evaluator<'a> {
             }
             Operand::Vector(mut vector) => {
                 self.budget.spend(vector.len() * vector.width())?;
-                for value in vector.values_mut().iter_mut().filter(|value| !is_absent(**value)) {
-                    *value = -*value;
-                }
+                vector.negate(&mut self.budget)?;
                 if vector.drop_names(&mut self.budget)? {
                     vector.refuse_duplicates(&mut self.budget)?;
                 }
@@ -162,6 +180,9 @@ impl<'a> Evaluator<'a> {
                 let mut all = Vector::with_capacity(steps.count, vector.len());
                 for (i, (labels, row)) in vector.rows().enumerate() {
                     all.push_absent(labels.clone()).fill(row[0]);
+                    if let Some(histogram) = vector.histogram(i, 0) {
+                        (0..steps.count).for_each(|step| all.set_histogram(i, step, Arc::clone(histogram)));
+                    }
                     (0..steps.count).for_each(|step| all.stand_on_at(i, step, vector.age(i, 0)));
                 }
                 Ok(Operand::Vector(all))
@@ -222,7 +243,10 @@ impl<'a> Evaluator<'a> {
                     (call.function, self.reader.tells_ages, &args[..])
                 {
                     let present = |step: usize| {
-                        let rows = (0..vector.len()).filter(move |&i| !is_absent(vector.row(i)[step]));
+                        let rows = (0..vector.len()).filter(move |&i| {
+                            let value = vector.row(i)[step];
+                            !is_absent(value) && !is_histogram(value)
+                        });
                         rows.map(move |i| vector.age(i, step))
                     };
                     let ages: Vec<_> = (0..vector.width())
@@ -329,6 +353,7 @@ impl<'a> Evaluator<'a> {
                         *value = if is_absent(*value) { ABSENT } else { *time };
                     }
                 }
+                vector.forget_histograms();
                 vector
             }
         };

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use crate::annotation::Annotations;
-use crate::function::{RangeInput, RangeSpec};
+use crate::function::{Mixed, RangeInput, RangeSpec};
+use crate::sample::{HISTOGRAM, SampleValue, is_histogram};
 use crate::selector::{Buffer, EndedSeries, READ_AT_ONCE, Ranges, Reader};
-use crate::value::{self, ABSENT, Steps, Vector};
+use crate::value::{self, ABSENT, Found, Steps, Vector, is_absent};
 
 use crate::budget::{Budget, SERIES_WORK};
 use crate::error::EvalError;
@@ -46,8 +47,9 @@ pub(super) fn evaluate(
         budget,
         |buffer, of, rows, budget| part.compute(buffer, of, rows, budget),
     )?;
-    for (said, ended) in parts {
+    for (said, ended, found) in parts {
         notes.add_part(said);
+        result.set_found(found, budget)?;
         if let Some(series) = ranges.selection() {
             reader.note_ended(series, ended);
         }
@@ -65,10 +67,13 @@ fn name(
     notes: &mut Annotations,
 ) -> Result<(), EvalError> {
     if let Some(remark) = spec.remark {
-        result
-            .labels
-            .iter()
-            .for_each(|labels| remark(labels.metric_name(), notes));
+        for (labels, row) in result.rows() {
+            let is_number = |value: &f64| !is_absent(*value) && !is_histogram(*value);
+            // Mostly the first one is.
+            if row.iter().any(is_number) {
+                remark(labels.metric_name(), notes);
+            }
+        }
     }
     // Series that are the same without their names have other names.
     if !spec.keeps_name && result.drop_names(budget)? {
@@ -93,13 +98,14 @@ impl Part<'_> {
         of: Range<usize>,
         mut rows: value::Part<'_>,
         budget: &mut Budget,
-    ) -> Result<(Annotations, Vec<EndedSeries>), EvalError> {
-        let (mut notes, mut ended) = (self.notes.clone(), Vec::new());
+    ) -> Result<(Annotations, Vec<EndedSeries>, Found), EvalError> {
+        let (mut notes, mut ended, mut found) = (self.notes.clone(), Vec::new(), Found::new());
         for (place, i) in of.enumerate() {
             let (row, ages) = rows.row(place);
             row.fill(ABSENT);
             self.ranges.read(i, buffer, budget)?;
             budget.spend(SERIES_WORK + self.steps.count)?;
+            let labels = buffer.has_histograms().then(|| self.ranges.labels(i));
             let (times, values) = (buffer.times(), buffer.values());
             let mut work = 0;
             // The last sample so far that is lower than the one before it, and how far was looked.
@@ -127,7 +133,28 @@ impl Part<'_> {
                 if let Some(check) = self.spec.check {
                     check(params)?;
                 }
-                if let Some(value) = (self.spec.call)(&input, params, &mut notes) {
+                let value = match &labels {
+                    Some(labels) if buffer.has_histogram_in(from, to) => {
+                        let range = Mixed {
+                            input,
+                            samples: buffer.samples(),
+                            from,
+                            metric: labels.metric_name(),
+                        };
+                        work += buffer.work_in(from, to);
+                        match self.spec.of_mixed(&range, params, &mut notes) {
+                            Some(SampleValue::Histogram(histogram)) => {
+                                budget.take_histogram(&histogram)?;
+                                found.push((i, step, histogram));
+                                Some(HISTOGRAM)
+                            }
+                            Some(SampleValue::Float(value)) => Some(value),
+                            None => None,
+                        }
+                    }
+                    _ => (self.spec.call)(&input, params, &mut notes),
+                };
+                if let Some(value) = value {
                     row[step] = value;
                     if let Some(age) = ages.get_mut(step) {
                         *age = self.ranges.age(i, buffer, window, &mut ended);
@@ -141,6 +168,6 @@ impl Part<'_> {
             }
             budget.spend(work)?;
         }
-        Ok((notes, ended))
+        Ok((notes, ended, found))
     }
 }

@@ -12,7 +12,8 @@ use super::name::is_plain;
 /// Prints a page, line by line.
 ///
 /// Names are quoted where they must be. The text format has no words for some types of OpenMetrics, and
-/// `untyped` stands for them; it has no units, and they are left out.
+/// `untyped` stands for them; it has no units, and they are left out. Pages of Protocol Buffers are not printed: for that
+/// format, it is the text format.
 ///
 /// ```
 /// use fleetgauge_promql::exposition::{Encoder, Format, MetricType};
@@ -43,7 +44,7 @@ impl Encoder {
     pub fn metric_type(&mut self, family: &str, metric_type: MetricType) {
         use MetricType::{GaugeHistogram, Info, StateSet, Unknown};
         let word = match (self.format, metric_type) {
-            (Format::Text, GaugeHistogram | Info | StateSet | Unknown) => "untyped",
+            (Format::Text | Format::Protobuf, GaugeHistogram | Info | StateSet | Unknown) => "untyped",
             (_, metric_type) => metric_type.name(),
         };
         self.metadata("TYPE", family, word);
@@ -85,12 +86,7 @@ impl Encoder {
         for (label, value) in labels {
             self.out.push(if opened { ',' } else { '{' });
             opened = true;
-            match is_plain(label, false) {
-                true => self.out.push_str(label),
-                false => push_quoted(&mut self.out, label),
-            }
-            self.out.push('=');
-            push_quoted(&mut self.out, value);
+            push_pair(&mut self.out, label, value);
         }
         if opened {
             self.out.push('}');
@@ -99,7 +95,7 @@ impl Encoder {
         let _ = write!(self.out, " {}", Number(value));
         if let Some(millis) = timestamp {
             let _ = match self.format {
-                Format::Text => write!(self.out, " {millis}"),
+                Format::Text | Format::Protobuf => write!(self.out, " {millis}"),
                 Format::OpenMetrics => {
                     let sign = if millis < 0 { "-" } else { "" };
                     let millis = millis.unsigned_abs();
@@ -128,7 +124,24 @@ impl Encoder {
     }
 }
 
-fn push_quoted(out: &mut String, text: &str) {
+/// Adds a label to those that are there.
+pub(super) fn push_label(out: &mut String, label: &str, value: &str) {
+    if !out.is_empty() {
+        out.push(',');
+    }
+    push_pair(out, label, value);
+}
+
+fn push_pair(out: &mut String, label: &str, value: &str) {
+    match is_plain(label, false) {
+        true => out.push_str(label),
+        false => push_quoted(out, label),
+    }
+    out.push('=');
+    push_quoted(out, value);
+}
+
+pub(super) fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
     push_escaped(out, text, true);
     out.push('"');

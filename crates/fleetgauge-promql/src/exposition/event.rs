@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::label::Labels;
 use super::metric_type::MetricType;
+use crate::histogram::FloatHistogram;
 
 /// What a line of a page says.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +12,8 @@ use super::metric_type::MetricType;
 pub enum Event<'a> {
     /// A value.
     Sample(Sample<'a>),
+    /// A distribution: a native histogram.
+    Histogram(Box<HistogramSample<'a>>),
     /// `# TYPE`: the type of a family, whose samples follow.
     Type {
         /// The family's name.
@@ -48,6 +51,43 @@ pub struct Sample<'a> {
     ///
     /// *Unit*: milliseconds since the Unix epoch.
     pub timestamp: Option<i64>,
+    /// Since when it is counted, where the target says so beside the value.
+    ///
+    /// *Unit*: milliseconds since the Unix epoch.
+    pub start_timestamp: Option<i64>,
+}
+
+/// One distribution of one series. Its labels are read with [`Page::labels`](super::Page::labels).
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistogramSample<'a> {
+    pub(super) name: &'a str,
+    pub(super) series: &'a str,
+    pub(super) metric_type: MetricType,
+    /// The distribution.
+    pub histogram: FloatHistogram,
+    /// As of a [`Sample`].
+    pub timestamp: Option<i64>,
+    /// As of a [`Sample`].
+    pub start_timestamp: Option<i64>,
+}
+
+// === impl HistogramSample ===
+
+impl<'a> HistogramSample<'a> {
+    /// The metric's name.
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// As [`Sample::series`].
+    pub fn series(&self) -> &'a str {
+        self.series
+    }
+
+    /// The type of its family.
+    pub fn metric_type(&self) -> MetricType {
+        self.metric_type
+    }
 }
 
 // === impl Sample ===
@@ -59,7 +99,7 @@ impl<'a> Sample<'a> {
         &self.name
     }
 
-    /// The series as the page writes it, `name{labels}`.
+    /// The series as the page writes it, `name{labels}`, or as the text format would.
     ///
     /// The same text is the same series in every page of a format, so it can be the key of what is known of
     /// the series. Two texts can be one series too, if a target writes its labels differently.

@@ -64,6 +64,21 @@ pub enum Reason {
     /// `# TYPE` with a type that does not exist.
     #[error("unknown metric type")]
     UnknownType,
+    /// Bytes that are no Protocol Buffers, or are of another kind than the field that they stand for.
+    #[error("broken field")]
+    BrokenField,
+    /// What cannot be a histogram.
+    #[error("not a histogram: {problem}")]
+    BadHistogram {
+        /// Why not.
+        problem: String,
+    },
+    /// Too many buckets or quantiles.
+    #[error("more than {limit} buckets")]
+    TooManyBuckets {
+        /// [`Limits::buckets`](super::Limits::buckets).
+        limit: usize,
+    },
     /// The line is too long.
     #[error("line of {bytes} bytes exceeds the limit of {limit}")]
     LineTooLong {
@@ -127,7 +142,10 @@ impl Reason {
             Self::TrailingText => "trailing_text",
             Self::UnfinishedLine => "unfinished_line",
             Self::UnknownType => "type",
+            Self::BrokenField => "broken_field",
+            Self::BadHistogram { .. } => "histogram",
             Self::LineTooLong { .. }
+            | Self::TooManyBuckets { .. }
             | Self::NameTooLong { .. }
             | Self::LabelValueTooLong { .. }
             | Self::TooManyLabels { .. } => "limit",

@@ -1,6 +1,6 @@
 //! Which format a page is written in.
 
-/// The text formats of an exposition.
+/// The formats of an exposition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Format {
     /// Prometheus text format 0.0.4: timestamps in milliseconds, no end mark.
@@ -12,11 +12,15 @@ pub enum Format {
     ///
     /// *Source*: <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
     OpenMetrics,
+    /// Protocol Buffers: messages `io.prometheus.client.MetricFamily`, each behind its length.
+    ///
+    /// *Source*: <https://prometheus.io/docs/instrumenting/exposition_formats/#protobuf-format>.
+    Protobuf,
 }
 
-/// A content type that is not an exposition in text.
+/// A content type that is not an exposition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("content type {content_type:?} is not a text exposition")]
+#[error("content type {content_type:?} is not an exposition")]
 #[non_exhaustive]
 pub struct UnsupportedContentType {
     /// The header's value, shortened to 100 characters.
@@ -26,15 +30,14 @@ pub struct UnsupportedContentType {
 // === impl Format ===
 
 impl Format {
-    /// The format that a `Content-Type` header names; parameters such as `version` and `charset` make no
-    /// difference.
+    /// The format that a `Content-Type` header names; parameters such as `charset` make no difference.
     ///
     /// An empty header and every `text/plain` is [`Format::Text`]: much that exposes metrics says no more
     /// than that.
     ///
-    /// *Errors*: everything else. Prometheus 2 read it as text, Prometheus 3 refuses it, and so do we: a
-    /// login page that is answered with status 200, or protobuf, is one clear reason and not a thousand bad
-    /// lines. A reader who knows better says `.unwrap_or_default()`.
+    /// *Errors*: everything else, OpenMetrics 2.0 included, which Prometheus reads only behind a feature flag. Prometheus 2
+    /// read it as text, Prometheus 3 refuses it, and so do we: a login page that is answered with status 200 is one clear
+    /// reason and not a thousand bad lines. A reader who knows better says `.unwrap_or_default()`.
     ///
     /// ```
     /// use fleetgauge_promql::exposition::Format;
@@ -44,10 +47,24 @@ impl Format {
     pub fn from_content_type(content_type: &str) -> Result<Self, UnsupportedContentType> {
         let media_type = content_type.split(';').next().unwrap_or_default().trim();
         let is = |name: &str| media_type.eq_ignore_ascii_case(name);
+        let parameters = content_type.split(';').skip(1);
+        let parameters = parameters.filter_map(|parameter| parameter.split_once('='));
+        // Where a parameter is not given, it has any value.
+        let may_be = |name: &str, value: &str| {
+            let mut parameters = parameters.clone();
+            let given = parameters.find(|(given, _)| given.trim().eq_ignore_ascii_case(name));
+            given.is_none_or(|(_, given)| given.trim().trim_matches('"').eq_ignore_ascii_case(value))
+        };
+        let is_version_2 = !may_be("version", "") && may_be("version", "2.0.0");
         if media_type.is_empty() || is("text/plain") {
             Ok(Self::Text)
-        } else if is("application/openmetrics-text") {
+        } else if is("application/openmetrics-text") && !is_version_2 {
             Ok(Self::OpenMetrics)
+        } else if is("application/vnd.google.protobuf")
+            && may_be("proto", "io.prometheus.client.MetricFamily")
+            && may_be("encoding", "delimited")
+        {
+            Ok(Self::Protobuf)
         } else {
             Err(UnsupportedContentType {
                 content_type: content_type.chars().take(100).collect(),
@@ -60,6 +77,9 @@ impl Format {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Protobuf => {
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+            }
         }
     }
 }
@@ -89,10 +109,15 @@ mod tests {
         );
         check("text/html; charset=utf-8", None);
         check("application/json", None);
+        check("application/openmetrics-text; version=2.0.0", None);
+        check(Format::Protobuf.content_type(), Some(Format::Protobuf));
+        check("application/vnd.google.protobuf", Some(Format::Protobuf));
         check(
-            "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
-            None,
+            "application/vnd.google.protobuf;Encoding=\"delimited\"",
+            Some(Format::Protobuf),
         );
+        check("application/vnd.google.protobuf; encoding=text", None);
+        check("application/vnd.google.protobuf; proto=other.Message", None);
         check("text/plainer", None);
     }
 

@@ -8,11 +8,11 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The size of a page. *Unit*: bytes. Default 64 MiB.
+    /// The size of a page, and, of one in Protocol Buffers, that of its series' texts. *Unit*: bytes. Default 64 MiB.
     pub body_bytes: usize,
     /// The samples of a page. Default 1,000,000.
     pub samples: usize,
-    /// The length of a line. *Unit*: bytes. Default 64 KiB; never more than 4 GiB.
+    /// The length of a line, or of a series' text where there are no lines. *Unit*: bytes. Default 64 KiB; never more than 4 GiB.
     pub line_bytes: usize,
     /// The length of a metric or label name. *Unit*: bytes, as exposed. Default 1 KiB.
     pub name_bytes: usize,
@@ -20,6 +20,8 @@ pub struct Limits {
     pub labels: usize,
     /// The length of a label's value. *Unit*: bytes, as exposed. Default 16 KiB.
     pub label_value_bytes: usize,
+    /// The buckets of a histogram that is one message, and the quantiles of such a summary. Default 10,000.
+    pub buckets: usize,
     /// How many bad lines are described; all are counted. Default 10.
     pub described_errors: usize,
 }
@@ -33,6 +35,7 @@ impl Default for Limits {
             name_bytes: 1 << 10,
             labels: 64,
             label_value_bytes: 16 << 10,
+            buckets: 10_000,
             described_errors: 10,
         }
     }
@@ -52,6 +55,8 @@ impl Limits {
         with_labels(labels: usize) => labels = labels;
         /// At most this many bytes a label value.
         with_label_value_bytes(bytes: usize) => label_value_bytes = bytes;
+        /// At most this many buckets a histogram.
+        with_buckets(buckets: usize) => buckets = buckets;
         /// Describe at most this many bad lines.
         with_described_errors(errors: usize) => described_errors = errors;
     }

@@ -6,6 +6,7 @@ use fleetgauge_core::label::METRIC_NAME;
 
 use super::fault::{Fault, Reason};
 use super::label::quoted;
+use super::metric_type::MetricType;
 use super::name::{name_length, skip_blanks};
 
 /// How many names are kept. A page that loses more than these is broken as a whole.
@@ -76,6 +77,28 @@ impl LostMetrics {
             Found::Name(name) if is_wanted(&name) => self.add_name(&name),
             Found::Name(_) => {}
             Found::Unreadable => self.add_unnamed(),
+        }
+    }
+
+    /// Notes all metrics that a family of this type has, or may have where the type is not known; without a name, any.
+    pub(super) fn add_family(
+        &mut self,
+        family: &str,
+        metric_type: Option<MetricType>,
+        is_wanted: impl Fn(&str) -> bool,
+    ) {
+        if family.is_empty() {
+            return self.add_unnamed();
+        }
+        let has_parts = metric_type.is_none_or(MetricType::has_parts);
+        let suffixes: &[&str] = match has_parts {
+            true => &["", "_bucket", "_sum", "_count"],
+            false => &[""],
+        };
+        for name in suffixes.iter().map(|suffix| format!("{family}{suffix}")) {
+            if is_wanted(&name) {
+                self.add_name(&name);
+            }
         }
     }
 

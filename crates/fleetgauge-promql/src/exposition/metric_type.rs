@@ -51,6 +51,24 @@ impl MetricType {
         })
     }
 
+    /// The type that a number of the enumeration `MetricType` of Protocol Buffers stands for.
+    pub(super) fn from_message(number: u64) -> Option<Self> {
+        Some(match number {
+            0 => Self::Counter,
+            1 => Self::Gauge,
+            2 => Self::Summary,
+            3 => Self::Unknown,
+            4 => Self::Histogram,
+            5 => Self::GaugeHistogram,
+            _ => return None,
+        })
+    }
+
+    /// Whether a metric of this type is several series.
+    pub(super) fn has_parts(self) -> bool {
+        matches!(self, Self::Histogram | Self::GaugeHistogram | Self::Summary)
+    }
+
     /// The name in OpenMetrics.
     pub const fn name(self) -> &'static str {
         match self {

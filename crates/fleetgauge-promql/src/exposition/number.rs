@@ -31,7 +31,7 @@ pub(crate) fn parse_float(text: &str) -> Option<f64> {
 #[inline]
 pub(super) fn timestamp(text: &str, format: Format) -> Result<i64, Reason> {
     match format {
-        Format::Text => text.parse().map_err(|_| Reason::BadTimestamp),
+        Format::Text | Format::Protobuf => text.parse().map_err(|_| Reason::BadTimestamp),
         Format::OpenMetrics => seconds(text).ok_or(Reason::BadTimestamp),
     }
 }

@@ -1,21 +1,25 @@
-//! Reads pages, line by line.
+//! Reads pages, line by line or message by message.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use memchr::memrchr;
 
 use super::comment::{self, Comment};
-use super::event::{Event, Sample};
+use super::event::{Event, HistogramSample, Sample};
 use super::fault::{Fault, Reason};
 use super::format::Format;
 use super::label::{Labels, Span, find_close, find_labels};
 use super::limits::Limits;
 use super::line::{Line, Lines};
+use super::messages::{Item, Messages, Wish};
 use super::metric_type::MetricType;
 use super::name::{is_name_byte, name_length, skip_blanks};
+use super::native::{self, Histograms};
 use super::number;
 use super::report::{Cut, Report};
 use super::wanted::Wanted;
+use super::wire::Message;
 
 /// Reads pages one after the other with the same limits and wishes, and reuses its memory from page to
 /// page.
@@ -23,16 +27,19 @@ use super::wanted::Wanted;
 pub struct Parser {
     limits: Limits,
     wanted: Option<Wanted>,
+    histograms: Histograms,
     spans: Vec<Span>,
+    messages: Messages,
 }
 
 /// One page being read: an iterator over what its lines say.
 #[derive(Debug)]
-pub struct Page<'p, 'a> {
+pub struct Page<'a> {
     format: Format,
-    limits: &'p Limits,
-    wanted: Option<&'p Wanted>,
-    spans: &'p mut Vec<Span>,
+    limits: &'a Limits,
+    wanted: Option<&'a Wanted>,
+    spans: &'a mut Vec<Span>,
+    messages: Option<Said<'a>>,
     lines: Lines<'a>,
     /// What comes after the last line feed.
     tail: &'a [u8],
@@ -48,6 +55,16 @@ pub struct Page<'p, 'a> {
     report: Report,
 }
 
+/// What a page of messages says and has not been given yet.
+#[derive(Debug)]
+struct Said<'a> {
+    page: &'a [u8],
+    texts: &'a str,
+    items: std::slice::Iter<'a, Item>,
+    /// Why that is not all of it.
+    cut: Option<Cut>,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Name<'a> {
     text: &'a str,
@@ -61,6 +78,8 @@ struct Current<'a> {
     line: &'a str,
     braces: Option<(usize, usize)>,
     labels: State,
+    /// Of a page of messages, the metric's name, and where in the page the metric is.
+    message: Option<(&'a str, usize)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,22 +110,31 @@ impl Parser {
         with_limits(limits: Limits) => limits = limits;
         /// For these metrics alone.
         with_wanted(wanted: Wanted) => wanted = Some(wanted);
+        /// With these forms of histograms where a page has two.
+        with_histograms(histograms: Histograms) => histograms = histograms;
     }
 
     /// Starts a page.
-    pub fn page<'p, 'a>(&'p mut self, format: Format, body: &'a [u8]) -> Page<'p, 'a> {
+    pub fn page<'a>(&'a mut self, format: Format, body: &'a [u8]) -> Page<'a> {
         Page::new(self, format, body)
+    }
+
+    /// Gives back the memory that a large page took, down to about so many bytes.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        self.messages.shrink_to(bytes);
     }
 }
 
 // === impl Page ===
 
-impl<'p, 'a> Page<'p, 'a> {
-    pub(super) fn new(parser: &'p mut Parser, format: Format, body: &'a [u8]) -> Self {
+impl<'a> Page<'a> {
+    pub(super) fn new(parser: &'a mut Parser, format: Format, body: &'a [u8]) -> Self {
         let Parser {
             limits,
             wanted,
+            histograms,
             spans,
+            messages,
         } = parser;
         let mut report = Report::default();
         let mut whole = body;
@@ -114,6 +142,21 @@ impl<'p, 'a> Page<'p, 'a> {
             let (bytes, limit) = (body.len(), limits.body_bytes);
             report.cut(Cut::BodyTooLarge { bytes, limit });
             whole = &body[..limit];
+        }
+        let mut said = None;
+        if format == Format::Protobuf {
+            let wish = Wish {
+                limits,
+                wanted: wanted.as_ref(),
+                histograms: *histograms,
+            };
+            let cut = messages.read(body, wish, &mut report);
+            said = Some(Said {
+                page: std::mem::take(&mut whole),
+                texts: &messages.texts,
+                items: messages.items.iter(),
+                cut,
+            });
         }
         // Half a line may be half a number.
         let (lines, tail) = whole.split_at(memrchr(b'\n', whole).map_or(0, |newline| newline + 1));
@@ -123,6 +166,7 @@ impl<'p, 'a> Page<'p, 'a> {
             limits,
             wanted: wanted.as_ref(),
             spans,
+            messages: said,
             lines: Lines::new(lines),
             tail,
             line_bytes: limits.line_bytes.min(u32::MAX as usize),
@@ -147,6 +191,8 @@ impl<'p, 'a> Page<'p, 'a> {
                 let line = current.line;
                 match find_labels(line, open, close, self.format, self.limits, self.spans) {
                     Ok(None) => {}
+                    // In quotes, it stands in the braces of a text that was written here.
+                    Ok(Some(_)) if self.messages.is_some() => {}
                     // The name stands before the braces already.
                     Ok(Some(_)) => self.take_back(Reason::NameTwice.at(open)),
                     Err(fault) => self.take_back(fault),
@@ -169,9 +215,118 @@ impl<'p, 'a> Page<'p, 'a> {
         if let Some(current) = &mut self.current {
             current.labels = State::Bad;
             self.report.samples -= 1;
-            self.report
-                .add(current.line.as_bytes(), fault, self.limits, self.wanted);
+            let line = current.line.as_bytes();
+            match current.message {
+                None => self.report.add(line, fault, self.limits, self.wanted),
+                Some((name, at)) => {
+                    self.report.lines -= 1;
+                    let family = (name, Some(MetricType::Unknown));
+                    let fault = fault.reason.at(at);
+                    self.report
+                        .add_message(family, current.line, fault, self.limits, self.wanted);
+                }
+            }
         }
+    }
+
+    /// The next event of a page of messages.
+    fn next_message(&mut self) -> Option<Event<'a>> {
+        loop {
+            let said = self.messages.as_mut()?;
+            let Some(item) = said.items.next() else {
+                let cut = said.cut.take();
+                if self.ended != Ended::Yes {
+                    self.end(cut);
+                }
+                return None;
+            };
+            let texts = said.texts;
+            let in_page = |place: &Range<usize>| {
+                let text = said.page.get(place.clone()).unwrap_or_default();
+                // Looked at before, so this does not fail.
+                std::str::from_utf8(text).unwrap_or_default()
+            };
+            let family = |name: &Range<usize>| Cow::Borrowed(&texts[name.clone()]);
+            let event = match item {
+                Item::Type(name, metric_type) => Event::Type {
+                    family: family(name),
+                    metric_type: *metric_type,
+                },
+                Item::Help(name, text) => Event::Help {
+                    family: family(name),
+                    text: Cow::Borrowed(in_page(text)),
+                },
+                Item::Unit(name, unit) => Event::Unit {
+                    family: family(name),
+                    unit: &texts[unit.clone()],
+                },
+                Item::Sample(series, value) => {
+                    let (series, value) = (series, *value);
+                    if self.has_enough() {
+                        return None;
+                    }
+                    let text = &texts[series.text.clone()];
+                    let name = &texts[series.name.clone()];
+                    self.begin_message(text, name, series.at);
+                    Event::Sample(Sample {
+                        name: Cow::Borrowed(name),
+                        series: text,
+                        metric_type: Some(series.metric_type),
+                        value,
+                        timestamp: series.timestamp,
+                        start_timestamp: series.start_timestamp,
+                    })
+                }
+                Item::Histogram(series, place) => {
+                    let message = Message {
+                        bytes: said.page.get(place.clone()).unwrap_or_default(),
+                        start: place.start,
+                    };
+                    let text = &texts[series.text.clone()];
+                    let name = &texts[series.name.clone()];
+                    let is_gauge = series.metric_type == MetricType::GaugeHistogram;
+                    let histogram = match native::read(message, is_gauge, self.limits) {
+                        Ok(histogram) => histogram,
+                        Err(fault) => {
+                            let family = (name, Some(MetricType::Unknown));
+                            self.report
+                                .add_message(family, text, fault, self.limits, self.wanted);
+                            continue;
+                        }
+                    };
+                    if self.has_enough() {
+                        return None;
+                    }
+                    self.begin_message(text, name, series.at);
+                    Event::Histogram(Box::new(HistogramSample {
+                        name,
+                        series: text,
+                        metric_type: series.metric_type,
+                        histogram,
+                        timestamp: series.timestamp,
+                        start_timestamp: series.start_timestamp,
+                    }))
+                }
+            };
+            self.report.lines += 1;
+            let is_metadata = matches!(
+                event,
+                Event::Type { .. } | Event::Help { .. } | Event::Unit { .. }
+            );
+            self.report.metadata += usize::from(is_metadata);
+            return Some(event);
+        }
+    }
+
+    /// Has the labels of a sample of a page of messages read from its text.
+    fn begin_message(&mut self, text: &'a str, name: &'a str, at: usize) {
+        let open = if text.starts_with('{') { 0 } else { name.len() };
+        self.current = Some(Current {
+            line: text,
+            braces: (open < text.len()).then(|| (open, text.len() - 1)),
+            labels: State::Unread,
+            message: Some((name, at)),
+        });
     }
 
     #[cold]
@@ -231,6 +386,7 @@ impl<'p, 'a> Page<'p, 'a> {
             line,
             braces,
             labels: State::Unread,
+            message: None,
         });
         Ok(Some(Event::Sample(Sample {
             name: Cow::Borrowed(self.name.text),
@@ -238,6 +394,7 @@ impl<'p, 'a> Page<'p, 'a> {
             metric_type: self.name.metric_type,
             value,
             timestamp,
+            start_timestamp: None,
         })))
     }
 
@@ -278,6 +435,7 @@ impl<'p, 'a> Page<'p, 'a> {
             line,
             braces: Some((start, close)),
             labels: State::Read,
+            message: None,
         });
         Ok(Some(Event::Sample(Sample {
             metric_type: self.type_of(&name),
@@ -285,6 +443,7 @@ impl<'p, 'a> Page<'p, 'a> {
             series: &line[start..=close],
             value,
             timestamp,
+            start_timestamp: None,
         })))
     }
 
@@ -398,12 +557,15 @@ impl<'p, 'a> Page<'p, 'a> {
     }
 }
 
-impl<'a> Iterator for Page<'_, 'a> {
+impl<'a> Iterator for Page<'a> {
     type Item = Event<'a>;
 
     #[inline]
     fn next(&mut self) -> Option<Event<'a>> {
         self.current = None;
+        if self.messages.is_some() {
+            return self.next_message();
+        }
         while self.ended != Ended::Yes {
             let Some(line) = self.lines.next() else {
                 self.read_tail();

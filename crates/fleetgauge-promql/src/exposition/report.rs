@@ -1,14 +1,18 @@
 //! What became of a page: counts, bad lines with their reasons, and whether it was read to its end.
 
+use std::fmt;
+
 use super::fault::{Fault, Reason, excerpt};
 use super::limits::Limits;
 use super::lost::LostMetrics;
+use super::metric_type::MetricType;
 use super::wanted::Wanted;
 
 /// What became of a page.
 ///
 /// Unless the page was cut, every line is counted once: `lines` is the sum of `samples`, `metadata`,
-/// `ignored`, `skipped` and `errors`.
+/// `ignored`, `skipped` and `errors`. Where a page has no lines, what the text format would have a line for counts as one,
+/// and so does a metric that is broken or that nobody wanted, or a family of which that cannot be told.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
@@ -32,19 +36,32 @@ pub struct Report {
     pub cut: Option<Cut>,
 }
 
-/// A line that could not be read. The lines around it are not affected.
+/// A line, or a message, that could not be read. What is around it is not affected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}, column {column}: {reason}: {text:?}")]
+#[error("{place}: {reason}: {text:?}")]
 #[non_exhaustive]
 pub struct LineError {
-    /// The line's number, from 1.
-    pub line: usize,
-    /// Where in the line the reason shows. *Unit*: characters, from 1.
-    pub column: usize,
+    /// Where the reason shows.
+    pub place: Place,
     /// What is wrong.
     pub reason: Reason,
-    /// The line, shortened, with invalid UTF-8 replaced.
+    /// The line, shortened, with invalid UTF-8 replaced; of a message, the name of its family or its series.
     pub text: String,
+}
+
+/// A place in a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Place {
+    /// In a page of lines.
+    Line {
+        /// The line's number, from 1.
+        line: usize,
+        /// Where in the line. *Unit*: characters, from 1.
+        column: usize,
+    },
+    /// In a page of messages. *Unit*: bytes before it.
+    Byte(usize),
 }
 
 /// Why what was read is not the whole page.
@@ -69,6 +86,10 @@ pub enum Cut {
     /// that line too, which was not read.
     #[error("the page may be cut off: its last line does not end with a line feed")]
     UnfinishedLine,
+    /// A page of Protocol Buffers ends within a message, so something may be missing: of that family too, which was not
+    /// read.
+    #[error("the page may be cut off: it ends within a message")]
+    UnfinishedMessage,
     /// An OpenMetrics page ends without `# EOF`, so something may be missing.
     #[error("the page ends without \"# EOF\"")]
     NoEof,
@@ -103,11 +124,45 @@ impl Report {
         // A fault beyond the bound of a line would cost a scan of what the bound is there to spare.
         let before = &line[..fault.at.min(line.len()).min(limits.line_bytes)];
         self.first_errors.push(LineError {
-            line: self.lines,
-            column: String::from_utf8_lossy(before).chars().count() + 1,
+            place: Place::Line {
+                line: self.lines,
+                column: String::from_utf8_lossy(before).chars().count() + 1,
+            },
             reason: fault.reason,
             text: excerpt(line),
         });
+    }
+
+    /// Adds a message that is bad at a byte of the page. *`family`*: its name, if that is known; *`text`*: what it is of.
+    #[cold]
+    pub(super) fn add_message(
+        &mut self,
+        (family, metric_type): (&str, Option<MetricType>),
+        text: &str,
+        fault: Fault,
+        limits: &Limits,
+        wanted: Option<&Wanted>,
+    ) {
+        self.lines += 1;
+        self.errors += 1;
+        let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted.selects(name));
+        self.lost.add_family(family, metric_type, is_wanted);
+        if self.first_errors.len() < limits.described_errors {
+            self.first_errors.push(LineError {
+                place: Place::Byte(fault.at),
+                reason: fault.reason,
+                text: excerpt(text.as_bytes()),
+            });
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line { line, column } => write!(f, "line {line}, column {column}"),
+            Self::Byte(at) => write!(f, "byte {at}"),
+        }
     }
 }
 
@@ -120,6 +175,7 @@ impl Cut {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::TooManySamples { .. } => "too_many_samples",
             Self::UnfinishedLine => "unfinished_line",
+            Self::UnfinishedMessage => "unfinished_message",
             Self::NoEof => "no_eof",
             Self::AfterEof => "after_eof",
         }

@@ -20,15 +20,14 @@ fn read(parser: &mut Parser, format: Format, body: impl AsRef<[u8]>) -> (Vec<Str
             Event::Type { family, metric_type } => format!("type {family} {metric_type}"),
             Event::Help { family, text } => format!("help {family} {text:?}"),
             Event::Unit { family, unit } => format!("unit {family} {unit}"),
+            Event::Histogram(sample) => format!("{} {}", sample.name(), sample.histogram),
         });
     }
     let report = page.finish();
-    said.extend(
-        report
-            .first_errors
-            .iter()
-            .map(|e| format!("{}:{} {}", e.line, e.column, e.reason)),
-    );
+    said.extend(report.first_errors.iter().map(|e| match e.place {
+        Place::Line { line, column } => format!("{line}:{column} {}", e.reason),
+        Place::Byte(at) => format!("{at} {}", e.reason),
+    }));
     (said, report)
 }
 

@@ -1,4 +1,5 @@
-//! Classic histograms: what is computed over the series that differ in `le` alone.
+//! Quantiles and fractions of histograms: of classic ones, which are the series that differ in `le` alone, and of native
+//! ones, which are samples.
 //!
 //! Which series belong together is found once for all steps; at each step those count that have a sample.
 
@@ -12,7 +13,9 @@ use crate::annotation::Annotations;
 use crate::budget::Budget;
 use crate::error::EvalError;
 use crate::exposition::parse_float;
+use crate::histogram::{Estimate, FloatHistogram, NanEffect};
 use crate::label::{Groups, LabelSet, Lookup, Projection};
+use crate::sample::is_histogram;
 use crate::value::{ABSENT, Vector, is_absent};
 
 /// The work of a bucket that is sorted among others.
@@ -49,13 +52,15 @@ impl Histogram {
 /// `histogram_quantile(q, vector)`: a row for each histogram, with a value at each step where it has buckets.
 pub(super) fn quantile(
     qs: &[f64],
-    vector: &Vector,
+    vector: Vector,
     budget: &mut Budget,
     notes: &mut Annotations,
 ) -> Result<Vector, EvalError> {
     qs.iter().for_each(|&q| warn_of_quantile(q, 0, notes));
-    row_each(vector, 1, budget, notes, |histogram, row, notes| {
-        if quantile_row(histogram, vector, |step| Some(qs[step]), row) {
+    let told = Told::of(vector, 1, budget, notes)?;
+    let native = |histogram: &FloatHistogram, step: usize| Some(histogram.quantile(qs[step]));
+    row_each(&told, budget, notes, native, |histogram, row, notes| {
+        if quantile_row(histogram, &told.vector, |step| Some(qs[step]), row) {
             remark_forced(histogram.labels.metric_name(), 1, notes);
         }
     })
@@ -63,7 +68,7 @@ pub(super) fn quantile(
 
 /// `histogram_quantiles(vector, label, q, …)`: for each histogram a row for each quantile, which is in `label`.
 pub(super) fn quantiles(
-    vector: &Vector,
+    vector: Vector,
     label: &str,
     qs: &[Vec<f64>],
     budget: &mut Budget,
@@ -75,7 +80,8 @@ pub(super) fn quantiles(
     for (arg, qs) in (2..).zip(qs) {
         qs.iter().for_each(|&q| warn_of_quantile(q, arg, notes));
     }
-    let histograms = group(vector, 0, budget, notes)?;
+    let told = Told::of(vector, 0, budget, notes)?;
+    let (vector, histograms) = (&told.vector, &told.classic);
     let mut result = Vector::new(vector.width());
     let mut nameless = Projection::without_name();
     for qs in qs {
@@ -87,14 +93,22 @@ pub(super) fn quantiles(
         texts.sort_unstable();
         texts.dedup();
         for text in texts {
-            budget.check_series(result.len() + histograms.len())?;
-            budget.take_result(histograms.len(), vector.width())?;
-            for histogram in &histograms {
+            let count = histograms.len() + told.native.len();
+            budget.check_series(result.len() + count)?;
+            budget.take_result(count, vector.width())?;
+            let q_at = |step: usize| (of_step[step] == text).then_some(qs[step]);
+            for &row in &told.native {
+                let labels = nameless.apply(&vector.labels[row]);
+                budget.spend_series(nameless.made() + labels.bytes_with(label, &text))?;
+                let native = |histogram: &FloatHistogram, step| Some(histogram.quantile(q_at(step)?));
+                result.push_absent(labels.with(label, &text));
+                told.native_row(row, &mut result, budget, notes, native)?;
+            }
+            for histogram in histograms {
                 let labels = nameless.apply(&histogram.labels);
                 budget.spend_series(nameless.made() + labels.bytes_with(label, &text))?;
                 budget.spend(histogram.work(vector))?;
                 let labels = labels.with(label, &text);
-                let q_at = |step: usize| (of_step[step] == text).then_some(qs[step]);
                 if quantile_row(histogram, vector, q_at, result.push_absent(labels)) {
                     remark_forced(histogram.labels.metric_name(), 0, notes);
                 }
@@ -109,30 +123,38 @@ pub(super) fn quantiles(
 pub(super) fn fraction(
     lower: &[f64],
     upper: &[f64],
-    vector: &Vector,
+    vector: Vector,
     budget: &mut Budget,
     notes: &mut Annotations,
 ) -> Result<Vector, EvalError> {
-    row_each(vector, 2, budget, notes, |histogram, row, _| {
-        fill(histogram, vector, row, |step, buckets| {
+    let told = Told::of(vector, 2, budget, notes)?;
+    let native = |histogram: &FloatHistogram, step: usize| Some(histogram.fraction(lower[step], upper[step]));
+    row_each(&told, budget, notes, native, |histogram, row, _| {
+        fill(histogram, &told.vector, row, |step, buckets| {
             Some(bucket::fraction(lower[step], upper[step], buckets))
         });
     })
 }
 
-/// A row for each histogram of `vector`, which is the argument `arg` of its function, as `fill` fills it.
+/// A row for each histogram, of the native ones with what `native` gives, of the classic ones as `fill` fills it.
 fn row_each(
-    vector: &Vector,
-    arg: usize,
+    told: &Told,
     budget: &mut Budget,
     notes: &mut Annotations,
+    native: impl Fn(&FloatHistogram, usize) -> Option<Estimate>,
     fill: impl Fn(&Histogram, &mut [f64], &mut Annotations),
 ) -> Result<Vector, EvalError> {
-    let histograms = group(vector, arg, budget, notes)?;
-    budget.take_vector(histograms.len(), vector.width())?;
-    let mut result = Vector::with_capacity(vector.width(), histograms.len());
+    let vector = &told.vector;
+    let count = told.classic.len() + told.native.len();
+    budget.take_vector(count, vector.width())?;
+    let mut result = Vector::with_capacity(vector.width(), count);
     let mut nameless = Projection::without_name();
-    for histogram in &histograms {
+    for &row in &told.native {
+        result.push_absent(nameless.apply(&vector.labels[row]));
+        budget.spend_series(nameless.made())?;
+        told.native_row(row, &mut result, budget, notes, &native)?;
+    }
+    for histogram in &told.classic {
         let row = result.push_absent(nameless.apply(&histogram.labels));
         budget.spend_series(nameless.made())?;
         budget.spend(histogram.work(vector))?;
@@ -170,7 +192,7 @@ fn fill(
         at_step.clear();
         at_step.extend(histogram.buckets.iter().filter_map(|&(upper_bound, series)| {
             let count = vector.row(series)[step];
-            (!is_absent(count)).then_some(Bucket { upper_bound, count })
+            is_number(count).then_some(Bucket { upper_bound, count })
         }));
         if !at_step.is_empty() {
             *place = compute(step, &mut at_step).unwrap_or(ABSENT);
@@ -184,6 +206,110 @@ fn finish(mut result: Vector, budget: &mut Budget) -> Result<Vector, EvalError> 
     Ok(result)
 }
 
+fn is_number(value: f64) -> bool {
+    !is_absent(value) && !is_histogram(value)
+}
+
+/// The argument of a function, and the histograms in it.
+struct Told {
+    vector: Vector,
+    arg: usize,
+    classic: Vec<Histogram>,
+    /// The rows that have native ones.
+    native: Vec<usize>,
+}
+
+// === impl Told ===
+
+impl Told {
+    fn of(
+        mut vector: Vector,
+        arg: usize,
+        budget: &mut Budget,
+        notes: &mut Annotations,
+    ) -> Result<Self, EvalError> {
+        let (classic, mut groups) = group(&vector, arg, budget, notes)?;
+        let mut native = Vec::new();
+        if vector.has_histograms() {
+            budget.take_list::<[usize; 2]>(vector.len())?;
+            for row in 0..vector.len() {
+                budget.spend(vector.width())?;
+                if !vector.row(row).iter().any(|&value| is_histogram(value)) {
+                    continue;
+                }
+                native.push(row);
+                let labels = vector.labels[row].clone();
+                let found = match labels.get(BUCKET_LABEL) {
+                    None => groups.find(&labels, budget)?,
+                    Some(_) => None,
+                };
+                let same = found.and_then(|at| classic.get(at));
+                for step in (0..vector.width()).filter(|_| same.is_some()) {
+                    let mut rows = same.into_iter().flat_map(Histogram::rows);
+                    let is_mixed = vector.histogram(row, step).is_some()
+                        && rows.any(|&bucket| is_number(vector.row(bucket)[step]));
+                    if is_mixed {
+                        // Nobody knows which of them is meant.
+                        let metric = labels.metric_name();
+                        let text = "vector contains a mix of classic and native histograms";
+                        notes.warn_of(arg, for_metric(text.to_owned(), metric));
+                        vector.row_mut(row)[step] = ABSENT;
+                        for &bucket in same.into_iter().flat_map(Histogram::rows) {
+                            if is_number(vector.row(bucket)[step]) {
+                                vector.row_mut(bucket)[step] = ABSENT;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok(Self {
+            vector,
+            arg,
+            classic,
+            native,
+        })
+    }
+
+    /// Fills the last row of the result with what `compute` gives of the native histograms of the row `row`.
+    fn native_row(
+        &self,
+        row: usize,
+        result: &mut Vector,
+        budget: &mut Budget,
+        notes: &mut Annotations,
+        compute: impl Fn(&FloatHistogram, usize) -> Option<Estimate>,
+    ) -> Result<(), EvalError> {
+        let last = result.len() - 1;
+        for step in 0..self.vector.width() {
+            let Some(histogram) = self.vector.histogram(row, step) else {
+                continue;
+            };
+            budget.spend(histogram.work().saturating_mul(2))?;
+            let Some(estimate) = compute(histogram, step) else {
+                continue;
+            };
+            if let Some(effect) = estimate.nan_effect {
+                let metric = self.vector.labels[row].metric_name();
+                notes.info_of(self.arg, for_metric(text_of(effect).to_owned(), metric));
+            }
+            result.row_mut(last)[step] = estimate.value;
+            result.stand_on_at(last, step, self.vector.age(row, step));
+        }
+        Ok(())
+    }
+}
+
+fn text_of(effect: NanEffect) -> &'static str {
+    match effect {
+        NanEffect::IsResult => "input to histogram_quantile has NaN observations, result is NaN",
+        NanEffect::Skews => "input to histogram_quantile has NaN observations, result is skewed higher",
+        NanEffect::LeftOut => {
+            "input to histogram_fraction has NaN observations, which are excluded from all fractions"
+        }
+    }
+}
+
 /// The series of the argument `arg` by their labels without `le`; the metric name counts, so that two metrics are
 /// not mixed.
 fn group(
@@ -191,7 +317,7 @@ fn group(
     arg: usize,
     budget: &mut Budget,
     notes: &mut Annotations,
-) -> Result<Vec<Histogram>, EvalError> {
+) -> Result<(Vec<Histogram>, Groups), EvalError> {
     // Of each bucket the bound and the row, in a list that grows, and once more while it is looked at at a step.
     budget.take_list::<[(f64, usize); 3]>(vector.len())?;
     let mut groups = Groups::new(Projection::drop_exactly(&[Arc::from(BUCKET_LABEL)]));
@@ -200,6 +326,9 @@ fn group(
     // Series are mostly sorted by it.
     let mut known: Option<(&Arc<str>, f64)> = None;
     for (series, labels) in vector.labels.iter().enumerate() {
+        if vector.has_histograms() && !vector.row(series).iter().any(|&value| is_number(value)) {
+            continue;
+        }
         let text = bound_of.text(labels);
         let upper_bound = match (text, known) {
             (Some(text), Some((same, bound))) if Arc::ptr_eq(text, same) => bound,
@@ -229,7 +358,7 @@ fn group(
             .buckets
             .sort_by(|(a, _), (b, _)| a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan())));
     }
-    Ok(histograms)
+    Ok((histograms, groups))
 }
 
 fn warn_of_bound(bound: &str, metric: &str, arg: usize, notes: &mut Annotations) {
@@ -276,7 +405,7 @@ mod tests {
     #[test]
     fn series_are_grouped_by_all_labels_but_le() {
         let mut notes = Annotations::default();
-        let result = quantile(&[0.75, 0.5], &twenty(), &mut budget(), &mut notes).expect("two histograms");
+        let result = quantile(&[0.75, 0.5], twenty(), &mut budget(), &mut notes).expect("two histograms");
         assert_eq!(rows(&result), [r#"{pod="a"} 1.5 0.5"#, r#"{pod="b"} 0.75 _"#]);
         assert_eq!(texts(notes), (vec![], vec![]));
     }
@@ -284,7 +413,7 @@ mod tests {
     #[test]
     fn the_quantile_is_that_of_each_step() {
         let mut notes = Annotations::default();
-        let result = quantile(&[-1.0, NAN], &twenty(), &mut budget(), &mut notes).expect("two histograms");
+        let result = quantile(&[-1.0, NAN], twenty(), &mut budget(), &mut notes).expect("two histograms");
         assert_eq!(rows(&result), [r#"{pod="a"} -Inf NaN"#, r#"{pod="b"} -Inf _"#]);
         let expected = ["-1", "NaN"]
             .map(|q| format!("PromQL warning: quantile value should be between 0 and 1, got {q}"));
@@ -301,7 +430,7 @@ mod tests {
             (r#"{pod="a"}"#, &[10.0]),
         ]);
         assert_eq!(
-            rows(&quantile(&[0.5], &input, &mut budget(), &mut notes).expect("one histogram")),
+            rows(&quantile(&[0.5], input, &mut budget(), &mut notes).expect("one histogram")),
             ["{} 0.5"]
         );
         assert_eq!(
@@ -323,7 +452,7 @@ mod tests {
             (r#"x_bucket{le="+Inf"}"#, &[20.0]),
         ]);
         assert_eq!(
-            rows(&quantile(&[0.25], &input, &mut budget(), &mut notes).expect("one histogram")),
+            rows(&quantile(&[0.25], input, &mut budget(), &mut notes).expect("one histogram")),
             ["{} 0.5"]
         );
         assert_eq!(
@@ -349,7 +478,7 @@ mod tests {
         let quantile = |second: &[f64]| {
             quantile(
                 &[0.5, 0.5],
-                &input(second),
+                input(second),
                 &mut budget(),
                 &mut Annotations::default(),
             )

@@ -227,7 +227,10 @@ pub(crate) fn join(
                 }
             };
             if let Some(at) = at {
-                result.row_mut(at)[step] = value;
+                match base.histogram(i, step) {
+                    Some(histogram) => result.set_histogram(at, step, Arc::clone(histogram)),
+                    None => result.row_mut(at)[step] = value,
+                }
                 result.stand_on_at(at, step, base.age(i, step));
             }
         }

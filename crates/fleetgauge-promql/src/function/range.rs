@@ -1,7 +1,10 @@
 //! What a function over a range vector is given, and what it gives.
 
+use super::mixed;
 use crate::annotation::Annotations;
 use crate::error::EvalError;
+use crate::histogram::FloatHistogram;
+use crate::sample::{SampleValue, Samples};
 
 /// The samples of one series in the range that ends at one step.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +24,29 @@ pub(crate) struct RangeInput<'a> {
     pub(crate) at: i64,
 }
 
+/// The samples of one series in such a range of which some are histograms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mixed<'a> {
+    /// Of the values those that are histograms are NaN.
+    pub(crate) input: RangeInput<'a>,
+    pub(crate) samples: &'a Samples,
+    /// Where the range begins among the samples.
+    pub(crate) from: usize,
+    /// The metric name.
+    pub(crate) metric: &'a str,
+}
+
+/// What a function does where samples are histograms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OfHistograms {
+    /// It does not look at values, so it is the same.
+    Alike,
+    /// It leaves them out, and says so.
+    LeftOut,
+    /// Computes one step.
+    Own(fn(&Mixed<'_>, &mut Annotations) -> Option<SampleValue>),
+}
+
 /// Computes one step; `params` are the function's scalar arguments at that step, in their order. `None`: no
 /// sample.
 pub(crate) type RangeFunction = fn(&RangeInput<'_>, params: &[f64], &mut Annotations) -> Option<f64>;
@@ -32,10 +58,63 @@ pub(crate) type CheckParams = fn(params: &[f64]) -> Result<(), EvalError>;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RangeSpec {
     pub(crate) call: RangeFunction,
+    pub(crate) of_histograms: OfHistograms,
     /// Whether the metric name stays (`last_over_time`).
     pub(crate) keeps_name: bool,
     /// Refuses scalar arguments; called where there are samples.
     pub(crate) check: Option<CheckParams>,
     /// Says what is odd about a metric of this name; called once for each series that got a value.
     pub(crate) remark: Option<fn(metric: &str, &mut Annotations)>,
+}
+
+// === impl RangeSpec ===
+
+impl RangeSpec {
+    /// Computes a step where samples are histograms.
+    pub(crate) fn of_mixed(
+        &self,
+        range: &Mixed<'_>,
+        params: &[f64],
+        notes: &mut Annotations,
+    ) -> Option<SampleValue> {
+        match self.of_histograms {
+            OfHistograms::Alike => (self.call)(&range.input, params, notes).map(SampleValue::Float),
+            OfHistograms::LeftOut => {
+                let (times, values) = mixed::numbers_alone(range, notes)?;
+                let input = RangeInput {
+                    times: &times,
+                    values: &values,
+                    ..range.input
+                };
+                (self.call)(&input, params, notes).map(SampleValue::Float)
+            }
+            OfHistograms::Own(call) => call(range, notes),
+        }
+    }
+}
+
+// === impl Mixed ===
+
+impl Mixed<'_> {
+    pub(crate) fn len(&self) -> usize {
+        self.input.times.len()
+    }
+
+    pub(crate) fn histogram(&self, place: usize) -> Option<&FloatHistogram> {
+        self.samples
+            .histogram(self.from + place)
+            .map(|histogram| &**histogram)
+    }
+
+    pub(crate) fn value(&self, place: usize) -> SampleValue {
+        self.samples.value(self.from + place)
+    }
+
+    /// Warns that there are numbers beside histograms.
+    pub(crate) fn warn_of_mix(&self, notes: &mut Annotations) {
+        notes.warn(format_args!(
+            "encountered a mix of histograms and floats for metric name {:?}",
+            self.metric
+        ));
+    }
 }

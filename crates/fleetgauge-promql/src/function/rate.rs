@@ -10,7 +10,7 @@ use crate::annotation::Annotations;
 
 /// What a function takes a series to be.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+pub(super) enum Kind {
     /// Goes up and down.
     Gauge,
     /// Only goes up: where it falls, it was reset to zero and has risen since.
@@ -81,7 +81,7 @@ pub(super) fn remark_non_counter(metric: &str, notes: &mut Annotations) {
 /// The change between the first and the last sample, and the factor that extends it to the range. `None` of
 /// fewer than two samples.
 fn extrapolated(input: &RangeInput<'_>, kind: Kind) -> Option<(f64, f64)> {
-    let (&[first_at, .., last_at], &[first, .., last]) = (input.times, input.values) else {
+    let &[first, .., last] = input.values else {
         return None;
     };
     let mut change = last - first;
@@ -92,8 +92,17 @@ fn extrapolated(input: &RangeInput<'_>, kind: Kind) -> Option<(f64, f64)> {
             }
         }
     }
+    Some((change, extension(input, kind, first, change)))
+}
+
+/// The factor that extends a change between the first and the last of at least two samples to the range; `first` is
+/// the value of the first one.
+pub(super) fn extension(input: &RangeInput<'_>, kind: Kind, first: f64, change: f64) -> f64 {
+    let (&[first_at, ..], &[.., last_at]) = (input.times, input.times) else {
+        return 1.0;
+    };
     let covered = seconds(first_at, last_at);
-    let interval = covered / (input.values.len() - 1) as f64;
+    let interval = covered / (input.times.len() - 1) as f64;
     let threshold = interval * BORDER_INTERVALS;
     let to_border = |distance: f64| {
         if distance >= threshold {
@@ -111,7 +120,7 @@ fn extrapolated(input: &RangeInput<'_>, kind: Kind) -> Option<(f64, f64)> {
         }
     }
     let after = to_border(seconds(last_at, input.end));
-    Some((change, (covered + before + after) / covered))
+    (covered + before + after) / covered
 }
 
 /// The change between the last two samples, and the milliseconds between them.
@@ -129,7 +138,7 @@ fn seconds(from: i64, to: i64) -> f64 {
 }
 
 /// The range's length as Go's `Duration.Seconds` has it, which rounds twice.
-fn range_seconds(input: &RangeInput<'_>) -> f64 {
+pub(super) fn range_seconds(input: &RangeInput<'_>) -> f64 {
     let millis = input.end - input.start;
     (millis / 1000) as f64 + (millis % 1000 * 1_000_000) as f64 / 1e9
 }

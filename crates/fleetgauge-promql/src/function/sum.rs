@@ -67,6 +67,22 @@ impl Sum {
     }
 
     #[inline]
+    pub(crate) fn multiplied(self, factor: f64) -> Self {
+        Self {
+            sum: self.sum * factor,
+            lost: self.lost * factor,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn divided(self, divisor: f64) -> Self {
+        Self {
+            sum: self.sum / divisor,
+            lost: self.lost / divisor,
+        }
+    }
+
+    #[inline]
     pub(crate) fn total(self) -> f64 {
         if self.sum.is_infinite() {
             return self.sum;

@@ -31,16 +31,65 @@ impl FloatHistogram {
         let mut total = first.compensated::<Sum>();
         let mut merged = Merged::default();
         for other in histograms {
-            let Merged {
-                has_conflicting_resets,
-                has_other_bounds,
-            } = total.add(other)?;
-            merged.has_conflicting_resets |= has_conflicting_resets;
-            merged.has_other_bounds |= has_other_bounds;
+            merged.join(total.add(other)?);
         }
         Ok(Some((total.total(), merged)))
     }
+
+    /// The mean of many; none if there are none. It is the sum divided by their number as long as the sum is finite,
+    /// and then a mean that is moved by each.
+    ///
+    /// *Errors*: [`HistogramError::Mixed`].
+    pub fn mean_of<'h>(
+        histograms: impl IntoIterator<Item = &'h Self>,
+    ) -> Result<Option<(Self, Merged)>, HistogramError> {
+        let mut histograms = histograms.into_iter();
+        let Some(first) = histograms.next() else {
+            return Ok(None);
+        };
+        let mut mean = first.compensated::<Sum>();
+        let (mut merged, mut count, mut is_moving) = (Merged::default(), 1.0, false);
+        for other in histograms {
+            if !is_moving {
+                let before = mean.clone();
+                let joined = mean.add(other)?;
+                if !mean.has_overflow() {
+                    count += 1.0;
+                    merged.join(joined);
+                    continue;
+                }
+                mean = before;
+                mean.numbers_mut()
+                    .for_each(|number| *number = number.divided(count));
+                is_moving = true;
+            }
+            count += 1.0;
+            let weight = (count - 1.0) / count;
+            mean.numbers_mut()
+                .for_each(|number| *number = number.multiplied(weight));
+            let mut share = other.clone();
+            share.divide(count);
+            merged.join(mean.add(&share)?);
+        }
+        if !is_moving {
+            mean.numbers_mut()
+                .for_each(|number| *number = number.divided(count));
+        }
+        Ok(Some((mean.total(), merged)))
+    }
 }
+
+// === impl Merged ===
+
+impl Merged {
+    /// Adds what there is to say about others.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.has_conflicting_resets |= other.has_conflicting_resets;
+        self.has_other_bounds |= other.has_other_bounds;
+    }
+}
+
+// === impl Histogram ===
 
 impl<N: Tally> Histogram<N> {
     /// Adds another one, in the resolution of the coarser of both.

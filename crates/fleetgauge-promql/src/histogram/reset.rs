@@ -29,6 +29,34 @@ impl FloatHistogram {
         }
     }
 
+    /// What a store of samples knows of its resets where `previous` is the sample before it; none where that is no
+    /// histogram. A histogram says so itself, or the counts do; where the buckets have changed, nobody knows yet.
+    pub fn counter_reset_after(&self, previous: Option<&Self>) -> CounterReset {
+        use CounterReset::{Gauge, NotReset, Reset, Unknown};
+        match (
+            self.counter_reset,
+            previous.map(|previous| previous.counter_reset),
+        ) {
+            (Gauge, _) => return Gauge,
+            (_, Some(Gauge)) => return Unknown,
+            (Reset, _) => return Reset,
+            _ => {}
+        }
+        let Some(previous) = previous else {
+            return Unknown;
+        };
+        if self.count < previous.count {
+            return Reset;
+        }
+        if self.layout != previous.layout || self.zero_threshold != previous.zero_threshold {
+            return Unknown;
+        }
+        let has_fallen = self.zero_count < previous.zero_count
+            || has_fallen(&self.positive.view(), &previous.positive.view())
+            || has_fallen(&self.negative.view(), &previous.negative.view());
+        if has_fallen { Reset } else { NotReset }
+    }
+
     /// *`levels`*: by how many schemas the previous one is finer.
     fn has_fallen_since(&self, previous: &Self, levels: u32) -> bool {
         let threshold = self.zero_threshold;

@@ -253,21 +253,25 @@ impl FloatHistogram {
         }
     }
 
-    fn numbers_mut(&mut self) -> impl Iterator<Item = &mut f64> {
-        let buckets = self.positive.counts_mut().iter_mut();
-        let buckets = buckets.chain(self.negative.counts_mut());
-        [&mut self.zero_count, &mut self.count, &mut self.sum]
-            .into_iter()
-            .chain(buckets)
-    }
-
-    /// Whether a number of it is infinite, as after an overflow.
-    pub fn has_overflow(&self) -> bool {
-        let buckets = self.positive.counts().iter().chain(self.negative.counts());
-        [self.zero_count, self.count, self.sum]
-            .iter()
-            .chain(buckets)
-            .any(|number| number.is_infinite())
+    /// Whether it has the same buckets, those that have observed nothing left out, and numbers of which `close` says
+    /// that they are the same. What is known of resets is no part of it.
+    pub fn is_like(&self, other: &Self, close: impl Fn(f64, f64) -> bool) -> bool {
+        let numbers = |one: &Self| [one.count, one.sum, one.zero_count];
+        let mut numbers = numbers(self).into_iter().zip(numbers(other));
+        let same = |own: &Buckets, other: &Buckets| {
+            let observed = |buckets: &Buckets| {
+                let observed = buckets.iter().filter(|(_, count)| *count != 0.0);
+                observed.collect::<Vec<_>>()
+            };
+            let (own, other) = (observed(own), observed(other));
+            let mut pairs = own.iter().zip(&other);
+            own.len() == other.len() && pairs.all(|(own, other)| own.0 == other.0 && close(own.1, other.1))
+        };
+        self.layout == other.layout
+            && self.zero_threshold == other.zero_threshold
+            && numbers.all(|(own, other)| close(own, other))
+            && same(&self.positive, &other.positive)
+            && same(&self.negative, &other.negative)
     }
 
     /// The same, to be added to without rounding anything away.
@@ -282,6 +286,22 @@ impl FloatHistogram {
             positive: self.positive.reduced(0),
             negative: self.negative.reduced(0),
         }
+    }
+
+    /// What it takes in memory, custom bounds included, which several may share.
+    pub(crate) fn bytes(&self) -> usize {
+        let bounds = match &self.layout {
+            Layout::Exponential(_) => 0,
+            Layout::Custom(bounds) => bounds.len(),
+        };
+        let buckets = self.positive.len() + self.negative.len();
+        // Beside it the counts of those who share it.
+        size_of::<(Self, [usize; 2])>() + buckets * size_of::<(f64, i32)>() + bounds * size_of::<f64>()
+    }
+
+    /// The work of looking at all of its buckets, in the units of a budget.
+    pub(crate) fn work(&self) -> usize {
+        20 + 2 * (self.positive.len() + self.negative.len())
     }
 
     /// How many observations there are.
@@ -307,6 +327,31 @@ impl<N: Tally> Histogram<N> {
             sum: zero,
             positive: Buckets::default(),
             negative: Buckets::default(),
+        }
+    }
+
+    pub(super) fn numbers_mut(&mut self) -> impl Iterator<Item = &mut N> {
+        let buckets = self.positive.counts_mut().iter_mut();
+        let buckets = buckets.chain(self.negative.counts_mut());
+        [&mut self.zero_count, &mut self.count, &mut self.sum]
+            .into_iter()
+            .chain(buckets)
+    }
+
+    /// Whether a number of it is infinite, as after an overflow.
+    pub fn has_overflow(&self) -> bool {
+        let buckets = self.positive.counts().iter().chain(self.negative.counts());
+        [&self.zero_count, &self.count, &self.sum]
+            .into_iter()
+            .chain(buckets)
+            .any(|number| number.total().is_infinite())
+    }
+
+    /// The schema of exponential buckets.
+    pub fn schema(&self) -> Option<i8> {
+        match self.layout {
+            Layout::Exponential(schema) => Some(schema),
+            Layout::Custom(_) => None,
         }
     }
 

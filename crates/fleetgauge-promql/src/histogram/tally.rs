@@ -14,6 +14,14 @@ pub trait Tally: Copy + From<f64> + sealed::Sealed {
     #[must_use]
     fn negated(self) -> Self;
 
+    /// Multiplies all that is counted.
+    #[must_use]
+    fn multiplied(self, factor: f64) -> Self;
+
+    /// Divides all that is counted.
+    #[must_use]
+    fn divided(self, divisor: f64) -> Self;
+
     /// Whether nothing is counted.
     fn is_zero(self) -> bool;
 
@@ -40,6 +48,16 @@ impl Tally for f64 {
     }
 
     #[inline]
+    fn multiplied(self, factor: f64) -> Self {
+        self * factor
+    }
+
+    #[inline]
+    fn divided(self, divisor: f64) -> Self {
+        self / divisor
+    }
+
+    #[inline]
     fn is_zero(self) -> bool {
         self == 0.0
     }
@@ -59,6 +77,16 @@ impl Tally for Sum {
     #[inline]
     fn negated(self) -> Self {
         Sum::negated(self)
+    }
+
+    #[inline]
+    fn multiplied(self, factor: f64) -> Self {
+        Sum::multiplied(self, factor)
+    }
+
+    #[inline]
+    fn divided(self, divisor: f64) -> Self {
+        Sum::divided(self, divisor)
     }
 
     #[inline]

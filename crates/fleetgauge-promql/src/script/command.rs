@@ -7,7 +7,7 @@ use fleetgauge_core::time::Timestamp;
 use regex::Regex;
 
 use crate::label::LabelSet;
-use crate::sample::Sample;
+use crate::sample::SampleValue;
 
 #[derive(Debug)]
 pub(super) enum Command {
@@ -21,7 +21,7 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) struct Load {
     pub(super) line: usize,
-    pub(super) series: Vec<(LabelSet, Vec<Sample>)>,
+    pub(super) series: Vec<(LabelSet, Vec<(Timestamp, SampleValue)>)>,
     pub(super) unread: Vec<Unread>,
 }
 
@@ -77,7 +77,15 @@ pub(super) struct Expected {
 pub(super) struct ExpectedSeries {
     pub(super) labels: LabelSet,
     /// One for each step; `None` where there must be no sample.
-    pub(super) values: Vec<Option<f64>>,
+    pub(super) values: Vec<Option<Item>>,
+}
+
+/// A value of a series.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) value: SampleValue,
+    /// Whether what it says of counter resets is meant: a histogram says so outright.
+    pub(super) tells_resets: bool,
 }
 
 /// Texts that a message must be or fit; any message if there is none.
@@ -88,6 +96,17 @@ pub(super) struct Patterns(pub(super) Vec<Pattern>);
 pub(super) enum Pattern {
     Text(String),
     Regex(Regex),
+}
+
+// === impl Item ===
+
+impl From<f64> for Item {
+    fn from(value: f64) -> Self {
+        Self {
+            value: value.into(),
+            tells_resets: false,
+        }
+    }
 }
 
 // === impl Unread ===
@@ -104,17 +123,10 @@ impl Patterns {
     pub(super) fn matches(&self, message: &str) -> bool {
         self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(message))
     }
-
-    /// Those that none of the messages fits.
-    pub(super) fn unmatched<'a>(&'a self, messages: &'a [String]) -> impl Iterator<Item = &'a Pattern> {
-        self.0
-            .iter()
-            .filter(|pattern| !messages.iter().any(|message| pattern.matches(message)))
-    }
 }
 
 impl Pattern {
-    fn matches(&self, message: &str) -> bool {
+    pub(super) fn matches(&self, message: &str) -> bool {
         match self {
             Self::Text(text) => text == message,
             Self::Regex(regex) => regex.is_match(message),

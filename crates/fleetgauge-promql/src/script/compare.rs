@@ -1,15 +1,15 @@
 //! Compares what came with what was expected, and says each difference in a sentence.
 
 use fleetgauge_core::result::{Answer, AnswerKind, Series};
-use fleetgauge_core::sample::Point;
 use fleetgauge_core::time::Timestamp;
 
-use super::command::{Eval, Expected, ExpectedSeries, Grid, Patterns, When};
-use super::show::number;
+use super::command::{Eval, Expected, ExpectedSeries, Grid, Item, Pattern, Patterns, When};
+use super::show::shown;
 use crate::annotation::Annotation;
 use crate::engine::Evaluation;
 use crate::error::EvalError;
 use crate::label::LabelSet;
+use crate::sample::SampleValue;
 
 /// The differences; none if all is as expected.
 pub(super) fn outcome(eval: &Eval, outcome: &Result<Evaluation, EvalError>, tolerance: f64) -> Vec<String> {
@@ -29,33 +29,35 @@ pub(super) fn outcome(eval: &Eval, outcome: &Result<Evaluation, EvalError>, tole
         }
         (Ok(evaluation), None) => {
             let mut differences = match eval.when {
-                When::At(_) => value(expected, &evaluation.answer, tolerance),
-                When::Range(grid) => range(expected, grid, &evaluation.answer, tolerance),
+                When::At(_) => value(expected, evaluation, tolerance),
+                When::Range(grid) => range(expected, grid, evaluation, tolerance),
             };
-            let (warnings, infos) = (messages(&evaluation.warnings), messages(&evaluation.infos));
+            let (warnings, infos) = (&evaluation.warnings, &evaluation.infos);
             notes(
                 &expected.warn,
                 expected.no_warn,
-                &warnings,
+                warnings,
                 "warning",
                 &mut differences,
             );
-            notes(&expected.info, expected.no_info, &infos, "info", &mut differences);
+            notes(&expected.info, expected.no_info, infos, "info", &mut differences);
             differences
         }
     }
 }
 
-/// Without places, as in Prometheus's scripts.
-fn messages(annotations: &[Annotation]) -> Vec<String> {
-    let messages = annotations.iter().map(|one| one.message().to_owned());
-    messages.collect()
-}
-
-/// Compares warnings or infos. Those that nothing is said about are not looked at.
-fn notes(expected: &Option<Patterns>, none: bool, got: &[String], kind: &str, differences: &mut Vec<String>) {
+/// Compares warnings or infos, with their places or without, as scripts have both. Those that nothing is said about are
+/// not looked at.
+fn notes(
+    expected: &Option<Patterns>,
+    none: bool,
+    got: &[Annotation],
+    kind: &str,
+    differences: &mut Vec<String>,
+) {
+    let texts: Vec<_> = got.iter().map(ToString::to_string).collect();
     if none && !got.is_empty() {
-        differences.push(format!("expected no {kind}, got {got:?}"));
+        differences.push(format!("expected no {kind}, got {texts:?}"));
     }
     let Some(expected) = expected else { return };
     if got.is_empty() {
@@ -63,16 +65,25 @@ fn notes(expected: &Option<Patterns>, none: bool, got: &[String], kind: &str, di
         differences.push(format!("expected {a} {kind}, got none"));
         return;
     }
-    for pattern in expected.unmatched(got) {
-        differences.push(format!("expected {kind} {pattern}, got {got:?}"));
+    let is_meant = |pattern: &Pattern, one: &Annotation| {
+        pattern.matches(one.message()) || pattern.matches(&one.to_string())
+    };
+    for pattern in &expected.0 {
+        if !got.iter().any(|one| is_meant(pattern, one)) {
+            differences.push(format!("expected {kind} {pattern}, got {texts:?}"));
+        }
     }
-    for message in got.iter().filter(|message| !expected.matches(message)) {
-        differences.push(format!("unexpected {kind} {message:?}"));
+    let is_any = expected.0.is_empty();
+    for one in got {
+        if !is_any && !expected.0.iter().any(|pattern| is_meant(pattern, one)) {
+            differences.push(format!("unexpected {kind} {:?}", one.to_string()));
+        }
     }
 }
 
 /// Compares the answer to an instant query.
-pub(super) fn value(expected: &Expected, got: &Answer, tolerance: f64) -> Vec<String> {
+pub(super) fn value(expected: &Expected, evaluation: &Evaluation, tolerance: f64) -> Vec<String> {
+    let got = &evaluation.answer;
     if let Some(text) = &expected.text {
         return match got.text() {
             Some(got) if got == text => Vec::new(),
@@ -80,16 +91,16 @@ pub(super) fn value(expected: &Expected, got: &Answer, tolerance: f64) -> Vec<St
         };
     }
     if let Some(grid) = expected.grid {
-        return range(expected, grid, got, tolerance);
+        return range(expected, grid, evaluation, tolerance);
     }
     let wrong = match (got.kind(), expected.scalar) {
         (AnswerKind::Scalar, Some(scalar)) if expected.series.is_empty() => {
             let got = got.values().map(|got| got.value);
             return got
-                .filter_map(|got| same("the scalar", scalar, got, tolerance))
+                .filter_map(|got| same("the scalar", &scalar.into(), &got.into(), tolerance))
                 .collect();
         }
-        (AnswerKind::Vector, None) => return vector(expected, got, tolerance),
+        (AnswerKind::Vector, None) => return vector(expected, evaluation, tolerance),
         (AnswerKind::Scalar, _) => "got a scalar, which is expected as a bare number",
         (AnswerKind::Vector, Some(_)) => "expected a scalar, got a vector",
         (AnswerKind::String, _) => "got a string, which is expected with `expect string`",
@@ -98,7 +109,8 @@ pub(super) fn value(expected: &Expected, got: &Answer, tolerance: f64) -> Vec<St
     vec![wrong.to_owned()]
 }
 
-fn vector(expected: &Expected, answer: &Answer, tolerance: f64) -> Vec<String> {
+fn vector(expected: &Expected, evaluation: &Evaluation, tolerance: f64) -> Vec<String> {
+    let answer = &evaluation.answer;
     let mut differences = Vec::new();
     for (place, got) in answer.values().enumerate() {
         let known = expected
@@ -117,7 +129,8 @@ fn vector(expected: &Expected, answer: &Answer, tolerance: f64) -> Vec<String> {
             ));
         }
         if let Some(Some(value)) = expected.series[index].values.first() {
-            differences.extend(same(&got.labels, *value, got.value, tolerance));
+            let got_value = evaluation.value(place, got.timestamp, got.value);
+            differences.extend(same(&got.labels, value, &got_value, tolerance));
         } else {
             differences.push(format!("{} is expected to be absent", got.labels));
         }
@@ -131,15 +144,19 @@ fn vector(expected: &Expected, answer: &Answer, tolerance: f64) -> Vec<String> {
 }
 
 /// Compares the answer to a range query, or a range vector.
-fn range(expected: &Expected, grid: Grid, answer: &Answer, tolerance: f64) -> Vec<String> {
+fn range(expected: &Expected, grid: Grid, evaluation: &Evaluation, tolerance: f64) -> Vec<String> {
+    let answer = &evaluation.answer;
     if answer.kind() != AnswerKind::Matrix {
         return vec!["expected a range vector".to_owned()];
     }
     let mut differences = Vec::new();
-    for got in answer.series() {
+    for (place, got) in answer.series().enumerate() {
         let labels = got.labels();
         match expected.series.iter().find(|series| series.labels == labels) {
-            Some(series) => samples(series, grid, got, tolerance, &mut differences),
+            Some(series) => {
+                let points = points(evaluation, place, got);
+                samples(series, grid, &points, tolerance, &mut differences);
+            }
             None => differences.push(format!("{labels} is not expected")),
         }
     }
@@ -160,12 +177,11 @@ fn has(answer: &Answer, labels: &LabelSet) -> bool {
 fn samples(
     expected: &ExpectedSeries,
     grid: Grid,
-    got: Series<'_>,
+    points: &[(Timestamp, SampleValue)],
     tolerance: f64,
     differences: &mut Vec<String>,
 ) {
     let labels = &expected.labels;
-    let points: Vec<_> = got.points().collect();
     for (index, value) in expected.values.iter().enumerate() {
         let Some(at) = grid.at(index) else {
             if value.is_some() {
@@ -175,40 +191,61 @@ fn samples(
             }
             break;
         };
-        match (value, point_at(&points, at)) {
+        match (value, point_at(points, at)) {
             (Some(value), Some(sample)) => {
-                differences.extend(same(&At(labels, at), *value, sample.value, tolerance));
+                differences.extend(same(&At(labels, at), value, sample, tolerance));
             }
             (Some(value), None) => {
-                let value = number(*value);
+                let value = shown(&value.value);
                 differences.push(format!("{}: expected {value}, got no sample", At(labels, at)));
             }
             (None, Some(sample)) => {
-                let value = number(sample.value);
+                let value = shown(sample);
                 differences.push(format!("{}: expected no sample, got {value}", At(labels, at)));
             }
             (None, None) => {}
         }
     }
-    for sample in &points {
-        let at = At(labels, sample.timestamp);
-        match grid.index(sample.timestamp) {
+    for (time, value) in points {
+        let at = At(labels, *time);
+        match grid.index(*time) {
             Some(index) if index < expected.values.len() => {}
-            Some(_) => differences.push(format!("{at}: expected no sample, got {}", number(sample.value))),
+            Some(_) => differences.push(format!("{at}: expected no sample, got {}", shown(value))),
             None => differences.push(format!("{at}: a sample between the steps")),
         }
     }
 }
 
-fn point_at(points: &[Point], at: Timestamp) -> Option<Point> {
-    let place = points.binary_search_by_key(&at, |point| point.timestamp).ok()?;
-    Some(points[place])
+/// The points of the answer's series `place`.
+fn points(evaluation: &Evaluation, place: usize, series: Series<'_>) -> Vec<(Timestamp, SampleValue)> {
+    let points = series.points().map(|point| {
+        let at = point.timestamp;
+        (at, evaluation.value(place, at, point.value))
+    });
+    points.collect()
 }
 
-/// Nothing if a number is close enough to the expected one.
-fn same(what: &(impl std::fmt::Display + ?Sized), expected: f64, got: f64, tolerance: f64) -> Option<String> {
-    (!close(expected, got, tolerance))
-        .then(|| format!("{what}: expected {}, got {}", number(expected), number(got)))
+fn point_at(points: &[(Timestamp, SampleValue)], at: Timestamp) -> Option<&SampleValue> {
+    let place = points.binary_search_by_key(&at, |(time, _)| *time).ok()?;
+    Some(&points[place].1)
+}
+
+/// Nothing if a value is close enough to the expected one.
+fn same(
+    what: &(impl std::fmt::Display + ?Sized),
+    expected: &Item,
+    got: &SampleValue,
+    tolerance: f64,
+) -> Option<String> {
+    let is_close = match (&expected.value, got) {
+        (SampleValue::Float(expected), SampleValue::Float(got)) => close(*expected, *got, tolerance),
+        (SampleValue::Histogram(histogram), SampleValue::Histogram(got)) => {
+            let is_as_told = !expected.tells_resets || histogram.counter_reset() == got.counter_reset();
+            is_as_told && histogram.is_like(got, |expected, got| close(expected, got, tolerance))
+        }
+        _ => false,
+    };
+    (!is_close).then(|| format!("{what}: expected {}, got {}", shown(&expected.value), shown(got)))
 }
 
 /// Whether two numbers differ by no more than a part of both, as Prometheus's tests have it.

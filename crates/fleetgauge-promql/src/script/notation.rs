@@ -1,25 +1,27 @@
 //! The notation of series: `name{label="value"} 1 2+1x3 _ stale`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleetgauge_core::label::METRIC_NAME;
 
+use super::command::Item;
+use crate::histogram::FloatHistogram;
 use crate::label::LabelSet;
-use crate::sample::STALE_MARKER;
+use crate::sample::{STALE_MARKER, SampleValue};
 use fleetgauge_syntax::literal::duration_millis;
 
 /// More in one script is a slip of the pen, `x100000000`.
 const MAX_VALUES: usize = 5_000_000;
 
-/// What is said of a series with native histograms: its line alone is left out, and not the whole script.
-pub(super) const NO_HISTOGRAMS: &str = "native histograms are not supported";
-/// As that, of a line `series@st …`, which says when the counts began.
+/// What is said of a line `series@st …`, which says when the counts began: it alone is left out, and not the whole
+/// script.
 pub(super) const NO_STARTS: &str = "start timestamps are not supported";
 
 /// Reads a line: the labels, and a value or none for each step.
 ///
 /// `left` is how many values the script may still have.
-pub(super) fn series(line: &str, left: &mut usize) -> Result<(LabelSet, Vec<Option<f64>>), String> {
+pub(super) fn series(line: &str, left: &mut usize) -> Result<(LabelSet, Vec<Option<Item>>), String> {
     let (labels, rest) = metric(line)?;
     if rest.starts_with("@st") {
         return Err(NO_STARTS.to_owned());
@@ -28,10 +30,29 @@ pub(super) fn series(line: &str, left: &mut usize) -> Result<(LabelSet, Vec<Opti
         return Err(format!("expected a blank after the series, found {rest:?}"));
     }
     let mut values = Vec::new();
-    for item in rest.split_whitespace() {
+    let mut rest = rest.trim_start();
+    while !rest.is_empty() {
+        let (item, after) = rest.split_at(end_of_item(rest)?);
         read_item(item, &mut values, left)?;
+        rest = after.trim_start();
     }
     Ok((labels, values))
+}
+
+/// Where the first item ends: at a blank that is not within the braces of a histogram.
+fn end_of_item(text: &str) -> Result<usize, String> {
+    let mut end = 0;
+    loop {
+        let rest = &text[end..];
+        let blank = rest.find(char::is_whitespace).unwrap_or(rest.len());
+        match rest.find("{{").filter(|open| *open < blank) {
+            None => return Ok(end + blank),
+            Some(open) => {
+                let close = rest[open..].find("}}");
+                end += open + 2 + close.ok_or_else(|| format!("the braces are not closed: {text}"))?;
+            }
+        }
+    }
 }
 
 /// How many values a script may have.
@@ -52,7 +73,9 @@ fn metric(line: &str) -> Result<(LabelSet, &str), String> {
     if !name.is_empty() {
         pairs.push((METRIC_NAME.to_owned(), name.to_owned()));
     }
-    if let Some(inside) = rest.trim_start().strip_prefix('{') {
+    // Behind a name, two braces are its first value.
+    let is_value = !name.is_empty() && rest.trim_start().starts_with("{{");
+    if let Some(inside) = rest.trim_start().strip_prefix('{').filter(|_| !is_value) {
         rest = labels(inside, &mut pairs)?;
     } else if name.is_empty() {
         return Err(format!("expected a series or a number, found {line:?}"));
@@ -68,7 +91,7 @@ fn metric(line: &str) -> Result<(LabelSet, &str), String> {
 /// Reads the labels up to and with the closing brace.
 fn labels<'a>(mut rest: &'a str, pairs: &mut Vec<(String, String)>) -> Result<&'a str, String> {
     if rest.starts_with('{') {
-        return Err(NO_HISTOGRAMS.to_owned());
+        return Err(format!("expected a series before the histogram, found {{{rest}"));
     }
     loop {
         rest = rest.trim_start();
@@ -107,7 +130,7 @@ fn labels<'a>(mut rest: &'a str, pairs: &mut Vec<(String, String)>) -> Result<&'
     }
 }
 
-fn read_item(item: &str, values: &mut Vec<Option<f64>>, left: &mut usize) -> Result<(), String> {
+fn read_item(item: &str, values: &mut Vec<Option<Item>>, left: &mut usize) -> Result<(), String> {
     let bad = || format!("{item:?} is no value of a series");
     let times = |text: &str| -> Result<usize, String> {
         let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -131,12 +154,38 @@ fn read_item(item: &str, values: &mut Vec<Option<f64>>, left: &mut usize) -> Res
         return Ok(());
     }
     if item.starts_with("{{") {
-        return Err(NO_HISTOGRAMS.to_owned());
+        let (mut value, mut tells_resets, rest) = leading_histogram(item)?;
+        if rest.is_empty() {
+            take(1)?;
+            values.push(Some(histogram_item(value, tells_resets)));
+            return Ok(());
+        }
+        let (step, rest) = match rest.strip_prefix(['+', '-']) {
+            Some(inside) => {
+                let (step, tells, after) = leading_histogram(inside)?;
+                tells_resets = tells;
+                (Some((step, rest.starts_with('-'))), after)
+            }
+            None => (None, rest),
+        };
+        let times = times(rest.strip_prefix('x').ok_or_else(bad)?)?;
+        take(times.saturating_add(1))?;
+        for place in 0..=times {
+            values.push(Some(histogram_item(value.clone(), tells_resets)));
+            if let Some((step, is_less)) = step.as_ref().filter(|_| place < times) {
+                let moved = match is_less {
+                    true => value.subtract(step),
+                    false => value.add(step),
+                };
+                moved.map_err(|error| format!("{item:?}: {error}"))?;
+            }
+        }
+        return Ok(());
     }
     let (mut value, rest) = leading_number(item).ok_or_else(bad)?;
     if rest.is_empty() {
         take(1)?;
-        values.push(Some(value));
+        values.push(Some(value.into()));
         return Ok(());
     }
     let (step, rest) = if rest.starts_with(['+', '-']) {
@@ -148,11 +197,27 @@ fn read_item(item: &str, values: &mut Vec<Option<f64>>, left: &mut usize) -> Res
     let times = times(rest.strip_prefix('x').ok_or_else(bad)?)?;
     take(times.saturating_add(1))?;
     for _ in 0..=times {
-        values.push(Some(value));
+        values.push(Some(value.into()));
         // Added up as Prometheus does, so that 0+0.1x3 ends in the same bits.
         value = step.map_or(value, |step| value + step);
     }
     Ok(())
+}
+
+/// A histogram at the start of a text, whether it tells of counter resets, and the rest.
+fn leading_histogram(text: &str) -> Result<(FloatHistogram, bool, &str), String> {
+    let end = text.find("}}").map_or(text.len(), |close| close + 2);
+    let (histogram, rest) = text.split_at(end);
+    let tells_resets = histogram.contains("counter_reset_hint:");
+    let histogram = FloatHistogram::from_notation(histogram).map_err(|error| error.to_string())?;
+    Ok((histogram, tells_resets, rest))
+}
+
+fn histogram_item(histogram: FloatHistogram, tells_resets: bool) -> Item {
+    Item {
+        value: SampleValue::Histogram(Arc::new(histogram)),
+        tells_resets,
+    }
 }
 
 /// A number at the start of a text, and the rest. Hexadecimal ones do not exist here: `0x3` is four zeros.
@@ -295,8 +360,11 @@ mod tests {
         let (labels, values) = series(line, &mut 1000)?;
         let values = values.iter().map(|value| match value {
             None => " _".to_owned(),
-            Some(value) if value.to_bits() == STALE_MARKER => " stale".to_owned(),
-            Some(value) => format!(" {value}"),
+            Some(item) => match &item.value {
+                SampleValue::Float(value) if value.to_bits() == STALE_MARKER => " stale".to_owned(),
+                SampleValue::Float(value) => format!(" {value}"),
+                SampleValue::Histogram(histogram) => format!(" {}", histogram.notation()),
+            },
         });
         Ok(format!("{labels}{}", values.collect::<String>()))
     }
@@ -322,6 +390,15 @@ mod tests {
         check(r#"x:y{a="\"\n\u00e9\x41\101"}"#, r#"x:y{a="\"\néAA"}"#);
         check(r#"{"a",b=`\n`,"c"="d"}	1"#, r#"a{b="\\n", c="d"} 1"#);
         check("{} 1", "{} 1");
+        check(
+            "a {{count:1 buckets:[1]}}x1 _ {{ sum:1 }}",
+            "a {{count:1 buckets:[1]}} {{count:1 buckets:[1]}} _ {{sum:1}}",
+        );
+        check(
+            "a {{count:1 buckets:[1]}}+{{count:2 buckets:[0 2]}}x2 5",
+            "a {{count:1 buckets:[1]}} {{count:3 buckets:[1 2]}} {{count:5 buckets:[1 4]}} 5",
+        );
+        check("a {{count:3}}-{{count:1}}x1", "a {{count:3}} {{count:2}}");
         check(r#"a{b=""} 1"#, "a 1");
     }
 
@@ -351,7 +428,12 @@ mod tests {
             "a 1x100000000000000000000",
             "a 1x2000",
             "a _x2000",
-            "a {{schema:0}}",
+            "a {{schema:0}",
+            "a {{schema:0}}y",
+            "a {{schema:0}}+1x2",
+            "a {{schema:9}}",
+            "a {{}}+{{schema:-53 custom_values:[1]}}x2",
+            "{{schema:0}}",
             "",
             "+ 1",
         ] {

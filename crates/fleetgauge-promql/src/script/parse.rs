@@ -8,9 +8,11 @@ use std::time::Duration;
 use fleetgauge_core::time::Timestamp;
 use regex::Regex;
 
-use super::command::{Command, Eval, Expected, ExpectedSeries, Grid, Load, Pattern, Patterns, Unread, When};
+use super::command::{
+    Command, Eval, Expected, ExpectedSeries, Grid, Item, Load, Pattern, Patterns, Unread, When,
+};
 use super::notation;
-use crate::sample::Sample;
+use crate::sample::SampleValue;
 
 /// The line, from 1, and what is wrong with it.
 type Fault = (usize, String);
@@ -49,10 +51,12 @@ fn with_hint(message: String, line: &str) -> String {
 
 /// The line, if it is one that is left out.
 fn leave_out((line, message): Fault) -> Result<Unread, Fault> {
-    let known = [notation::NO_HISTOGRAMS, notation::NO_STARTS];
-    match known.into_iter().find(|why| message == *why) {
-        Some(why) => Ok(Unread { line, why }),
-        None => Err((line, message)),
+    match message == notation::NO_STARTS {
+        true => Ok(Unread {
+            line,
+            why: notation::NO_STARTS,
+        }),
+        false => Err((line, message)),
     }
 }
 
@@ -76,10 +80,10 @@ impl<'a> Reader<'a> {
         match first {
             "clear" if rest.is_empty() => Ok(Command::Clear),
             "load" => self.load(number, rest).map(Command::Load),
-            // The floats are loaded, and the histograms beside them are not.
+            // The numbers are loaded, and the histograms that they would make are not.
             "load_with_nhcb" => {
                 let mut load = self.load(number, rest)?;
-                let (line, why) = (number, notation::NO_HISTOGRAMS);
+                let (line, why) = (number, "classic histograms are not converted");
                 load.unread.insert(0, Unread { line, why });
                 Ok(Command::Load(load))
             }
@@ -99,7 +103,7 @@ impl<'a> Reader<'a> {
         let (mut all, mut unread) = (BTreeMap::new(), Vec::new());
         while let Some((number, line)) = self.next_of_block() {
             let series = notation::series(line, &mut self.budget).and_then(|(labels, values)| {
-                let samples = samples(&values, step).ok_or("the series ends beyond all time")?;
+                let samples = samples(values, step).ok_or("the series ends beyond all time")?;
                 Ok((labels, samples))
             });
             match series {
@@ -147,16 +151,13 @@ impl<'a> Reader<'a> {
 }
 
 /// The values at 0, 1, 2 … steps after the epoch; `None` if a time is out of range.
-fn samples(values: &[Option<f64>], step: Duration) -> Option<Vec<Sample>> {
+fn samples(values: Vec<Option<Item>>, step: Duration) -> Option<Vec<(Timestamp, SampleValue)>> {
     let step = i64::try_from(step.as_millis()).ok()?;
     let mut samples = Vec::new();
-    for (index, value) in values.iter().enumerate() {
-        if let Some(value) = *value {
+    for (index, item) in values.into_iter().enumerate() {
+        if let Some(item) = item {
             let at = step.checked_mul(i64::try_from(index).ok()?)?;
-            samples.push(Sample {
-                timestamp: Timestamp::from_millis(at),
-                value,
-            });
+            samples.push((Timestamp::from_millis(at), item.value));
         }
     }
     Some(samples)

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use fleetgauge_core::result::{Answer, AnswerBuilder, AnswerKind};
+use fleetgauge_core::result::{AnswerBuilder, AnswerKind};
 use fleetgauge_core::time::Timestamp;
 
 use super::command::{Command, Eval, Grid, When};
 use super::report::{Failure, Report};
 use super::{Script, compare, show};
-use crate::engine::{Engine, Evaluation, Features};
+use crate::engine::{AnsweredHistograms, Engine, Evaluation, Features};
+use crate::error::EvalError;
+use crate::sample::{Sample, SampleValue};
 use crate::store::MemoryStore;
 
 /// Runs scripts with one engine.
@@ -68,9 +70,15 @@ impl Runner {
                     let samples = load
                         .series
                         .iter()
-                        .flat_map(|(labels, samples)| samples.iter().map(move |sample| (labels, *sample)));
-                    let mut conflicts =
-                        samples.filter_map(|(labels, sample)| store.append(labels, sample).err());
+                        .flat_map(|(labels, samples)| samples.iter().map(move |sample| (labels, sample)));
+                    let mut conflicts = samples.filter_map(|(labels, (timestamp, value))| {
+                        let (timestamp, value) = (*timestamp, value.clone());
+                        let appended = match value {
+                            SampleValue::Float(value) => store.append(labels, Sample { timestamp, value }),
+                            SampleValue::Histogram(value) => store.append_histogram(labels, timestamp, value),
+                        };
+                        appended.err()
+                    });
                     let mut differences: Vec<_> = load.unread.iter().map(ToString::to_string).collect();
                     differences.extend(conflicts.next().map(|conflict| conflict.to_string()));
                     if !differences.is_empty() {
@@ -98,8 +106,10 @@ impl Runner {
 
     fn eval(&self, eval: &Eval, store: &MemoryStore) -> Option<Failure> {
         let outcome = match eval.when {
-            When::At(at) => self.engine.instant(store, &eval.query, at),
-            When::Range(Grid { start, end, step }) => self.engine.range(store, &eval.query, start, end, step),
+            When::At(at) => self
+                .engine
+                .instant_with(store, &eval.query, at, Some(AnsweredHistograms::new())),
+            When::Range(Grid { start, end, step }) => self.range(store, &eval.query, (start, end), step),
         };
         let mut got = Vec::new();
         let mut differences: Vec<_> = eval.unread.iter().map(ToString::to_string).collect();
@@ -126,6 +136,17 @@ impl Runner {
         })
     }
 
+    fn range(
+        &self,
+        store: &MemoryStore,
+        query: &str,
+        ends: (Timestamp, Timestamp),
+        step: Duration,
+    ) -> Result<Evaluation, EvalError> {
+        let histograms = Some(AnsweredHistograms::new());
+        self.engine.range_with(store, query, ends, step, histograms)
+    }
+
     /// Evaluates an instant query as the middle of a range, where the answer must be the same.
     fn as_range(
         &self,
@@ -146,13 +167,10 @@ impl Runner {
                 .saturating_sub(i64::try_from(AROUND.as_millis()).unwrap_or(i64::MAX)),
         );
         let end = at.saturating_add(AROUND);
-        let outcome = self.engine.range(store, &eval.query, start, end, AROUND);
-        let outcome = outcome.map(|evaluation| Evaluation {
-            answer: at_step(&evaluation.answer, at, kind),
-            ..evaluation
-        });
+        let outcome = self.range(store, &eval.query, (start, end), AROUND);
+        let outcome = outcome.map(|evaluation| at_step(evaluation, at, kind));
         let differences = match &outcome {
-            Ok(evaluation) => compare::value(&eval.expected, &evaluation.answer, self.tolerance),
+            Ok(evaluation) => compare::value(&eval.expected, evaluation, self.tolerance),
             Err(_) => vec!["it fails".to_owned()],
         };
         if differences.is_empty() {
@@ -171,15 +189,26 @@ fn names_its_ends(query: &str) -> bool {
 }
 
 /// What the series of a range are at a time, as an answer of the kind that the instant query has.
-fn at_step(range: &Answer, at: Timestamp, kind: AnswerKind) -> Answer {
-    let mut answer = AnswerBuilder::new(range.stamp());
-    for value in range.values().filter(|value| value.timestamp == at) {
+fn at_step(range: Evaluation, at: Timestamp, kind: AnswerKind) -> Evaluation {
+    let mut answer = AnswerBuilder::new(range.answer.stamp());
+    let mut histograms = AnsweredHistograms::new();
+    for (place, series) in range.answer.series().enumerate() {
+        let Some(point) = series.points().find(|point| point.timestamp == at) else {
+            continue;
+        };
+        if let SampleValue::Histogram(histogram) = range.value(place, at, point.value) {
+            histograms.insert((answer.len(), at.as_millis()), histogram);
+        }
         match kind {
-            AnswerKind::Scalar => answer.scalar(value.value, at),
+            AnswerKind::Scalar => answer.scalar(point.value, at),
             _ => answer
-                .series(value.labels.iter(), value.value, at)
+                .series(series.labels().iter(), point.value, at)
                 .expect("labels of one answer fit another"),
         }
     }
-    answer.build()
+    Evaluation {
+        answer: answer.build(),
+        histograms,
+        ..range
+    }
 }

@@ -1,12 +1,13 @@
 //! Answers in the language of scripts, so that what came can be laid beside what was expected.
 
-use fleetgauge_core::result::{Answer, AnswerKind, Series};
+use fleetgauge_core::result::{AnswerKind, Series};
 use fleetgauge_core::sample::Number;
 use fleetgauge_core::time::Timestamp;
 
 use super::command::{Eval, Expected, Grid, Pattern, Patterns, When};
 use crate::engine::Evaluation;
 use crate::error::EvalError;
+use crate::sample::SampleValue;
 
 /// More series than these are counted only.
 const MAX_LINES: usize = 50;
@@ -54,7 +55,13 @@ pub(super) fn expected(expected: &Expected) -> Vec<String> {
             .map(|grid| format!("expect range vector {}", steps(grid))),
     );
     let series = expected.series.iter();
-    lines.extend(series.map(|series| format!("{}{}", series.labels, values(&series.values))));
+    lines.extend(series.map(|series| {
+        let items = series
+            .values
+            .iter()
+            .map(|item| item.as_ref().map(|item| &item.value));
+        format!("{}{}", series.labels, values(items))
+    }));
     cut(lines)
 }
 
@@ -71,26 +78,30 @@ pub(super) fn outcome(outcome: &Result<Evaluation, EvalError>, when: When) -> Ve
                 .infos
                 .iter()
                 .map(|info| format!("expect info msg: {}", info.message()));
-            warnings
-                .chain(infos)
-                .chain(answer(&evaluation.answer, when))
-                .collect()
+            warnings.chain(infos).chain(answer(evaluation, when)).collect()
         }
     }
 }
 
-fn answer(answer: &Answer, when: When) -> Vec<String> {
+fn answer(evaluation: &Evaluation, when: When) -> Vec<String> {
+    let answer = &evaluation.answer;
     let values = answer.values();
     let lines = match answer.kind() {
         AnswerKind::Scalar => values.map(|one| number(one.value)).collect(),
-        AnswerKind::Matrix => answer
-            .series()
-            .map(|series| matrix_series(series, when))
-            .collect(),
+        AnswerKind::Matrix => {
+            let series = answer.series().enumerate();
+            series
+                .map(|(place, series)| matrix_series(evaluation, place, series, when))
+                .collect()
+        }
         _ => match answer.text() {
             Some(text) => vec![format!("expect string {text:?}")],
             None => values
-                .map(|one| format!("{} {}", one.labels, number(one.value)))
+                .enumerate()
+                .map(|(place, one)| {
+                    let value = evaluation.value(place, one.timestamp, one.value);
+                    format!("{} {}", one.labels, shown(&value))
+                })
                 .collect(),
         },
     };
@@ -98,26 +109,43 @@ fn answer(answer: &Answer, when: When) -> Vec<String> {
 }
 
 /// On the grid of the query if there is one, else each sample with its time.
-fn matrix_series(series: Series<'_>, when: When) -> String {
+fn matrix_series(evaluation: &Evaluation, place: usize, series: Series<'_>, when: When) -> String {
+    let points = series.points().map(|sample| {
+        let at = sample.timestamp;
+        (at, evaluation.value(place, at, sample.value))
+    });
     let When::Range(grid) = when else {
-        let samples = series
-            .points()
-            .map(|sample| format!(" {}@{}", number(sample.value), duration(sample.timestamp)));
+        let samples = points.map(|(at, value)| format!(" {}@{}", shown(&value), duration(at)));
         return format!("{}{}", series.labels(), samples.collect::<String>());
     };
     let mut on_grid = Vec::new();
-    for sample in series.points() {
-        if let Some(index) = grid.index(sample.timestamp) {
+    for (at, value) in points {
+        if let Some(index) = grid.index(at) {
             on_grid.resize(on_grid.len().max(index), None);
-            on_grid.push(Some(sample.value));
+            on_grid.push(Some(value));
         }
     }
-    format!("{}{}", series.labels(), values(&on_grid))
+    format!(
+        "{}{}",
+        series.labels(),
+        values(on_grid.iter().map(Option::as_ref))
+    )
 }
 
-fn values(values: &[Option<f64>]) -> String {
-    let show = |value: &Option<f64>| value.map_or_else(|| " _".to_owned(), |v| format!(" {}", number(v)));
-    values.iter().map(show).collect()
+fn values<'v>(values: impl Iterator<Item = Option<&'v SampleValue>>) -> String {
+    values
+        .map(|value| match value {
+            None => " _".to_owned(),
+            Some(value) => format!(" {}", shown(value)),
+        })
+        .collect()
+}
+
+pub(super) fn shown(value: &SampleValue) -> String {
+    match value {
+        SampleValue::Float(value) => number(*value),
+        SampleValue::Histogram(histogram) => histogram.notation(),
+    }
 }
 
 /// As short as says it exactly.

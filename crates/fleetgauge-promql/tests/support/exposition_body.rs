@@ -1,6 +1,6 @@
 //! What must hold for every page, however broken: shared by the property test and the fuzz target.
 
-use fleetgauge_promql::exposition::{Event, Format, Limits, Parser, Wanted};
+use fleetgauge_promql::exposition::{Event, Format, Histograms, Limits, Parser, Place, Wanted};
 
 /// Reads `page` in every way and checks that the counts add up and agree.
 ///
@@ -78,8 +78,80 @@ fn read(parser: &mut Parser, format: Format, body: &[u8]) -> Vec<(String, String
     assert!(is_finished || format == Format::OpenMetrics || !report.is_complete());
     assert!(report.lost.names().count() <= report.errors);
     for error in &report.first_errors {
-        assert!(error.line >= 1 && error.line <= report.lines && error.column >= 1);
-        assert!(error.text.len() < 400);
+        let is_there = match error.place {
+            Place::Line { line, column } => line >= 1 && line <= report.lines && column >= 1,
+            Place::Byte(at) => at <= body.len(),
+            _ => false,
+        };
+        assert!(is_there && error.text.len() < 400);
+    }
+    samples
+}
+
+/// Reads `page` as Protocol Buffers in every way, and checks that the counts add up and agree.
+///
+/// # Panics
+/// When they do not.
+pub(crate) fn check_messages(page: &[u8]) {
+    let small = Limits::default()
+        .with_body_bytes(page.len() / 2)
+        .with_line_bytes(40)
+        .with_name_bytes(8)
+        .with_labels(1)
+        .with_label_value_bytes(5)
+        .with_buckets(2)
+        .with_samples(2)
+        .with_described_errors(1);
+    read_messages(&mut Parser::new().with_limits(small), page);
+    let read = |histograms| read_messages(&mut Parser::new().with_histograms(histograms), page);
+    let [classic, native, both] = [Histograms::Classic, Histograms::Native, Histograms::Both].map(read);
+    let is_native = |sample: &&(String, String)| sample.1.starts_with("histogram");
+    assert!(!classic.iter().any(|sample| is_native(&sample)));
+    assert!(native.iter().filter(is_native).eq(both.iter().filter(is_native)));
+    let wanted = Wanted::new(["a", "up_total"]);
+    let filtered = read_messages(&mut Parser::new().with_wanted(wanted.clone()), page);
+    assert!(
+        classic
+            .iter()
+            .filter(|sample| wanted.selects(&sample.0))
+            .eq(&filtered),
+        "a filter gives what is there, and only that"
+    );
+}
+
+/// The samples: name, and what else they say.
+fn read_messages(parser: &mut Parser, body: &[u8]) -> Vec<(String, String)> {
+    let (mut samples, mut metadata) = (Vec::new(), 0);
+    let mut page = parser.page(Format::Protobuf, body);
+    while let Some(event) = page.next() {
+        let (name, series, rest) = match &event {
+            Event::Sample(sample) => (sample.name(), sample.series(), format!("{}", sample.value)),
+            Event::Histogram(sample) => {
+                let histogram = &sample.histogram;
+                assert_eq!(histogram.check(), Ok(()));
+                (sample.name(), sample.series(), format!("histogram {histogram}"))
+            }
+            _ => {
+                metadata += 1;
+                assert!(page.labels().is_none());
+                continue;
+            }
+        };
+        let Some(labels) = page.labels() else { continue };
+        let mut names: Vec<_> = labels.iter().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), labels.len(), "label names are unique");
+        assert!(!name.is_empty() && !series.is_empty());
+        samples.push((name.to_owned(), format!("{rest} {series} {labels:?}")));
+    }
+    let report = page.finish();
+    assert_eq!((report.samples, report.metadata), (samples.len(), metadata));
+    let counted = report.samples + report.metadata + report.ignored + report.skipped + report.errors;
+    assert_eq!(report.lines, counted);
+    assert!(report.errors == 0 || !report.lost.is_empty() || report.skipped > 0 || metadata == 0);
+    for error in &report.first_errors {
+        assert!(matches!(error.place, Place::Byte(at) if at <= body.len()) && error.text.len() < 400);
     }
     samples
 }

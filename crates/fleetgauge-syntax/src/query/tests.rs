@@ -310,7 +310,6 @@ fn what_is_not_supported_is_named() {
         let error = parse(query).expect_err(query).to_string();
         assert!(error.contains(expected), "{query}: {error}");
     };
-    check("histogram_avg(a)", "\"histogram_avg\" is for native histograms");
     check(
         "a + fill(0) b",
         "`fill` is experimental and not enabled (promql-binop-fill-modifiers)",

@@ -53,8 +53,9 @@ pub(super) fn rows(function: Function) -> Rows {
         F::Tan | F::Tanh | F::Timestamp | F::StartTimestamp => Rows::Each,
         F::DayOfMonth | F::DayOfWeek | F::DayOfYear | F::DaysInMonth => Rows::Each,
         F::Hour | F::Minute | F::Month | F::Year => Rows::Each,
-        F::HistogramAvg | F::HistogramCount | F::HistogramStddev => Rows::Each,
-        F::HistogramStdvar | F::HistogramSum => Rows::Each,
+        // A number is left out.
+        F::HistogramAvg | F::HistogramCount | F::HistogramStddev => Rows::EachOrNone,
+        F::HistogramStdvar | F::HistogramSum => Rows::EachOrNone,
         F::Clamp => Rows::EachOrNone,
         F::LabelJoin | F::LabelReplace => Rows::Relabelled,
         F::Sort | F::SortByLabel | F::SortByLabelDesc | F::SortDesc => Rows::Ordered,

@@ -343,10 +343,7 @@ fn what_is_not_promql_on_some_way_is_placed_in_the_file() {
         "WITH (x = up) x",
         &["6:16: warning: unknown function with name \"WITH\""],
     );
-    template(
-        "histogram_count(up)",
-        &["6:16: warning: function \"histogram_count\" is for native"],
-    );
+    template("integral(up[5m])", &["6:16: warning: function \"integral\" is"]);
     // Beyond the bound each branch is read.
     let branches: String = (0..40)
         .map(|i| format!("{{{{if eq (len .x) {i}}}}} + 1{{{{end}}}}"))

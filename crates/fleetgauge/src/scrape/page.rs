@@ -110,6 +110,7 @@ impl PageBuffers {
         if buffer.body.capacity() > KEPT_BYTES {
             buffer.body = Vec::new();
         }
+        buffer.parser.shrink_to(KEPT_BYTES);
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < KEPT_BUFFERS {
             idle.push(buffer);
@@ -327,9 +328,9 @@ fn read(
         _ if report.samples == 0 && report.errors > 0 => {
             malformed(format!("no exposition: {}", first_error(&report)))
         }
-        Some(cut @ (Cut::NoEof | Cut::UnfinishedLine | Cut::BodyTooLarge { .. })) => {
-            malformed(cut.to_string())
-        }
+        Some(
+            cut @ (Cut::NoEof | Cut::UnfinishedLine | Cut::UnfinishedMessage | Cut::BodyTooLarge { .. }),
+        ) => malformed(cut.to_string()),
         _ => Ok(ReadPage {
             report,
             refusal,

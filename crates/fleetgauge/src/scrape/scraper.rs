@@ -362,6 +362,16 @@ impl Scraper {
             }
         }
         let mut body = sink.finish()?;
+        if format == Format::Protobuf {
+            return match is_framed(&headers) {
+                true => Ok((format, body)),
+                // Between two messages, nothing shows that there were more.
+                false => Err(FetchError::Malformed {
+                    detail: "the page may be cut off: the answer does not say where it ends".into(),
+                    source: None,
+                }),
+            };
+        }
         if is_framed(&headers) && body.last().is_some_and(|&last| last != b'\n') {
             // Nothing is cut off, though the format demands a line feed: taken as Prometheus takes it.
             body.push(b'\n');

@@ -1,0 +1,152 @@
+//! Native histograms as a page of Protocol Buffers has them.
+
+use super::fault::{Fault, Reason};
+use super::limits::Limits;
+use super::wire::{Field, Message, zigzag};
+use crate::histogram::{Buckets, CounterReset, FloatHistogram, HistogramError};
+
+/// Which form of histograms is read where a page has both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Histograms {
+    /// Classic ones alone: a series for each bucket, sum and count. Of one that has no classic buckets, there is the
+    /// last one, up to infinity.
+    #[default]
+    Classic,
+    /// The native form where there is one, else the classic one.
+    Native,
+    /// All that there is.
+    Both,
+}
+
+/// The counts of the buckets of one sign, as they come.
+#[derive(Debug, Default)]
+struct Side {
+    /// So far behind the end of the span before each begins, and so long it is.
+    spans: Vec<(i32, u32)>,
+    deltas: Vec<i64>,
+    counts: Vec<f64>,
+}
+
+/// Reads a native histogram. *`is_gauge`*: whether it may shrink.
+pub(super) fn read(histogram: Message<'_>, is_gauge: bool, limits: &Limits) -> Result<FloatHistogram, Fault> {
+    let (mut schema, mut sum, mut zero_threshold) = (0, 0.0, 0.0);
+    let (mut count, mut count_float, mut zero_count, mut zero_count_float) = (0, 0.0, 0, 0.0);
+    let (mut positive, mut negative) = (Side::default(), Side::default());
+    let limit = limits.buckets;
+    for field in histogram.fields() {
+        let field = field?;
+        match field.number {
+            1 => count = field.varint()?,
+            2 => sum = field.double()?,
+            4 => count_float = field.double()?,
+            5 => schema = zigzag(field.varint()?),
+            6 => zero_threshold = field.double()?,
+            7 => zero_count = field.varint()?,
+            8 => zero_count_float = field.double()?,
+            9 => negative.span(field, limit)?,
+            10 => field.signed(&mut negative.deltas, limit)?,
+            11 => field.doubles(&mut negative.counts, limit)?,
+            12 => positive.span(field, limit)?,
+            13 => field.signed(&mut positive.deltas, limit)?,
+            14 => field.doubles(&mut positive.counts, limit)?,
+            _ => {}
+        }
+    }
+    let is_float = count_float > 0.0
+        || zero_count_float > 0.0
+        || !positive.counts.is_empty()
+        || !negative.counts.is_empty();
+    let counter_reset = if is_gauge {
+        CounterReset::Gauge
+    } else {
+        CounterReset::Unknown
+    };
+    let read = move || -> Result<FloatHistogram, String> {
+        if !is_float {
+            let counted = positive.add_up()? + negative.add_up()? + u128::from(zero_count);
+            let whole = u128::from(count);
+            // What is not a number is counted, and in no bucket.
+            if counted > whole || counted < whole && !sum.is_nan() {
+                return Err(format!(
+                    "{counted} observations in the buckets, and a count of {whole}"
+                ));
+            }
+        }
+        let (count, zero_count) = match is_float {
+            true => (count_float, zero_count_float),
+            false => (count as f64, zero_count as f64),
+        };
+        let in_words = |error: HistogramError| error.to_string();
+        let mut read = FloatHistogram::exponential(schema)
+            .and_then(|empty| empty.with_zero(zero_threshold, zero_count))
+            .map_err(in_words)?
+            .with_count(count)
+            .with_sum(sum)
+            .with_positive(positive.buckets(is_float)?)
+            .with_negative(negative.buckets(is_float)?)
+            .with_counter_reset(counter_reset);
+        read.check().map_err(in_words)?;
+        read.compact();
+        Ok(read)
+    };
+    read().map_err(|problem| Reason::BadHistogram { problem }.at(histogram.start))
+}
+
+// === impl Side ===
+
+impl Side {
+    fn span(&mut self, field: Field<'_>, limit: usize) -> Result<(), Fault> {
+        if self.spans.len() >= limit {
+            return Err(Reason::TooManyBuckets { limit }.at(field.at));
+        }
+        let (mut offset, mut length) = (0, 0);
+        for field in field.message()?.fields() {
+            let field = field?;
+            let wide = || Reason::BrokenField.at(field.at);
+            match field.number {
+                1 => offset = i32::try_from(zigzag(field.varint()?)).map_err(|_| wide())?,
+                2 => length = u32::try_from(field.varint()?).map_err(|_| wide())?,
+                _ => {}
+            }
+        }
+        self.spans.push((offset, length));
+        Ok(())
+    }
+
+    /// Turns the differences into counts, and gives their sum.
+    fn add_up(&self) -> Result<u128, String> {
+        let mut count = 0_i64;
+        let counts = self.deltas.iter().map(|delta| {
+            count = count.checked_add(*delta).filter(|count| *count >= 0)?;
+            u128::try_from(count).ok()
+        });
+        let sum: Option<u128> = counts.sum();
+        sum.ok_or_else(|| "a bucket counts less than nothing".to_owned())
+    }
+
+    fn buckets(self, is_float: bool) -> Result<Buckets, String> {
+        let mut count = 0_i64;
+        let counts = match is_float {
+            true => self.counts,
+            false => {
+                let counts = self.deltas.iter().map(|delta| {
+                    count = count.saturating_add(*delta);
+                    count as f64
+                });
+                counts.collect()
+            }
+        };
+        let spanned: u64 = self.spans.iter().map(|(_, length)| u64::from(*length)).sum();
+        if spanned != counts.len() as u64 {
+            return Err(format!("spans of {spanned} buckets, and {} counts", counts.len()));
+        }
+        let mut rest = counts.as_slice();
+        let spans = self.spans.iter().map(|&(offset, length)| {
+            let (counts, after) = rest.split_at(length as usize);
+            rest = after;
+            (offset, counts)
+        });
+        Buckets::from_spans(spans).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,338 @@
+//! Functions over ranges in which samples are histograms: `rate` and its like, `sum_over_time`, `resets`, ….
+//!
+//! The operations and their order are Prometheus's, and so are the words in which it says what could not be computed.
+//!
+//! *Source*: <https://prometheus.io/docs/specs/native_histograms/#promql>.
+
+use std::sync::Arc;
+
+use super::range::{Mixed, RangeInput};
+use super::rate::{Kind, extension, range_seconds};
+use crate::annotation::Annotations;
+use crate::histogram::{CounterReset, FloatHistogram, HistogramError, Merged};
+use crate::sample::SampleValue;
+
+/// What was done when the bounds of custom buckets did not agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joining {
+    Addition,
+    Subtraction,
+    Aggregation,
+}
+
+// === impl Joining ===
+
+impl Joining {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Addition => "addition",
+            Self::Subtraction => "subtraction",
+            Self::Aggregation => "aggregation",
+        }
+    }
+
+    pub(crate) fn mismatched(self) -> String {
+        format!(
+            "mismatched custom buckets were reconciled during {}",
+            self.as_str()
+        )
+    }
+
+    pub(crate) fn conflicting(self) -> String {
+        format!("conflicting counter resets during histogram {}", self.as_str())
+    }
+
+    /// Says what there is to say about what was brought together.
+    pub(crate) fn tell(self, merged: Merged, notes: &mut Annotations) {
+        if merged.has_conflicting_resets {
+            notes.warn(self.conflicting());
+        }
+        self.tell_bounds(merged, notes);
+    }
+
+    fn tell_bounds(self, merged: Merged, notes: &mut Annotations) {
+        if merged.has_other_bounds {
+            notes.info(self.mismatched());
+        }
+    }
+}
+
+/// Warns that exponential and custom buckets came together.
+pub(crate) fn warn_of_kinds(metric: &str, notes: &mut Annotations) {
+    notes.warn(format_args!(
+        "vector contains a mix of histograms with exponential and custom buckets schemas for metric name {metric:?}"
+    ));
+}
+
+/// The increase a second.
+pub(super) fn rate(range: &Mixed<'_>, notes: &mut Annotations) -> Option<SampleValue> {
+    let (change, factor) = extrapolated(range, Kind::Counter, notes)?;
+    multiplied(change, factor / range_seconds(&range.input))
+}
+
+/// The change of a counter over the range.
+pub(super) fn increase(range: &Mixed<'_>, notes: &mut Annotations) -> Option<SampleValue> {
+    let (change, factor) = extrapolated(range, Kind::Counter, notes)?;
+    multiplied(change, factor)
+}
+
+/// The change of a gauge over the range.
+pub(super) fn delta(range: &Mixed<'_>, notes: &mut Annotations) -> Option<SampleValue> {
+    let (change, factor) = extrapolated(range, Kind::Gauge, notes)?;
+    multiplied(change, factor)
+}
+
+/// The increase a second between the last two samples.
+pub(super) fn irate(range: &Mixed<'_>, notes: &mut Annotations) -> Option<SampleValue> {
+    let (change, millis) = last_change(range, Kind::Counter, notes)?;
+    let seconds = millis as f64 / 1000.0;
+    Some(match change {
+        SampleValue::Float(change) => SampleValue::Float(change / seconds),
+        SampleValue::Histogram(change) => {
+            let mut change = Arc::unwrap_or_clone(change);
+            change.divide(seconds);
+            histogram(change)
+        }
+    })
+}
+
+/// The difference of the last two samples.
+pub(super) fn idelta(range: &Mixed<'_>, notes: &mut Annotations) -> Option<SampleValue> {
+    last_change(range, Kind::Gauge, notes).map(|(change, _)| change)
+}
+
+/// The sum.
+pub(super) fn sum(range: &Mixed<'_>, notes: &mut Annotations) -> Option<SampleValue> {
+    joined(range, notes, |all| FloatHistogram::total_of(all))
+}
+
+/// The mean.
+pub(super) fn avg(range: &Mixed<'_>, notes: &mut Annotations) -> Option<SampleValue> {
+    joined(range, notes, |all| FloatHistogram::mean_of(all))
+}
+
+/// The oldest.
+pub(super) fn first(range: &Mixed<'_>, _: &mut Annotations) -> Option<SampleValue> {
+    Some(range.value(0))
+}
+
+/// The newest.
+pub(super) fn last(range: &Mixed<'_>, _: &mut Annotations) -> Option<SampleValue> {
+    Some(range.value(range.len().checked_sub(1)?))
+}
+
+/// How often the value changed.
+pub(super) fn changes(range: &Mixed<'_>, _: &mut Annotations) -> Option<SampleValue> {
+    count(range, |before, after| match (before, after) {
+        (SampleValue::Float(before), SampleValue::Float(after)) => {
+            before != after && !(before.is_nan() && after.is_nan())
+        }
+        (before, after) => before != after,
+    })
+}
+
+/// How often the value fell, or became a value of the other kind.
+pub(super) fn resets(range: &Mixed<'_>, _: &mut Annotations) -> Option<SampleValue> {
+    count(range, |before, after| match (before, after) {
+        (SampleValue::Float(before), SampleValue::Float(after)) => after < before,
+        (SampleValue::Histogram(before), SampleValue::Histogram(after)) => after.is_reset_since(before),
+        _ => true,
+    })
+}
+
+fn count(range: &Mixed<'_>, is_counted: impl Fn(&SampleValue, &SampleValue) -> bool) -> Option<SampleValue> {
+    let mut before = range.value(0);
+    let mut counted = 0.0;
+    for place in 1..range.len() {
+        let after = range.value(place);
+        if is_counted(&before, &after) {
+            counted += 1.0;
+        }
+        before = after;
+    }
+    Some(SampleValue::Float(counted))
+}
+
+fn histogram(mut histogram: FloatHistogram) -> SampleValue {
+    histogram.compact();
+    SampleValue::Histogram(Arc::new(histogram))
+}
+
+fn multiplied(mut change: FloatHistogram, factor: f64) -> Option<SampleValue> {
+    change.multiply(factor);
+    Some(histogram(change))
+}
+
+/// All of them, if none is a number.
+fn histograms<'r>(range: &'r Mixed<'_>, notes: &mut Annotations) -> Option<Vec<&'r FloatHistogram>> {
+    let all: Option<Vec<_>> = (0..range.len()).map(|place| range.histogram(place)).collect();
+    if all.is_none() {
+        range.warn_of_mix(notes);
+    }
+    all
+}
+
+type Joined = Result<Option<(FloatHistogram, Merged)>, HistogramError>;
+
+fn joined(
+    range: &Mixed<'_>,
+    notes: &mut Annotations,
+    join: impl Fn(Vec<&FloatHistogram>) -> Joined,
+) -> Option<SampleValue> {
+    let all = histograms(range, notes)?;
+    let says = |known: CounterReset| all.iter().any(|one| one.counter_reset() == known);
+    let has_conflicting_resets = says(CounterReset::Reset) && says(CounterReset::NotReset);
+    match join(all) {
+        Ok(joined) => {
+            let (joined, merged) = joined?;
+            let merged = Merged {
+                has_conflicting_resets,
+                ..merged
+            };
+            Joining::Aggregation.tell(merged, notes);
+            Some(histogram(joined))
+        }
+        Err(_) => {
+            warn_of_kinds(range.metric, notes);
+            None
+        }
+    }
+}
+
+/// The change between the first and the last sample, and the factor that extends it to the range.
+fn extrapolated(range: &Mixed<'_>, kind: Kind, notes: &mut Annotations) -> Option<(FloatHistogram, f64)> {
+    let all = histograms(range, notes)?;
+    let [first, .., _] = all[..] else { return None };
+    let change = change(range.metric, &all, kind, notes)?;
+    let factor = extension(&range.input, kind, first.count(), change.count());
+    Some((change, factor))
+}
+
+/// What came from the first to the last of several, over all resets.
+fn change(
+    metric: &str,
+    all: &[&FloatHistogram],
+    kind: Kind,
+    notes: &mut Annotations,
+) -> Option<FloatHistogram> {
+    let (&[first, second, ..], &[.., last]) = (all, all) else {
+        return None;
+    };
+    let is_counter = kind == Kind::Counter;
+    let is_gauge = |one: &FloatHistogram| one.counter_reset() == CounterReset::Gauge;
+    if is_counter && all.iter().any(|one| is_gauge(one)) {
+        notes.warn(format_args!(
+            "this native histogram metric is not a counter: {metric:?}"
+        ));
+    }
+    // Where the second one began anew, the first one does not matter, and may have any buckets.
+    let first = Some(first).filter(|first| !(is_counter && second.is_reset_since(first)));
+    let is_custom = first.unwrap_or(second).layout().is_custom();
+    let looked_at = if is_counter {
+        &all[1..]
+    } else {
+        &all[all.len() - 1..]
+    };
+    if looked_at.iter().any(|one| one.layout().is_custom() != is_custom) {
+        warn_of_kinds(metric, notes);
+        return None;
+    }
+    let mut change = last.clone();
+    // To the coarsest at once, so that zero buckets grow as those of Prometheus.
+    let looked_at = looked_at.iter().chain(&first);
+    for schema in looked_at.filter_map(|one| one.schema()) {
+        change.reduce_to(schema);
+    }
+    if let Some(first) = first {
+        let merged = change.subtract(first).ok()?;
+        Joining::Subtraction.tell_bounds(merged, notes);
+    }
+    if is_counter {
+        for pair in all.windows(2).skip(usize::from(first.is_none())) {
+            if pair[1].is_reset_since(pair[0]) {
+                let merged = change.add(pair[0]).ok()?;
+                Joining::Addition.tell_bounds(merged, notes);
+            }
+        }
+    } else if all
+        .first()
+        .into_iter()
+        .chain(all.last())
+        .any(|one| !is_gauge(one))
+    {
+        warn_of_no_gauge(metric, notes);
+    }
+    change.compact();
+    Some(change.with_counter_reset(CounterReset::Gauge))
+}
+
+fn warn_of_no_gauge(metric: &str, notes: &mut Annotations) {
+    notes.warn(format_args!(
+        "this native histogram metric is not a gauge: {metric:?}"
+    ));
+}
+
+/// The change between the last two samples, and the milliseconds between them.
+fn last_change(range: &Mixed<'_>, kind: Kind, notes: &mut Annotations) -> Option<(SampleValue, i64)> {
+    let last = range.len().checked_sub(1)?;
+    let before = last.checked_sub(1)?;
+    let &[.., from, to] = range.input.times else {
+        return None;
+    };
+    if from == to {
+        return None;
+    }
+    let change = match (range.histogram(before), range.histogram(last)) {
+        (Some(before), Some(after)) => {
+            let gauges = [before, after].map(|one| one.counter_reset() == CounterReset::Gauge);
+            let is_counter = kind == Kind::Counter;
+            match is_counter {
+                true if gauges[0] || gauges[1] => notes.warn(format_args!(
+                    "this native histogram metric is not a counter: {:?}",
+                    range.metric
+                )),
+                false if !(gauges[0] && gauges[1]) => warn_of_no_gauge(range.metric, notes),
+                _ => {}
+            }
+            let mut change = after.clone();
+            if !(is_counter && after.is_reset_since(before)) {
+                match change.subtract(before) {
+                    Ok(merged) => Joining::Subtraction.tell_bounds(merged, notes),
+                    Err(_) => {
+                        warn_of_kinds(range.metric, notes);
+                        return None;
+                    }
+                }
+            }
+            histogram(change.with_counter_reset(CounterReset::Gauge))
+        }
+        (None, None) => {
+            let &[.., before, after] = range.input.values else {
+                return None;
+            };
+            let was_reset = kind == Kind::Counter && after < before;
+            SampleValue::Float(if was_reset { after } else { after - before })
+        }
+        _ => {
+            range.warn_of_mix(notes);
+            return None;
+        }
+    };
+    Some((change, to - from))
+}
+
+/// Leaves the histograms out, and says so where there are numbers; none where there is none.
+pub(super) fn numbers_alone(range: &Mixed<'_>, notes: &mut Annotations) -> Option<(Vec<i64>, Vec<f64>)> {
+    let input: &RangeInput<'_> = &range.input;
+    let samples = input.times.iter().zip(input.values).enumerate();
+    let numbers = samples.filter(|(place, _)| range.histogram(*place).is_none());
+    let (times, values): (Vec<_>, Vec<_>) = numbers.map(|(_, (&time, &value))| (time, value)).unzip();
+    if values.is_empty() {
+        return None;
+    }
+    notes.info(format_args!(
+        "ignored histograms in a range containing both floats and histograms for metric name {:?}",
+        range.metric
+    ));
+    Some((times, values))
+}

@@ -1,0 +1,703 @@
+//! Pages in Protocol Buffers: they say what the text format says, and native histograms besides.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fleetgauge_core::sample::Number as Shown;
+use fleetgauge_promql::exposition::{
+    Cut, Encoder, Event, Format, Histograms, Limits, MetricType, Parser, Report, Wanted,
+};
+use fleetgauge_syntax::number::OpenMetricsFloat;
+use fleetgauge_testkit::{Answer, FaultyServer, Prometheus};
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use serde_json::Value as Json;
+
+use crate::support::exposition_body;
+use crate::support::metric_family::{
+    Bucket, Counter, Histogram, Metric, MetricFamily, Moment, Number, Quantile, Span, Summary, labels, page,
+};
+
+/// What a page says, a line an event, and what became of it.
+fn read(parser: &mut Parser, format: Format, body: &[u8]) -> (Vec<String>, Report) {
+    let mut said = Vec::new();
+    let mut page = parser.page(format, body);
+    while let Some(event) = page.next() {
+        let text = match event {
+            Event::Type { family, metric_type } => format!("type {family} {metric_type}"),
+            Event::Help { family, text } => format!("help {family} {text:?}"),
+            Event::Unit { family, unit } => format!("unit {family} {unit}"),
+            Event::Sample(sample) => {
+                let Some(labels) = page.labels() else { continue };
+                let mut text = format!(
+                    "{} {}{labels:?} {:?}",
+                    sample.series(),
+                    sample.name(),
+                    sample.value
+                );
+                if let Some(time) = sample.timestamp {
+                    text += &format!(" @{time}");
+                }
+                if let Some(time) = sample.start_timestamp {
+                    text += &format!(" since {time}");
+                }
+                text
+            }
+            Event::Histogram(sample) => {
+                let Some(labels) = page.labels() else { continue };
+                let mut text = format!("{} {labels:?} {}", sample.series(), sample.histogram);
+                text += &format!(
+                    " {:?} {:?}",
+                    sample.histogram.layout(),
+                    sample.histogram.counter_reset()
+                );
+                text + &format!(" {:?} {:?}", sample.timestamp, sample.start_timestamp)
+            }
+            other => panic!("unexpected {other:?}"),
+        };
+        said.push(text);
+    }
+    (said, page.finish())
+}
+
+fn read_all(histograms: Histograms, families: &[MetricFamily]) -> (Vec<String>, Report) {
+    let mut parser = Parser::new().with_histograms(histograms);
+    read(&mut parser, Format::Protobuf, &page(families))
+}
+
+/// A family of one metric, of the type with this number.
+fn family(name: &str, metric_type: i32, metric: Metric) -> MetricFamily {
+    MetricFamily {
+        name: Some(name.to_owned()),
+        metric_type: Some(metric_type),
+        metric: vec![metric],
+        ..MetricFamily::default()
+    }
+}
+
+fn gauge(name: &str, value: f64) -> MetricFamily {
+    let metric = Metric {
+        gauge: Some(Number { value: Some(value) }),
+        ..Metric::default()
+    };
+    family(name, 1, metric)
+}
+
+fn histogram(name: &str, histogram: Histogram) -> MetricFamily {
+    let metric = Metric {
+        histogram: Some(histogram),
+        ..Metric::default()
+    };
+    family(name, 4, metric)
+}
+
+fn span(offset: i32, length: u32) -> Span {
+    Span {
+        offset: Some(offset),
+        length: Some(length),
+    }
+}
+
+fn native() -> Histogram {
+    Histogram {
+        sample_count: Some(12),
+        sample_sum: Some(18.5),
+        schema: Some(1),
+        zero_threshold: Some(0.001),
+        zero_count: Some(2),
+        positive_span: vec![span(0, 2), span(1, 2)],
+        positive_delta: vec![1, 1, -1, 0],
+        negative_span: vec![span(-1, 1), span(0, 1)],
+        negative_delta: vec![2, 1],
+        ..Histogram::default()
+    }
+}
+
+#[test]
+fn native_histograms_are_read_where_they_are_wanted() {
+    let mut both = native();
+    both.bucket = vec![Bucket {
+        cumulative_count: Some(9),
+        upper_bound: Some(0.5),
+        ..Bucket::default()
+    }];
+    let families = [histogram("h", both)];
+    let native = "h {} {count:12, sum:18.5, [-1,-0.7071067811865475):3, [-0.7071067811865475,-0.5):2, \
+                  [-0.001,0.001]:2, (0.7071067811865475,1]:1, (1,1.414213562373095]:2, (2,2.82842712474619]:1, \
+                  (2.82842712474619,4]:1} Exponential(1) Unknown None None";
+    let classic = [
+        "h_count h_count{} 12.0",
+        "h_sum h_sum{} 18.5",
+        r#"h_bucket{le="0.5"} h_bucket{"le": "0.5"} 9.0"#,
+        r#"h_bucket{le="+Inf"} h_bucket{"le": "+Inf"} 12.0"#,
+    ];
+    let said = |histograms| {
+        let (said, report) = read_all(histograms, &families);
+        assert!(report.is_complete(), "{report:?}");
+        assert_eq!(said[0], "type h histogram");
+        said[1..].to_vec()
+    };
+    assert_eq!(said(Histograms::Classic), classic);
+    let [one] = &said(Histograms::Native)[..] else {
+        panic!("one histogram")
+    };
+    assert_eq!(one, native);
+    let both = said(Histograms::Both);
+    assert_eq!(both[0], *one);
+    assert_eq!(both[1..], classic);
+}
+
+#[test]
+fn a_histogram_of_fractions_may_be_a_gauge() {
+    let float = Histogram {
+        sample_count_float: Some(2.5),
+        sample_sum: Some(1.0),
+        schema: Some(0),
+        positive_span: vec![span(2, 2)],
+        positive_count: vec![0.5, 2.0],
+        start_timestamp: Some(Moment {
+            seconds: 7,
+            nanos: 5_000_000,
+        }),
+        ..Histogram::default()
+    };
+    let metric = Metric {
+        histogram: Some(float),
+        timestamp_ms: Some(99),
+        label: labels([("a", "x\"y")]),
+        ..Metric::default()
+    };
+    let (said, _) = read_all(Histograms::Native, &[family("my.h", 5, metric)]);
+    let expected = r#"{"my.h",a="x\"y"} {"a": "x\"y"} {count:2.5, sum:1, (2,4]:0.5, (4,8]:2} Exponential(0) Gauge Some(99) Some(7005)"#;
+    assert_eq!(said, ["type my.h gaugehistogram", expected]);
+}
+
+#[test]
+fn what_is_broken_costs_what_it_is_in() {
+    let check = |broken: MetricFamily, expected: &str, lost: &str| {
+        let families = [gauge("before", 1.0), broken, gauge("after", 2.0)];
+        let (said, report) = read_all(Histograms::Native, &families);
+        let good: Vec<_> = said.iter().filter(|said| said.contains('{')).collect();
+        assert_eq!(good, ["before before{} 1.0", "after after{} 2.0"], "{report:?}");
+        assert_eq!((report.errors, report.cut), (1, None), "{report:?}");
+        assert_eq!(report.first_errors[0].to_string(), expected);
+        assert!(report.lost.may_include(lost) && !report.lost.may_include("before"));
+    };
+    let with = |change: fn(&mut Histogram)| {
+        let mut changed = native();
+        change(&mut changed);
+        histogram("h", changed)
+    };
+    check(
+        with(|h| h.sample_count = Some(13)),
+        r#"byte 34: not a histogram: 12 observations in the buckets, and a count of 13: "h""#,
+        "h",
+    );
+    check(
+        with(|h| h.positive_span[0] = span(0, 3)),
+        r#"byte 34: not a histogram: spans of 5 buckets, and 4 counts: "h""#,
+        "h",
+    );
+    check(
+        with(|h| h.positive_span[0] = span(0, u32::MAX)),
+        r#"byte 34: not a histogram: spans of 4294967297 buckets, and 4 counts: "h""#,
+        "h",
+    );
+    check(
+        with(|h| h.positive_delta[1] = -2),
+        r#"byte 34: not a histogram: a bucket counts less than nothing: "h""#,
+        "h",
+    );
+    check(
+        with(|h| h.schema = Some(9)),
+        r#"byte 34: not a histogram: schema 9 is not between -4 and 8: "h""#,
+        "h",
+    );
+    check(
+        with(|h| h.positive_span[1] = span(-1, 2)),
+        r#"byte 34: not a histogram: bucket 1 is out of range: "h""#,
+        "h",
+    );
+    // No value is no zero.
+    check(
+        family("x", 1, Metric::default()),
+        r#"byte 32: expected a value: "x""#,
+        "x",
+    );
+    let other = Metric {
+        counter: Some(Counter::default()),
+        ..Metric::default()
+    };
+    check(family("x", 1, other), r#"byte 32: expected a value: "x""#, "x");
+    check(
+        family("x", 6, Metric::default()),
+        r#"byte 28: unknown metric type: "x""#,
+        "x",
+    );
+    let mut nameless = gauge("", 1.0);
+    nameless.name = None;
+    let (said, report) = read_all(Histograms::Native, &[gauge("before", 1.0), nameless]);
+    assert_eq!((said.len(), report.errors), (2, 1));
+    assert!(report.lost.has_unnamed());
+}
+
+#[test]
+fn a_family_of_which_nothing_more_can_be_told_is_lost_with_all_it_may_have() {
+    // Its second field reaches beyond its end.
+    let broken = [6, 0x0a, 1, b'h', 0x22, 50, 0];
+    let body = [
+        &page(&[gauge("before", 1.0)]),
+        &broken[..],
+        &page(&[gauge("after", 2.0)]),
+    ]
+    .concat();
+    let (said, report) = read(&mut Parser::new(), Format::Protobuf, &body);
+    assert_eq!(said.len(), 4);
+    let lost: Vec<_> = report.lost.names().collect();
+    assert_eq!(lost, ["h", "h_bucket", "h_count", "h_sum"]);
+    assert_eq!(
+        report.first_errors[0].to_string(),
+        r#"byte 28: broken field: "h""#
+    );
+}
+
+#[test]
+fn a_page_that_ends_within_a_message_is_marked() {
+    let body = page(&[gauge("before", 1.0), gauge("after", 2.0)]);
+    let boundary = page(&[gauge("before", 1.0)]).len();
+    for end in 1..body.len() {
+        let (said, report) = read(&mut Parser::new(), Format::Protobuf, &body[..end]);
+        let is_between = end == boundary;
+        assert_eq!(
+            report.cut,
+            (!is_between).then_some(Cut::UnfinishedMessage),
+            "{end}"
+        );
+        assert_eq!(report.lost.has_unnamed(), !is_between);
+        assert_eq!(said.len(), if end < boundary { 0 } else { 2 });
+    }
+}
+
+#[test]
+fn limits_hold() {
+    let check = |limits: Limits, families: &[MetricFamily], samples: usize, says: &str| {
+        let mut parser = Parser::new()
+            .with_limits(limits)
+            .with_histograms(Histograms::Both);
+        let (_, report) = read(&mut parser, Format::Protobuf, &page(families));
+        assert_eq!(report.samples, samples, "{report:?}");
+        let cut = report.cut.map(|cut| cut.to_string());
+        let error = report.first_errors.first().map(ToString::to_string);
+        assert_eq!(cut.or(error).unwrap_or_default(), says);
+        assert!(!report.is_complete() && !report.lost.is_empty());
+    };
+    let gauges = [gauge("a", 1.0), gauge("b", 1.0), gauge("c", 1.0)];
+    check(
+        Limits::default().with_samples(2),
+        &gauges,
+        2,
+        "more than 2 samples",
+    );
+    check(
+        Limits::default().with_body_bytes(50),
+        &gauges,
+        2,
+        "page of 57 bytes exceeds the limit of 50",
+    );
+    check(
+        Limits::default().with_buckets(3),
+        &[histogram("h", native())],
+        0,
+        r#"byte 62: more than 3 buckets: "h""#,
+    );
+}
+
+#[test]
+fn a_small_page_does_not_become_a_large_one() {
+    // Each bucket has all labels in its text.
+    let bucket = |at: u32| Bucket {
+        cumulative_count: Some(1),
+        upper_bound: Some(f64::from(at)),
+        ..Bucket::default()
+    };
+    let histogram = Histogram {
+        bucket: (0..9_000).map(bucket).collect(),
+        ..Histogram::default()
+    };
+    let value = "x".repeat(10_000);
+    let metric = Metric {
+        histogram: Some(histogram),
+        label: labels([("a", value.as_str())]),
+        ..Metric::default()
+    };
+    let body = page(&[family("h", 4, metric)]);
+    assert!(body.len() < 300_000);
+    let limits = Limits::default().with_body_bytes(1 << 20);
+    let (_, report) = read(&mut Parser::new().with_limits(limits), Format::Protobuf, &body);
+    assert!(matches!(report.cut, Some(Cut::BodyTooLarge { limit, .. }) if limit == 1 << 20));
+}
+
+#[test]
+fn only_wanted_metrics_are_read() {
+    let families = [gauge("a", 1.0), histogram("h", native()), gauge("b", 2.0)];
+    let mut parser = Parser::new()
+        .with_wanted(Wanted::new(["b", "h_count"]))
+        .with_histograms(Histograms::Both);
+    let (said, report) = read(&mut parser, Format::Protobuf, &page(&families));
+    let samples: Vec<_> = said.iter().filter(|said| said.contains("{}")).collect();
+    assert_eq!(samples, ["b b{} 2.0"]);
+    let mut parser = parser.with_histograms(Histograms::Classic);
+    let (said, _) = read(&mut parser, Format::Protobuf, &page(&families));
+    let samples: Vec<_> = said.iter().filter(|said| said.contains("{}")).collect();
+    assert_eq!(samples, ["h_count h_count{} 12.0", "b b{} 2.0"]);
+    assert!(report.skipped > 0);
+}
+
+/// One family, as both formats can say it.
+#[derive(Clone, Debug)]
+struct Family {
+    name: String,
+    help: String,
+    unit: String,
+    metric_type: MetricType,
+    metrics: Vec<One>,
+}
+
+#[derive(Clone, Debug)]
+struct One {
+    labels: BTreeMap<String, String>,
+    number: f64,
+    count: u32,
+    /// By bound or quantile.
+    parts: Vec<(f64, u32)>,
+    timestamp: Option<i64>,
+}
+
+fn any_family() -> impl Strategy<Value = Family> {
+    let name = || prop_oneof!["[a-zA-Z_:][a-zA-Z0-9_:]{0,8}", "[a-z\\\\\"{}=,# \n.é]{1,6}"];
+    let number = || {
+        prop_oneof![
+            any::<f64>().prop_map(|number| if number.is_nan() { f64::NAN } else { number }),
+            Just(f64::INFINITY),
+            (0..1000_u32).prop_map(f64::from)
+        ]
+    };
+    let label = prop_oneof!["[a-z_][a-z0-9_]{0,3}", "[a-z\\\\\"{}=,# \n.é]{1,4}"]
+        .prop_filter("not of ours", |name| {
+            !["__name__", "le", "quantile"].contains(&name.as_str())
+        });
+    let one = (
+        btree_map(label, "[a-z\\\\\"{}=,# \n\t.é]{0,8}", 0..4),
+        number(),
+        any::<u32>(),
+        vec((-100..100_i32, any::<u32>()), 0..5),
+        option::of((1..i64::MAX / 2).prop_map(|time| time / 1000)),
+    );
+    let one = one.prop_map(|(labels, number, count, parts, timestamp)| One {
+        labels,
+        number,
+        count,
+        parts: parts
+            .into_iter()
+            .map(|(bound, count)| (f64::from(bound) / 8.0, count))
+            .collect(),
+        timestamp: timestamp.filter(|&time| time != 0),
+    });
+    let metric_type = prop::sample::select(vec![
+        MetricType::Counter,
+        MetricType::Gauge,
+        MetricType::Summary,
+        MetricType::Unknown,
+        MetricType::Histogram,
+    ]);
+    let help = "[a-z\\\\\"{}=,# \n\t.é]{0,8}";
+    (name(), help, "[a-z]{0,3}", metric_type, vec(one, 1..4)).prop_map(
+        |(name, help, unit, metric_type, metrics)| Family {
+            name,
+            help,
+            unit,
+            metric_type,
+            metrics,
+        },
+    )
+}
+
+impl Family {
+    fn print(&self, page: &mut Encoder) {
+        if !self.help.is_empty() {
+            page.help(&self.name, &self.help);
+        }
+        page.metric_type(&self.name, self.metric_type);
+        if !self.unit.is_empty() {
+            page.unit(&self.name, &self.unit);
+        }
+        for one in &self.metrics {
+            let mut sample = |suffix: &str, bound: Option<(&str, f64)>, value: f64| {
+                let name = format!("{}{suffix}", self.name);
+                let bound = bound.map(|(label, bound)| (label, OpenMetricsFloat(bound).to_string()));
+                let labels = one.labels.iter().map(|(name, value)| (&**name, &**value));
+                let bound = bound.as_ref().map(|(label, bound)| (*label, &**bound));
+                page.sample(&name, labels.chain(bound), value, one.timestamp);
+            };
+            let (each, label) = match self.metric_type {
+                MetricType::Histogram => ("_bucket", "le"),
+                MetricType::Summary => ("", "quantile"),
+                _ => {
+                    sample("", None, one.number);
+                    continue;
+                }
+            };
+            sample("_count", None, f64::from(one.count));
+            sample("_sum", None, one.number);
+            for (bound, count) in &one.parts {
+                sample(each, Some((label, *bound)), f64::from(*count));
+            }
+            if self.metric_type == MetricType::Histogram {
+                sample(each, Some((label, f64::INFINITY)), f64::from(one.count));
+            }
+        }
+    }
+
+    fn message(&self) -> MetricFamily {
+        let number = |one: &One| Number {
+            value: Some(one.number),
+        };
+        let metric = |one: &One| {
+            let mut metric = Metric {
+                label: labels(one.labels.iter().map(|(name, value)| (&**name, &**value))),
+                timestamp_ms: one.timestamp,
+                ..Metric::default()
+            };
+            match self.metric_type {
+                MetricType::Counter => {
+                    metric.counter = Some(Counter {
+                        value: Some(one.number),
+                        start_timestamp: None,
+                    });
+                }
+                MetricType::Gauge => metric.gauge = Some(number(one)),
+                MetricType::Unknown => metric.untyped = Some(number(one)),
+                MetricType::Summary => {
+                    let quantile = |&(quantile, value): &(f64, u32)| Quantile {
+                        quantile: Some(quantile),
+                        value: Some(f64::from(value)),
+                    };
+                    metric.summary = Some(Summary {
+                        sample_count: Some(one.count.into()),
+                        sample_sum: Some(one.number),
+                        quantile: one.parts.iter().map(quantile).collect(),
+                    });
+                }
+                _ => {
+                    let bucket = |&(bound, count): &(f64, u32)| Bucket {
+                        cumulative_count: Some(count.into()),
+                        cumulative_count_float: None,
+                        upper_bound: Some(bound),
+                    };
+                    metric.histogram = Some(Histogram {
+                        sample_count: Some(one.count.into()),
+                        sample_sum: Some(one.number),
+                        bucket: one.parts.iter().map(bucket).collect(),
+                        ..Histogram::default()
+                    });
+                }
+            }
+            metric
+        };
+        let number = match self.metric_type {
+            MetricType::Counter => 0,
+            MetricType::Gauge => 1,
+            MetricType::Summary => 2,
+            MetricType::Unknown => 3,
+            _ => 4,
+        };
+        MetricFamily {
+            name: Some(self.name.clone()),
+            help: Some(self.help.clone()),
+            metric_type: Some(number),
+            metric: self.metrics.iter().map(metric).collect(),
+            unit: Some(self.unit.clone()),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn both_formats_of_a_page_say_the_same(families in vec(any_family(), 0..5)) {
+        let mut text = Encoder::new(Format::OpenMetrics);
+        families.iter().for_each(|family| family.print(&mut text));
+        let text = text.finish();
+        let messages: Vec<_> = families.iter().map(Family::message).collect();
+        let mut parser = Parser::new();
+        let (printed, report) = read(&mut parser, Format::OpenMetrics, text.as_bytes());
+        prop_assert!(report.is_complete(), "{:?}\n{}", report, text);
+        let (said, report) = read(&mut parser, Format::Protobuf, &page(&messages));
+        prop_assert!(report.is_complete(), "{:?}", report);
+        prop_assert_eq!(said, printed);
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_panic(page in vec(any::<u8>(), 0..300)) {
+        exposition_body::check_messages(&page);
+    }
+
+    #[test]
+    fn any_nearly_good_page_is_read_without_panic(
+        families in vec(any_family(), 1..3),
+        is_native: bool,
+        changes in vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+    ) {
+        let mut messages: Vec<_> = families.iter().map(Family::message).collect();
+        if is_native {
+            messages.push(histogram("h", native()));
+        }
+        let mut page = page(&messages);
+        for (at, byte) in changes {
+            let at = at.index(page.len());
+            page[at] = byte;
+        }
+        exposition_body::check_messages(&page);
+    }
+}
+
+/// What a real Prometheus takes from the same page.
+#[test]
+fn prometheus_stores_what_we_read() {
+    let labelled = |mut family: MetricFamily| {
+        family.metric[0].label = labels([("a", "x"), ("b", "Größe \"1\"\n")]);
+        family
+    };
+    let float = Histogram {
+        sample_count_float: Some(3.5),
+        sample_sum: Some(-4.0),
+        schema: Some(3),
+        zero_threshold: Some(0.25),
+        zero_count_float: Some(0.5),
+        negative_span: vec![span(8, 1), span(3, 2)],
+        negative_count: vec![1.0, 0.0, 2.0],
+        ..Histogram::default()
+    };
+    let bucket = |bound, count| Bucket {
+        cumulative_count: Some(count),
+        upper_bound: Some(bound),
+        ..Bucket::default()
+    };
+    let classic = Histogram {
+        sample_count: Some(7),
+        sample_sum: Some(2.5),
+        bucket: vec![bucket(0.5, 3), bucket(1_000_000.0, 6)],
+        ..Histogram::default()
+    };
+    let summary = Metric {
+        summary: Some(Summary {
+            sample_count: Some(2),
+            sample_sum: Some(3.0),
+            quantile: vec![Quantile {
+                quantile: Some(0.5),
+                value: Some(f64::NAN),
+            }],
+        }),
+        ..Metric::default()
+    };
+    let counter = Metric {
+        counter: Some(Counter {
+            value: Some(41.5),
+            start_timestamp: None,
+        }),
+        ..Metric::default()
+    };
+    let mut coarse = native();
+    coarse.schema = Some(-4);
+    let families = [
+        labelled(gauge("g", -0.0)),
+        labelled(family("c_total", 0, counter)),
+        labelled(family("s", 2, summary)),
+        labelled(histogram("classic", classic)),
+        labelled(histogram("h", native())),
+        labelled(histogram("coarse", coarse)),
+        labelled(histogram("float", float)),
+    ];
+    let body = page(&families);
+    let answer = Answer::respond(200, &[("Content-Type", Format::Protobuf.content_type())], &body);
+    let target = FaultyServer::start([answer]).unwrap();
+    let prometheus = Prometheus::builder()
+        .scrape("page", target.addr(), Duration::from_secs(3), &[])
+        .flag("--enable-feature=native-histograms")
+        .start()
+        .unwrap();
+    prometheus.wait_for("up == 1").unwrap();
+
+    let mut parser = Parser::new().with_histograms(Histograms::Native);
+    let mut page = parser.page(Format::Protobuf, &body);
+    let mut ours = BTreeMap::new();
+    while let Some(event) = page.next() {
+        let (name, value) = match &event {
+            Event::Sample(sample) => (sample.name(), Shown(sample.value).to_string()),
+            Event::Histogram(sample) => {
+                let histogram = &sample.histogram;
+                let edge = |bucket: &fleetgauge_promql::histogram::Bucket| {
+                    let rule = match (bucket.has_lower, bucket.has_upper) {
+                        (false, true) => 0,
+                        (true, false) => 1,
+                        (false, false) => 2,
+                        (true, true) => 3,
+                    };
+                    let numbers = [bucket.lower, bucket.upper, bucket.count];
+                    format!("{rule} {numbers:?}")
+                };
+                let buckets: Vec<_> = histogram.buckets().map(|bucket| edge(&bucket)).collect();
+                let (count, sum) = (histogram.count(), histogram.sum());
+                (sample.name(), format!("{count} {sum} {buckets:?}"))
+            }
+            _ => continue,
+        };
+        let name = name.to_owned();
+        let mut labels: BTreeMap<_, _> = page
+            .labels()
+            .unwrap()
+            .iter()
+            .map(|(n, v)| (n.into_owned(), v.into_owned()))
+            .collect();
+        labels.insert("__name__".to_owned(), name);
+        ours.insert(labels, value);
+    }
+    assert!(page.finish().is_complete());
+
+    let text = |json: &Json| json.as_str().unwrap_or_default().to_owned();
+    let result = prometheus
+        .query(r#"{job="page",__name__!~"up|scrape_.*"}"#, None)
+        .unwrap();
+    let theirs = result.as_array().unwrap().iter().map(|series| {
+        let labels = series["metric"].as_object().unwrap().iter();
+        let labels = labels.filter(|(name, _)| !matches!(name.as_str(), "job" | "instance"));
+        let labels: BTreeMap<_, _> = labels.map(|(name, value)| (name.clone(), text(value))).collect();
+        let histogram = &series["histogram"][1];
+        let value = match histogram["buckets"].as_array() {
+            None => text(&series["value"][1]),
+            Some(buckets) => {
+                let number = |json: &Json| -> f64 { text(json).parse().unwrap() };
+                let bucket = |b: &Json| format!("{} {:?}", b[0], [1, 2, 3].map(|at| number(&b[at])));
+                let buckets: Vec<_> = buckets.iter().map(bucket).collect();
+                format!(
+                    "{} {} {buckets:?}",
+                    text(&histogram["count"]),
+                    text(&histogram["sum"])
+                )
+            }
+        };
+        (labels, value)
+    });
+    // Prometheus 2 keeps bounds as they are written, which version 3 does not.
+    let as_of_now = |(mut labels, value): (BTreeMap<String, String>, String)| {
+        for (name, value) in &mut labels {
+            if ["le", "quantile"].contains(&name.as_str()) {
+                *value = OpenMetricsFloat(value.parse().unwrap()).to_string();
+            }
+        }
+        (labels, value)
+    };
+    let theirs: BTreeMap<_, _> = theirs.map(as_of_now).collect();
+    assert_eq!(ours.len(), 2 + 3 + 5 + 3);
+    assert_eq!(theirs, ours);
+}
