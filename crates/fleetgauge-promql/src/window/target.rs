@@ -52,6 +52,19 @@ pub(super) struct Slot {
     given_before: u32,
 }
 
+// === impl Slot ===
+
+impl Slot {
+    /// A place that has been that of one and the same since the first row.
+    pub(super) fn kept(at: u32) -> Self {
+        Self {
+            at,
+            born: 0,
+            given_before: 0,
+        }
+    }
+}
+
 /// The rows as they are now.
 pub(super) struct Snapshot {
     columns: Guard<Arc<Columns>>,
@@ -369,7 +382,7 @@ fn first_rows(block: &Block, rows: usize, scratch: &mut Scratch) -> Block {
 
 impl Snapshot {
     /// When the newest row was scraped.
-    fn last_time(&self) -> Option<i64> {
+    pub(super) fn last_time(&self) -> Option<i64> {
         match self.rows.checked_sub(1) {
             Some(row) => Some(self.columns.recent.time(row)),
             None => self.columns.blocks.last().map(|block| block.last_time()),
