@@ -88,9 +88,9 @@ fn a_series_may_have_numbers_and_histograms() {
     let samples = read(&window, from, to);
     let found: Vec<_> = (0..samples.len()).map(|place| samples.value(place)).collect();
     assert_eq!(found, values);
-    use CounterReset::{NotReset, Reset, Unknown};
+    use CounterReset::{NotReset, Unknown};
     let known: Vec<_> = held(&samples).into_iter().filter_map(|one| one.2).collect();
-    assert_eq!(known, [Unknown, NotReset, Reset, Unknown]);
+    assert_eq!(known, [Unknown, NotReset, Unknown, Unknown]);
 
     let selected = window.select(&[], at(0.0), at(9.0));
     let mut newest = Vec::new();
