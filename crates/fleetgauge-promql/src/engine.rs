@@ -40,6 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleetgauge_core::age::Age;
+use fleetgauge_core::histogram::Histogram;
 use fleetgauge_core::label::LabelError;
 use fleetgauge_core::result::{Answer, AnswerBuilder, Ended};
 use fleetgauge_core::sample::Stamp;
@@ -332,26 +333,31 @@ impl Default for Engine {
 impl Evaluator<'_> {
     /// No histogram may be taken for a number by whoever reads an answer.
     fn refuse_histograms(&self, has_any: bool) -> Result<(), EvalError> {
-        match has_any && self.answered.is_none() {
+        let is_refused = has_any && !self.config.histograms && self.answered.is_none();
+        match is_refused {
             true => Err(EvalError::execution(
-                "native histograms are not supported by answers: use histogram_quantile, histogram_count and the like",
+                "the answer has native histograms, which are no numbers; reduce them in the query, as with \
+                 histogram_quantile or histogram_count",
             )),
             false => Ok(()),
         }
     }
 
-    /// Keeps a histogram of the answer's series `series`.
-    fn answer_histogram(
+    /// A histogram as the answer's series `series` has it.
+    fn answered(
         &mut self,
         series: usize,
         at: i64,
-        histogram: Option<&Arc<FloatHistogram>>,
-    ) -> Result<(), EvalError> {
-        if let (Some(histogram), Some(answered)) = (histogram, &mut self.answered) {
+        histogram: &Arc<FloatHistogram>,
+    ) -> Result<Histogram, EvalError> {
+        let answered = Histogram::from(&**histogram);
+        self.budget
+            .take_bytes(size_of::<Histogram>() + answered.heap_bytes())?;
+        if let Some(known) = &mut self.answered {
             self.budget.take_list::<[usize; 4]>(1)?;
-            answered.insert((series, at), Arc::clone(histogram));
+            known.insert((series, at), Arc::clone(histogram));
         }
-        Ok(())
+        Ok(answered)
     }
 
     fn instant(&mut self, root: &Expr, steps: &Steps) -> Result<AnswerBuilder, EvalError> {
@@ -377,8 +383,14 @@ impl Evaluator<'_> {
                     let value = vector.row(i)[0];
                     if !is_absent(value) {
                         self.labels(&labels, &mut answer)?;
-                        self.answer_histogram(answer.len(), steps.start, vector.histogram(i, 0))?;
-                        answer.end_series(value, at).map_err(unanswerable)?;
+                        match vector.histogram(i, 0) {
+                            None => answer.end_series(value, at),
+                            Some(histogram) => {
+                                let histogram = self.answered(answer.len(), steps.start, histogram)?;
+                                answer.end_histogram(histogram, at)
+                            }
+                        }
+                        .map_err(unanswerable)?;
                         if self.reader.tells_ages {
                             answer.age(vector.age(i, 0));
                         }
@@ -414,14 +426,15 @@ impl Evaluator<'_> {
             }
             self.budget.take_list::<(i64, f64)>(count)?;
             self.labels(&vector.labels[i], &mut answer)?;
-            if vector.has_histograms() {
-                for (step, at) in steps.iter().enumerate() {
-                    self.answer_histogram(series, at, vector.histogram(i, step))?;
+            let steps = steps.iter().zip(row).enumerate();
+            for (step, (time, &value)) in steps.filter(|(_, (_, value))| !is_absent(**value)) {
+                let at = Timestamp::from_millis(time);
+                match vector.histogram(i, step) {
+                    None => answer.point(value, at),
+                    Some(histogram) => answer.histogram(self.answered(series, time, histogram)?, at),
                 }
             }
             series += 1;
-            let present = steps.iter().zip(row).filter(|(_, value)| !is_absent(**value));
-            present.for_each(|(time, &value)| answer.point(value, Timestamp::from_millis(time)));
             answer.end_points().map_err(unanswerable)?;
         }
         Ok(answer)
@@ -457,15 +470,21 @@ impl Evaluator<'_> {
                 continue;
             };
             self.labels(&labels[i], &mut answer)?;
+            self.refuse_histograms(buffer.has_histogram_in(from, to))?;
             if buffer.has_histograms() {
-                self.refuse_histograms(true)?;
                 for place in from..to {
-                    self.answer_histogram(series, buffer.times()[place], buffer.histogram(place))?;
+                    let (time, value) = (buffer.times()[place], buffer.values()[place]);
+                    let at = Timestamp::from_millis(time);
+                    match buffer.histogram(place) {
+                        None => answer.point(value, at),
+                        Some(histogram) => answer.histogram(self.answered(series, time, histogram)?, at),
+                    }
                 }
+            } else {
+                let samples = samples.into_iter();
+                samples.for_each(|(time, value)| answer.point(value, Timestamp::from_millis(time)));
             }
             series += 1;
-            let samples = samples.into_iter();
-            samples.for_each(|(time, value)| answer.point(value, Timestamp::from_millis(time)));
             answer.end_points().map_err(unanswerable)?;
         }
         Ok(answer)

@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_has_no_histograms() {
+    fn an_answer_has_histograms_where_they_are_asked_for() {
         let mut store = MemoryStore::new();
         let at = Timestamp::from_millis(0);
         let histogram = FloatHistogram::from_notation("{{count:3}}").expect("a histogram");
@@ -380,10 +380,20 @@ mod tests {
             range,
         ] {
             let error = outcome.expect_err("refused").to_string();
-            assert!(
-                error.starts_with("native histograms are not supported by answers"),
-                "{error}"
-            );
+            assert!(error.starts_with("the answer has native histograms"), "{error}");
+        }
+        let config = EngineConfig::default().with_histograms(true);
+        let engine = engine.with_config(config);
+        let range = engine.range(&store, "h", at, at, Duration::from_secs(1));
+        for outcome in [
+            engine.instant(&store, "h", at),
+            engine.instant(&store, "h[5m]", at),
+            range,
+        ] {
+            let answer = outcome.expect("an answer").answer;
+            let value = answer.values().next().expect("a value");
+            let count = value.histogram.map(|histogram| histogram.count);
+            assert!(count == Some(3.0) && value.value.is_nan());
         }
     }
 
