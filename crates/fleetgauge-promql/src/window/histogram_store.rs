@@ -246,7 +246,7 @@ impl Kind {
         for (is_positive, index) in keys {
             let same = |place: &Place| (place.is_positive, place.index).cmp(&(is_positive, index));
             if places[..known].binary_search_by(same).is_err() {
-                let at = self.rows.add_slot().at;
+                let at = self.rows.add_slot().0.at;
                 places.push(Place {
                     is_positive,
                     index,

@@ -15,7 +15,7 @@ use arc_swap::{ArcSwap, Guard};
 use super::block::Block;
 use super::column::{ABSENT, MAX_ROWS, Scratch};
 use super::limit::Usage;
-use super::newest_row::NewestRow;
+use super::newest_row::{NewestRow, Part};
 use super::outcome::Outcome;
 use super::recent::{self, Recent};
 use crate::sample::{STALE_MARKER, Samples};
@@ -23,7 +23,6 @@ use crate::sample::{STALE_MARKER, Samples};
 /// The rows of one target. Its bytes are counted as long as it is there.
 #[derive(Debug)]
 pub(super) struct Target {
-    newest: NewestRow,
     columns: ArcSwap<Columns>,
     writer: Mutex<Writer>,
     usage: Arc<Usage>,
@@ -80,8 +79,7 @@ pub(super) struct Row<'a> {
     /// Whether there is a row of this time already.
     is_again: bool,
     is_empty: bool,
-    newest: &'a NewestRow,
-    _writer: MutexGuard<'a, Writer>,
+    writer: MutexGuard<'a, Writer>,
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +87,7 @@ struct Writer {
     /// How many slots there are, and those of them that no series has.
     slots: u32,
     free: Vec<u32>,
+    newest: NewestRow,
     scratch: Scratch,
     /// What is counted as used.
     counted: usize,
@@ -104,7 +103,6 @@ impl Target {
             recent: Arc::new(Recent::empty(0)),
         };
         Self {
-            newest: NewestRow::default(),
             columns: ArcSwap::from_pointee(columns),
             writer: Mutex::default(),
             usage,
@@ -128,19 +126,20 @@ impl Target {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// A slot for a new series.
-    pub(super) fn add_slot(&self) -> Slot {
+    /// A slot for a new series, and where the sample of the newest row is.
+    pub(super) fn add_slot(&self) -> (Slot, Arc<Part>) {
         let mut writer = self.lock();
         let at = writer.free.pop().unwrap_or_else(|| {
             writer.slots += 1;
             writer.slots - 1
         });
         let now = self.snapshot();
-        Slot {
+        let slot = Slot {
             at,
             born: now.columns.recent.first_row() + now.rows as u64,
             given_before: now.given(at as usize),
-        }
+        };
+        (slot, writer.newest.part(at))
     }
 
     /// Lets a slot go, whose series is, in `leave`, told that it has none. `None` if `leave` says that it stays.
@@ -148,13 +147,14 @@ impl Target {
         let mut writer = self.lock();
         let left = leave(&self.snapshot())?;
         self.changes.fetch_add(1, Ordering::Release);
-        self.newest.forget(Some(slot.at as usize));
+        writer.newest.forget(slot.at, true);
         writer.free.push(slot.at);
         if writer.free.len() == writer.slots as usize {
             let columns = self.columns.load();
             let next = columns.recent.first_row() + columns.recent.rows() as u64;
             writer.free.clear();
             writer.slots = 0;
+            writer.newest.clear();
             self.replace(&mut writer, Vec::new(), Recent::empty(next));
         }
         Some(left)
@@ -162,9 +162,9 @@ impl Target {
 
     /// Does what `leave` does while nobody writes, after which the slot is not written any more, but kept.
     pub(super) fn leave(&self, slot: Slot, leave: impl FnOnce(&Snapshot)) {
-        let _writer = self.lock();
+        let writer = self.lock();
         leave(&self.snapshot());
-        self.newest.forget(Some(slot.at as usize));
+        writer.newest.forget(slot.at, false);
         self.changes.fetch_add(1, Ordering::Release);
     }
 
@@ -190,8 +190,7 @@ impl Target {
             time,
             is_again: last == Some(time),
             is_empty: true,
-            newest: &self.newest,
-            _writer: writer,
+            writer,
         })
     }
 
@@ -217,12 +216,6 @@ impl Target {
     /// Whether there are rows that are out of the retention.
     pub(super) fn has_old(&self, cutoff: i64) -> bool {
         self.oldest.load(Ordering::Relaxed) < cutoff
-    }
-
-    /// The newest sample of a slot, where it is in the newest row.
-    #[inline]
-    pub(super) fn in_newest_row(&self, slot: Slot) -> Option<(i64, u64)> {
-        self.newest.read(slot.at as usize)
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -297,7 +290,7 @@ impl Target {
                 blocks.push(first_rows(&last, kept, &mut writer.scratch));
             }
         }
-        self.newest.forget(None);
+        writer.newest.forget_all();
         let given = (0..recent.slots()).map(|slot| recent.given(slot) + recent.present(slot, rows));
         let next = recent.first_row() + rows as u64;
         let slots = writer.slots as usize;
@@ -315,7 +308,7 @@ impl Target {
 
     fn store(&self, writer: &mut Writer, columns: Columns) {
         let blocks: usize = columns.blocks.iter().map(|block| block.bytes()).sum();
-        let bytes = blocks + columns.recent.bytes() + self.newest.bytes() + size_of::<Columns>() + 16;
+        let bytes = blocks + columns.recent.bytes() + writer.newest.bytes() + size_of::<Columns>() + 16;
         self.usage.take(bytes);
         self.usage.give_back(writer.counted);
         writer.counted = bytes;
@@ -537,9 +530,8 @@ impl Row<'_> {
     pub(super) fn publish(self) {
         if !self.is_empty {
             self.recent.publish(self.row, self.time);
-            let slots = self.recent.slots();
-            self.newest
-                .write(self.time, slots, |slot| self.recent.sample(slot, self.row));
+            let sample = |slot| self.recent.sample(slot, self.row);
+            self.writer.newest.write(self.time, sample);
         }
     }
 }

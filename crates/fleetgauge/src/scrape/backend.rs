@@ -196,7 +196,7 @@ impl Selector {
                 let latest = view.window().latest(name, at, lookback);
                 latest
                     .iter()
-                    .try_for_each(|(series, sample)| add(series, *sample))?;
+                    .try_for_each(|(series, sample)| add(series, sample))?;
                 latest.has_changed()
             }
             Self::All => {

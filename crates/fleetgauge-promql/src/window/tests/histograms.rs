@@ -58,7 +58,7 @@ fn held(samples: &Samples) -> Vec<(i64, SampleValue, Option<CounterReset>)> {
 
 fn read(window: &Window, from: Timestamp, to: Timestamp) -> Samples {
     let mut samples = Samples::default();
-    if let Some(series) = window.select(&[], from, to).first() {
+    if let Some(series) = window.select(&[], from, to).iter().next() {
         series.read(from, to, &mut samples);
     }
     samples
