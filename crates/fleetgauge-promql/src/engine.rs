@@ -32,6 +32,7 @@
 mod cache;
 mod evaluator;
 mod range;
+mod resets;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -64,6 +65,7 @@ pub use crate::error::{Bound, EvalError};
 
 use cache::ParsedQueries;
 use evaluator::Evaluator;
+use resets::Asked;
 
 /// Evaluates queries within bounds, and keeps those it parsed.
 ///
@@ -296,6 +298,7 @@ impl Engine {
                 lookback: config.lookback,
                 query: (steps.start, steps.until),
                 tells_ages,
+                finds_resets: false,
                 reads: Vec::new(),
                 ended: Ended::default(),
                 helpers: &self.0.helpers,
@@ -304,6 +307,7 @@ impl Engine {
             budget,
             notes: Annotations::default(),
             scalars: Vec::new(),
+            asked: Asked::default(),
             answered: None,
         }
     }

@@ -13,7 +13,7 @@ use fleetgauge_core::time::Timestamp;
 
 use crate::budget::{Budget, SERIES_WORK};
 use crate::error::EvalError;
-use crate::histogram::FloatHistogram;
+use crate::histogram::{CounterReset, FloatHistogram};
 use crate::label::LabelSet;
 use crate::matcher::Matcher;
 use crate::missing::{Missing, Read};
@@ -31,6 +31,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) query: (i64, i64),
     /// Whether it is told how old the values are.
     pub(crate) tells_ages: bool,
+    /// Whether it is looked for counter resets while histograms are read.
+    pub(crate) finds_resets: bool,
     /// What was read so far.
     pub(crate) reads: Vec<Done<'a>>,
     /// What of it has ended.
@@ -65,6 +67,7 @@ pub(crate) struct Ranges<'a> {
     range: i64,
     lookback: Duration,
     tells_ages: bool,
+    finds_resets: bool,
 }
 
 enum Source<'a> {
@@ -101,6 +104,7 @@ struct Instants<'a> {
     range: (Timestamp, Timestamp),
     lookback: Duration,
     give: Give,
+    finds_resets: bool,
 }
 
 /// A series that has ended, by its place among those selected.
@@ -162,6 +166,7 @@ impl<'a> Reader<'a> {
             range,
             lookback: self.lookback,
             give,
+            finds_resets: self.finds_resets,
         };
         let mut result = Vector::unlabelled(steps.count, series.len(), self.tells_ages);
         let ended = if steps.count <= LOOKED_UP_STEPS {
@@ -229,6 +234,7 @@ impl<'a> Reader<'a> {
             range,
             lookback: self.lookback,
             tells_ages: self.tells_ages,
+            finds_resets: self.finds_resets,
         })
     }
 
@@ -240,6 +246,7 @@ impl<'a> Reader<'a> {
             range,
             lookback: self.lookback,
             tells_ages: self.tells_ages,
+            finds_resets: false,
         }
     }
 
@@ -323,10 +330,20 @@ impl Instants<'_> {
                 continue;
             };
             if sample.is_histogram() && self.give == Give::Value {
-                let Some(histogram) = self.series.histogram(i, sample.timestamp) else {
+                let Some(mut histogram) = self.series.histogram(i, sample.timestamp) else {
                     row.fill(ABSENT);
                     continue;
                 };
+                if self.finds_resets && histogram.counter_reset() == CounterReset::Unknown {
+                    // What was before tells it.
+                    let mut buffer = Buffer::default();
+                    buffer.read(self.series, i, self.range, self.finds_resets, budget)?;
+                    let last = buffer
+                        .times()
+                        .partition_point(|&time| time <= sample.timestamp.as_millis());
+                    let found = last.checked_sub(1).and_then(|last| buffer.histogram(last));
+                    histogram = found.cloned().unwrap_or(histogram);
+                }
                 budget.take_histogram(&histogram)?;
                 histograms.push((i, 0, histogram));
             }
@@ -350,7 +367,7 @@ impl Instants<'_> {
         let lookback = i64::try_from(self.lookback.as_millis()).unwrap_or(i64::MAX);
         let (mut ended, mut histograms) = (Vec::new(), Found::new());
         for (place, i) in of.enumerate() {
-            buffer.read(self.series, i, self.range, budget)?;
+            buffer.read(self.series, i, self.range, self.finds_resets, budget)?;
             let samples = (buffer.times(), buffer.values());
             budget.spend(SERIES_WORK + self.times.steps.count)?;
             let (row, ages) = part.row(place);
@@ -480,7 +497,7 @@ impl Ranges<'_> {
         match &self.source {
             Source::Series(series) => {
                 let range = (Timestamp::from_millis(from), Timestamp::from_millis(last));
-                into.read(&**series, i, range, budget)?;
+                into.read(&**series, i, range, self.finds_resets, budget)?;
                 if self.tells_ages {
                     into.note_stale();
                 }
@@ -634,12 +651,38 @@ impl Buffer {
         series: &dyn Selection,
         i: usize,
         (from, to): (Timestamp, Timestamp),
+        finds_resets: bool,
         budget: &mut Budget,
     ) -> Result<(), EvalError> {
         self.samples.clear();
         series.read(i, from, to, &mut self.samples);
         budget.take_samples(self.samples.len())?;
+        if finds_resets && self.has_histograms() {
+            self.find_resets(budget)?;
+        }
         self.take_growth(budget)
+    }
+
+    /// Says of each histogram of which it is not known whether its counts began anew since the one before.
+    fn find_resets(&mut self, budget: &mut Budget) -> Result<(), EvalError> {
+        let mut before: Option<Arc<FloatHistogram>> = None;
+        for index in 0..self.samples.len() {
+            let Some(histogram) = self.samples.histogram(index).cloned() else {
+                continue;
+            };
+            let is_unknown = histogram.counter_reset() == CounterReset::Unknown;
+            if let Some(before) = before.filter(|_| is_unknown) {
+                budget.spend(histogram.work())?;
+                let known = match histogram.is_reset_since(&before) {
+                    true => CounterReset::Reset,
+                    false => CounterReset::NotReset,
+                };
+                let told = FloatHistogram::clone(&histogram).with_counter_reset(known);
+                self.samples.set_histogram(index, Arc::new(told));
+            }
+            before = Some(histogram);
+        }
+        Ok(())
     }
 
     /// Counts what the buffer has grown by. How many samples a series has is known only when it was read, so this

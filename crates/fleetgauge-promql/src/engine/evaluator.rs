@@ -18,6 +18,7 @@ use crate::sample::is_histogram;
 use crate::selector::{Buffer, Give, Ranges, Reader, SubqueryRows};
 use crate::value::{ABSENT, Operand, Steps, Vector, is_absent};
 
+use super::resets::Asked;
 use super::{AnsweredHistograms, range};
 use crate::budget::{Budget, SERIES_WORK};
 use crate::config::EngineConfig;
@@ -32,6 +33,8 @@ pub(super) struct Evaluator<'a> {
     /// How old the scalars are that were evaluated since the last vector, at each step: a vector that is computed with
     /// them is as old. Empty where no sample contributes to any.
     pub(super) scalars: Vec<Age>,
+    /// What is asked of histograms by what is evaluated.
+    pub(super) asked: Asked,
     /// Where histograms of the answer go; none if it must not have any.
     pub(super) answered: Option<AnsweredHistograms>,
 }
@@ -42,6 +45,15 @@ pub(super) struct Evaluator<'a> {
 impl<'a> Evaluator<'a> {
     /// Evaluates what is not a range vector.
     pub(super) fn evaluate(&mut self, expr: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
+        let outer = self.asked;
+        self.asked = outer.below(expr);
+        let operand = self.dated(expr, steps);
+        self.asked = outer;
+        operand
+    }
+
+    /// With the ages of all that it is computed from.
+    fn dated(&mut self, expr: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
         if !self.reader.tells_ages {
             return self.operand(expr, steps);
         }
@@ -77,6 +89,7 @@ impl<'a> Evaluator<'a> {
             }
             Expr::Text(text) => Ok(Operand::Text(text.clone())),
             Expr::Selector(selector) => {
+                self.reader.finds_resets = self.asked == Asked::Counts;
                 let budget = &mut self.budget;
                 let vector = self.reader.instant(selector, steps, Give::Value, budget)?;
                 Ok(Operand::Vector(vector))
@@ -94,6 +107,7 @@ impl<'a> Evaluator<'a> {
     pub(super) fn ranges(&mut self, expr: &Expr, steps: &Steps) -> Result<Ranges<'a>, EvalError> {
         match expr.unwrapped() {
             Expr::Range(range) => {
+                self.reader.finds_resets = self.asked == Asked::Counts;
                 let budget = &mut self.budget;
                 self.reader.ranges(&range.selector, range.range, steps, budget)
             }
@@ -201,7 +215,10 @@ impl<'a> Evaluator<'a> {
         } else {
             // Also a subquery without series costs a number a step.
             self.budget.take_result(1, inner.count)?;
-            let mut rows = self.vector(&subquery.expr, &inner)?;
+            let outer = std::mem::replace(&mut self.asked, Asked::Buckets);
+            let rows = self.vector(&subquery.expr, &inner);
+            self.asked = outer;
+            let mut rows = rows?;
             rows.forget_resets(&mut self.budget)?;
             rows
         };
