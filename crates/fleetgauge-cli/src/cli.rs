@@ -437,7 +437,8 @@ pub(crate) struct PromqlEval {
     /// Between two steps: a duration, or a number of seconds
     #[arg(long, value_name = "DURATION", value_parser = value::step, requires_all = ["start", "end"])]
     pub(crate) step: Option<Duration>,
-    /// Evaluate what is experimental: promql-duration-expr, promql-binop-fill-modifiers
+    /// Evaluate what is experimental: promql-duration-expr, promql-extended-range-selectors,
+    /// promql-binop-fill-modifiers, type-and-unit-labels
     #[arg(long = "enable-feature", value_name = "NAME,...", value_delimiter = ',')]
     pub(crate) features: Vec<String>,
     /// How to print the answer

@@ -36,7 +36,6 @@ mod resets;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,16 +46,18 @@ use fleetgauge_core::result::{Answer, AnswerBuilder, Ended};
 use fleetgauge_core::sample::Stamp;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_syntax::Times;
+use fleetgauge_syntax::tree::Extended;
 
 use crate::annotation::Annotations;
 use crate::budget::{Budget, SERIES_WORK};
+use crate::function::RangeInput;
 use crate::histogram::FloatHistogram;
 use crate::label::LabelSet;
 use crate::parallel::Helpers;
 use crate::parse::{Expr, Expression, ParseError, ValueType};
 use crate::queryable::Queryable;
 use crate::sample::SampleValue;
-use crate::selector::{Buffer, Reader};
+use crate::selector::{Buffer, Ranges, Reader, Window};
 use crate::value::{Operand, Steps, Vector, is_absent};
 
 pub use crate::annotation::Annotation;
@@ -64,6 +65,7 @@ pub use crate::config::{EngineConfig, Features};
 pub use crate::error::{Bound, EvalError};
 
 use cache::ParsedQueries;
+pub(crate) use evaluator::AnsweredHistograms;
 use evaluator::Evaluator;
 use resets::Asked;
 
@@ -95,9 +97,6 @@ pub struct Evaluation {
     /// The values of the answer that are histograms.
     pub(crate) histograms: AnsweredHistograms,
 }
-
-/// Histograms in an answer, by the place of their series and their time. *Unit*: milliseconds since the Unix epoch.
-pub(crate) type AnsweredHistograms = BTreeMap<(usize, i64), Arc<FloatHistogram>>;
 
 /// How long it is tried again where series come and go: a large page is written in a few milliseconds. Queries
 /// that take longer are tried so often.
@@ -296,6 +295,7 @@ impl Engine {
             reader: Reader {
                 data,
                 lookback: config.lookback,
+                features: config.features,
                 query: (steps.start, steps.until),
                 tells_ages,
                 finds_resets: false,
@@ -459,16 +459,31 @@ impl Evaluator<'_> {
             if from == to {
                 continue;
             }
-            self.budget.take_list::<(i64, f64)>(to - from)?;
+            if let Some(modifier) = ranges.extended().as_str()
+                && buffer.has_histograms()
+            {
+                let why = format!("{modifier} modifier is not supported with histograms");
+                return Err(EvalError::execution(why));
+            }
+            // Those at the borders of an extended one.
+            self.budget.take_list::<(i64, f64)>(to - from + 2)?;
+            let Some(samples) = samples_of(&ranges, window, &buffer) else {
+                continue;
+            };
             self.labels(&labels[i], &mut answer)?;
             self.refuse_histograms(buffer.has_histogram_in(from, to))?;
-            for place in from..to {
-                let (time, value) = (buffer.times()[place], buffer.values()[place]);
-                let at = Timestamp::from_millis(time);
-                match buffer.histogram(place) {
-                    None => answer.point(value, at),
-                    Some(histogram) => answer.histogram(self.answered(series, time, histogram)?, at),
+            if buffer.has_histograms() {
+                for place in from..to {
+                    let (time, value) = (buffer.times()[place], buffer.values()[place]);
+                    let at = Timestamp::from_millis(time);
+                    match buffer.histogram(place) {
+                        None => answer.point(value, at),
+                        Some(histogram) => answer.histogram(self.answered(series, time, histogram)?, at),
+                    }
                 }
+            } else {
+                let samples = samples.into_iter();
+                samples.for_each(|(time, value)| answer.point(value, Timestamp::from_millis(time)));
             }
             series += 1;
             answer.end_points().map_err(unanswerable)?;
@@ -515,6 +530,27 @@ impl Evaluator<'_> {
             histograms: self.answered.unwrap_or_default(),
         }
     }
+}
+
+/// What is answered of a range; nothing of an extended one that a series has ended before.
+fn samples_of(ranges: &Ranges<'_>, window: Window, of: &Buffer) -> Option<Vec<(i64, f64)>> {
+    let (from, to) = window.samples;
+    let (times, values) = (&of.times()[from..to], &of.values()[from..to]);
+    if ranges.extended() == Extended::No {
+        return Some(times.iter().copied().zip(values.iter().copied()).collect());
+    }
+    let input = RangeInput {
+        times,
+        values,
+        starts: &[],
+        falls: true,
+        start: window.start,
+        end: window.end,
+        at: window.end,
+        extended: ranges.extended(),
+        lookback_start: window.begin,
+    };
+    input.bordered()
 }
 
 fn unanswerable(error: LabelError) -> EvalError {

@@ -8,6 +8,7 @@ pub(crate) mod absent;
 mod bucket;
 mod calendar;
 mod elementwise;
+pub(crate) mod extended;
 mod histogram;
 pub(crate) mod info;
 mod maths;
@@ -21,6 +22,7 @@ mod regression;
 mod relabel;
 mod scalar;
 mod sort;
+pub(crate) mod start;
 pub(crate) mod sum;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,11 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 pub(crate) use fleetgauge_core::label::METRIC_NAME;
+
+/// What Prometheus calls the schema of a metric: its name, type and unit. Whatever takes the name away takes all of it.
+pub(crate) const SCHEMA: [&str; 3] = [METRIC_NAME, METRIC_TYPE, "__unit__"];
+/// The label that holds the type of the metric, where a server has such labels.
+pub(crate) const METRIC_TYPE: &str = "__type__";
 use fleetgauge_core::label::{Labels, SharedTexts, write_braced, write_series};
 
 pub(crate) use groups::{Groups, Members};

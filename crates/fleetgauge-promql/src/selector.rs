@@ -10,9 +10,13 @@ use std::time::Duration;
 use fleetgauge_core::age::Age;
 use fleetgauge_core::result::Ended;
 use fleetgauge_core::time::Timestamp;
+use fleetgauge_syntax::Features;
+use fleetgauge_syntax::tree::Extended;
 
 use crate::budget::{Budget, SERIES_WORK};
 use crate::error::EvalError;
+use crate::function::extended::between;
+use crate::function::start::Point;
 use crate::histogram::{CounterReset, FloatHistogram};
 use crate::label::LabelSet;
 use crate::matcher::Matcher;
@@ -27,6 +31,7 @@ use crate::value::{ABSENT, Found, Part, Steps, Vector, is_absent};
 pub(crate) struct Reader<'a> {
     pub(crate) data: &'a dyn Queryable,
     pub(crate) lookback: Duration,
+    pub(crate) features: Features,
     /// The first and the last step of the whole query, for `@ start()` and `@ end()`.
     pub(crate) query: (i64, i64),
     /// Whether it is told how old the values are.
@@ -63,11 +68,20 @@ pub(crate) struct Times {
 /// The series of a range vector.
 pub(crate) struct Ranges<'a> {
     source: Source<'a>,
-    times: Times,
-    range: i64,
+    extent: Extent,
     lookback: Duration,
     tells_ages: bool,
     finds_resets: bool,
+}
+
+/// Which samples a range has at each step.
+#[derive(Clone, Copy, Debug)]
+struct Extent {
+    times: Times,
+    /// *Unit*: milliseconds, as of the lookback.
+    range: i64,
+    extended: Extended,
+    lookback: i64,
 }
 
 enum Source<'a> {
@@ -105,6 +119,7 @@ struct Instants<'a> {
     lookback: Duration,
     give: Give,
     finds_resets: bool,
+    is_smoothed: bool,
 }
 
 /// A series that has ended, by its place among those selected.
@@ -145,16 +160,24 @@ impl<'a> Reader<'a> {
         budget: &mut Budget,
     ) -> Result<Vector, EvalError> {
         let times = self.times(selector.shift, steps);
-        let lookback = i64::try_from(self.lookback.as_millis()).unwrap_or(i64::MAX);
-        let (first, last) = times.bounds();
+        let lookback = millis(self.lookback);
+        // When a sample was taken is not on a line between two.
+        let is_smoothed = selector.extended == Extended::Smoothed && give == Give::Value;
+        let (first, mut last) = times.bounds();
+        if is_smoothed {
+            last = last.saturating_add(lookback);
+        }
         let from = after(first.saturating_sub(lookback));
         let range = (Timestamp::from_millis(from), Timestamp::from_millis(last));
-        let series = self.data.select_newest(&selector.matchers, range.0, range.1);
+        let series = match is_smoothed {
+            true => self.data.select(&selector.matchers, range.0, range.1),
+            false => self.data.select_newest(&selector.matchers, range.0, range.1),
+        };
         let series = self.note(
             selector,
             range,
             Timestamp::from_millis(first),
-            steps.count == 1,
+            steps.count == 1 && !is_smoothed,
             series,
         );
         budget.take_list::<usize>(series.len())?;
@@ -167,9 +190,10 @@ impl<'a> Reader<'a> {
             lookback: self.lookback,
             give,
             finds_resets: self.finds_resets,
+            is_smoothed,
         };
         let mut result = Vector::unlabelled(steps.count, series.len(), self.tells_ages);
-        let ended = if steps.count <= LOOKED_UP_STEPS {
+        let ended = if steps.count <= LOOKED_UP_STEPS && !is_smoothed {
             let work = series.len() * LOOK_UP_WORK;
             let helpers = self.helpers;
             helpers.compute(
@@ -220,18 +244,20 @@ impl<'a> Reader<'a> {
         steps: &Steps,
         budget: &mut Budget,
     ) -> Result<Ranges<'a>, EvalError> {
-        let times = self.times(selector.shift, steps);
-        let (first, last) = times.bounds();
-        let from = Timestamp::from_millis(after(first.saturating_sub(range)));
-        let to = Timestamp::from_millis(last);
+        let extent = Extent {
+            times: self.times(selector.shift, steps),
+            range,
+            extended: selector.extended,
+            lookback: millis(self.lookback),
+        };
+        let (from, to) = extent.bounds();
         let series = self.data.select(&selector.matchers, from, to);
         let series = self.note(selector, (from, to), from, false, series);
         budget.take_list::<usize>(series.len())?;
         budget.take_result(series.len(), 1)?;
         Ok(Ranges {
             source: Source::Series(series),
-            times,
-            range,
+            extent,
             lookback: self.lookback,
             tells_ages: self.tells_ages,
             finds_resets: self.finds_resets,
@@ -242,8 +268,12 @@ impl<'a> Reader<'a> {
     pub(crate) fn ranges_of(&self, rows: SubqueryRows, times: Times, range: i64) -> Ranges<'a> {
         Ranges {
             source: Source::Rows(rows),
-            times,
-            range,
+            extent: Extent {
+                times,
+                range,
+                extended: Extended::No,
+                lookback: millis(self.lookback),
+            },
             lookback: self.lookback,
             tells_ages: self.tells_ages,
             finds_resets: false,
@@ -300,6 +330,10 @@ impl<'a> Reader<'a> {
         });
         series
     }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The first moment after `time`: ranges are open on their left.
@@ -364,14 +398,21 @@ impl Instants<'_> {
         mut part: Part<'_>,
         budget: &mut Budget,
     ) -> Result<(Vec<EndedSeries>, Found), EvalError> {
-        let lookback = i64::try_from(self.lookback.as_millis()).unwrap_or(i64::MAX);
+        let lookback = millis(self.lookback);
         let (mut ended, mut histograms) = (Vec::new(), Found::new());
         for (place, i) in of.enumerate() {
             buffer.read(self.series, i, self.range, self.finds_resets, budget)?;
+            if self.is_smoothed {
+                buffer.samples.drop_stale();
+            }
             let samples = (buffer.times(), buffer.values());
             budget.spend(SERIES_WORK + self.times.steps.count)?;
             let (row, ages) = part.row(place);
             row.fill(ABSENT);
+            if self.is_smoothed {
+                self.smooth(buffer, i, row, ages)?;
+                continue;
+            }
             let (mut next, mut last, mut last_histogram) = (0, None, None);
             for (step, (place, time)) in row.iter_mut().zip(self.times.iter()).enumerate() {
                 while samples.0.get(next).is_some_and(|&t| t <= time) {
@@ -405,6 +446,46 @@ impl Instants<'_> {
             }
         }
         Ok((ended, histograms))
+    }
+
+    /// What the series `i` has at each step on the line between the samples around it. What it has no later sample than
+    /// stays as it is.
+    fn smooth(&self, of: &Buffer, i: usize, row: &mut [f64], ages: &mut [Age]) -> Result<(), EvalError> {
+        if of.has_histograms() {
+            return Err(EvalError::execution(
+                "native histograms are not supported by smoothed selectors",
+            ));
+        }
+        let lookback = millis(self.lookback);
+        let point = |i: usize| Point {
+            time: of.times()[i],
+            value: of.values()[i],
+            start: 0,
+        };
+        let mut next = 0;
+        for (step, (place, time)) in row.iter_mut().zip(self.times.iter()).enumerate() {
+            while of.times().get(next).is_some_and(|&t| t < time) {
+                next += 1;
+            }
+            let is_near = |point: &Point| {
+                point.time > time.saturating_sub(lookback) && point.time <= time.saturating_add(lookback)
+            };
+            let before = next.checked_sub(1).map(point).filter(is_near);
+            let after = (next < of.times().len()).then(|| point(next)).filter(is_near);
+            let (value, newest) = match (before, after) {
+                (_, Some(at)) if at.time == time => (at.value, at.time),
+                (Some(before), Some(after)) => (between(before, after, time, false), after.time),
+                (Some(before), None) => (before.value, before.time),
+                (None, _) => continue,
+            };
+            *place = value;
+            if let Some(age) = ages.get_mut(step) {
+                // What lies behind the step is as new as it.
+                let [at, asked] = [newest.min(time), time].map(Timestamp::from_millis);
+                *age = self.series.age(i, at, asked, self.lookback);
+            }
+        }
+        Ok(())
     }
 
     fn pick(&self, time: i64, value: f64) -> f64 {
@@ -473,6 +554,37 @@ impl Times {
     }
 }
 
+// === impl Extent ===
+
+impl Extent {
+    /// The first and the last time of which a sample counts.
+    fn bounds(&self) -> (Timestamp, Timestamp) {
+        let (first, last) = self.times.bounds();
+        let from = after(self.begin(first));
+        (
+            Timestamp::from_millis(from),
+            Timestamp::from_millis(self.reach(last)),
+        )
+    }
+
+    /// Behind which time samples count for the step that looks at `time`.
+    fn begin(&self, time: i64) -> i64 {
+        let start = time.saturating_sub(self.range);
+        match self.extended {
+            Extended::No => start,
+            Extended::Anchored | Extended::Smoothed => start.saturating_sub(self.lookback),
+        }
+    }
+
+    /// Up to which time samples count for the step that looks at `time`.
+    fn reach(&self, time: i64) -> i64 {
+        match self.extended {
+            Extended::No | Extended::Anchored => time,
+            Extended::Smoothed => time.saturating_add(self.lookback),
+        }
+    }
+}
+
 // === impl Ranges ===
 
 impl Ranges<'_> {
@@ -492,12 +604,9 @@ impl Ranges<'_> {
 
     /// Reads the samples of the series `i` in all ranges.
     pub(crate) fn read(&self, i: usize, into: &mut Buffer, budget: &mut Budget) -> Result<(), EvalError> {
-        let (first, last) = self.times.bounds();
-        let from = after(first.saturating_sub(self.range));
         match &self.source {
             Source::Series(series) => {
-                let range = (Timestamp::from_millis(from), Timestamp::from_millis(last));
-                into.read(&**series, i, range, self.finds_resets, budget)?;
+                into.read(&**series, i, self.extent.bounds(), self.finds_resets, budget)?;
                 if self.tells_ages {
                     into.note_stale();
                 }
@@ -524,6 +633,11 @@ impl Ranges<'_> {
         Ok(())
     }
 
+    /// Whether samples beyond the borders are among those of a [`Window`].
+    pub(crate) fn extended(&self) -> Extended {
+        self.extent.extended
+    }
+
     pub(crate) fn tells_ages(&self) -> bool {
         self.tells_ages
     }
@@ -545,6 +659,8 @@ impl Ranges<'_> {
                 let Some(newest) = of.times()[from..to].last().copied() else {
                     return Age::AGELESS;
                 };
+                // What lies behind the range is as new as its end.
+                let newest = newest.min(window.end);
                 let [sample, asked] = [newest, window.end].map(Timestamp::from_millis);
                 let age = series.age(i, sample, asked, self.lookback);
                 let is_stale = |&at: &i64| newest < at && at <= window.end;
@@ -553,7 +669,9 @@ impl Ranges<'_> {
                     false => age,
                 };
                 if age.is_ended() {
-                    let left = newest.saturating_add(self.range).saturating_sub(window.end);
+                    let left = newest
+                        .saturating_add(self.extent.range)
+                        .saturating_sub(window.end);
                     ended.push(EndedSeries { series: i, age, left });
                 }
                 age
@@ -576,16 +694,18 @@ impl Ranges<'_> {
     pub(crate) fn windows<'b>(&'b self, of: &'b Buffer) -> impl Iterator<Item = Window> + 'b {
         let (mut from, mut to) = (0, 0);
         let samples = of.times();
-        self.times.iter().map(move |end| {
-            let start = end.saturating_sub(self.range);
-            while samples.get(to).is_some_and(|&t| t <= end) {
+        let extent = &self.extent;
+        extent.times.iter().map(move |end| {
+            let (begin, reach) = (extent.begin(end), extent.reach(end));
+            while samples.get(to).is_some_and(|&t| t <= reach) {
                 to += 1;
             }
-            while from < to && samples[from] <= start {
+            while from < to && samples[from] <= begin {
                 from += 1;
             }
             Window {
-                start,
+                begin,
+                start: end.saturating_sub(extent.range),
                 end,
                 samples: (from, to),
             }
@@ -596,6 +716,8 @@ impl Ranges<'_> {
 /// A range at one step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
+    /// Behind which time samples count: the start, or before it where the range is extended.
+    pub(crate) begin: i64,
     pub(crate) start: i64,
     pub(crate) end: i64,
     /// The indices of its samples, the last one excluded.

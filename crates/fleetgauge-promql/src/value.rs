@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 use crate::budget::{Budget, SERIES_WORK};
 use crate::error::EvalError;
 use crate::histogram::{CounterReset, FloatHistogram};
-use crate::label::{LabelSet, METRIC_NAME, Projection};
+use crate::label::{LabelSet, Projection};
 use crate::sample::{HISTOGRAM, Histograms, STALE_MARKER, is_histogram};
 
 /// "No sample at this step". The bits of the staleness marker, which no sample has that is a value.
@@ -449,9 +449,9 @@ impl Vector {
         }
     }
 
-    /// Takes the metric names away. `false` if that cannot have made two label sets equal.
+    /// Takes the metric names away, and with them types and units. `false` if that cannot have made two label sets equal.
     pub(crate) fn drop_names(&mut self, budget: &mut Budget) -> Result<bool, EvalError> {
-        let mut name = Projection::keep(&[METRIC_NAME.into()]);
+        let mut name = Projection::of_schema();
         let mut without = Projection::without_name();
         let Some(first) = self.labels.first().cloned() else {
             return Ok(false);

@@ -27,6 +27,8 @@
 //! [`WindowStats::bytes`] adds a third to them, which is more than a process takes.
 //!
 //! A series that dates its samples itself, or that several targets expose, costs about 3 bytes a sample, and 150 more.
+//! A native histogram of 40 buckets takes 36 to 44 bytes, where 3 to 30 observations come a second; its series takes 6 KiB,
+//! most of them for its newest histograms, which are not columns yet.
 //!
 //! ```
 //! use std::time::Duration;
@@ -63,6 +65,7 @@ mod code;
 mod column;
 mod cursor;
 mod exposed;
+mod histogram_store;
 mod index;
 mod limit;
 mod lines;

@@ -52,7 +52,7 @@ fn every_function_and_operator_is_in_some_script() {
         let in_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         words.extend(expression.split(|c| !in_word(c)));
     }
-    const KEYWORDS: &str = "and or unless atan2 bool on ignoring group_left group_right fill fill_left fill_right \
+    const KEYWORDS: &str = "and or unless atan2 bool on ignoring group_left group_right fill fill_left fill_right anchored smoothed \
                             by without offset step range start end Inf NaN";
     let mut missing: Vec<_> = parse::functions()
         .chain(parse::aggregations())

@@ -143,8 +143,26 @@ pub(crate) fn call(function: Function, args: Vec<Node>) -> Result<Vec<Expr>, Fau
     }
     let context = format!("call to function {name:?}");
     let args = args.into_iter().enumerate();
-    args.map(|(i, arg)| expect(signature.arg(i), arg, &context))
-        .collect()
+    args.map(|(i, arg)| {
+        let start = arg.start;
+        let arg = expect(signature.arg(i), arg, &context)?;
+        extended(name, &arg).map_err(|why| (Some(start), why))?;
+        Ok(arg)
+    })
+    .collect()
+}
+
+/// A range that is extended has samples beyond its borders, which few functions know of.
+fn extended(function: &str, arg: &Expr) -> Result<(), String> {
+    let Expr::Range(range) = arg else { return Ok(()) };
+    let by = range.selector.extended;
+    match (by.as_str(), by.functions()) {
+        (Some(modifier), Some(known)) if !known.contains(&function) => Err(format!(
+            "{modifier} modifier can only be used with: {} - not with {function}",
+            known.join(", ")
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn expect(wanted: ValueType, node: Node, context: &str) -> Result<Expr, Fault> {

@@ -11,8 +11,12 @@ use std::fmt;
 pub struct Features {
     /// `x[5m * 2]`, `x[step()]`, `x offset (1h / 2)`: `promql-duration-expr`.
     pub duration_expressions: bool,
+    /// `rate(x[5m] anchored)`, `rate(x[5m] smoothed)`, `x smoothed`: `promql-extended-range-selectors`.
+    pub extended_ranges: bool,
     /// `x + fill(0) y`: `promql-binop-fill-modifiers`.
     pub fill_modifiers: bool,
+    /// A metric is taken for a counter by its label `__type__`, and not by its name: `type-and-unit-labels`.
+    pub type_and_unit_labels: bool,
 }
 
 /// A name that is not that of a switch.
@@ -27,19 +31,37 @@ pub struct UnknownFeature {
 struct List;
 
 pub(crate) const DURATION_EXPRESSIONS: &str = "promql-duration-expr";
+pub(crate) const EXTENDED_RANGES: &str = "promql-extended-range-selectors";
 pub(crate) const FILL_MODIFIERS: &str = "promql-binop-fill-modifiers";
+pub(crate) const TYPE_AND_UNIT_LABELS: &str = "type-and-unit-labels";
 
-const NAMES: [&str; 2] = [DURATION_EXPRESSIONS, FILL_MODIFIERS];
+const NAMES: [&str; 4] = [
+    DURATION_EXPRESSIONS,
+    EXTENDED_RANGES,
+    FILL_MODIFIERS,
+    TYPE_AND_UNIT_LABELS,
+];
 
 // === impl Features ===
 
 impl Features {
-    /// All of them, as in Prometheus's own test scripts.
+    /// All of them.
     #[must_use]
     pub fn all() -> Self {
         Self {
             duration_expressions: true,
+            extended_ranges: true,
             fill_modifiers: true,
+            type_and_unit_labels: true,
+        }
+    }
+
+    /// Those that Prometheus's own test scripts are run with.
+    #[must_use]
+    pub fn of_scripts() -> Self {
+        Self {
+            type_and_unit_labels: false,
+            ..Self::all()
         }
     }
 
@@ -54,7 +76,9 @@ impl Features {
     pub fn with_named(mut self, name: &str) -> Result<Self, UnknownFeature> {
         match name {
             DURATION_EXPRESSIONS => self.duration_expressions = true,
+            EXTENDED_RANGES => self.extended_ranges = true,
             FILL_MODIFIERS => self.fill_modifiers = true,
+            TYPE_AND_UNIT_LABELS => self.type_and_unit_labels = true,
             _ => {
                 return Err(UnknownFeature {
                     name: name.to_owned(),
@@ -81,7 +105,8 @@ mod tests {
         assert_eq!(named, Ok(Features::all()));
         let error = Features::default().with_named("promql-at-modifier").unwrap_err();
         let expected = "unknown feature \"promql-at-modifier\"; there are \
-                        promql-duration-expr, promql-binop-fill-modifiers";
+                        promql-duration-expr, promql-extended-range-selectors, promql-binop-fill-modifiers, \
+                        type-and-unit-labels";
         assert_eq!(error.to_string(), expected);
     }
 }

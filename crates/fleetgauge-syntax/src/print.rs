@@ -11,8 +11,8 @@ use crate::name::{is_plain, metric_name};
 use crate::number::Number;
 use crate::printable::Quoted;
 use crate::tree::{
-    Aggregate, At, Binary, BinaryOp, Call, Expr, Fill, Group, MatchOp, Matcher, Matching, Selector, Shift,
-    Subquery,
+    Aggregate, At, Binary, BinaryOp, Call, Expr, Extended, Fill, Group, MatchOp, Matcher, Matching, Selector,
+    Shift, Subquery,
 };
 
 /// The label that holds the name of the metric.
@@ -63,7 +63,9 @@ impl fmt::Display for Expr {
             Self::Selector(selector) => selector.fmt(f),
             Self::Range(range) => {
                 let selector = Named(&range.selector.matchers);
-                write!(f, "{selector}[{}]{}", Span(range.range), range.selector.shift)
+                write!(f, "{selector}[{}]", Span(range.range))?;
+                range.selector.extended.fmt(f)?;
+                range.selector.shift.fmt(f)
             }
             Self::Subquery(subquery) => subquery.fmt(f),
             Self::Call(call) => call.fmt(f),
@@ -179,7 +181,11 @@ impl fmt::Display for Subquery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.expr.unwrapped() {
             // Two times side by side are hard to read.
-            Expr::Selector(selector) if selector.shift != Shift::default() => write!(f, "({selector})")?,
+            Expr::Selector(selector)
+                if selector.shift != Shift::default() || selector.extended != Extended::No =>
+            {
+                write!(f, "({selector})")?;
+            }
             _ => Within(&self.expr, OPERAND).fmt(f)?,
         }
         write!(f, "[{}:", Span(self.range))?;
@@ -192,7 +198,7 @@ impl fmt::Display for Subquery {
 
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", Named(&self.matchers), self.shift)
+        write!(f, "{}{}{}", Named(&self.matchers), self.extended, self.shift)
     }
 }
 
@@ -248,6 +254,16 @@ impl fmt::Display for LabelNames<'_> {
         let names: Vec<_> = self.0.iter().map(|name| LabelName(name)).collect();
         list(f, &names)?;
         f.write_str(")")
+    }
+}
+
+/// With a blank before it, as a [`Shift`].
+impl fmt::Display for Extended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.as_str() {
+            None => Ok(()),
+            Some(name) => write!(f, " {name}"),
+        }
     }
 }
 

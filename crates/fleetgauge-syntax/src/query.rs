@@ -11,8 +11,7 @@ use crate::{invariant, token};
 /// Parses and checks a query.
 ///
 /// The grammar is that of Prometheus 3, and so are the messages about types. What the evaluator cannot do exactly as
-/// Prometheus does is refused by name: native histograms, `smoothed` and `anchored`, and what is switched off by default
-/// ([`Features`]).
+/// Prometheus does is refused by name: native histograms, and what is switched off by default ([`Features`]).
 ///
 /// Every text is read in time proportional to its length and with bounded depth, so none can hang the parser or
 /// overflow its stack.

@@ -38,6 +38,8 @@ pub struct Selector<M = Matcher> {
     pub matchers: Vec<M>,
     /// Of which time.
     pub shift: Shift,
+    /// Whether also samples beyond those of that time or range count.
+    pub extended: Extended,
 }
 
 /// `selector[range]`
@@ -95,6 +97,18 @@ pub struct Shift {
     pub offset: i64,
     /// The time that stands in for the step's.
     pub at: Option<At>,
+}
+
+/// Whether samples beyond the borders of a range count, or beyond the time of an instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extended {
+    /// They do not.
+    #[default]
+    No,
+    /// `anchored`: the value at the left border is that of the sample before it.
+    Anchored,
+    /// `smoothed`: values at the borders, or at the time, lie on the line between the samples around them.
+    Smoothed,
 }
 
 /// `@`
@@ -356,14 +370,27 @@ impl<M> Expr<M> {
         }
     }
 
+    /// Whether any selector in it is `anchored` or `smoothed`. Nothing is made of such a query
+    /// ([`rewrite`](crate::rewrite)): which samples it stands on does not follow from its ranges.
+    pub fn is_extended(&self) -> bool {
+        self.walk().into_iter().any(|part| match part {
+            Self::Selector(selector) => selector.extended != Extended::No,
+            Self::Range(range) => range.selector.extended != Extended::No,
+            _ => false,
+        })
+    }
+
     /// Whether its value at a step depends on samples up to that step alone: not on what comes later (a negative
     /// `offset`), and not on a time that is fixed or moves with the range (`@`).
     pub fn is_causal(&self) -> bool {
         let is_past = |shift: Shift| shift.at.is_none() && shift.offset >= 0;
+        // What is smoothed changes when the next sample comes.
+        let reads_past =
+            |selector: &Selector<M>| is_past(selector.shift) && selector.extended != Extended::Smoothed;
         match self {
             Self::Number(_) | Self::Text(_) => true,
-            Self::Selector(selector) => is_past(selector.shift),
-            Self::Range(range) => is_past(range.selector.shift),
+            Self::Selector(selector) => reads_past(selector),
+            Self::Range(range) => reads_past(&range.selector),
             Self::Subquery(subquery) => is_past(subquery.shift) && subquery.expr.is_causal(),
             Self::Call(call) => call.args.iter().all(Self::is_causal),
             Self::Aggregate(aggregate) => {
@@ -444,6 +471,7 @@ impl<M> Selector<M> {
         Ok(Selector {
             matchers: self.matchers.into_iter().map(f).collect::<Result<_, _>>()?,
             shift: self.shift,
+            extended: self.extended,
         })
     }
 }
@@ -454,6 +482,28 @@ impl Fill {
     /// Whether a sample of one side alone has a result.
     pub fn is_any(self) -> bool {
         self.left.is_some() || self.right.is_some()
+    }
+}
+
+// === impl Extended ===
+
+impl Extended {
+    /// As it is written in a query, if it is.
+    pub fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::No => None,
+            Self::Anchored => Some("anchored"),
+            Self::Smoothed => Some("smoothed"),
+        }
+    }
+
+    /// The names of the functions that take such a range, sorted; `None` is all.
+    pub(crate) fn functions(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::No => None,
+            Self::Anchored => Some(&["changes", "delta", "increase", "rate", "resets"]),
+            Self::Smoothed => Some(&["delta", "increase", "rate"]),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use fleetgauge_core::label::METRIC_NAME;
 use fleetgauge_core::range::Steps as RangeSteps;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::EngineConfig;
-use fleetgauge_syntax::tree::{At, Call, Expr, Matcher, RangeSelector, Selector, Shift};
+use fleetgauge_syntax::tree::{At, Call, Expr, Extended, Matcher, RangeSelector, Selector, Shift};
 use fleetgauge_syntax::{Function, info};
 
 /// The times at which a selector looks.
@@ -292,7 +292,12 @@ impl<R: Reads> Walk<'_, R> {
         let shift = info::shift(base, |a, b| {
             self.time(a, steps.start) == self.time(b, steps.start)
         });
-        self.selector(&Selector { matchers, shift }, steps)
+        let selector = Selector {
+            matchers,
+            shift,
+            extended: Extended::No,
+        };
+        self.selector(&selector, steps)
     }
 
     /// When a selector looks.

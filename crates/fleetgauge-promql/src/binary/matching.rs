@@ -3,14 +3,13 @@
 //! Which series belong together depends on their labels alone, so it is found once; whether a match is
 //! ambiguous depends on which of them have a sample, so that is looked at step by step.
 
-use fleetgauge_core::label::METRIC_NAME;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::annotation::Annotations;
 use crate::budget::{Budget, SERIES_WORK};
 use crate::error::EvalError;
-use crate::label::{Groups, LabelSet, Members, Projection};
+use crate::label::{Groups, LabelSet, Members, Projection, SCHEMA};
 use crate::parse::{Binary, BinaryOp, Group, Matching};
 use crate::sample::SampleValue;
 use crate::value::{ABSENT, Vector, is_absent};
@@ -177,7 +176,7 @@ pub(super) fn evaluate(
     }
     // Without grouping, what a group was matched by are the labels of its result, unless the name is among them, which
     // may be dropped.
-    let is_by_name = matching.labels.iter().any(|label| **label == *METRIC_NAME);
+    let is_by_name = matching.labels.iter().any(|label| SCHEMA.contains(&&**label));
     let is_one_each = || group_of.windows(2).all(|pair| pair[0] != pair[1]);
     if matching.group != Group::Neither || is_by_name || !is_one_each() {
         merge(&mut result, &group_of, matching.group, budget)?;
@@ -457,7 +456,7 @@ impl<'a> Labelling<'a> {
         let of_many = match (matching.group, matching.on) {
             (Group::Neither, true) => {
                 let mut labels = matching.labels.clone();
-                labels.retain(|label| !(drops_name && **label == *METRIC_NAME));
+                labels.retain(|label| !(drops_name && SCHEMA.contains(&&**label)));
                 Projection::keep(&labels)
             }
             (Group::Neither, false) if drops_name => Projection::drop(&matching.labels),

@@ -1,14 +1,17 @@
 //! Walks the tree of a query, every expression once for all steps.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleetgauge_core::age::Age;
+use fleetgauge_syntax::tree::Extended;
 use fleetgauge_syntax::{Function, info as syntax_info};
 
 use crate::aggregate;
 use crate::annotation::Annotations;
 use crate::binary;
 use crate::function::{self, CallContext, Implementation, RangeSpec, Special, absent, info};
+use crate::histogram::FloatHistogram;
 use crate::label::LabelSet;
 use crate::matcher::Matcher;
 use crate::parse::{
@@ -18,11 +21,14 @@ use crate::sample::is_histogram;
 use crate::selector::{Buffer, Give, Ranges, Reader, SubqueryRows};
 use crate::value::{ABSENT, Operand, Steps, Vector, is_absent};
 
+use super::range;
 use super::resets::Asked;
-use super::{AnsweredHistograms, range};
 use crate::budget::{Budget, SERIES_WORK};
 use crate::config::EngineConfig;
 use crate::error::EvalError;
+
+/// Histograms in an answer, by the place of their series and their time. *Unit*: milliseconds since the Unix epoch.
+pub(crate) type AnsweredHistograms = BTreeMap<(usize, i64), Arc<FloatHistogram>>;
 
 /// One evaluation under way.
 pub(super) struct Evaluator<'a> {
@@ -329,6 +335,7 @@ impl<'a> Evaluator<'a> {
             let selector = Selector {
                 matchers,
                 shift: self.shift_of_info(arg, steps),
+                extended: Extended::No,
             };
             let budget = &mut self.budget;
             found = self.reader.instant(&selector, steps, Give::Timestamp, budget)?;

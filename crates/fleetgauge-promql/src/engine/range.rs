@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use fleetgauge_syntax::Features;
+
 use crate::annotation::Annotations;
 use crate::function::{Mixed, RangeInput, RangeSpec};
 use crate::sample::{HISTOGRAM, SampleValue, is_histogram};
@@ -55,13 +57,14 @@ pub(super) fn evaluate(
         }
     }
     result.label(|i| ranges.labels(i), budget)?;
-    name(spec, &mut result, budget, notes)?;
+    name(spec, reader.features, &mut result, budget, notes)?;
     Ok(result)
 }
 
 /// Takes the names away that do not stay, and says what is odd about them.
 fn name(
     spec: &RangeSpec,
+    features: Features,
     result: &mut Vector,
     budget: &mut Budget,
     notes: &mut Annotations,
@@ -71,7 +74,7 @@ fn name(
             let is_number = |value: &f64| !is_absent(*value) && !is_histogram(*value);
             // Mostly the first one is.
             if row.iter().any(is_number) {
-                remark(labels.metric_name(), notes);
+                remark(labels, features, notes);
             }
         }
     }
@@ -124,10 +127,13 @@ impl Part<'_> {
                 let input = RangeInput {
                     times: &times[from..to],
                     values: &values[from..to],
+                    starts: &[],
                     falls: last_fall > from,
                     start: window.start,
                     end: window.end,
                     at: self.steps.at(step),
+                    extended: self.ranges.extended(),
+                    lookback_start: window.begin,
                 };
                 let params = self.params_at.get(step).map_or(&[][..], |params| params);
                 if let Some(check) = self.spec.check {
@@ -135,6 +141,11 @@ impl Part<'_> {
                 }
                 let value = match &labels {
                     Some(labels) if buffer.has_histogram_in(from, to) => {
+                        // What stands at its borders would have to be a histogram as well.
+                        if let Some(modifier) = self.ranges.extended().as_str() {
+                            let why = format!("{modifier} modifier is not supported with histograms");
+                            return Err(EvalError::execution(why));
+                        }
                         let range = Mixed {
                             input,
                             samples: buffer.samples(),

@@ -4,11 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use fleetgauge_core::label::METRIC_NAME;
-
 use crate::budget::Budget;
 use crate::error::EvalError;
-use crate::label::LabelSet;
+use crate::label::{LabelSet, SCHEMA};
 use crate::matcher::{MatchOp, Matcher};
 use crate::value::{ABSENT, Vector, is_absent};
 
@@ -18,7 +16,7 @@ use crate::value::{ABSENT, Vector, is_absent};
 pub(crate) fn labels(matchers: &[Matcher]) -> LabelSet {
     let mut known = BTreeMap::new();
     let mut taken = Vec::new();
-    for matcher in matchers.iter().filter(|m| m.name() != METRIC_NAME) {
+    for matcher in matchers.iter().filter(|m| !SCHEMA.contains(&m.name())) {
         let name = matcher.name();
         if matcher.op() == MatchOp::Equal && !taken.contains(&name) {
             known.insert(name, matcher.value());

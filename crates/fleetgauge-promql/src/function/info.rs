@@ -9,7 +9,7 @@ use fleetgauge_syntax::info;
 
 use crate::budget::{Budget, REGEX_WORK, SERIES_WORK};
 use crate::error::EvalError;
-use crate::label::{Groups, LabelSet, METRIC_NAME, Projection, text_bytes};
+use crate::label::{Groups, LabelSet, METRIC_NAME, Projection, SCHEMA, text_bytes};
 use crate::matcher::Matcher;
 use crate::value::{Vector, is_absent};
 
@@ -102,7 +102,7 @@ impl<'a> Wanted<'a> {
     /// Whether a label of an info series is asked for.
     fn takes(&self, name: &str) -> bool {
         let is_listed = || self.of_data.iter().any(|matcher| matcher.name() == name);
-        name != METRIC_NAME && (self.of_data.is_empty() || is_listed())
+        !SCHEMA.contains(&name) && (self.of_data.is_empty() || is_listed())
     }
 
     /// Whether a series without an info series is left out, because it does not fit the matchers.

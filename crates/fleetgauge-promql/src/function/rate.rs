@@ -5,8 +5,12 @@
 //!
 //! *Source*: <https://prometheus.io/docs/prometheus/latest/querying/functions/#rate>.
 
+use fleetgauge_syntax::Features;
+use fleetgauge_syntax::tree::Extended;
+
 use super::range::RangeInput;
 use crate::annotation::Annotations;
+use crate::label::{LabelSet, METRIC_TYPE};
 
 /// What a function takes a series to be.
 #[derive(Clone, Copy, PartialEq)]
@@ -24,20 +28,32 @@ const BORDER_INTERVALS: f64 = 1.1;
 /// The names that counters end in.
 const COUNTER_SUFFIXES: [&str; 4] = ["_total", "_sum", "_count", "_bucket"];
 
+/// The types of which a series is a counter.
+const COUNTER_TYPES: [&str; 2] = ["counter", "histogram"];
+
 /// The increase a second.
 pub(super) fn rate(input: &RangeInput<'_>, _: &[f64], _: &mut Annotations) -> Option<f64> {
+    if input.extended != Extended::No {
+        return Some(input.extended_change(true)? / range_seconds(input));
+    }
     let (change, factor) = extrapolated(input, Kind::Counter)?;
     Some(change * (factor / range_seconds(input)))
 }
 
 /// The change of a counter over the range.
 pub(super) fn increase(input: &RangeInput<'_>, _: &[f64], _: &mut Annotations) -> Option<f64> {
+    if input.extended != Extended::No {
+        return input.extended_change(true);
+    }
     let (change, factor) = extrapolated(input, Kind::Counter)?;
     Some(change * factor)
 }
 
 /// The change of a gauge over the range.
 pub(super) fn delta(input: &RangeInput<'_>, _: &[f64], _: &mut Annotations) -> Option<f64> {
+    if input.extended != Extended::No {
+        return input.extended_change(false);
+    }
     let (change, factor) = extrapolated(input, Kind::Gauge)?;
     Some(change * factor)
 }
@@ -56,12 +72,14 @@ pub(super) fn idelta(input: &RangeInput<'_>, _: &[f64], _: &mut Annotations) -> 
 
 /// How often the value changed. A NaN is the same as the NaN before it.
 pub(super) fn changes(input: &RangeInput<'_>, _: &[f64], _: &mut Annotations) -> Option<f64> {
+    let input = input.since_anchor()?;
     let changed = |pair: &&[f64]| pair[0] != pair[1] && !(pair[0].is_nan() && pair[1].is_nan());
     Some(input.values.windows(2).filter(changed).count() as f64)
 }
 
 /// How often the value fell.
 pub(super) fn resets(input: &RangeInput<'_>, _: &[f64], _: &mut Annotations) -> Option<f64> {
+    let input = input.since_anchor()?;
     if !input.falls {
         return Some(0.0);
     }
@@ -69,8 +87,20 @@ pub(super) fn resets(input: &RangeInput<'_>, _: &[f64], _: &mut Annotations) -> 
     Some(input.values.windows(2).filter(fell).count() as f64)
 }
 
-/// Says so if a metric, by its name, is not a counter.
-pub(super) fn remark_non_counter(metric: &str, notes: &mut Annotations) {
+/// Says so if a metric, by its name or type, is not a counter.
+pub(super) fn remark_non_counter(labels: &LabelSet, features: Features, notes: &mut Annotations) {
+    let metric = labels.metric_name();
+    if features.type_and_unit_labels {
+        let found = labels.get(METRIC_TYPE).unwrap_or_default();
+        if !metric.is_empty() && !COUNTER_TYPES.contains(&found) {
+            let [counter, histogram] = COUNTER_TYPES;
+            notes.info(format_args!(
+                "metric might not be a counter, __type__ label is not set to {counter:?} or {histogram:?}, \
+                 got {found:?}: {metric:?}"
+            ));
+        }
+        return;
+    }
     if !metric.is_empty() && !COUNTER_SUFFIXES.iter().any(|s| metric.ends_with(s)) {
         notes.info(format_args!(
             "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {metric:?}"
@@ -147,6 +177,7 @@ pub(super) fn range_seconds(input: &RangeInput<'_>) -> f64 {
 mod tests {
     use super::super::tests::{Samples, over};
     use super::*;
+    use crate::label::METRIC_NAME;
     use proptest::prelude::*;
 
     /// From 0 to a minute, as `end`.
@@ -276,10 +307,17 @@ mod tests {
 
     #[test]
     fn metrics_that_are_no_counters_are_remarked() {
-        let check = |metric: &str, expected: &[&str]| {
+        let remarks = |labels: &[(&str, &str)], features| {
             let mut notes = Annotations::default();
-            remark_non_counter(metric, &mut notes);
-            assert_eq!(notes.into_parts().1, expected);
+            remark_non_counter(
+                &LabelSet::from_pairs(labels.iter().copied()),
+                features,
+                &mut notes,
+            );
+            notes.into_parts().1
+        };
+        let check = |metric: &str, expected: &[&str]| {
+            assert_eq!(remarks(&[(METRIC_NAME, metric)], Features::default()), expected);
         };
         check("requests_total", &[]);
         check("latency_seconds_bucket", &[]);
@@ -293,6 +331,21 @@ mod tests {
                _total/_sum/_count/_bucket: \"vllm:num_requests_waiting\"",
             ],
         );
+        // By the type, whatever the name says.
+        let check = |kind: &str, expected: &[&str]| {
+            let labels = [(METRIC_NAME, "queue_total"), (METRIC_TYPE, kind)];
+            assert_eq!(remarks(&labels, Features::all()), expected);
+        };
+        check("counter", &[]);
+        check("histogram", &[]);
+        check(
+            "gauge",
+            &[
+                "PromQL info: metric might not be a counter, __type__ label is not set to \"counter\" or \
+               \"histogram\", got \"gauge\": \"queue_total\"",
+            ],
+        );
+        assert!(remarks(&[(METRIC_TYPE, "gauge")], Features::all()).is_empty());
     }
 
     proptest! {

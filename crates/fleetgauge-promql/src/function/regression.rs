@@ -153,10 +153,13 @@ mod tests {
         let input = RangeInput {
             times: &[10_000, 20_000],
             values: &[1.0, 2.0],
+            starts: &[],
             falls: false,
             start: 0,
             end: 20_000,
             at: 50_000,
+            extended: Default::default(),
+            lookback_start: 0,
         };
         assert_eq!(
             predict_linear(&input, &[10.0], &mut Annotations::default()),

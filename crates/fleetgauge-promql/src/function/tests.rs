@@ -1,6 +1,7 @@
 //! What the tests of the functions share, and how functions are found and called.
 
 use fleetgauge_core::sample::Number;
+use fleetgauge_syntax::tree::Extended;
 
 use super::*;
 use crate::config::EngineConfig;
@@ -21,10 +22,13 @@ pub(super) fn over(
     let input = RangeInput {
         times: &times,
         values: &values,
+        starts: &[],
         falls: values.windows(2).any(|pair| pair[1] < pair[0]),
         start,
         end,
         at: end,
+        extended: Extended::No,
+        lookback_start: start,
     };
     function(&input, params, &mut Annotations::default())
 }

@@ -7,11 +7,10 @@ use std::cmp::Ordering;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use fleetgauge_core::label::METRIC_NAME;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::{LabelSet, is_same, list_bytes, order};
+use super::{LabelSet, SCHEMA, is_same, list_bytes, order};
 
 /// Some of the labels of each series, by their names.
 #[derive(Debug)]
@@ -54,14 +53,19 @@ impl Projection {
         Self::new(listed.to_vec(), true)
     }
 
-    /// All labels but those in `listed` and the metric name, as of `without` and `ignoring`.
+    /// All labels but those in `listed` and the metric's name, type and unit, as of `without` and `ignoring`.
     pub(crate) fn drop(listed: &[Arc<str>]) -> Self {
         let mut listed = listed.to_vec();
-        listed.push(Arc::from(METRIC_NAME));
+        listed.extend(SCHEMA.map(Arc::from));
         Self::new(listed, false)
     }
 
-    /// All labels but the metric name.
+    /// The metric's name, type and unit alone.
+    pub(crate) fn of_schema() -> Self {
+        Self::new(SCHEMA.map(Arc::from).to_vec(), true)
+    }
+
+    /// All labels but the metric's name, type and unit.
     pub(crate) fn without_name() -> Self {
         Self::drop(&[])
     }

@@ -40,9 +40,10 @@ impl Runner {
     /// expected numbers are written with few digits. NaN equals NaN, and infinities only themselves.
     pub const DEFAULT_TOLERANCE: f64 = 1e-6;
 
-    /// With this engine, and the tolerance of Prometheus. All [`Features`] are switched on, as in its own tests.
+    /// With this engine, and the tolerance of Prometheus. Those [`Features`] are switched on that are in its own
+    /// tests.
     pub fn new(engine: Engine) -> Self {
-        let config = engine.config().clone().with_features(Features::all());
+        let config = engine.config().clone().with_features(Features::of_scripts());
         Self {
             engine: engine.with_config(config),
             tolerance: Self::DEFAULT_TOLERANCE,

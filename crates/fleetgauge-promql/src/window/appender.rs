@@ -25,7 +25,8 @@ use super::series::Series;
 use super::state::{MAX_AHEAD_MS, State};
 use super::target::{Row, Target};
 use super::withdrawn::{Past, Withdrawn};
-use crate::sample::Sample;
+use crate::histogram::FloatHistogram;
+use crate::sample::{Sample, is_histogram};
 
 /// Brings the pages of one target into a [`Window`](super::Window).
 ///
@@ -45,6 +46,8 @@ pub struct Appender {
     /// Whether there are entries of a page that was not committed.
     uncommitted: bool,
     pending: Vec<Pending>,
+    /// The histograms of the page.
+    histograms: Vec<Arc<FloatHistogram>>,
     labels: ExposedLabels,
     /// What the target exposed once and does no longer, the oldest first.
     former: Vec<Arc<Series>>,
@@ -102,7 +105,9 @@ pub struct ScrapeReport {
 struct Pending {
     entry: u32,
     own_time: bool,
+    is_histogram: bool,
     time: i64,
+    /// The bits of a number, or the place of a histogram among those of the page.
     value: u64,
 }
 
@@ -123,6 +128,7 @@ impl Appender {
             scrape: 0,
             uncommitted: false,
             pending: Vec::new(),
+            histograms: Vec::new(),
             labels: ExposedLabels::default(),
             former: Vec::new(),
             former_limit: 64,
@@ -136,6 +142,7 @@ impl Appender {
     /// Begins a page scraped at `at`.
     pub fn scrape(&mut self, at: Timestamp) -> ScrapeBatch<'_> {
         self.pending.clear();
+        self.histograms.clear();
         if self.uncommitted {
             self.uncommitted = false;
             self.forget(|_, entry| entry.seen != 0);
@@ -310,7 +317,8 @@ impl Appender {
         for i in 0..self.pending.len() {
             let sample = self.pending[i];
             let entry = self.cache.entry_mut(sample.entry);
-            if entry.slot != NO_SLOT && !sample.own_time {
+            let fits_rows = !sample.own_time && !sample.is_histogram;
+            if entry.slot != NO_SLOT && fits_rows {
                 continue;
             }
             if entry.series.is_gone()
@@ -320,7 +328,7 @@ impl Appender {
                 continue;
             }
             let entry = self.cache.entry_mut(sample.entry);
-            if sample.own_time || entry.slot == NO_SLOT {
+            if !fits_rows || entry.slot == NO_SLOT {
                 entry.series.make_loose(&self.window.usage);
                 entry.slot = NO_SLOT;
             }
@@ -420,11 +428,42 @@ impl ScrapeBatch<'_> {
             Some(entry) => entry,
             None => self.add_series(series, timestamp.is_some(), labels)?,
         };
+        // The one NaN that stands for a histogram is an ordinary one where a number has it.
+        let value = if is_histogram(value) { f64::NAN } else { value };
         self.appender.pending.push(Pending {
             entry,
             own_time: timestamp.is_some(),
+            is_histogram: false,
             time: timestamp.map_or(self.at, Timestamp::as_millis),
             value: value.to_bits(),
+        });
+        Ok(())
+    }
+
+    /// Adds a sample that is a histogram, as [`append`](Self::append) adds a number. What follows from the one before of
+    /// resets is kept with it.
+    ///
+    /// *Errors*: as of [`append`](Self::append).
+    pub fn append_histogram(
+        &mut self,
+        series: &str,
+        histogram: FloatHistogram,
+        timestamp: Option<Timestamp>,
+        labels: impl FnOnce(&mut ExposedLabels),
+    ) -> Result<(), AppendError> {
+        let entry = match self.appender.cache.find(series) {
+            Some(entry) => entry,
+            None => self.add_series(series, true, labels)?,
+        };
+        let appender = &mut *self.appender;
+        let value = appender.histograms.len() as u64;
+        appender.histograms.push(Arc::new(histogram));
+        appender.pending.push(Pending {
+            entry,
+            own_time: timestamp.is_some(),
+            is_histogram: true,
+            time: timestamp.map_or(self.at, Timestamp::as_millis),
+            value,
         });
         Ok(())
     }
@@ -466,6 +505,7 @@ impl ScrapeBatch<'_> {
         appender.forget(|place, _| on_page[place]);
         appender.make_room(self.over_limit);
         appender.pending.clear();
+        appender.histograms.clear();
         appender.cache.rewind();
         self.losses = Losses::default();
         (self.over_limit, self.report.refused) = (0, 0);
@@ -596,6 +636,8 @@ impl ScrapeBatch<'_> {
             appender.cache.shrink();
             appender.pending.shrink_to_fit();
         }
+        // The series hold on to their newest ones.
+        appender.histograms = Vec::new();
         appender.count_bytes();
         report
     }
@@ -676,7 +718,8 @@ impl Appender {
         let usage = &self.window.usage;
         let entry = self.cache.entry_mut(sample.entry);
         let series = &entry.series;
-        if let (Some(row), false) = (row, entry.slot == NO_SLOT) {
+        let is_in_rows = entry.slot != NO_SLOT && !sample.is_histogram;
+        if let (Some(row), true) = (row, is_in_rows) {
             return Some(row.put(entry.slot, sample.value, || series.newest().map(Sample::pair)));
         }
         if sample.own_time {
@@ -685,7 +728,12 @@ impl Appender {
                 return None;
             }
         }
-        Some(series.append((sample.time, sample.value), !sample.own_time, usage))
+        let steps_clock = !sample.own_time;
+        if sample.is_histogram {
+            let histogram = self.histograms.get(sample.value as usize)?;
+            return Some(series.append_histogram(sample.time, histogram, steps_clock, usage));
+        }
+        Some(series.append((sample.time, sample.value), steps_clock, usage))
     }
 
     /// Takes up again a series that the window let go, since it had been silent for too long.
@@ -693,7 +741,8 @@ impl Appender {
     fn revive(&mut self, sample: Pending) -> Result<(), AppendError> {
         let gone = Arc::clone(&self.cache.entry_mut(sample.entry).series);
         let labels = gone.labels();
-        let series = self.get_or_add(labels.metric_name(), labels.iter(), sample.own_time)?;
+        let is_loose = sample.own_time || sample.is_histogram;
+        let series = self.get_or_add(labels.metric_name(), labels.iter(), is_loose)?;
         let slot = self.rows.as_ref().and_then(|rows| series.slot_of(rows));
         gone.conceal(&self.window.usage);
         series.expose(&self.window.usage);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use fleetgauge_core::time::Timestamp;
 
+use crate::histogram::FloatHistogram;
 use crate::label::LabelSet;
 use crate::sample::{STALE_MARKER, Sample, Samples};
 
@@ -244,6 +245,24 @@ impl Series {
         match self.is_gone() {
             true => Outcome::Gone,
             false => loose.append(sample, steps_clock, usage),
+        }
+    }
+
+    /// Appends a sample that is a histogram, as [`append`](Self::append) does a number.
+    pub(super) fn append_histogram(
+        &self,
+        time: i64,
+        histogram: &Arc<FloatHistogram>,
+        steps_clock: bool,
+        usage: &Arc<Usage>,
+    ) -> Outcome {
+        if self.is_gone() {
+            return Outcome::Gone;
+        }
+        let loose = self.loosen(usage);
+        match self.is_gone() {
+            true => Outcome::Gone,
+            false => loose.append_histogram(time, histogram, steps_clock, usage),
         }
     }
 

@@ -38,7 +38,7 @@ pub(super) struct Target {
 /// All rows there are, the oldest first.
 #[derive(Debug)]
 struct Columns {
-    blocks: Vec<Arc<Block>>,
+    blocks: Vec<Block>,
     recent: Arc<Recent>,
 }
 
@@ -50,6 +50,19 @@ pub(super) struct Slot {
     born: u64,
     /// How many samples it had been given by then.
     given_before: u32,
+}
+
+// === impl Slot ===
+
+impl Slot {
+    /// A place that has been that of one and the same since the first row.
+    pub(super) fn kept(at: u32) -> Self {
+        Self {
+            at,
+            born: 0,
+            given_before: 0,
+        }
+    }
 }
 
 /// The rows as they are now.
@@ -219,7 +232,7 @@ impl Target {
     }
 
     /// The blocks that are not out of the retention.
-    fn kept(&self, columns: &Columns, cutoff: i64) -> Vec<Arc<Block>> {
+    fn kept(&self, columns: &Columns, cutoff: i64) -> Vec<Block> {
         let old = columns
             .blocks
             .iter()
@@ -243,20 +256,20 @@ impl Target {
         let mut blocks = self.kept(&columns, time.saturating_sub(self.usage.retention_ms));
         let rows = recent.rows();
         if rows > 0 {
-            let is_next = |last: &&Arc<Block>| {
+            let is_next = |last: &&Block| {
                 last.rows() + rows <= MAX_ROWS && last.first_row() + last.rows() as u64 == recent.first_row()
             };
             let last = blocks.last().filter(is_next).cloned();
             if last.is_some() {
                 blocks.pop();
             }
-            let block = joined(last.as_deref(), recent, rows, &mut writer.scratch);
+            let block = joined(last.as_ref(), recent, rows, &mut writer.scratch);
             // Over the limit, the oldest rows make room for those that are no more.
             if !self.usage.fits(block.bytes()) && !blocks.is_empty() {
                 let gone = blocks.remove(0);
                 self.usage.dropped_chunk(gone.last_time());
             }
-            blocks.push(Arc::new(block));
+            blocks.push(block);
         }
         let given = (0..recent.slots()).map(|slot| recent.given(slot) + recent.present(slot, rows));
         let next = recent.first_row() + rows as u64;
@@ -276,12 +289,12 @@ impl Target {
         let mut blocks = columns.blocks.clone();
         let kept = (0..rows).take_while(|&row| recent.time(row) < time).count();
         if kept > 0 {
-            blocks.push(Arc::new(joined(None, recent, kept, &mut writer.scratch)));
+            blocks.push(joined(None, recent, kept, &mut writer.scratch));
         }
         while let Some(last) = blocks.pop_if(|last| last.last_time() >= time) {
             let kept = (0..last.rows()).take_while(|&row| last.time(row) < time).count();
             if kept > 0 {
-                blocks.push(Arc::new(first_rows(&last, kept, &mut writer.scratch)));
+                blocks.push(first_rows(&last, kept, &mut writer.scratch));
             }
         }
         self.newest.forget(None);
@@ -295,7 +308,7 @@ impl Target {
         );
     }
 
-    fn replace(&self, writer: &mut Writer, blocks: Vec<Arc<Block>>, recent: Recent) {
+    fn replace(&self, writer: &mut Writer, blocks: Vec<Block>, recent: Recent) {
         let recent = Arc::new(recent);
         self.store(writer, Columns { blocks, recent });
     }
@@ -369,7 +382,7 @@ fn first_rows(block: &Block, rows: usize, scratch: &mut Scratch) -> Block {
 
 impl Snapshot {
     /// When the newest row was scraped.
-    fn last_time(&self) -> Option<i64> {
+    pub(super) fn last_time(&self) -> Option<i64> {
         match self.rows.checked_sub(1) {
             Some(row) => Some(self.columns.recent.time(row)),
             None => self.columns.blocks.last().map(|block| block.last_time()),

@@ -4,7 +4,7 @@ use super::cursor::Parser;
 use super::node::Node;
 use crate::error::ParseError;
 use crate::token::Kind;
-use crate::tree::{Expr, MatchOp, Matcher, Selector, Shift};
+use crate::tree::{Expr, Extended, MatchOp, Matcher, Selector, Shift};
 
 use crate::regex;
 
@@ -29,8 +29,7 @@ impl Parser<'_> {
             let why = "vector selector must contain at least one non-empty matcher";
             return Err(self.error(start, why));
         }
-        let shift = Shift::default();
-        Ok(Node::new(Expr::Selector(Selector { matchers, shift }), start, 1))
+        Ok(Node::new(Expr::Selector(selecting(matchers)), start, 1))
     }
 
     /// The second argument of `info`: which info metrics, and which of their labels. It may be empty.
@@ -44,8 +43,7 @@ impl Parser<'_> {
         }
         let mut matchers = Vec::new();
         self.matchers(&mut matchers)?;
-        let shift = Shift::default();
-        Ok(Node::new(Expr::Selector(Selector { matchers, shift }), start, 1))
+        Ok(Node::new(Expr::Selector(selecting(matchers)), start, 1))
     }
 
     /// `{a="b", "c.d"!="e", "name"}`
@@ -109,6 +107,14 @@ impl Parser<'_> {
             value,
             place,
         })
+    }
+}
+
+fn selecting(matchers: Vec<Matcher>) -> Selector {
+    Selector {
+        matchers,
+        shift: Shift::default(),
+        extended: Extended::No,
     }
 }
 

@@ -4,9 +4,10 @@ use super::cursor::{Parser, is_one_of};
 use super::node::Node;
 use crate::check;
 use crate::error::ParseError;
+use crate::features::EXTENDED_RANGES;
 use crate::limit::MAX_DEPTH;
 use crate::token::Kind;
-use crate::tree::{At, Expr, RangeSelector, Shift, Subquery};
+use crate::tree::{At, Expr, Extended, RangeSelector, Shift, Subquery};
 
 const NO_EXPRESSIONS: &str =
     "expressions of durations are experimental and not enabled (promql-duration-expr)";
@@ -19,9 +20,11 @@ impl Parser<'_> {
                 Kind::Sign("[") => self.brackets(node)?,
                 Kind::Sign("@") => self.at_modifier(node)?,
                 Kind::Word if is_one_of(self.word(), &["offset"]) => self.offset(node)?,
-                Kind::Word if is_one_of(self.word(), &["anchored", "smoothed"]) => {
-                    let why = format!("the modifier `{}` is not supported here", self.word());
-                    return Err(self.error_here(why));
+                Kind::Word if is_one_of(self.word(), &["anchored"]) => {
+                    self.extended(node, Extended::Anchored)?
+                }
+                Kind::Word if is_one_of(self.word(), &["smoothed"]) => {
+                    self.extended(node, Extended::Smoothed)?
                 }
                 _ => return Ok(node),
             };
@@ -147,6 +150,30 @@ impl Parser<'_> {
             return Err(self.error(place, "@ <timestamp> may not be set multiple times"));
         }
         shift.at = Some(at);
+        Ok(node)
+    }
+
+    /// `anchored` or `smoothed`. What a function does not take is said by [`check::call`].
+    fn extended(&mut self, mut node: Node, by: Extended) -> Result<Node, ParseError> {
+        let (place, name) = (self.start(), by.as_str().unwrap_or_default());
+        if !self.features.extended_ranges {
+            let why = format!("the modifier `{name}` is experimental and not enabled ({EXTENDED_RANGES})");
+            return Err(self.error(place, why));
+        }
+        self.at += 1;
+        let selector = match &mut node.expr {
+            Expr::Selector(selector) if !node.in_parentheses => selector,
+            Expr::Range(range) if !node.in_parentheses => &mut range.selector,
+            Expr::Subquery(_) if !node.in_parentheses => {
+                return Err(self.error(place, format!("{name} modifier is not supported for subqueries")));
+            }
+            _ => return Err(self.error(place, format!("{name} modifier not implemented"))),
+        };
+        if ![Extended::No, by].contains(&selector.extended) {
+            let why = "anchored and smoothed modifiers cannot be used together";
+            return Err(self.error(place, why));
+        }
+        selector.extended = by;
         Ok(node)
     }
 

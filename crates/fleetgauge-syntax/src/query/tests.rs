@@ -318,7 +318,14 @@ fn what_is_not_supported_is_named() {
         "a + on (x) fill_left(0) b",
         "`fill_left` is experimental and not enabled",
     );
-    check("rate(a[5m] smoothed)", "modifier `smoothed` is not supported");
+    check(
+        "rate(a[5m] smoothed)",
+        "modifier `smoothed` is experimental and not enabled",
+    );
+    check(
+        "a Anchored",
+        "modifier `anchored` is experimental and not enabled",
+    );
     check(
         "a[5m + 1m]",
         "expressions of durations are experimental and not enabled",
@@ -454,6 +461,113 @@ fn nothing_is_made_of_a_query_that_is_filled() {
     let plan = rewrite::distribute(&query, &["cluster"]).expect("parts");
     let rest = plan.rest.to_string();
     assert!(rest.contains("fill_left (0) fill_right (0)"), "{rest}");
+}
+
+#[test]
+fn an_extended_range_is_written_behind_its_brackets() {
+    let check = |query: &str, printed: &str| {
+        let tree = enabled(query, None).expr;
+        assert_eq!(tree.to_string(), printed, "{query}");
+        assert!(tree.is_extended(), "{query}");
+        assert_eq!(enabled(printed, None).expr.to_string(), printed);
+    };
+    check("rate(a[5m] anchored)", "rate(a[5m] anchored)");
+    check("rate(a anchored [5m])", "rate(a[5m] anchored)");
+    check(
+        "rate(a[5m] offset 1m SMOOTHED @ 5)",
+        "rate(a[5m] smoothed @ 5.000 offset 1m)",
+    );
+    check("a @ 100 smoothed + 0", "a smoothed @ 100.000 + 0");
+    check("resets(a[5m] anchored anchored)", "resets(a[5m] anchored)");
+    check(
+        "max_over_time(a smoothed [5m:1m])",
+        "max_over_time((a smoothed)[5m:1m])",
+    );
+    check("-a{b=\"c\"} smoothed ^ 2", "-a{b=\"c\"} smoothed ^ 2");
+    // The names are those of metrics and labels as well.
+    let metric = enabled("sum by (smoothed) (anchored{smoothed=\"a\"})", None).expr;
+    assert!(!metric.is_extended());
+}
+
+#[test]
+fn what_cannot_be_extended_is_refused_at_its_place() {
+    let check = |query: &str, column: usize, message: &str| {
+        let error = parse_with(query, Features::all(), None).expect_err(query);
+        assert_eq!((error.message(), error.column()), (message, column), "{query}");
+    };
+    check("sum(a) smoothed", 8, "smoothed modifier not implemented");
+    check("(a) anchored", 5, "anchored modifier not implemented");
+    check("1 anchored", 3, "anchored modifier not implemented");
+    check(
+        "rate(a[5m:1m] anchored)",
+        15,
+        "anchored modifier is not supported for subqueries",
+    );
+    check(
+        "rate(a[5m] anchored smoothed)",
+        21,
+        "anchored and smoothed modifiers cannot be used together",
+    );
+    check(
+        "rate(a anchored [5m] smoothed)",
+        22,
+        "anchored and smoothed modifiers cannot be used together",
+    );
+    check(
+        "1 + predict_linear(a[5m] anchored, 4)",
+        20,
+        "anchored modifier can only be used with: changes, delta, increase, rate, resets - not with predict_linear",
+    );
+    check(
+        "resets((a[5m] smoothed))",
+        8,
+        "smoothed modifier can only be used with: delta, increase, rate - not with resets",
+    );
+}
+
+/// What is extended stands on samples beyond its range.
+#[test]
+fn nothing_is_made_of_a_query_that_is_extended() {
+    use crate::rewrite;
+    for query in [
+        "rate(a[5m] anchored)",
+        "sum by (pod) (rate(a[5m] smoothed))",
+        "a smoothed",
+    ] {
+        let query = enabled(query, None).expr;
+        let age = rewrite::age(&query, rewrite::Newest::Subquery);
+        let rewrite::Age::Bound(bound) = age else {
+            panic!("{query}: {age:?}")
+        };
+        assert!(!bound.is_extended(), "{bound}");
+        assert!(rewrite::reporting(&query).is_none(), "{query}");
+        assert!(rewrite::oldest(&query).is_none(), "{query}");
+        assert!(rewrite::present(&query).is_none(), "{query}");
+        assert!(!rewrite::has_row_for_each(&query, "pod"), "{query}");
+        let error = rewrite::distribute(&query, &["cluster"]).expect_err("no parts");
+        assert_eq!(error, rewrite::DistributeError::Extended);
+        let newest = rewrite::newest([&query]).map(|newest| newest.to_string());
+        assert_eq!(newest.as_deref(), Some("max(timestamp(a))"), "{query}");
+        let counts = rewrite::sample_counts(&query).expect("it reads samples");
+        assert!(!counts.expr.is_extended(), "{query}");
+        // The query itself, over fewer series.
+        let own = rewrite::restricted(&query, [("replica", "b")]);
+        assert!(
+            own.is_extended() && own.to_string().contains("replica=\"b\""),
+            "{own}"
+        );
+        // Where it is an operand, it is left out.
+        let either = enabled(&format!("{query} or b"), None).expr;
+        assert!(rewrite::branch(&either).is_none() && rewrite::operands(&either).len() == 2);
+    }
+    let reach = |query: &str| rewrite::reach(&enabled(query, None).expr, 300_000);
+    assert_eq!(
+        (reach("rate(a[1m])"), reach("rate(a[1m] anchored)")),
+        (60_000, 360_000)
+    );
+    let is_causal = |query: &str| enabled(query, None).expr.is_causal();
+    assert!(is_causal("rate(a[5m] anchored)") && is_causal("a anchored"));
+    assert!(!is_causal("rate(a[5m] smoothed)") && !is_causal("a smoothed"));
 }
 
 /// `promql-parser` panics on these.

@@ -25,8 +25,8 @@
 use crate::Function;
 use crate::info;
 use crate::tree::{
-    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Group, Grouping, RangeSelector, Selector,
-    Shift, Subquery, ValueType,
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Extended, Group, Grouping, RangeSelector,
+    Selector, Shift, Subquery, ValueType,
 };
 
 use super::build::{aggregate, binary, by, call, labelled, matched, present, seconds, subquery, without};
@@ -80,7 +80,7 @@ pub fn age(query: &Expr, newest: Newest) -> Age {
         Newest::Subquery => Form::Subquery,
         Newest::TsOfLast => Form::TsOfLast,
     };
-    match companion(query, form) {
+    match companion(query, form).filter(|_| !query.is_extended()) {
         Some(rows) => Age::Exact(rows),
         None => Age::Bound(bound(query, form)),
     }
@@ -93,7 +93,7 @@ pub fn age(query: &Expr, newest: Newest) -> Age {
 ///
 /// *Errors*: `None` if the tree does not allow it, or if no sample is read.
 pub fn reporting(query: &Expr) -> Option<Expr> {
-    if !has_samples(query) {
+    if !has_samples(query) || query.is_extended() {
         return None;
     }
     companion(query, Form::Live)
@@ -515,6 +515,7 @@ impl<'a> Companion<'a> {
             Expr::Selector(Selector {
                 matchers: selector.matchers.clone(),
                 shift,
+                extended: Extended::No,
             })
         };
         let timestamp = |shift| call(Function::Timestamp, vec![at(shift)]);
@@ -524,6 +525,7 @@ impl<'a> Companion<'a> {
                 let selector = Selector {
                     matchers: selector.matchers.clone(),
                     shift,
+                    extended: Extended::No,
                 };
                 let range = Expr::Range(RangeSelector { selector, range });
                 call(Function::TsOfLastOverTime, vec![range])
@@ -713,7 +715,12 @@ impl<'a> Companion<'a> {
         matchers.splice(0..0, implied);
         if let Some(arg) = call.args.first() {
             let shift = info::shift(arg, |a, b| Asked::by(a) == Asked::by(b));
-            into.push(self.samples(&Selector { matchers, shift }, None, None).expr);
+            let selector = Selector {
+                matchers,
+                shift,
+                extended: Extended::No,
+            };
+            into.push(self.samples(&selector, None, None).expr);
             self.collect(arg, into);
         }
     }

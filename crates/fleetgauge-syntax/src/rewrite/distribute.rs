@@ -25,7 +25,7 @@ use std::fmt;
 
 use crate::Function;
 use crate::tree::{
-    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Grouping, MatchOp, Matcher, Matching,
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Extended, Grouping, MatchOp, Matcher, Matching,
     RangeSelector, Selector, Shift, ValueType,
 };
 
@@ -66,6 +66,9 @@ pub enum DistributeError {
         "a range vector is not one value a series: put it into a function, such as `last_over_time` or `rate`"
     )]
     Range,
+    /// What members answer of a range ends at its borders.
+    #[error("`anchored` and `smoothed` read samples beyond a range, which members are not asked for")]
+    Extended,
 }
 
 /// The distance of a subquery's steps where it names none: Prometheus's own. *Unit*: milliseconds.
@@ -88,6 +91,9 @@ const DEFAULT_STEP: i64 = 60_000;
 pub fn distribute(query: &Expr, member_labels: &[&str]) -> Result<Plan, DistributeError> {
     if query.value_type() == ValueType::RangeVector {
         return Err(DistributeError::Range);
+    }
+    if query.is_extended() {
+        return Err(DistributeError::Extended);
     }
     let mut planner = Planner {
         members: member_labels,
@@ -239,8 +245,11 @@ impl Planner<'_> {
         };
         let mut matchers = vec![equal(METRIC_NAME, &name)];
         matchers.extend(conditions);
-        let shift = Shift::default();
-        Selector { matchers, shift }
+        Selector {
+            matchers,
+            shift: Shift::default(),
+            extended: Extended::No,
+        }
     }
 
     // --- what is evaluated here ---

@@ -1,6 +1,6 @@
 //! What a query of the past is: of which series it is, where an engine has those of others as well, and how far back it reads.
 
-use crate::tree::{Expr, MatchOp, Matcher};
+use crate::tree::{Expr, Extended, MatchOp, Matcher};
 
 /// The query over those series alone that have all of `labels`.
 ///
@@ -40,7 +40,14 @@ pub fn reach(query: &Expr, lookback: i64) -> i64 {
     let below = below.max().unwrap_or(0);
     let own = match query {
         Expr::Selector(selector) => lookback.saturating_add(selector.shift.offset),
-        Expr::Range(range) => range.range.saturating_add(range.selector.shift.offset),
+        Expr::Range(range) => {
+            let before = match range.selector.extended {
+                Extended::No => 0,
+                Extended::Anchored | Extended::Smoothed => lookback,
+            };
+            let range_and_offset = range.range.saturating_add(range.selector.shift.offset);
+            range_and_offset.saturating_add(before)
+        }
         Expr::Subquery(subquery) => subquery.range.saturating_add(subquery.shift.offset),
         _ => 0,
     };

@@ -2,7 +2,7 @@
 //! are.
 
 use crate::Function;
-use crate::tree::{AggregateOp, Binary, BinaryOp, Expr, Grouping, RangeSelector, Selector, Shift};
+use crate::tree::{AggregateOp, Binary, BinaryOp, Expr, Extended, Grouping, RangeSelector, Selector, Shift};
 
 use super::build::{aggregate, binary, call};
 use super::series::{has_samples, is_scalar};
@@ -19,6 +19,8 @@ use super::series::{has_samples, is_scalar};
 /// ```
 pub fn present(part: &Expr) -> Option<Expr> {
     match part {
+        // A row may stand on a sample before the range, or after it.
+        _ if part.is_extended() => None,
         Expr::Number(_) | Expr::Text(_) => None,
         Expr::Selector(selector) | Expr::Range(RangeSelector { selector, .. }) => {
             let selector = Expr::Selector(selector.clone());
@@ -58,9 +60,12 @@ pub fn newest<'e>(parts: impl IntoIterator<Item = &'e Expr>) -> Option<Expr> {
         }));
     }
     let mut known = std::collections::BTreeSet::new();
-    let selectors = selectors
-        .into_iter()
-        .map(|selector| Expr::Selector(selector.clone()));
+    let selectors = selectors.into_iter().map(|selector| {
+        Expr::Selector(Selector {
+            extended: Extended::No,
+            ..selector.clone()
+        })
+    });
     let times = selectors
         .filter(|selector| known.insert(selector.to_string()))
         .map(|selector| call(Function::Timestamp, vec![selector]));

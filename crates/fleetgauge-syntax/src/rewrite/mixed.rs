@@ -74,7 +74,7 @@ pub fn may_be_constant(query: &Expr) -> bool {
 pub fn has_row_for_each(query: &Expr, label: &str) -> bool {
     let is_of_label = |expr: &Expr| has_row_for_each(expr, label);
     match query {
-        Expr::Selector(_) | Expr::Range(_) => true,
+        Expr::Selector(_) | Expr::Range(_) => !query.is_extended(),
         Expr::Number(_) | Expr::Text(_) => false,
         Expr::Subquery(subquery) => is_of_label(&subquery.expr),
         Expr::Negate(inner) | Expr::Once(inner) => is_of_label(inner),

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::Function;
-use crate::tree::{AggregateOp, BinaryOp, Expr, Grouping, MatchOp, RangeSelector, Selector};
+use crate::tree::{AggregateOp, BinaryOp, Expr, Extended, Grouping, MatchOp, RangeSelector, Selector};
 
 use super::age::Asked;
 use super::build::{aggregate, binary, call, labelled};
@@ -50,6 +50,9 @@ pub struct Oldest {
 /// # Ok::<(), fleetgauge_syntax::ParseError>(())
 /// ```
 pub fn oldest(query: &Expr) -> Option<Oldest> {
+    if query.is_extended() {
+        return None;
+    }
     let mut selected = BTreeMap::new();
     let mut is_of_samples = true;
     for part in query.walk() {
@@ -124,6 +127,7 @@ impl Times {
         let selector = Selector {
             matchers: selector.matchers.clone(),
             shift: asked.shift(),
+            extended: Extended::No,
         };
         let times = call(Function::Timestamp, vec![Expr::Selector(selector.clone())]);
         let newest = asked.added_to(times.clone());

@@ -1,7 +1,7 @@
 //! How many samples the series of a query have in a while, from which follows how far they are apart.
 
 use crate::Function;
-use crate::tree::{AggregateOp, BinaryOp, Expr, Grouping, RangeSelector, Selector, Shift};
+use crate::tree::{AggregateOp, BinaryOp, Expr, Extended, Grouping, RangeSelector, Selector, Shift};
 
 use super::build::{aggregate, binary, call, labelled};
 
@@ -49,6 +49,7 @@ pub fn sample_counts(query: &Expr) -> Option<SampleCounts> {
             selectors.push(Selector {
                 matchers: selector.matchers.clone(),
                 shift: Shift::default(),
+                extended: Extended::No,
             });
         }
     }
@@ -72,6 +73,7 @@ fn counted(selector: &Selector) -> Expr {
             offset: COUNTED_MILLIS,
             at: None,
         },
+        extended: Extended::No,
     });
     binary(BinaryOp::And, call(Function::CountOverTime, vec![range]), before)
 }

@@ -128,6 +128,7 @@ async fn look(
         let mut free = Selector {
             matchers: selector.matchers.clone(),
             shift: Default::default(),
+            extended: Default::default(),
         };
         free.matchers
             .retain(|matcher| !wanted.iter().any(|(_, stand_in)| *stand_in == matcher.value));

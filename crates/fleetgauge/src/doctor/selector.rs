@@ -9,7 +9,7 @@ use fleetgauge_core::result::MetricResult;
 use fleetgauge_syntax::Function;
 use fleetgauge_syntax::similar::similar;
 use fleetgauge_syntax::tree::{
-    AggregateOp, Expr, Grouping, MatchOp, Matcher, RangeSelector, Selector, Shift,
+    AggregateOp, Expr, Extended, Grouping, MatchOp, Matcher, RangeSelector, Selector, Shift,
 };
 
 use super::advice;
@@ -193,6 +193,7 @@ async fn unknown_metric(subject: &Subject<'_>, name: &str) -> Result<Reason, Fai
     let of_engine = Selector {
         matchers: vec![pattern],
         shift: Shift::default(),
+        extended: Extended::No,
     };
     let names = match groups(subject, &of_engine, [METRIC_NAME].into_iter(), When::Now).await {
         Ok(names) => names,
