@@ -32,10 +32,10 @@
 mod cache;
 mod evaluator;
 mod range;
+mod resets;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +65,9 @@ pub use crate::config::{EngineConfig, Features};
 pub use crate::error::{Bound, EvalError};
 
 use cache::ParsedQueries;
+pub(crate) use evaluator::AnsweredHistograms;
 use evaluator::Evaluator;
+use resets::Asked;
 
 /// Evaluates queries within bounds, and keeps those it parsed.
 ///
@@ -95,9 +97,6 @@ pub struct Evaluation {
     /// The values of the answer that are histograms.
     pub(crate) histograms: AnsweredHistograms,
 }
-
-/// Histograms in an answer, by the place of their series and their time. *Unit*: milliseconds since the Unix epoch.
-pub(crate) type AnsweredHistograms = BTreeMap<(usize, i64), Arc<FloatHistogram>>;
 
 /// How long it is tried again where series come and go: a large page is written in a few milliseconds. Queries
 /// that take longer are tried so often.
@@ -299,6 +298,7 @@ impl Engine {
                 features: config.features,
                 query: (steps.start, steps.until),
                 tells_ages,
+                finds_resets: false,
                 reads: Vec::new(),
                 ended: Ended::default(),
                 helpers: &self.0.helpers,
@@ -307,6 +307,7 @@ impl Engine {
             budget,
             notes: Annotations::default(),
             scalars: Vec::new(),
+            asked: Asked::default(),
             answered: None,
         }
     }
