@@ -95,6 +95,7 @@ pub struct Evaluation {
     /// How many samples were looked at and computed.
     pub samples: usize,
     /// The values of the answer that are histograms.
+    #[cfg_attr(not(feature = "script"), allow(dead_code, reason = "scripts compare them"))]
     pub(crate) histograms: AnsweredHistograms,
 }
 
@@ -315,6 +316,7 @@ impl Engine {
 
 impl Evaluation {
     /// What the point of the answer's series `series` is that has this time and number.
+    #[cfg_attr(not(feature = "script"), allow(dead_code, reason = "scripts compare them"))]
     pub(crate) fn value(&self, series: usize, at: Timestamp, number: f64) -> SampleValue {
         match self.histograms.get(&(series, at.as_millis())) {
             Some(histogram) => SampleValue::Histogram(Arc::clone(histogram)),

@@ -285,7 +285,9 @@ impl Evaluator<'_> {
 impl Default for PrometheusApiConfig {
     fn default() -> Self {
         Self {
-            engine: EngineConfig::default().with_max_bytes(256 << 20),
+            engine: EngineConfig::default()
+                .with_max_bytes(256 << 20)
+                .with_histograms(true),
             concurrency: std::thread::available_parallelism().map_or(1, usize::from),
             max_requests: 100,
             max_request_bytes: 1 << 20,
