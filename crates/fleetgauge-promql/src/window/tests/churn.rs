@@ -193,10 +193,11 @@ fn samples(series: Option<&Arc<Series>>, from: i64) -> Vec<(i64, u64)> {
         .collect()
 }
 
-/// One after the other in time, each with the time of its page.
+/// One after the other in time, each with the time of its page, and so many for a target that it has several blocks.
 fn forward(mut steps: Vec<Step>) -> Vec<Step> {
     for step in &mut steps {
-        step.after = step.after.max(1);
+        step.target %= 2;
+        step.after = step.after.clamp(1, 3_000);
         if let What::Page(lines) = &mut step.what {
             let mut met = BTreeSet::new();
             lines.retain_mut(|(line, _, earlier)| {
@@ -228,8 +229,13 @@ proptest! {
         prop_assert!(model.is_empty(), "not found: {:?}", model.keys());
     }
 
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
-    fn what_is_in_the_retention_is_there(steps in prop::collection::vec(step(), 1..300), seconds in 5u64..120) {
+    fn what_is_in_the_retention_is_there(steps in prop::collection::vec(step(), 1..800), seconds in 5u64..120) {
         let retention = Duration::from_secs(seconds);
         let window = Window::new(WindowConfig::default().with_retention(retention));
         let Played { model, doubtful, now } = play(&window, APART, &forward(steps));
@@ -246,7 +252,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_limit_of_memory_costs_is_told(steps in prop::collection::vec(step(), 1..300), limit in 8_000usize..80_000) {
+    fn what_a_limit_of_memory_costs_is_told(steps in prop::collection::vec(step(), 1..800), limit in 8_000usize..80_000) {
         let window = Window::new(WindowConfig::default().with_max_bytes(limit));
         let Played { model, doubtful, now } = play(&window, APART, &forward(steps));
         let found = found(&window);
