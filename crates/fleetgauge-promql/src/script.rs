@@ -398,6 +398,27 @@ mod tests {
     }
 
     #[test]
+    fn what_histograms_take_counts_against_the_limit_of_memory() {
+        let mut store = MemoryStore::new();
+        let at = Timestamp::from_millis(0);
+        let buckets = "1 ".repeat(200);
+        let text = format!("{{{{count:200 buckets:[{buckets}]}}}}");
+        let histogram = FloatHistogram::from_notation(&text).expect("a histogram");
+        let labels = LabelSet::from_pairs([("__name__", "h")]);
+        let appended = store.append_histogram(&labels, at, Arc::new(histogram));
+        appended.expect("no conflict");
+        let run = |query: &str| {
+            let config = EngineConfig::default().with_max_bytes(60_000);
+            let end = at.saturating_add(Duration::from_secs(50));
+            Engine::new(config).range(&store, query, at, end, Duration::from_secs(1))
+        };
+        // A histogram of 2.6 KB is read once, and made anew at each step.
+        assert!(run("histogram_count(h)").is_ok());
+        let error = run("histogram_count(h * 2)").expect_err("too much");
+        assert_eq!(error.reason(), "bytes");
+    }
+
+    #[test]
     fn samples_that_contradict_each_other_are_a_failure() {
         let text = "load 1m\n  x 1 2\n\nload 1m\n  x 1 3\n\neval instant at 0 x\n  x 1\n";
         check(text, 1, "s.test:4: load\n  x has two values at 60: 2 and 3");
