@@ -13,6 +13,8 @@ mod explain;
 mod golden;
 #[cfg(target_os = "linux")]
 mod hostile;
+#[cfg(target_os = "linux")]
+mod native_histograms;
 mod pipe;
 mod query;
 #[cfg(all(target_os = "linux", feature = "kubernetes"))]

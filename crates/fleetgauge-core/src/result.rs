@@ -509,6 +509,12 @@ impl<'a> Series<'a> {
             .map(|(timestamp, &value)| Point { timestamp, value })
     }
 
+    /// Whether at least one of its samples is a native histogram.
+    pub fn has_histograms(&self) -> bool {
+        let histograms = self.answer.histograms.as_deref();
+        histograms.is_some_and(|histograms| histograms.is_among(self.first..self.end))
+    }
+
     /// What it has at each of its times, oldest first: numbers, and native histograms.
     pub fn samples(&self) -> impl Iterator<Item = (Timestamp, SampleValue<'a>)> + use<'a> {
         let histograms = self.answer.histograms.as_deref();

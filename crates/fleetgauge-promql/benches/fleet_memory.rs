@@ -5,7 +5,7 @@
 //! for 10,000 of 200. `scrape_fleet` of the crate `fleetgauge` measures the same by HTTP in real time.
 //!
 //! Each size runs in a process of its own. `cargo bench -p fleetgauge-promql --bench fleet_memory`; `-- PODS SERIES` for one size;
-//! `PICTURE=FILE` writes the memory over time as SVG.
+//! `PICTURE=FOLDER` writes the memory of each over time as SVG.
 
 #[path = "../../fleetgauge/benches/support/memory.rs"]
 mod memory;
@@ -14,6 +14,7 @@ mod page;
 #[path = "../../fleetgauge/benches/support/picture.rs"]
 mod picture;
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -77,7 +78,8 @@ fn measure(pods: usize, series: usize) {
         stats.series,
         began.elapsed().as_secs_f64(),
     );
-    if let Ok(file) = std::env::var("PICTURE") {
+    if let Some(folder) = std::env::var_os("PICTURE") {
+        let file = Path::new(&folder).join(format!("memory-{}.svg", pods.len()));
         std::fs::write(file, memory_over_time(&[Line { name, points }])).expect("the picture is written");
     }
 }

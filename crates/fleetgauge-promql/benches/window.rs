@@ -21,6 +21,7 @@ use std::time::Duration;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use fleetgauge_core::time::Timestamp;
+use fleetgauge_promql::histogram::{Buckets, FloatHistogram};
 use fleetgauge_promql::matcher::{MatchOp, Matcher};
 use fleetgauge_promql::window::{Appender, Window, WindowConfig};
 use page::Page;
@@ -50,6 +51,7 @@ const LATE: &str = "vllm:request_success_total{engine=\"0\",finished_reason=\"ab
 
 fn main() {
     print_memory();
+    print_histogram_memory();
     divan::main();
 }
 
@@ -96,6 +98,54 @@ fn print_memory() {
         "memory, alternative: {:.2} bytes a sample",
         used as f64 / (page.texts.len() * RETENTION) as f64
     );
+}
+
+/// What native histograms of 40 buckets take: most of them are looked at once a second, a few of their buckets have grown.
+fn print_histogram_memory() {
+    const HISTOGRAMS: usize = 100;
+    for observations in [3, 30] {
+        let before = live_bytes();
+        let window = Window::new(WindowConfig::default());
+        let mut target = window.appender([("job", "vllm"), ("pod", "vllm-0")]);
+        let mut counts = vec![[1_u32; 40]; HISTOGRAMS];
+        let (mut state, mut first) = (1_u64, 0);
+        let mut random = move |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % below
+        };
+        for second in 0..2 * RETENTION as i64 {
+            let mut batch = target.scrape(Timestamp::from_millis(START + second * 1000));
+            for (number, counts) in counts.iter_mut().enumerate() {
+                for _ in 0..random(2 * observations) {
+                    // Around the middle, as latencies are.
+                    let bucket = random(20) + random(20);
+                    counts[bucket as usize] += 1;
+                }
+                let counts = counts.map(f64::from);
+                let count = counts.iter().sum::<f64>();
+                let histogram = FloatHistogram::exponential(3).expect("a schema");
+                let buckets = Buckets::starting_at(-30, &counts).expect("indexes");
+                let histogram = histogram
+                    .with_count(count)
+                    .with_sum(count * 0.713)
+                    .with_positive(buckets);
+                let text = format!("vllm:latency_seconds{{model=\"{number}\"}}");
+                let appended = batch.append_histogram(&text, histogram, None, |labels| {
+                    page::labels(&text).for_each(|(n, v)| labels.label(n, v));
+                });
+                appended.expect("within the limits");
+            }
+            batch.commit();
+            if second == 0 {
+                first = (live_bytes() - before) / HISTOGRAMS;
+            }
+        }
+        let used = (live_bytes() - before) as f64 / (HISTOGRAMS * RETENTION) as f64;
+        println!(
+            "memory, native histograms of 40 buckets that observe {observations} a second: {used:.1} bytes a histogram of \
+             15 minutes, labels and index included; {first} bytes a series with its first one"
+        );
+    }
 }
 
 fn target(window: &Window, number: usize) -> Pod {

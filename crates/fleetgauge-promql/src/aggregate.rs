@@ -4,6 +4,7 @@ mod choose;
 mod count_values;
 mod fold;
 mod group;
+mod mixed;
 mod sample_hash;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use crate::annotation::Annotations;
 use crate::budget::Budget;
 use crate::error::EvalError;
 use crate::function::{quantile, warn_of_quantile};
+use crate::histogram::FloatHistogram;
 use crate::parse::{AggregateOp, Grouping};
 use crate::value::{Operand, Vector, is_absent};
 
@@ -22,10 +24,36 @@ pub(crate) fn evaluate(
     op: AggregateOp,
     grouping: &Grouping,
     param: Option<Operand>,
-    vector: Vector,
+    mut vector: Vector,
     budget: &mut Budget,
     notes: &mut Annotations,
 ) -> Result<Vector, EvalError> {
+    if vector.has_histograms() {
+        match op {
+            AggregateOp::Sum => {
+                let grouped = Grouped::new(grouping, vector, budget)?;
+                let join: mixed::Join = |all| FloatHistogram::total_of(all.iter().copied());
+                return grouped.fold_mixed::<fold::SumOf>(join, budget, notes);
+            }
+            AggregateOp::Avg => {
+                let grouped = Grouped::new(grouping, vector, budget)?;
+                let join: mixed::Join = |all| FloatHistogram::mean_of(all.iter().copied());
+                return grouped.fold_mixed::<fold::MeanOf>(join, budget, notes);
+            }
+            // They know no values, or look for histograms themselves.
+            AggregateOp::Count
+            | AggregateOp::Group
+            | AggregateOp::CountValues
+            | AggregateOp::Limitk
+            | AggregateOp::LimitRatio => {}
+            AggregateOp::Topk | AggregateOp::Bottomk => leave_out(op, param.as_ref(), &mut vector, notes),
+            AggregateOp::Min
+            | AggregateOp::Max
+            | AggregateOp::Stddev
+            | AggregateOp::Stdvar
+            | AggregateOp::Quantile => leave_out(op, None, &mut vector, notes),
+        }
+    }
     // Each operator is named, so that a new one is not taken for another.
     match op {
         AggregateOp::Sum => fold::<fold::SumOf>(grouping, vector, budget),
@@ -49,6 +77,19 @@ pub(crate) fn evaluate(
         AggregateOp::Limitk => choose(Choice::First, param, grouping, vector, budget, notes),
         AggregateOp::LimitRatio => choose(Choice::Share, param, grouping, vector, budget, notes),
     }
+}
+
+/// Leaves the histograms out, and says so where any value can be chosen.
+fn leave_out(op: AggregateOp, counts: Option<&Operand>, vector: &mut Vector, notes: &mut Annotations) {
+    let chooses = |step: usize| match counts {
+        Some(Operand::Scalar(counts)) => counts[step] >= 1.0,
+        _ => true,
+    };
+    let has_any = |step: usize| (0..vector.len()).any(|i| vector.histogram(i, step).is_some());
+    if (0..vector.width()).any(|step| chooses(step) && has_any(step)) {
+        notes.info(format_args!("ignored histogram in {} aggregation", op.name()));
+    }
+    vector.drop_histograms();
 }
 
 fn fold<F: fold::Fold>(

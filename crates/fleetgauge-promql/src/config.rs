@@ -28,6 +28,9 @@ pub struct EngineConfig {
     pub timeout: Duration,
     /// Whether the answers to instant queries tell how old each value is. Default: no.
     pub ages: bool,
+    /// Whether answers may have native histograms: whoever reads them asks of each value whether it is one. Otherwise a
+    /// query whose answer would have one fails, and says so. Default: no.
+    pub histograms: bool,
     /// On how many threads a query may be computed, its own included; more than one only where it reads many series.
     /// Others than its own help only while they have nothing else to do. An answer does not depend on it. Default: one
     /// for each processor that the process may use, and at most 8.
@@ -57,6 +60,8 @@ impl EngineConfig {
         with_max_series(series: usize) => max_series = series;
         /// With another [`max_bytes`](Self::max_bytes).
         with_max_bytes(bytes: usize) => max_bytes = bytes;
+        /// With another [`histograms`](Self::histograms).
+        with_histograms(histograms: bool) => histograms = histograms;
         /// With another [`max_steps`](Self::max_steps).
         with_max_steps(steps: usize) => max_steps = steps;
         /// With [`ages`](Self::ages) or without.
@@ -83,6 +88,7 @@ impl Default for EngineConfig {
             max_steps: 11_000,
             timeout: Duration::from_secs(10),
             ages: false,
+            histograms: false,
             threads: std::thread::available_parallelism().map_or(1, |count| count.get().min(MAX_THREADS)),
             features: Features::default(),
             parsed_queries: 256,

@@ -31,16 +31,16 @@
 
 mod cache;
 mod evaluator;
-mod numeric;
 mod range;
+mod resets;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleetgauge_core::age::Age;
+use fleetgauge_core::histogram::Histogram;
 use fleetgauge_core::label::LabelError;
 use fleetgauge_core::result::{Answer, AnswerBuilder, Ended};
 use fleetgauge_core::sample::Stamp;
@@ -65,7 +65,9 @@ pub use crate::config::{EngineConfig, Features};
 pub use crate::error::{Bound, EvalError};
 
 use cache::ParsedQueries;
+pub(crate) use evaluator::AnsweredHistograms;
 use evaluator::Evaluator;
+use resets::Asked;
 
 /// Evaluates queries within bounds, and keeps those it parsed.
 ///
@@ -93,18 +95,14 @@ pub struct Evaluation {
     /// How many samples were looked at and computed.
     pub samples: usize,
     /// The values of the answer that are histograms.
+    #[cfg_attr(not(feature = "script"), allow(dead_code, reason = "scripts compare them"))]
     pub(crate) histograms: AnsweredHistograms,
 }
-
-/// Histograms in an answer, by the place of their series and their time. *Unit*: milliseconds since the Unix epoch.
-pub(crate) type AnsweredHistograms = BTreeMap<(usize, i64), Arc<FloatHistogram>>;
 
 /// How long it is tried again where series come and go: a large page is written in a few milliseconds. Queries
 /// that take longer are tried so often.
 const SETTLING: Duration = Duration::from_millis(20);
 const MIN_TRIES: usize = 3;
-/// What is told of an answer that would have a histogram for a value.
-const ANSWERS: &str = "answers";
 /// Also where the clock stands still.
 const MAX_TRIES: usize = 1_000;
 
@@ -301,6 +299,7 @@ impl Engine {
                 features: config.features,
                 query: (steps.start, steps.until),
                 tells_ages,
+                finds_resets: false,
                 reads: Vec::new(),
                 ended: Ended::default(),
                 helpers: &self.0.helpers,
@@ -309,7 +308,7 @@ impl Engine {
             budget,
             notes: Annotations::default(),
             scalars: Vec::new(),
-            refuses: None,
+            asked: Asked::default(),
             answered: None,
         }
     }
@@ -317,6 +316,7 @@ impl Engine {
 
 impl Evaluation {
     /// What the point of the answer's series `series` is that has this time and number.
+    #[cfg_attr(not(feature = "script"), allow(dead_code, reason = "scripts compare them"))]
     pub(crate) fn value(&self, series: usize, at: Timestamp, number: f64) -> SampleValue {
         match self.histograms.get(&(series, at.as_millis())) {
             Some(histogram) => SampleValue::Histogram(Arc::clone(histogram)),
@@ -334,22 +334,36 @@ impl Default for Engine {
 // === impl Evaluator: answers ===
 
 impl Evaluator<'_> {
-    /// Keeps a histogram of the answer's series `series`.
-    fn answer_histogram(
+    /// No histogram may be taken for a number by whoever reads an answer.
+    fn refuse_histograms(&self, has_any: bool) -> Result<(), EvalError> {
+        let is_refused = has_any && !self.config.histograms && self.answered.is_none();
+        match is_refused {
+            true => Err(EvalError::execution(
+                "the answer has native histograms, which are no numbers; reduce them in the query, as with \
+                 histogram_quantile or histogram_count",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// A histogram as the answer's series `series` has it.
+    fn answered(
         &mut self,
         series: usize,
         at: i64,
-        histogram: Option<&Arc<FloatHistogram>>,
-    ) -> Result<(), EvalError> {
-        if let (Some(histogram), Some(answered)) = (histogram, &mut self.answered) {
+        histogram: &Arc<FloatHistogram>,
+    ) -> Result<Histogram, EvalError> {
+        let answered = Histogram::from(&**histogram);
+        self.budget
+            .take_bytes(size_of::<Histogram>() + answered.heap_bytes())?;
+        if let Some(known) = &mut self.answered {
             self.budget.take_list::<[usize; 4]>(1)?;
-            answered.insert((series, at), Arc::clone(histogram));
+            known.insert((series, at), Arc::clone(histogram));
         }
-        Ok(())
+        Ok(answered)
     }
 
     fn instant(&mut self, root: &Expr, steps: &Steps) -> Result<AnswerBuilder, EvalError> {
-        self.refuses = self.answered.is_none().then_some(ANSWERS);
         let at = Timestamp::from_millis(steps.start);
         if root.value_type() == ValueType::RangeVector {
             return self.range_vector(root, steps);
@@ -364,6 +378,7 @@ impl Evaluator<'_> {
             }
             Operand::Text(text) => answer.text(&text, at),
             Operand::Vector(mut vector) => {
+                self.refuse_histograms(vector.has_histograms())?;
                 answer.reserve(vector.labels.len(), 1);
                 for i in self.order(&vector.labels, root.is_ordered())? {
                     // Given back while it is near, as the labels of a join are many small pieces.
@@ -371,8 +386,14 @@ impl Evaluator<'_> {
                     let value = vector.row(i)[0];
                     if !is_absent(value) {
                         self.labels(&labels, &mut answer)?;
-                        self.answer_histogram(answer.len(), steps.start, vector.histogram(i, 0))?;
-                        answer.end_series(value, at).map_err(unanswerable)?;
+                        match vector.histogram(i, 0) {
+                            None => answer.end_series(value, at),
+                            Some(histogram) => {
+                                let histogram = self.answered(answer.len(), steps.start, histogram)?;
+                                answer.end_histogram(histogram, at)
+                            }
+                        }
+                        .map_err(unanswerable)?;
                         if self.reader.tells_ages {
                             answer.age(vector.age(i, 0));
                         }
@@ -384,7 +405,6 @@ impl Evaluator<'_> {
     }
 
     fn range(&mut self, root: &Expr, steps: &Steps) -> Result<AnswerBuilder, EvalError> {
-        self.refuses = self.answered.is_none().then_some(ANSWERS);
         let vector = match self.evaluate(root, steps)? {
             Operand::Scalar(values) => {
                 self.budget.take_vector(1, steps.count)?;
@@ -395,6 +415,7 @@ impl Evaluator<'_> {
             Operand::Vector(vector) => vector,
             Operand::Text(_) => return Err(EvalError::execution("a string has no steps")),
         };
+        self.refuse_histograms(vector.has_histograms())?;
         let mut answer = AnswerBuilder::new(Stamp::Evaluated);
         answer.matrix();
         answer.reserve(vector.labels.len(), 0);
@@ -408,14 +429,15 @@ impl Evaluator<'_> {
             }
             self.budget.take_list::<(i64, f64)>(count)?;
             self.labels(&vector.labels[i], &mut answer)?;
-            if vector.has_histograms() {
-                for (step, at) in steps.iter().enumerate() {
-                    self.answer_histogram(series, at, vector.histogram(i, step))?;
+            let steps = steps.iter().zip(row).enumerate();
+            for (step, (time, &value)) in steps.filter(|(_, (_, value))| !is_absent(**value)) {
+                let at = Timestamp::from_millis(time);
+                match vector.histogram(i, step) {
+                    None => answer.point(value, at),
+                    Some(histogram) => answer.histogram(self.answered(series, time, histogram)?, at),
                 }
             }
             series += 1;
-            let present = steps.iter().zip(row).filter(|(_, value)| !is_absent(**value));
-            present.for_each(|(time, &value)| answer.point(value, Timestamp::from_millis(time)));
             answer.end_points().map_err(unanswerable)?;
         }
         Ok(answer)
@@ -451,17 +473,21 @@ impl Evaluator<'_> {
                 continue;
             };
             self.labels(&labels[i], &mut answer)?;
+            self.refuse_histograms(buffer.has_histogram_in(from, to))?;
             if buffer.has_histograms() {
-                if self.answered.is_none() {
-                    return Err(numeric::refusal(ANSWERS));
-                }
                 for place in from..to {
-                    self.answer_histogram(series, buffer.times()[place], buffer.histogram(place))?;
+                    let (time, value) = (buffer.times()[place], buffer.values()[place]);
+                    let at = Timestamp::from_millis(time);
+                    match buffer.histogram(place) {
+                        None => answer.point(value, at),
+                        Some(histogram) => answer.histogram(self.answered(series, time, histogram)?, at),
+                    }
                 }
+            } else {
+                let samples = samples.into_iter();
+                samples.for_each(|(time, value)| answer.point(value, Timestamp::from_millis(time)));
             }
             series += 1;
-            let samples = samples.into_iter();
-            samples.for_each(|(time, value)| answer.point(value, Timestamp::from_millis(time)));
             answer.end_points().map_err(unanswerable)?;
         }
         Ok(answer)

@@ -28,6 +28,7 @@
 //!   histograms: `{{schema:0 count:3 sum:5 buckets:[1 2]}}`.
 //! - A line `series@st` before that of a series has since when its samples are counted, each as a duration before or behind
 //!   the sample's own time: `-1m`, `_` (not known), `axn` and `a-bxn` as with values.
+//! - `load_with_nhcb` loads classic histograms also as native ones with custom buckets.
 //! - Durations as in PromQL, or a number of seconds; times are durations after the Unix epoch.
 //! - `eval instant [at T] EXPR` and `eval range from A to B step S EXPR`. Below it the answer: a bare number
 //!   for a scalar, and a line of series notation for each series, where `_` says that there must be no
@@ -40,9 +41,9 @@
 //!
 //! As in Prometheus, an instant query is also evaluated as a range, and its answer must be the same there.
 //! Other than there, an expression that cannot be parsed is a failed evaluation, which `expect fail` can
-//! expect; and classic histograms that are loaded as native ones, `load_with_nhcb`, are not supported: such a `load` is a
-//! failure, and the rest of the script is run.
+//! expect.
 
+mod classic;
 mod command;
 mod compare;
 mod notation;
@@ -328,9 +329,10 @@ mod tests {
     fn what_is_not_supported_fails_alone() {
         // Of two sets of samples, the one is loaded, and that the other is not is told.
         check(
-            "load_with_nhcb 1m\n  x 1\n\neval instant at 0 x\n  x 1\n",
+            "load_with_nhcb 1m\n  x_bucket{le=\"1\"} 5\n  x_bucket{le=\"2\"} 4\n\n\
+             eval instant at 0 x_bucket{le=\"1\"}\n  x_bucket{le=\"1\"} 5\n",
             1,
-            "line 1: classic histograms",
+            "line 1: a bucket of a classic histogram counts less than the one below",
         );
     }
 
@@ -376,7 +378,18 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_has_no_histograms() {
+    fn classic_histograms_are_loaded_as_native_ones_too() {
+        let text = "load_with_nhcb 1m\n  x_bucket{le=\"1\", a=\"b\"} 2 2\n  x_bucket{le=\"2.0\", a=\"b\"} 5 _\n  \
+                    x_bucket{le=\"+Inf\", a=\"b\"} 6 4\n  x_sum{a=\"b\"} 9 9\n  x_count{a=\"b\"} 6 _\n  y_count 3\n\n\
+                    eval instant at 0 x\n  x{a=\"b\"} {{schema:-53 count:6 sum:9 custom_values:[1 2] buckets:[2 3 1]}}\n\n\
+                    eval instant at 1m x\n  x{a=\"b\"} {{schema:-53 count:4 sum:9 custom_values:[1] buckets:[2 2]}}\n\n\
+                    eval instant at 0 y\n  y {{schema:-53 count:3 custom_values:[] buckets:[3]}}\n\n\
+                    eval instant at 0 x_count\n  x_count{a=\"b\"} 6\n";
+        check(text, 0, "4 passed");
+    }
+
+    #[test]
+    fn an_answer_has_histograms_where_they_are_asked_for() {
         let mut store = MemoryStore::new();
         let at = Timestamp::from_millis(0);
         let histogram = FloatHistogram::from_notation("{{count:3}}").expect("a histogram");
@@ -391,15 +404,42 @@ mod tests {
             range,
         ] {
             let error = outcome.expect_err("refused").to_string();
-            assert_eq!(error, "native histograms are not supported by answers");
+            assert!(error.starts_with("the answer has native histograms"), "{error}");
         }
-        for query in ["sum(h)", "h + 1", "h or h"] {
-            let outcome = engine.instant(&store, query, at);
-            assert!(
-                outcome.is_err_and(|error| error.to_string().contains("not supported by")),
-                "{query}"
-            );
+        let config = EngineConfig::default().with_histograms(true);
+        let engine = engine.with_config(config);
+        let range = engine.range(&store, "h", at, at, Duration::from_secs(1));
+        for outcome in [
+            engine.instant(&store, "h", at),
+            engine.instant(&store, "h[5m]", at),
+            range,
+        ] {
+            let answer = outcome.expect("an answer").answer;
+            let value = answer.values().next().expect("a value");
+            let count = value.histogram.map(|histogram| histogram.count);
+            assert!(count == Some(3.0) && value.value.is_nan());
         }
+    }
+
+    #[test]
+    fn what_histograms_take_counts_against_the_limit_of_memory() {
+        let mut store = MemoryStore::new();
+        let at = Timestamp::from_millis(0);
+        let buckets = "1 ".repeat(200);
+        let text = format!("{{{{count:200 buckets:[{buckets}]}}}}");
+        let histogram = FloatHistogram::from_notation(&text).expect("a histogram");
+        let labels = LabelSet::from_pairs([("__name__", "h")]);
+        let appended = store.append_histogram(&labels, at, Arc::new(histogram));
+        appended.expect("no conflict");
+        let run = |query: &str| {
+            let config = EngineConfig::default().with_max_bytes(60_000);
+            let end = at.saturating_add(Duration::from_secs(50));
+            Engine::new(config).range(&store, query, at, end, Duration::from_secs(1))
+        };
+        // A histogram of 2.6 KB is read once, and made anew at each step.
+        assert!(run("histogram_count(h)").is_ok());
+        let error = run("histogram_count(h * 2)").expect_err("too much");
+        assert_eq!(error.reason(), "bytes");
     }
 
     #[test]

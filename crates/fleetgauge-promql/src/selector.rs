@@ -17,7 +17,7 @@ use crate::budget::{Budget, SERIES_WORK};
 use crate::error::EvalError;
 use crate::function::extended::between;
 use crate::function::start::Point;
-use crate::histogram::FloatHistogram;
+use crate::histogram::{CounterReset, FloatHistogram};
 use crate::label::LabelSet;
 use crate::matcher::Matcher;
 use crate::missing::{Missing, Read};
@@ -36,6 +36,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) query: (i64, i64),
     /// Whether it is told how old the values are.
     pub(crate) tells_ages: bool,
+    /// Whether it is looked for counter resets while histograms are read.
+    pub(crate) finds_resets: bool,
     /// What was read so far.
     pub(crate) reads: Vec<Done<'a>>,
     /// What of it has ended.
@@ -71,6 +73,7 @@ pub(crate) struct Ranges<'a> {
     tells_ages: bool,
     /// Whether it is looked at since when samples are counted.
     has_starts: bool,
+    finds_resets: bool,
 }
 
 /// Which samples a range has at each step.
@@ -119,6 +122,7 @@ struct Instants<'a> {
     range: (Timestamp, Timestamp),
     lookback: Duration,
     give: Give,
+    finds_resets: bool,
     is_smoothed: bool,
 }
 
@@ -191,6 +195,7 @@ impl<'a> Reader<'a> {
             range,
             lookback: self.lookback,
             give,
+            finds_resets: self.finds_resets,
             is_smoothed,
         };
         let mut result = Vector::unlabelled(steps.count, series.len(), self.tells_ages);
@@ -262,6 +267,7 @@ impl<'a> Reader<'a> {
             lookback: self.lookback,
             tells_ages: self.tells_ages,
             has_starts: self.features.start_timestamps,
+            finds_resets: self.finds_resets,
         })
     }
 
@@ -279,6 +285,7 @@ impl<'a> Reader<'a> {
             tells_ages: self.tells_ages,
             // What is computed at a step is counted from no time on.
             has_starts: false,
+            finds_resets: false,
         }
     }
 
@@ -366,10 +373,20 @@ impl Instants<'_> {
                 continue;
             };
             if sample.is_histogram() && self.give == Give::Value {
-                let Some(histogram) = self.series.histogram(i, sample.timestamp) else {
+                let Some(mut histogram) = self.series.histogram(i, sample.timestamp) else {
                     row.fill(ABSENT);
                     continue;
                 };
+                if self.finds_resets && histogram.counter_reset() == CounterReset::Unknown {
+                    // What was before tells it.
+                    let mut buffer = Buffer::default();
+                    buffer.read(self.series, i, self.range, self.finds_resets, budget)?;
+                    let last = buffer
+                        .times()
+                        .partition_point(|&time| time <= sample.timestamp.as_millis());
+                    let found = last.checked_sub(1).and_then(|last| buffer.histogram(last));
+                    histogram = found.cloned().unwrap_or(histogram);
+                }
                 budget.take_histogram(&histogram)?;
                 histograms.push((i, 0, histogram));
             }
@@ -393,7 +410,7 @@ impl Instants<'_> {
         let lookback = millis(self.lookback);
         let (mut ended, mut histograms) = (Vec::new(), Found::new());
         for (place, i) in of.enumerate() {
-            buffer.read(self.series, i, self.range, budget)?;
+            buffer.read(self.series, i, self.range, self.finds_resets, budget)?;
             if self.is_smoothed {
                 buffer.samples.drop_stale();
             }
@@ -602,7 +619,7 @@ impl Ranges<'_> {
         into.has_starts = self.has_starts;
         match &self.source {
             Source::Series(series) => {
-                into.read(&**series, i, self.extent.bounds(), budget)?;
+                into.read(&**series, i, self.extent.bounds(), self.finds_resets, budget)?;
                 if self.tells_ages {
                     into.note_stale();
                 }
@@ -777,12 +794,38 @@ impl Buffer {
         series: &dyn Selection,
         i: usize,
         (from, to): (Timestamp, Timestamp),
+        finds_resets: bool,
         budget: &mut Budget,
     ) -> Result<(), EvalError> {
         self.samples.clear();
         series.read(i, from, to, &mut self.samples);
         budget.take_samples(self.samples.len())?;
+        if finds_resets && self.has_histograms() {
+            self.find_resets(budget)?;
+        }
         self.take_growth(budget)
+    }
+
+    /// Says of each histogram of which it is not known whether its counts began anew since the one before.
+    fn find_resets(&mut self, budget: &mut Budget) -> Result<(), EvalError> {
+        let mut before: Option<Arc<FloatHistogram>> = None;
+        for index in 0..self.samples.len() {
+            let Some(histogram) = self.samples.histogram(index).cloned() else {
+                continue;
+            };
+            let is_unknown = histogram.counter_reset() == CounterReset::Unknown;
+            if let Some(before) = before.filter(|_| is_unknown) {
+                budget.spend(histogram.work())?;
+                let known = match histogram.is_reset_since(&before) {
+                    true => CounterReset::Reset,
+                    false => CounterReset::NotReset,
+                };
+                let told = FloatHistogram::clone(&histogram).with_counter_reset(known);
+                self.samples.set_histogram(index, Arc::new(told));
+            }
+            before = Some(histogram);
+        }
+        Ok(())
     }
 
     /// Counts what the buffer has grown by. How many samples a series has is known only when it was read, so this

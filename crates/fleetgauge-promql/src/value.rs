@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 
 use crate::budget::{Budget, SERIES_WORK};
 use crate::error::EvalError;
-use crate::histogram::FloatHistogram;
+use crate::histogram::{CounterReset, FloatHistogram};
 use crate::label::{LabelSet, Projection};
 use crate::sample::{HISTOGRAM, Histograms, STALE_MARKER, is_histogram};
 
@@ -358,6 +358,42 @@ impl Vector {
     pub(crate) fn forget_histograms(&mut self) {
         debug_assert!(!self.values.iter().any(|&value| is_histogram(value)));
         self.histograms.clear();
+    }
+
+    /// Forgets what histograms say of counter resets since the sample before them: the steps of a subquery may lie so
+    /// far from each other that there are others between.
+    pub(crate) fn forget_resets(&mut self, budget: &mut Budget) -> Result<(), EvalError> {
+        if !self.has_histograms() {
+            return Ok(());
+        }
+        for i in 0..self.len() {
+            // Steps that follow one another may share a sample.
+            let mut last: Option<(Arc<FloatHistogram>, Arc<FloatHistogram>)> = None;
+            for step in 0..self.width {
+                let Some(histogram) = self.histogram(i, step) else {
+                    continue;
+                };
+                let is_known = matches!(
+                    histogram.counter_reset(),
+                    CounterReset::Reset | CounterReset::NotReset
+                );
+                if !is_known {
+                    continue;
+                }
+                let (_, bare) = match last.take().filter(|(known, _)| Arc::ptr_eq(known, histogram)) {
+                    Some(same) => last.insert(same),
+                    None => {
+                        budget.take_histogram(histogram)?;
+                        let bare = FloatHistogram::clone(histogram);
+                        let bare = Arc::new(bare.with_counter_reset(CounterReset::Unknown));
+                        last.insert((Arc::clone(histogram), bare))
+                    }
+                };
+                let bare = Arc::clone(bare);
+                self.set_histogram(i, step, bare);
+            }
+        }
+        Ok(())
     }
 
     // --- ages ---

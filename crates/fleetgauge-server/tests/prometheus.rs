@@ -7,6 +7,7 @@ use std::time::Duration;
 use fleetgauge::scrape::{RelabelConfig, Relabeling, ScrapeConfig, ScrapeSource};
 use fleetgauge_core::target::StaticTargets;
 use fleetgauge_core::time::Clock;
+use fleetgauge_promql::histogram::{Buckets, FloatHistogram};
 use fleetgauge_promql::window::{Window, WindowConfig};
 use fleetgauge_server::door::prometheus::{PrometheusApiConfig, ScrapedSource, Served};
 use fleetgauge_testkit::{Answer, FaultyServer, Prometheus, http};
@@ -240,6 +241,86 @@ async fn a_prometheus_federates_from_it() {
     assert_eq!(queue[0]["value"][1], "7.5");
     // What has gone stale is not there.
     assert_eq!(prometheus.query("gone", None).unwrap(), json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn native_histograms_are_answered_as_prometheus_answers_them() {
+    let window = Window::new(WindowConfig::default());
+    let now = Clock::system().wall();
+    for (pod, count) in [("p0", 4.0), ("p1", 2.0)] {
+        let buckets = Buckets::starting_at(1, &[count, 1.0]).unwrap();
+        let histogram = FloatHistogram::exponential(0)
+            .and_then(|histogram| histogram.with_zero(0.5, 1.0))
+            .unwrap()
+            .with_count(count + 2.0)
+            .with_sum(1.5)
+            .with_positive(buckets);
+        let mut target = window.appender([("pod", pod)]);
+        let mut page = target.scrape(now);
+        page.append_histogram("latency", histogram, None, |labels| {
+            labels.label("__name__", "latency");
+        })
+        .unwrap();
+        page.append("queue", 3.0, None, |labels| labels.label("__name__", "queue"))
+            .unwrap();
+        page.commit();
+    }
+    let door = Door::over(window, PrometheusApiConfig::default()).await;
+    let time = now.as_secs_f64();
+    let ask = |path: &str| {
+        let (status, answer) = door.get(path);
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer["data"]["result"].clone()
+    };
+    let instant = |query: &str| {
+        let query = http::percent_encode(query);
+        ask(&format!("/api/v1/query?query={query}&time={time}"))
+    };
+    let of_p0 = json!({"count": "6", "sum": "1.5", "buckets": [
+        [3, "-0.5", "0.5", "1"], [0, "1", "2", "4"], [0, "2", "4", "1"],
+    ]});
+    let metric = json!({"__name__": "latency", "pod": "p0"});
+    assert_eq!(
+        instant("latency{pod=\"p0\"}"),
+        json!([{"metric": metric, "histogram": [time, of_p0]}])
+    );
+    assert_eq!(
+        instant("sum(latency)")[0]["histogram"][1],
+        json!({"count": "10", "sum": "3", "buckets": [
+            [3, "-0.5", "0.5", "2"], [0, "1", "2", "6"], [0, "2", "4", "2"],
+        ]})
+    );
+    assert_eq!(instant("sum(histogram_count(latency))")[0]["value"][1], "10");
+    // Of a selection of both, each as it is.
+    let both = instant("{pod=\"p0\"}");
+    let is = |row: &Value| (row.get("histogram").is_some(), row.get("value").is_some());
+    assert_eq!(
+        both.as_array().unwrap().iter().map(is).collect::<Vec<_>>(),
+        [(true, false), (false, true)]
+    );
+    let samples = &instant("latency{pod=\"p0\"}[1m]")[0];
+    assert_eq!(
+        (&samples["histograms"][0][1], samples.get("values")),
+        (&of_p0, None)
+    );
+    let range = format!(
+        "/api/v1/query_range?query=latency&start={time}&end={}&step=1",
+        time + 2.0
+    );
+    let points = ask(&range)[0]["histograms"].as_array().unwrap().clone();
+    assert_eq!(points.len(), 3);
+    assert_eq!(points[2], json!([time + 2.0, of_p0]));
+    // A page of text has no place for them.
+    let page = http::get(door.addr, "/federate?match[]=%7Bpod%3D%22p0%22%7D")
+        .unwrap()
+        .text();
+    let lines: Vec<_> = page.lines().filter(|line| line.contains("latency")).collect();
+    assert_eq!(lines.len(), 1, "{page}");
+    assert!(
+        lines[0].starts_with("# WARNING 1 native histograms are left out"),
+        "{page}"
+    );
+    assert!(page.contains("queue{") && !page.contains("NaN"), "{page}");
 }
 
 /// A door over what is scraped of `targets`, every 50 ms, for as long as the source is kept.

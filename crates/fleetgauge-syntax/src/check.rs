@@ -46,6 +46,10 @@ pub(crate) fn binary(op: BinaryOp, left: Node, right: Node, modifier: Modifier) 
     if scalars == 2 && op.is_comparison() && !modifier.returns_bool {
         return Err((None, "comparisons between scalars must use BOOL modifier".into()));
     }
+    if scalars == 2 && op.is_trim() {
+        let why = format!("operator {:?} not allowed for Scalar operations", op.as_str());
+        return Err((None, why));
+    }
     if scalars > 0 && op.is_set() {
         let why = format!(
             "set operator {:?} not allowed in binary scalar expression",
@@ -86,6 +90,7 @@ pub(crate) fn binary(op: BinaryOp, left: Node, right: Node, modifier: Modifier) 
     };
     Ok(Binary {
         op,
+        place: left.start,
         left: left.expr,
         right: right.expr,
         returns_bool: modifier.returns_bool,

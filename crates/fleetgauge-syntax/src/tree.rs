@@ -193,6 +193,8 @@ pub struct Binary<M = Matcher> {
     pub returns_bool: bool,
     /// Between vectors.
     pub matching: Matching,
+    /// Where it begins in the text. *Unit*: bytes.
+    pub place: usize,
 }
 
 /// Which series of two vectors belong together.
@@ -245,6 +247,10 @@ pub enum BinaryOp {
     Mod,
     Pow,
     Atan2,
+    /// `</`: what remains of a histogram below a value
+    TrimAbove,
+    /// `>/`: what remains of a histogram above a value
+    TrimBelow,
     Equal,
     NotEqual,
     Less,
@@ -304,6 +310,7 @@ impl<M> Expr<M> {
                 right: binary.right.try_map(f)?,
                 returns_bool: binary.returns_bool,
                 matching: binary.matching,
+                place: binary.place,
             })),
             Self::Once(inner) => Expr::Once(boxed(inner, f)?),
         })
@@ -418,6 +425,7 @@ impl Expr {
         self.visit_mut(&mut |expr| match expr {
             Self::Call(call) => call.places.fill(0),
             Self::Aggregate(aggregate) => aggregate.place = 0,
+            Self::Binary(binary) => binary.place = 0,
             _ => {}
         });
         self.visit_selectors(&mut |selector| {
@@ -586,6 +594,11 @@ impl BinaryOp {
         )
     }
 
+    /// Whether it cuts histograms, and leaves numbers out.
+    pub fn is_trim(self) -> bool {
+        matches!(self, Self::TrimAbove | Self::TrimBelow)
+    }
+
     /// Whether it is `and`, `or` or `unless`.
     pub fn is_set(self) -> bool {
         matches!(self, Self::And | Self::Or | Self::Unless)
@@ -601,6 +614,8 @@ impl BinaryOp {
             Self::Mod => "%",
             Self::Pow => "^",
             Self::Atan2 => "atan2",
+            Self::TrimAbove => "</",
+            Self::TrimBelow => ">/",
             Self::Equal => "==",
             Self::NotEqual => "!=",
             Self::Less => "<",
@@ -623,7 +638,9 @@ impl BinaryOp {
             | Self::Less
             | Self::LessEqual
             | Self::Greater
-            | Self::GreaterEqual => 3,
+            | Self::GreaterEqual
+            | Self::TrimAbove
+            | Self::TrimBelow => 3,
             Self::Add | Self::Sub => 4,
             Self::Mul | Self::Div | Self::Mod | Self::Atan2 => 5,
             Self::Pow => 6,

@@ -31,12 +31,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, available_parallelism};
 use std::time::{Duration, Instant};
 
-use fleetgauge::time::{Clock, Timestamp};
 use fleetgauge::prometheus::remote_write::{RemoteWrite, RemoteWriteConfig};
 use fleetgauge::promql::engine::Engine;
 use fleetgauge::promql::matcher::Matcher;
 use fleetgauge::promql::window::WindowConfig;
 use fleetgauge::scrape::{FileDiscovery, ScrapeConfig, ScrapeSource};
+use fleetgauge::time::{Clock, Timestamp};
 use fleetgauge_sim::{EngineKind, Fleet, Load, Variant};
 use fleetgauge_testkit::process::{Server, temp_dir};
 use fleetgauge_testkit::{Prometheus, http};

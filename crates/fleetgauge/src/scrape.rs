@@ -149,6 +149,7 @@ impl ScrapeSource {
         let source = CachedSource::with_clock(backend.clone(), source_config, clock);
         let all = QueryTemplate::promql(ALL_METRICS_QUERY, ALL_METRICS)
             .description("every series' newest sample, with its age")
+            .histograms()
             .only_by_name();
         source.query_list().must_register(all);
         Ok(Self {

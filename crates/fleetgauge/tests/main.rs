@@ -20,6 +20,7 @@ mod scrape;
 mod scrape_clock;
 mod scrape_discovery;
 mod scrape_faults;
+mod scrape_histograms;
 mod scrape_missing;
 mod scrape_prometheus;
 mod scrape_promql;

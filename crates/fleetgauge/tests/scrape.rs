@@ -145,7 +145,7 @@ async fn requests_are_as_prometheus_sends_them() {
     assert_eq!(header(1, "accept-encoding").as_deref(), Some("gzip"));
     let accept = header(0, "accept").unwrap();
     assert!(
-        accept.starts_with("application/openmetrics-text;version=1.0.0,"),
+        accept.starts_with("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.7,"),
         "{accept}"
     );
     assert!(accept.contains("text/plain;version=0.0.4"), "{accept}");

@@ -67,7 +67,7 @@ fn ask(args: &Query) -> anyhow::Result<Answered> {
         let (name, unit) = (query.name.clone(), query.unit.clone());
         source
             .query_list()
-            .replace(query.clone())
+            .replace(query.clone().histograms())
             .map_err(|error| question::registering(&args.question, error))?;
         if sources.is_composed(&asked) {
             // A query over others takes their parameters, too, which are known only now.

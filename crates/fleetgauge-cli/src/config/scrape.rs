@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fleetgauge::document::{Node, Position, Reader};
-use fleetgauge::scrape::ScrapeConfig;
+use fleetgauge::scrape::{ScrapeConfig, ScrapeProtocol};
 
 use super::access::{Access, read_access};
 use super::discovery::{Discovery, read_discoveries};
@@ -85,6 +85,21 @@ pub(super) fn read_scrape(
             .collect();
         config = config.with_wanted(names);
     }
+    if let Some(native) = fields
+        .take("scrape_native_histograms")
+        .and_then(|node| reader.bool(node))
+    {
+        config.scrape_native_histograms = native;
+    }
+    if let Some(always) = fields
+        .take("always_scrape_classic_histograms")
+        .and_then(|node| reader.bool(node))
+    {
+        config.always_scrape_classic_histograms = always;
+    }
+    if let Some(node) = fields.take("scrape_protocols") {
+        config.scrape_protocols = Some(read_protocols(node, reader));
+    }
     let access = read_access(&mut fields, directory, reader);
     let discoveries = match fields.require("discovery", reader) {
         Some(node) => read_discoveries(node, directory, &config.defaults, reader),
@@ -99,4 +114,28 @@ pub(super) fn read_scrape(
         access,
         discoveries,
     })
+}
+
+/// Formats that are asked for, by Prometheus's names.
+fn read_protocols(node: &Node, reader: &mut Reader) -> Vec<ScrapeProtocol> {
+    let nodes = reader.list(node, "a list of formats");
+    let mut protocols = Vec::new();
+    for node in nodes {
+        let Some(text) = reader.text(node) else { continue };
+        match text.parse() {
+            Ok(protocol) if protocols.contains(&protocol) => {
+                reader.problem(node.position(), format!("{protocol} occurs twice"));
+            }
+            Ok(protocol) => protocols.push(protocol),
+            Err(error) => reader.problem(node.position(), format!("{error}")),
+        }
+    }
+    if nodes.is_empty() {
+        reader.problem(node.position(), "scrape_protocols must name a format");
+    }
+    match protocols.is_empty() {
+        // What is wrong is told once.
+        true => vec![ScrapeProtocol::PrometheusText004],
+        false => protocols,
+    }
 }

@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 
 use fleetgauge_core::result::Answer;
-use fleetgauge_core::sample::Number;
 
 use super::table::label_names;
 
 /// The labels, `value` and `timestamp` (seconds since the epoch). Without data there is the header alone. Labels are
-/// exact, and in quotes where they hold a quote, a comma or a line break.
+/// exact, and in quotes where they hold a quote, a comma or a line break. A native histogram is a text, as in a table.
 pub(crate) fn answer(answer: &Answer) -> anyhow::Result<String> {
     let mut csv = csv::Writer::from_writer(Vec::new());
     if let Some(text) = answer.text() {
@@ -19,7 +18,7 @@ pub(crate) fn answer(answer: &Answer) -> anyhow::Result<String> {
     let names = label_names(answer);
     csv.write_record(names.iter().copied().chain(["value", "timestamp"]))?;
     for series in answer.values() {
-        let (value, timestamp) = (Number(series.value).to_string(), series.timestamp.to_string());
+        let (value, timestamp) = (series.sample().to_string(), series.timestamp.to_string());
         // Looked up, since there may be very many names.
         let labels: HashMap<_, _> = series.labels.iter().collect();
         let labels = names

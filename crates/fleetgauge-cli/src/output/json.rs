@@ -3,6 +3,7 @@
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+mod histogram;
 pub(crate) mod range;
 pub(crate) mod scrape;
 
@@ -12,6 +13,8 @@ use fleetgauge_core::params::ParamSpec;
 use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::result::Answer;
 use serde::Serialize;
+
+use histogram::HistogramEntry;
 
 pub(super) use fleetgauge_server::json::{CompletenessEntry, JsonNumber, LabelMap, ReadingEntry};
 
@@ -43,7 +46,10 @@ pub(crate) struct QueryAnswer<'a> {
 #[derive(serde::Serialize)]
 pub(crate) struct Value<'a> {
     labels: LabelMap<'a>,
-    value: JsonNumber,
+    /// `null` of a native histogram.
+    value: Option<JsonNumber>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    histogram: Option<HistogramEntry>,
     timestamp: JsonNumber,
     /// `null` where nothing is known of it, and where no sample contributes to the value.
     age_seconds: Option<JsonNumber>,
@@ -99,7 +105,8 @@ impl<'a> QueryAnswer<'a> {
             let age = age(answer, row);
             Value {
                 labels: series.labels.iter().collect(),
-                value: JsonNumber(series.value),
+                value: series.histogram.is_none().then_some(JsonNumber(series.value)),
+                histogram: series.histogram.map(HistogramEntry::new),
                 timestamp: JsonNumber(series.timestamp.as_secs_f64()),
                 age_seconds: age.duration().map(|age| JsonNumber(age.as_secs_f64())),
                 age_is_bound: age.is_bound(),

@@ -18,7 +18,7 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 enum Bar {
     /// No step has a value.
     Gap,
-    /// One is not a finite number.
+    /// One is not a finite number, or none at all.
     Undefined,
     /// The greatest of them.
     Value(f64),
@@ -53,12 +53,12 @@ pub(crate) fn table(answer: &Answer, steps: &Steps, unit: &str) -> String {
                 number.map_or_else(String::new, |n| Number(n).to_string()),
             ));
         }
-        let newest = series.points().last();
+        let newest = series.samples().last();
         row.add_cell(Cell::new(
-            newest.map_or_else(String::new, |point| Number(point.value).to_string()),
+            newest.map_or_else(String::new, |(_, sample)| sample.to_string()),
         ));
         // Of a series that has ended, the last value is not that of now.
-        let age = newest.map(|point| steps.end().saturating_since(point.timestamp));
+        let age = newest.map(|(at, _)| steps.end().saturating_since(at));
         row.add_cell(Cell::new(
             age.map_or_else(String::new, |age| format!("{}s", Number(age.as_secs_f64()))),
         ));

@@ -67,7 +67,7 @@ pub(crate) fn answer(answer: &Answer, unit: &str, is_ordered: bool) -> String {
     }
     for (at, series) in rows {
         let mut row = Row::from(columns.cells(series.labels.iter()));
-        row.add_cell(Cell::new(Number(series.value)));
+        row.add_cell(Cell::new(series.sample()));
         if has_ages {
             row.add_cell(Cell::new(age_of(json::age(answer, at))));
         }
@@ -249,7 +249,7 @@ pub(crate) fn evaluated(answer: &Answer) -> String {
         if is_matrix {
             row.add_cell(Cell::new(one.timestamp));
         }
-        row.add_cell(Cell::new(Number(one.value)));
+        row.add_cell(Cell::new(one.sample()));
         table.add_row(row);
     }
     for column in columns.titles().len()..header.len() {

@@ -6,7 +6,7 @@ use crate::age::Age;
 use crate::completeness::Completeness;
 use crate::histogram::Histogram;
 use crate::label::{LabelError, LabelSetsBuilder, SharedTexts};
-use crate::sample::Stamp;
+use crate::sample::{SampleValue, Stamp};
 use crate::time::Timestamp;
 
 use super::mixed::Histograms;
@@ -170,6 +170,14 @@ impl AnswerBuilder {
     pub fn histogram(&mut self, histogram: Histogram, timestamp: Timestamp) {
         self.histograms.push(self.values.len(), histogram);
         self.point(f64::NAN, timestamp);
+    }
+
+    /// Adds a point as another answer has it.
+    pub fn sample(&mut self, sample: SampleValue<'_>, timestamp: Timestamp) {
+        match sample {
+            SampleValue::Number(value) => self.point(value, timestamp),
+            SampleValue::Histogram(histogram) => self.histogram(histogram.clone(), timestamp),
+        }
     }
 
     /// Puts native histograms between the numbers that were added to the series being built, by their times; both come

@@ -1,5 +1,7 @@
 //! The values of an answer that are native histograms. Most answers have none, and then it takes no room.
 
+use std::ops::Range;
+
 use crate::histogram::Histogram;
 
 /// Some of an answer's values, by their places among all of them.
@@ -48,6 +50,12 @@ impl Histograms {
     pub(super) fn at(&self, place: usize) -> Option<&Histogram> {
         let found = self.places.binary_search(&place).ok()?;
         Some(&self.histograms[found])
+    }
+
+    /// Whether there is one at one of `places`.
+    pub(super) fn is_among(&self, places: Range<usize>) -> bool {
+        let next = self.places.partition_point(|&place| place < places.start);
+        self.places.get(next).is_some_and(|&place| place < places.end)
     }
 
     /// The place of the first one.

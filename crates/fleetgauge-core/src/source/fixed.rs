@@ -14,7 +14,6 @@ use crate::completeness::Completeness;
 use crate::error::FetchError;
 use crate::range::Steps;
 use crate::result::{Answer, AnswerBuilder, AnswerKind};
-use crate::sample::SampleValue;
 use crate::time::Timestamp;
 
 /// A source that answers what it was told to, for tests of code that reads metrics.
@@ -215,10 +214,7 @@ fn over(answer: &Answer, steps: Steps) -> Result<Answer, FetchError> {
             ranged.label(name, value);
         }
         for (at, value) in at_steps {
-            match value {
-                SampleValue::Number(value) => ranged.point(value, at),
-                SampleValue::Histogram(histogram) => ranged.histogram(histogram.clone(), at),
-            }
+            ranged.sample(value, at);
         }
         ranged.end_points().map_err(|error| FetchError::Malformed {
             detail: error.to_string(),

@@ -111,7 +111,10 @@ fn by_count(
             }
         }
     }
-    (0..vector.len()).for_each(|i| chosen.stand_on(i, vector, i));
+    for i in 0..vector.len() {
+        chosen.take_histograms(i, vector, i);
+        chosen.stand_on(i, vector, i);
+    }
     if is_instant {
         return Ok(chosen.reordered(&order));
     }
@@ -170,6 +173,7 @@ fn by_ratio(
                 *to = value;
             }
         }
+        chosen.take_histograms(i, vector, i);
         chosen.stand_on_all([&i], vector);
     }
     chosen.retain_present();

@@ -36,10 +36,21 @@ pub(super) fn evaluate(
         budget.spend(SERIES_WORK + vector.width())?;
         let mut known: HashMap<u64, usize, RandomState> = HashMap::default();
         for (step, &value) in row.iter().enumerate().filter(|(_, value)| !is_absent(**value)) {
-            let group = match known.get(&value.to_bits()) {
+            let histogram = vector.histogram(i, step);
+            let known_group = match histogram {
+                None => known.get(&value.to_bits()),
+                Some(_) => None,
+            };
+            let group = match known_group {
                 Some(group) => *group,
                 None => {
-                    let text = Plain(value).to_string();
+                    let text = match histogram {
+                        None => Plain(value).to_string(),
+                        Some(histogram) => {
+                            budget.spend(histogram.work().saturating_mul(10))?;
+                            histogram.to_string()
+                        }
+                    };
                     let labelled = labels.with(label, &text);
                     let group = groups.add(&labelled, budget)?;
                     // What is known already is not kept.

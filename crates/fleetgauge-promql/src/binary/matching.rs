@@ -6,12 +6,15 @@
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use crate::annotation::Annotations;
 use crate::budget::{Budget, SERIES_WORK};
 use crate::error::EvalError;
 use crate::label::{Groups, LabelSet, Members, Projection, SCHEMA};
-use crate::parse::{Binary, Group, Matching};
+use crate::parse::{Binary, BinaryOp, Group, Matching};
+use crate::sample::SampleValue;
 use crate::value::{ABSENT, Vector, is_absent};
 
+use super::mixed::{Outcome, Remarks, Side};
 use super::operation::Operation;
 
 /// The labels by which series are matched.
@@ -37,8 +40,20 @@ struct Fill {
     one: Option<f64>,
 }
 
+/// The values of one series, or numbers that stand in for them.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    values: &'a [f64],
+    of: Option<(&'a Vector, usize)>,
+}
+
 /// The result under way.
 struct Joined<'a> {
+    op: BinaryOp,
+    /// What is said where values are histograms; none where none can be.
+    remarks: Option<Remarks>,
+    /// The place of the pair in the order in which Prometheus computes.
+    place: usize,
     rows: Vector,
     /// By the series of the result, which group it is of.
     group_of: Vec<usize>,
@@ -57,6 +72,7 @@ pub(super) fn evaluate(
     left: &Vector,
     right: &Vector,
     budget: &mut Budget,
+    notes: &mut Annotations,
 ) -> Result<Vector, EvalError> {
     let width = left.width();
     let matching = &binary.matching;
@@ -94,7 +110,15 @@ pub(super) fn evaluate(
     sides.refuse_duplicates(&ones, &mut groups, budget)?;
 
     budget.take_vector(many.len(), width)?;
+    let is_mixed = left.has_histograms() || right.has_histograms() || binary.op.is_trim();
+    let remarks = match is_mixed {
+        true => Some(Remarks::new(binary.op, width, budget)?),
+        false => None,
+    };
     let mut joined = Joined {
+        op: binary.op,
+        remarks,
+        place: 0,
         rows: Vector::with_capacity(width, many.len()),
         group_of: Vec::with_capacity(many.len()),
         labelling: Labelling::new(binary),
@@ -111,9 +135,11 @@ pub(super) fn evaluate(
         joined.taken.fill(false);
         let is_shared = manys.len() > 1 && matching.group == Group::Neither;
         for &i in manys {
-            let of_many = (&many.labels[i], many.row(i));
+            let of_many = (&many.labels[i], Row::of(many, i));
+            joined.place = i;
             for &j in ones {
-                if joined.add(group, of_many, (&one.labels[j], one.row(j)), is_shared, budget)? {
+                let of_one = (&one.labels[j], Row::of(one, j));
+                if joined.add(group, of_many, of_one, is_shared, budget)? {
                     joined.rows.stand_on_all([&i], many);
                     joined.rows.stand_on_all([&j], one);
                 }
@@ -122,7 +148,7 @@ pub(super) fn evaluate(
                 let labels = projection(matching).apply(&many.labels[i]);
                 budget.spend_series(labels.bytes())?;
                 let filled = filled(value, one, ones, budget)?;
-                if joined.add(group, of_many, (&labels, &filled), is_shared, budget)? {
+                if joined.add(group, of_many, (&labels, Row::filled(&filled)), is_shared, budget)? {
                     joined.rows.stand_on_all([&i], many);
                 }
             }
@@ -132,13 +158,9 @@ pub(super) fn evaluate(
             let labels = projection(matching).apply(&one.labels[j]);
             budget.spend_series(labels.bytes())?;
             let filled = filled(value, many, manys, budget)?;
-            if joined.add(
-                group,
-                (&labels, &filled),
-                (&one.labels[j], one.row(j)),
-                false,
-                budget,
-            )? {
+            joined.place = many.len() + j;
+            let of_one = (&one.labels[j], Row::of(one, j));
+            if joined.add(group, (&labels, Row::filled(&filled)), of_one, false, budget)? {
                 joined.rows.stand_on_all([&j], one);
             }
         }
@@ -146,8 +168,12 @@ pub(super) fn evaluate(
     let Joined {
         rows: mut result,
         group_of,
+        remarks,
         ..
     } = joined;
+    if let Some(remarks) = remarks {
+        remarks.tell(notes);
+    }
     // Without grouping, what a group was matched by are the labels of its result, unless the name is among them, which
     // may be dropped.
     let is_by_name = matching.labels.iter().any(|label| SCHEMA.contains(&&**label));
@@ -186,6 +212,7 @@ fn compute(operation: Operation, returns_bool: bool, left: &[f64], right: &[f64]
                 (false, true) => left,
                 (false, false) => continue,
             },
+            Operation::Trim => continue,
         };
         any = true;
     }
@@ -213,6 +240,7 @@ fn merge(
         merged = true;
         budget.spend(result.width())?;
         for step in 0..result.width() {
+            let histogram = result.histogram(i, step).cloned();
             let value = std::mem::replace(&mut result.row_mut(i)[step], ABSENT);
             if is_absent(value) {
                 continue;
@@ -226,6 +254,9 @@ fn merge(
                 }));
             }
             *place = value;
+            if let Some(histogram) = histogram {
+                result.set_histogram(known, step, histogram);
+            }
             result.move_age(i, known, step);
         }
     }
@@ -255,8 +286,8 @@ impl Joined<'_> {
     fn add(
         &mut self,
         group: usize,
-        (many_labels, many): (&LabelSet, &[f64]),
-        (one_labels, one): (&LabelSet, &[f64]),
+        (many_labels, many): (&LabelSet, Row<'_>),
+        (one_labels, one): (&LabelSet, Row<'_>),
         is_shared: bool,
         budget: &mut Budget,
     ) -> Result<bool, EvalError> {
@@ -269,12 +300,17 @@ impl Joined<'_> {
         }
         let row = self.rows.push_absent(LabelSet::empty());
         let (left, right) = if self.swapped { (one, many) } else { (many, one) };
-        if !compute(self.operation, self.returns_bool, left, right, row) {
+        let any = match self.remarks {
+            None => compute(self.operation, self.returns_bool, left.values, right.values, row),
+            Some(_) => self.compute_mixed(left, right, budget)?,
+        };
+        let last = self.rows.len() - 1;
+        if !any {
             self.rows.pop();
             return Ok(false);
         }
         if is_shared {
-            for (taken, &value) in self.taken.iter_mut().zip(&*row) {
+            for (taken, &value) in self.taken.iter_mut().zip(self.rows.row(last)) {
                 if !is_absent(value) && std::mem::replace(taken, true) {
                     return Err(EvalError::execution(
                         "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
@@ -288,6 +324,65 @@ impl Joined<'_> {
         }
         self.group_of.push(group);
         Ok(true)
+    }
+}
+
+impl Joined<'_> {
+    /// As [`compute`] fills the last row, where values are histograms.
+    fn compute_mixed(
+        &mut self,
+        left: Row<'_>,
+        right: Row<'_>,
+        budget: &mut Budget,
+    ) -> Result<bool, EvalError> {
+        let last = self.rows.len() - 1;
+        let mut any = false;
+        for step in 0..self.rows.width() {
+            let (Some(left), Some(right)) = (left.side(step), right.side(step)) else {
+                continue;
+            };
+            budget.spend(left.work() + right.work())?;
+            let outcome = Outcome::new(self.op, self.operation, left, right);
+            if let Some(remarks) = &mut self.remarks {
+                remarks.note(&outcome, self.place, step);
+            }
+            match (outcome.value, outcome.holds) {
+                (None, _) => continue,
+                (Some(_), holds) if self.returns_bool => {
+                    self.rows.row_mut(last)[step] = f64::from(u8::from(holds));
+                }
+                (Some(_), false) => continue,
+                (Some(SampleValue::Float(value)), true) => self.rows.row_mut(last)[step] = value,
+                (Some(SampleValue::Histogram(histogram)), true) => {
+                    budget.take_histogram(&histogram)?;
+                    self.rows.set_histogram(last, step, histogram);
+                }
+            }
+            any = true;
+        }
+        Ok(any)
+    }
+}
+
+// === impl Row ===
+
+impl<'a> Row<'a> {
+    fn of(vector: &'a Vector, i: usize) -> Self {
+        Self {
+            values: vector.row(i),
+            of: Some((vector, i)),
+        }
+    }
+
+    fn filled(values: &'a [f64]) -> Self {
+        Self { values, of: None }
+    }
+
+    fn side(&self, step: usize) -> Option<Side<'a>> {
+        match self.of {
+            Some((vector, i)) => Side::of(vector, i, step),
+            None => Side::of_number(self.values[step]),
+        }
     }
 }
 

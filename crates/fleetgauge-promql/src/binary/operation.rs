@@ -7,6 +7,8 @@ use crate::parse::BinaryOp;
 pub(super) enum Operation {
     Arithmetic(fn(f64, f64) -> f64),
     Comparison(fn(f64, f64) -> bool),
+    /// Of histograms alone.
+    Trim,
 }
 
 // === impl Operation ===
@@ -29,6 +31,7 @@ impl Operation {
             BinaryOp::LessEqual => Self::Comparison(|a, b| a <= b),
             BinaryOp::Greater => Self::Comparison(|a, b| a > b),
             BinaryOp::GreaterEqual => Self::Comparison(|a, b| a >= b),
+            BinaryOp::TrimAbove | BinaryOp::TrimBelow => Self::Trim,
             BinaryOp::And | BinaryOp::Or | BinaryOp::Unless => {
                 let why = format!("set operator {} computes no numbers", op.as_str());
                 return Err(EvalError::execution(why));

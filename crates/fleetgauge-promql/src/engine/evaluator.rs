@@ -1,5 +1,6 @@
 //! Walks the tree of a query, every expression once for all steps.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleetgauge_core::age::Age;
@@ -10,6 +11,7 @@ use crate::aggregate;
 use crate::annotation::Annotations;
 use crate::binary;
 use crate::function::{self, CallContext, Implementation, RangeSpec, Special, absent, info};
+use crate::histogram::FloatHistogram;
 use crate::label::LabelSet;
 use crate::matcher::Matcher;
 use crate::parse::{
@@ -19,10 +21,14 @@ use crate::sample::is_histogram;
 use crate::selector::{Buffer, Give, Ranges, Reader, SubqueryRows};
 use crate::value::{ABSENT, Operand, Steps, Vector, is_absent};
 
-use super::{AnsweredHistograms, numeric, range};
+use super::range;
+use super::resets::Asked;
 use crate::budget::{Budget, SERIES_WORK};
 use crate::config::EngineConfig;
 use crate::error::EvalError;
+
+/// Histograms in an answer, by the place of their series and their time. *Unit*: milliseconds since the Unix epoch.
+pub(crate) type AnsweredHistograms = BTreeMap<(usize, i64), Arc<FloatHistogram>>;
 
 /// One evaluation under way.
 pub(super) struct Evaluator<'a> {
@@ -33,8 +39,8 @@ pub(super) struct Evaluator<'a> {
     /// How old the scalars are that were evaluated since the last vector, at each step: a vector that is computed with
     /// them is as old. Empty where no sample contributes to any.
     pub(super) scalars: Vec<Age>,
-    /// The name of what is evaluated, if it knows numbers alone: of that, no histogram may become a part.
-    pub(super) refuses: Option<&'static str>,
+    /// What is asked of histograms by what is evaluated.
+    pub(super) asked: Asked,
     /// Where histograms of the answer go; none if it must not have any.
     pub(super) answered: Option<AnsweredHistograms>,
 }
@@ -45,15 +51,11 @@ pub(super) struct Evaluator<'a> {
 impl<'a> Evaluator<'a> {
     /// Evaluates what is not a range vector.
     pub(super) fn evaluate(&mut self, expr: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
-        let outer = std::mem::replace(&mut self.refuses, numeric::name(expr));
-        let operand = self.dated(expr, steps)?;
-        self.refuses = outer;
-        if let (Operand::Vector(vector), Some(name)) = (&operand, outer)
-            && vector.has_histograms()
-        {
-            return Err(numeric::refusal(name));
-        }
-        Ok(operand)
+        let outer = self.asked;
+        self.asked = outer.below(expr);
+        let operand = self.dated(expr, steps);
+        self.asked = outer;
+        operand
     }
 
     /// With the ages of all that it is computed from.
@@ -93,6 +95,7 @@ impl<'a> Evaluator<'a> {
             }
             Expr::Text(text) => Ok(Operand::Text(text.clone())),
             Expr::Selector(selector) => {
+                self.reader.finds_resets = self.asked == Asked::Counts;
                 let budget = &mut self.budget;
                 let vector = self.reader.instant(selector, steps, Give::Value, budget)?;
                 Ok(Operand::Vector(vector))
@@ -110,6 +113,7 @@ impl<'a> Evaluator<'a> {
     pub(super) fn ranges(&mut self, expr: &Expr, steps: &Steps) -> Result<Ranges<'a>, EvalError> {
         match expr.unwrapped() {
             Expr::Range(range) => {
+                self.reader.finds_resets = self.asked == Asked::Counts;
                 let budget = &mut self.budget;
                 self.reader.ranges(&range.selector, range.range, steps, budget)
             }
@@ -140,7 +144,9 @@ impl<'a> Evaluator<'a> {
     fn binary(&mut self, binary: &Binary, steps: &Steps) -> Result<Operand, EvalError> {
         let left = self.evaluate(&binary.left, steps)?;
         let right = self.evaluate(&binary.right, steps)?;
-        binary::evaluate(binary, left, right, &mut self.budget)
+        let (budget, notes) = (&mut self.budget, &mut self.notes);
+        notes.enter(&[binary.place]);
+        binary::evaluate(binary, left, right, budget, notes)
     }
 
     fn negate(&mut self, inner: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
@@ -215,7 +221,12 @@ impl<'a> Evaluator<'a> {
         } else {
             // Also a subquery without series costs a number a step.
             self.budget.take_result(1, inner.count)?;
-            self.vector(&subquery.expr, &inner)?
+            let outer = std::mem::replace(&mut self.asked, Asked::Buckets);
+            let rows = self.vector(&subquery.expr, &inner);
+            self.asked = outer;
+            let mut rows = rows?;
+            rows.forget_resets(&mut self.budget)?;
+            rows
         };
         let rows = SubqueryRows {
             rows,

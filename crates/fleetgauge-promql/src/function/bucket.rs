@@ -73,9 +73,9 @@ pub(super) fn quantile(q: f64, buckets: &mut Vec<Bucket>) -> Quantile {
 /// The share of the observations in `buckets` that are above `lower` and up to `upper`; 0 if that is none by
 /// the bounds alone. The buckets come sorted by bound; equal bounds are added up.
 ///
-/// Within a bucket observations are taken to be spread evenly. The lowest bucket has no known beginning, so a
-/// finite bound within it gives NaN; nothing lies between the top bucket's beginning and a finite bound. NaN
-/// without a bucket for `+Inf`, and without observations.
+/// Within a bucket observations are taken to be spread evenly. The lowest bucket begins at 0; where its bound is
+/// not above, it has no known beginning, and all of it lies below a bound within it. Nothing lies between the top
+/// bucket's beginning and a finite bound. NaN without a bucket for `+Inf`, and without observations.
 pub(super) fn fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64 {
     if !is_complete(buckets) {
         return f64::NAN;
@@ -93,8 +93,9 @@ pub(super) fn fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64
 
 /// How many observations are up to `value`; never more than `total`.
 fn rank_of(value: f64, buckets: &[Bucket], total: f64) -> f64 {
+    let is_positive = buckets.first().is_some_and(|first| first.upper_bound > 0.0);
     let mut begin = Bucket {
-        upper_bound: f64::NEG_INFINITY,
+        upper_bound: if is_positive { 0.0 } else { f64::NEG_INFINITY },
         count: 0.0,
     };
     for &bucket in buckets {
@@ -102,6 +103,9 @@ fn rank_of(value: f64, buckets: &[Bucket], total: f64) -> f64 {
             break;
         }
         if value < bucket.upper_bound {
+            if begin.upper_bound == f64::NEG_INFINITY {
+                return at_most(total, bucket.count);
+            }
             let width = bucket.upper_bound - begin.upper_bound;
             let within = (bucket.count - begin.count) * (value - begin.upper_bound) / width;
             return at_most(total, begin.count + within);
@@ -252,9 +256,13 @@ mod tests {
         // Nothing is taken to be close above the last finite bound.
         check(1.0, 5.0, 0.0);
         check(5.0, INF, 10.0 / 120.0);
-        // Where the lowest bucket begins is not known.
-        check(-1.0, 1.0, NAN);
-        check(-INF, -1.0, NAN);
+        // Where the lowest bucket begins is not known, and counts as below.
+        check(-1.0, 1.0, 100.0 / 120.0);
+        check(-INF, -1.0, 10.0 / 120.0);
+        // It begins at zero, where its bound is above.
+        check_of(&[(1.0, 10.0), (INF, 20.0)], 0.5, 1.0, 0.25);
+        check_of(&[(1.0, 10.0), (INF, 20.0)], -INF, 0.0, 0.0);
+        check_of(&[(INF, 20.0)], 0.0, 1.0, 0.0);
         check(NAN, 1.0, NAN);
         check(0.0, NAN, NAN);
         // More below than in all.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::range::{Mixed, RangeInput};
+use super::range::Mixed;
 use super::rate::{Kind, extension, range_seconds};
 use crate::annotation::Annotations;
 use crate::histogram::{CounterReset, FloatHistogram, HistogramError, Merged};
@@ -343,20 +343,4 @@ fn last_change(range: &Mixed<'_>, kind: Kind, notes: &mut Annotations) -> Option
         }
     };
     Some((change, to - from))
-}
-
-/// Leaves the histograms out, and says so where there are numbers; none where there is none.
-pub(super) fn numbers_alone(range: &Mixed<'_>, notes: &mut Annotations) -> Option<(Vec<i64>, Vec<f64>)> {
-    let input: &RangeInput<'_> = &range.input;
-    let samples = input.times.iter().zip(input.values).enumerate();
-    let numbers = samples.filter(|(place, _)| range.histogram(*place).is_none());
-    let (times, values): (Vec<_>, Vec<_>) = numbers.map(|(_, (&time, &value))| (time, value)).unzip();
-    if values.is_empty() {
-        return None;
-    }
-    notes.info(format_args!(
-        "ignored histograms in a range containing both floats and histograms for metric name {:?}",
-        range.metric
-    ));
-    Some((times, values))
 }

@@ -3,7 +3,6 @@
 use fleetgauge_syntax::Features;
 use fleetgauge_syntax::tree::Extended;
 
-use super::mixed;
 use crate::annotation::Annotations;
 use crate::error::EvalError;
 use crate::histogram::FloatHistogram;
@@ -90,7 +89,7 @@ impl RangeSpec {
         match self.of_histograms {
             OfHistograms::Alike => (self.call)(&range.input, params, notes).map(SampleValue::Float),
             OfHistograms::LeftOut => {
-                let (times, values) = mixed::numbers_alone(range, notes)?;
+                let (times, values) = range.numbers_alone(notes)?;
                 let input = RangeInput {
                     times: &times,
                     values: &values,
@@ -119,6 +118,21 @@ impl Mixed<'_> {
 
     pub(crate) fn value(&self, place: usize) -> SampleValue {
         self.samples.value(self.from + place)
+    }
+
+    /// The samples that are numbers, and says that the others are left out; none where there is none.
+    fn numbers_alone(&self, notes: &mut Annotations) -> Option<(Vec<i64>, Vec<f64>)> {
+        let samples = self.input.times.iter().zip(self.input.values).enumerate();
+        let numbers = samples.filter(|(place, _)| self.histogram(*place).is_none());
+        let (times, values): (Vec<_>, Vec<_>) = numbers.map(|(_, (&time, &value))| (time, value)).unzip();
+        if values.is_empty() {
+            return None;
+        }
+        notes.info(format_args!(
+            "ignored histograms in a range containing both floats and histograms for metric name {:?}",
+            self.metric
+        ));
+        Some((times, values))
     }
 
     /// Warns that there are numbers beside histograms.

@@ -106,7 +106,7 @@ impl<N: Tally> Buckets<N> {
     }
 
     /// Adds one behind the last; of the same index, to the last.
-    pub(super) fn push(&mut self, index: i32, count: N) {
+    pub(crate) fn push(&mut self, index: i32, count: N) {
         match (self.indexes.last(), self.counts.last_mut()) {
             (Some(&last), Some(known)) if last == index => known.join(count),
             _ => {

@@ -30,7 +30,8 @@ impl FloatHistogram {
     }
 
     /// What a store of samples knows of its resets where `previous` is the sample before it; none where that is no
-    /// histogram. A histogram says so itself, or the counts do; where the buckets have changed, nobody knows yet.
+    /// histogram. That it began anew it says itself or nobody does: where counts have fallen, or buckets have changed,
+    /// whoever looks at both sees it.
     pub fn counter_reset_after(&self, previous: Option<&Self>) -> CounterReset {
         use CounterReset::{Gauge, NotReset, Reset, Unknown};
         match (
@@ -45,16 +46,13 @@ impl FloatHistogram {
         let Some(previous) = previous else {
             return Unknown;
         };
-        if self.count < previous.count {
-            return Reset;
-        }
-        if self.layout != previous.layout || self.zero_threshold != previous.zero_threshold {
-            return Unknown;
-        }
-        let has_fallen = self.zero_count < previous.zero_count
-            || has_fallen(&self.positive.view(), &previous.positive.view())
-            || has_fallen(&self.negative.view(), &previous.negative.view());
-        if has_fallen { Reset } else { NotReset }
+        let is_continued = self.layout == previous.layout
+            && self.zero_threshold == previous.zero_threshold
+            && self.count >= previous.count
+            && self.zero_count >= previous.zero_count
+            && !has_fallen(&self.positive.view(), &previous.positive.view())
+            && !has_fallen(&self.negative.view(), &previous.negative.view());
+        if is_continued { NotReset } else { Unknown }
     }
 
     /// *`levels`*: by how many schemas the previous one is finer.

@@ -304,6 +304,45 @@ impl FloatHistogram {
         20 + 2 * (self.positive.len() + self.negative.len())
     }
 
+    /// How far from zero the zero bucket ends.
+    pub fn zero_threshold(&self) -> f64 {
+        self.zero_threshold
+    }
+
+    /// How many observations are in the zero bucket.
+    pub fn zero_count(&self) -> f64 {
+        self.zero_count
+    }
+
+    /// The buckets above zero; custom buckets are all of them.
+    pub fn positive(&self) -> &Buckets {
+        &self.positive
+    }
+
+    /// The buckets below zero.
+    pub fn negative(&self) -> &Buckets {
+        &self.negative
+    }
+
+    /// One that has been taken apart: its zero bucket, its count and sum, and its buckets above and below zero.
+    pub(crate) fn of_parts(
+        layout: Layout,
+        (zero_threshold, zero_count): (f64, f64),
+        (count, sum): (f64, f64),
+        (positive, negative): (Buckets, Buckets),
+    ) -> Self {
+        Self {
+            layout,
+            counter_reset: CounterReset::Unknown,
+            zero_threshold,
+            zero_count,
+            count,
+            sum,
+            positive,
+            negative,
+        }
+    }
+
     /// How many observations there are.
     pub fn count(&self) -> f64 {
         self.count

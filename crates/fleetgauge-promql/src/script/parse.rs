@@ -8,6 +8,7 @@ use std::time::Duration;
 use fleetgauge_core::time::Timestamp;
 use regex::Regex;
 
+use super::classic;
 use super::command::{
     Command, Eval, Expected, ExpectedSeries, Grid, Item, Load, Loaded, Pattern, Patterns, Unread, When,
 };
@@ -68,14 +69,8 @@ impl<'a> Reader<'a> {
         let (first, rest) = word(line);
         match first {
             "clear" if rest.is_empty() => Ok(Command::Clear),
-            "load" => self.load(number, rest).map(Command::Load),
-            // The numbers are loaded, and the histograms that they would make are not.
-            "load_with_nhcb" => {
-                let mut load = self.load(number, rest)?;
-                let (line, why) = (number, "classic histograms are not converted");
-                load.unread.insert(0, Unread { line, why });
-                Ok(Command::Load(load))
-            }
+            "load" => self.load(number, rest, false).map(Command::Load),
+            "load_with_nhcb" => self.load(number, rest, true).map(Command::Load),
             "eval" | "eval_fail" | "eval_warn" | "eval_info" | "eval_ordered" => {
                 self.eval(number, line, &first["eval".len()..], rest)
             }
@@ -86,7 +81,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn load(&mut self, number: usize, rest: &str) -> Result<Load, Fault> {
+    /// *`with_native`*: whether classic histograms are native ones, too.
+    fn load(&mut self, number: usize, rest: &str, with_native: bool) -> Result<Load, Fault> {
         let step = notation::duration(rest, 1).map_err(|message| (number, message))?;
         // A series that comes twice counts as it came last, as in Prometheus.
         let mut all = BTreeMap::new();
@@ -121,10 +117,19 @@ impl<'a> Reader<'a> {
         if let Some((number, ..)) = pending {
             return of_no_series(number);
         }
+        let mut unread = Vec::new();
+        let converted = match with_native {
+            true => classic::converted(&all),
+            false => Ok(BTreeMap::new()),
+        };
+        let converted = converted.unwrap_or_else(|why| {
+            unread.push(Unread { line: number, why });
+            BTreeMap::new()
+        });
         Ok(Load {
             line: number,
-            series: all.into_iter().collect(),
-            unread: Vec::new(),
+            series: all.into_iter().chain(converted).collect(),
+            unread,
         })
     }
 

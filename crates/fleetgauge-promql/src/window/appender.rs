@@ -20,11 +20,13 @@ use super::index::Change;
 use super::limit::{AppendError, Usage};
 use super::loss::{Loss, LossLog, LossLogs, Losses};
 use super::outcome::Outcome;
+use super::pending::{Pending, PendingPage};
 use super::scrape_cache::{Entry, NO_SLOT, ScrapeCache};
 use super::series::Series;
 use super::state::{MAX_AHEAD_MS, State};
 use super::target::{Row, Target};
 use super::withdrawn::{Past, Withdrawn};
+use crate::histogram::FloatHistogram;
 use crate::sample::Sample;
 
 /// Brings the pages of one target into a [`Window`](super::Window).
@@ -40,11 +42,12 @@ pub struct Appender {
     /// How often series had left the rows when the slots of the cache were looked up.
     known_changes: u64,
     cache: ScrapeCache,
-    /// The number of the last committed scrape.
-    scrape: u32,
+    /// The number of the last committed scrape, counted round and round.
+    scrape: u16,
     /// Whether there are entries of a page that was not committed.
     uncommitted: bool,
-    pending: Vec<Pending>,
+    /// Lent, while there is a page that was not committed.
+    pending: PendingPage,
     labels: ExposedLabels,
     /// What the target exposed once and does no longer, the oldest first.
     former: Vec<Arc<Series>>,
@@ -98,14 +101,6 @@ pub struct ScrapeReport {
     pub went_stale: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Pending {
-    entry: u32,
-    own_time: bool,
-    time: i64,
-    value: u64,
-}
-
 // === impl Appender ===
 
 impl Appender {
@@ -122,7 +117,7 @@ impl Appender {
             window,
             scrape: 0,
             uncommitted: false,
-            pending: Vec::new(),
+            pending: PendingPage::default(),
             labels: ExposedLabels::default(),
             former: Vec::new(),
             former_limit: 64,
@@ -135,7 +130,10 @@ impl Appender {
 
     /// Begins a page scraped at `at`.
     pub fn scrape(&mut self, at: Timestamp) -> ScrapeBatch<'_> {
-        self.pending.clear();
+        match self.pending.samples.capacity() {
+            0 => self.pending = self.window.spare_pages.take(),
+            _ => self.pending.clear(),
+        }
         if self.uncommitted {
             self.uncommitted = false;
             self.forget(|_, entry| entry.seen != 0);
@@ -307,10 +305,10 @@ impl Appender {
     fn prepare(&mut self) -> BTreeMap<usize, AppendError> {
         self.look_up_slots();
         let mut refused = BTreeMap::new();
-        for i in 0..self.pending.len() {
-            let sample = self.pending[i];
+        for i in 0..self.pending.samples.len() {
+            let sample = self.pending.samples[i];
             let entry = self.cache.entry_mut(sample.entry);
-            if entry.slot != NO_SLOT && !sample.own_time {
+            if entry.slot != NO_SLOT && sample.fits_rows() {
                 continue;
             }
             if entry.series.is_gone()
@@ -320,7 +318,7 @@ impl Appender {
                 continue;
             }
             let entry = self.cache.entry_mut(sample.entry);
-            if sample.own_time || entry.slot == NO_SLOT {
+            if !sample.fits_rows() || entry.slot == NO_SLOT {
                 entry.series.make_loose(&self.window.usage);
                 entry.slot = NO_SLOT;
             }
@@ -379,7 +377,7 @@ impl Appender {
 
     fn count_bytes(&mut self) {
         let usage = &self.window.usage;
-        let bytes = self.cache.heap_bytes() + self.pending.capacity() * size_of::<Pending>();
+        let bytes = self.cache.heap_bytes();
         usage.take(bytes);
         usage.give_back(self.counted_bytes);
         self.counted_bytes = bytes;
@@ -395,6 +393,8 @@ impl Drop for Appender {
             .series()
             .for_each(|series| series.conceal(&self.window.usage));
         self.window.usage.give_back(self.counted_bytes);
+        let page = std::mem::take(&mut self.pending);
+        self.window.spare_pages.give_back(page, &self.window.usage);
     }
 }
 
@@ -420,12 +420,28 @@ impl ScrapeBatch<'_> {
             Some(entry) => entry,
             None => self.add_series(series, timestamp.is_some(), labels)?,
         };
-        self.appender.pending.push(Pending {
-            entry,
-            own_time: timestamp.is_some(),
-            time: timestamp.map_or(self.at, Timestamp::as_millis),
-            value: value.to_bits(),
-        });
+        let own_time = timestamp.map(Timestamp::as_millis);
+        self.appender.pending.push(entry, own_time, value);
+        Ok(())
+    }
+
+    /// Adds a sample that is a histogram, as [`append`](Self::append) adds a number. What follows from the one before of
+    /// resets is kept with it.
+    ///
+    /// *Errors*: as of [`append`](Self::append).
+    pub fn append_histogram(
+        &mut self,
+        series: &str,
+        histogram: FloatHistogram,
+        timestamp: Option<Timestamp>,
+        labels: impl FnOnce(&mut ExposedLabels),
+    ) -> Result<(), AppendError> {
+        let entry = match self.appender.cache.find(series) {
+            Some(entry) => entry,
+            None => self.add_series(series, true, labels)?,
+        };
+        let own_time = timestamp.map(Timestamp::as_millis);
+        self.appender.pending.push_histogram(entry, own_time, histogram);
         Ok(())
     }
 
@@ -446,7 +462,7 @@ impl ScrapeBatch<'_> {
         let appender = &mut *self.appender;
         let usage = &appender.window.usage;
         let mut on_page = vec![false; appender.cache.len()];
-        for sample in &appender.pending {
+        for sample in &appender.pending.samples {
             on_page[sample.entry as usize] = true;
         }
         let is_all = on_page.iter().all(|&is| is);
@@ -490,7 +506,7 @@ impl ScrapeBatch<'_> {
         appender.uncommitted = false;
         let scrape = appender.scrape;
         let (mut seen, mut returning) = (0, 0);
-        for sample in &appender.pending {
+        for sample in &appender.pending.samples {
             let entry = appender.cache.entry_mut(sample.entry);
             seen += usize::from(entry.seen != scrape);
             returning += usize::from(!entry.present);
@@ -505,12 +521,12 @@ impl ScrapeBatch<'_> {
         // What was let go since then is refused; while the row is open, nobody is.
         appender.look_up_slots();
         let mut losses = Losses::default();
-        for i in 0..appender.pending.len() {
-            let sample = appender.pending[i];
+        for i in 0..appender.pending.samples.len() {
+            let sample = appender.pending.samples[i];
             let entry = appender.cache.entry_mut(sample.entry);
             report.series_added += usize::from(!entry.present);
             entry.present = true;
-            entry.tracked = !sample.own_time;
+            entry.tracked = !sample.has_own_time();
             let written = match refused.remove(&i) {
                 Some(error) => Err(error),
                 None => Ok(appender.write(sample, at, row.as_mut())),
@@ -560,13 +576,13 @@ impl ScrapeBatch<'_> {
             appender.log(at, losses);
         }
         if report.series_added > 0 && appender.withdrawn.has_open() {
-            for sample in &appender.pending {
+            for sample in &appender.pending.samples {
                 let series = &appender.cache.entry_mut(sample.entry).series;
                 let metric = series.labels().metric_name();
                 appender.withdrawn.remove(metric, Timestamp::from_millis(at));
             }
         }
-        let page = appender.pending.iter().map(|sample| sample.entry);
+        let page = appender.pending.samples.iter().map(|sample| sample.entry);
         appender.cache.keep_order(page);
         if let Some(former) = appender.former_metrics.take() {
             appender.compare_with_former(&former, at);
@@ -594,9 +610,13 @@ impl ScrapeBatch<'_> {
         }
         if report.series_added > 0 {
             appender.cache.shrink();
-            appender.pending.shrink_to_fit();
         }
         appender.count_bytes();
+        let page = std::mem::take(&mut appender.pending);
+        appender
+            .window
+            .spare_pages
+            .give_back(page, &appender.window.usage);
         report
     }
 
@@ -607,8 +627,8 @@ impl ScrapeBatch<'_> {
         }
         let Appender { cache, pending, .. } = &mut *self.appender;
         let mut broken: Vec<Arc<Series>> = Vec::new();
-        let before = pending.len();
-        pending.retain(|sample| {
+        let before = pending.samples.len();
+        pending.samples.retain(|sample| {
             let series = &cache.entry_mut(sample.entry).series;
             let name = series.labels().metric_name();
             let is_broken = name.ends_with("_bucket") && self.losses.may_include(name);
@@ -621,7 +641,7 @@ impl ScrapeBatch<'_> {
             }
             !is_broken
         });
-        self.report.left_out = before - pending.len();
+        self.report.left_out = before - pending.samples.len();
         for series in broken {
             self.losses
                 .add(Some(series.labels().metric_name()), Loss::BrokenHistogram);
@@ -676,16 +696,23 @@ impl Appender {
         let usage = &self.window.usage;
         let entry = self.cache.entry_mut(sample.entry);
         let series = &entry.series;
-        if let (Some(row), false) = (row, entry.slot == NO_SLOT) {
-            return Some(row.put(entry.slot, sample.value, || series.newest().map(Sample::pair)));
+        let is_in_rows = entry.slot != NO_SLOT && !sample.is_histogram();
+        if let (Some(row), true) = (row, is_in_rows) {
+            return Some(row.put(entry.slot, sample.bits(), || series.newest().map(Sample::pair)));
         }
-        if sample.own_time {
+        let own_time = self.pending.own_time(sample);
+        if let Some(time) = own_time {
             let oldest = at.saturating_sub(usage.retention_ms).max(i64::MIN + 1);
-            if sample.time < oldest || sample.time > at.saturating_add(MAX_AHEAD_MS) {
+            if time < oldest || time > at.saturating_add(MAX_AHEAD_MS) {
                 return None;
             }
         }
-        Some(series.append((sample.time, sample.value), !sample.own_time, usage))
+        let time = own_time.unwrap_or(at);
+        let steps_clock = own_time.is_none();
+        if let Some(histogram) = self.pending.histogram(sample) {
+            return Some(series.append_histogram(time, histogram, steps_clock, usage));
+        }
+        Some(series.append((time, sample.bits()), steps_clock, usage))
     }
 
     /// Takes up again a series that the window let go, since it had been silent for too long.
@@ -693,7 +720,7 @@ impl Appender {
     fn revive(&mut self, sample: Pending) -> Result<(), AppendError> {
         let gone = Arc::clone(&self.cache.entry_mut(sample.entry).series);
         let labels = gone.labels();
-        let series = self.get_or_add(labels.metric_name(), labels.iter(), sample.own_time)?;
+        let series = self.get_or_add(labels.metric_name(), labels.iter(), !sample.fits_rows())?;
         let slot = self.rows.as_ref().and_then(|rows| series.slot_of(rows));
         gone.conceal(&self.window.usage);
         series.expose(&self.window.usage);
@@ -722,7 +749,8 @@ impl Appender {
                 return None;
             }
             let rows = rows.get_or_insert_with(|| Arc::new(Target::new(Arc::clone(usage))));
-            Some((Arc::clone(rows), rows.add_slot()))
+            let (slot, newest) = rows.add_slot();
+            Some((Arc::clone(rows), slot, newest))
         })?;
         if rows.is_none()
             && let Some(target) = series.target()

@@ -1,27 +1,43 @@
 //! The rows of a target that no more are added to, column by column.
+//!
+//! Who reads a column of each of many targets waits for memory and for little else, so that what leads to a column lies in as few
+//! lines of it as can be: a block is a part of its target's list, and the places of columns are groups of one line each.
+
+use std::sync::Arc;
 
 use super::column::{self, MAX_ROWS, PADDING, Scratch};
 
-/// Columns whose places are counted from one base.
-const GROUP: usize = 64;
-
-/// Some rows in a row, of which each column is read by itself.
-#[derive(Debug)]
+/// Some rows in a row, of which each column is read by itself. Cheap to clone.
+#[derive(Clone, Debug)]
 pub(super) struct Block {
     /// The number of its first row.
     first_row: u64,
     times: Times,
-    /// Where the columns begin: of each group its first one, and each one from there.
-    bases: Box<[u32]>,
-    offsets: Box<[u16]>,
-    bytes: Box<[u8]>,
+    slots: usize,
+    places: Arc<[Places]>,
+    bytes: Arc<[u8]>,
 }
 
 /// When rows were scraped, mostly one interval after the other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Times {
     Even { first: i64, interval: i64, rows: usize },
-    Any(Box<[i64]>),
+    Any(Arc<[i64]>),
+}
+
+/// Where some columns begin: a line of memory.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Places {
+    base: u32,
+    /// From the base on; [`EMPTY`] of a column without samples.
+    offsets: [u16; Places::COLUMNS],
+}
+
+const EMPTY: u16 = u16::MAX;
+
+impl Places {
+    const COLUMNS: usize = 30;
 }
 
 // === impl Block ===
@@ -36,30 +52,35 @@ impl Block {
         mut column: impl FnMut(usize, &mut Vec<u64>),
     ) -> Self {
         debug_assert!(!times.is_empty() && times.len() <= MAX_ROWS);
-        let (mut bases, mut offsets) = (
-            Vec::with_capacity(slots.div_ceil(GROUP)),
-            Vec::with_capacity(slots),
-        );
+        let mut places = Vec::with_capacity(slots.div_ceil(Places::COLUMNS));
         let (mut bytes, mut samples) = (
             Vec::with_capacity(slots * times.len() / 2),
             Vec::with_capacity(MAX_ROWS),
         );
-        for slot in 0..slots {
-            if slot.is_multiple_of(GROUP) {
-                // A column takes less than ten bytes a row.
-                bases.push(bytes.len() as u32);
+        for first in (0..slots).step_by(Places::COLUMNS) {
+            let base = bytes.len();
+            let mut offsets = [EMPTY; Places::COLUMNS];
+            for (slot, offset) in (first..slots).zip(&mut offsets) {
+                samples.clear();
+                column(slot, &mut samples);
+                let begin = bytes.len();
+                column::write(&samples, &mut bytes, scratch);
+                if bytes.len() > begin {
+                    // A column takes less than ten bytes a row.
+                    *offset = (begin - base) as u16;
+                }
             }
-            offsets.push((bytes.len() - bases[slot / GROUP] as usize) as u16);
-            samples.clear();
-            column(slot, &mut samples);
-            column::write(&samples, &mut bytes, scratch);
+            places.push(Places {
+                base: base as u32,
+                offsets,
+            });
         }
         bytes.resize(bytes.len() + PADDING, 0);
         Self {
             first_row,
             times: Times::new(times),
-            bases: bases.into(),
-            offsets: offsets.into(),
+            slots,
+            places: places.into(),
             bytes: bytes.into(),
         }
     }
@@ -76,7 +97,7 @@ impl Block {
     }
 
     pub(super) fn slots(&self) -> usize {
-        self.offsets.len()
+        self.slots
     }
 
     pub(super) fn time(&self, row: usize) -> i64 {
@@ -101,23 +122,19 @@ impl Block {
     /// Where the column of a slot begins that has samples.
     #[inline]
     fn begin(&self, slot: usize) -> Option<usize> {
-        let place = |slot: usize| {
-            let offset = usize::from(*self.offsets.get(slot)?);
-            Some(self.bases[slot / GROUP] as usize + offset)
-        };
-        let begin = place(slot)?;
-        let end = place(slot + 1).unwrap_or(self.bytes.len() - PADDING);
-        (begin < end).then_some(begin)
+        let places = self.places.get(slot / Places::COLUMNS)?;
+        let offset = places.offsets[slot % Places::COLUMNS];
+        (offset != EMPTY).then_some(places.base as usize + usize::from(offset))
     }
 
     /// *Unit*: bytes as asked of the allocator.
     pub(super) fn bytes(&self) -> usize {
         let times = match &self.times {
             Times::Even { .. } => 0,
-            Times::Any(times) => times.len() * 8,
+            Times::Any(times) => 16 + times.len() * 8,
         };
-        // The two counts of an `Arc`, and its pointer in the target's list.
-        size_of::<Self>() + 24 + times + self.bases.len() * 4 + self.offsets.len() * 2 + self.bytes.len()
+        // With the counts of an `Arc` each, of which those before aligned ones take a line.
+        size_of::<Self>() + 64 + size_of_val(&*self.places) + 16 + self.bytes.len() + times
     }
 }
 

@@ -16,6 +16,7 @@ use hashbrown::hash_table::Entry;
 
 use super::limit::{AppendError, Usage};
 use super::loss::LossLog;
+use super::newest_row::Part;
 use super::series::Series;
 use super::sorted::Sorted;
 use super::symbols::{self, Symbols};
@@ -38,7 +39,7 @@ pub(super) struct Metric {
     changes_begun: AtomicU64,
     changes_ended: AtomicU64,
     /// What the last reader sorted; of no use any more once `blocks` has others.
-    sorted: ArcSwapOption<(Arc<Blocks>, Sorted)>,
+    sorted: ArcSwapOption<(Arc<Blocks>, Arc<Sorted>)>,
 }
 
 /// Series of some metrics are coming or going: until this is dropped, what a reader sees of them is a part. A
@@ -78,7 +79,7 @@ impl Index {
         labels: impl ExactSizeIterator<Item = (&'a str, &'a str)> + Clone,
         of_target: &Arc<AtomicUsize>,
         usage: &Usage,
-        slot: impl FnOnce() -> Option<(Arc<Target>, Slot)>,
+        slot: impl FnOnce() -> Option<(Arc<Target>, Slot, Arc<Part>)>,
     ) -> Result<Arc<Series>, AppendError> {
         let mut state = self.hasher.build_hasher();
         labels.clone().for_each(|label| label.hash(&mut state));
@@ -266,19 +267,19 @@ impl Metric {
     }
 
     /// Its series as of now, sorted by labels.
-    pub(super) fn sorted(&self) -> Arc<(Arc<Blocks>, Sorted)> {
+    pub(super) fn sorted(&self) -> Arc<Sorted> {
         let now = self.series();
-        if let Some(known) = self.sorted.load_full() {
-            let (of, sorted) = &*known;
-            if Arc::ptr_eq(of, &now.0) && sorted.len() == now.len() {
-                return known;
-            }
+        if let Some((of, sorted)) = self.sorted.load().as_deref()
+            && Arc::ptr_eq(of, &now.0)
+            && sorted.len() == now.len()
+        {
+            return Arc::clone(sorted);
         }
-        let sorted = Sorted::new(now.iter().cloned().collect());
-        let sorted = Arc::new((now.0, sorted));
-        self.sorted.store(Some(Arc::clone(&sorted)));
+        let sorted = Arc::new(Sorted::new(now.iter().cloned().collect()));
+        self.sorted
+            .store(Some(Arc::new((Arc::clone(&now.0), Arc::clone(&sorted)))));
         // Series that went meanwhile must not be held by it.
-        if !Arc::ptr_eq(&sorted.0, &self.blocks.load()) {
+        if !Arc::ptr_eq(&now.0, &self.blocks.load()) {
             self.sorted.store(None);
         }
         sorted

@@ -95,7 +95,7 @@ pub struct WindowStats {
     /// Distinct strings in the labels of all series.
     pub strings: usize,
     /// Memory taken, resident: samples, labels, index and the texts by which scrapers find their series. What
-    /// readers still hold of series that went is not counted, nor are the lists that queries sort (8 bytes a
+    /// readers still hold of series that went is not counted, nor are the lists that queries sort (24 bytes a
     /// series).
     ///
     /// *Unit*: bytes, as asked of the allocator and a third more: so much more was resident where 1,000 pods of 815

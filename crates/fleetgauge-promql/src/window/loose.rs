@@ -4,15 +4,17 @@
 //! [`Newest`], and all of them in a list of chunks that is replaced as a whole when a chunk comes or goes.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwapOption;
 
 use super::chunk::{self, Chunk, Encoder};
+use super::histogram_store::HistogramStore;
 use super::limit::Usage;
 use super::newest::Newest;
 use super::outcome::Outcome;
-use crate::sample::Samples;
+use crate::histogram::FloatHistogram;
+use crate::sample::{HISTOGRAM, Samples};
 
 /// The samples of one series, oldest first.
 #[derive(Debug, Default)]
@@ -20,6 +22,8 @@ pub(super) struct Loose {
     newest: Newest,
     writer: Mutex<Writer>,
     chunks: ArcSwapOption<Box<[Chunk]>>,
+    /// Of the samples that are histograms, for each of which there is a mark among the others.
+    histograms: OnceLock<Box<HistogramStore>>,
     /// How many samples it had been given that were not taken over into it.
     given_before: u64,
 }
@@ -60,7 +64,46 @@ impl Loose {
     }
 
     /// Appends the samples from `from` to `to`.
-    pub(super) fn read(&self, (from, to): (i64, i64), into: &mut Samples) {
+    pub(super) fn read(&self, range: (i64, i64), into: &mut Samples) {
+        let Some(store) = self.histograms.get() else {
+            let push = |into: &mut Samples, time, value| into.push(time, f64::from_bits(value));
+            return self.each(range, into, Samples::reserve, push);
+        };
+        let mut samples = Vec::new();
+        self.each(range, &mut samples, Vec::reserve, |into, time, value| {
+            into.push((time, value))
+        });
+        // After the marks for them, so that each is there that has not been dropped.
+        let mut histograms = match samples[..] {
+            [(time, _)] => store.at(time).map(|one| (time, one)).into_iter().collect(),
+            _ => store.read(range),
+        };
+        let mut histograms = histograms.drain(..).peekable();
+        let mut read = Samples::default();
+        for (time, value) in samples {
+            if value != HISTOGRAM.to_bits() {
+                read.push(time, f64::from_bits(value));
+                continue;
+            }
+            while histograms.next_if(|(before, _)| *before < time).is_some() {}
+            match histograms.next_if(|(at, _)| *at == time) {
+                Some((_, histogram)) => read.push_histogram(time, histogram),
+                // Dropped, for its age or at a limit, so what was before is not to be read any more.
+                None => read.clear(),
+            }
+        }
+        into.extend_from(&read, 0..read.len());
+    }
+
+    /// Gives the samples from `from` to `to`, marks for histograms among them.
+    #[inline]
+    fn each<T>(
+        &self,
+        (from, to): (i64, i64),
+        into: &mut T,
+        reserve: impl Fn(&mut T, usize),
+        give: impl Fn(&mut T, i64, u64),
+    ) {
         let chunks = self.chunks.load();
         let Some(chunks) = chunks.as_ref() else { return };
         for chunk in &chunks[first_with(chunks, from)..] {
@@ -68,13 +111,13 @@ impl Loose {
                 return;
             }
             let samples = chunk.decoder();
-            into.reserve(samples.len());
+            reserve(into, samples.len());
             for (time, value) in samples {
                 if time > to {
                     return;
                 }
                 if time >= from {
-                    into.push(time, f64::from_bits(value));
+                    give(into, time, value);
                 }
             }
         }
@@ -83,40 +126,70 @@ impl Loose {
     /// Appends a sample. `steps_clock` if it has the time of its scrape and not its own: then one that is
     /// far too early means that the clock was set back.
     pub(super) fn append(&self, sample: (i64, u64), steps_clock: bool, usage: &Usage) -> Outcome {
+        self.append_with(sample, steps_clock, usage, None)
+    }
+
+    /// Appends a sample that is a histogram.
+    pub(super) fn append_histogram(
+        &self,
+        time: i64,
+        histogram: &Arc<FloatHistogram>,
+        steps_clock: bool,
+        usage: &Arc<Usage>,
+    ) -> Outcome {
+        self.histograms
+            .get_or_init(|| Box::new(HistogramStore::new(usage)));
+        self.append_with((time, HISTOGRAM.to_bits()), steps_clock, usage, Some(histogram))
+    }
+
+    fn append_with(
+        &self,
+        sample: (i64, u64),
+        steps_clock: bool,
+        usage: &Usage,
+        histogram: Option<&Arc<FloatHistogram>>,
+    ) -> Outcome {
         let mut writer = self.lock();
         if writer.is_gone {
             return Outcome::Gone;
         }
-        let Some(mut last) = self.newest.read() else {
-            self.begin_chunk(&mut writer, sample, usage);
-            return Outcome::Appended;
-        };
-        if sample.0 <= last.0 {
-            if sample == last {
-                return Outcome::Repeated;
+        let mut last = self.newest.read();
+        if let Some(newest) = last
+            && sample.0 <= newest.0
+        {
+            if sample.0 == newest.0 {
+                let is_same =
+                    sample == newest && histogram.is_none_or(|own| self.has_histogram(sample.0, own));
+                return match is_same {
+                    true => Outcome::Repeated,
+                    false => Outcome::Duplicate,
+                };
             }
-            if sample.0 == last.0 {
-                return Outcome::Duplicate;
-            }
-            if !steps_clock || last.0.saturating_sub(sample.0) <= usage.clock_step_ms {
+            if !steps_clock || newest.0.saturating_sub(sample.0) <= usage.clock_step_ms {
                 return Outcome::OutOfOrder;
             }
             self.cut(&mut writer, sample.0, usage);
-            match self.newest.read() {
-                Some(newest) => last = newest,
-                None => {
-                    self.begin_chunk(&mut writer, sample, usage);
-                    return Outcome::Appended;
-                }
-            }
+            last = self.newest.read();
         }
-        let encoder = &mut writer.encoder;
-        if encoder.as_mut().is_some_and(|encoder| encoder.push(last, sample)) {
+        if let (Some(histogram), Some(store)) = (histogram, self.histograms.get()) {
+            // Before who reads is told that there is one.
+            let is_behind_one = last.is_some_and(|last| last.1 == sample.1);
+            store.append(sample.0, histogram, is_behind_one);
+        }
+        let encoder = writer.encoder.as_mut();
+        if let (Some(last), Some(encoder)) = (last, encoder)
+            && encoder.push(last, sample)
+        {
             self.newest.publish(sample);
         } else {
             self.begin_chunk(&mut writer, sample, usage);
         }
         Outcome::Appended
+    }
+
+    fn has_histogram(&self, time: i64, histogram: &FloatHistogram) -> bool {
+        let known = self.histograms.get().and_then(|store| store.at(time));
+        known.is_some_and(|known| *known == *histogram)
     }
 
     /// Drops what is out of the retention or of the future.
@@ -125,6 +198,9 @@ impl Loose {
         let latest = now.saturating_add(max_ahead);
         if self.newest.read().is_some_and(|newest| newest.0 > latest) {
             self.cut(&mut writer, now.saturating_add(1), usage);
+        }
+        if let Some(histograms) = self.histograms.get() {
+            histograms.expire(cutoff, now, max_ahead);
         }
         let old = self.old_chunks(cutoff);
         if old > 0 {
@@ -142,6 +218,9 @@ impl Loose {
         writer.is_gone = true;
         writer.encoder = None;
         self.replace_chunks(Vec::new(), usage);
+        if let Some(histograms) = self.histograms.get() {
+            histograms.clear();
+        }
         Some(left)
     }
 
@@ -210,6 +289,9 @@ impl Loose {
     /// Drops the samples at and after `time`.
     fn cut(&self, writer: &mut Writer, time: i64, usage: &Usage) {
         usage.clock_steps.fetch_add(1, Ordering::Relaxed);
+        if let Some(histograms) = self.histograms.get() {
+            histograms.cut(time);
+        }
         let all = self.chunks.load_full();
         let mut chunks: Vec<Chunk> = all.iter().flat_map(|c| c.iter()).cloned().collect();
         chunks.retain(|chunk| chunk.first_time() < time);

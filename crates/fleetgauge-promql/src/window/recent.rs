@@ -18,7 +18,9 @@ const TILE: usize = 8;
 pub(super) struct Recent {
     /// The number of its first row.
     first_row: u64,
-    times: Box<[AtomicI64]>,
+    /// For how many rows there is room.
+    max_rows: usize,
+    times: [AtomicI64; MAX_ROWS],
     samples: Box<[AtomicU64]>,
     /// How many samples each slot had been given before.
     given: Box<[u32]>,
@@ -45,7 +47,8 @@ impl Recent {
     fn sized(first_row: u64, rows: usize, given: Box<[u32]>) -> Self {
         Self {
             first_row,
-            times: (0..rows).map(|_| AtomicI64::new(0)).collect(),
+            max_rows: rows,
+            times: [const { AtomicI64::new(0) }; MAX_ROWS],
             samples: (0..rows * given.len()).map(|_| AtomicU64::new(ABSENT)).collect(),
             given,
             published: AtomicUsize::new(0),
@@ -75,7 +78,7 @@ impl Recent {
 
     /// For how many rows there is room.
     pub(super) fn max_rows(&self) -> usize {
-        self.times.len()
+        self.max_rows
     }
 
     /// For how many slots there is room.
@@ -90,7 +93,7 @@ impl Recent {
 
     #[inline]
     fn place(&self, slot: usize, row: usize) -> &AtomicU64 {
-        &self.samples[slot / TILE * TILE * self.times.len() + row * TILE + slot % TILE]
+        &self.samples[slot / TILE * TILE * self.max_rows + row * TILE + slot % TILE]
     }
 
     /// The sample, or [`ABSENT`].
@@ -134,6 +137,6 @@ impl Recent {
 
     /// *Unit*: bytes as asked of the allocator.
     pub(super) fn bytes(&self) -> usize {
-        size_of::<Self>() + 16 + (self.times.len() + self.samples.len()) * 8 + self.given.len() * 4
+        size_of::<Self>() + 16 + self.samples.len() * 8 + self.given.len() * 4
     }
 }

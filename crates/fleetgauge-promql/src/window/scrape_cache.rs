@@ -35,8 +35,8 @@ pub(super) struct Entry {
     /// Its slot in the rows of the target, or [`NO_SLOT`].
     pub(super) slot: u32,
     text: Arc<str>,
-    /// The committed scrape that had it last; 0 if none did yet.
-    pub(super) seen: u32,
+    /// The committed scrape that had it last; 0 if none did yet. One that the scrape before did not have either is not kept.
+    pub(super) seen: u16,
     /// Whether it was in the last committed scrape, and has not been marked stale since.
     pub(super) present: bool,
     /// Whether it came without a timestamp of its own: only then its absence is told by a marker.

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use fleetgauge_core::time::Timestamp;
 
+use crate::histogram::FloatHistogram;
 use crate::label::LabelSet;
 use crate::sample::{STALE_MARKER, Sample, Samples};
 
 use super::limit::Usage;
 use super::loose::Loose;
+use super::newest_row::{Part, Place};
 use super::outcome::Outcome;
 use super::target::{Slot, Snapshot, Target};
 
@@ -27,6 +29,8 @@ pub struct Series {
     /// How many scrapers have it on the page that they read last.
     exposed: AtomicU32,
     slot: Option<(Arc<Target>, Slot)>,
+    /// Where the newest row of the target has its sample, if it has a slot.
+    newest: Option<Arc<Part>>,
     loose: OnceLock<Box<Loose>>,
     labels: LabelSet,
     /// How many series the target that made this one has.
@@ -58,7 +62,7 @@ impl Series {
     /// With a slot, or loose.
     pub(super) fn new(
         labels: LabelSet,
-        slot: Option<(Arc<Target>, Slot)>,
+        slot: Option<(Arc<Target>, Slot, Arc<Part>)>,
         of_target: Arc<AtomicUsize>,
     ) -> Self {
         of_target.fetch_add(1, Ordering::Relaxed);
@@ -66,11 +70,15 @@ impl Series {
         if slot.is_none() {
             loose.get_or_init(Box::default);
         }
+        let (slot, newest) = slot
+            .map(|(target, slot, newest)| ((target, slot), newest))
+            .unzip();
         Self {
             gone: AtomicBool::new(false),
             was_empty: AtomicBool::new(false),
             exposed: AtomicU32::new(0),
             slot,
+            newest,
             loose,
             labels,
             of_target,
@@ -92,9 +100,18 @@ impl Series {
     /// Its newest sample, where it is in the newest row of its target.
     #[inline]
     fn in_newest_row(&self) -> Option<(i64, u64)> {
-        let (target, slot) = self.slot.as_ref()?;
+        let (_, slot) = self.slot.as_ref()?;
+        let newest = self.newest.as_ref()?.read(slot.at);
         // A slot that was left has no sample there. Until it is known to be gone, it is nobody else's.
-        target.in_newest_row(*slot).filter(|_| !self.is_gone())
+        newest.filter(|_| !self.is_gone())
+    }
+
+    /// Where its sample of the newest row is found without a look at the series. There is none where it is loose or gone.
+    pub(super) fn place(&self) -> Option<Place> {
+        let (_, slot) = self.slot.as_ref().filter(|_| !self.is_loose())?;
+        let place = Arc::clone(self.newest.as_ref()?).place(slot.at);
+        // Looked for after the place: until it is gone, its slot is nobody else's.
+        (!self.is_gone()).then_some(place)
     }
 
     /// How many samples it has been given so far, those that are gone included, and the newest.
@@ -111,9 +128,20 @@ impl Series {
     ///
     /// As Prometheus 3 selects for an instant query: a sample as old as `lookback` is too old.
     pub fn at(&self, at: Timestamp, lookback: Duration) -> Option<Sample> {
+        self.at_from(self.in_newest_row(), at, lookback)
+    }
+
+    /// As [`at`](Self::at), where the newest row was found to have the sample `newest`.
+    #[inline]
+    pub(super) fn at_from(
+        &self,
+        newest: Option<(i64, u64)>,
+        at: Timestamp,
+        lookback: Duration,
+    ) -> Option<Sample> {
         let at = at.as_millis();
         let lookback = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
-        let newest = self.in_newest_row().filter(|newest| newest.0 <= at);
+        let newest = newest.filter(|newest| newest.0 <= at);
         let found = newest.or_else(|| self.held().last_until(at))?;
         let fresh = found.0 > at.saturating_sub(lookback) && found.1 != STALE_MARKER;
         fresh.then(|| Sample::new(found))
@@ -142,13 +170,14 @@ impl Series {
         }
     }
 
-    /// Whether there can be a sample from `from` to `to`. It may say yes where a gap is.
-    pub(super) fn overlaps(&self, from: i64, to: i64) -> bool {
+    /// Whether there can be a sample from `from` to `to`, where the newest row was found to have the sample `newest`. It may say
+    /// yes where a gap is.
+    pub(super) fn overlaps(&self, newest: Option<(i64, u64)>, from: i64, to: i64) -> bool {
         // Mostly the newest sample decides, without a look at the older ones.
-        if let Some(newest) = self.in_newest_row()
-            && (newest.0 < from || newest.0 <= to)
+        if let Some((newest, _)) = newest
+            && (newest < from || newest <= to)
         {
-            return newest.0 >= from;
+            return newest >= from;
         }
         let held = self.held();
         held.newest().is_some_and(|newest| {
@@ -244,6 +273,24 @@ impl Series {
         match self.is_gone() {
             true => Outcome::Gone,
             false => loose.append(sample, steps_clock, usage),
+        }
+    }
+
+    /// Appends a sample that is a histogram, as [`append`](Self::append) does a number.
+    pub(super) fn append_histogram(
+        &self,
+        time: i64,
+        histogram: &Arc<FloatHistogram>,
+        steps_clock: bool,
+        usage: &Arc<Usage>,
+    ) -> Outcome {
+        if self.is_gone() {
+            return Outcome::Gone;
+        }
+        let loose = self.loosen(usage);
+        match self.is_gone() {
+            true => Outcome::Gone,
+            false => loose.append_histogram(time, histogram, steps_clock, usage),
         }
     }
 

@@ -1,17 +1,24 @@
 //! The series of a metric in the order of their labels, and those of them that have one value of a label without looking
 //! at all others: most queries ask for the few pods of one workload.
 
-use std::ops::Range;
+use std::ops::{Index, Range};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use fleetgauge_core::time::Timestamp;
+
+use super::newest_row::Place;
 use super::series::Series;
 use crate::label::Lookup;
 use crate::matcher::{MatchOp, Matcher};
+use crate::sample::Sample;
 
 /// The series of a metric sorted by labels, so that each query need not.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Sorted {
     series: Vec<Arc<Series>>,
+    /// Where each has the sample of the newest row, so that a query need not go from one series to the next for it.
+    places: Vec<Option<Place>>,
     /// By the labels that were asked for.
     orders: Mutex<Vec<Order>>,
 }
@@ -42,6 +49,7 @@ impl Sorted {
     pub(super) fn new(mut series: Vec<Arc<Series>>) -> Self {
         series.sort_unstable_by(|a, b| a.labels().cmp(b.labels()));
         Self {
+            places: series.iter().map(|series| series.place()).collect(),
             series,
             orders: Mutex::default(),
         }
@@ -51,13 +59,30 @@ impl Sorted {
         self.series.len()
     }
 
-    /// The series that are `fitting`, sorted by labels.
-    pub(super) fn iter<'a>(&'a self, fitting: &'a Fitting) -> Box<dyn Iterator<Item = &'a Arc<Series>> + 'a> {
+    /// As [`Series::at`], of the series at a position.
+    #[inline]
+    pub(super) fn at(&self, position: usize, at: Timestamp, lookback: Duration) -> Option<Sample> {
+        self.series[position].at_from(self.in_newest_row(position), at, lookback)
+    }
+
+    /// Whether the series at a position can have a sample from `from` to `to`, and is not gone.
+    #[inline]
+    pub(super) fn overlaps(&self, position: usize, from: i64, to: i64) -> bool {
+        self.series[position].overlaps(self.in_newest_row(position), from, to)
+    }
+
+    #[inline]
+    fn in_newest_row(&self, position: usize) -> Option<(i64, u64)> {
+        self.places[position].as_ref()?.read()
+    }
+
+    /// The positions of the series that are `fitting`, sorted by labels.
+    pub(super) fn positions<'a>(&self, fitting: &'a Fitting) -> Box<dyn Iterator<Item = usize> + 'a> {
         match fitting {
-            Fitting::All => Box::new(self.series.iter()),
+            Fitting::All => Box::new(0..self.series.len()),
             Fitting::Some(positions, range) => {
                 let positions = positions[range.clone()].iter();
-                Box::new(positions.map(|at| &self.series[*at as usize]))
+                Box::new(positions.map(|at| *at as usize))
             }
         }
     }
@@ -111,5 +136,13 @@ impl Sorted {
             positions: Arc::clone(&positions),
         });
         Some(positions)
+    }
+}
+
+impl Index<usize> for Sorted {
+    type Output = Arc<Series>;
+
+    fn index(&self, position: usize) -> &Arc<Series> {
+        &self.series[position]
     }
 }

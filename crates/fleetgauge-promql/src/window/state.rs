@@ -6,11 +6,13 @@ use super::index::Index;
 use super::limit::{Usage, WindowConfig};
 use super::lines::Lines;
 use super::loss::{LossLog, LossLogs};
+use super::pending::SparePages;
 
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) index: Index,
     pub(super) lines: Lines,
+    pub(super) spare_pages: SparePages,
     pub(super) usage: Arc<Usage>,
     pub(super) losses: LossLogs,
     /// Of series that made room for those of other targets.
@@ -25,6 +27,7 @@ impl State {
         Self {
             index: Index::default(),
             lines: Lines::default(),
+            spare_pages: SparePages::default(),
             usage: Arc::new(Usage::new(config)),
             losses: LossLogs::default(),
             made_room: OnceLock::new(),

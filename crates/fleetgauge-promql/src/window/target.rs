@@ -15,7 +15,7 @@ use arc_swap::{ArcSwap, Guard};
 use super::block::Block;
 use super::column::{ABSENT, MAX_ROWS, Scratch};
 use super::limit::Usage;
-use super::newest_row::NewestRow;
+use super::newest_row::{NewestRow, Part};
 use super::outcome::Outcome;
 use super::recent::{self, Recent};
 use crate::sample::{STALE_MARKER, Samples};
@@ -23,7 +23,6 @@ use crate::sample::{STALE_MARKER, Samples};
 /// The rows of one target. Its bytes are counted as long as it is there.
 #[derive(Debug)]
 pub(super) struct Target {
-    newest: NewestRow,
     columns: ArcSwap<Columns>,
     writer: Mutex<Writer>,
     usage: Arc<Usage>,
@@ -38,7 +37,7 @@ pub(super) struct Target {
 /// All rows there are, the oldest first.
 #[derive(Debug)]
 struct Columns {
-    blocks: Vec<Arc<Block>>,
+    blocks: Vec<Block>,
     recent: Arc<Recent>,
 }
 
@@ -50,6 +49,19 @@ pub(super) struct Slot {
     born: u64,
     /// How many samples it had been given by then.
     given_before: u32,
+}
+
+// === impl Slot ===
+
+impl Slot {
+    /// A place that has been that of one and the same since the first row.
+    pub(super) fn kept(at: u32) -> Self {
+        Self {
+            at,
+            born: 0,
+            given_before: 0,
+        }
+    }
 }
 
 /// The rows as they are now.
@@ -67,8 +79,7 @@ pub(super) struct Row<'a> {
     /// Whether there is a row of this time already.
     is_again: bool,
     is_empty: bool,
-    newest: &'a NewestRow,
-    _writer: MutexGuard<'a, Writer>,
+    writer: MutexGuard<'a, Writer>,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +87,7 @@ struct Writer {
     /// How many slots there are, and those of them that no series has.
     slots: u32,
     free: Vec<u32>,
+    newest: NewestRow,
     scratch: Scratch,
     /// What is counted as used.
     counted: usize,
@@ -91,7 +103,6 @@ impl Target {
             recent: Arc::new(Recent::empty(0)),
         };
         Self {
-            newest: NewestRow::default(),
             columns: ArcSwap::from_pointee(columns),
             writer: Mutex::default(),
             usage,
@@ -115,19 +126,20 @@ impl Target {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// A slot for a new series.
-    pub(super) fn add_slot(&self) -> Slot {
+    /// A slot for a new series, and where the sample of the newest row is.
+    pub(super) fn add_slot(&self) -> (Slot, Arc<Part>) {
         let mut writer = self.lock();
         let at = writer.free.pop().unwrap_or_else(|| {
             writer.slots += 1;
             writer.slots - 1
         });
         let now = self.snapshot();
-        Slot {
+        let slot = Slot {
             at,
             born: now.columns.recent.first_row() + now.rows as u64,
             given_before: now.given(at as usize),
-        }
+        };
+        (slot, writer.newest.part(at))
     }
 
     /// Lets a slot go, whose series is, in `leave`, told that it has none. `None` if `leave` says that it stays.
@@ -135,13 +147,14 @@ impl Target {
         let mut writer = self.lock();
         let left = leave(&self.snapshot())?;
         self.changes.fetch_add(1, Ordering::Release);
-        self.newest.forget(Some(slot.at as usize));
+        writer.newest.forget(slot.at, true);
         writer.free.push(slot.at);
         if writer.free.len() == writer.slots as usize {
             let columns = self.columns.load();
             let next = columns.recent.first_row() + columns.recent.rows() as u64;
             writer.free.clear();
             writer.slots = 0;
+            writer.newest.clear();
             self.replace(&mut writer, Vec::new(), Recent::empty(next));
         }
         Some(left)
@@ -149,9 +162,9 @@ impl Target {
 
     /// Does what `leave` does while nobody writes, after which the slot is not written any more, but kept.
     pub(super) fn leave(&self, slot: Slot, leave: impl FnOnce(&Snapshot)) {
-        let _writer = self.lock();
+        let writer = self.lock();
         leave(&self.snapshot());
-        self.newest.forget(Some(slot.at as usize));
+        writer.newest.forget(slot.at, false);
         self.changes.fetch_add(1, Ordering::Release);
     }
 
@@ -177,8 +190,7 @@ impl Target {
             time,
             is_again: last == Some(time),
             is_empty: true,
-            newest: &self.newest,
-            _writer: writer,
+            writer,
         })
     }
 
@@ -206,12 +218,6 @@ impl Target {
         self.oldest.load(Ordering::Relaxed) < cutoff
     }
 
-    /// The newest sample of a slot, where it is in the newest row.
-    #[inline]
-    pub(super) fn in_newest_row(&self, slot: Slot) -> Option<(i64, u64)> {
-        self.newest.read(slot.at as usize)
-    }
-
     pub(super) fn snapshot(&self) -> Snapshot {
         let columns = self.columns.load();
         let rows = columns.recent.rows();
@@ -219,7 +225,7 @@ impl Target {
     }
 
     /// The blocks that are not out of the retention.
-    fn kept(&self, columns: &Columns, cutoff: i64) -> Vec<Arc<Block>> {
+    fn kept(&self, columns: &Columns, cutoff: i64) -> Vec<Block> {
         let old = columns
             .blocks
             .iter()
@@ -243,20 +249,20 @@ impl Target {
         let mut blocks = self.kept(&columns, time.saturating_sub(self.usage.retention_ms));
         let rows = recent.rows();
         if rows > 0 {
-            let is_next = |last: &&Arc<Block>| {
+            let is_next = |last: &&Block| {
                 last.rows() + rows <= MAX_ROWS && last.first_row() + last.rows() as u64 == recent.first_row()
             };
             let last = blocks.last().filter(is_next).cloned();
             if last.is_some() {
                 blocks.pop();
             }
-            let block = joined(last.as_deref(), recent, rows, &mut writer.scratch);
+            let block = joined(last.as_ref(), recent, rows, &mut writer.scratch);
             // Over the limit, the oldest rows make room for those that are no more.
             if !self.usage.fits(block.bytes()) && !blocks.is_empty() {
                 let gone = blocks.remove(0);
                 self.usage.dropped_chunk(gone.last_time());
             }
-            blocks.push(Arc::new(block));
+            blocks.push(block);
         }
         let given = (0..recent.slots()).map(|slot| recent.given(slot) + recent.present(slot, rows));
         let next = recent.first_row() + rows as u64;
@@ -276,15 +282,15 @@ impl Target {
         let mut blocks = columns.blocks.clone();
         let kept = (0..rows).take_while(|&row| recent.time(row) < time).count();
         if kept > 0 {
-            blocks.push(Arc::new(joined(None, recent, kept, &mut writer.scratch)));
+            blocks.push(joined(None, recent, kept, &mut writer.scratch));
         }
         while let Some(last) = blocks.pop_if(|last| last.last_time() >= time) {
             let kept = (0..last.rows()).take_while(|&row| last.time(row) < time).count();
             if kept > 0 {
-                blocks.push(Arc::new(first_rows(&last, kept, &mut writer.scratch)));
+                blocks.push(first_rows(&last, kept, &mut writer.scratch));
             }
         }
-        self.newest.forget(None);
+        writer.newest.forget_all();
         let given = (0..recent.slots()).map(|slot| recent.given(slot) + recent.present(slot, rows));
         let next = recent.first_row() + rows as u64;
         let slots = writer.slots as usize;
@@ -295,14 +301,14 @@ impl Target {
         );
     }
 
-    fn replace(&self, writer: &mut Writer, blocks: Vec<Arc<Block>>, recent: Recent) {
+    fn replace(&self, writer: &mut Writer, blocks: Vec<Block>, recent: Recent) {
         let recent = Arc::new(recent);
         self.store(writer, Columns { blocks, recent });
     }
 
     fn store(&self, writer: &mut Writer, columns: Columns) {
         let blocks: usize = columns.blocks.iter().map(|block| block.bytes()).sum();
-        let bytes = blocks + columns.recent.bytes() + self.newest.bytes() + size_of::<Columns>() + 16;
+        let bytes = blocks + columns.recent.bytes() + writer.newest.bytes() + size_of::<Columns>() + 16;
         self.usage.take(bytes);
         self.usage.give_back(writer.counted);
         writer.counted = bytes;
@@ -369,7 +375,7 @@ fn first_rows(block: &Block, rows: usize, scratch: &mut Scratch) -> Block {
 
 impl Snapshot {
     /// When the newest row was scraped.
-    fn last_time(&self) -> Option<i64> {
+    pub(super) fn last_time(&self) -> Option<i64> {
         match self.rows.checked_sub(1) {
             Some(row) => Some(self.columns.recent.time(row)),
             None => self.columns.blocks.last().map(|block| block.last_time()),
@@ -524,9 +530,8 @@ impl Row<'_> {
     pub(super) fn publish(self) {
         if !self.is_empty {
             self.recent.publish(self.row, self.time);
-            let slots = self.recent.slots();
-            self.newest
-                .write(self.time, slots, |slot| self.recent.sample(slot, self.row));
+            let sample = |slot| self.recent.sample(slot, self.row);
+            self.writer.newest.write(self.time, sample);
         }
     }
 }

@@ -3,6 +3,7 @@
 mod bounds;
 mod churn;
 mod clock;
+mod histograms;
 mod lines;
 mod loss;
 mod model;

@@ -10,12 +10,12 @@
 //!
 //! For Prometheus 3 (3.5):
 //! - `first_over_time`, `ts_of_first_over_time`, `min_of`, `max_of`: they came after it.
+//! - `histogram_fraction`: the lowest bucket has begun at zero since.
 //! - `info` over several steps, or of what is not at the step: see `expr.rs`. With two matchers of the metric name it
 //!   panics.
 //!
 //! For 2.42 moreover:
-//! - `limitk`, `limit_ratio`, `sort_by_label*`, `mad_over_time`, `ts_of_*`, `info`, `histogram_fraction`: it has none
-//!   of them, the latter not of classic buckets.
+//! - `limitk`, `limit_ratio`, `sort_by_label*`, `mad_over_time`, `ts_of_*`, `info`: it has none of them.
 //!   `double_exponential_smoothing` is called `holt_winters` there.
 //! - Numbers as durations, durations as numbers, quoted names: 3.x alone.
 //! - `topk` and `bottomk` over series that may be alike, or are not numbers.
@@ -431,10 +431,6 @@ fn info(random: &mut Choices<'_>, depth: usize) -> Expr {
 fn function(random: &mut Choices<'_>, depth: usize) -> Expr {
     if random.is_3() && random.chance(12) {
         return info(random, depth);
-    }
-    if random.is_3() && random.chance(8) {
-        let bounds = [scalar(random, 1), scalar(random, 1), new_buckets(random, depth)];
-        return call("histogram_fraction", bounds.to_vec());
     }
     let vector = |random: &mut Choices<'_>| below(random, depth, Kind::Vector);
     match random.below(20) {

@@ -559,7 +559,7 @@ fn told_by_the_engine(
 fn each_row_has_an_age() {
     let engine = Engine::new(EngineConfig::default());
     let mut random = Random::new(11);
-    let (mut exact, mut bounds, mut ageless) = (0, 0, 0);
+    let (mut exact, mut bounds, mut ageless, mut unknown) = (0, 0, 0, 0);
     for _ in 0..3 {
         let store = data::store(&data::generate(&mut random, Version::V3));
         for _ in 0..1_000 {
@@ -585,6 +585,12 @@ fn each_row_has_an_age() {
             let times = match engine.instant(&store, &companion, at) {
                 Ok(times) => times.answer,
                 Err(_) if query.contains('{') => continue,
+                // It has all rows of which a query has chosen some, and what writes labels makes equal ones of them: then
+                // no age is known, and none is wrong.
+                Err(error) if query.contains("label_") && error.to_string().contains("same labelset") => {
+                    unknown += 1;
+                    continue;
+                }
                 Err(error) => panic!("{error}: {query}\n{companion}"),
             };
             let row = |labels: fleetgauge_core::label::Labels<'_>| -> Labels {
@@ -605,7 +611,10 @@ fn each_row_has_an_age() {
             }
         }
     }
-    println!("{exact} rows have an age, {bounds} expressions a bound, {ageless} none");
+    println!(
+        "{exact} rows have an age, {bounds} expressions a bound, {ageless} none, and of {unknown} it is not known"
+    );
+    assert!(unknown < 10, "{unknown} of 3,000");
     assert!(exact > 2_000 && bounds > 50);
 }
 

@@ -117,6 +117,8 @@ impl Parser<'_> {
                 "<=" => BinaryOp::LessEqual,
                 ">" => BinaryOp::Greater,
                 ">=" => BinaryOp::GreaterEqual,
+                "</" => BinaryOp::TrimAbove,
+                ">/" => BinaryOp::TrimBelow,
                 _ => return None,
             },
             Kind::Word => match &*self.word().to_ascii_lowercase() {

@@ -403,7 +403,7 @@ impl<'a> Companion<'a> {
     // --- operators ---
 
     fn binary(&mut self, op: &'a Binary) -> Option<Times> {
-        let is_filter = op.op.is_comparison() && !op.returns_bool;
+        let is_filter = op.op.is_comparison() && !op.returns_bool || op.op.is_trim();
         let sides = [&op.left, &op.right];
         if let Some(at) = sides.iter().position(|side| is_scalar(side)) {
             let times = self.rows(sides[1 - at])?;

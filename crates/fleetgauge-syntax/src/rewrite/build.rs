@@ -46,6 +46,7 @@ pub(super) fn binary(op: BinaryOp, left: Expr, right: Expr) -> Expr {
 
 pub(super) fn matched(op: BinaryOp, left: Expr, right: Expr, matching: Matching) -> Expr {
     Expr::Binary(Box::new(Binary {
+        place: 0,
         op,
         left,
         right,
@@ -58,6 +59,7 @@ pub(super) fn matched(op: BinaryOp, left: Expr, right: Expr, matching: Matching)
 /// which VictoriaMetrics looks back where it is of anything but a selector.
 pub(super) fn present(rows: Expr, number: Expr) -> Expr {
     let compared = Expr::Binary(Box::new(Binary {
+        place: 0,
         op: BinaryOp::Equal,
         left: rows,
         right: Expr::Number(0.0),

@@ -90,7 +90,7 @@ pub fn has_row_for_each(query: &Expr, label: &str) -> bool {
             groups(of.op) == Groups::Each && is_kept(&of.grouping, &[label]) && is_of_label(&of.expr)
         }
         Expr::Binary(op) => {
-            let is_filter = op.op.is_comparison() && !op.returns_bool;
+            let is_filter = op.op.is_comparison() && !op.returns_bool || op.op.is_trim();
             match op.op {
                 BinaryOp::And | BinaryOp::Unless => false,
                 _ if is_filter => false,

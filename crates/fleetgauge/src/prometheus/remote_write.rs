@@ -10,11 +10,13 @@
 //!
 //! Source: <https://prometheus.io/docs/specs/prw/remote_write_spec/>.
 
+mod histogram;
 mod message;
 mod queue;
 mod sender;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};

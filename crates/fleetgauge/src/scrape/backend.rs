@@ -14,7 +14,7 @@ use fleetgauge_promql::engine::Engine;
 use fleetgauge_promql::matcher::Matcher;
 use fleetgauge_promql::missing::{Missing, Read};
 use fleetgauge_promql::queryable::Queryable;
-use fleetgauge_promql::sample::Sample;
+use fleetgauge_promql::sample::{Sample, Samples};
 use fleetgauge_promql::window::Series;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -172,7 +172,18 @@ impl Selector {
         let from = Timestamp::from_millis(at.as_millis().saturating_sub(millis));
         let mut answer = AnswerBuilder::new(Stamp::Sampled);
         let mut add = |series: &Series, sample: Sample| {
-            let added = answer.series(series.labels().iter(), sample.value, sample.timestamp);
+            let added = if sample.is_histogram() {
+                let mut samples = Samples::default();
+                series.read(sample.timestamp, sample.timestamp, &mut samples);
+                let first = (!samples.is_empty()).then(|| samples.histogram(0)).flatten();
+                // One that is gone by now was dropped, of which is told below.
+                let Some(histogram) = first else { return Ok(()) };
+                let labels = series.labels().iter();
+                labels.for_each(|(name, value)| answer.label(name, value));
+                answer.end_histogram((&**histogram).into(), sample.timestamp)
+            } else {
+                answer.series(series.labels().iter(), sample.value, sample.timestamp)
+            };
             added.map_err(|error| FetchError::Malformed {
                 detail: error.to_string(),
                 source: Some(Arc::new(error)),
@@ -185,7 +196,7 @@ impl Selector {
                 let latest = view.window().latest(name, at, lookback);
                 latest
                     .iter()
-                    .try_for_each(|(series, sample)| add(series, *sample))?;
+                    .try_for_each(|(series, sample)| add(series, sample))?;
                 latest.has_changed()
             }
             Self::All => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fleetgauge_core::source::{CachedSourceConfig, RangeConfig, RetryPolicy};
 use fleetgauge_core::target::{Scheme, TargetDefaults};
-use fleetgauge_promql::exposition::{Limits, Wanted};
+use fleetgauge_promql::exposition::{Histograms, Limits, Wanted};
 use fleetgauge_promql::window::WindowConfig;
 
 use super::coverage::Spacing;
@@ -59,6 +59,14 @@ pub struct ScrapeConfig {
     /// How a page is read whose content type is missing or names no exposition. Default: where it is missing, as
     /// text; any other is refused, as by Prometheus 3.
     pub fallback_scrape_protocol: Option<ScrapeProtocol>,
+    /// Which formats are asked for, the most wanted one first; `None` is as Prometheus has it: Protocol Buffers where
+    /// native histograms are scraped, then OpenMetrics, then the text format. Default: `None`.
+    pub scrape_protocols: Option<Vec<ScrapeProtocol>>,
+    /// Whether native histograms are kept, which pages in Protocol Buffers alone have. Of one that has classic buckets too, these
+    /// are left out then. Default: no, as in Prometheus; then a histogram has its classic buckets.
+    pub scrape_native_histograms: bool,
+    /// Whether classic buckets are kept also of histograms that are native. Default: no.
+    pub always_scrape_classic_histograms: bool,
     /// Whether compressed pages are asked for. Default: no. Within a cluster the network is cheap, and the
     /// processor that would compress the page is the inference server's. Pages that come compressed
     /// nevertheless are read.
@@ -110,6 +118,9 @@ impl Default for ScrapeConfig {
             tls: TlsConfig::default(),
             proxy: ProxyConfig::none(),
             fallback_scrape_protocol: None,
+            scrape_protocols: None,
+            scrape_native_histograms: false,
+            always_scrape_classic_histograms: false,
             gzip: false,
             wanted: None,
             limits: Limits::default().with_body_bytes(16 << 20),
@@ -154,6 +165,12 @@ impl ScrapeConfig {
         with_proxy(proxy: ProxyConfig) => proxy = proxy;
         /// Sets how a page is read whose content type is missing or names no exposition.
         with_fallback_scrape_protocol(protocol: ScrapeProtocol) => fallback_scrape_protocol = Some(protocol);
+        /// Sets which formats are asked for, the most wanted one first.
+        with_scrape_protocols(protocols: Vec<ScrapeProtocol>) => scrape_protocols = Some(protocols);
+        /// Sets whether native histograms are kept.
+        with_scrape_native_histograms(native: bool) => scrape_native_histograms = native;
+        /// Sets whether classic buckets are kept also of histograms that are native.
+        with_always_scrape_classic_histograms(always: bool) => always_scrape_classic_histograms = always;
         /// Sets whether exposed labels win over those of the target: [`WindowConfig::honor_labels`].
         with_honor_labels(honor_labels: bool) => window.honor_labels = honor_labels;
         /// Sets whether compressed pages are asked for.
@@ -211,6 +228,27 @@ impl ScrapeConfig {
         self.stale_after.unwrap_or(default)
     }
 
+    /// Which formats are asked for, the most wanted one first.
+    pub(super) fn protocols(&self) -> Vec<ScrapeProtocol> {
+        let native = self
+            .scrape_native_histograms
+            .then_some(ScrapeProtocol::PrometheusProto);
+        let default = || native.into_iter().chain(ScrapeProtocol::DEFAULT).collect();
+        self.scrape_protocols.clone().unwrap_or_else(default)
+    }
+
+    /// Which form of histograms is kept.
+    pub(super) fn histograms(&self) -> Histograms {
+        match (
+            self.scrape_native_histograms,
+            self.always_scrape_classic_histograms,
+        ) {
+            (false, _) => Histograms::Classic,
+            (true, false) => Histograms::Native,
+            (true, true) => Histograms::Both,
+        }
+    }
+
     pub(super) fn spacing(&self) -> Spacing {
         Spacing {
             interval: self.interval,
@@ -265,6 +303,15 @@ impl ScrapeConfig {
                 "timeout",
                 format!("{timeout:?} is longer than the interval of {interval:?}"),
             );
+        }
+        let protocols = self.protocols();
+        if protocols.is_empty() {
+            return invalid("scrape_protocols", "must not be empty".into());
+        }
+        for (at, protocol) in protocols.iter().enumerate() {
+            if protocols[..at].contains(protocol) {
+                return invalid("scrape_protocols", format!("{protocol} occurs twice"));
+            }
         }
         if self.max_targets == 0 {
             return invalid("max_targets", "must be more than zero".into());

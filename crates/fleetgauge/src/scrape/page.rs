@@ -88,7 +88,9 @@ const KEPT_BUFFERS: usize = 64;
 
 impl PageBuffers {
     pub(super) fn new(config: &ScrapeConfig) -> Self {
-        let mut parser = Parser::new().with_limits(config.limits.clone());
+        let mut parser = Parser::new()
+            .with_limits(config.limits.clone())
+            .with_histograms(config.histograms());
         if let Some(wanted) = &config.wanted {
             parser = parser.with_wanted(wanted.clone());
         }
@@ -275,12 +277,16 @@ fn read(
     let mut is_of_picker = false;
     let mut process_start: Option<Timestamp> = None;
     while let Some(event) = page.next() {
-        let Event::Sample(sample) = event else { continue };
-        let mut own = sample.timestamp.map(Timestamp::from_millis);
+        let (name, timestamp) = match &event {
+            Event::Sample(sample) => (sample.name(), sample.timestamp),
+            Event::Histogram(sample) => (sample.name(), sample.timestamp),
+            _ => continue,
+        };
+        let mut own = timestamp.map(Timestamp::from_millis);
         if own.is_some_and(|own| own > at.saturating_add(CLOCK_AHEAD)) {
             // Kept, it would be the newest of its series for as long: what follows, the end of the series included,
             // would come too late to be taken.
-            note(&mut future, sample.name());
+            note(&mut future, name);
             continue;
         }
         if own.is_some_and(|own| own > at) {
@@ -289,26 +295,45 @@ fn read(
             is_ahead = true;
         }
         if own.is_some_and(|own| own.saturating_add(lookback_delta) <= at) {
-            note(&mut old, sample.name());
+            note(&mut old, name);
         }
-        if sample.name() == PROCESS_START && sample.value > 0.0 {
-            let start = Timestamp::from_secs_f64(sample.value);
-            process_start = Some(process_start.map_or(start, |first| first.min(start)));
-        }
-        let appended = batch.append(sample.series(), sample.value, own, |labels| {
-            // Without a name the series is refused, as one must be whose labels cannot be read.
-            let reported = REPORTED.into_iter().find(|name| *name == sample.name());
-            own_name = own_name.or(reported);
-            is_of_picker |= is_of_endpoint_picker(sample.name());
-            if reported.is_none()
-                && let Some(exposed) = page.labels()
-            {
-                labels.label("__name__", sample.name());
-                for (name, value) in sample.kept(exposed) {
-                    labels.label(&name, &value);
+        // Without a name the series is refused, as one must be whose labels cannot be read.
+        let reported = REPORTED.into_iter().find(|own| *own == name);
+        let appended = match event {
+            Event::Sample(sample) => {
+                if sample.name() == PROCESS_START && sample.value > 0.0 {
+                    let start = Timestamp::from_secs_f64(sample.value);
+                    process_start = Some(process_start.map_or(start, |first| first.min(start)));
                 }
+                batch.append(sample.series(), sample.value, own, |labels| {
+                    own_name = own_name.or(reported);
+                    is_of_picker |= is_of_endpoint_picker(sample.name());
+                    if reported.is_none()
+                        && let Some(exposed) = page.labels()
+                    {
+                        labels.label("__name__", sample.name());
+                        for (name, value) in sample.kept(exposed) {
+                            labels.label(&name, &value);
+                        }
+                    }
+                })
             }
-        });
+            Event::Histogram(sample) => {
+                let (name, series) = (sample.name(), sample.series());
+                batch.append_histogram(series, sample.histogram, own, |labels| {
+                    own_name = own_name.or(reported);
+                    if reported.is_none()
+                        && let Some(exposed) = page.labels()
+                    {
+                        labels.label("__name__", name);
+                        for (name, value) in exposed.iter() {
+                            labels.label(&name, &value);
+                        }
+                    }
+                })
+            }
+            _ => continue,
+        };
         if let Err(error) = appended
             && refusal.is_none()
             // The parser counts the line as bad.

@@ -1,6 +1,6 @@
 //! The formats of a page by the names that Prometheus's configuration has for them.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use fleetgauge_promql::exposition::Format;
@@ -13,6 +13,8 @@ use crate::client::failure::excerpt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ScrapeProtocol {
+    /// `PrometheusProto`: Protocol Buffers, the one format that has native histograms.
+    PrometheusProto,
     /// `PrometheusText0.0.4`.
     PrometheusText004,
     /// `PrometheusText1.0.0`.
@@ -26,7 +28,7 @@ pub enum ScrapeProtocol {
 /// What names no [`ScrapeProtocol`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{given:?} is not a format that is read; there are PrometheusText0.0.4, PrometheusText1.0.0, \
+    "{given:?} is not a format that is read; there are PrometheusProto, PrometheusText0.0.4, PrometheusText1.0.0, \
      OpenMetricsText0.0.1 and OpenMetricsText1.0.0"
 )]
 #[non_exhaustive]
@@ -38,16 +40,49 @@ pub struct UnknownScrapeProtocol {
 // === impl ScrapeProtocol ===
 
 impl ScrapeProtocol {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
+        Self::PrometheusProto,
         Self::PrometheusText004,
         Self::PrometheusText100,
         Self::OpenMetricsText001,
         Self::OpenMetricsText100,
     ];
 
+    /// What is asked for by default, the most wanted one first.
+    pub(super) const DEFAULT: [Self; 4] = [
+        Self::OpenMetricsText100,
+        Self::OpenMetricsText001,
+        Self::PrometheusText100,
+        Self::PrometheusText004,
+    ];
+
+    /// The value of a header `Accept` that asks for these, the most wanted one first, and for anything else last; as
+    /// Prometheus asks.
+    pub(super) fn accept(protocols: &[Self]) -> String {
+        let mut weight = 7;
+        let mut header = String::new();
+        for protocol in protocols {
+            let media_type = match protocol {
+                Self::PrometheusProto => {
+                    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+                }
+                Self::PrometheusText004 => "text/plain;version=0.0.4",
+                Self::PrometheusText100 => "text/plain;version=1.0.0;escaping=allow-utf-8",
+                Self::OpenMetricsText001 => "application/openmetrics-text;version=0.0.1",
+                Self::OpenMetricsText100 => "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8",
+            };
+            // Writing to a string does not fail.
+            let _ = write!(header, "{media_type};q=0.{weight},");
+            weight -= 1;
+        }
+        let _ = write!(header, "*/*;q=0.{weight}");
+        header
+    }
+
     /// How such a page is read.
     pub fn format(self) -> Format {
         match self {
+            Self::PrometheusProto => Format::Protobuf,
             Self::PrometheusText004 | Self::PrometheusText100 => Format::Text,
             Self::OpenMetricsText001 | Self::OpenMetricsText100 => Format::OpenMetrics,
         }
@@ -57,6 +92,7 @@ impl ScrapeProtocol {
 impl fmt::Display for ScrapeProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::PrometheusProto => "PrometheusProto",
             Self::PrometheusText004 => "PrometheusText0.0.4",
             Self::PrometheusText100 => "PrometheusText1.0.0",
             Self::OpenMetricsText001 => "OpenMetricsText0.0.1",
@@ -79,6 +115,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn formats_are_asked_for_as_prometheus_asks() {
+        let protocols = [ScrapeProtocol::PrometheusProto, ScrapeProtocol::PrometheusText004];
+        assert_eq!(
+            ScrapeProtocol::accept(&protocols),
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,\
+             text/plain;version=0.0.4;q=0.6,*/*;q=0.5"
+        );
+    }
+
+    #[test]
     fn names_are_those_of_prometheus() {
         let check = |name: &str, expected: Option<Format>| {
             let protocol: Option<ScrapeProtocol> = name.parse().ok();
@@ -91,7 +137,8 @@ mod tests {
         check("PrometheusText1.0.0", Some(Format::Text));
         check("OpenMetricsText0.0.1", Some(Format::OpenMetrics));
         check("OpenMetricsText1.0.0", Some(Format::OpenMetrics));
-        check("PrometheusProto", None);
+        check("PrometheusProto", Some(Format::Protobuf));
+        check("OpenMetricsText2.0.0", None);
         check("prometheustext0.0.4", None);
         check("", None);
     }

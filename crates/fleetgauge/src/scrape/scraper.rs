@@ -29,6 +29,7 @@ use tower_service::Service;
 use super::config::ScrapeConfig;
 use super::connecting::Connecting;
 use super::page::PageBuffers;
+use super::protocol::ScrapeProtocol;
 use super::status::{Counts, add};
 use crate::client::ConfigError;
 use crate::client::alert::{Alerts, NotingStream};
@@ -142,10 +143,9 @@ impl Common {
 
 fn headers(config: &ScrapeConfig) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    // As Prometheus asks, without protobuf.
-    let formats = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
-                   text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
-    headers.insert(ACCEPT, HeaderValue::from_static(formats));
+    if let Ok(formats) = HeaderValue::from_str(&ScrapeProtocol::accept(&config.protocols())) {
+        headers.insert(ACCEPT, formats);
+    }
     if config.gzip {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     }

@@ -42,7 +42,11 @@ pub(super) fn run(args: &PromqlEval) -> anyhow::Result<()> {
     let mut names = args.features.iter();
     let features = names.try_fold(Features::default(), |features, name| features.with_named(name));
     let features = features.map_err(|error| Usage(format!("--enable-feature: {error}")))?;
-    let engine = Engine::new(EngineConfig::default().with_features(features));
+    let engine = Engine::new(
+        EngineConfig::default()
+            .with_features(features)
+            .with_histograms(true),
+    );
     // What is wrong with the expression shows before a large file is read.
     engine
         .parse(&args.expr)

@@ -2,8 +2,10 @@
 
 use fleetgauge_core::range::Steps;
 use fleetgauge_core::result::{Answer, Series};
-use serde::ser::{Serialize, SerializeSeq, Serializer};
+use fleetgauge_core::sample::SampleValue;
+use serde::ser::{Serialize, Serializer};
 
+use super::histogram::HistogramEntry;
 use super::{JsonNumber, LabelMap};
 
 /// The answer to `fleetgauge query --range`.
@@ -33,12 +35,18 @@ pub(crate) struct RangeAnswer<'a> {
 #[derive(serde::Serialize)]
 struct SeriesEntry<'a> {
     labels: LabelMap<'a>,
-    /// Those of the steps that it has.
+    /// Those of the steps at which it has a number.
     values: Points<'a>,
+    /// Those at which it has a native histogram, where it has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    histograms: Option<Histograms<'a>>,
 }
 
 /// `[[TIME, NUMBER], …]`
 struct Points<'a>(Series<'a>);
+
+/// `[[TIME, HISTOGRAM], …]`
+struct Histograms<'a>(Series<'a>);
 
 // === impl RangeAnswer ===
 
@@ -47,6 +55,7 @@ impl<'a> RangeAnswer<'a> {
         let series = answer.series().map(|series| SeriesEntry {
             labels: series.labels().iter().collect(),
             values: Points(series),
+            histograms: series.has_histograms().then_some(Histograms(series)),
         });
         let seconds = |seconds| Some(JsonNumber(seconds));
         Self {
@@ -76,12 +85,21 @@ impl<'a> RangeAnswer<'a> {
 
 impl Serialize for Points<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut points = serializer.serialize_seq(Some(self.0.len()))?;
-        for point in self.0.points() {
-            let time = JsonNumber(point.timestamp.as_secs_f64());
-            points.serialize_element(&(time, JsonNumber(point.value)))?;
-        }
-        points.end()
+        serializer.collect_seq(self.0.samples().filter_map(|(at, sample)| match sample {
+            SampleValue::Number(number) => Some((JsonNumber(at.as_secs_f64()), JsonNumber(number))),
+            _ => None,
+        }))
+    }
+}
+
+impl Serialize for Histograms<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.samples().filter_map(|(at, sample)| match sample {
+            SampleValue::Histogram(histogram) => {
+                Some((JsonNumber(at.as_secs_f64()), HistogramEntry::new(histogram)))
+            }
+            _ => None,
+        }))
     }
 }
 

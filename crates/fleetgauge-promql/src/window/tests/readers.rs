@@ -52,7 +52,7 @@ fn readers_see_a_prefix_of_what_is_written() {
                 let mut last = 0;
                 while !done.load(Ordering::Acquire) {
                     let latest = window.latest("a", end, Duration::MAX);
-                    let Some((series, newest)) = latest.first() else {
+                    let Some((series, newest)) = latest.iter().next() else {
                         continue;
                     };
                     let newest_millis = newest.timestamp.as_millis();
@@ -159,7 +159,8 @@ fn readers_do_not_wait_for_a_writer_that_is_stopped() {
     let reader = window.clone();
     // Not in a scope, which would wait for a reader that waits.
     thread::spawn(move || {
-        let newest = reader.latest("a", at(1.0), minutes(5))[0].1;
+        let latest = reader.latest("a", at(1.0), minutes(5));
+        let newest = latest.iter().next().expect("just scraped").1;
         let selected = reader.select(&[], at(0.0), at(1.0));
         let samples = selected[0].samples(at(0.0), at(1.0)).len();
         let mut missing = Missing::default();
@@ -211,4 +212,35 @@ fn series_come_and_go_beside_readers() {
     window.expire(at(1e6));
     let stats = window.stats();
     assert_eq!((stats.series, stats.strings, stats.bytes), (0, 0, 0));
+}
+
+/// What a query holds tells it where in its target's rows a series is, until that place is another one's.
+#[test]
+fn a_place_that_another_series_has_is_not_read_for_the_first_one() {
+    let window = Window::new(WindowConfig::default());
+    let mut target = window.appender([("pod", "p")]);
+    scrape(&mut target, at(0.0), &[("a", 1.0), ("z", 1.0)]);
+    let newest = |selected: &Selected, seconds: f64| {
+        let mut newest = Vec::new();
+        Selection::newest(selected, 0..selected.len(), at(seconds), minutes(60), &mut newest);
+        let newest = newest
+            .into_iter()
+            .map(|sample: Option<Sample>| sample.map(|s| s.value));
+        newest.collect::<Vec<_>>()
+    };
+    let held = window.select(&[Matcher::equal("__name__", "a")], at(0.0), at(0.0));
+    assert_eq!(newest(&held, 0.0), [Some(1.0)]);
+    // It ends, and goes; the rows stay, since they have another series.
+    scrape(&mut target, at(1.0), &[("z", 1.0)]);
+    assert_eq!(newest(&held, 1.0), [None]);
+    scrape(&mut target, at(911.0), &[("z", 1.0)]);
+    assert_eq!(window.expire(at(912.0)), 1);
+    assert_eq!(
+        scrape(&mut target, at(913.0), &[("b", 2.0), ("z", 3.0)]).appended,
+        2
+    );
+    let others = window.select(&[], at(913.0), at(913.0));
+    assert_eq!(newest(&others, 913.0), [Some(2.0), Some(3.0)]);
+    assert_eq!(newest(&held, 913.0), [None]);
+    assert_eq!(held[0].at(at(913.0), minutes(60)), None);
 }

@@ -259,14 +259,14 @@ impl Evaluator<'_> {
         self.0.now()
     }
 
-    /// What `query` is at `at`; `None` where it cannot be evaluated.
+    /// What `query` is at `at`; `None` where it cannot be evaluated, or has values that are no numbers.
     pub(in crate::door) fn instant(&self, query: &str, at: Timestamp) -> Option<Answer> {
         let engine = self.0.engine(None).ok()?;
         let evaluation = engine.instant(&self.0.data(at), query, at).ok()?;
-        Some(evaluation.answer)
+        evaluation.answer.numbers().ok()
     }
 
-    /// What `query` is from `start` to `end`; `None` where it cannot be evaluated.
+    /// What `query` is from `start` to `end`; `None` where it cannot be evaluated, or has values that are no numbers.
     pub(in crate::door) fn range(
         &self,
         query: &str,
@@ -276,7 +276,7 @@ impl Evaluator<'_> {
     ) -> Option<Answer> {
         let engine = self.0.engine(None).ok()?;
         let (answer, _) = self.0.range(&engine, query, (start, end, step)).ok()?;
-        Some(answer)
+        answer.numbers().ok()
     }
 }
 
@@ -285,7 +285,9 @@ impl Evaluator<'_> {
 impl Default for PrometheusApiConfig {
     fn default() -> Self {
         Self {
-            engine: EngineConfig::default().with_max_bytes(256 << 20),
+            engine: EngineConfig::default()
+                .with_max_bytes(256 << 20)
+                .with_histograms(true),
             concurrency: std::thread::available_parallelism().map_or(1, usize::from),
             max_requests: 100,
             max_request_bytes: 1 << 20,

@@ -2,9 +2,10 @@
 //!
 //! *Source*: <https://prometheus.io/docs/prometheus/latest/querying/api/#expression-query-result-formats>
 
+use fleetgauge_core::histogram::{Bucket, Histogram};
 use fleetgauge_core::label::Labels;
 use fleetgauge_core::result::{Answer, AnswerKind, Series};
-use fleetgauge_core::sample::{MetricValue, Number};
+use fleetgauge_core::sample::{MetricValue, Number, SampleValue};
 use fleetgauge_core::time::Timestamp;
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, SerializeTuple, Serializer};
 
@@ -23,7 +24,21 @@ struct VectorEntry<'a>(MetricValue<'a>);
 
 struct MatrixEntry<'a>(Series<'a>);
 
+/// All samples of a series, which are numbers.
 struct Points<'a>(Series<'a>);
+
+/// The numbers among the samples of a series.
+struct Numbers<'a>(Series<'a>);
+
+/// The native histograms among them.
+struct Histograms<'a>(Series<'a>);
+
+/// `{"count": "4", "sum": "6.5", "buckets": [[0, "1", "2", "4"]]}`, without buckets that have observed nothing.
+struct OneHistogram<'a>(&'a Histogram);
+
+struct Buckets<'a>(&'a [Bucket]);
+
+struct OneBucket<'a>(&'a Bucket);
 
 struct Metric<'a>(Labels<'a>);
 
@@ -107,7 +122,12 @@ impl Serialize for VectorEntry<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut entry = serializer.serialize_struct("Series", 2)?;
         entry.serialize_field("metric", &Metric(self.0.labels))?;
-        entry.serialize_field("value", &Pair(self.0.timestamp, Text(self.0.value)))?;
+        match self.0.sample() {
+            SampleValue::Histogram(histogram) => {
+                entry.serialize_field("histogram", &Pair(self.0.timestamp, OneHistogram(histogram)))?;
+            }
+            _ => entry.serialize_field("value", &Pair(self.0.timestamp, Text(self.0.value)))?,
+        }
         entry.end()
     }
 }
@@ -116,7 +136,15 @@ impl Serialize for MatrixEntry<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut entry = serializer.serialize_struct("Series", 2)?;
         entry.serialize_field("metric", &Metric(self.0.labels()))?;
-        entry.serialize_field("values", &Points(self.0))?;
+        if !self.0.has_histograms() {
+            entry.serialize_field("values", &Points(self.0))?;
+            return entry.end();
+        }
+        let is_number = |(_, value)| matches!(value, SampleValue::Number(_));
+        if self.0.samples().any(is_number) {
+            entry.serialize_field("values", &Numbers(self.0))?;
+        }
+        entry.serialize_field("histograms", &Histograms(self.0))?;
         entry.end()
     }
 }
@@ -125,6 +153,56 @@ impl Serialize for Points<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let points = self.0.points();
         serializer.collect_seq(points.map(|point| Pair(point.timestamp, Text(point.value))))
+    }
+}
+
+impl Serialize for Numbers<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.samples().filter_map(|(at, value)| match value {
+            SampleValue::Number(number) => Some(Pair(at, Text(number))),
+            _ => None,
+        }))
+    }
+}
+
+impl Serialize for Histograms<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.samples().filter_map(|(at, value)| match value {
+            SampleValue::Histogram(histogram) => Some(Pair(at, OneHistogram(histogram))),
+            _ => None,
+        }))
+    }
+}
+
+impl Serialize for OneHistogram<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Histogram { count, sum, buckets } = self.0;
+        let mut histogram = serializer.serialize_struct("Histogram", 3)?;
+        histogram.serialize_field("count", &Text(*count))?;
+        histogram.serialize_field("sum", &Text(*sum))?;
+        if buckets.iter().any(|bucket| bucket.count != 0.0) {
+            histogram.serialize_field("buckets", &Buckets(buckets))?;
+        }
+        histogram.end()
+    }
+}
+
+impl Serialize for Buckets<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let buckets = self.0.iter().filter(|bucket| bucket.count != 0.0);
+        serializer.collect_seq(buckets.map(OneBucket))
+    }
+}
+
+impl Serialize for OneBucket<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Bucket {
+            bounds,
+            lower,
+            upper,
+            count,
+        } = *self.0;
+        (bounds.number(), Text(lower), Text(upper), Text(count)).serialize(serializer)
     }
 }
 
@@ -158,6 +236,7 @@ impl Serialize for Text {
 
 #[cfg(test)]
 mod tests {
+    use fleetgauge_core::histogram::Bounds;
     use fleetgauge_core::result::AnswerBuilder;
     use fleetgauge_core::sample::Stamp;
 
@@ -205,6 +284,46 @@ mod tests {
             },
             1,
             r#"{"resultType":"matrix","result":[{"metric":{},"values":[[1,"1"],[2,"0.5"]]}]}"#,
+            false,
+        );
+        let histogram = |count| Histogram {
+            count,
+            sum: 0.1,
+            buckets: [(Bounds::OpenLeft, count), (Bounds::Open, 0.0)]
+                .map(|(bounds, count)| Bucket {
+                    bounds,
+                    lower: 1e21,
+                    upper: f64::INFINITY,
+                    count,
+                })
+                .into(),
+        };
+        check(
+            &|answer| {
+                answer.label("pod", "a");
+                answer.end_histogram(histogram(2.5), at(1_500)).unwrap();
+                answer.series([("pod", "b")], 1.0, at(1_500)).unwrap();
+            },
+            2,
+            r#"{"resultType":"vector","result":[{"metric":{"pod":"a"},"histogram":[1.5,{"count":"2.5","sum":"0.1","buckets":[[0,"1e+21","+Inf","2.5"]]}]},{"metric":{"pod":"b"},"value":[1.5,"1"]}]}"#,
+            false,
+        );
+        check(
+            &|answer| {
+                answer.label("pod", "a");
+                answer.point(1.0, at(1_000));
+                answer.histogram(histogram(1.0), at(2_000));
+                answer.point(2.0, at(3_000));
+                answer.end_points().unwrap();
+                answer.label("pod", "b");
+                answer.histogram(histogram(0.0), at(2_000));
+                answer.end_points().unwrap();
+                answer.label("pod", "c");
+                answer.point(1.0, at(1_000));
+                answer.end_points().unwrap();
+            },
+            3,
+            r#"{"resultType":"matrix","result":[{"metric":{"pod":"a"},"values":[[1,"1"],[3,"2"]],"histograms":[[2,{"count":"1","sum":"0.1","buckets":[[0,"1e+21","+Inf","1"]]}]]},{"metric":{"pod":"b"},"histograms":[[2,{"count":"0","sum":"0.1"}]]},{"metric":{"pod":"c"},"values":[[1,"1"]]}]}"#,
             false,
         );
         check(

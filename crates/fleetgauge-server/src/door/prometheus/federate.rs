@@ -71,8 +71,22 @@ pub(super) fn federate(call: &Call) -> Result<Reply, ApiError> {
     all.dedup_by(|(a, _), (b, _)| a == b);
     let reads = selectors.iter().map(|matchers| Read::newest(matchers, from, now));
     data.missing(&reads.collect::<Vec<_>>(), &mut missing);
+    let left_out = take_histograms(&mut all);
     let page = page(call, &all)?;
-    Ok(Reply::page(CONTENT_TYPE, with_notes(page, missing)))
+    let notes = Call::warnings(missing).into_iter().chain(left_out);
+    Ok(Reply::page(CONTENT_TYPE, with_notes(page, notes)))
+}
+
+/// Leaves only numbers, since a page of text has no place for native histograms. Gives what is to be said of these.
+fn take_histograms(all: &mut Vec<(LabelSet, Sample)>) -> Option<String> {
+    let count = all.len();
+    let first = all.iter().find(|(_, sample)| sample.is_histogram());
+    let first = first.map(|(labels, _)| labels.to_string())?;
+    all.retain(|(_, sample)| !sample.is_histogram());
+    let count = count - all.len();
+    Some(format!(
+        "{count} native histograms are left out, which this format cannot say; the first one is {first}"
+    ))
 }
 
 fn page(call: &Call, all: &[(LabelSet, Sample)]) -> Result<String, ApiError> {
@@ -108,10 +122,34 @@ fn page(call: &Call, all: &[(LabelSet, Sample)]) -> Result<String, ApiError> {
 }
 
 /// A page has no place for warnings, so they are comments, which every reader passes over.
-fn with_notes(mut page: String, missing: Missing) -> String {
-    for note in Call::warnings(missing) {
+fn with_notes(mut page: String, notes: impl Iterator<Item = String>) -> String {
+    for note in notes {
         // Writing to a string does not fail.
         let _ = writeln!(page, "# WARNING {}", note.replace(['\n', '\r'], " "));
     }
     page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_native_histogram_is_told_and_is_no_number() {
+        let labels = |pod: &str| LabelSet::from_pairs([("__name__", "latency"), ("pod", pod)]);
+        let number = Sample {
+            timestamp: Timestamp::default(),
+            value: f64::NAN,
+        };
+        let mut all = vec![
+            (labels("a"), number),
+            (labels("b"), Sample::of_histogram(Timestamp::default())),
+            (labels("c"), Sample::of_histogram(Timestamp::default())),
+        ];
+        let told = take_histograms(&mut all).expect("something is left out");
+        assert!(told.starts_with("2 native histograms are left out"), "{told}");
+        assert!(told.ends_with(r#"latency{pod="b"}"#), "{told}");
+        assert_eq!(all, [(labels("a"), number)]);
+        assert_eq!(take_histograms(&mut all), None);
+    }
 }

@@ -161,6 +161,7 @@ impl History {
         let name = "history".parse().map_err(|error| format!("{error}"))?;
         // Ours ends first, so that it is known which of both it was.
         let mut request = Request::new(name, QueryType::PromQl, text, timeout + Duration::from_secs(1));
+        request.histograms = true;
         request.at = Some(cut.older.end());
         request.shape = Shape::Range {
             window: cut.older.window(),
@@ -212,14 +213,14 @@ impl History {
         answer.matrix();
         for (labels, [older, newer]) in joined {
             let is_older = |at: Timestamp| cut.older.position(at).is_some();
-            let older = older.into_iter().flat_map(|series| series.points());
-            let newer = newer.into_iter().flat_map(|series| series.points());
-            let points = older
-                .filter(|point| is_older(point.timestamp))
-                .chain(newer.filter(|point| !is_older(point.timestamp)));
+            let older = older.into_iter().flat_map(|series| series.samples());
+            let newer = newer.into_iter().flat_map(|series| series.samples());
+            let samples = older
+                .filter(|(at, _)| is_older(*at))
+                .chain(newer.filter(|(at, _)| !is_older(*at)));
             let mut count = 0;
-            for point in points {
-                answer.point(point.value, point.timestamp);
+            for (at, sample) in samples {
+                answer.sample(sample, at);
                 count += 1;
             }
             if count == 0 {

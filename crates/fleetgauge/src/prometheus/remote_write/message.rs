@@ -2,18 +2,22 @@
 //!
 //! ```proto
 //! message WriteRequest { repeated TimeSeries timeseries = 1; }
-//! message TimeSeries   { repeated Label labels = 1; repeated Sample samples = 2; }
+//! message TimeSeries   { repeated Label labels = 1; repeated Sample samples = 2; repeated Histogram histograms = 4; }
 //! message Label        { string name = 1; string value = 2; }
 //! message Sample       { double value = 1; int64 timestamp = 2; }
 //! ```
 //!
-//! Written by hand: generated types would copy each text of each series, for four messages that do not change.
+//! Written by hand: generated types would copy each text of each series, for messages that do not change. What a
+//! `Histogram` is, [`histogram`](super::histogram) says.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use fleetgauge_promql::label::LabelSet;
 use fleetgauge_promql::sample::Samples;
+
+use super::histogram;
+use super::wire::{put_head, put_varint, varint_len};
 
 /// The field numbers with what follows them: a length, 64 bits, a varint.
 const FIRST_BYTES: u8 = 1 << 3 | 2;
@@ -35,10 +39,19 @@ pub(super) struct Message {
 impl Message {
     /// Adds a series; the labels `external`, sorted by name, are for those names that it lacks.
     pub(super) fn push(&mut self, external: &[(String, String)], labels: &LabelSet, samples: &Samples) {
-        let samples = || samples.times().iter().zip(samples.values());
+        let histograms = match samples.has_histograms() {
+            true => histogram::encoded(samples),
+            false => Vec::new(),
+        };
+        let all = samples;
+        let samples = || {
+            let numbers = all.times().iter().zip(all.values()).enumerate();
+            let numbers = numbers.filter(|(at, _)| histograms.is_empty() || all.histogram(*at).is_none());
+            numbers.map(|(_, number)| number)
+        };
         let len = labels_in(external, labels).map(|label| framed(label_len(label)));
         let times = samples().map(|(time, _)| framed(sample_len(*time)));
-        let len = len.sum::<usize>() + times.sum::<usize>();
+        let len = len.sum::<usize>() + times.sum::<usize>() + histograms.len();
         let bytes = &mut self.bytes;
         bytes.reserve(framed(len));
         put_head(bytes, FIRST_BYTES, len);
@@ -54,9 +67,9 @@ impl Message {
             bytes.push(SECOND_VARINT);
             put_varint(bytes, time.cast_unsigned());
         }
+        bytes.extend_from_slice(&histograms);
         let before = self.samples(0..self.series());
-        self.ends
-            .push((self.bytes.len(), before + samples().len() as u64));
+        self.ends.push((self.bytes.len(), before + all.len() as u64));
     }
 
     /// *Unit*: bytes, uncompressed.
@@ -136,26 +149,9 @@ fn framed(len: usize) -> usize {
     1 + varint_len(len as u64) + len
 }
 
-fn varint_len(value: u64) -> usize {
-    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
-}
-
 fn put_bytes(into: &mut Vec<u8>, key: u8, text: &str) {
     put_head(into, key, text.len());
     into.extend_from_slice(text.as_bytes());
-}
-
-fn put_head(into: &mut Vec<u8>, key: u8, len: usize) {
-    into.push(key);
-    put_varint(into, len as u64);
-}
-
-fn put_varint(into: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        into.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    into.push(value as u8);
 }
 
 /// The field that comes next, and its length.

@@ -1,6 +1,9 @@
 use std::sync::Mutex;
 
-use fleetgauge_promql::window::WindowConfig;
+use fleetgauge_promql::histogram::{Buckets, CounterReset, FloatHistogram};
+use fleetgauge_promql::label::LabelSet;
+use fleetgauge_promql::sample::Samples;
+use fleetgauge_promql::window::{ExposedLabels, WindowConfig};
 use fleetgauge_testkit::{Answer, FaultyServer, Prometheus, Refused, VictoriaMetrics};
 use prost::Message as _;
 
@@ -18,6 +21,52 @@ pub(super) struct TimeSeries {
     pub(super) labels: Vec<Label>,
     #[prost(message, repeated, tag = "2")]
     pub(super) samples: Vec<Sample>,
+    #[prost(message, repeated, tag = "4")]
+    pub(super) histograms: Vec<Histogram>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Histogram {
+    #[prost(uint64, optional, tag = "1")]
+    count_int: Option<u64>,
+    #[prost(double, optional, tag = "2")]
+    count_float: Option<f64>,
+    #[prost(double, tag = "3")]
+    sum: f64,
+    #[prost(sint32, tag = "4")]
+    schema: i32,
+    #[prost(double, tag = "5")]
+    zero_threshold: f64,
+    #[prost(uint64, optional, tag = "6")]
+    zero_count_int: Option<u64>,
+    #[prost(double, optional, tag = "7")]
+    zero_count_float: Option<f64>,
+    #[prost(message, repeated, tag = "8")]
+    negative_spans: Vec<Span>,
+    #[prost(sint64, repeated, tag = "9")]
+    negative_deltas: Vec<i64>,
+    #[prost(double, repeated, tag = "10")]
+    negative_counts: Vec<f64>,
+    #[prost(message, repeated, tag = "11")]
+    positive_spans: Vec<Span>,
+    #[prost(sint64, repeated, tag = "12")]
+    positive_deltas: Vec<i64>,
+    #[prost(double, repeated, tag = "13")]
+    positive_counts: Vec<f64>,
+    #[prost(int32, tag = "14")]
+    reset_hint: i32,
+    #[prost(int64, tag = "15")]
+    timestamp: i64,
+    #[prost(double, repeated, tag = "16")]
+    custom_values: Vec<f64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Span {
+    #[prost(sint32, tag = "1")]
+    offset: i32,
+    #[prost(uint32, tag = "2")]
+    length: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -127,6 +176,102 @@ fn a_prometheus_and_a_victoria_metrics_have_what_the_window_had() {
         texts,
         [Some("7.5"), Some("-992.5"), Some("-1992.5"), Some("-992.5"), None]
     );
+}
+
+#[test]
+fn a_prometheus_has_the_histograms_that_the_window_had() {
+    let prometheus = Prometheus::builder()
+        .flag("--web.enable-remote-write-receiver")
+        .flag("--enable-feature=native-histograms")
+        .start()
+        .expect("a Prometheus");
+    let buckets = |first, counts: &[f64]| Buckets::starting_at(first, counts).expect("indexes");
+    let counted = |count: f64| {
+        FloatHistogram::exponential(2)
+            .and_then(|empty| empty.with_zero(0.125, 3.0))
+            .expect("a schema")
+            .with_count(count + 10.0)
+            .with_sum(-2.5 * count)
+            .with_positive(Buckets::from_spans([(-4, &[count, 0.0, 1.0][..]), (3, &[2.0])]).expect("indexes"))
+            .with_negative(buckets(7, &[4.0]))
+    };
+    let of_fractions = FloatHistogram::exponential(-2)
+        .expect("a schema")
+        .with_count(1.75)
+        .with_sum(9.5)
+        .with_positive(buckets(1, &[1.5, 0.25]))
+        .with_counter_reset(CounterReset::Gauge);
+    let window = Window::new(WindowConfig::default());
+    let mut target = window.appender([("pod", "vllm-0")]);
+    let now = Clock::system().wall().as_millis();
+    for (at, count) in [(-2_000, 5.0), (-1_000, 6.0), (0, 1e10)] {
+        let mut page = target.scrape(Timestamp::from_millis(now + at));
+        for (name, histogram) in [("whole", counted(count)), ("parts", of_fractions.clone())] {
+            let labels = |labels: &mut ExposedLabels| labels.label("__name__", name);
+            page.append_histogram(name, histogram, None, labels)
+                .expect("there is room");
+        }
+        page.append("x", count, None, |labels| labels.label("__name__", "x"))
+            .expect("there is room");
+        page.commit();
+    }
+    let stats = send(&format!("{}/api/v1/write", prometheus.url()), &window);
+    assert_eq!((stats.sent, stats.refused, stats.lost), (9, 0, 0));
+    let seconds = now as f64 / 1000.0;
+    for (name, at, expected) in [
+        ("whole", seconds - 1.0, counted(6.0)),
+        ("whole", seconds, counted(1e10)),
+        ("parts", seconds, of_fractions),
+    ] {
+        let promql = format!(r#"{name}{{pod="vllm-0", replica="a"}}"#);
+        let answer = prometheus.query(&promql, Some(at)).expect("an answer");
+        let number =
+            |json: &serde_json::Value| -> f64 { json.as_str().expect("a text").parse().expect("a number") };
+        let found = &answer[0]["histogram"][1];
+        assert_eq!(
+            [number(&found["count"]), number(&found["sum"])],
+            [expected.count(), expected.sum()]
+        );
+        let found = found["buckets"].as_array().expect("buckets").iter();
+        let found: Vec<_> = found.map(|b| [1, 2, 3].map(|at| number(&b[at]))).collect();
+        let mut expected = expected;
+        expected.compact();
+        let expected: Vec<_> = expected.buckets().map(|b| [b.lower, b.upper, b.count]).collect();
+        assert_eq!(found, expected, "{name} at {at}");
+    }
+    let x = prometheus.query("x", Some(seconds)).expect("an answer");
+    assert_eq!(x[0]["value"][1], "10000000000");
+}
+
+#[test]
+fn histograms_are_read_by_another_decoder() {
+    let custom = FloatHistogram::custom(&[0.5, 2.0])
+        .expect("bounds")
+        .with_count(7.0)
+        .with_sum(f64::NAN)
+        .with_positive(Buckets::starting_at(0, &[1.0, 0.0, 4.0]).expect("indexes"))
+        .with_counter_reset(CounterReset::NotReset);
+    let mut samples = Samples::default();
+    samples.push(1, 5.0);
+    samples.push_histogram(2, Arc::new(custom));
+    let mut message = message::Message::default();
+    message.push(&[], &LabelSet::from_pairs([("__name__", "h")]), &samples);
+    assert_eq!(message.samples(0..1), 2);
+    let read = decoded(&message.compressed(0..1)).timeseries.remove(0);
+    assert_eq!(read.samples.len(), 1);
+    let expected = Histogram {
+        count_int: Some(7),
+        sum: f64::NAN,
+        schema: -53,
+        zero_count_int: Some(0),
+        positive_spans: vec![Span { offset: 0, length: 3 }],
+        positive_deltas: vec![1, -1, 4],
+        reset_hint: 2,
+        timestamp: 2,
+        custom_values: vec![0.5, 2.0],
+        ..Histogram::default()
+    };
+    assert_eq!(format!("{:?}", read.histograms), format!("{:?}", [expected]));
 }
 
 fn receiver(script: impl IntoIterator<Item = Answer>) -> (FaultyServer, String) {
