@@ -171,7 +171,7 @@ fn a_fallback_protocol_reads_what_its_content_type_does_not_name() {
         read.status.success() && table.contains("ovms_requests_success      3"),
         "{table}"
     );
-    let unknown = scrape(&[&url, "--fallback-scrape-protocol", "PrometheusProto"]);
+    let unknown = scrape(&[&url, "--fallback-scrape-protocol", "PrometheusText9.9"]);
     assert_eq!(unknown.status.code(), Some(2));
     assert!(text(&unknown.stderr).contains("OpenMetricsText1.0.0"));
 }
