@@ -72,11 +72,13 @@ fn prometheus_3_answers_as_the_page_says() {
             let is_beyond =
                 |line: &&str| line.starts_with("expect string") || line.starts_with("expect range");
             // No NaN is equal to another.
-            let has_nan = example.series.iter().any(|line| line.ends_with("NaN"));
+            let has_nan = |series: &[&str]| series.iter().any(|line| line.ends_with("NaN"));
             if let Some(new) = example.new {
                 let (expected, fails) = said(new);
-                promtool.check(&example, &expected, fails);
-            } else if !has_nan && !example.expects.iter().any(is_beyond) {
+                if !has_nan(&expected) {
+                    promtool.check(&example, &expected, fails);
+                }
+            } else if !has_nan(&example.series) && !example.expects.iter().any(is_beyond) {
                 let fails = example.expects.iter().any(|line| line.starts_with("expect fail"));
                 promtool.check(&example, &example.series, fails);
             }
