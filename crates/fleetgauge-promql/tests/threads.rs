@@ -169,9 +169,13 @@ fn an_answer_does_not_depend_on_the_number_of_threads() {
     let mut random = Random::new(31);
     let (mut answered, mut refused, mut shared) = (0, 0, 0);
     let data = Watched::new(&mut random);
-    for ages in [false, true] {
+    // On a busy machine a query is often over before another thread comes to help: then more are asked.
+    for round in 0..20 {
+        if round >= 2 && shared > 50 {
+            break;
+        }
         let config = EngineConfig::default()
-            .with_ages(ages)
+            .with_ages(round % 2 == 1)
             .with_timeout(Duration::from_secs(600));
         let engines = THREADS.map(|threads| engine(&config, threads));
         // Of more series that have ended than are remembered, the first ones are.
