@@ -153,10 +153,6 @@ impl Part<'_> {
                     warned = true;
                 }
                 let value = match &labels {
-                    Some(_) if input.extended != Extended::No && buffer.has_histogram_in(from, to) => {
-                        let why = "native histograms are not supported by anchored and smoothed ranges";
-                        return Err(EvalError::execution(why));
-                    }
                     Some(labels) if buffer.has_histogram_in(from, to) => {
                         // What stands at its borders would have to be a histogram as well.
                         if let Some(modifier) = self.ranges.extended().as_str() {

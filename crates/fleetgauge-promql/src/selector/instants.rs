@@ -155,7 +155,7 @@ impl Instants<'_> {
     fn smooth(&self, of: &Buffer, i: usize, row: &mut [f64], ages: &mut [Age]) -> Result<(), EvalError> {
         if of.has_histograms() {
             return Err(EvalError::execution(
-                "native histograms are not supported by smoothed selectors",
+                "smoothed modifier is not supported with histograms",
             ));
         }
         let lookback = millis(self.lookback);
