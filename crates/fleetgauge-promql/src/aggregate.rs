@@ -130,12 +130,12 @@ fn mismatch() -> EvalError {
 impl Grouped {
     fn fold<F: fold::Fold>(&self, budget: &mut Budget) -> Result<Vector, EvalError> {
         let width = self.vector.width();
-        budget.take_result(self.labels.len(), width)?;
+        budget.take_result(self.labels().len(), width)?;
         budget.take_list::<Option<F>>(width)?;
-        let mut result = Vector::with_capacity(width, self.labels.len());
+        let mut result = Vector::absent(self.labels().clone(), width);
         // One group after the other, so that the states of all of them are never there at once.
         let mut cells: Vec<Option<F>> = vec![None; width];
-        for (members, labels) in self.members().iter().zip(&self.labels) {
+        for (group, members) in self.members().iter().enumerate() {
             cells.fill(None);
             for &i in members {
                 budget.spend(width)?;
@@ -149,13 +149,13 @@ impl Grouped {
                     }
                 }
             }
-            let row = result.push_absent(labels.clone());
+            let row = result.row_mut(group);
             for (value, cell) in row.iter_mut().zip(&cells) {
                 if let Some(cell) = cell {
                     *value = cell.result();
                 }
             }
-            result.stand_on_all(members, &self.vector);
+            result.stand_on_all(group, members, &self.vector);
         }
         result.retain_present();
         Ok(result)
@@ -164,12 +164,12 @@ impl Grouped {
     fn quantile(&self, q: &[f64], budget: &mut Budget, notes: &mut Annotations) -> Result<Vector, EvalError> {
         // Of all steps at once, and whether there is a series or not.
         beyond(q, 0.0, 1.0).for_each(|q| warn_of_quantile(q, 0, notes));
-        budget.take_result(self.labels.len(), self.vector.width())?;
+        budget.take_result(self.labels().len(), self.vector.width())?;
         budget.take_list::<f64>(self.vector.len())?;
-        let mut result = Vector::with_capacity(self.vector.width(), self.labels.len());
+        let mut result = Vector::absent(self.labels().clone(), self.vector.width());
         let mut values = Vec::with_capacity(self.vector.len());
-        for (members, labels) in self.members().iter().zip(&self.labels) {
-            let row = result.push_absent(labels.clone());
+        for (group, members) in self.members().iter().enumerate() {
+            let row = result.row_mut(group);
             for (step, (place, &q)) in row.iter_mut().zip(q).enumerate() {
                 // Each is looked at several times.
                 budget.spend(members.len().saturating_mul(4))?;
@@ -180,7 +180,7 @@ impl Grouped {
                     *place = quantile(q, &mut values);
                 }
             }
-            result.stand_on_all(members, &self.vector);
+            result.stand_on_all(group, members, &self.vector);
         }
         result.retain_present();
         Ok(result)

@@ -116,6 +116,11 @@ impl Budget {
         self.spend(samples)
     }
 
+    /// How many bytes were taken so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Counts bytes that will be allocated.
     #[inline]
     pub(crate) fn take_bytes(&mut self, bytes: usize) -> Result<(), EvalError> {

@@ -52,7 +52,7 @@ use crate::annotation::Annotations;
 use crate::budget::{Budget, SERIES_WORK};
 use crate::function::RangeInput;
 use crate::histogram::FloatHistogram;
-use crate::label::LabelSet;
+use crate::label::{Derivation, LabelList, LabelSet};
 use crate::parallel::Helpers;
 use crate::parse::{Expr, Expression, ParseError, ValueType};
 use crate::queryable::Queryable;
@@ -377,15 +377,13 @@ impl Evaluator<'_> {
                 }
             }
             Operand::Text(text) => answer.text(&text, at),
-            Operand::Vector(mut vector) => {
+            Operand::Vector(vector) => {
                 self.refuse_histograms(vector.has_histograms())?;
                 answer.reserve(vector.labels.len(), 1);
-                for i in self.order(&vector.labels, root.is_ordered())? {
-                    // Given back while it is near, as the labels of a join are many small pieces.
-                    let labels = std::mem::take(&mut vector.labels[i]);
+                for i in self.order(&vector.labels, root.is_ordered())?.iter().copied() {
                     let value = vector.row(i)[0];
                     if !is_absent(value) {
-                        self.labels(&labels, &mut answer)?;
+                        self.labels(&vector.labels[i], &mut answer)?;
                         match vector.histogram(i, 0) {
                             None => answer.end_series(value, at),
                             Some(histogram) => {
@@ -420,7 +418,7 @@ impl Evaluator<'_> {
         answer.matrix();
         answer.reserve(vector.labels.len(), 0);
         let mut series = 0;
-        for i in self.order(&vector.labels, false)? {
+        for i in self.order(&vector.labels, false)?.iter().copied() {
             let row = vector.row(i);
             self.budget.spend(steps.count)?;
             let count = row.iter().filter(|value| !is_absent(**value)).count();
@@ -446,12 +444,12 @@ impl Evaluator<'_> {
     fn range_vector(&mut self, root: &Expr, steps: &Steps) -> Result<AnswerBuilder, EvalError> {
         let ranges = self.ranges(root, steps)?;
         self.budget.take_list::<LabelSet>(ranges.len())?;
-        let labels: Vec<_> = (0..ranges.len()).map(|i| ranges.labels(i)).collect();
+        let labels = ranges.list();
         let mut buffer = Buffer::default();
         let mut answer = AnswerBuilder::new(Stamp::Sampled);
         answer.matrix();
         let mut series = 0;
-        for i in self.order(&labels, false)? {
+        for i in self.order(&labels, false)?.iter().copied() {
             self.budget.spend(SERIES_WORK)?;
             ranges.read(i, &mut buffer, &mut self.budget)?;
             let Some(window) = ranges.windows(&buffer).next() else {
@@ -494,14 +492,19 @@ impl Evaluator<'_> {
     }
 
     /// The places of the series in the order in which they are answered.
-    fn order(&mut self, labels: &[LabelSet], is_ordered: bool) -> Result<Vec<usize>, EvalError> {
-        self.budget.take_list::<usize>(labels.len())?;
-        let mut order: Vec<_> = (0..labels.len()).collect();
-        if !is_ordered {
-            self.budget
-                .sort_by(&mut order, |&a, &b| labels[a].cmp(&labels[b]))?;
+    fn order(&mut self, labels: &LabelList, is_ordered: bool) -> Result<Arc<Vec<usize>>, EvalError> {
+        let in_turn = |budget: &mut Budget| {
+            budget.take_list::<usize>(labels.len())?;
+            Ok((0..labels.len()).collect::<Vec<_>>())
+        };
+        if is_ordered {
+            return in_turn(&mut self.budget).map(Arc::new);
         }
-        Ok(order)
+        labels.derived(Derivation::Order, &mut self.budget, |budget| {
+            let mut order = in_turn(budget)?;
+            budget.sort_by(&mut order, |&a, &b| labels[a].cmp(&labels[b]))?;
+            Ok(order)
+        })
     }
 
     fn labels(&mut self, labels: &LabelSet, answer: &mut AnswerBuilder) -> Result<(), EvalError> {

@@ -6,6 +6,8 @@
 //! the only one, a set is the same two lists.
 
 mod groups;
+mod list;
+mod memo;
 mod projection;
 
 use std::cmp::Ordering;
@@ -22,6 +24,8 @@ pub(crate) const METRIC_TYPE: &str = "__type__";
 use fleetgauge_core::label::{Labels, SharedTexts, write_braced, write_series};
 
 pub(crate) use groups::{Groups, Members};
+pub use list::LabelList;
+pub(crate) use memo::{Derivation, Memo};
 pub(crate) use projection::Projection;
 
 /// The labels of one series. Cheap to clone.

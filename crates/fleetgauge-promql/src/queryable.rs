@@ -9,7 +9,7 @@ use fleetgauge_core::age::Age;
 use fleetgauge_core::time::Timestamp;
 
 use crate::histogram::FloatHistogram;
-use crate::label::LabelSet;
+use crate::label::{LabelList, LabelSet};
 use crate::matcher::Matcher;
 use crate::missing::{Missing, Read};
 use crate::sample::{Sample, Samples};
@@ -88,6 +88,11 @@ pub trait Selection: Send + Sync {
 
     /// What identifies the series at `index`.
     fn labels(&self, index: usize) -> LabelSet;
+
+    /// What identifies each of them.
+    fn list(&self) -> LabelList {
+        (0..self.len()).map(|index| self.labels(index)).collect()
+    }
 
     /// Appends the samples of the series at `index` from `from` to `to`, both included.
     ///

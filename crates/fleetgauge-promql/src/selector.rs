@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
             self.note_ended(&*series, ended);
             result.set_found(found, budget)?;
         }
-        result.label(|i| series.labels(i), budget)?;
+        result.label(&series.list(), budget)?;
         Ok(result)
     }
 

@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 use crate::budget::{Budget, SERIES_WORK};
 use crate::error::EvalError;
 use crate::histogram::{CounterReset, FloatHistogram};
-use crate::label::{LabelSet, Projection};
+use crate::label::{Derivation, LabelList, LabelSet};
 use crate::sample::{HISTOGRAM, Histograms, STALE_MARKER, is_histogram};
 
 /// "No sample at this step". The bits of the staleness marker, which no sample has that is a value.
@@ -46,7 +46,7 @@ pub(crate) struct Steps {
 /// An instant vector at every step.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Vector {
-    pub(crate) labels: Vec<LabelSet>,
+    pub(crate) labels: LabelList,
     values: Vec<f64>,
     /// The values that are histograms, whose place among the numbers holds [`HISTOGRAM`].
     histograms: Histograms,
@@ -109,8 +109,20 @@ impl Vector {
 
     pub(crate) fn with_capacity(width: usize, series: usize) -> Self {
         Self {
-            labels: Vec::with_capacity(series),
+            labels: LabelList::with_capacity(series),
             values: Vec::with_capacity(series * width),
+            histograms: Histograms::default(),
+            ages: Vec::new(),
+            width,
+        }
+    }
+
+    /// Of series without samples, for the caller to fill.
+    pub(crate) fn absent(labels: LabelList, width: usize) -> Self {
+        let count = labels.len() * width;
+        Self {
+            labels,
+            values: vec![ABSENT; count],
             histograms: Histograms::default(),
             ages: Vec::new(),
             width,
@@ -121,7 +133,7 @@ impl Vector {
     pub(crate) fn unlabelled(width: usize, series: usize, has_ages: bool) -> Self {
         let count = width * series;
         Self {
-            labels: Vec::new(),
+            labels: LabelList::default(),
             // Zeros are pages of the operating system that nobody has touched yet.
             values: vec![0.0; count],
             histograms: Histograms::default(),
@@ -148,24 +160,13 @@ impl Vector {
     }
 
     /// Makes series of the rows that have a sample at any step, and drops the others.
-    pub(crate) fn label(
-        &mut self,
-        labels: impl Fn(usize) -> LabelSet,
-        budget: &mut Budget,
-    ) -> Result<(), EvalError> {
-        self.labels.reserve_exact(self.len_of_rows());
-        for i in 0..self.len_of_rows() {
-            budget.spend(LABEL_WORK)?;
-            if self.row(i).iter().all(|&value| is_absent(value)) {
-                continue;
-            }
-            let kept = self.labels.len();
-            self.labels.push(labels(i));
-            if kept < i {
-                self.move_row(i, kept);
-            }
-        }
-        self.truncate_rows(self.labels.len());
+    pub(crate) fn label(&mut self, labels: &LabelList, budget: &mut Budget) -> Result<(), EvalError> {
+        budget.spend(labels.len().saturating_mul(LABEL_WORK))?;
+        let places = self.keep_present();
+        self.labels = match places {
+            None => labels.clone(),
+            Some(places) => labels.chosen(places),
+        };
         Ok(())
     }
 
@@ -225,26 +226,37 @@ impl Vector {
 
     /// Takes the series added last away again.
     pub(crate) fn pop(&mut self) {
-        if self.labels.pop().is_some() {
+        if self.labels.to_mut().pop().is_some() {
             self.truncate_rows(self.labels.len());
         }
     }
 
     /// Drops the series that have no sample at any step.
     pub(crate) fn retain_present(&mut self) {
-        let mut kept = 0;
-        for i in 0..self.len() {
-            if self.row(i).iter().all(|&value| is_absent(value)) {
-                continue;
-            }
-            if kept < i {
-                self.labels.swap(kept, i);
-                self.move_row(i, kept);
-            }
-            kept += 1;
+        let Some(places) = self.keep_present() else {
+            return;
+        };
+        let labels = self.labels.to_mut();
+        for (kept, &place) in places.iter().enumerate() {
+            labels.swap(kept, place as usize);
         }
-        self.labels.truncate(kept);
-        self.truncate_rows(kept);
+        labels.truncate(places.len());
+    }
+
+    /// Drops the rows that have no sample at any step. Says which are left, unless all are.
+    fn keep_present(&mut self) -> Option<Vec<u32>> {
+        let is_present = |row: &[f64]| !row.iter().all(|&value| is_absent(value));
+        let count = self.len_of_rows();
+        let first = (0..count).find(|&i| !is_present(self.row(i)))?;
+        let mut places: Vec<_> = (0..first as u32).collect();
+        for i in first..count {
+            if is_present(self.row(i)) {
+                self.move_row(i, places.len());
+                places.push(i as u32);
+            }
+        }
+        self.truncate_rows(places.len());
+        Some(places)
     }
 
     /// Puts the values of the row `from` in the place of those of `to`, which is before it.
@@ -422,11 +434,14 @@ impl Vector {
         }
     }
 
-    /// Says that the values of the series added last are computed from those of all of these of `from`.
-    pub(crate) fn stand_on_all<'r>(&mut self, rows: impl IntoIterator<Item = &'r usize>, from: &Self) {
-        if let Some(last) = self.len().checked_sub(1) {
-            rows.into_iter().for_each(|&row| self.stand_on(last, from, row));
-        }
+    /// Says that the values of the series `i` are computed from those of all of these of `from`.
+    pub(crate) fn stand_on_all<'r>(
+        &mut self,
+        i: usize,
+        rows: impl IntoIterator<Item = &'r usize>,
+        from: &Self,
+    ) {
+        rows.into_iter().for_each(|&row| self.stand_on(i, from, row));
     }
 
     /// Says that the value of the series `i` at `step` is computed from one of that age, too.
@@ -451,18 +466,9 @@ impl Vector {
 
     /// Takes the metric names away, and with them types and units. `false` if that cannot have made two label sets equal.
     pub(crate) fn drop_names(&mut self, budget: &mut Budget) -> Result<bool, EvalError> {
-        let mut name = Projection::of_schema();
-        let mut without = Projection::without_name();
-        let Some(first) = self.labels.first().cloned() else {
-            return Ok(false);
-        };
-        let mut differ = false;
-        for labels in &mut self.labels {
-            differ = differ || !name.agrees(&first, labels);
-            *labels = without.apply(labels);
-            budget.spend_series(name.made() + without.made())?;
-        }
-        Ok(differ)
+        let nameless = self.labels.nameless(budget)?;
+        self.labels = nameless.labels.clone();
+        Ok(nameless.names_differ)
     }
 
     /// Makes one series of those with the same labels, as long as no step has samples of two.
@@ -479,23 +485,26 @@ impl Vector {
     }
 
     fn merge(&mut self, may_merge: bool, budget: &mut Budget) -> Result<(), EvalError> {
-        // Twice, as a hash table has room to spare; and the pairs.
-        budget.take_list::<[usize; 6]>(self.len())?;
-        let mut first: HashMap<&LabelSet, usize, RandomState> =
-            HashMap::with_capacity_and_hasher(self.len(), RandomState::default());
-        let mut pairs = Vec::new();
-        for (i, labels) in self.labels.iter().enumerate() {
-            budget.spend(SERIES_WORK)?;
-            let known = *first.entry(labels).or_insert(i);
-            if known != i {
-                pairs.push((known, i));
+        let of = &self.labels;
+        let pairs = of.derived(Derivation::Duplicates, budget, |budget| {
+            // Twice, as a hash table has room to spare; and the pairs.
+            budget.take_list::<[usize; 6]>(of.len())?;
+            let mut first: HashMap<&LabelSet, usize, RandomState> =
+                HashMap::with_capacity_and_hasher(of.len(), RandomState::default());
+            let mut pairs = Vec::new();
+            for (i, labels) in of.iter().enumerate() {
+                budget.spend(SERIES_WORK)?;
+                let known = *first.entry(labels).or_insert(i);
+                if known != i {
+                    pairs.push((known, i));
+                }
             }
-        }
-        drop(first);
+            Ok(pairs)
+        })?;
         if pairs.is_empty() {
             return Ok(());
         }
-        for &(into, from) in &pairs {
+        for &(into, from) in &*pairs {
             budget.spend(self.width)?;
             for step in 0..self.width {
                 let value = self.row(from)[step];

@@ -93,7 +93,7 @@ use std::time::Duration;
 use fleetgauge_core::label::METRIC_NAME;
 use fleetgauge_core::time::Timestamp;
 
-use crate::label::{LabelSet, Lookup};
+use crate::label::{LabelList, LabelSet, Lookup, Memo};
 use crate::matcher::{MatchOp, Matcher};
 use crate::missing::{Missing, Read};
 use crate::queryable::{Queryable, Selection};
@@ -122,6 +122,7 @@ pub struct Selected {
     metrics: Vec<Arc<Sorted>>,
     series: Vec<Selectee>,
     seen: Seen,
+    memo: Arc<Memo>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -241,6 +242,7 @@ impl Window {
             metrics: listed,
             series: selected,
             seen,
+            memo: Arc::clone(&self.0.memo),
         };
         if selected.metrics.len() > 1 {
             selected.sort();
@@ -373,6 +375,17 @@ impl Selection for Selected {
 
     fn labels(&self, index: usize) -> LabelSet {
         self[index].labels().clone()
+    }
+
+    fn list(&self) -> LabelList {
+        let [metric] = &self.metrics[..] else {
+            return (0..self.len()).map(|index| self.labels(index)).collect();
+        };
+        let all = metric.labels(&self.memo);
+        match self.len() == all.len() {
+            true => all,
+            false => all.chosen(self.series.iter().map(|one| one.position).collect()),
+        }
     }
 
     fn read(&self, index: usize, from: Timestamp, to: Timestamp, into: &mut Samples) {

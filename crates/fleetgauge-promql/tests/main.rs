@@ -2,6 +2,7 @@
 //! for the whole process.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod asked_again;
 mod differential;
 mod exposition;
 mod exposition_prometheus;

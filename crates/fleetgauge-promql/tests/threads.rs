@@ -79,29 +79,8 @@ impl Selection for WatchedSelection<'_> {
 
 impl Watched {
     fn new(random: &mut Random) -> Self {
-        let mut store = MemoryStore::new();
-        for series in data::generate(random, Version::V3) {
-            for copy in 0..COPIES {
-                let labels = series
-                    .labels
-                    .iter()
-                    .map(|(name, value)| (*name, (*value).to_owned()));
-                let own = [("__name__", series.name.to_owned()), ("copy", copy.to_string())];
-                let labels = LabelSet::from_pairs(labels.chain(own));
-                for &(at, value) in &series.samples {
-                    // So that the copies are not all the same.
-                    let value = if at % 7 == copy as i64 % 7 {
-                        value + 1.0
-                    } else {
-                        value
-                    };
-                    let timestamp = Timestamp::from_millis(data::START + at);
-                    store.append(&labels, Sample { timestamp, value }).unwrap();
-                }
-            }
-        }
         Self {
-            store,
+            store: store(random, COPIES),
             readers: Mutex::default(),
         }
     }
@@ -126,12 +105,38 @@ impl Watched {
     }
 }
 
+/// Series of all kinds, each so many times.
+pub(crate) fn store(random: &mut Random, copies: usize) -> MemoryStore {
+    let mut store = MemoryStore::new();
+    for series in data::generate(random, Version::V3) {
+        for copy in 0..copies {
+            let labels = series
+                .labels
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned()));
+            let own = [("__name__", series.name.to_owned()), ("copy", copy.to_string())];
+            let labels = LabelSet::from_pairs(labels.chain(own));
+            for &(at, value) in &series.samples {
+                // So that the copies are not all the same.
+                let value = if at % 7 == copy as i64 % 7 {
+                    value + 1.0
+                } else {
+                    value
+                };
+                let timestamp = Timestamp::from_millis(data::START + at);
+                store.append(&labels, Sample { timestamp, value }).unwrap();
+            }
+        }
+    }
+    store
+}
+
 fn engine(config: &EngineConfig, threads: usize) -> Engine {
     Engine::new(config.clone().with_threads(threads))
 }
 
 /// All that there is to tell, with the bits of the numbers.
-fn told(evaluation: &Result<Evaluation, EvalError>) -> String {
+pub(crate) fn told(evaluation: &Result<Evaluation, EvalError>) -> String {
     let evaluation = match evaluation {
         Ok(evaluation) => evaluation,
         Err(error) => return format!("{error:?}"),
@@ -153,7 +158,7 @@ fn told(evaluation: &Result<Evaluation, EvalError>) -> String {
     told
 }
 
-fn query(random: &mut Random) -> (String, (i64, i64)) {
+pub(crate) fn query(random: &mut Random) -> (String, (i64, i64)) {
     let query = generate::expression(&mut Choices::new(random, Version::V3)).print(data::START);
     let start = random.below(data::LENGTH as usize) as i64;
     let steps = if random.chance(50) {

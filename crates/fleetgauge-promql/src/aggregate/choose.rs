@@ -68,10 +68,7 @@ fn by_count(
     check_counts(counts)?;
     let vector = &grouped.vector;
     let width = vector.width();
-    let mut chosen = Vector::with_capacity(width, vector.len());
-    for labels in &vector.labels {
-        chosen.push_absent(labels.clone());
-    }
+    let mut chosen = Vector::absent(vector.labels.clone(), width);
     // The heap, and the order of an instant query with its rows in that order.
     budget.take_list::<[usize; 3]>(vector.len())?;
     let is_instant = width == 1;
@@ -174,7 +171,7 @@ fn by_ratio(
             }
         }
         chosen.take_histograms(i, vector, i);
-        chosen.stand_on_all([&i], vector);
+        chosen.stand_on(chosen.len() - 1, vector, i);
     }
     chosen.retain_present();
     Ok(chosen)

@@ -1,18 +1,25 @@
 //! The series of a vector in groups, and how they are grouped.
 
+use std::sync::Arc;
+
 use crate::budget::Budget;
 use crate::error::EvalError;
-use crate::label::{Groups, LabelSet, Members, Projection};
+use crate::label::{Derivation, Groups, LabelList, Members, Projection};
 use crate::parse::Grouping;
 use crate::value::Vector;
 
 /// The series of a vector in groups.
 pub(super) struct Grouped {
     pub(super) vector: Vector,
-    /// Of each series.
-    pub(super) group_of: Vec<usize>,
+    groups: Arc<LabelGroups>,
+}
+
+/// The groups of a list of labels.
+#[derive(Debug)]
+struct LabelGroups {
     /// Of each group.
-    pub(super) labels: Vec<LabelSet>,
+    labels: LabelList,
+    members: Members,
 }
 
 /// The largest and the smallest of the parameters of all steps, if they are beyond what these may be; NaN alone if
@@ -37,23 +44,35 @@ pub(super) fn projection(grouping: &Grouping) -> Projection {
 
 impl Grouped {
     pub(super) fn new(grouping: &Grouping, vector: Vector, budget: &mut Budget) -> Result<Self, EvalError> {
-        let mut groups = Groups::new(projection(grouping));
-        // The group of each series, and the lists of members.
-        budget.take_list::<[usize; 2]>(vector.len())?;
-        let mut group_of = Vec::with_capacity(vector.len());
-        for labels in &vector.labels {
-            group_of.push(groups.add(labels, budget)?);
-        }
-        let labels = (0..groups.len()).map(|group| groups.labels(group, budget));
-        Ok(Self {
-            labels: labels.collect::<Result<_, _>>()?,
-            vector,
-            group_of,
-        })
+        let how = Derivation::Grouped {
+            labels: grouping.labels.clone(),
+            without: grouping.without,
+        };
+        let of = &vector.labels;
+        let groups = of.derived(how, budget, |budget| {
+            let mut groups = Groups::new(projection(grouping));
+            // The group of each series, and the lists of members.
+            budget.take_list::<[usize; 2]>(of.len())?;
+            let mut group_of = Vec::with_capacity(of.len());
+            for labels in of.iter() {
+                group_of.push(groups.add(labels, budget)?);
+            }
+            let labels = (0..groups.len()).map(|group| groups.labels(group, budget));
+            Ok(LabelGroups {
+                labels: of.made(labels.collect::<Result<_, _>>()?),
+                members: Members::new(groups.len(), group_of.into_iter().enumerate()),
+            })
+        })?;
+        Ok(Self { vector, groups })
+    }
+
+    /// Of each group.
+    pub(super) fn labels(&self) -> &LabelList {
+        &self.groups.labels
     }
 
     /// The series of each group, in their order.
-    pub(super) fn members(&self) -> Members {
-        Members::new(self.labels.len(), self.group_of.iter().copied().enumerate())
+    pub(super) fn members(&self) -> &Members {
+        &self.groups.members
     }
 }

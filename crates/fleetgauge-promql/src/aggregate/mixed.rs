@@ -34,18 +34,16 @@ impl Grouped {
         notes: &mut Annotations,
     ) -> Result<Vector, EvalError> {
         let width = self.vector.width();
-        budget.take_result(self.labels.len(), width)?;
+        budget.take_result(self.labels().len(), width)?;
         // The histograms of one group at one step.
         budget.take_list::<[usize; 2]>(self.vector.len())?;
-        let mut result = Vector::with_capacity(width, self.labels.len());
-        for (members, labels) in self.members().iter().zip(&self.labels) {
-            result.push_absent(labels.clone());
-            let last = result.len() - 1;
+        let mut result = Vector::absent(self.labels().clone(), width);
+        for (group, members) in self.members().iter().enumerate() {
             for step in 0..width {
                 budget.spend(members.len())?;
                 match self.at::<F>(members, step, budget, notes)? {
                     None | Some(Members::Incompatible) => {}
-                    Some(Members::Numbers(fold)) => result.row_mut(last)[step] = fold.result(),
+                    Some(Members::Numbers(fold)) => result.row_mut(group)[step] = fold.result(),
                     Some(Members::Mixed) => {
                         notes.warn("encountered a mix of histograms and floats for aggregation");
                     }
@@ -62,11 +60,11 @@ impl Grouped {
                         Joining::Aggregation.tell(merged, notes);
                         joined.compact();
                         budget.take_histogram(&joined)?;
-                        result.set_histogram(last, step, Arc::new(joined));
+                        result.set_histogram(group, step, Arc::new(joined));
                     }
                 }
             }
-            result.stand_on_all(members, &self.vector);
+            result.stand_on_all(group, members, &self.vector);
         }
         result.retain_present();
         Ok(result)

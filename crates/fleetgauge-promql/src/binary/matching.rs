@@ -140,8 +140,9 @@ pub(super) fn evaluate(
             for &j in ones {
                 let of_one = (&one.labels[j], Row::of(one, j));
                 if joined.add(group, of_many, of_one, is_shared, budget)? {
-                    joined.rows.stand_on_all([&i], many);
-                    joined.rows.stand_on_all([&j], one);
+                    let last = joined.rows.len() - 1;
+                    joined.rows.stand_on(last, many, i);
+                    joined.rows.stand_on(last, one, j);
                 }
             }
             if let Some(value) = sides.fill.one {
@@ -149,7 +150,7 @@ pub(super) fn evaluate(
                 budget.spend_series(labels.bytes())?;
                 let filled = filled(value, one, ones, budget)?;
                 if joined.add(group, of_many, (&labels, Row::filled(&filled)), is_shared, budget)? {
-                    joined.rows.stand_on_all([&i], many);
+                    joined.rows.stand_on(joined.rows.len() - 1, many, i);
                 }
             }
         }
@@ -161,7 +162,7 @@ pub(super) fn evaluate(
             joined.place = many.len() + j;
             let of_one = (&one.labels[j], Row::of(one, j));
             if joined.add(group, (&labels, Row::filled(&filled)), of_one, false, budget)? {
-                joined.rows.stand_on_all([&j], one);
+                joined.rows.stand_on(joined.rows.len() - 1, one, j);
             }
         }
     }
@@ -319,7 +320,7 @@ impl Joined<'_> {
             }
         }
         let labels = self.labelling.apply(many_labels, one_labels, budget)?;
-        if let Some(place) = self.rows.labels.last_mut() {
+        if let Some(place) = self.rows.labels.to_mut().last_mut() {
             *place = labels;
         }
         self.group_of.push(group);

@@ -57,7 +57,7 @@ pub(super) fn evaluate(
             reader.note_ended(series, ended);
         }
     }
-    result.label(|i| ranges.labels(i), budget)?;
+    result.label(&ranges.list(), budget)?;
     name(spec, reader.features, &mut result, budget, notes)?;
     Ok(result)
 }
@@ -71,13 +71,16 @@ fn name(
     notes: &mut Annotations,
 ) -> Result<(), EvalError> {
     if let Some(remark) = spec.remark {
-        for (labels, row) in result.rows() {
-            let is_number = |value: &f64| !is_absent(*value) && !is_histogram(*value);
-            // Mostly the first one is.
-            if row.iter().any(is_number) {
-                remark(labels, features, notes);
-            }
-        }
+        let is_number = |value: &f64| !is_absent(*value) && !is_histogram(*value);
+        let numbers = result.rows().filter(|(_, row)| row.iter().any(is_number));
+        // What is said of one is said of all of the same name, type and unit.
+        let count = match result.labels.nameless(budget)?.names_differ {
+            true => result.len(),
+            false => 1,
+        };
+        numbers
+            .take(count)
+            .for_each(|(labels, _)| remark(labels, features, notes));
     }
     // Series that are the same without their names have other names.
     if !spec.keeps_name && result.drop_names(budget)? {

@@ -14,7 +14,7 @@ use crate::budget::Budget;
 use crate::error::EvalError;
 use crate::exposition::parse_float;
 use crate::histogram::{Estimate, FloatHistogram, NanEffect};
-use crate::label::{Groups, LabelSet, Lookup, Projection};
+use crate::label::{Derivation, Groups, LabelList, LabelSet, Lookup, Projection};
 use crate::sample::is_histogram;
 use crate::value::{ABSENT, Vector, is_absent};
 
@@ -31,6 +31,16 @@ struct Histogram {
     labels: LabelSet,
     /// Their bounds and rows, sorted by bound.
     buckets: Vec<(f64, usize)>,
+}
+
+/// Series by their labels without `le`; the metric name counts, so that two metrics are not mixed.
+#[derive(Debug)]
+struct Classic {
+    histograms: Vec<Histogram>,
+    /// What they are called in a result.
+    nameless: LabelList,
+    /// The series whose bounds are no numbers.
+    malformed: Vec<usize>,
 }
 
 // === impl Histogram ===
@@ -81,7 +91,7 @@ pub(super) fn quantiles(
         qs.iter().for_each(|&q| warn_of_quantile(q, arg, notes));
     }
     let told = Told::of(vector, 0, budget, notes)?;
-    let (vector, histograms) = (&told.vector, &told.classic);
+    let (vector, classic) = (&told.vector, &told.classic);
     let mut result = Vector::new(vector.width());
     let mut nameless = Projection::without_name();
     for qs in qs {
@@ -93,7 +103,7 @@ pub(super) fn quantiles(
         texts.sort_unstable();
         texts.dedup();
         for text in texts {
-            let count = histograms.len() + told.native.len();
+            let count = classic.histograms.len() + told.native.len();
             budget.check_series(result.len() + count)?;
             budget.take_result(count, vector.width())?;
             let q_at = |step: usize| (of_step[step] == text).then_some(qs[step]);
@@ -102,17 +112,17 @@ pub(super) fn quantiles(
                 budget.spend_series(nameless.made() + labels.bytes_with(label, &text))?;
                 let native = |histogram: &FloatHistogram, step| Some(histogram.quantile(q_at(step)?));
                 result.push_absent(labels.with(label, &text));
-                told.native_row(row, &mut result, budget, notes, native)?;
+                let last = result.len() - 1;
+                told.native_row(row, &mut result, last, budget, notes, native)?;
             }
-            for histogram in histograms {
-                let labels = nameless.apply(&histogram.labels);
-                budget.spend_series(nameless.made() + labels.bytes_with(label, &text))?;
+            for (histogram, labels) in classic.histograms.iter().zip(classic.nameless.iter()) {
+                budget.spend_series(labels.bytes_with(label, &text))?;
                 budget.spend(histogram.work(vector))?;
                 let labels = labels.with(label, &text);
                 if quantile_row(histogram, vector, q_at, result.push_absent(labels)) {
                     remark_forced(histogram.labels.metric_name(), 0, notes);
                 }
-                result.stand_on_all(histogram.rows(), vector);
+                result.stand_on_all(result.len() - 1, histogram.rows(), vector);
             }
         }
     }
@@ -145,21 +155,29 @@ fn row_each(
     fill: impl Fn(&Histogram, &mut [f64], &mut Annotations),
 ) -> Result<Vector, EvalError> {
     let vector = &told.vector;
-    let count = told.classic.len() + told.native.len();
+    let count = told.classic.histograms.len() + told.native.len();
     budget.take_vector(count, vector.width())?;
-    let mut result = Vector::with_capacity(vector.width(), count);
-    let mut nameless = Projection::without_name();
-    for &row in &told.native {
-        result.push_absent(nameless.apply(&vector.labels[row]));
-        budget.spend_series(nameless.made())?;
-        told.native_row(row, &mut result, budget, notes, &native)?;
+    let labels = match &told.native[..] {
+        [] => told.classic.nameless.clone(),
+        native => {
+            let mut nameless = Projection::without_name();
+            let mut labels = Vec::with_capacity(count);
+            for &row in native {
+                labels.push(nameless.apply(&vector.labels[row]));
+                budget.spend_series(nameless.made())?;
+            }
+            labels.extend(told.classic.nameless.iter().cloned());
+            labels.into()
+        }
+    };
+    let mut result = Vector::absent(labels, vector.width());
+    for (place, &row) in told.native.iter().enumerate() {
+        told.native_row(row, &mut result, place, budget, notes, &native)?;
     }
-    for histogram in &told.classic {
-        let row = result.push_absent(nameless.apply(&histogram.labels));
-        budget.spend_series(nameless.made())?;
+    for (place, histogram) in (told.native.len()..).zip(&told.classic.histograms) {
         budget.spend(histogram.work(vector))?;
-        fill(histogram, row, notes);
-        result.stand_on_all(histogram.rows(), vector);
+        fill(histogram, result.row_mut(place), notes);
+        result.stand_on_all(place, histogram.rows(), vector);
     }
     finish(result, budget)
 }
@@ -214,7 +232,7 @@ fn is_number(value: f64) -> bool {
 struct Told {
     vector: Vector,
     arg: usize,
-    classic: Vec<Histogram>,
+    classic: Arc<Classic>,
     /// The rows that have native ones.
     native: Vec<usize>,
 }
@@ -228,9 +246,10 @@ impl Told {
         budget: &mut Budget,
         notes: &mut Annotations,
     ) -> Result<Self, EvalError> {
-        let (classic, mut groups) = group(&vector, arg, budget, notes)?;
         let mut native = Vec::new();
-        if vector.has_histograms() {
+        let classic = if vector.has_histograms() {
+            let is_bucket = |row: usize| vector.row(row).iter().any(|&value| is_number(value));
+            let (classic, mut groups) = Classic::new(&vector.labels, is_bucket, budget)?;
             budget.take_list::<[usize; 2]>(vector.len())?;
             for row in 0..vector.len() {
                 budget.spend(vector.width())?;
@@ -243,7 +262,7 @@ impl Told {
                     None => groups.find(&labels, budget)?,
                     Some(_) => None,
                 };
-                let same = found.and_then(|at| classic.get(at));
+                let same = found.and_then(|at| classic.histograms.get(at));
                 for step in (0..vector.width()).filter(|_| same.is_some()) {
                     let mut rows = same.into_iter().flat_map(Histogram::rows);
                     let is_mixed = vector.histogram(row, step).is_some()
@@ -262,6 +281,17 @@ impl Told {
                     }
                 }
             }
+            Arc::new(classic)
+        } else {
+            vector.labels.derived(Derivation::Buckets, budget, |budget| {
+                let (classic, _) = Classic::new(&vector.labels, |_| true, budget)?;
+                Ok(classic)
+            })?
+        };
+        let mut bound = Lookup::new(BUCKET_LABEL);
+        for &series in &classic.malformed {
+            let labels = &vector.labels[series];
+            warn_of_bound(bound.get(labels), labels.metric_name(), arg, notes);
         }
         Ok(Self {
             vector,
@@ -271,16 +301,16 @@ impl Told {
         })
     }
 
-    /// Fills the last row of the result with what `compute` gives of the native histograms of the row `row`.
+    /// Fills the row `place` of the result with what `compute` gives of the native histograms of the row `row`.
     fn native_row(
         &self,
         row: usize,
         result: &mut Vector,
+        place: usize,
         budget: &mut Budget,
         notes: &mut Annotations,
         compute: impl Fn(&FloatHistogram, usize) -> Option<Estimate>,
     ) -> Result<(), EvalError> {
-        let last = result.len() - 1;
         for step in 0..self.vector.width() {
             let Some(histogram) = self.vector.histogram(row, step) else {
                 continue;
@@ -293,8 +323,8 @@ impl Told {
                 let metric = self.vector.labels[row].metric_name();
                 notes.info_of(self.arg, for_metric(text_of(effect).to_owned(), metric));
             }
-            result.row_mut(last)[step] = estimate.value;
-            result.stand_on_at(last, step, self.vector.age(row, step));
+            result.row_mut(place)[step] = estimate.value;
+            result.stand_on_at(place, step, self.vector.age(row, step));
         }
         Ok(())
     }
@@ -310,55 +340,67 @@ fn text_of(effect: NanEffect) -> &'static str {
     }
 }
 
-/// The series of the argument `arg` by their labels without `le`; the metric name counts, so that two metrics are
-/// not mixed.
-fn group(
-    vector: &Vector,
-    arg: usize,
-    budget: &mut Budget,
-    notes: &mut Annotations,
-) -> Result<(Vec<Histogram>, Groups), EvalError> {
-    // Of each bucket the bound and the row, in a list that grows, and once more while it is looked at at a step.
-    budget.take_list::<[(f64, usize); 3]>(vector.len())?;
-    let mut groups = Groups::new(Projection::drop_exactly(&[Arc::from(BUCKET_LABEL)]));
-    let mut histograms: Vec<Histogram> = Vec::new();
-    let mut bound_of = Lookup::new(BUCKET_LABEL);
-    // Series are mostly sorted by it.
-    let mut known: Option<(&Arc<str>, f64)> = None;
-    for (series, labels) in vector.labels.iter().enumerate() {
-        if vector.has_histograms() && !vector.row(series).iter().any(|&value| is_number(value)) {
-            continue;
+// === impl Classic ===
+
+impl Classic {
+    /// Those of the series that are buckets.
+    fn new(
+        series: &LabelList,
+        is_bucket: impl Fn(usize) -> bool,
+        budget: &mut Budget,
+    ) -> Result<(Self, Groups), EvalError> {
+        // Of each bucket the bound and the row, in a list that grows, and once more while it is looked at at a step.
+        budget.take_list::<[(f64, usize); 3]>(series.len())?;
+        let mut groups = Groups::new(Projection::drop_exactly(&[Arc::from(BUCKET_LABEL)]));
+        let (mut histograms, mut malformed) = (Vec::<Histogram>::new(), Vec::new());
+        let mut bound_of = Lookup::new(BUCKET_LABEL);
+        // Series are mostly sorted by it.
+        let mut known: Option<(&Arc<str>, f64)> = None;
+        for (row, labels) in series.iter().enumerate() {
+            if !is_bucket(row) {
+                continue;
+            }
+            let text = bound_of.text(labels);
+            let upper_bound = match (text, known) {
+                (Some(text), Some((same, bound))) if Arc::ptr_eq(text, same) => bound,
+                _ => match parse_float(text.map_or("", |text| text)) {
+                    Some(bound) => bound,
+                    None => {
+                        malformed.push(row);
+                        continue;
+                    }
+                },
+            };
+            known = text.map(|text| (text, upper_bound));
+            let at = groups.add(labels, budget)?;
+            if at == histograms.len() {
+                budget.take_list::<[Histogram; 2]>(1)?;
+                histograms.push(Histogram {
+                    labels: groups.labels(at, budget)?,
+                    buckets: Vec::new(),
+                });
+            }
+            histograms[at].buckets.push((upper_bound, row));
         }
-        let text = bound_of.text(labels);
-        let upper_bound = match (text, known) {
-            (Some(text), Some((same, bound))) if Arc::ptr_eq(text, same) => bound,
-            _ => match parse_float(text.map_or("", |text| text)) {
-                Some(bound) => bound,
-                None => {
-                    warn_of_bound(text.map_or("", |text| text), labels.metric_name(), arg, notes);
-                    continue;
-                }
-            },
+        budget.take_list::<LabelSet>(histograms.len())?;
+        let mut nameless = Vec::with_capacity(histograms.len());
+        let mut without = Projection::without_name();
+        for histogram in &mut histograms {
+            budget.spend(histogram.buckets.len().saturating_mul(SORTED_WORK))?;
+            // NaN last, where it makes the histogram incomplete.
+            histogram
+                .buckets
+                .sort_by(|(a, _), (b, _)| a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan())));
+            nameless.push(without.apply(&histogram.labels));
+            budget.spend_series(without.made())?;
+        }
+        let classic = Self {
+            histograms,
+            nameless: series.made(nameless),
+            malformed,
         };
-        known = text.map(|text| (text, upper_bound));
-        let at = groups.add(labels, budget)?;
-        if at == histograms.len() {
-            budget.take_list::<[Histogram; 2]>(1)?;
-            histograms.push(Histogram {
-                labels: groups.labels(at, budget)?,
-                buckets: Vec::new(),
-            });
-        }
-        histograms[at].buckets.push((upper_bound, series));
+        Ok((classic, groups))
     }
-    for histogram in &mut histograms {
-        budget.spend(histogram.buckets.len().saturating_mul(SORTED_WORK))?;
-        // NaN last, where it makes the histogram incomplete.
-        histogram
-            .buckets
-            .sort_by(|(a, _), (b, _)| a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan())));
-    }
-    Ok((histograms, groups))
 }
 
 fn warn_of_bound(bound: &str, metric: &str, arg: usize, notes: &mut Annotations) {

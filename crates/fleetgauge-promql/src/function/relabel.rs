@@ -24,7 +24,7 @@ pub(super) fn label_replace(
     };
     check_name(destination, "destination", "label_replace")?;
     let template = regex.template(replacement);
-    for labels in &mut vector.labels {
+    for labels in vector.labels.to_mut() {
         let value = labels.get(source).unwrap_or_default();
         budget.spend(SERIES_WORK + value.len() * REGEX_WORK)?;
         let replaced = regex
@@ -51,7 +51,7 @@ pub(super) fn label_join(
         check_name(source, "source", "label_join")?;
     }
     check_name(destination, "destination", "label_join")?;
-    for labels in &mut vector.labels {
+    for labels in vector.labels.to_mut() {
         let values = sources.iter().enumerate().flat_map(|(i, source)| {
             let separator = if i > 0 { separator } else { "" };
             [separator, labels.get(source).unwrap_or_default()]

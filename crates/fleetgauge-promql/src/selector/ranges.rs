@@ -12,7 +12,7 @@ use super::ended::EndedSeries;
 use super::times::{Times, after};
 use crate::budget::{Budget, SERIES_WORK};
 use crate::error::EvalError;
-use crate::label::LabelSet;
+use crate::label::{LabelList, LabelSet};
 use crate::queryable::Selection;
 use crate::value::{Steps, Vector, is_absent};
 
@@ -106,6 +106,13 @@ impl Ranges<'_> {
         match &self.source {
             Source::Series(series) => series.labels(i),
             Source::Rows(inner) => inner.rows.labels[i].clone(),
+        }
+    }
+
+    pub(crate) fn list(&self) -> LabelList {
+        match &self.source {
+            Source::Series(series) => series.list(),
+            Source::Rows(inner) => inner.rows.labels.clone(),
         }
     }
 

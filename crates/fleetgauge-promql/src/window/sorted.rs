@@ -2,14 +2,14 @@
 //! at all others: most queries ask for the few pods of one workload.
 
 use std::ops::{Index, Range};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use fleetgauge_core::time::Timestamp;
 
 use super::newest_row::Place;
 use super::series::Series;
-use crate::label::Lookup;
+use crate::label::{LabelList, Lookup, Memo};
 use crate::matcher::{MatchOp, Matcher};
 use crate::sample::Sample;
 
@@ -19,6 +19,7 @@ pub(super) struct Sorted {
     series: Vec<Arc<Series>>,
     /// Where each has the sample of the newest row, so that a query need not go from one series to the next for it.
     places: Vec<Option<Place>>,
+    labels: OnceLock<LabelList>,
     /// By the labels that were asked for.
     orders: Mutex<Vec<Order>>,
 }
@@ -51,12 +52,22 @@ impl Sorted {
         Self {
             places: series.iter().map(|series| series.place()).collect(),
             series,
+            labels: OnceLock::new(),
             orders: Mutex::default(),
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.series.len()
+    }
+
+    /// Those of all series. The list is made when the first query needs it, and stays the same one.
+    pub(super) fn labels(&self, memo: &Arc<Memo>) -> LabelList {
+        let list = self.labels.get_or_init(|| {
+            let labels = self.series.iter().map(|series| series.labels().clone());
+            LabelList::kept(labels.collect(), Arc::clone(memo))
+        });
+        list.clone()
     }
 
     /// As [`Series::at`], of the series at a position.
