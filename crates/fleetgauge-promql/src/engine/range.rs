@@ -154,11 +154,6 @@ impl Part<'_> {
                 }
                 let value = match &labels {
                     Some(labels) if buffer.has_histogram_in(from, to) => {
-                        // What stands at its borders would have to be a histogram as well.
-                        if let Some(modifier) = self.ranges.extended().as_str() {
-                            let why = format!("{modifier} modifier is not supported with histograms");
-                            return Err(EvalError::execution(why));
-                        }
                         let range = Mixed {
                             input,
                             samples: buffer.samples(),
