@@ -159,7 +159,7 @@ impl<'a> Evaluator<'a> {
                 self.budget.spend(vector.len() * vector.width())?;
                 vector.negate(&mut self.budget)?;
                 if vector.drop_names(&mut self.budget)? {
-                    vector.refuse_duplicates(&mut self.budget)?;
+                    vector.merge_duplicates(&mut self.budget)?;
                 }
                 Ok(Operand::Vector(vector))
             }
