@@ -17,6 +17,7 @@ use fleetgauge_core::time::Timestamp;
 use fleetgauge_syntax::Features;
 use fleetgauge_syntax::tree::Extended;
 
+use crate::annotation::Annotations;
 use crate::budget::{Budget, SERIES_WORK};
 use crate::error::EvalError;
 use crate::matcher::Matcher;
@@ -84,7 +85,9 @@ impl<'a> Reader<'a> {
         steps: &Steps,
         give: Give,
         budget: &mut Budget,
+        notes: &mut Annotations,
     ) -> Result<Vector, EvalError> {
+        notes.enter(&[selector.place]);
         let times = self.times(selector.shift, steps);
         let lookback = millis(self.lookback);
         // When a sample was taken is not on a line between two.
@@ -117,9 +120,13 @@ impl<'a> Reader<'a> {
             give,
             finds_resets: self.finds_resets,
             is_smoothed,
+            notes: match is_smoothed {
+                true => notes.of_part(),
+                false => Annotations::default(),
+            },
         };
         let mut result = Vector::unlabelled(steps.count, series.len(), self.tells_ages);
-        let ended = if steps.count <= LOOKED_UP_STEPS && !is_smoothed && give != Give::Start {
+        let parts = if steps.count <= LOOKED_UP_STEPS && !is_smoothed && give != Give::Start {
             let work = series.len() * LOOK_UP_WORK;
             let helpers = self.helpers;
             helpers.compute(
@@ -140,7 +147,8 @@ impl<'a> Reader<'a> {
                 |buffer, of, part, budget| at.read(buffer, of, part, budget),
             )?
         };
-        for (ended, found) in ended {
+        for (ended, found, said) in parts {
+            notes.add_part(said);
             self.note_ended(&*series, ended);
             result.set_found(found, budget)?;
         }

@@ -479,7 +479,7 @@ impl Vector {
     }
 
     /// As [`merge_duplicates`](Self::merge_duplicates), but two series with the same labels are an error
-    /// also if they never meet: so Prometheus does for functions over ranges, and for the unary minus.
+    /// also if they never meet.
     pub(crate) fn refuse_duplicates(&mut self, budget: &mut Budget) -> Result<(), EvalError> {
         self.merge(false, budget)
     }

@@ -150,6 +150,7 @@ impl Pair {
                 Verdict::Forgiven(Forgiven::Mistaken)
             }
             (Err(_), Ok(_)) if is_3 && is_beyond(expr, when) => Verdict::Forgiven(Forgiven::Beyond),
+            (Err(error), Ok(_)) if is_merged(expr, error) => Verdict::Forgiven(Forgiven::Known),
             (Ok(_), Err(error)) if is_known(self.version, expr, &error.to_string()) => {
                 Verdict::Forgiven(Forgiven::Known)
             }
@@ -203,7 +204,12 @@ impl Counts {
 /// become one are refused, also if they never meet at a step.
 ///
 /// 3.5: what is not a number of series is refused only where there is a series; later it is always.
+///
+/// Both: of series of which two match, those that a comparison filters out are no match; later they are.
 fn is_known(version: Version, expr: &Expr, error: &str) -> bool {
+    if error.starts_with("multiple matches for labels") && expr.walk().into_iter().any(Expr::is_filter) {
+        return true;
+    }
     if version == Version::V3 {
         let errors = ["Parameter value is NaN", "Ratio value is NaN", "flows int64"];
         return errors.iter().any(|known| error.contains(known));
@@ -218,6 +224,18 @@ fn is_known(version: Version, expr: &Expr, error: &str) -> bool {
         )
     };
     error == "vector cannot contain metrics with the same labelset" && expr.walk().iter().any(relabels)
+}
+
+/// Series that are the same without their names and never meet are refused by the unary minus and by functions over ranges;
+/// in what came after the oracle they are one.
+fn is_merged(expr: &Expr, error: &str) -> bool {
+    let may_merge = |part: &Expr| match part {
+        Expr::Unary(_) => true,
+        Expr::Call { args, .. } => args.iter().any(|arg| arg.kind() == Kind::Matrix),
+        _ => false,
+    };
+    error.contains("vector cannot contain metrics with the same labelset")
+        && expr.walk().into_iter().any(may_merge)
 }
 
 /// In range queries 3.5 evaluates what is inside a subquery with `@` at as many steps more as those have, and refuses

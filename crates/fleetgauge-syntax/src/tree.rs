@@ -40,6 +40,8 @@ pub struct Selector<M = Matcher> {
     pub shift: Shift,
     /// Whether also samples beyond those of that time or range count.
     pub extended: Extended,
+    /// Where it begins; 0 where it is not of a text. *Unit*: bytes.
+    pub place: usize,
 }
 
 /// `selector[range]`
@@ -429,6 +431,7 @@ impl Expr {
             _ => {}
         });
         self.visit_selectors(&mut |selector| {
+            selector.place = 0;
             selector.matchers.iter_mut().for_each(|matcher| matcher.place = 0);
         });
         self
@@ -464,6 +467,16 @@ impl Selector {
 }
 
 impl<M> Selector<M> {
+    /// Of the series that fit, as they are now; of no text.
+    pub fn new(matchers: Vec<M>) -> Self {
+        Self {
+            matchers,
+            shift: Shift::default(),
+            extended: Extended::No,
+            place: 0,
+        }
+    }
+
     fn try_map<N, E, F>(self, f: &mut F) -> Result<Selector<N>, E>
     where
         F: FnMut(M) -> Result<N, E>,
@@ -472,6 +485,7 @@ impl<M> Selector<M> {
             matchers: self.matchers.into_iter().map(f).collect::<Result<_, _>>()?,
             shift: self.shift,
             extended: self.extended,
+            place: self.place,
         })
     }
 }

@@ -11,7 +11,7 @@ use fleetgauge_core::label::METRIC_NAME;
 use fleetgauge_core::range::Steps as RangeSteps;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::EngineConfig;
-use fleetgauge_syntax::tree::{At, Call, Expr, Extended, Matcher, RangeSelector, Selector, Shift};
+use fleetgauge_syntax::tree::{At, Call, Expr, Matcher, RangeSelector, Selector, Shift};
 use fleetgauge_syntax::{Function, info};
 
 /// The times at which a selector looks.
@@ -293,9 +293,8 @@ impl<R: Reads> Walk<'_, R> {
             self.time(a, steps.start) == self.time(b, steps.start)
         });
         let selector = Selector {
-            matchers,
             shift,
-            extended: Extended::No,
+            ..Selector::new(matchers)
         };
         self.selector(&selector, steps)
     }

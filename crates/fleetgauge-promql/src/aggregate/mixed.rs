@@ -7,7 +7,7 @@ use super::group::Grouped;
 use crate::annotation::Annotations;
 use crate::budget::Budget;
 use crate::error::EvalError;
-use crate::function::mixed::{Joining, warn_of_kinds};
+use crate::function::joining::{Joining, warn_of_kinds};
 use crate::histogram::{CounterReset, FloatHistogram, HistogramError, Merged};
 use crate::sample::is_histogram;
 use crate::value::{Vector, is_absent};

@@ -17,6 +17,8 @@ use crate::value::{ABSENT, Vector, is_absent};
 use super::mixed::{Outcome, Remarks, Side};
 use super::operation::Operation;
 
+const AMBIGUOUS: &str = "multiple matches for labels: grouping labels must ensure unique matches";
+
 /// The labels by which series are matched.
 pub(super) fn projection(matching: &Matching) -> Projection {
     match matching.on {
@@ -50,6 +52,7 @@ struct Row<'a> {
 /// The result under way.
 struct Joined<'a> {
     op: BinaryOp,
+    group: Group,
     /// What is said where values are histograms; none where none can be.
     remarks: Option<Remarks>,
     /// The place of the pair in the order in which Prometheus computes.
@@ -63,8 +66,12 @@ struct Joined<'a> {
     swapped: bool,
     /// For how many series memory was taken.
     room: usize,
-    /// At which steps the group has a result.
-    taken: Vec<bool>,
+    /// At which steps two series met, though a comparison may have filtered what came of it; nothing where it does not
+    /// matter.
+    met: Vec<bool>,
+    /// At which steps series of the group have met: all of them together without grouping, else those whose results have
+    /// the same labels.
+    taken: HashMap<LabelSet, Vec<bool>, RandomState>,
 }
 
 pub(super) fn evaluate(
@@ -117,6 +124,7 @@ pub(super) fn evaluate(
     };
     let mut joined = Joined {
         op: binary.op,
+        group: matching.group,
         remarks,
         place: 0,
         rows: Vector::with_capacity(width, many.len()),
@@ -126,14 +134,15 @@ pub(super) fn evaluate(
         returns_bool: binary.returns_bool,
         swapped,
         room: many.len(),
-        taken: vec![false; width],
+        met: Vec::new(),
+        taken: HashMap::default(),
     };
     if matching.fill.is_any() {
         budget.take_list::<f64>(width)?;
     }
     for (group, (manys, ones)) in manys.iter().zip(ones.iter()).enumerate() {
-        joined.taken.fill(false);
-        let is_shared = manys.len() > 1 && matching.group == Group::Neither;
+        joined.taken.clear();
+        let is_shared = manys.len() > 1 && joined.may_be_ambiguous(matching);
         for &i in manys {
             let of_many = (&many.labels[i], Row::of(many, i));
             joined.place = i;
@@ -250,7 +259,7 @@ fn merge(
             if !is_absent(*place) {
                 let is_ambiguous = grouping != Group::Neither && group_of[known] == group_of[i];
                 return Err(EvalError::execution(match is_ambiguous {
-                    true => "multiple matches for labels: grouping labels must ensure unique matches",
+                    true => AMBIGUOUS,
                     false => "vector cannot contain metrics with the same labelset",
                 }));
             }
@@ -301,25 +310,28 @@ impl Joined<'_> {
         }
         let row = self.rows.push_absent(LabelSet::empty());
         let (left, right) = if self.swapped { (one, many) } else { (many, one) };
+        self.met.clear();
+        if is_shared {
+            let both = left.values.iter().zip(right.values);
+            self.met
+                .extend(both.map(|(&left, &right)| !is_absent(left) && !is_absent(right)));
+        }
         let any = match self.remarks {
             None => compute(self.operation, self.returns_bool, left.values, right.values, row),
             Some(_) => self.compute_mixed(left, right, budget)?,
         };
-        let last = self.rows.len() - 1;
+        if !(any || is_shared) {
+            self.rows.pop();
+            return Ok(false);
+        }
+        let labels = self.labelling.apply(many_labels, one_labels, budget)?;
+        if is_shared {
+            self.refuse_ambiguous(&labels, budget)?;
+        }
         if !any {
             self.rows.pop();
             return Ok(false);
         }
-        if is_shared {
-            for (taken, &value) in self.taken.iter_mut().zip(self.rows.row(last)) {
-                if !is_absent(value) && std::mem::replace(taken, true) {
-                    return Err(EvalError::execution(
-                        "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
-                    ));
-                }
-            }
-        }
-        let labels = self.labelling.apply(many_labels, one_labels, budget)?;
         if let Some(place) = self.rows.labels.to_mut().last_mut() {
             *place = labels;
         }
@@ -329,6 +341,34 @@ impl Joined<'_> {
 }
 
 impl Joined<'_> {
+    /// Whether series of one group may have results that would be one series. Where the labels of the result are all of
+    /// those of the many and nothing is filtered, it is seen by the result.
+    fn may_be_ambiguous(&self, matching: &Matching) -> bool {
+        let is_filter = self.op.is_comparison() && !self.returns_bool;
+        matching.group == Group::Neither || is_filter && !matching.include.is_empty()
+    }
+
+    /// Notes where the last two series met, and refuses a second pair at the same step.
+    fn refuse_ambiguous(&mut self, labels: &LabelSet, budget: &mut Budget) -> Result<(), EvalError> {
+        let (key, why) = match self.group {
+            Group::Neither => (
+                LabelSet::empty(),
+                "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+            ),
+            Group::Left | Group::Right => (labels.clone(), AMBIGUOUS),
+        };
+        budget.take_list::<bool>(self.met.len())?;
+        let taken = self
+            .taken
+            .entry(key)
+            .or_insert_with(|| vec![false; self.met.len()]);
+        let mut both = taken.iter_mut().zip(&self.met);
+        match both.any(|(taken, &met)| met && std::mem::replace(taken, true)) {
+            true => Err(EvalError::execution(why)),
+            false => Ok(()),
+        }
+    }
+
     /// As [`compute`] fills the last row, where values are histograms.
     fn compute_mixed(
         &mut self,
@@ -348,7 +388,12 @@ impl Joined<'_> {
                 remarks.note(&outcome, self.place, step);
             }
             match (outcome.value, outcome.holds) {
-                (None, _) => continue,
+                (None, _) => {
+                    if let Some(met) = self.met.get_mut(step) {
+                        *met = false;
+                    }
+                    continue;
+                }
                 (Some(_), holds) if self.returns_bool => {
                     self.rows.row_mut(last)[step] = f64::from(u8::from(holds));
                 }
@@ -432,12 +477,15 @@ impl Sides<'_> {
     #[cold]
     fn duplicates(&self, [row, other]: [usize; 2], group: &LabelSet) -> EvalError {
         let side = if self.swapped { "left" } else { "right" };
+        // In the order of their texts, so that it says the same each time.
+        let mut both = [row, other].map(|row| self.one.labels[row].braced().to_string());
+        both.sort();
         EvalError::execution(format!(
             "found duplicate series for the match group {} on the {side} hand-side of the operation: \
              [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
             group.braced(),
-            self.one.labels[row].braced(),
-            self.one.labels[other].braced(),
+            both[0],
+            both[1],
         ))
     }
 }

@@ -9,7 +9,7 @@ use super::operation::Operation;
 use crate::annotation::Annotations;
 use crate::budget::Budget;
 use crate::error::EvalError;
-use crate::function::mixed::Joining;
+use crate::function::joining::Joining;
 use crate::histogram::{CounterReset, FloatHistogram, Merged};
 use crate::parse::BinaryOp;
 use crate::sample::{SampleValue, is_histogram};

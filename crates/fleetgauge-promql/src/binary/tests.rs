@@ -118,7 +118,7 @@ fn ambiguous_matches_are_errors() {
         "one + on (b) x",
         &[concat!(
             r#"error: found duplicate series for the match group {b="1"} on the right hand-side of the operation: "#,
-            r#"[{__name__="x", a="2", b="1"}, {__name__="x", a="1", b="1"}]"#,
+            r#"[{__name__="x", a="1", b="1"}, {__name__="x", a="2", b="1"}]"#,
             ";many-to-many matching not allowed: matching labels must be unique on one side"
         )],
     );
@@ -126,7 +126,7 @@ fn ambiguous_matches_are_errors() {
         "x + on (b) group_right one",
         &[concat!(
             r#"error: found duplicate series for the match group {b="1"} on the left hand-side of the operation: "#,
-            r#"[{__name__="x", a="2", b="1"}, {__name__="x", a="1", b="1"}]"#,
+            r#"[{__name__="x", a="1", b="1"}, {__name__="x", a="2", b="1"}]"#,
             ";many-to-many matching not allowed: matching labels must be unique on one side"
         )],
     );
@@ -135,13 +135,26 @@ fn ambiguous_matches_are_errors() {
         "two + on (b) x",
         &[concat!(
             r#"error: found duplicate series for the match group {b="1"} on the right hand-side of the operation: "#,
-            r#"[{__name__="x", a="2", b="1"}, {__name__="x", a="1", b="1"}]"#,
+            r#"[{__name__="x", a="1", b="1"}, {__name__="x", a="2", b="1"}]"#,
             ";many-to-many matching not allowed: matching labels must be unique on one side"
         )],
     );
     store.check("none + on (b) x", &[]);
-    // What a comparison filters out is not ambiguous.
-    store.check("x < on (b) one - 99 + 0.5", &[r#"{b="1"} 1"#]);
+    // Two that match are ambiguous, whichever a comparison filters out.
+    let explicit =
+        "error: multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
+    for query in [
+        "x < on (b) one - 99 + 0.5",
+        "x > on (b) one",
+        "x == bool on (b) one",
+    ] {
+        store.check(query, &[explicit]);
+    }
+    let unique = ["error: multiple matches for labels: grouping labels must ensure unique matches"];
+    store.check("x > on (b) group_left (a) one", &unique);
+    store.check("one > on (b) group_right (a) x + 98.5", &unique);
+    // Those of which each has a result of its own are not.
+    store.check("x > on (b) group_left (c) one - 98.5", &[r#"x{a="2", b="1"} 2"#]);
 }
 
 /// Series that take turns are matched step by step.
@@ -158,6 +171,13 @@ fn a_match_may_change_from_step_to_step() {
         3,
         "x + on (a) group_left (v) y",
         &[r#"{a="1", v="new"} 22@1 23@2"#, r#"{a="1", v="old"} 11@0"#],
+    );
+    store.check_over(3, "x < on (a) y", &[r#"{a="1"} 1@0 2@1 3@2"#]);
+    store.check_over(3, "x > on (a) group_left (v) y", &[]);
+    store.check_over(
+        3,
+        "y > on (a) group_left (c) x + 10",
+        &[r#"y{a="1", v="new"} 20@1 20@2"#],
     );
     store.check_over(3, "y + on (a) x", &[r#"{a="1"} 11@0 22@1 23@2"#]);
     store.check_over(3, "x and z", &[r#"x{a="1"} 3@2"#]);

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleetgauge_core::age::Age;
-use fleetgauge_syntax::tree::Extended;
 use fleetgauge_syntax::{Function, info as syntax_info};
 
 use crate::aggregate;
@@ -96,8 +95,8 @@ impl<'a> Evaluator<'a> {
             Expr::Text(text) => Ok(Operand::Text(text.clone())),
             Expr::Selector(selector) => {
                 self.reader.finds_resets = self.asked == Asked::Counts;
-                let budget = &mut self.budget;
-                let vector = self.reader.instant(selector, steps, Give::Value, budget)?;
+                let (budget, notes) = (&mut self.budget, &mut self.notes);
+                let vector = self.reader.instant(selector, steps, Give::Value, budget, notes)?;
                 Ok(Operand::Vector(vector))
             }
             Expr::Call(call) => self.call(call, steps),
@@ -160,7 +159,7 @@ impl<'a> Evaluator<'a> {
                 self.budget.spend(vector.len() * vector.width())?;
                 vector.negate(&mut self.budget)?;
                 if vector.drop_names(&mut self.budget)? {
-                    vector.refuse_duplicates(&mut self.budget)?;
+                    vector.merge_duplicates(&mut self.budget)?;
                 }
                 Ok(Operand::Vector(vector))
             }
@@ -334,12 +333,13 @@ impl<'a> Evaluator<'a> {
         let mut found = Vector::new(steps.count);
         if let Some(matchers) = wanted.selects() {
             let selector = Selector {
-                matchers,
                 shift: self.shift_of_info(arg, steps),
-                extended: Extended::No,
+                ..Selector::new(matchers)
             };
-            let budget = &mut self.budget;
-            found = self.reader.instant(&selector, steps, Give::Timestamp, budget)?;
+            let (budget, notes) = (&mut self.budget, &mut self.notes);
+            found = self
+                .reader
+                .instant(&selector, steps, Give::Timestamp, budget, notes)?;
         }
         let result = info::join(&base, &found, &wanted, &mut self.budget)?;
         Ok(Operand::Vector(result))
@@ -354,8 +354,8 @@ impl<'a> Evaluator<'a> {
     fn start_timestamp(&mut self, arg: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
         let mut vector = match arg.unwrapped() {
             Expr::Selector(selector) => {
-                let budget = &mut self.budget;
-                self.reader.instant(selector, steps, Give::Start, budget)?
+                let (budget, notes) = (&mut self.budget, &mut self.notes);
+                self.reader.instant(selector, steps, Give::Start, budget, notes)?
             }
             _ => {
                 self.vector(arg, steps)?;
@@ -372,8 +372,9 @@ impl<'a> Evaluator<'a> {
     fn timestamp(&mut self, arg: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
         let mut vector = match arg.unwrapped() {
             Expr::Selector(selector) => {
-                let budget = &mut self.budget;
-                self.reader.instant(selector, steps, Give::Timestamp, budget)?
+                let (budget, notes) = (&mut self.budget, &mut self.notes);
+                self.reader
+                    .instant(selector, steps, Give::Timestamp, budget, notes)?
             }
             _ => {
                 let mut vector = self.vector(arg, steps)?;

@@ -82,9 +82,8 @@ fn name(
             .take(count)
             .for_each(|(labels, _)| remark(labels, features, notes));
     }
-    // Series that are the same without their names have other names.
     if !spec.keeps_name && result.drop_names(budget)? {
-        result.refuse_duplicates(budget)?;
+        result.merge_duplicates(budget)?;
     }
     Ok(())
 }
@@ -157,11 +156,6 @@ impl Part<'_> {
                 }
                 let value = match &labels {
                     Some(labels) if buffer.has_histogram_in(from, to) => {
-                        // What stands at its borders would have to be a histogram as well.
-                        if let Some(modifier) = self.ranges.extended().as_str() {
-                            let why = format!("{modifier} modifier is not supported with histograms");
-                            return Err(EvalError::execution(why));
-                        }
                         let range = Mixed {
                             input,
                             samples: buffer.samples(),

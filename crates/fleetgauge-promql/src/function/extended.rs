@@ -94,13 +94,13 @@ impl RangeInput<'_> {
         Some(all.chain([(self.end, right)]).collect())
     }
 
-    fn is_smoothed(&self) -> bool {
+    pub(super) fn is_smoothed(&self) -> bool {
         self.extended == Extended::Smoothed
     }
 
     /// The places of the samples at the borders: the newest one at the left border or before, and the last one, or where
     /// it is smoothed the oldest at the right border or behind. `None` if the series ends before the range.
-    fn around(&self) -> Option<(usize, usize)> {
+    pub(super) fn around(&self) -> Option<(usize, usize)> {
         let mut last = self.times.len().checked_sub(1)?;
         let after = self.times[..last].partition_point(|&time| time <= self.start);
         let first = after.saturating_sub(1);

@@ -6,78 +6,42 @@
 
 use std::sync::Arc;
 
+use fleetgauge_syntax::tree::Extended;
+
+use super::joining::{Joining, warn_of_kinds, warn_of_mix, warn_of_no_counter, warn_of_no_gauge};
 use super::range::Mixed;
 use super::rate::{Kind, extension, range_seconds};
 use crate::annotation::Annotations;
 use crate::histogram::{CounterReset, FloatHistogram, HistogramError, Merged};
 use crate::sample::SampleValue;
 
-/// What was done when the bounds of custom buckets did not agree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Joining {
-    Addition,
-    Subtraction,
-    Aggregation,
-}
-
-// === impl Joining ===
-
-impl Joining {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Addition => "addition",
-            Self::Subtraction => "subtraction",
-            Self::Aggregation => "aggregation",
-        }
-    }
-
-    pub(crate) fn mismatched(self) -> String {
-        format!(
-            "mismatched custom buckets were reconciled during {}",
-            self.as_str()
-        )
-    }
-
-    pub(crate) fn conflicting(self) -> String {
-        format!("conflicting counter resets during histogram {}", self.as_str())
-    }
-
-    /// Says what there is to say about what was brought together.
-    pub(crate) fn tell(self, merged: Merged, notes: &mut Annotations) {
-        if merged.has_conflicting_resets {
-            notes.warn(self.conflicting());
-        }
-        self.tell_bounds(merged, notes);
-    }
-
-    fn tell_bounds(self, merged: Merged, notes: &mut Annotations) {
-        if merged.has_other_bounds {
-            notes.info(self.mismatched());
-        }
-    }
-}
-
-/// Warns that exponential and custom buckets came together.
-pub(crate) fn warn_of_kinds(metric: &str, notes: &mut Annotations) {
-    notes.warn(format_args!(
-        "vector contains a mix of histograms with exponential and custom buckets schemas for metric name {metric:?}"
-    ));
-}
-
 /// The increase a second.
 pub(super) fn rate(range: &Mixed<'_>, notes: &mut Annotations) -> Option<SampleValue> {
+    if range.input.extended != Extended::No {
+        let mut change = range.extended_change(Kind::Counter, notes)?;
+        change.divide(range_seconds(&range.input));
+        return Some(histogram(change));
+    }
     let (change, factor) = extrapolated(range, Kind::Counter, notes)?;
     multiplied(change, factor / range_seconds(&range.input))
 }
 
 /// The change of a counter over the range.
 pub(super) fn increase(range: &Mixed<'_>, notes: &mut Annotations) -> Option<SampleValue> {
+    if range.input.extended != Extended::No {
+        let change = range.extended_change(Kind::Counter, notes)?;
+        return Some(histogram(change));
+    }
     let (change, factor) = extrapolated(range, Kind::Counter, notes)?;
     multiplied(change, factor)
 }
 
 /// The change of a gauge over the range.
 pub(super) fn delta(range: &Mixed<'_>, notes: &mut Annotations) -> Option<SampleValue> {
+    if range.input.extended != Extended::No {
+        let change = range.extended_change(Kind::Gauge, notes)?;
+        return Some(histogram(change));
+    }
     let (change, factor) = extrapolated(range, Kind::Gauge, notes)?;
     multiplied(change, factor)
 }
@@ -123,7 +87,7 @@ pub(super) fn last(range: &Mixed<'_>, _: &mut Annotations) -> Option<SampleValue
 
 /// How often the value changed.
 pub(super) fn changes(range: &Mixed<'_>, _: &mut Annotations) -> Option<SampleValue> {
-    count(range, |_, before, after| match (before, after) {
+    count(range, |_, _, before, after| match (before, after) {
         (SampleValue::Float(before), SampleValue::Float(after)) => {
             before != after && !(before.is_nan() && after.is_nan())
         }
@@ -133,7 +97,7 @@ pub(super) fn changes(range: &Mixed<'_>, _: &mut Annotations) -> Option<SampleVa
 
 /// How often the value fell, or became a value of the other kind.
 pub(super) fn resets(range: &Mixed<'_>, _: &mut Annotations) -> Option<SampleValue> {
-    count(range, |place, before, after| match (before, after) {
+    count(range, |range, place, before, after| match (before, after) {
         _ if range.input.begins_anew(place) => true,
         (SampleValue::Float(before), SampleValue::Float(after)) => after < before,
         (SampleValue::Histogram(before), SampleValue::Histogram(after)) => after.is_reset_since(before),
@@ -143,13 +107,14 @@ pub(super) fn resets(range: &Mixed<'_>, _: &mut Annotations) -> Option<SampleVal
 
 fn count(
     range: &Mixed<'_>,
-    is_counted: impl Fn(usize, &SampleValue, &SampleValue) -> bool,
+    is_counted: impl Fn(&Mixed<'_>, usize, &SampleValue, &SampleValue) -> bool,
 ) -> Option<SampleValue> {
+    let range = range.since_anchor()?;
     let mut before = range.value(0);
     let mut counted = 0.0;
     for place in 1..range.len() {
         let after = range.value(place);
-        if is_counted(place, &before, &after) {
+        if is_counted(&range, place, &before, &after) {
             counted += 1.0;
         }
         before = after;
@@ -167,15 +132,6 @@ fn multiplied(mut change: FloatHistogram, factor: f64) -> Option<SampleValue> {
     Some(histogram(change))
 }
 
-/// All of them, if none is a number.
-fn histograms<'r>(range: &'r Mixed<'_>, notes: &mut Annotations) -> Option<Vec<&'r FloatHistogram>> {
-    let all: Option<Vec<_>> = (0..range.len()).map(|place| range.histogram(place)).collect();
-    if all.is_none() {
-        range.warn_of_mix(notes);
-    }
-    all
-}
-
 type Joined = Result<Option<(FloatHistogram, Merged)>, HistogramError>;
 
 fn joined(
@@ -183,7 +139,7 @@ fn joined(
     notes: &mut Annotations,
     join: impl Fn(Vec<&FloatHistogram>) -> Joined,
 ) -> Option<SampleValue> {
-    let all = histograms(range, notes)?;
+    let all = range.histograms(notes)?;
     let says = |known: CounterReset| all.iter().any(|one| one.counter_reset() == known);
     let has_conflicting_resets = says(CounterReset::Reset) && says(CounterReset::NotReset);
     match join(all) {
@@ -205,7 +161,7 @@ fn joined(
 
 /// The change between the first and the last sample, and the factor that extends it to the range.
 fn extrapolated(range: &Mixed<'_>, kind: Kind, notes: &mut Annotations) -> Option<(FloatHistogram, f64)> {
-    let all = histograms(range, notes)?;
+    let all = range.histograms(notes)?;
     let first = *all.first()?;
     let is_whole = kind == Kind::Counter && range.input.beginning().is_some();
     let change = match all.len() {
@@ -243,9 +199,7 @@ fn change(
     let is_counter = kind == Kind::Counter;
     let is_gauge = |one: &FloatHistogram| one.counter_reset() == CounterReset::Gauge;
     if is_counter && all.iter().any(|one| is_gauge(one)) {
-        notes.warn(format_args!(
-            "this native histogram metric is not a counter: {metric:?}"
-        ));
+        warn_of_no_counter(metric, notes);
     }
     // Where the second one began anew, the first one does not matter, and may have any buckets.
     let first = Some(first).filter(|_| !(is_counter && is_reset(1)));
@@ -288,12 +242,6 @@ fn change(
     Some(change.with_counter_reset(CounterReset::Gauge))
 }
 
-fn warn_of_no_gauge(metric: &str, notes: &mut Annotations) {
-    notes.warn(format_args!(
-        "this native histogram metric is not a gauge: {metric:?}"
-    ));
-}
-
 /// The change between the last two samples, and the milliseconds between them.
 fn last_change(range: &Mixed<'_>, kind: Kind, notes: &mut Annotations) -> Option<(SampleValue, i64)> {
     let last = range.len().checked_sub(1)?;
@@ -309,10 +257,7 @@ fn last_change(range: &Mixed<'_>, kind: Kind, notes: &mut Annotations) -> Option
             let gauges = [before, after].map(|one| one.counter_reset() == CounterReset::Gauge);
             let is_counter = kind == Kind::Counter;
             match is_counter {
-                true if gauges[0] || gauges[1] => notes.warn(format_args!(
-                    "this native histogram metric is not a counter: {:?}",
-                    range.metric
-                )),
+                true if gauges[0] || gauges[1] => warn_of_no_counter(range.metric, notes),
                 false if !(gauges[0] && gauges[1]) => warn_of_no_gauge(range.metric, notes),
                 _ => {}
             }
@@ -338,7 +283,7 @@ fn last_change(range: &Mixed<'_>, kind: Kind, notes: &mut Annotations) -> Option
             SampleValue::Float(if was_reset { after } else { after - before })
         }
         _ => {
-            range.warn_of_mix(notes);
+            warn_of_mix(range.metric, notes);
             return None;
         }
     };

@@ -3,6 +3,7 @@
 use fleetgauge_syntax::Features;
 use fleetgauge_syntax::tree::Extended;
 
+use super::joining::warn_of_mix;
 use crate::annotation::Annotations;
 use crate::error::EvalError;
 use crate::histogram::FloatHistogram;
@@ -120,6 +121,15 @@ impl Mixed<'_> {
         self.samples.value(self.from + place)
     }
 
+    /// All of them, if none is a number; else warns.
+    pub(super) fn histograms(&self, notes: &mut Annotations) -> Option<Vec<&FloatHistogram>> {
+        let all: Option<Vec<_>> = (0..self.len()).map(|place| self.histogram(place)).collect();
+        if all.is_none() {
+            warn_of_mix(self.metric, notes);
+        }
+        all
+    }
+
     /// The samples that are numbers, and says that the others are left out; none where there is none.
     fn numbers_alone(&self, notes: &mut Annotations) -> Option<(Vec<i64>, Vec<f64>)> {
         let samples = self.input.times.iter().zip(self.input.values).enumerate();
@@ -133,13 +143,5 @@ impl Mixed<'_> {
             self.metric
         ));
         Some((times, values))
-    }
-
-    /// Warns that there are numbers beside histograms.
-    pub(crate) fn warn_of_mix(&self, notes: &mut Annotations) {
-        notes.warn(format_args!(
-            "encountered a mix of histograms and floats for metric name {:?}",
-            self.metric
-        ));
     }
 }

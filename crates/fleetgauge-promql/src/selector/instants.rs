@@ -10,13 +10,16 @@ use fleetgauge_core::time::Timestamp;
 use super::buffer::Buffer;
 use super::ended::EndedSeries;
 use super::times::{Times, millis};
+use crate::annotation::Annotations;
 use crate::budget::{Budget, SERIES_WORK};
 use crate::error::EvalError;
 use crate::function::extended::between;
+use crate::function::extended_mixed::{self, Taken};
+use crate::function::joining::{warn_of_kinds, warn_of_mix};
 use crate::function::start::Point;
-use crate::histogram::CounterReset;
+use crate::histogram::{CounterReset, FloatHistogram};
 use crate::queryable::Selection;
-use crate::sample::{Sample, is_histogram};
+use crate::sample::{HISTOGRAM, Sample, is_histogram};
 use crate::value::{ABSENT, Found, Part, is_absent};
 
 /// What an instant selector looks for.
@@ -28,7 +31,12 @@ pub(super) struct Instants<'a> {
     pub(super) give: Give,
     pub(super) finds_resets: bool,
     pub(super) is_smoothed: bool,
+    /// Without texts, for what there is to say of a part.
+    pub(super) notes: Annotations,
 }
+
+/// What was read of some of the series.
+pub(super) type Done = (Vec<EndedSeries>, Found, Annotations);
 
 /// What an instant selector gives of the sample it finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +58,7 @@ impl Instants<'_> {
         of: Range<usize>,
         mut part: Part<'_>,
         budget: &mut Budget,
-    ) -> Result<(Vec<EndedSeries>, Found), EvalError> {
+    ) -> Result<Done, EvalError> {
         budget.spend(of.len() * SERIES_WORK)?;
         let at = Timestamp::from_millis(self.times.get(0));
         found.clear();
@@ -86,7 +94,7 @@ impl Instants<'_> {
                 *told = self.of_subquery(i, age, &mut ended);
             }
         }
-        Ok((ended, histograms))
+        Ok((ended, histograms, Annotations::default()))
     }
 
     /// Reads all samples of each series, and slides along with the steps.
@@ -96,9 +104,9 @@ impl Instants<'_> {
         of: Range<usize>,
         mut part: Part<'_>,
         budget: &mut Budget,
-    ) -> Result<(Vec<EndedSeries>, Found), EvalError> {
+    ) -> Result<Done, EvalError> {
         let lookback = millis(self.lookback);
-        let (mut ended, mut histograms) = (Vec::new(), Found::new());
+        let (mut ended, mut histograms, mut notes) = (Vec::new(), Found::new(), self.notes.clone());
         for (place, i) in of.enumerate() {
             buffer.read(self.series, i, self.range, self.finds_resets, budget)?;
             if self.is_smoothed {
@@ -109,7 +117,8 @@ impl Instants<'_> {
             let (row, ages) = part.row(place);
             row.fill(ABSENT);
             if self.is_smoothed {
-                self.smooth(buffer, i, row, ages)?;
+                let found = self.smooth(buffer, i, row, ages, budget, &mut notes)?;
+                histograms.extend(found.into_iter().map(|(step, histogram)| (i, step, histogram)));
                 continue;
             }
             let (mut next, mut last, mut last_histogram) = (0, None, None);
@@ -147,47 +156,78 @@ impl Instants<'_> {
                 told.for_each(|(age, _)| *age = age.with_ended());
             }
         }
-        Ok((ended, histograms))
+        Ok((ended, histograms, notes))
     }
 
-    /// What the series `i` has at each step on the line between the samples around it. What it has no later sample than
-    /// stays as it is.
-    fn smooth(&self, of: &Buffer, i: usize, row: &mut [f64], ages: &mut [Age]) -> Result<(), EvalError> {
-        if of.has_histograms() {
-            return Err(EvalError::execution(
-                "smoothed modifier is not supported with histograms",
-            ));
-        }
+    /// What the series `i` has at each step on the line between the samples around it; the histograms it returns, by their
+    /// step. What it has no later sample than stays as it is.
+    fn smooth(
+        &self,
+        of: &Buffer,
+        i: usize,
+        row: &mut [f64],
+        ages: &mut [Age],
+        budget: &mut Budget,
+        notes: &mut Annotations,
+    ) -> Result<Vec<(usize, Arc<FloatHistogram>)>, EvalError> {
         let lookback = millis(self.lookback);
-        let point = |i: usize| Point {
-            time: of.times()[i],
-            value: of.values()[i],
-            start: 0,
-        };
-        let mut next = 0;
+        let (times, values) = (of.times(), of.values());
+        let labels = of.has_histograms().then(|| self.series.labels(i));
+        let metric = labels.as_ref().map_or("", |labels| labels.metric_name());
+        let mut found = Vec::new();
+        // The first sample near the step, the first at it or behind, the first too late to be near; and how many of those
+        // near are histograms.
+        let (mut from, mut next, mut to, mut histograms) = (0, 0, 0, 0);
         for (step, (place, time)) in row.iter_mut().zip(self.times.iter()).enumerate() {
-            while of.times().get(next).is_some_and(|&t| t < time) {
+            while to < times.len() && times[to] <= time.saturating_add(lookback) {
+                histograms += usize::from(is_histogram(values[to]));
+                to += 1;
+            }
+            while from < to && times[from] <= time.saturating_sub(lookback) {
+                histograms -= usize::from(is_histogram(values[from]));
+                from += 1;
+            }
+            while next < times.len() && times[next] < time {
                 next += 1;
             }
-            let is_near = |point: &Point| {
-                point.time > time.saturating_sub(lookback) && point.time <= time.saturating_add(lookback)
+            if histograms > 0 && histograms < to - from {
+                warn_of_mix(metric, notes);
+                continue;
+            }
+            let (before, after) = match () {
+                () if next < to && times[next] == time => (next, next),
+                () if next <= from => continue,
+                () => (next - 1, next.min(to - 1)),
             };
-            let before = next.checked_sub(1).map(point).filter(is_near);
-            let after = (next < of.times().len()).then(|| point(next)).filter(is_near);
-            let (value, newest) = match (before, after) {
-                (_, Some(at)) if at.time == time => (at.value, at.time),
-                (Some(before), Some(after)) => (between(before, after, time, false), after.time),
-                (Some(before), None) => (before.value, before.time),
-                (None, _) => continue,
+            let value = match (of.histogram(before), of.histogram(after)) {
+                (Some(first), Some(second)) => {
+                    budget.spend(first.work() + second.work())?;
+                    let taken = ((times[before], &**first), (times[after], &**second));
+                    let Some(smooth) = smooth_histogram(taken, time, metric, notes) else {
+                        continue;
+                    };
+                    budget.take_histogram(&smooth)?;
+                    found.push((step, Arc::new(smooth)));
+                    HISTOGRAM
+                }
+                _ if before == after => values[before],
+                _ => {
+                    let [before, after] = [before, after].map(|place| Point {
+                        time: times[place],
+                        value: values[place],
+                        start: 0,
+                    });
+                    between(before, after, time, false)
+                }
             };
             *place = value;
             if let Some(age) = ages.get_mut(step) {
                 // What lies behind the step is as new as it.
-                let [at, asked] = [newest.min(time), time].map(Timestamp::from_millis);
+                let [at, asked] = [times[after].min(time), time].map(Timestamp::from_millis);
                 *age = self.series.age(i, at, asked, self.lookback);
             }
         }
-        Ok(())
+        Ok(found)
     }
 
     fn pick(&self, time: i64, value: f64) -> f64 {
@@ -216,4 +256,29 @@ impl Instants<'_> {
         ended.push(EndedSeries { series: i, age, left });
         age
     }
+}
+
+/// The histogram at `time` between two, or as the only one. `None` if their buckets are of different kinds.
+fn smooth_histogram(
+    (before, after): (Taken<'_>, Taken<'_>),
+    time: i64,
+    metric: &str,
+    notes: &mut Annotations,
+) -> Option<FloatHistogram> {
+    if before.0 == after.0 {
+        let histogram = before.1.clone();
+        // What is known of resets is about the sample before it.
+        return Some(match before.0 == time {
+            true => histogram,
+            false => histogram.with_counter_reset(CounterReset::Unknown),
+        });
+    }
+    let is_gauge = [before, after]
+        .iter()
+        .all(|(_, one)| one.counter_reset() == CounterReset::Gauge);
+    let between = extended_mixed::between(before, after, time, !is_gauge, notes);
+    if between.is_err() {
+        warn_of_kinds(metric, notes);
+    }
+    between.ok()
 }

@@ -307,6 +307,11 @@ impl Expr {
             && matchers().any(|one| matchers().filter(|other| *other == one).count() > 1)
     }
 
+    /// Whether it compares and leaves out what does not hold.
+    pub(crate) fn is_filter(&self) -> bool {
+        matches!(self, Self::Binary(binary) if !binary.is_bool && ["==", "!=", "<", "<=", ">", ">="].contains(&binary.op))
+    }
+
     /// Whether `@` makes it the same at every step.
     fn is_held(&self) -> bool {
         match self {

@@ -4,7 +4,7 @@ use super::cursor::Parser;
 use super::node::Node;
 use crate::error::ParseError;
 use crate::token::Kind;
-use crate::tree::{Expr, Extended, MatchOp, Matcher, Selector, Shift};
+use crate::tree::{Expr, MatchOp, Matcher, Selector};
 
 use crate::regex;
 
@@ -29,7 +29,11 @@ impl Parser<'_> {
             let why = "vector selector must contain at least one non-empty matcher";
             return Err(self.error(start, why));
         }
-        Ok(Node::new(Expr::Selector(selecting(matchers)), start, 1))
+        let selector = Selector {
+            place: start,
+            ..Selector::new(matchers)
+        };
+        Ok(Node::new(Expr::Selector(selector), start, 1))
     }
 
     /// The second argument of `info`: which info metrics, and which of their labels. It may be empty.
@@ -43,7 +47,11 @@ impl Parser<'_> {
         }
         let mut matchers = Vec::new();
         self.matchers(&mut matchers)?;
-        Ok(Node::new(Expr::Selector(selecting(matchers)), start, 1))
+        let selector = Selector {
+            place: start,
+            ..Selector::new(matchers)
+        };
+        Ok(Node::new(Expr::Selector(selector), start, 1))
     }
 
     /// `{a="b", "c.d"!="e", "name"}`
@@ -107,14 +115,6 @@ impl Parser<'_> {
             value,
             place,
         })
-    }
-}
-
-fn selecting(matchers: Vec<Matcher>) -> Selector {
-    Selector {
-        matchers,
-        shift: Shift::default(),
-        extended: Extended::No,
     }
 }
 

@@ -25,8 +25,8 @@
 use crate::Function;
 use crate::info;
 use crate::tree::{
-    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Extended, Group, Grouping, RangeSelector,
-    Selector, Shift, Subquery, ValueType,
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Group, Grouping, RangeSelector, Selector,
+    Shift, Subquery, ValueType,
 };
 
 use super::build::{aggregate, binary, by, call, labelled, matched, present, seconds, subquery, without};
@@ -513,9 +513,8 @@ impl<'a> Companion<'a> {
         let shift = asked.shift();
         let at = |shift| {
             Expr::Selector(Selector {
-                matchers: selector.matchers.clone(),
                 shift,
-                extended: Extended::No,
+                ..Selector::new(selector.matchers.clone())
             })
         };
         let timestamp = |shift| call(Function::Timestamp, vec![at(shift)]);
@@ -523,9 +522,8 @@ impl<'a> Companion<'a> {
             (None, _) | (_, Form::Live) => timestamp(shift),
             (Some(range), Form::TsOfLast) => {
                 let selector = Selector {
-                    matchers: selector.matchers.clone(),
                     shift,
-                    extended: Extended::No,
+                    ..Selector::new(selector.matchers.clone())
                 };
                 let range = Expr::Range(RangeSelector { selector, range });
                 call(Function::TsOfLastOverTime, vec![range])
@@ -716,9 +714,8 @@ impl<'a> Companion<'a> {
         if let Some(arg) = call.args.first() {
             let shift = info::shift(arg, |a, b| Asked::by(a) == Asked::by(b));
             let selector = Selector {
-                matchers,
                 shift,
-                extended: Extended::No,
+                ..Selector::new(matchers)
             };
             into.push(self.samples(&selector, None, None).expr);
             self.collect(arg, into);

@@ -25,7 +25,7 @@ use std::fmt;
 
 use crate::Function;
 use crate::tree::{
-    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Extended, Grouping, MatchOp, Matcher, Matching,
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Grouping, MatchOp, Matcher, Matching,
     RangeSelector, Selector, Shift, ValueType,
 };
 
@@ -245,11 +245,7 @@ impl Planner<'_> {
         };
         let mut matchers = vec![equal(METRIC_NAME, &name)];
         matchers.extend(conditions);
-        Selector {
-            matchers,
-            shift: Shift::default(),
-            extended: Extended::No,
-        }
+        Selector::new(matchers)
     }
 
     // --- what is evaluated here ---

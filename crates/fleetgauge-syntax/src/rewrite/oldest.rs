@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::Function;
-use crate::tree::{AggregateOp, BinaryOp, Expr, Extended, Grouping, MatchOp, RangeSelector, Selector};
+use crate::tree::{AggregateOp, BinaryOp, Expr, Grouping, MatchOp, RangeSelector, Selector};
 
 use super::age::Asked;
 use super::build::{aggregate, binary, call, labelled};
@@ -125,9 +125,8 @@ impl Times {
     fn of(selector: &Selector, range: Option<i64>) -> Self {
         let asked = Asked::by(selector.shift);
         let selector = Selector {
-            matchers: selector.matchers.clone(),
             shift: asked.shift(),
-            extended: Extended::No,
+            ..Selector::new(selector.matchers.clone())
         };
         let times = call(Function::Timestamp, vec![Expr::Selector(selector.clone())]);
         let newest = asked.added_to(times.clone());

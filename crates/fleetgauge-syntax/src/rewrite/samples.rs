@@ -1,7 +1,7 @@
 //! How many samples the series of a query have in a while, from which follows how far they are apart.
 
 use crate::Function;
-use crate::tree::{AggregateOp, BinaryOp, Expr, Extended, Grouping, RangeSelector, Selector, Shift};
+use crate::tree::{AggregateOp, BinaryOp, Expr, Grouping, RangeSelector, Selector, Shift};
 
 use super::build::{aggregate, binary, call, labelled};
 
@@ -46,11 +46,7 @@ pub fn sample_counts(query: &Expr) -> Option<SampleCounts> {
             _ => continue,
         };
         if selectors.len() < MAX_SELECTORS && !selectors.iter().any(|known| known.is_same(selector)) {
-            selectors.push(Selector {
-                matchers: selector.matchers.clone(),
-                shift: Shift::default(),
-                extended: Extended::No,
-            });
+            selectors.push(Selector::new(selector.matchers.clone()));
         }
     }
     let counts = selectors.iter().enumerate().map(|(i, selector)| {
@@ -68,12 +64,11 @@ fn counted(selector: &Selector) -> Expr {
         range: COUNTED_MILLIS,
     });
     let before = Expr::Selector(Selector {
-        matchers: selector.matchers.clone(),
         shift: Shift {
             offset: COUNTED_MILLIS,
             at: None,
         },
-        extended: Extended::No,
+        ..Selector::new(selector.matchers.clone())
     });
     binary(BinaryOp::And, call(Function::CountOverTime, vec![range]), before)
 }

@@ -125,11 +125,7 @@ async fn look(
             continue;
         }
         // What was found must be had together.
-        let mut free = Selector {
-            matchers: selector.matchers.clone(),
-            shift: Default::default(),
-            extended: Default::default(),
-        };
+        let mut free = Selector::new(selector.matchers.clone());
         free.matchers
             .retain(|matcher| !wanted.iter().any(|(_, stand_in)| *stand_in == matcher.value));
         for matcher in &mut free.matchers {

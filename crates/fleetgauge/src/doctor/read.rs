@@ -3,7 +3,7 @@
 use fleetgauge_core::label::METRIC_NAME;
 use fleetgauge_syntax::Function;
 use fleetgauge_syntax::tree::{
-    Aggregate, AggregateOp, Call, Expr, Extended, Grouping, MatchOp, Matcher, RangeSelector, Selector, Shift,
+    Aggregate, AggregateOp, Call, Expr, Grouping, MatchOp, Matcher, RangeSelector, Selector,
 };
 
 /// How far back [`When::Past`] looks. *Unit*: milliseconds.
@@ -97,9 +97,5 @@ pub(super) fn named(metric: &str) -> Selector {
         value: metric.to_owned(),
         place: 0,
     };
-    Selector {
-        matchers: vec![name],
-        shift: Shift::default(),
-        extended: Extended::No,
-    }
+    Selector::new(vec![name])
 }

@@ -9,7 +9,7 @@ use fleetgauge_core::result::MetricResult;
 use fleetgauge_syntax::Function;
 use fleetgauge_syntax::similar::similar;
 use fleetgauge_syntax::tree::{
-    AggregateOp, Expr, Extended, Grouping, MatchOp, Matcher, RangeSelector, Selector, Shift,
+    AggregateOp, Expr, Grouping, MatchOp, Matcher, RangeSelector, Selector, Shift,
 };
 
 use super::advice;
@@ -190,11 +190,7 @@ async fn unknown_metric(subject: &Subject<'_>, name: &str) -> Result<Reason, Fai
         value: format!("{prefix}.*"),
         place: 0,
     };
-    let of_engine = Selector {
-        matchers: vec![pattern],
-        shift: Shift::default(),
-        extended: Extended::No,
-    };
+    let of_engine = Selector::new(vec![pattern]);
     let names = match groups(subject, &of_engine, [METRIC_NAME].into_iter(), When::Now).await {
         Ok(names) => names,
         Err(failure @ Failure::Bound(_)) => return Err(failure),
