@@ -339,7 +339,7 @@ impl<'a> Evaluator<'a> {
             let (budget, notes) = (&mut self.budget, &mut self.notes);
             found = self
                 .reader
-                .instant(&selector, steps, Give::Timestamp, budget, notes)?;
+                .instant(&selector, steps, Give::TimestampOfNumber, budget, notes)?;
         }
         let result = info::join(&base, &found, &wanted, &mut self.budget)?;
         Ok(Operand::Vector(result))

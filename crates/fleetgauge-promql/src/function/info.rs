@@ -11,6 +11,7 @@ use crate::budget::{Budget, REGEX_WORK, SERIES_WORK};
 use crate::error::EvalError;
 use crate::label::{Groups, LabelSet, METRIC_NAME, Projection, SCHEMA, text_bytes};
 use crate::matcher::Matcher;
+use crate::sample::is_histogram;
 use crate::value::{Vector, is_absent};
 
 /// The labels by which a series and an info series belong together.
@@ -31,7 +32,7 @@ pub(crate) struct Wanted<'a> {
 
 /// The info series, by metric name, `instance` and `job`.
 struct InfoSeries<'a> {
-    /// Its rows hold the times of the samples.
+    /// Its rows hold the times of the samples, or that one is a histogram.
     found: &'a Vector,
     groups: Groups,
     /// The rows of each group. Several, if an info series was replaced by another one.
@@ -150,13 +151,21 @@ impl<'a> InfoSeries<'a> {
         present.max_by(|a, b| time(a).total_cmp(&time(b))).copied()
     }
 
-    /// Refuses groups in which two samples are the newest at a step at which there are series to add labels to.
+    /// Refuses histograms, and groups in which two samples are the newest, at a step at which there are series to add
+    /// labels to.
     fn check(&self, base: &Vector, budget: &mut Budget) -> Result<(), EvalError> {
         let mut is_asked = vec![false; base.width()];
         for (_, row) in base.rows() {
             budget.spend(row.len())?;
             for (is_asked, value) in is_asked.iter_mut().zip(row) {
                 *is_asked |= !is_absent(*value);
+            }
+        }
+        for &row in self.rows.iter().flatten() {
+            budget.spend(base.width())?;
+            let mut steps = self.found.row(row).iter().zip(&is_asked);
+            if steps.any(|(&time, &is_asked)| is_asked && is_histogram(time)) {
+                return Err(EvalError::execution("info sample should be float"));
             }
         }
         let several = self.rows.iter().enumerate().filter(|(_, rows)| rows.len() > 1);

@@ -44,6 +44,8 @@ pub(crate) enum Give {
     Value,
     /// When it was taken, in seconds.
     Timestamp,
+    /// The same, but of a histogram, that it is one.
+    TimestampOfNumber,
     /// Since when it was counted, in seconds.
     Start,
 }
@@ -135,7 +137,8 @@ impl Instants<'_> {
                         Give::Start => self.pick(buffer.samples.start(newest), value),
                         _ => self.pick(at, value),
                     };
-                    if is_histogram(*place)
+                    if self.give == Give::Value
+                        && is_histogram(*place)
                         && let Some(histogram) = buffer.histogram(newest)
                     {
                         // The steps up to the next sample share it.
@@ -233,7 +236,8 @@ impl Instants<'_> {
     fn pick(&self, time: i64, value: f64) -> f64 {
         match self.give {
             Give::Value => value,
-            Give::Timestamp | Give::Start => time as f64 / 1000.0,
+            Give::TimestampOfNumber if is_histogram(value) => value,
+            Give::Timestamp | Give::TimestampOfNumber | Give::Start => time as f64 / 1000.0,
         }
     }
 

@@ -36,14 +36,13 @@ impl Parser<'_> {
         Ok(Node::new(Expr::Selector(selector), start, 1))
     }
 
-    /// The second argument of `info`: which info metrics, and which of their labels. It may be empty.
+    /// The second argument of `info`: which info metrics, and which of their labels. It may be empty. A time that it has means
+    /// nothing, as in Prometheus, and is not kept.
     pub(super) fn info_matchers(&mut self) -> Result<Node, ParseError> {
         let start = self.start();
+        let why = "expected label selectors only, as in info(x, {version=~\".+\"})";
         if self.kind() != &Kind::Sign("{") {
-            return Err(self.error(
-                start,
-                "expected label selectors only, as in info(x, {version=~\".+\"})",
-            ));
+            return Err(self.error(start, why));
         }
         let mut matchers = Vec::new();
         self.matchers(&mut matchers)?;
@@ -51,7 +50,11 @@ impl Parser<'_> {
             place: start,
             ..Selector::new(matchers)
         };
-        Ok(Node::new(Expr::Selector(selector), start, 1))
+        let bare = Node::new(Expr::Selector(selector.clone()), start, 1);
+        match self.suffixes(bare)?.expr {
+            Expr::Selector(_) => Ok(Node::new(Expr::Selector(selector), start, 1)),
+            _ => Err(self.error(start, why)),
+        }
     }
 
     /// `{a="b", "c.d"!="e", "name"}`
