@@ -469,16 +469,6 @@ impl Vector {
     ///
     /// *Errors*: Prometheus's, if one has.
     pub(crate) fn merge_duplicates(&mut self, budget: &mut Budget) -> Result<(), EvalError> {
-        self.merge(true, budget)
-    }
-
-    /// As [`merge_duplicates`](Self::merge_duplicates), but two series with the same labels are an error
-    /// also if they never meet: so Prometheus does for functions over ranges, and for the unary minus.
-    pub(crate) fn refuse_duplicates(&mut self, budget: &mut Budget) -> Result<(), EvalError> {
-        self.merge(false, budget)
-    }
-
-    fn merge(&mut self, may_merge: bool, budget: &mut Budget) -> Result<(), EvalError> {
         // Twice, as a hash table has room to spare; and the pairs.
         budget.take_list::<[usize; 6]>(self.len())?;
         let mut first: HashMap<&LabelSet, usize, RandomState> =
@@ -503,7 +493,7 @@ impl Vector {
                     continue;
                 }
                 let place = &mut self.row_mut(into)[step];
-                if !may_merge || !is_absent(*place) {
+                if !is_absent(*place) {
                     return Err(EvalError::execution(
                         "vector cannot contain metrics with the same labelset",
                     ));
@@ -579,8 +569,6 @@ mod tests {
             .expect_err("two at one step")
             .to_string();
         assert_eq!(error, "vector cannot contain metrics with the same labelset");
-        let mut rows = vector(&[("x", [1.0, ABSENT]), ("x", [ABSENT, 2.0])]);
-        assert!(rows.refuse_duplicates(&mut budget()).is_err());
         // A NaN is a sample.
         assert!(
             vector(&[("x", [f64::NAN, 0.0]), ("x", [1.0, ABSENT])])

@@ -81,7 +81,7 @@ fn name(
     }
     // Series that are the same without their names have other names.
     if !spec.keeps_name && result.drop_names(budget)? {
-        result.refuse_duplicates(budget)?;
+        result.merge_duplicates(budget)?;
     }
     Ok(())
 }

@@ -332,7 +332,7 @@ fn group(
         let text = bound_of.text(labels);
         let upper_bound = match (text, known) {
             (Some(text), Some((same, bound))) if Arc::ptr_eq(text, same) => bound,
-            _ => match parse_float(text.map_or("", |text| text)) {
+            _ => match parse_float(text.map_or("", |text| text)).filter(|bound| !bound.is_nan()) {
                 Some(bound) => bound,
                 None => {
                     warn_of_bound(text.map_or("", |text| text), labels.metric_name(), arg, notes);
@@ -353,10 +353,7 @@ fn group(
     }
     for histogram in &mut histograms {
         budget.spend(histogram.buckets.len().saturating_mul(SORTED_WORK))?;
-        // NaN last, where it makes the histogram incomplete.
-        histogram
-            .buckets
-            .sort_by(|(a, _), (b, _)| a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan())));
+        histogram.buckets.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     }
     Ok((histograms, groups))
 }
