@@ -90,6 +90,11 @@ impl Annotations {
         push(&mut self.infos, format!("PromQL info: {text}"), place);
     }
 
+    /// As [`warn`](Self::warn), about what begins at `place`.
+    pub(crate) fn warn_at(&mut self, place: usize, text: impl fmt::Display) {
+        push(&mut self.warnings, format!("PromQL warning: {text}"), place);
+    }
+
     /// Without texts, said by the same operation.
     pub(crate) fn of_part(&self) -> Self {
         Self {

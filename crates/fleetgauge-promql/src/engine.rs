@@ -226,6 +226,8 @@ impl Engine {
         let times = Times {
             step: steps.step,
             range: steps.until.saturating_sub(steps.start),
+            start: steps.start,
+            end: steps.until,
         };
         Expression::parse_with(expression.text(), self.0.config.features, Some(times)).map(Arc::new)
     }

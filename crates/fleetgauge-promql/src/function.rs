@@ -12,6 +12,7 @@ pub(crate) mod extended;
 pub(crate) mod extended_mixed;
 mod histogram;
 pub(crate) mod info;
+mod integral;
 pub(crate) mod joining;
 mod maths;
 mod mixed;
@@ -46,6 +47,8 @@ use crate::value::{Operand, Steps, Vector};
 #[derive(Debug)]
 pub(crate) struct CallContext<'a> {
     pub(crate) steps: &'a Steps,
+    /// Where the call begins in the query.
+    pub(crate) place: usize,
     pub(crate) budget: &'a mut Budget,
     pub(crate) notes: &'a mut Annotations,
 }
@@ -65,8 +68,8 @@ pub(crate) enum Implementation {
     OfArguments(CallFunction),
     /// By the engine.
     Engine(Special),
-    /// Not here; the parser refuses it.
-    Refused,
+    /// Not at all: the parser puts a number in its place.
+    Folded,
 }
 
 /// What looks at more than the values of its arguments.
@@ -135,6 +138,7 @@ pub(crate) fn implementation(function: Function) -> Implementation {
         Function::StddevOverTime => over(over_time::stddev),
         Function::StdvarOverTime => over(over_time::stdvar),
         Function::MadOverTime => over(over_time::mad),
+        Function::Integral => over(integral::integral),
         Function::FirstOverTime => over_both(over_time::first, mixed::first),
         Function::LastOverTime => over_both(over_time::last, mixed::last),
         Function::TsOfFirstOverTime => over_any(over_time::ts_of_first),
@@ -261,8 +265,8 @@ pub(crate) fn implementation(function: Function) -> Implementation {
         Function::Timestamp => Implementation::Engine(Special::Timestamp),
         Function::StartTimestamp => Implementation::Engine(Special::StartTimestamp),
 
-        // --- refused ---
-        Function::Integral => Implementation::Refused,
+        // --- by the parser ---
+        Function::Step | Function::Range | Function::Start | Function::End => Implementation::Folded,
     }
 }
 
@@ -294,7 +298,7 @@ pub(crate) fn call(
             Ok(Operand::Scalar(scalar::of_two(function, a, &b)))
         }
         Implementation::OfArguments(function) => function(&mut args, ctx),
-        Implementation::Range(_) | Implementation::Engine(_) | Implementation::Refused => {
+        Implementation::Range(_) | Implementation::Engine(_) | Implementation::Folded => {
             Err(args.mismatch("what the parser lets through"))
         }
     }
@@ -307,6 +311,7 @@ fn sorted_by_value(
     descending: bool,
 ) -> Result<Operand, EvalError> {
     let mut vector = args.vector()?;
+    ctx.warn_of_sorting();
     vector.drop_histograms();
     Ok(Operand::Vector(match ctx.steps.count {
         1 => sort::by_value(&vector, descending, ctx.budget)?,
@@ -317,6 +322,7 @@ fn sorted_by_value(
 /// The order of a range query's answer is that of its labels.
 fn sorted(args: &mut Args<'_>, ctx: &mut CallContext<'_>, sort: SortFunction) -> Result<Operand, EvalError> {
     let (vector, labels) = (args.vector()?, args.texts()?);
+    ctx.warn_of_sorting();
     Ok(Operand::Vector(match ctx.steps.count {
         1 => sort(&vector, &labels, ctx.budget)?,
         _ => vector,
@@ -329,6 +335,16 @@ impl CallContext<'_> {
     /// The same number at each step.
     fn always(&self, value: f64) -> Vec<f64> {
         vec![value; self.steps.count]
+    }
+
+    /// Several steps have no order that holds for all of them.
+    fn warn_of_sorting(&mut self) {
+        if self.steps.start != self.steps.until {
+            self.notes.warn_at(
+                self.place,
+                "sort is ineffective for range queries since results are always ordered by labels",
+            );
+        }
     }
 }
 

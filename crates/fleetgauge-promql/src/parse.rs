@@ -122,7 +122,7 @@ impl Expression {
         self.root.is_ordered()
     }
 
-    /// Whether it has `step()` or `range()`, and so differs by the steps that it is evaluated at.
+    /// Whether it has `step()`, `range()`, `start()` or `end()`, and so differs by the steps that it is evaluated at.
     pub(crate) fn is_timed(&self) -> bool {
         self.is_timed
     }

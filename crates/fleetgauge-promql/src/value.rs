@@ -475,16 +475,6 @@ impl Vector {
     ///
     /// *Errors*: Prometheus's, if one has.
     pub(crate) fn merge_duplicates(&mut self, budget: &mut Budget) -> Result<(), EvalError> {
-        self.merge(true, budget)
-    }
-
-    /// As [`merge_duplicates`](Self::merge_duplicates), but two series with the same labels are an error
-    /// also if they never meet.
-    pub(crate) fn refuse_duplicates(&mut self, budget: &mut Budget) -> Result<(), EvalError> {
-        self.merge(false, budget)
-    }
-
-    fn merge(&mut self, may_merge: bool, budget: &mut Budget) -> Result<(), EvalError> {
         let of = &self.labels;
         let pairs = of.derived(Derivation::Duplicates, budget, |budget| {
             // Twice, as a hash table has room to spare; and the pairs.
@@ -512,7 +502,7 @@ impl Vector {
                     continue;
                 }
                 let place = &mut self.row_mut(into)[step];
-                if !may_merge || !is_absent(*place) {
+                if !is_absent(*place) {
                     return Err(EvalError::execution(
                         "vector cannot contain metrics with the same labelset",
                     ));
@@ -588,8 +578,6 @@ mod tests {
             .expect_err("two at one step")
             .to_string();
         assert_eq!(error, "vector cannot contain metrics with the same labelset");
-        let mut rows = vector(&[("x", [1.0, ABSENT]), ("x", [ABSENT, 2.0])]);
-        assert!(rows.refuse_duplicates(&mut budget()).is_err());
         // A NaN is a sample.
         assert!(
             vector(&[("x", [f64::NAN, 0.0]), ("x", [1.0, ABSENT])])

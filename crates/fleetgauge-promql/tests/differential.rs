@@ -97,7 +97,8 @@ enum Forgiven {
     Mistaken,
     /// The oracle [looks beyond](is_beyond) what was asked.
     Beyond,
-    /// [Known](is_known) to be refused by what came after the oracle.
+    /// [Known](is_known) to be refused by what came after the oracle, [no more](is_refused_no_more), or to be
+    /// [another number](compare::is_beside_infinity) there.
     Known,
 }
 
@@ -150,8 +151,11 @@ impl Pair {
                 Verdict::Forgiven(Forgiven::Mistaken)
             }
             (Err(_), Ok(_)) if is_3 && is_beyond(expr, when) => Verdict::Forgiven(Forgiven::Beyond),
-            (Err(error), Ok(_)) if is_merged(expr, error) => Verdict::Forgiven(Forgiven::Known),
             (Ok(_), Err(error)) if is_known(self.version, expr, &error.to_string()) => {
+                Verdict::Forgiven(Forgiven::Known)
+            }
+            (Err(error), Ok(_)) if is_refused_no_more(error, when) => Verdict::Forgiven(Forgiven::Known),
+            _ if compare::is_beside_infinity(&self.engine, &self.store, expr, when) => {
                 Verdict::Forgiven(Forgiven::Known)
             }
             _ => Verdict::Differs(difference),
@@ -200,9 +204,6 @@ impl Counts {
 
 /// Where the oracle answers and what came after it refuses.
 ///
-/// 2.42: `label_replace` and `label_join` make label sets for all steps at once in 3, so that two series that
-/// become one are refused, also if they never meet at a step.
-///
 /// 3.5: what is not a number of series is refused only where there is a series; later it is always.
 ///
 /// Both: of series of which two match, those that a comparison filters out are no match; later they are.
@@ -210,32 +211,15 @@ fn is_known(version: Version, expr: &Expr, error: &str) -> bool {
     if error.starts_with("multiple matches for labels") && expr.walk().into_iter().any(Expr::is_filter) {
         return true;
     }
-    if version == Version::V3 {
-        let errors = ["Parameter value is NaN", "Ratio value is NaN", "flows int64"];
-        return errors.iter().any(|known| error.contains(known));
-    }
-    let relabels = |part: &&Expr| {
-        matches!(
-            part,
-            Expr::Call {
-                name: "label_replace" | "label_join",
-                ..
-            }
-        )
-    };
-    error == "vector cannot contain metrics with the same labelset" && expr.walk().iter().any(relabels)
+    let errors = ["Parameter value is NaN", "Ratio value is NaN", "flows int64"];
+    version == Version::V3 && errors.iter().any(|known| error.contains(known))
 }
 
-/// Series that are the same without their names and never meet are refused by the unary minus and by functions over ranges;
-/// in what came after the oracle they are one.
-fn is_merged(expr: &Expr, error: &str) -> bool {
-    let may_merge = |part: &Expr| match part {
-        Expr::Unary(_) => true,
-        Expr::Call { args, .. } => args.iter().any(|arg| arg.kind() == Kind::Matrix),
-        _ => false,
-    };
-    error.contains("vector cannot contain metrics with the same labelset")
-        && expr.walk().into_iter().any(may_merge)
+/// Series that become one, but never meet at a step, are refused up to 3.5 by what looks at all steps at once: functions
+/// over ranges, the unary minus and in 3.5 `label_replace` and `label_join`; later they are one series.
+fn is_refused_no_more(error: &str, when: When) -> bool {
+    let is_range = matches!(when, When::Range(..));
+    is_range && error.contains("vector cannot contain metrics with the same labelset")
 }
 
 /// In range queries 3.5 evaluates what is inside a subquery with `@` at as many steps more as those have, and refuses

@@ -22,6 +22,8 @@ pub(crate) struct Signature {
     pub(crate) is_timed: bool,
     /// Whether the order of its results means something.
     pub(crate) is_ordered: bool,
+    /// Whether it is a number that follows from the times of the query, and that the parser puts in its place.
+    pub(crate) is_of_query: bool,
     /// Why it is not evaluated here.
     pub(crate) refused: Option<&'static str>,
 }
@@ -91,6 +93,7 @@ functions! {
         &[RangeVector, Scalar, Scalar],
         InstantVector,
     ),
+    End = of_query("end"),
     Exp = vector("exp"),
     FirstOverTime = named(range("first_over_time")),
     Floor = vector("floor"),
@@ -111,10 +114,7 @@ functions! {
     Info = named(
         timed(more(More::Optional, function("info", &[InstantVector, InstantVector], InstantVector))),
     ),
-    Integral = refused(
-        "is not supported here: no release of Prometheus was found that has it",
-        more(More::Optional, function("integral", &[RangeVector, Scalar], InstantVector)),
-    ),
+    Integral = more(More::Optional, function("integral", &[RangeVector, Scalar], InstantVector)),
     Irate = range("irate"),
     LabelJoin = named(
         more(More::Any, function("label_join", &[InstantVector, Text, Text, Text], InstantVector)),
@@ -136,6 +136,7 @@ functions! {
     PresentOverTime = range("present_over_time"),
     QuantileOverTime = function("quantile_over_time", &[Scalar, RangeVector], InstantVector),
     Rad = vector("rad"),
+    Range = of_query("range"),
     Rate = range("rate"),
     Resets = range("resets"),
     Round = more(More::Optional, function("round", &[InstantVector, Scalar], InstantVector)),
@@ -150,12 +151,14 @@ functions! {
     ),
     SortDesc = sorting(vector("sort_desc")),
     Sqrt = vector("sqrt"),
+    Start = of_query("start"),
     StartTimestamp = refused(
         "is experimental and not enabled (use-start-timestamps)",
         vector("start_timestamp"),
     ),
     StddevOverTime = range("stddev_over_time"),
     StdvarOverTime = range("stdvar_over_time"),
+    Step = of_query("step"),
     SumOverTime = range("sum_over_time"),
     Tan = vector("tan"),
     Tanh = vector("tanh"),
@@ -212,6 +215,11 @@ impl Function {
         self.signature().keeps_name
     }
 
+    /// Whether it is a number that follows from the times of the query: `step()`, `range()`, `start()`, `end()`.
+    pub fn is_of_query(self) -> bool {
+        self.signature().is_of_query
+    }
+
     /// Why it is not evaluated here, if it is not.
     pub fn refused(self) -> Option<&'static str> {
         self.signature().refused
@@ -251,7 +259,16 @@ const fn function(name: &'static str, args: &'static [ValueType], returns: Value
         keeps_name: false,
         is_timed: false,
         is_ordered: false,
+        is_of_query: false,
         refused: None,
+    }
+}
+
+/// What the times of the query say.
+const fn of_query(name: &'static str) -> Signature {
+    Signature {
+        is_of_query: true,
+        ..function(name, &[], Scalar)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::check;
 use crate::error::ParseError;
 use crate::function::Function;
 use crate::limit::MAX_DEPTH;
+use crate::literal;
 use crate::parsed::Parsed;
 use crate::token::Kind;
 use crate::tree::{Aggregate, AggregateOp, BinaryOp, Call, Expr};
@@ -130,7 +131,7 @@ impl Parser<'_> {
             Kind::Sign("{") => self.selector(None),
             Kind::Word => self.named(),
             Kind::End => Err(self.error_here("unexpected end of input: an expression is missing")),
-            Kind::Sign(_) => Err(self.unexpected("")),
+            Kind::Bytes(_) | Kind::Sign(_) => Err(self.unexpected("")),
         }
     }
 
@@ -159,9 +160,16 @@ impl Parser<'_> {
             let args = check::call(function, args, self.features)
                 .map_err(|(at, why)| self.error(at.unwrap_or(start), why))?;
             self.count_operation(start)?;
+            if function.is_of_query() {
+                self.is_timed = true;
+                if let Some(seconds) = self.times.and_then(|times| times.of(function)) {
+                    return Ok(Node::new(Expr::Number(seconds), start, 1));
+                }
+            }
             let call = Call {
                 function,
                 args,
+                place: start,
                 places,
             };
             return Ok(Node::new(Expr::Call(call), start, height + 1));
@@ -179,6 +187,11 @@ impl Parser<'_> {
         let mut grouping = self.grouping()?;
         if self.kind() != &Kind::Sign("(") {
             return Err(self.unexpected(" in aggregation, expected \"(\""));
+        }
+        let first = &self.tokens[self.at + 1];
+        if let (AggregateOp::CountValues, Kind::Bytes(bytes)) = (op, &first.kind) {
+            let why = format!("invalid label name {}", literal::quoted_bytes(bytes));
+            return Err(self.error(first.start, why));
         }
         let (args, height) = self.arguments(false)?;
         if grouping.is_none() {

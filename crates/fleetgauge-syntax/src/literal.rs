@@ -39,6 +39,15 @@ pub(crate) fn quantity_len(text: &str) -> usize {
     len
 }
 
+/// What is not UTF-8, as Go quotes it.
+pub(crate) fn quoted_bytes(bytes: &[u8]) -> String {
+    let chunks = bytes.utf8_chunks().map(|chunk| {
+        let lost = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}"));
+        chunk.valid().escape_debug().to_string() + &lost.collect::<String>()
+    });
+    format!("\"{}\"", chunks.collect::<String>())
+}
+
 /// Reads a whole number or duration, without a sign.
 ///
 /// *Errors*: what is wrong.

@@ -131,6 +131,8 @@ pub struct Call<M = Matcher> {
     pub function: Function,
     /// As many as it takes, of its types.
     pub args: Vec<Expr<M>>,
+    /// Where it begins. *Unit*: bytes.
+    pub place: usize,
     /// Where each argument begins. *Unit*: bytes.
     pub places: Vec<usize>,
 }
@@ -296,6 +298,7 @@ impl<M> Expr<M> {
                     .into_iter()
                     .map(|arg| arg.try_map(f))
                     .collect::<Result<_, _>>()?,
+                place: call.place,
                 places: call.places,
             }),
             Self::Aggregate(aggregate) => Expr::Aggregate(Box::new(Aggregate {
@@ -383,7 +386,7 @@ impl<M> Expr<M> {
     }
 
     /// Whether its value at a step depends on samples up to that step alone: not on what comes later (a negative
-    /// `offset`), and not on a time that is fixed or moves with the range (`@`).
+    /// `offset`), and not on a time that is fixed or moves with the range (`@`, `start()`).
     pub fn is_causal(&self) -> bool {
         let is_past = |shift: Shift| shift.at.is_none() && shift.offset >= 0;
         // What is smoothed changes when the next sample comes.
@@ -394,7 +397,7 @@ impl<M> Expr<M> {
             Self::Selector(selector) => reads_past(selector),
             Self::Range(range) => reads_past(&range.selector),
             Self::Subquery(subquery) => is_past(subquery.shift) && subquery.expr.is_causal(),
-            Self::Call(call) => call.args.iter().all(Self::is_causal),
+            Self::Call(call) => !call.function.is_of_query() && call.args.iter().all(Self::is_causal),
             Self::Aggregate(aggregate) => {
                 aggregate.param.as_ref().is_none_or(Self::is_causal) && aggregate.expr.is_causal()
             }
@@ -425,7 +428,10 @@ impl Expr {
     #[must_use]
     pub fn without_places(mut self) -> Self {
         self.visit_mut(&mut |expr| match expr {
-            Self::Call(call) => call.places.fill(0),
+            Self::Call(call) => {
+                call.place = 0;
+                call.places.fill(0);
+            }
             Self::Aggregate(aggregate) => aggregate.place = 0,
             Self::Binary(binary) => binary.place = 0,
             _ => {}

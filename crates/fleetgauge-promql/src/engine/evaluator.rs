@@ -169,10 +169,11 @@ impl<'a> Evaluator<'a> {
 
     /// What has one value is evaluated at one step and holds for all.
     fn once(&mut self, inner: &Expr, steps: &Steps) -> Result<Operand, EvalError> {
+        let first = Steps::instant(steps.start);
         if steps.count == 1 {
-            return self.evaluate(inner, steps);
+            return self.evaluate(inner, &first);
         }
-        match self.evaluate(inner, &Steps::instant(steps.start))? {
+        match self.evaluate(inner, &first)? {
             Operand::Scalar(values) => {
                 let value = values.first().copied().unwrap_or(f64::NAN);
                 self.budget.take_scalar(steps.count)?;
@@ -269,6 +270,7 @@ impl<'a> Evaluator<'a> {
                 self.notes.enter(&call.places);
                 let mut context = CallContext {
                     steps,
+                    place: call.place,
                     budget: &mut self.budget,
                     notes: &mut self.notes,
                 };

@@ -363,7 +363,7 @@ impl Classic {
             let text = bound_of.text(labels);
             let upper_bound = match (text, known) {
                 (Some(text), Some((same, bound))) if Arc::ptr_eq(text, same) => bound,
-                _ => match parse_float(text.map_or("", |text| text)) {
+                _ => match parse_float(text.map_or("", |text| text)).filter(|bound| !bound.is_nan()) {
                     Some(bound) => bound,
                     None => {
                         malformed.push(row);
@@ -387,10 +387,7 @@ impl Classic {
         let mut without = Projection::without_name();
         for histogram in &mut histograms {
             budget.spend(histogram.buckets.len().saturating_mul(SORTED_WORK))?;
-            // NaN last, where it makes the histogram incomplete.
-            histogram
-                .buckets
-                .sort_by(|(a, _), (b, _)| a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan())));
+            histogram.buckets.sort_by(|(a, _), (b, _)| a.total_cmp(b));
             nameless.push(without.apply(&histogram.labels));
             budget.spend_series(without.made())?;
         }

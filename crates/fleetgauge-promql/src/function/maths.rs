@@ -98,12 +98,13 @@ pub(super) fn atanh(value: f64) -> f64 {
 
 /// From radians to degrees.
 pub(super) fn deg(value: f64) -> f64 {
-    value * 180.0 / PI
+    // One product alone, which is not infinite on the way.
+    value * (180.0 / PI)
 }
 
 /// From degrees to radians.
 pub(super) fn rad(value: f64) -> f64 {
-    value * PI / 180.0
+    value * (PI / 180.0)
 }
 
 /// A number as `fraction × 2^exponent`, the fraction from a half up to 1.

@@ -97,8 +97,11 @@ pub(super) fn quantile_over_time(
     Some(quantile(q, &mut input.values.to_vec()))
 }
 
-/// The median of the distances from the median.
+/// The median of the distances from the median; NaN where any sample is, as the distance from it is unknown.
 pub(super) fn mad(input: &RangeInput<'_>, _: &[f64], _: &mut Annotations) -> Option<f64> {
+    if input.values.iter().any(|value| value.is_nan()) {
+        return Some(f64::NAN);
+    }
     let mut values = input.values.to_vec();
     let median = quantile(0.5, &mut values);
     values
@@ -216,6 +219,7 @@ mod tests {
         check(mad, &[4.0, 6.0, 2.0, 1.0, 999.0, 1.0, 2.0], 1.0);
         check(mad, &[1.0, 2.0], 0.5);
         check(mad, &[7.0], 0.0);
+        check(mad, &[1.0, NAN, 2.0], NAN);
     }
 
     #[test]

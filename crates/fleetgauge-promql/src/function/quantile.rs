@@ -23,8 +23,11 @@ pub(crate) fn quantile(q: f64, values: &mut [f64]) -> f64 {
     let weight = rank - rank.floor();
     let lower = rank.floor() as usize;
     let (_, &mut low, above) = values.select_nth_unstable_by(lower, nan_first);
+    if weight == 0.0 {
+        // An infinite neighbour would make NaN of it.
+        return low;
+    }
     let high = above.iter().copied().min_by(nan_first).unwrap_or(low);
-    // Also where the weight is 0: it makes NaN of an infinite neighbour, in Prometheus too.
     low * (1.0 - weight) + high * weight
 }
 
@@ -71,9 +74,12 @@ mod tests {
         check(1.0, &[NAN, 1.0, 2.0], 2.0);
         check(0.0, &[2.0, NAN, 1.0], NAN);
         check(0.75, &[2.0, NAN, 1.0], 1.5);
-        check(0.5, &[-INF, 1.0, INF], NAN);
-        check(1.0, &[1.0, INF], NAN);
-        check(0.5, &[1.0, 2.0, INF], NAN);
+        check(0.5, &[-INF, 1.0, INF], 1.0);
+        check(0.5, &[-INF, INF], NAN);
+        check(1.0, &[1.0, INF], INF);
+        check(0.5, &[1.0, 2.0, INF], 2.0);
+        check(0.75, &[1.0, 2.0, INF], INF);
+        check(0.0, &[-INF], -INF);
     }
 
     #[test]

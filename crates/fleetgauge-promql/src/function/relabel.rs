@@ -35,7 +35,7 @@ pub(super) fn label_replace(
             *labels = labels.with(destination, &replaced);
         }
     }
-    vector.refuse_duplicates(budget)?;
+    vector.merge_duplicates(budget)?;
     Ok(vector)
 }
 
@@ -60,7 +60,7 @@ pub(super) fn label_join(
         budget.spend_series(labels.bytes_with(destination, &joined) + sources.len())?;
         *labels = labels.with(destination, &joined);
     }
-    vector.refuse_duplicates(budget)?;
+    vector.merge_duplicates(budget)?;
     Ok(vector)
 }
 
@@ -208,16 +208,19 @@ mod tests {
             label_join(input(), "", "", &[], &mut budget()),
             "invalid destination label name in label_join(): ",
         );
-        // Though they never meet.
+        let both = || vector(&[(r#"x{pod="a"}"#, &[1.0]), (r#"x{pod="b"}"#, &[2.0])]);
         let same = "vector cannot contain metrics with the same labelset";
         check(
-            label_replace(input(), "pod", "c", "pod", ".*", &mut budget()),
+            label_replace(both(), "pod", "c", "pod", ".*", &mut budget()),
             same,
         );
         check(
-            label_join(input(), "pod", "", &["zone".into()], &mut budget()),
+            label_join(both(), "pod", "", &["zone".into()], &mut budget()),
             same,
         );
+        // Those that never meet are one.
+        let one = label_replace(input(), "pod", "c", "pod", ".*", &mut budget()).expect("one");
+        assert_eq!(rows(&one), [r#"x{pod="c"} 1 1"#]);
     }
 
     #[test]

@@ -68,6 +68,7 @@ fn try_evaluate(name: &str, args: Vec<Operand>, steps: &Steps) -> Result<Operand
     let mut notes = Annotations::default();
     let mut ctx = CallContext {
         steps,
+        place: 0,
         budget: &mut budget(),
         notes: &mut notes,
     };
@@ -222,17 +223,15 @@ fn only_rates_of_counters_are_remarked() {
 }
 
 #[test]
-fn a_function_is_refused_by_the_parser_or_evaluated_as_its_signature_says() {
+fn a_function_is_a_number_to_the_parser_or_evaluated_as_its_signature_says() {
     for &function in Function::ALL {
         let (name, implementation) = (function.name(), implementation(function));
-        let is_refused = matches!(implementation, Implementation::Refused);
-        // It has a switch.
-        let is_switched = function == Function::StartTimestamp;
-        assert_eq!(function.refused().is_some(), is_refused || is_switched, "{name}");
+        let is_folded = matches!(implementation, Implementation::Folded);
+        assert_eq!(function.is_of_query(), is_folded, "{name}");
         let over_range = matches!(
             implementation,
             Implementation::Range(_) | Implementation::Engine(Special::AbsentOverTime)
         );
-        assert!(is_refused || function.takes_range() == over_range, "{name}");
+        assert_eq!(function.takes_range(), over_range, "{name}");
     }
 }

@@ -159,7 +159,9 @@ pub(crate) fn notes(theirs: &Answer, ours: &Answer) -> Option<String> {
         return Some(format!("Prometheus says {note:?}, we say {:?}", ours.notes));
     }
     let has_all = !theirs.notes.iter().any(|note| is_omission(&note));
-    let mut more = ours.notes.iter();
+    // 3.5 says nothing of sorting over several steps.
+    let is_later = |note: &&String| note.starts_with("PromQL warning: sort is ineffective for range queries");
+    let mut more = ours.notes.iter().filter(|note| !is_later(note));
     let more = more.find(|own| has_all && !theirs.notes.iter().any(|note| is_same_note(note, own)));
     more.map(|note| format!("we say {note:?}, Prometheus says {:?}", theirs.notes))
 }
@@ -192,6 +194,27 @@ fn is_same_note(theirs: &str, ours: &str) -> bool {
     let is_nameless =
         their_text.contains("fixed for monotonicity") && named.is_some_and(|(text, _)| text == their_text);
     (is_close(their_text, text) || is_nameless) && (their_place == place || is_forgotten)
+}
+
+/// Whether it has a quantile of samples some of which are not finite. Up to 3.5 the sample beside the one that is meant
+/// counts as well, and makes NaN of it where it is infinite; and of NaN there are distances.
+pub(crate) fn is_beside_infinity(engine: &Engine, data: &dyn Queryable, expr: &Expr, when: When) -> bool {
+    let is_wild = |part: &Expr| match part {
+        Expr::Selector(selector) | Expr::Range { selector, .. } => selector.name == "wild",
+        part => {
+            part.kind() == Kind::Vector && {
+                let answer = ours(engine, data, &part.print(data::START), when);
+                let series = answer.into_iter().flat_map(|answer| answer.series.into_values());
+                series.flatten().any(|(_, value)| !value.is_finite())
+            }
+        }
+    };
+    let mut quantiles = expr.walk().into_iter().filter(|part| match part {
+        Expr::Aggregate { op, .. } => *op == "quantile",
+        Expr::Call { name, .. } => ["quantile_over_time", "mad_over_time"].contains(name),
+        _ => false,
+    });
+    quantiles.any(|quantile| quantile.walk().into_iter().skip(1).any(is_wild))
 }
 
 /// The largest number that occurs on the way to the answer.

@@ -11,7 +11,7 @@ pub(crate) struct Parser<'q> {
     pub(super) tokens: Vec<Token>,
     pub(super) features: Features,
     pub(super) times: Option<Times>,
-    /// Whether `step()` or `range()` was met.
+    /// Whether a function of the query's times was met.
     pub(super) is_timed: bool,
     pub(super) at: usize,
     pub(super) depth: usize,
@@ -92,6 +92,7 @@ impl<'q> Parser<'q> {
             Kind::Number(_) => format!("number {:?}", self.word()),
             Kind::Duration(_) => format!("duration {:?}", self.word()),
             Kind::Text(_) => format!("string {}", self.word()),
+            Kind::Bytes(_) => return self.error_here("string is not UTF-8"),
             Kind::Word => format!("identifier {:?}", self.word()),
             Kind::Sign(sign) => format!("{sign:?}"),
         };

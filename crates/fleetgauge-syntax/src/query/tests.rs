@@ -340,14 +340,80 @@ fn what_is_not_supported_is_named() {
     );
 }
 
+const TIMES: Times = Times {
+    step: 15_000,
+    range: 600_000,
+    start: 1_700_000_000_500,
+    end: 1_700_000_600_500,
+};
+
+/// Whatever they stand in is one that differs by the times of the query, and that no range can be kept of.
+#[test]
+fn what_the_times_of_the_query_say_is_a_number() {
+    let check = |query: &str, expected: &str| {
+        let parsed = enabled(query, Some(TIMES));
+        assert_eq!(parsed.expr.to_string(), expected, "{query}");
+        assert!(parsed.is_timed, "{query}");
+        let unknown = enabled(query, None);
+        assert_eq!(unknown.expr.to_string(), query);
+        assert!(unknown.is_timed && !unknown.expr.is_causal(), "{query}");
+    };
+    check("step()", "15");
+    check("-range()", "-600");
+    check("x * (end() - start())", "x * (1700000600.5 - 1700000000.5)");
+    check("vector(step())", "vector(15)");
+    check(
+        "max_over_time(vector(start())[5m:1m])",
+        "max_over_time(vector(1700000000.5)[5m:1m])",
+    );
+    assert!(!enabled("x @ start()", None).is_timed);
+    let refuse = |query: &str, column: usize, expected: &str| {
+        let error = parse_with(query, Features::all(), None).expect_err(query);
+        assert!(error.message().contains(expected), "{query}: {error}");
+        assert_eq!(error.column(), column, "{query}: {error}");
+    };
+    refuse(
+        "1 + step(5m)",
+        5,
+        "expected 0 argument(s) in call to \"step\", got 1",
+    );
+    refuse("1 + STEP()", 5, "unknown function with name \"STEP\"");
+    refuse(
+        "abs(range())",
+        5,
+        "expected type instant vector in call to function \"abs\", got scalar",
+    );
+}
+
+#[test]
+fn a_string_that_is_not_utf_8_is_refused_where_it_is() {
+    let check = |query: &str, column: usize, expected: &str| {
+        let error = parse_with(query, Features::all(), None).expect_err(query);
+        assert!(error.message().contains(expected), "{query}: {error}");
+        assert_eq!(error.column(), column, "{query}: {error}");
+    };
+    check(r#""\xff""#, 1, "string is not UTF-8");
+    check(r#"x{a="\xff"}"#, 5, "string is not UTF-8");
+    check(r#"x{"\xff"="a"}"#, 3, "string is not UTF-8");
+    check(r#"sum by ("\xff") (x)"#, 9, "string is not UTF-8");
+    check(r#"label_join(x, "a\xff", "")"#, 15, "string is not UTF-8");
+    check(
+        r#"count_values("é\xc5\"z", x)"#,
+        14,
+        r#"invalid label name "é\xc5\"z""#,
+    );
+    check(
+        r#"count_values by (a) ("\xff", x)"#,
+        22,
+        r#"invalid label name "\xff""#,
+    );
+    check(r#"count_values("a", "\xff")"#, 19, "string is not UTF-8");
+}
+
 #[test]
 fn durations_are_computed() {
-    let times = Times {
-        step: 15_000,
-        range: 600_000,
-    };
     let check = |query: &str, expected: &str| {
-        let parsed = enabled(query, Some(times));
+        let parsed = enabled(query, Some(TIMES));
         assert_eq!(parsed.expr.to_string(), expected, "{query}");
         let is_timed = query.contains("step") || query.contains("range");
         assert_eq!(parsed.is_timed, is_timed, "{query}");
@@ -374,7 +440,11 @@ fn durations_are_computed() {
 
 #[test]
 fn what_is_no_duration_is_refused_with_its_place() {
-    let instant = Times { step: 0, range: 0 };
+    let instant = Times {
+        step: 0,
+        range: 0,
+        ..TIMES
+    };
     let check = |query: &str, column: usize, expected: &str| {
         let error = parse_with(query, Features::all(), Some(instant)).expect_err(query);
         assert!(error.message().contains(expected), "{query}: {error}");

@@ -13,6 +13,7 @@ pub(super) fn call(function: Function, args: Vec<Expr>) -> Expr {
     Expr::Call(Call {
         function,
         args,
+        place: 0,
         places,
     })
 }

@@ -61,15 +61,16 @@ pub(super) fn rows(function: Function) -> Rows {
         F::Sort | F::SortByLabel | F::SortByLabelDesc | F::SortDesc => Rows::Ordered,
         F::AvgOverTime | F::Changes | F::CountOverTime | F::FirstOverTime => Rows::EachSeries,
         F::LastOverTime | F::MadOverTime | F::MaxOverTime | F::MinOverTime => Rows::EachSeries,
-        F::PresentOverTime | F::QuantileOverTime | F::Resets => Rows::EachSeries,
+        F::Integral | F::PresentOverTime | F::QuantileOverTime | F::Resets => Rows::EachSeries,
         F::StddevOverTime | F::StdvarOverTime | F::SumOverTime => Rows::EachSeries,
         F::TsOfFirstOverTime | F::TsOfLastOverTime => Rows::EachSeries,
         F::TsOfMaxOverTime | F::TsOfMinOverTime => Rows::EachSeries,
         F::Delta | F::Deriv | F::DoubleExponentialSmoothing | F::Idelta => Rows::EachLongSeries,
-        F::Increase | F::Integral | F::Irate | F::PredictLinear | F::Rate => Rows::EachLongSeries,
+        F::Increase | F::Irate | F::PredictLinear | F::Rate => Rows::EachLongSeries,
         F::HistogramFraction | F::HistogramQuantile => Rows::EachHistogram,
         F::Absent | F::AbsentOverTime => Rows::Absence,
         F::MaxOf | F::MinOf | F::Pi | F::Scalar | F::Time | F::Vector => Rows::Number,
+        F::End | F::Range | F::Start | F::Step => Rows::Number,
         F::HistogramQuantiles | F::Info => Rows::Joined,
     }
 }

@@ -85,6 +85,7 @@ pub(super) fn over(function: Function, selector: &Selector, range: i64) -> Expr 
     Expr::Call(Call {
         function,
         args: vec![range],
+        place: 0,
         places: vec![0],
     })
 }

@@ -343,7 +343,10 @@ fn what_is_not_promql_on_some_way_is_placed_in_the_file() {
         "WITH (x = up) x",
         &["6:16: warning: unknown function with name \"WITH\""],
     );
-    template("integral(up[5m])", &["6:16: warning: function \"integral\" is"]);
+    template(
+        "start_timestamp(up)",
+        &["6:16: warning: function \"start_timestamp\" is"],
+    );
     // Beyond the bound each branch is read.
     let branches: String = (0..40)
         .map(|i| format!("{{{{if eq (len .x) {i}}}}} + 1{{{{end}}}}"))
