@@ -114,6 +114,7 @@ fn by_count(
     for i in 0..vector.len() {
         chosen.take_histograms(i, vector, i);
         chosen.stand_on(i, vector, i);
+        chosen.take_namelessness(i, vector, i);
     }
     if is_instant {
         return Ok(chosen.reordered(&order));
@@ -175,6 +176,7 @@ fn by_ratio(
         }
         chosen.take_histograms(i, vector, i);
         chosen.stand_on_all([&i], vector);
+        chosen.take_namelessness(i, vector, i);
     }
     chosen.retain_present();
     Ok(chosen)

@@ -67,6 +67,7 @@ impl Grouped {
                 }
             }
             result.stand_on_all(members, &self.vector);
+            result.be_nameless_as(members, &self.vector);
         }
         result.retain_present();
         Ok(result)

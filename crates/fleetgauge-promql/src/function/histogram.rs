@@ -83,7 +83,7 @@ pub(super) fn quantiles(
     let told = Told::of(vector, 0, budget, notes)?;
     let (vector, histograms) = (&told.vector, &told.classic);
     let mut result = Vector::new(vector.width());
-    let mut nameless = Projection::without_name();
+    let mut nameless = unnamed(budget);
     for qs in qs {
         // Mostly one; a quantile that changes from step to step is another series at each.
         // Two lists of texts of up to 24 bytes.
@@ -148,7 +148,7 @@ fn row_each(
     let count = told.classic.len() + told.native.len();
     budget.take_vector(count, vector.width())?;
     let mut result = Vector::with_capacity(vector.width(), count);
-    let mut nameless = Projection::without_name();
+    let mut nameless = unnamed(budget);
     for &row in &told.native {
         result.push_absent(nameless.apply(&vector.labels[row]));
         budget.spend_series(nameless.made())?;
@@ -200,8 +200,19 @@ fn fill(
     }
 }
 
+/// What the labels of a histogram become: the name goes now, or at the end of the query.
+fn unnamed(budget: &Budget) -> Projection {
+    match budget.delays_names() {
+        true => Projection::drop_exactly(&[]),
+        false => Projection::without_name(),
+    }
+}
+
 fn finish(mut result: Vector, budget: &mut Budget) -> Result<Vector, EvalError> {
     result.retain_present();
+    if budget.delays_names() {
+        result.be_nameless();
+    }
     result.merge_duplicates(budget)?;
     Ok(result)
 }
