@@ -156,6 +156,7 @@ impl Grouped {
                 }
             }
             result.stand_on_all(group, members, &self.vector);
+            result.be_nameless_as(group, members, &self.vector);
         }
         result.retain_present();
         Ok(result)
@@ -181,6 +182,7 @@ impl Grouped {
                 }
             }
             result.stand_on_all(group, members, &self.vector);
+            result.be_nameless_as(group, members, &self.vector);
         }
         result.retain_present();
         Ok(result)

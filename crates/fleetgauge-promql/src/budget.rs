@@ -32,6 +32,8 @@ pub(crate) struct Budget {
     clock: Clock,
     /// Work done since the clock was looked at.
     unclocked: usize,
+    /// Whether names stay until the end of the query. It is here as whatever drops a name has to ask.
+    delays_names: bool,
 }
 
 /// The clock is looked at once in so much work, which takes about a millisecond; a sample looked at is 1.
@@ -51,6 +53,7 @@ const SORTED_AT_ONCE: usize = 1 << 14;
 impl Budget {
     pub(crate) fn new(config: &EngineConfig) -> Self {
         Self {
+            delays_names: config.features.delayed_names,
             max_samples: config.max_samples,
             max_series: config.max_series,
             max_bytes: config.max_bytes,
@@ -105,6 +108,12 @@ impl Budget {
     }
 
     /// Counts samples that will be looked at or computed.
+    /// Whether the names of series that lose them stay until the end of the query.
+    #[inline]
+    pub(crate) fn delays_names(&self) -> bool {
+        self.delays_names
+    }
+
     pub(crate) fn take_samples(&mut self, samples: usize) -> Result<(), EvalError> {
         self.samples = self.samples.saturating_add(samples);
         if self.samples > self.max_samples {

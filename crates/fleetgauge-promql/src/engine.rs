@@ -379,7 +379,8 @@ impl Evaluator<'_> {
                 }
             }
             Operand::Text(text) => answer.text(&text, at),
-            Operand::Vector(vector) => {
+            Operand::Vector(mut vector) => {
+                vector.end_names(&mut self.budget)?;
                 self.refuse_histograms(vector.has_histograms())?;
                 answer.reserve(vector.labels.len(), 1);
                 for i in self.order(&vector.labels, root.is_ordered())?.iter().copied() {
@@ -412,7 +413,10 @@ impl Evaluator<'_> {
                 vector.push(Default::default(), &values);
                 vector
             }
-            Operand::Vector(vector) => vector,
+            Operand::Vector(mut vector) => {
+                vector.end_names(&mut self.budget)?;
+                vector
+            }
             Operand::Text(_) => return Err(EvalError::execution("a string has no steps")),
         };
         self.refuse_histograms(vector.has_histograms())?;
@@ -444,7 +448,8 @@ impl Evaluator<'_> {
     }
 
     fn range_vector(&mut self, root: &Expr, steps: &Steps) -> Result<AnswerBuilder, EvalError> {
-        let ranges = self.ranges(root, steps)?;
+        let mut ranges = self.ranges(root, steps)?;
+        ranges.end_names(&mut self.budget)?;
         self.budget.take_list::<LabelSet>(ranges.len())?;
         let labels = ranges.list();
         let mut buffer = Buffer::default();

@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 use crate::budget::{Budget, SERIES_WORK};
 use crate::error::EvalError;
 use crate::histogram::{CounterReset, FloatHistogram};
-use crate::label::{Derivation, LabelList, LabelSet};
+use crate::label::{Derivation, LabelList, LabelSet, Projection};
 use crate::sample::{HISTOGRAM, Histograms, STALE_MARKER, is_histogram};
 
 /// "No sample at this step". The bits of the staleness marker, which no sample has that is a value.
@@ -52,6 +52,8 @@ pub(crate) struct Vector {
     histograms: Histograms,
     /// How old each of the values is; none at all where no sample contributes to any, or where it is not asked.
     ages: Vec<Age>,
+    /// Which of the series lose their names at the end of the query; none at all where no series does.
+    nameless: Vec<bool>,
     width: usize,
 }
 
@@ -113,6 +115,7 @@ impl Vector {
             values: Vec::with_capacity(series * width),
             histograms: Histograms::default(),
             ages: Vec::new(),
+            nameless: Vec::new(),
             width,
         }
     }
@@ -125,6 +128,7 @@ impl Vector {
             values: vec![ABSENT; count],
             histograms: Histograms::default(),
             ages: Vec::new(),
+            nameless: Vec::new(),
             width,
         }
     }
@@ -138,6 +142,7 @@ impl Vector {
             values: vec![0.0; count],
             histograms: Histograms::default(),
             ages: vec![Age::AGELESS; if has_ages { count } else { 0 }],
+            nameless: Vec::new(),
             width,
         }
     }
@@ -205,7 +210,7 @@ impl Vector {
         assert_eq!(values.len(), self.width, "one value a step");
         self.labels.push(labels);
         self.values.extend_from_slice(values);
-        self.pad_ages();
+        self.pad();
     }
 
     /// Adds the series `row` of `from`, with these labels.
@@ -213,6 +218,7 @@ impl Vector {
         self.push(labels, from.row(row));
         self.take_histograms(self.len() - 1, from, row);
         self.stand_on(self.len() - 1, from, row);
+        self.take_namelessness(self.len() - 1, from, row);
     }
 
     /// Adds a series without samples, for the caller to fill.
@@ -220,7 +226,7 @@ impl Vector {
         let start = self.values.len();
         self.labels.push(labels);
         self.values.resize(start + self.width, ABSENT);
-        self.pad_ages();
+        self.pad();
         &mut self.values[start..]
     }
 
@@ -269,12 +275,16 @@ impl Vector {
         if self.has_histograms() {
             self.histograms.move_back(places, to);
         }
+        if !self.nameless.is_empty() {
+            self.nameless[to / self.width.max(1)] = self.nameless[from];
+        }
     }
 
     fn truncate_rows(&mut self, rows: usize) {
         self.values.truncate(rows * self.width);
         self.ages.truncate(self.values.len());
         self.histograms.truncate(self.values.len());
+        self.nameless.truncate(rows);
     }
 
     /// The series in the order of `order`, which has each index at most once.
@@ -458,14 +468,90 @@ impl Vector {
         }
     }
 
-    fn pad_ages(&mut self) {
+    fn pad(&mut self) {
         if !self.ages.is_empty() {
             self.ages.resize(self.values.len(), Age::AGELESS);
         }
+        if !self.nameless.is_empty() {
+            self.nameless.resize(self.labels.len(), false);
+        }
     }
 
-    /// Takes the metric names away, and with them types and units. `false` if that cannot have made two label sets equal.
+    // --- names ---
+
+    /// Whether the series `i` loses its name at the end of the query.
+    pub(crate) fn is_nameless(&self, i: usize) -> bool {
+        self.nameless.get(i).copied().unwrap_or_default()
+    }
+
+    /// Says that all series lose their names at the end of the query.
+    pub(crate) fn be_nameless(&mut self) {
+        self.nameless.clear();
+        self.nameless.resize(self.len_of_rows(), true);
+    }
+
+    /// Says that the series `i` keeps the name that it has now.
+    pub(crate) fn keep_name(&mut self, i: usize) {
+        if let Some(nameless) = self.nameless.get_mut(i) {
+            *nameless = false;
+        }
+    }
+
+    /// Says of the series `i` what is said of the series `row` of `from`.
+    pub(crate) fn take_namelessness(&mut self, i: usize, from: &Self, row: usize) {
+        let is_nameless = from.is_nameless(row);
+        if is_nameless != self.is_nameless(i) {
+            self.nameless.resize(self.len_of_rows(), false);
+            self.nameless[i] = is_nameless;
+        }
+    }
+
+    /// As [`take_namelessness`](Self::take_namelessness) of the series with these indices in an unlabelled vector.
+    pub(crate) fn take_all_namelessness(&mut self, from: &Self) {
+        self.nameless.clone_from(&from.nameless);
+    }
+
+    /// Says of the series `i` what holds of those of `from` that it is computed from, at the last step at which it
+    /// is there: it loses its name if any of them does.
+    pub(crate) fn be_nameless_as(&mut self, i: usize, rows: &[usize], from: &Self) {
+        if from.nameless.is_empty() {
+            return;
+        }
+        let at = |step: usize| rows.iter().filter(move |&&row| !is_absent(from.row(row)[step]));
+        let last = (0..self.width).rev().find(|&step| at(step).next().is_some());
+        let nameless = last.and_then(|step| at(step).find(|&&row| from.is_nameless(row)));
+        if let Some(&row) = nameless {
+            self.take_namelessness(i, from, row);
+        }
+    }
+
+    /// Takes the names away that go at the end of the query.
+    pub(crate) fn end_names(&mut self, budget: &mut Budget) -> Result<(), EvalError> {
+        if !self.nameless.contains(&true) {
+            return Ok(());
+        }
+        let mut without = Projection::without_name();
+        for (labels, _) in self
+            .labels
+            .to_mut()
+            .iter_mut()
+            .zip(&self.nameless)
+            .filter(|(_, nameless)| **nameless)
+        {
+            *labels = without.apply(labels);
+            budget.spend_series(without.made())?;
+        }
+        self.nameless.clear();
+        self.merge_duplicates(budget)
+    }
+
+    /// Takes the metric names away, and with them types and units, or says that they go at the end of the query. `false` if
+    /// that cannot have made two label sets equal.
     pub(crate) fn drop_names(&mut self, budget: &mut Budget) -> Result<bool, EvalError> {
+        if budget.delays_names() {
+            self.be_nameless();
+            return Ok(false);
+        }
         let nameless = self.labels.nameless(budget)?;
         self.labels = nameless.labels.clone();
         Ok(nameless.names_differ)
@@ -496,6 +582,11 @@ impl Vector {
         }
         for &(into, from) in &*pairs {
             budget.spend(self.width)?;
+            // That of the first sample holds.
+            let begin = |row: usize| self.row(row).iter().position(|&value| !is_absent(value));
+            if !self.nameless.is_empty() && begin(from) < begin(into) {
+                self.nameless[into] = self.nameless[from];
+            }
             for step in 0..self.width {
                 let value = self.row(from)[step];
                 if is_absent(value) {

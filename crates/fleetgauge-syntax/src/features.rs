@@ -20,6 +20,9 @@ pub struct Features {
     /// A counter is reset where its samples say that they are counted from another time on; `start_timestamp(x)`:
     /// `use-start-timestamps`.
     pub start_timestamps: bool,
+    /// What drops a metric's name drops it at the end of the query: until then it groups, matches and can be read:
+    /// `promql-delayed-name-removal`.
+    pub delayed_names: bool,
 }
 
 /// A name that is not that of a switch.
@@ -38,13 +41,15 @@ pub(crate) const EXTENDED_RANGES: &str = "promql-extended-range-selectors";
 pub(crate) const FILL_MODIFIERS: &str = "promql-binop-fill-modifiers";
 pub(crate) const TYPE_AND_UNIT_LABELS: &str = "type-and-unit-labels";
 pub(crate) const START_TIMESTAMPS: &str = "use-start-timestamps";
+pub(crate) const DELAYED_NAMES: &str = "promql-delayed-name-removal";
 
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 6] = [
     DURATION_EXPRESSIONS,
     EXTENDED_RANGES,
     FILL_MODIFIERS,
     TYPE_AND_UNIT_LABELS,
     START_TIMESTAMPS,
+    DELAYED_NAMES,
 ];
 
 // === impl Features ===
@@ -59,6 +64,7 @@ impl Features {
             fill_modifiers: true,
             type_and_unit_labels: true,
             start_timestamps: true,
+            delayed_names: true,
         }
     }
 
@@ -86,6 +92,7 @@ impl Features {
             FILL_MODIFIERS => self.fill_modifiers = true,
             TYPE_AND_UNIT_LABELS => self.type_and_unit_labels = true,
             START_TIMESTAMPS => self.start_timestamps = true,
+            DELAYED_NAMES => self.delayed_names = true,
             _ => {
                 return Err(UnknownFeature {
                     name: name.to_owned(),
@@ -113,7 +120,7 @@ mod tests {
         let error = Features::default().with_named("promql-at-modifier").unwrap_err();
         let expected = "unknown feature \"promql-at-modifier\"; there are \
                         promql-duration-expr, promql-extended-range-selectors, promql-binop-fill-modifiers, \
-                        type-and-unit-labels, use-start-timestamps";
+                        type-and-unit-labels, use-start-timestamps, promql-delayed-name-removal";
         assert_eq!(error.to_string(), expected);
     }
 }

@@ -111,6 +111,7 @@ fn by_count(
     for i in 0..vector.len() {
         chosen.take_histograms(i, vector, i);
         chosen.stand_on(i, vector, i);
+        chosen.take_namelessness(i, vector, i);
     }
     if is_instant {
         return Ok(chosen.reordered(&order));
@@ -172,6 +173,7 @@ fn by_ratio(
         }
         chosen.take_histograms(i, vector, i);
         chosen.stand_on(chosen.len() - 1, vector, i);
+        chosen.take_namelessness(i, vector, i);
     }
     chosen.retain_present();
     Ok(chosen)

@@ -65,6 +65,7 @@ impl Grouped {
                 }
             }
             result.stand_on_all(group, members, &self.vector);
+            result.be_nameless_as(group, members, &self.vector);
         }
         result.retain_present();
         Ok(result)

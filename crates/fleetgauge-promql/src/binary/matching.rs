@@ -129,7 +129,7 @@ pub(super) fn evaluate(
         place: 0,
         rows: Vector::with_capacity(width, many.len()),
         group_of: Vec::with_capacity(many.len()),
-        labelling: Labelling::new(binary),
+        labelling: Labelling::new(binary, budget.delays_names()),
         operation: Operation::new(binary.op)?,
         returns_bool: binary.returns_bool,
         swapped,
@@ -183,6 +183,10 @@ pub(super) fn evaluate(
     } = joined;
     if let Some(remarks) = remarks {
         remarks.tell(notes);
+    }
+    // Others have lost it already, or keep it, though their operands would lose it: so does Prometheus.
+    if binary.returns_bool && budget.delays_names() {
+        result.be_nameless();
     }
     // Without grouping, what a group was matched by are the labels of its result, unless the name is among them, which
     // may be dropped.
@@ -247,6 +251,11 @@ fn merge(
         if known == i {
             continue;
         }
+        let is_ambiguous = grouping != Group::Neither && group_of[known] == group_of[i];
+        // Where names stay until the end, Prometheus does not look for others at one step.
+        if !is_ambiguous && budget.delays_names() && result.width() == 1 {
+            continue;
+        }
         merged = true;
         budget.spend(result.width())?;
         for step in 0..result.width() {
@@ -257,7 +266,6 @@ fn merge(
             }
             let place = &mut result.row_mut(known)[step];
             if !is_absent(*place) {
-                let is_ambiguous = grouping != Group::Neither && group_of[known] == group_of[i];
                 return Err(EvalError::execution(match is_ambiguous {
                     true => AMBIGUOUS,
                     false => "vector cannot contain metrics with the same labelset",
@@ -499,9 +507,9 @@ struct Labelling<'a> {
 // === impl Labelling ===
 
 impl<'a> Labelling<'a> {
-    fn new(binary: &'a Binary) -> Self {
+    fn new(binary: &'a Binary, delays_names: bool) -> Self {
         let matching = &binary.matching;
-        let drops_name = !binary.op.is_comparison() || binary.returns_bool;
+        let drops_name = !binary.op.is_comparison() || binary.returns_bool && !delays_names;
         let of_many = match (matching.group, matching.on) {
             (Group::Neither, true) => {
                 let mut labels = matching.labels.clone();

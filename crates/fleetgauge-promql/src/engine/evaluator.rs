@@ -191,6 +191,7 @@ impl<'a> Evaluator<'a> {
                         (0..steps.count).for_each(|step| all.set_histogram(i, step, Arc::clone(histogram)));
                     }
                     (0..steps.count).for_each(|step| all.stand_on_at(i, step, vector.age(i, 0)));
+                    all.take_namelessness(i, &vector, i);
                 }
                 Ok(Operand::Vector(all))
             }

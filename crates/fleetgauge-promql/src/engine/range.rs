@@ -57,6 +57,9 @@ pub(super) fn evaluate(
             reader.note_ended(series, ended);
         }
     }
+    if let Some(rows) = ranges.rows() {
+        result.take_all_namelessness(rows);
+    }
     result.label(&ranges.list(), budget)?;
     name(spec, reader.features, &mut result, budget, notes)?;
     Ok(result)

@@ -27,8 +27,6 @@ const BUCKET_LABEL: &str = "le";
 /// The series of one histogram.
 #[derive(Debug)]
 struct Histogram {
-    /// Of one of them.
-    labels: LabelSet,
     /// Their bounds and rows, sorted by bound.
     buckets: Vec<(f64, usize)>,
 }
@@ -37,8 +35,8 @@ struct Histogram {
 #[derive(Debug)]
 struct Classic {
     histograms: Vec<Histogram>,
-    /// What they are called in a result.
-    nameless: LabelList,
+    /// Of each, the metric's name included.
+    labels: LabelList,
     /// The series whose bounds are no numbers.
     malformed: Vec<usize>,
 }
@@ -69,9 +67,10 @@ pub(super) fn quantile(
     qs.iter().for_each(|&q| warn_of_quantile(q, 0, notes));
     let told = Told::of(vector, 1, budget, notes)?;
     let native = |histogram: &FloatHistogram, step: usize| Some(histogram.quantile(qs[step]));
-    row_each(&told, budget, notes, native, |histogram, row, notes| {
-        if quantile_row(histogram, &told.vector, |step| Some(qs[step]), row) {
-            remark_forced(histogram.labels.metric_name(), 1, notes);
+    row_each(&told, budget, notes, native, |at, row, notes| {
+        let classic = &told.classic;
+        if quantile_row(&classic.histograms[at], &told.vector, |step| Some(qs[step]), row) {
+            remark_forced(classic.labels[at].metric_name(), 1, notes);
         }
     })
 }
@@ -92,8 +91,9 @@ pub(super) fn quantiles(
     }
     let told = Told::of(vector, 0, budget, notes)?;
     let (vector, classic) = (&told.vector, &told.classic);
+    let of_classic = classic.labels(budget)?;
     let mut result = Vector::new(vector.width());
-    let mut nameless = Projection::without_name();
+    let mut nameless = unnamed(budget);
     for qs in qs {
         // Mostly one; a quantile that changes from step to step is another series at each.
         // Two lists of texts of up to 24 bytes.
@@ -115,12 +115,12 @@ pub(super) fn quantiles(
                 let last = result.len() - 1;
                 told.native_row(row, &mut result, last, budget, notes, native)?;
             }
-            for (histogram, labels) in classic.histograms.iter().zip(classic.nameless.iter()) {
-                budget.spend_series(labels.bytes_with(label, &text))?;
+            for (at, histogram) in classic.histograms.iter().enumerate() {
+                budget.spend_series(of_classic[at].bytes_with(label, &text))?;
                 budget.spend(histogram.work(vector))?;
-                let labels = labels.with(label, &text);
+                let labels = of_classic[at].with(label, &text);
                 if quantile_row(histogram, vector, q_at, result.push_absent(labels)) {
-                    remark_forced(histogram.labels.metric_name(), 0, notes);
+                    remark_forced(classic.labels[at].metric_name(), 0, notes);
                 }
                 result.stand_on_all(result.len() - 1, histogram.rows(), vector);
             }
@@ -139,10 +139,13 @@ pub(super) fn fraction(
 ) -> Result<Vector, EvalError> {
     let told = Told::of(vector, 2, budget, notes)?;
     let native = |histogram: &FloatHistogram, step: usize| Some(histogram.fraction(lower[step], upper[step]));
-    row_each(&told, budget, notes, native, |histogram, row, _| {
-        fill(histogram, &told.vector, row, |step, buckets| {
-            Some(bucket::fraction(lower[step], upper[step], buckets))
-        });
+    row_each(&told, budget, notes, native, |at, row, _| {
+        fill(
+            &told.classic.histograms[at],
+            &told.vector,
+            row,
+            |step, buckets| Some(bucket::fraction(lower[step], upper[step], buckets)),
+        );
     })
 }
 
@@ -152,31 +155,33 @@ fn row_each(
     budget: &mut Budget,
     notes: &mut Annotations,
     native: impl Fn(&FloatHistogram, usize) -> Option<Estimate>,
-    fill: impl Fn(&Histogram, &mut [f64], &mut Annotations),
+    fill: impl Fn(usize, &mut [f64], &mut Annotations),
 ) -> Result<Vector, EvalError> {
     let vector = &told.vector;
     let count = told.classic.histograms.len() + told.native.len();
     budget.take_vector(count, vector.width())?;
+    let labels = told.classic.labels(budget)?;
     let labels = match &told.native[..] {
-        [] => told.classic.nameless.clone(),
+        [] => labels,
         native => {
-            let mut nameless = Projection::without_name();
-            let mut labels = Vec::with_capacity(count);
+            let mut unnamed = unnamed(budget);
+            let mut all = Vec::with_capacity(count);
             for &row in native {
-                labels.push(nameless.apply(&vector.labels[row]));
-                budget.spend_series(nameless.made())?;
+                all.push(unnamed.apply(&vector.labels[row]));
+                budget.spend_series(unnamed.made())?;
             }
-            labels.extend(told.classic.nameless.iter().cloned());
-            labels.into()
+            all.extend(labels.iter().cloned());
+            all.into()
         }
     };
     let mut result = Vector::absent(labels, vector.width());
     for (place, &row) in told.native.iter().enumerate() {
         told.native_row(row, &mut result, place, budget, notes, &native)?;
     }
-    for (place, histogram) in (told.native.len()..).zip(&told.classic.histograms) {
+    for (at, histogram) in told.classic.histograms.iter().enumerate() {
+        let place = told.native.len() + at;
         budget.spend(histogram.work(vector))?;
-        fill(histogram, result.row_mut(place), notes);
+        fill(at, result.row_mut(place), notes);
         result.stand_on_all(place, histogram.rows(), vector);
     }
     finish(result, budget)
@@ -218,8 +223,19 @@ fn fill(
     }
 }
 
+/// What the labels of a histogram become: the name goes now, or at the end of the query.
+fn unnamed(budget: &Budget) -> Projection {
+    match budget.delays_names() {
+        true => Projection::drop_exactly(&[]),
+        false => Projection::without_name(),
+    }
+}
+
 fn finish(mut result: Vector, budget: &mut Budget) -> Result<Vector, EvalError> {
     result.retain_present();
+    if budget.delays_names() {
+        result.be_nameless();
+    }
     result.merge_duplicates(budget)?;
     Ok(result)
 }
@@ -343,6 +359,14 @@ fn text_of(effect: NanEffect) -> &'static str {
 // === impl Classic ===
 
 impl Classic {
+    /// What they are called in a result.
+    fn labels(&self, budget: &mut Budget) -> Result<LabelList, EvalError> {
+        match budget.delays_names() {
+            true => Ok(self.labels.clone()),
+            false => Ok(self.labels.nameless(budget)?.labels.clone()),
+        }
+    }
+
     /// Those of the series that are buckets.
     fn new(
         series: &LabelList,
@@ -375,25 +399,20 @@ impl Classic {
             let at = groups.add(labels, budget)?;
             if at == histograms.len() {
                 budget.take_list::<[Histogram; 2]>(1)?;
-                histograms.push(Histogram {
-                    labels: groups.labels(at, budget)?,
-                    buckets: Vec::new(),
-                });
+                histograms.push(Histogram { buckets: Vec::new() });
             }
             histograms[at].buckets.push((upper_bound, row));
         }
         budget.take_list::<LabelSet>(histograms.len())?;
-        let mut nameless = Vec::with_capacity(histograms.len());
-        let mut without = Projection::without_name();
+        let labels = (0..histograms.len()).map(|at| groups.labels(at, budget));
+        let labels = series.made(labels.collect::<Result<_, _>>()?);
         for histogram in &mut histograms {
             budget.spend(histogram.buckets.len().saturating_mul(SORTED_WORK))?;
             histogram.buckets.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-            nameless.push(without.apply(&histogram.labels));
-            budget.spend_series(without.made())?;
         }
         let classic = Self {
             histograms,
-            nameless: series.made(nameless),
+            labels,
             malformed,
         };
         Ok((classic, groups))

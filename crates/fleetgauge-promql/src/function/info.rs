@@ -228,6 +228,7 @@ pub(crate) fn join(
                         Some(labels) => {
                             budget.take_row(result.len(), base.width())?;
                             result.push_absent(labels);
+                            result.take_namelessness(result.len() - 1, base, i);
                             Some(result.len() - 1)
                         }
                     };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::budget::{Budget, REGEX_WORK, SERIES_WORK};
 use crate::error::EvalError;
+use crate::label::METRIC_NAME;
 use crate::pattern::Pattern;
 use crate::value::Vector;
 
@@ -24,7 +25,8 @@ pub(super) fn label_replace(
     };
     check_name(destination, "destination", "label_replace")?;
     let template = regex.template(replacement);
-    for labels in vector.labels.to_mut() {
+    for i in 0..vector.len() {
+        let labels = &mut vector.labels.to_mut()[i];
         let value = labels.get(source).unwrap_or_default();
         budget.spend(SERIES_WORK + value.len() * REGEX_WORK)?;
         let replaced = regex
@@ -33,6 +35,9 @@ pub(super) fn label_replace(
         if let Some(replaced) = replaced.transpose()? {
             budget.take_bytes(labels.bytes_with(destination, &replaced))?;
             *labels = labels.with(destination, &replaced);
+            if destination == METRIC_NAME {
+                vector.keep_name(i);
+            }
         }
     }
     vector.merge_duplicates(budget)?;
@@ -51,7 +56,8 @@ pub(super) fn label_join(
         check_name(source, "source", "label_join")?;
     }
     check_name(destination, "destination", "label_join")?;
-    for labels in vector.labels.to_mut() {
+    for i in 0..vector.len() {
+        let labels = &mut vector.labels.to_mut()[i];
         let values = sources.iter().enumerate().flat_map(|(i, source)| {
             let separator = if i > 0 { separator } else { "" };
             [separator, labels.get(source).unwrap_or_default()]
@@ -59,6 +65,9 @@ pub(super) fn label_join(
         let joined = concatenated(values, "label_join")?;
         budget.spend_series(labels.bytes_with(destination, &joined) + sources.len())?;
         *labels = labels.with(destination, &joined);
+        if destination == METRIC_NAME {
+            vector.keep_name(i);
+        }
     }
     vector.merge_duplicates(budget)?;
     Ok(vector)

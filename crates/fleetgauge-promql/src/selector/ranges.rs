@@ -116,6 +116,22 @@ impl Ranges<'_> {
         }
     }
 
+    /// The series of a subquery, if these are.
+    pub(crate) fn rows(&self) -> Option<&Vector> {
+        match &self.source {
+            Source::Series(_) => None,
+            Source::Rows(inner) => Some(&inner.rows),
+        }
+    }
+
+    /// Takes the names away that go at the end of the query.
+    pub(crate) fn end_names(&mut self, budget: &mut Budget) -> Result<(), EvalError> {
+        match &mut self.source {
+            Source::Series(_) => Ok(()),
+            Source::Rows(inner) => inner.rows.end_names(budget),
+        }
+    }
+
     /// Reads the samples of the series `i` in all ranges.
     pub(crate) fn read(&self, i: usize, into: &mut Buffer, budget: &mut Budget) -> Result<(), EvalError> {
         into.has_starts = self.has_starts;

@@ -92,3 +92,48 @@ fn the_order_is_by_labels_unless_the_query_says_another() {
         &[r#"{a="1"} 3"#, r#"{a="2"} 1"#, r#"{a="3"} 2"#],
     );
 }
+
+/// As Prometheus has it where it is not asked for anything else: a name goes at once, and nobody can read it any more.
+#[test]
+fn names_go_at_once_unless_they_are_to_go_at_the_end() {
+    let mut store = MemoryStore::new();
+    let at = Timestamp::from_millis(0);
+    for (name, bound) in [("x", "1"), ("y", "1")] {
+        let labels = LabelSet::from_pairs([("__name__", name), ("le", bound)]);
+        let sample = Sample {
+            timestamp: at,
+            value: 1.0,
+        };
+        store.append(&labels, sample).expect("no conflict");
+    }
+    let evaluate = |delayed: bool, query: &str| {
+        let mut features = Features::default();
+        features.delayed_names = delayed;
+        let engine = Engine::new(EngineConfig::default().with_features(features));
+        let evaluation = engine
+            .instant(&store, query, at)
+            .map_err(|error| error.to_string());
+        evaluation.map(|evaluation| -> Vec<Vec<String>> {
+            let rows = evaluation.answer.series();
+            rows.map(|row| {
+                row.labels()
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect()
+            })
+            .collect()
+        })
+    };
+    let of = |texts: &[&str]| vec![texts.iter().map(ToString::to_string).collect::<Vec<_>>()];
+    let same = "vector cannot contain metrics with the same labelset";
+    let query = r#"count(-{le="1"})"#;
+    assert_eq!(evaluate(false, query).expect_err("two of the same"), same);
+    assert_eq!(evaluate(true, query).expect("one"), of(&[]));
+    let query = r#"label_join(-x{le="1"}, "was", "", "__name__")"#;
+    assert_eq!(evaluate(false, query).expect("one"), of(&["le=1"]));
+    assert_eq!(evaluate(true, query).expect("one"), of(&["le=1", "was=x"]));
+    // A comparison keeps the name of its left side, which has none any more or still has it.
+    let query = r#"-x{le="1"} > bool -3 > -y"#;
+    assert_eq!(evaluate(false, query).expect("one"), of(&["le=1"]));
+    assert_eq!(evaluate(true, query).expect("one"), of(&["__name__=x", "le=1"]));
+}
