@@ -14,11 +14,20 @@ use crate::budget::Budget;
 use crate::error::EvalError;
 use crate::function::{quantile, warn_of_quantile};
 use crate::histogram::FloatHistogram;
-use crate::parse::{AggregateOp, Grouping};
+use crate::parse::{AggregateOp, AggregatePlaces, Grouping};
 use crate::value::{Operand, Vector, is_absent};
 
 use choose::Choice;
 use group::{Grouped, beyond};
+
+/// What notes are about, beside the parameter.
+const EXPR: usize = 1;
+const WHOLE: usize = 2;
+
+/// Where that stands.
+pub(crate) fn places(of: AggregatePlaces) -> [usize; 3] {
+    [of.param, of.expr, of.start]
+}
 
 pub(crate) fn evaluate(
     op: AggregateOp,
@@ -87,7 +96,11 @@ fn leave_out(op: AggregateOp, counts: Option<&Operand>, vector: &mut Vector, not
     };
     let has_any = |step: usize| (0..vector.len()).any(|i| vector.histogram(i, step).is_some());
     if (0..vector.width()).any(|step| chooses(step) && has_any(step)) {
-        notes.info(format_args!("ignored histogram in {} aggregation", op.name()));
+        let of = match op {
+            AggregateOp::Topk | AggregateOp::Bottomk => WHOLE,
+            _ => EXPR,
+        };
+        notes.info_of(of, format_args!("ignored histogram in {} aggregation", op.name()));
     }
     vector.drop_histograms();
 }

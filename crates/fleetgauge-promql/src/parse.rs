@@ -15,7 +15,9 @@ use crate::matcher::Matcher;
 pub use fleetgauge_syntax::ParseError;
 pub use fleetgauge_syntax::tree::ValueType;
 
-pub(crate) use fleetgauge_syntax::tree::{AggregateOp, At, BinaryOp, Group, Grouping, Matching, Shift};
+pub(crate) use fleetgauge_syntax::tree::{
+    AggregateOp, AggregatePlaces, At, BinaryOp, Group, Grouping, Matching, Shift,
+};
 
 pub(crate) type Aggregate = tree::Aggregate<Matcher>;
 pub(crate) type Binary = tree::Binary<Matcher>;

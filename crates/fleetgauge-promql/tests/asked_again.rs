@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError, Evaluation};
+use fleetgauge_promql::histogram::FloatHistogram;
 use fleetgauge_promql::label::LabelSet;
 use fleetgauge_promql::matcher::{MatchOp, Matcher};
 use fleetgauge_promql::queryable::Queryable;
-use fleetgauge_promql::sample::{Sample, Samples};
+use fleetgauge_promql::sample::{Sample, SampleValue, Samples};
 use fleetgauge_promql::store::MemoryStore;
-use fleetgauge_promql::window::{Window, WindowConfig};
+use fleetgauge_promql::window::{ExposedLabels, Window, WindowConfig};
 
 use crate::differential::data;
 use crate::differential::random::Random;
@@ -24,12 +25,15 @@ fn append(window: &Window, store: &MemoryStore) {
     let (start, end) = (Timestamp::from_millis(0), Timestamp::from_millis(i64::MAX));
     let any = Matcher::new("__name__", MatchOp::NotEqual, "").unwrap();
     let series = store.select(&[any], start, end);
-    let mut pages: BTreeMap<i64, Vec<(LabelSet, f64)>> = BTreeMap::new();
+    let mut pages: BTreeMap<i64, Vec<(LabelSet, SampleValue)>> = BTreeMap::new();
     for index in 0..series.len() {
         let mut samples = Samples::default();
         series.read(index, start, end, &mut samples);
-        for (&at, &value) in samples.times().iter().zip(samples.values()) {
-            pages.entry(at).or_default().push((series.labels(index), value));
+        for (place, &at) in samples.times().iter().enumerate() {
+            pages
+                .entry(at)
+                .or_default()
+                .push((series.labels(index), samples.value(place)));
         }
     }
     let mut target = window.appender([("", ""); 0]);
@@ -37,9 +41,17 @@ fn append(window: &Window, store: &MemoryStore) {
         let at = Timestamp::from_millis(at);
         let mut page = target.scrape(at);
         for (labels, value) in samples {
-            let added = page.append(&labels.to_string(), value, Some(at), |add| {
+            let text = labels.to_string();
+            let write = |add: &mut ExposedLabels| {
                 labels.iter().for_each(|(name, value)| add.label(name, value));
-            });
+            };
+            let added = match value {
+                SampleValue::Float(value) => page.append(&text, value, Some(at), write),
+                SampleValue::Histogram(histogram) => {
+                    let histogram = FloatHistogram::clone(&histogram);
+                    page.append_histogram(&text, histogram, Some(at), write)
+                }
+            };
             added.unwrap();
         }
         page.commit();
@@ -83,7 +95,11 @@ fn an_answer_does_not_depend_on_what_was_asked_before() {
     let window = Window::new(config);
     let mut store = store(&mut random, COPIES);
     append(&window, &store);
-    let engine = Engine::new(EngineConfig::default().with_timeout(Duration::from_secs(600)));
+    let engine = Engine::new(
+        EngineConfig::default()
+            .with_histograms(true)
+            .with_timeout(Duration::from_secs(600)),
+    );
     let mut answered = 0;
     for round in 0..2 {
         let queries: Vec<_> = (0..25).map(|_| query(&mut random)).collect();

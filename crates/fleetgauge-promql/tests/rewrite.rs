@@ -15,7 +15,7 @@ use crate::differential::compare;
 use crate::differential::data;
 use crate::differential::expr::Expr;
 use crate::differential::generate::{self, Choices, time};
-use crate::differential::oracle::{Answer, Oracle, Programs, When};
+use crate::differential::oracle::{self, Answer, Oracle, Programs, When};
 use crate::differential::random::Random;
 use crate::differential::version::Version;
 
@@ -45,7 +45,10 @@ fn a_printed_tree_is_read_as_the_same_tree() {
 
 /// The first row that one has and the other has not, or with another value: times are to the microsecond.
 fn difference(theirs: &Answer, ours: &Answer) -> Option<String> {
-    let value = |answer: &Answer, labels: &String| answer.series.get(labels)?.values().next().copied();
+    let value = |answer: &Answer, labels: &String| {
+        let first = answer.series.get(labels)?.values().next();
+        first.map(oracle::Value::number)
+    };
     let is_same = |labels: &&String| match (value(theirs, labels), value(ours, labels)) {
         (Some(theirs), Some(ours)) => {
             theirs == ours || (theirs - ours).abs() < 1e-5 || theirs.is_nan() && ours.is_nan()
@@ -142,7 +145,7 @@ fn no_row_is_older_than_the_oldest_sample_that_prometheus_tells() {
             let labels = format!("{TOLD}={name:?}");
             let mut rows = told.series.iter().filter(|(row, _)| row.contains(&labels));
             rows.next()
-                .and_then(|(_, values)| values.values().next().copied())
+                .and_then(|(_, values)| values.values().next().map(oracle::Value::number))
         };
         let ages = || (0..answer.series().len()).map(|row| provenance.age(row));
         if row(OLDEST) == Some(1.0) {

@@ -11,12 +11,14 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use fleetgauge_core::age::Age;
+use fleetgauge_core::histogram::Histogram;
+use fleetgauge_core::sample::SampleValue;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError, Evaluation};
 use fleetgauge_promql::label::LabelSet;
 use fleetgauge_promql::matcher::Matcher;
 use fleetgauge_promql::queryable::{Queryable, Selection};
-use fleetgauge_promql::sample::{Sample, Samples};
+use fleetgauge_promql::sample::{self, Sample, Samples};
 use fleetgauge_promql::store::MemoryStore;
 
 use crate::differential::data;
@@ -116,15 +118,15 @@ pub(crate) fn store(random: &mut Random, copies: usize) -> MemoryStore {
                 .map(|(name, value)| (*name, (*value).to_owned()));
             let own = [("__name__", series.name.to_owned()), ("copy", copy.to_string())];
             let labels = LabelSet::from_pairs(labels.chain(own));
-            for &(at, value) in &series.samples {
+            for (at, value) in &series.samples {
                 // So that the copies are not all the same.
-                let value = if at % 7 == copy as i64 % 7 {
-                    value + 1.0
-                } else {
-                    value
+                let value = match value {
+                    sample::SampleValue::Float(value) if at % 7 == copy as i64 % 7 => {
+                        sample::SampleValue::Float(value + 1.0)
+                    }
+                    value => value.clone(),
                 };
-                let timestamp = Timestamp::from_millis(data::START + at);
-                store.append(&labels, Sample { timestamp, value }).unwrap();
+                data::append(&mut store, &labels, *at, &value);
             }
         }
     }
@@ -132,7 +134,7 @@ pub(crate) fn store(random: &mut Random, copies: usize) -> MemoryStore {
 }
 
 fn engine(config: &EngineConfig, threads: usize) -> Engine {
-    Engine::new(config.clone().with_threads(threads))
+    Engine::new(config.clone().with_threads(threads).with_histograms(true))
 }
 
 /// All that there is to tell, with the bits of the numbers.
@@ -144,16 +146,25 @@ pub(crate) fn told(evaluation: &Result<Evaluation, EvalError>) -> String {
     let mut told = format!("{evaluation:?}\n");
     for series in evaluation.answer.series() {
         write!(told, "{}:", series.labels()).unwrap();
-        for point in series.points() {
-            write!(
-                told,
-                " {:x}@{}",
-                point.value.to_bits(),
-                point.timestamp.as_millis()
-            )
+        for (at, value) in series.samples() {
+            match value {
+                SampleValue::Number(number) => write!(told, " {:x}", number.to_bits()),
+                SampleValue::Histogram(histogram) => write!(told, " {}", bits(histogram)),
+                other => panic!("{other:?}"),
+            }
             .unwrap();
+            write!(told, "@{}", at.as_millis()).unwrap();
         }
         told.push('\n');
+    }
+    told
+}
+
+fn bits(histogram: &Histogram) -> String {
+    let mut told = format!("{:x} {:x}", histogram.count.to_bits(), histogram.sum.to_bits());
+    for bucket in &histogram.buckets {
+        let numbers = [bucket.lower, bucket.upper, bucket.count].map(f64::to_bits);
+        write!(told, " {:?}{numbers:x?}", bucket.bounds).unwrap();
     }
     told
 }
@@ -172,7 +183,7 @@ pub(crate) fn query(random: &mut Random) -> (String, (i64, i64)) {
 #[test]
 fn an_answer_does_not_depend_on_the_number_of_threads() {
     let mut random = Random::new(31);
-    let (mut answered, mut refused, mut shared) = (0, 0, 0);
+    let (mut answered, mut refused, mut shared, mut histograms) = (0, 0, 0, 0);
     let data = Watched::new(&mut random);
     // On a busy machine a query is often over before another thread comes to help: then more are asked.
     for round in 0..20 {
@@ -189,7 +200,10 @@ fn an_answer_does_not_depend_on_the_number_of_threads() {
         for (query, when) in ended.into_iter().chain((0..100).map(|_| query(&mut random))) {
             let alone = data.ask(&engines[0], &query, when);
             match &alone {
-                Ok(_) => answered += 1,
+                Ok(alone) => {
+                    answered += 1;
+                    histograms += usize::from(alone.answer.has_histograms());
+                }
                 Err(_) => refused += 1,
             }
             assert!(data.readers() <= 1, "{query}");
@@ -203,26 +217,31 @@ fn an_answer_does_not_depend_on_the_number_of_threads() {
     }
     // None of this is for nothing.
     assert!(
-        answered > 100 && refused > 20 && shared > 50,
-        "{answered}, {refused}, {shared}"
+        answered > 100 && refused > 20 && shared > 50 && histograms > 10,
+        "{answered}, {refused}, {shared}, {histograms}"
     );
 }
 
 /// What is refused is refused by the same limit, however the threads met it.
 #[test]
 fn a_limit_met_in_the_middle_is_the_same_on_any_number_of_threads() {
-    const QUERIES: [&str; 6] = [
+    const QUERIES: [&str; 9] = [
         "rate(near_total[5m])",
         "sum by (copy) (sum_over_time(rough[10m])) / on (copy) sum by (copy) (rough)",
         "rough + few",
         "quantile_over_time(0.3, few[3m])",
         "max_over_time(rate(near_total[2m])[10m:30s])",
         "double_exponential_smoothing(rough[5m], 0.5, 3)",
+        "histogram_quantile(0.9, sum by (job) (rate(sizes[5m])))",
+        "avg_over_time(bounded[3m]) + on (copy, job, inst) bounded",
+        "{__name__=~\"levels|mingled|strange\"}",
     ];
     let mut random = Random::new(32);
     let (mut bounds, mut answers, mut timeouts) = (0, 0, 0);
     let data = Watched::new(&mut random);
-    let config = EngineConfig::default().with_timeout(Duration::from_secs(600));
+    let config = EngineConfig::default()
+        .with_timeout(Duration::from_secs(600))
+        .with_histograms(true);
     for query in QUERIES {
         let when = (1_200_000, 10);
         let whole = data
@@ -255,7 +274,11 @@ fn a_limit_met_in_the_middle_is_the_same_on_any_number_of_threads() {
                     _ => assert_eq!(whole, told(&answer), "{query} on {threads} threads"),
                 }
                 // Its threads are there for the next one.
-                let again = engine.with_config(EngineConfig::default().with_threads(threads));
+                let again = engine.with_config(
+                    EngineConfig::default()
+                        .with_threads(threads)
+                        .with_histograms(true),
+                );
                 data.readers();
                 assert_eq!(
                     whole,

@@ -18,7 +18,7 @@ use crate::limit::MAX_DEPTH;
 use crate::literal;
 use crate::parsed::Parsed;
 use crate::token::Kind;
-use crate::tree::{Aggregate, AggregateOp, BinaryOp, Call, Expr};
+use crate::tree::{Aggregate, AggregateOp, AggregatePlaces, BinaryOp, Call, Expr};
 
 use cursor::is_one_of;
 use node::Node;
@@ -197,14 +197,19 @@ impl Parser<'_> {
         if grouping.is_none() {
             grouping = self.grouping()?;
         }
-        let place = args.first().map_or(start, |arg| arg.start);
+        let place_of = |arg: Option<&Node>| arg.map_or(start, |arg| arg.start);
+        let places = AggregatePlaces {
+            start,
+            param: place_of(args.first()),
+            expr: place_of(args.last()),
+        };
         let (param, expr) =
             check::aggregate(op, args).map_err(|(at, why)| self.error(at.unwrap_or(start), why))?;
         self.count_operation(start)?;
         let aggregate = Aggregate {
             op,
             param,
-            place,
+            places,
             expr,
             grouping: grouping.unwrap_or_default(),
         };

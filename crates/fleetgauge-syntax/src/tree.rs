@@ -144,12 +144,23 @@ pub struct Aggregate<M = Matcher> {
     pub op: AggregateOp,
     /// What some take before the vector.
     pub param: Option<Expr<M>>,
-    /// Where the first argument begins: the parameter, if there is one. *Unit*: bytes.
-    pub place: usize,
+    /// Where it stands.
+    pub places: AggregatePlaces,
     /// The vector.
     pub expr: Expr<M>,
     /// Which series are one group.
     pub grouping: Grouping,
+}
+
+/// Where an aggregation and its arguments begin. *Unit*: bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AggregatePlaces {
+    /// Its name.
+    pub start: usize,
+    /// The parameter; the vector, if there is none.
+    pub param: usize,
+    /// The vector.
+    pub expr: usize,
 }
 
 /// `by (labels)` or `without (labels)`; neither is `by ()`.
@@ -304,7 +315,7 @@ impl<M> Expr<M> {
             Self::Aggregate(aggregate) => Expr::Aggregate(Box::new(Aggregate {
                 op: aggregate.op,
                 param: aggregate.param.map(|param| param.try_map(f)).transpose()?,
-                place: aggregate.place,
+                places: aggregate.places,
                 expr: aggregate.expr.try_map(f)?,
                 grouping: aggregate.grouping,
             })),
@@ -432,7 +443,7 @@ impl Expr {
                 call.place = 0;
                 call.places.fill(0);
             }
-            Self::Aggregate(aggregate) => aggregate.place = 0,
+            Self::Aggregate(aggregate) => aggregate.places = AggregatePlaces::default(),
             Self::Binary(binary) => binary.place = 0,
             _ => {}
         });

@@ -41,8 +41,11 @@ mod differential {
     pub(crate) mod data;
     pub(crate) mod expr;
     pub(crate) mod generate;
+    mod native;
     pub(crate) mod oracle;
     pub(crate) mod random;
+    mod remote_write;
+    mod series;
     pub(crate) mod version;
     mod vocabulary;
 }

@@ -19,8 +19,9 @@ pub(super) type Join = fn(&[&FloatHistogram]) -> Result<Option<(FloatHistogram, 
 enum Members<'v, F> {
     Numbers(F),
     Histograms(Vec<&'v FloatHistogram>),
-    /// Numbers beside histograms.
-    Mixed,
+    /// Numbers beside histograms. The first one, where a histogram was first: then its kind is compared with those of others,
+    /// though nothing comes of it.
+    Mixed(Option<&'v FloatHistogram>),
     /// Exponential buckets beside custom ones.
     Incompatible,
 }
@@ -44,7 +45,7 @@ impl Grouped {
                 match self.at::<F>(members, step, budget, notes)? {
                     None | Some(Members::Incompatible) => {}
                     Some(Members::Numbers(fold)) => result.row_mut(group)[step] = fold.result(),
-                    Some(Members::Mixed) => {
+                    Some(Members::Mixed(_)) => {
                         notes.warn("encountered a mix of histograms and floats for aggregation");
                     }
                     Some(Members::Histograms(all)) => {
@@ -96,16 +97,29 @@ impl Grouped {
                     Members::Numbers(fold)
                 }
                 (Some(Members::Histograms(mut all)), Some(histogram)) => {
-                    if all[0].layout().is_custom() != histogram.layout().is_custom() {
+                    if is_of_other_kind(all[0], histogram) {
                         warn_of_kinds(self.vector.labels[i].metric_name(), notes);
                         return Ok(Some(Members::Incompatible));
                     }
                     all.push(histogram);
                     Members::Histograms(all)
                 }
-                _ => Members::Mixed,
+                (Some(Members::Histograms(all)), None) => Members::Mixed(Some(all[0])),
+                (Some(Members::Mixed(Some(first))), Some(histogram))
+                    if is_of_other_kind(first, histogram) =>
+                {
+                    warn_of_kinds(self.vector.labels[i].metric_name(), notes);
+                    return Ok(Some(Members::Mixed(None)));
+                }
+                (Some(Members::Mixed(first)), _) => Members::Mixed(first),
+                _ => Members::Mixed(None),
             });
         }
         Ok(found)
     }
+}
+
+/// Whether one has exponential buckets and the other custom ones.
+fn is_of_other_kind(one: &FloatHistogram, other: &FloatHistogram) -> bool {
+    one.layout().is_custom() != other.layout().is_custom()
 }

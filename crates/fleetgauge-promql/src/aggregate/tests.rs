@@ -4,7 +4,9 @@ use crate::budget::Budget;
 use crate::config::EngineConfig;
 use crate::engine::tests::Store;
 use crate::engine::{Engine, Evaluation};
+use crate::histogram::FloatHistogram;
 use crate::label::{Groups, LabelSet, Projection};
+use crate::store::MemoryStore;
 
 fn store() -> Store {
     Store::new(
@@ -151,6 +153,27 @@ fn quantiles_warn_of_what_none_can_be() {
         ["PromQL warning: ratio value should be between -1 and 1, got -3, capping to -1 (1:13)"]
     );
     assert!(warnings("quantile(0.5, x)").is_empty());
+}
+
+/// As Prometheus says it: of what chooses whole samples about the aggregation, of others about their vector.
+#[test]
+fn histograms_that_are_left_out_are_remarked_where_they_are() {
+    let mut store = MemoryStore::new();
+    let histogram = FloatHistogram::from_notation("{{count:3}}").expect("a histogram");
+    let labels = LabelSet::from_pairs([("__name__", "h")]);
+    let at = fleetgauge_core::time::Timestamp::from_millis(0);
+    let appended = store.append_histogram(&labels, at, Arc::new(histogram));
+    appended.expect("no conflict");
+    let check = |query: &str, op: &str, column: usize| {
+        let answer = Engine::default().instant(&store, query, at).expect("a vector");
+        let infos: Vec<_> = answer.infos.iter().map(ToString::to_string).collect();
+        let expected = format!("PromQL info: ignored histogram in {op} aggregation (1:{column})");
+        assert_eq!(infos, [expected], "{query}");
+    };
+    check("quantile(0.5, h)", "quantile", 15);
+    check("max by (a) (h)", "max", 13);
+    check("1 + topk(3, h)", "topk", 5);
+    check("bottomk(3, h)", "bottomk", 1);
 }
 
 /// Series in order, in the same order again, and in none; with equal and with different lists of names.

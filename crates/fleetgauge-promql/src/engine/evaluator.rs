@@ -135,7 +135,7 @@ impl<'a> Evaluator<'a> {
         };
         let vector = self.vector(&aggregate.expr, steps)?;
         let (budget, notes) = (&mut self.budget, &mut self.notes);
-        notes.enter(&[aggregate.place]);
+        notes.enter(&aggregate::places(aggregate.places));
         let result = aggregate::evaluate(aggregate.op, &aggregate.grouping, param, vector, budget, notes)?;
         Ok(Operand::Vector(result))
     }

@@ -13,7 +13,7 @@ use crate::parse::{AggregateOp, BinaryOp, Expr};
 pub(super) enum Asked {
     #[default]
     Open,
-    /// Their counts and sums.
+    /// Their counts and sums, or not even those.
     Counts,
     /// All, whatever is between.
     Buckets,
@@ -27,9 +27,12 @@ impl Asked {
         let own = match expr {
             Expr::Subquery(_) => Some(Self::Buckets),
             Expr::Call(call) => match call.function {
-                Function::HistogramCount | Function::HistogramSum | Function::HistogramAvg => {
-                    Some(Self::Counts)
-                }
+                Function::HistogramCount
+                | Function::HistogramSum
+                | Function::HistogramAvg
+                | Function::Timestamp
+                | Function::StartTimestamp
+                | Function::Absent => Some(Self::Counts),
                 Function::HistogramQuantile
                 | Function::HistogramQuantiles
                 | Function::HistogramFraction

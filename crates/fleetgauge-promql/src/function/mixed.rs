@@ -150,7 +150,9 @@ fn joined(
                 ..merged
             };
             Joining::Aggregation.tell(merged, notes);
-            Some(histogram(joined))
+            // With its empty buckets, as Prometheus leaves them: where there is one below zero, the zero bucket reaches below
+            // zero for a quantile.
+            Some(SampleValue::Histogram(Arc::new(joined)))
         }
         Err(_) => {
             warn_of_kinds(range.metric, notes);

@@ -10,43 +10,34 @@
 //! - Counters are far above zero. Where a counter would be extrapolated below zero, 2.42 and 3 give up at
 //!   different distances.
 //!
-//! Text has no staleness marker: a NaN is written without its bits. Series go stale by gaps that are longer
-//! than the lookback.
+//! Series go stale by gaps that are longer than the lookback. Text, as which 2.42 gets its data, has no staleness
+//! marker: a NaN is written without its bits. Prometheus 3 is sent markers, and histograms.
 
 use std::fmt::Write as _;
 
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::label::LabelSet;
-use fleetgauge_promql::sample::Sample;
+use fleetgauge_promql::sample::{STALE_MARKER, Sample, SampleValue};
 use fleetgauge_promql::store::MemoryStore;
 use fleetgauge_testkit::OpenMetrics;
 
+use super::native;
 use super::random::Random;
+use super::series::{INSTANCES, JOBS, few, series, times};
+pub(crate) use super::series::{LENGTH, START, Series};
 use super::version::Version;
-
-/// What all times are relative to: a whole hour, so that the steps of subqueries lie the same in a script,
-/// which begins at 0. All data is in one block of two hours, where series are sorted.
-pub(crate) const START: i64 = 1_700_002_800_000;
-
-/// *Unit*: milliseconds from [`START`].
-pub(crate) const LENGTH: i64 = 2_400_000;
-
-#[derive(Clone, Debug)]
-pub(crate) struct Series {
-    pub(crate) name: &'static str,
-    pub(crate) labels: Vec<(&'static str, &'static str)>,
-    /// Milliseconds from [`START`], and values.
-    pub(crate) samples: Vec<(i64, f64)>,
-}
-
-const JOBS: [&str; 2] = ["a", "b"];
-const INSTANCES: [&str; 3] = ["0", "1", "2"];
 
 pub(crate) fn generate(random: &mut Random, version: Version) -> Vec<Series> {
     let mut all = generate_for_both(random);
     if version == Version::V3 {
         generate_for_3(random, &mut all);
+        native::generate(random, &mut all);
         for series in &mut all {
+            if random.chance(20) {
+                let marker = SampleValue::Float(f64::from_bits(STALE_MARKER));
+                let marked = series.samples.iter_mut().filter(|_| random.chance(3));
+                marked.for_each(|(_, value)| *value = marker.clone());
+            }
             // Mostly on whole seconds, where ranges begin and end, or a millisecond beside them.
             let shift = random.pick(&[250, 250, 250, 0, 249, 251]);
             series.samples.iter_mut().for_each(|(at, _)| *at -= shift);
@@ -170,25 +161,6 @@ fn generate_for_both(random: &mut Random) -> Vec<Series> {
     all
 }
 
-fn series(name: &'static str, labels: &[(&'static str, &'static str)], samples: Vec<(i64, f64)>) -> Series {
-    let mut labels = labels.to_vec();
-    labels.retain(|(_, value)| !value.is_empty());
-    Series {
-        name,
-        labels,
-        samples,
-    }
-}
-
-/// Every 15 seconds, here and there a second early or late, and some are missing.
-fn times(random: &mut Random) -> impl Iterator<Item = i64> + use<> {
-    let mut random = Random::new(random.below(usize::MAX) as u64);
-    (0..LENGTH / 15_000).filter_map(move |index| {
-        let jitter = random.below(3) as i64 * i64::from(random.chance(20));
-        (!random.chance(5)).then_some(index * 15_000 + jitter * 1000 + 250)
-    })
-}
-
 fn counter(random: &mut Random) -> Vec<(i64, f64)> {
     let mut value = 200.0 + random.below(100) as f64;
     let mut was_reset = true;
@@ -244,12 +216,6 @@ fn rough(random: &mut Random) -> Vec<(i64, f64)> {
     times.into_iter().map(step).collect()
 }
 
-/// Small whole numbers, which are often the same.
-fn few(random: &mut Random) -> Vec<(i64, f64)> {
-    let times: Vec<_> = times(random).collect();
-    times.into_iter().map(|at| (at, random.below(5) as f64)).collect()
-}
-
 /// Few values, so that they often repeat, and those that are no numbers.
 fn wild(random: &mut Random) -> Vec<(i64, f64)> {
     const VALUES: [f64; 10] = [
@@ -302,14 +268,14 @@ fn histogram(random: &mut Random, labels: &[(&'static str, &'static str)], all: 
     }
 }
 
-/// As `promtool` reads it.
+/// As `promtool` reads it. It knows no histograms.
 pub(crate) fn open_metrics(all: &[Series]) -> OpenMetrics {
     all.iter().fold(OpenMetrics::new(), |document, series| {
-        let samples: Vec<_> = series
-            .samples
-            .iter()
-            .map(|(at, value)| ((START + at) as f64 / 1000.0, *value))
-            .collect();
+        let number = |(at, value): &(i64, SampleValue)| match value {
+            SampleValue::Float(value) => ((START + at) as f64 / 1000.0, *value),
+            SampleValue::Histogram(_) => panic!("{} has histograms", series.name),
+        };
+        let samples: Vec<_> = series.samples.iter().map(number).collect();
         document.series(series.name, &series.labels, &samples)
     })
 }
@@ -319,14 +285,19 @@ pub(crate) fn store(all: &[Series]) -> MemoryStore {
     for series in all {
         let labels = LabelSet::from_pairs(series.labels.iter().copied().chain([("__name__", series.name)]));
         for (at, value) in &series.samples {
-            let sample = Sample {
-                timestamp: Timestamp::from_millis(START + at),
-                value: *value,
-            };
-            store.append(&labels, sample).unwrap();
+            append(&mut store, &labels, *at, value);
         }
     }
     store
+}
+
+pub(crate) fn append(store: &mut MemoryStore, labels: &LabelSet, at: i64, value: &SampleValue) {
+    let timestamp = Timestamp::from_millis(START + at);
+    let appended = match value {
+        &SampleValue::Float(value) => store.append(labels, Sample { timestamp, value }),
+        SampleValue::Histogram(histogram) => store.append_histogram(labels, timestamp, histogram.clone()),
+    };
+    appended.unwrap();
 }
 
 /// As the `load` of a script.
@@ -350,7 +321,11 @@ pub(crate) fn script(all: &[Series]) -> String {
             if index > next {
                 let _ = write!(text, " _x{}", index - next);
             }
-            let _ = write!(text, " {value}");
+            let _ = match value {
+                SampleValue::Float(value) if value.to_bits() == STALE_MARKER => write!(text, " stale"),
+                SampleValue::Float(value) => write!(text, " {value}"),
+                SampleValue::Histogram(histogram) => write!(text, " {}", histogram.notation()),
+            };
             next = index + 1;
         }
         text.push('\n');

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::vocabulary::{NATIVE, ODD_QUANTILES};
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Expr {
     Number(&'static str),
@@ -174,7 +176,9 @@ impl Expr {
             Self::Call { name: "info", args } if args.first().is_some_and(Self::is_shifted) => None,
             // No multiples of 1/64.
             Self::Number("1e-3" | "0.1" | "0.95" | "5ms" | "1e-9") => Some(Exact),
-            Self::Selector(selector) | Self::Range { selector, .. } if selector.name == "rough" => {
+            Self::Selector(selector) | Self::Range { selector, .. }
+                if ["rough", "strange"].contains(&selector.name) =>
+            {
                 Some(Exact)
             }
             Self::Number(_) | Self::Text(_) | Self::Selector(_) | Self::Range { .. } => Some(Summable),
@@ -220,9 +224,46 @@ impl Expr {
                 name if CALENDAR.contains(&name) => needs(Exact, Summable),
                 "avg_over_time" | "stdvar_over_time" | "quantile_over_time" | "mad_over_time" => Some(Close),
                 "stddev_over_time" => needs(Exact, Close),
+                "histogram_count" | "histogram_sum" => Some(least),
+                "histogram_avg" | "histogram_stddev" | "histogram_stdvar" | "histogram_fraction"
+                    if least == Close && !self.only_grows() =>
+                {
+                    None
+                }
+                "histogram_avg" => Some(least.min(Exact)),
+                "histogram_stddev" | "histogram_stdvar" | "histogram_fraction" => Some(Close),
+                "histogram_quantile" if self.is_odd_quantile_of_native() => Some(Close),
                 _ => needs(Exact, Close),
             },
         }
+    }
+
+    /// Whether no counts can cancel each other out, to nothing or to what rounding leaves.
+    fn only_grows(&self) -> bool {
+        self.walk().into_iter().all(|part| match part {
+            Self::Unary(_) => false,
+            Self::Binary(binary) => binary.op != "-",
+            Self::Call { name, .. } => !["delta", "idelta"].contains(name),
+            Self::Selector(selector) | Self::Range { selector, .. } => selector.name != "levels",
+            _ => true,
+        })
+    }
+
+    /// Whether no rank of it falls on the end of a bucket, and no bucket is of a classic histogram.
+    fn is_odd_quantile_of_native(&self) -> bool {
+        let Self::Call { args, .. } = self else {
+            return false;
+        };
+        let [Self::Number(quantile), all] = &args[..] else {
+            return false;
+        };
+        let is_native = |part: &&Self| match part {
+            Self::Selector(selector) | Self::Range { selector, .. } => {
+                NATIVE.contains(&selector.name) && selector.name != "doubled"
+            }
+            _ => true,
+        };
+        ODD_QUANTILES.contains(quantile) && all.walk().iter().all(is_native) && self.only_grows()
     }
 
     fn varies(&self) -> bool {
@@ -264,8 +305,105 @@ impl Expr {
         let is_subquery = matches!(self, Self::Subquery { .. });
         let is_held = || self.walk().into_iter().skip(1).any(Self::is_held_subquery);
         is_subquery && (is_held() || self.has_info())
+            || self.is_of_negative()
+            || self.is_without_buckets()
+            || self.is_extended_below_zero()
+            || self.is_of_3_5()
             || self.is_absent_of_reordered()
             || self.is_info_of_others()
+    }
+
+    /// Where counts may be negative, Prometheus finds a reset or not, and the bucket of a quantile, by the empty buckets that
+    /// its storage has added to histograms; and in 3.5, what is multiplied by less than zero is no gauge.
+    fn is_of_negative(&self) -> bool {
+        let is_signed = |part: &Self| matches!(part, Self::Unary(_) | Self::Binary(_));
+        let is_of = |args: &[Self]| {
+            let parts = || args.iter().flat_map(Self::walk);
+            parts().any(is_signed) && parts().any(Self::is_native)
+        };
+        let names = [
+            "rate",
+            "increase",
+            "irate",
+            "resets",
+            "delta",
+            "idelta",
+            "histogram_quantile",
+            "histogram_fraction",
+        ];
+        matches!(self, Self::Call { name, args } if names.contains(name) && is_of(args))
+    }
+
+    /// 3.5 extends histograms beyond where they would be zero, which gauges and what is computed often are near.
+    fn is_extended_below_zero(&self) -> bool {
+        let is_low = |part: &Self| match part {
+            Self::Range { selector, .. } => selector.name == "levels",
+            Self::Subquery { inner, .. } => inner.walk().into_iter().any(Self::is_native),
+            _ => false,
+        };
+        matches!(self, Self::Call { name: "rate" | "increase", args } if args.iter().any(is_low))
+    }
+
+    /// Where NaNs were observed, 3.5 looks for quantiles from the wrong end; and of the fraction of a classic histogram, the
+    /// lowest bucket has begun at zero since.
+    fn is_of_3_5(&self) -> bool {
+        let is_strange = |part: &Self| match part {
+            Self::Selector(selector) | Self::Range { selector, .. } => selector.name == "strange",
+            _ => false,
+        };
+        let is_classic = |part: &Self| match part {
+            Self::Selector(selector) | Self::Range { selector, .. } => {
+                selector.name == "doubled" || !part.is_native()
+            }
+            _ => false,
+        };
+        let mut parts = self.walk().into_iter();
+        match self {
+            Self::Call {
+                name: "histogram_quantile",
+                ..
+            } => parts.any(is_strange),
+            Self::Call {
+                name: "histogram_fraction",
+                ..
+            } => parts.any(is_classic),
+            _ => false,
+        }
+    }
+
+    fn is_native(&self) -> bool {
+        match self {
+            Self::Selector(selector) | Self::Range { selector, .. } => NATIVE.contains(&selector.name),
+            _ => false,
+        }
+    }
+
+    /// Where counts alone are asked for, Prometheus reads no buckets. So of a gauge nobody has looked for resets before; and
+    /// 3.5 then adds and compares what has other buckets.
+    fn is_without_buckets(&self) -> bool {
+        let names = [
+            "histogram_count",
+            "histogram_sum",
+            "histogram_avg",
+            "timestamp",
+            "absent",
+        ];
+        let resets = ["rate", "increase", "irate", "resets"];
+        let is_of = |part: &Self, metric: &str| match part {
+            Self::Selector(selector) | Self::Range { selector, .. } => selector.name == metric,
+            _ => false,
+        };
+        let has = |part: &Self, metric: &str| part.walk().into_iter().any(|part| is_of(part, metric));
+        let depends = |part: &Self| match part {
+            Self::Call { name, .. } if resets.contains(name) => has(part, "levels"),
+            Self::Binary(binary) => {
+                let mut sides = [&binary.left, &binary.right].into_iter();
+                sides.all(|side| side.walk().into_iter().any(Self::is_native))
+            }
+            part => is_of(part, "mingled"),
+        };
+        matches!(self, Self::Call { name, .. } if names.contains(name))
+            && self.walk().into_iter().any(depends)
     }
 
     /// Of series that lack what info series are found by, or have a label that is asked for, 3.5 keeps others.

@@ -1,7 +1,6 @@
 //! Makes expressions of the whole grammar that the asked Prometheus knows.
 //!
 //! What is left out for all, and why:
-//! - Native histograms: we refuse them.
 //! - `timestamp` of a selector with both `@` and `offset`: Prometheus forgets the offset.
 //! - Powers and logarithms of numbers below 1e-308, of which Go's are wrong in the first digits.
 //! - Calendar functions of numbers that are no time: Go leaves the conversion undefined.
@@ -9,6 +8,8 @@
 //!   taken depends on the order in which the series come, and Prometheus keeps that of no operation.
 //!
 //! For Prometheus 3 (3.5):
+//! - `</` and `>/`: they came after it. What it answers otherwise of native histograms is in `native.rs`, as far as other data
+//!   avoids it, and else in `Expr::is_mistaken`.
 //! - `first_over_time`, `ts_of_first_over_time`, `min_of`, `max_of`: they came after it.
 //! - `histogram_fraction`: the lowest bucket has begun at zero since.
 //! - `info` over several steps, or of what is not at the step: see `expr.rs`. With two matchers of the metric name it
@@ -35,8 +36,9 @@ use super::expr::{At, Binary, CALENDAR, COMPARISONS, Expr, Kind, Modifiers, SET_
 use super::random::Random;
 use super::version::Version;
 use super::vocabulary::{
-    FINITE, GAUGES, INFO_MATCHERS, MATCHERS, MATHS, NEW_GAUGES, NEW_MATCHERS, NEW_NUMBERS, NEW_OFFSETS,
-    NEW_RANGES, NEW_STEPS, NUMBERS, OFFSETS, OVER_TIME, QUANTILES, RANGES, STEPS, WORD_MATCHERS,
+    FINITE, GAUGES, INFO_MATCHERS, MATCHERS, MATHS, NATIVE, NEW_GAUGES, NEW_MATCHERS, NEW_NUMBERS,
+    NEW_OFFSETS, NEW_RANGES, NEW_STEPS, NUMBERS, ODD_QUANTILES, OFFSETS, OVER_HISTOGRAMS, OVER_TIME,
+    QUANTILES, RANGES, STEPS, WORD_MATCHERS,
 };
 
 /// What is chosen at random, for a Prometheus.
@@ -125,12 +127,16 @@ fn broken(random: &mut Choices<'_>, depth: usize) -> Expr {
 
 /// Of a kind, and not so that the whole has no answer to compare.
 fn below(random: &mut Choices<'_>, depth: usize, kind: Kind) -> Expr {
+    below_with(random, |random| match kind {
+        Kind::Scalar => scalar(random, depth),
+        Kind::Matrix => matrix(random, depth),
+        Kind::Vector | Kind::Text => vector(random, depth),
+    })
+}
+
+fn below_with(random: &mut Choices<'_>, make: impl Fn(&mut Choices<'_>) -> Expr) -> Expr {
     loop {
-        let expr = match kind {
-            Kind::Scalar => scalar(random, depth),
-            Kind::Matrix => matrix(random, depth),
-            Kind::Vector | Kind::Text => vector(random, depth),
-        };
+        let expr = make(random);
         if expr.level().is_some() {
             return expr;
         }
@@ -162,6 +168,9 @@ fn vector(random: &mut Choices<'_>, depth: usize) -> Expr {
     if depth == 0 {
         return selector(random);
     }
+    if random.is_3() && random.chance(25) {
+        return of_histograms(random, depth);
+    }
     let deeper = depth - 1;
     match random.below(100) {
         0..=29 => vectors(random, deeper),
@@ -183,6 +192,96 @@ fn vector(random: &mut Choices<'_>, depth: usize) -> Expr {
         62..=79 => over_range(random, deeper),
         80..=84 => Expr::Unary(Box::new(below(random, deeper, Kind::Vector))),
         _ => function(random, deeper),
+    }
+}
+
+/// What is told of histograms, or histograms themselves.
+fn of_histograms(random: &mut Choices<'_>, depth: usize) -> Expr {
+    let all = below_with(random, |random| histograms(random, depth));
+    match random.below(10) {
+        0..=2 => {
+            let quantile = match random.chance(60) {
+                true => Expr::Number(random.pick(&ODD_QUANTILES)),
+                false => quantile_of(random),
+            };
+            call("histogram_quantile", vec![quantile, all])
+        }
+        3 => {
+            let (lower, upper) = (scalar(random, 0), scalar(random, 0));
+            call("histogram_fraction", vec![lower, upper, all])
+        }
+        4..=6 => {
+            let names = [
+                "histogram_count",
+                "histogram_sum",
+                "histogram_avg",
+                "histogram_stddev",
+                "histogram_stdvar",
+            ];
+            call(random.pick(&names), vec![all])
+        }
+        _ => all,
+    }
+}
+
+/// Histograms, mostly.
+fn histograms(random: &mut Choices<'_>, depth: usize) -> Expr {
+    let name = random.pick(&NATIVE);
+    let shape = if depth == 0 { 0 } else { random.below(12) };
+    let deeper = depth.saturating_sub(1);
+    match shape {
+        0..=1 => Expr::Selector(with_matchers(random, name)),
+        2..=5 => {
+            let range = match random.below(5) {
+                0 => Expr::Subquery {
+                    inner: Box::new(below_with(random, |random| histograms(random, deeper))),
+                    range: random.pick_of(&RANGES, &NEW_RANGES),
+                    step: random.pick_of(&STEPS, &NEW_STEPS),
+                    modifiers: modifiers(random),
+                },
+                _ => range_of(random, name),
+            };
+            call(random.pick(&OVER_HISTOGRAMS), vec![range])
+        }
+        6..=8 => Expr::Aggregate {
+            op: random.pick(&["sum", "sum", "avg", "count"]),
+            grouping: random
+                .pick(&[
+                    "",
+                    " by (job) ",
+                    " by (inst) ",
+                    " without (job) ",
+                    " by (__name__) ",
+                ])
+                .to_owned(),
+            args: vec![below_with(random, |random| histograms(random, deeper))],
+        },
+        9 => {
+            let left = below_with(random, |random| histograms(random, deeper));
+            let right = match random.below(3) {
+                0 => left.clone(),
+                1 => below(random, deeper, Kind::Vector),
+                _ => below_with(random, |random| histograms(random, deeper)),
+            };
+            let op = random.pick(&[
+                "+", "-", "+", "-", "*", "/", "==", "!=", ">", "and", "unless", "or",
+            ]);
+            let matching = random.pick(&["", " on(job, inst)", " on(job, inst) group_left()"]);
+            let matching = if SET_OPERATORS.contains(&op) { "" } else { matching };
+            binary(op, false, matching, left, right)
+        }
+        10 => {
+            let (all, number) = (
+                below_with(random, |random| histograms(random, deeper)),
+                scalar(random, 0),
+            );
+            let op = random.pick(&["*", "*", "/", "/", "+", "=="]);
+            match random.chance(70) {
+                true => binary(op, false, "", all, number),
+                false => binary(op, false, "", number, all),
+            }
+        }
+        _ => Expr::Unary(Box::new(below_with(random, |random| histograms(random, deeper)))),
     }
 }
 
@@ -589,7 +688,10 @@ fn new_buckets(random: &mut Choices<'_>, depth: usize) -> Expr {
 
 fn matrix(random: &mut Choices<'_>, depth: usize) -> Expr {
     if depth == 0 || random.chance(60) {
-        let name = random.pick_of(&GAUGES, &NEW_GAUGES);
+        let name = match random.is_3() && random.chance(15) {
+            true => random.pick(&NATIVE),
+            false => random.pick_of(&GAUGES, &NEW_GAUGES),
+        };
         return range_of(random, name);
     }
     let inner = below(random, depth - 1, Kind::Vector);
@@ -675,6 +777,7 @@ fn selector(random: &mut Choices<'_>) -> Expr {
         0 => "{__name__=~\"gauge|other\"}",
         1 => "build_info",
         2 => "nosuch",
+        3 | 4 if random.is_3() => random.pick(&NATIVE),
         _ => random.pick_of(&GAUGES, &NEW_GAUGES),
     };
     Expr::Selector(with_matchers(random, name))

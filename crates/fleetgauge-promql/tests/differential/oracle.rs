@@ -1,15 +1,18 @@
 //! The real Prometheus, asked over one connection that stays open.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fleetgauge_testkit::{Prometheus, http};
+use fleetgauge_core::histogram::{Bounds, Bucket, Histogram};
+use fleetgauge_testkit::{OpenMetrics, Prometheus, http};
 use serde_json::Value as Json;
 
 use super::data::{self, Series};
+use super::remote_write;
 
 pub(crate) struct Oracle {
     _server: Prometheus,
@@ -23,17 +26,26 @@ pub(crate) struct Programs {
     pub(crate) prometheus: PathBuf,
     pub(crate) promtool: PathBuf,
     pub(crate) flags: Vec<&'static str>,
+    /// Whether it is sent its data, with histograms. Else it gets blocks that its promtool makes.
+    pub(crate) takes_histograms: bool,
 }
 
 /// An answer that can be compared.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Answer {
     /// The labels of each series, and its samples by time in milliseconds.
-    pub(crate) series: BTreeMap<String, BTreeMap<i64, f64>>,
+    pub(crate) series: BTreeMap<String, BTreeMap<i64, Value>>,
     /// The labels of the series as they came.
     pub(crate) order: Vec<String>,
     /// Warnings and infos.
     pub(crate) notes: BTreeSet<String>,
+}
+
+/// What a series has at a time.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Number(f64),
+    Histogram(Histogram),
 }
 
 /// What is asked: an instant, or a range.
@@ -53,6 +65,28 @@ impl Programs {
             prometheus: "prometheus".into(),
             promtool: "promtool".into(),
             flags: Vec::new(),
+            takes_histograms: false,
+        }
+    }
+}
+
+// === impl Value ===
+
+impl Value {
+    /// The number, or how many a histogram has observed.
+    pub(crate) fn number(&self) -> f64 {
+        match self {
+            Self::Number(number) => *number,
+            Self::Histogram(histogram) => histogram.count,
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Histogram(histogram) => histogram.fmt(f),
         }
     }
 }
@@ -60,7 +94,7 @@ impl Programs {
 // === impl Answer ===
 
 impl Answer {
-    pub(crate) fn push(&mut self, labels: String, samples: BTreeMap<i64, f64>) {
+    pub(crate) fn push(&mut self, labels: String, samples: BTreeMap<i64, Value>) {
         self.order.push(labels.clone());
         self.series.insert(labels, samples);
     }
@@ -76,7 +110,14 @@ impl Oracle {
         for flag in &programs.flags {
             builder = builder.flag(*flag);
         }
-        let server = builder.data(&data::open_metrics(all)).start().unwrap();
+        let (of_blocks, sent) = match programs.takes_histograms {
+            true => (OpenMetrics::new(), all),
+            false => (data::open_metrics(all), &[][..]),
+        };
+        let server = builder.data(&of_blocks).start().unwrap();
+        if !sent.is_empty() {
+            remote_write::send(server.addr(), sent);
+        }
         let stream = TcpStream::connect(server.addr()).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -173,7 +214,7 @@ fn answer(json: &Json) -> Answer {
     let result = &data["result"];
     match data["resultType"].as_str().unwrap() {
         "scalar" => {
-            answer.push("scalar".to_owned(), [sample(result)].into());
+            answer.push("scalar".to_owned(), [number(result)].into());
         }
         "string" => {
             answer.push(format!("string {}", result[1]), BTreeMap::new());
@@ -181,13 +222,12 @@ fn answer(json: &Json) -> Answer {
         _ => {
             for series in result.as_array().unwrap() {
                 let labels: BTreeMap<_, _> = series["metric"].as_object().unwrap().iter().collect();
-                let samples = match series.get("value") {
-                    Some(value) => [sample(value)].into(),
-                    None => series["values"].as_array().unwrap().iter().map(sample).collect(),
-                };
+                let many = |name: &str| series[name].as_array().into_iter().flatten();
+                let numbers = series.get("value").into_iter().chain(many("values"));
+                let histograms = series.get("histogram").into_iter().chain(many("histograms"));
                 answer.push(
                     key(labels.iter().map(|(n, v)| (n.as_str(), v.as_str().unwrap()))),
-                    samples,
+                    numbers.map(number).chain(histograms.map(histogram)).collect(),
                 );
             }
         }
@@ -196,9 +236,39 @@ fn answer(json: &Json) -> Answer {
 }
 
 /// `[1700000000.5, "3"]`
-fn sample(pair: &Json) -> (i64, f64) {
-    let at = (pair[0].as_f64().unwrap() * 1000.0).round() as i64;
-    (at - data::START, pair[1].as_str().unwrap().parse().unwrap())
+fn number(pair: &Json) -> (i64, Value) {
+    (at(pair), Value::Number(parse(&pair[1])))
+}
+
+/// `[1700000000.5, {"count": "3", "sum": "5", "buckets": [[0, "1", "2", "3"]]}]`
+fn histogram(pair: &Json) -> (i64, Value) {
+    let all = &pair[1];
+    let bucket = |bucket: &Json| Bucket {
+        bounds: match bucket[0].as_i64().unwrap() {
+            0 => Bounds::OpenLeft,
+            1 => Bounds::OpenRight,
+            2 => Bounds::Open,
+            _ => Bounds::Closed,
+        },
+        lower: parse(&bucket[1]),
+        upper: parse(&bucket[2]),
+        count: parse(&bucket[3]),
+    };
+    let buckets = all["buckets"].as_array().into_iter().flatten();
+    let histogram = Histogram {
+        count: parse(&all["count"]),
+        sum: parse(&all["sum"]),
+        buckets: buckets.map(bucket).collect(),
+    };
+    (at(pair), Value::Histogram(histogram))
+}
+
+fn at(pair: &Json) -> i64 {
+    (pair[0].as_f64().unwrap() * 1000.0).round() as i64 - data::START
+}
+
+fn parse(text: &Json) -> f64 {
+    text.as_str().unwrap().parse().unwrap()
 }
 
 /// What a series is compared by. `labels` are sorted.

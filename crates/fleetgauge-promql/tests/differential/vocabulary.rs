@@ -156,3 +156,22 @@ pub(crate) const OVER_TIME: [&str; 11] = [
     "delta",
     "idelta",
 ];
+/// Metrics that have native histograms, some of them numbers as well.
+pub(crate) const NATIVE: [&str; 8] = [
+    "sizes", "sizes", "levels", "bounded", "bounded", "strange", "mingled", "doubled",
+];
+/// At which no bucket ends, so that what is rounded otherwise makes no leap.
+pub(crate) const ODD_QUANTILES: [&str; 3] = ["0.3719", "0.0137", "0.98765"];
+pub(crate) const OVER_HISTOGRAMS: [&str; 11] = [
+    "rate",
+    "rate",
+    "increase",
+    "delta",
+    "irate",
+    "idelta",
+    "sum_over_time",
+    "avg_over_time",
+    "last_over_time",
+    "count_over_time",
+    "resets",
+];

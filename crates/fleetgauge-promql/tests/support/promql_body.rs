@@ -1,11 +1,13 @@
 //! What must hold for every query, however senseless: shared by the property test and the fuzz target.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use fleetgauge_core::result::{Answer, AnswerKind};
+use fleetgauge_core::sample::MetricValue;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError};
+use fleetgauge_promql::histogram::FloatHistogram;
 use fleetgauge_promql::label::LabelSet;
 use fleetgauge_promql::sample::Sample;
 use fleetgauge_promql::store::MemoryStore;
@@ -120,6 +122,19 @@ pub(crate) const TOKENS: &[&str] = &[
     "absent(",
     "absent_over_time(",
     "histogram_quantile(",
+    "histogram_quantiles(",
+    "histogram_fraction(",
+    "histogram_count(",
+    "histogram_sum(",
+    "histogram_avg(",
+    "histogram_stddev(",
+    "histogram_stdvar(",
+    "</",
+    ">/",
+    "native",
+    "native",
+    "custom",
+    "mingled",
     "label_replace(",
     "label_join(",
     "sort(",
@@ -174,6 +189,56 @@ static STORE: LazyLock<MemoryStore> = LazyLock::new(|| {
     add("h_bucket", &[("le", "1")], |index| index as f64);
     add("h_bucket", &[("le", "+Inf")], |index| 2.0 * index as f64);
     add("h_bucket", &[("le", "much")], |_| 3.0);
+    add("mingled", &[("a", "2")], |index| index as f64);
+    let mut add = |name: &str, labels: &[(&str, &str)], value: fn(i64) -> Option<String>| {
+        let labels = LabelSet::from_pairs([("__name__", name)].into_iter().chain(labels.iter().copied()));
+        for index in 0..60 {
+            let Some(notation) = value(index) else {
+                continue;
+            };
+            let histogram = FloatHistogram::from_notation(&notation).expect("a histogram");
+            store
+                .append_histogram(
+                    &labels,
+                    Timestamp::from_millis(index * 10_000),
+                    Arc::new(histogram),
+                )
+                .expect("no time twice");
+        }
+    };
+    // With resets, of another schema each.
+    add("native", &[("a", "1"), ("b", "p")], |index| {
+        let (schema, count) = ((index / 20) * 6 - 4, index % 20);
+        Some(format!(
+            "{{{{schema:{schema} count:{} sum:{count} z_bucket:{count} z_bucket_w:0.5 buckets:[{count} 0 1] \
+             n_offset:3 n_buckets:[{count}]}}}}",
+            3 * count + 1
+        ))
+    });
+    add("native", &[("a", "2")], |index| {
+        let count = 1e308 * (index % 3) as f64;
+        Some(format!(
+            "{{{{schema:8 count:{count} sum:NaN counter_reset_hint:gauge offset:-1000 buckets:[{count} -1]}}}}"
+        ))
+    });
+    add("custom", &[("a", "1")], |index| {
+        Some(format!(
+            "{{{{schema:-53 count:{index} sum:-1 custom_values:[-1 0 2.5] buckets:[{index} 0 0 {index}]}}}}"
+        ))
+    });
+    add("custom", &[("a", "2")], |index| {
+        (index % 2 == 0)
+            .then(|| format!("{{{{schema:-53 count:{index} custom_values:[0] buckets:[0 {index}]}}}}"))
+    });
+    // Where the number of this name and these labels is not.
+    add("mingled", &[("a", "2")], |index| {
+        (index % 7 == 3).then(|| format!("{{{{count:{index} buckets:[{index}]}}}}"))
+    });
+    add("mingled", &[("a", "1")], |index| match index % 3 {
+        0 => Some("{{}}".to_owned()),
+        1 => Some("{{schema:-53 count:3 custom_values:[1] buckets:[1 2]}}".to_owned()),
+        _ => None,
+    });
     store
 });
 
@@ -193,6 +258,7 @@ pub(crate) fn soup(bytes: &[u8]) -> String {
 /// When it does not.
 pub(crate) fn check(query: &str) -> bool {
     let config = EngineConfig::default()
+        .with_histograms(true)
         .with_max_samples(MAX_SAMPLES)
         .with_max_series(200)
         .with_max_steps(500);
@@ -237,7 +303,11 @@ pub(crate) fn check(query: &str) -> bool {
 
 /// The series and their values, sorted, so that an instant and a step of a range can be compared.
 fn as_text(answer: &Answer) -> Vec<String> {
-    let values = answer.values().map(|one| format!("{} {}", one.labels, one.value));
+    let value = |one: MetricValue<'_>| match one.histogram {
+        Some(histogram) => format!("{} {histogram}", one.labels),
+        None => format!("{} {}", one.labels, one.value),
+    };
+    let values = answer.values().map(value);
     let mut lines: Vec<_> = values.chain(answer.text().map(str::to_owned)).collect();
     lines.sort();
     lines

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::Function;
 use crate::tree::{
-    Aggregate, AggregateOp, Binary, BinaryOp, Call, Expr, Grouping, MatchOp, Matcher, Matching, Shift,
-    Subquery,
+    Aggregate, AggregateOp, AggregatePlaces, Binary, BinaryOp, Call, Expr, Grouping, MatchOp, Matcher,
+    Matching, Shift, Subquery,
 };
 
 pub(super) fn call(function: Function, args: Vec<Expr>) -> Expr {
@@ -35,7 +35,7 @@ pub(super) fn aggregate_with(op: AggregateOp, grouping: Grouping, param: Option<
     Expr::Aggregate(Box::new(Aggregate {
         op,
         param,
-        place: 0,
+        places: AggregatePlaces::default(),
         expr,
         grouping,
     }))

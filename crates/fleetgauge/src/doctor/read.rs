@@ -3,7 +3,7 @@
 use fleetgauge_core::label::METRIC_NAME;
 use fleetgauge_syntax::Function;
 use fleetgauge_syntax::tree::{
-    Aggregate, AggregateOp, Call, Expr, Grouping, MatchOp, Matcher, RangeSelector, Selector,
+    Aggregate, AggregateOp, AggregatePlaces, Call, Expr, Grouping, MatchOp, Matcher, RangeSelector, Selector,
 };
 
 /// How far back [`When::Past`] looks. *Unit*: milliseconds.
@@ -45,7 +45,7 @@ pub(super) fn aggregated(op: AggregateOp, grouping: Grouping, expr: Expr) -> Exp
     Expr::Aggregate(Box::new(Aggregate {
         op,
         param: None,
-        place: 0,
+        places: AggregatePlaces::default(),
         expr,
         grouping,
     }))
