@@ -39,6 +39,7 @@ mod trim;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use bound::MAX_SCHEMA;
 pub use bucket::Bucket;
 pub use buckets::Buckets;
 pub use error::HistogramError;

@@ -149,6 +149,39 @@ fn native_histograms_are_read_where_they_are_wanted() {
 }
 
 #[test]
+fn what_is_finer_than_can_be_kept_is_made_coarser() {
+    let check = |schema, first, expected: &str| {
+        let fine = Histogram {
+            sample_count: Some(10),
+            sample_sum: Some(11.0),
+            schema: Some(schema),
+            positive_span: vec![span(first, 3), span(1, 1)],
+            positive_delta: vec![1, 1, 1, 1],
+            ..Histogram::default()
+        };
+        let (said, report) = read_all(Histograms::Native, &[histogram("h", fine)]);
+        assert!(report.is_complete(), "schema {schema}: {report:?}");
+        let expected = format!("h {{}} {{count:10, sum:11, {expected}}} Exponential(8) Unknown None None");
+        assert_eq!(said[1], expected, "schema {schema}");
+    };
+    // Those of schema 9 with the numbers 1 and 2, 3, and 5; of schema 10, 1 to 3, and 5.
+    check(
+        9,
+        1,
+        "(1,1.0027112750502025]:3, (1.0027112750502025,1.0054299011128027]:3, (1.0054299011128027,1.0081558981184175]:4",
+    );
+    check(
+        10,
+        1,
+        "(1,1.0027112750502025]:6, (1.0027112750502025,1.0054299011128027]:4",
+    );
+    // All that can be numbered there lies in two buckets.
+    check(52, 1, "(1,1.0027112750502025]:10");
+    check(52, i32::MAX - 4, "(1,1.0027112750502025]:10");
+    check(52, -1, "(0.9972960560854698,1]:3, (1,1.0027112750502025]:7");
+}
+
+#[test]
 fn a_histogram_of_fractions_may_be_a_gauge() {
     let float = Histogram {
         sample_count_float: Some(2.5),
@@ -210,8 +243,8 @@ fn what_is_broken_costs_what_it_is_in() {
         "h",
     );
     check(
-        with(|h| h.schema = Some(9)),
-        r#"byte 34: not a histogram: schema 9 is not between -4 and 8: "h""#,
+        with(|h| h.schema = Some(53)),
+        r#"byte 34: not a histogram: schema 53 is not between -4 and 8: "h""#,
         "h",
     );
     check(

@@ -3,7 +3,7 @@
 use super::fault::{Fault, Reason};
 use super::limits::Limits;
 use super::wire::{Field, Message, zigzag};
-use crate::histogram::{Buckets, CounterReset, FloatHistogram, HistogramError};
+use crate::histogram::{Buckets, CounterReset, FloatHistogram, HistogramError, MAX_SCHEMA};
 
 /// Which form of histograms is read where a page has both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,19 +78,31 @@ pub(super) fn read(histogram: Message<'_>, is_gauge: bool, limits: &Limits) -> R
             false => (count as f64, zero_count as f64),
         };
         let in_words = |error: HistogramError| error.to_string();
+        let (schema, levels) = kept(schema);
         let mut read = FloatHistogram::exponential(schema)
             .and_then(|empty| empty.with_zero(zero_threshold, zero_count))
             .map_err(in_words)?
             .with_count(count)
             .with_sum(sum)
-            .with_positive(positive.buckets(is_float)?)
-            .with_negative(negative.buckets(is_float)?)
+            .with_positive(positive.buckets(is_float)?.reduced(levels))
+            .with_negative(negative.buckets(is_float)?.reduced(levels))
             .with_counter_reset(counter_reset);
         read.check().map_err(in_words)?;
         read.compact();
         Ok(read)
     };
     read().map_err(|problem| Reason::BadHistogram { problem }.at(histogram.start))
+}
+
+/// The schema that a histogram of this one is kept with, and how many schemas that is below. What is finer than what can be
+/// kept is made coarser, up to the finest schema of which it is known what it means; Prometheus does the same.
+fn kept(schema: i64) -> (i64, u32) {
+    const FINEST: i64 = 52;
+    let most = i64::from(MAX_SCHEMA);
+    match schema > most && schema <= FINEST {
+        true => (most, (schema - most) as u32),
+        false => (schema, 0),
+    }
 }
 
 // === impl Side ===

@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 /// The finest resolution.
-pub(super) const MAX_SCHEMA: i8 = 8;
+pub(crate) const MAX_SCHEMA: i8 = 8;
 /// The coarsest one.
 pub(super) const MIN_SCHEMA: i8 = -4;
 

@@ -139,7 +139,7 @@ impl<N: Tally> Buckets<N> {
     }
 
     /// What they are `levels` schemas below.
-    pub(super) fn reduced<M: Tally + From<N>>(&self, levels: u32) -> Buckets<M> {
+    pub(crate) fn reduced<M: Tally + From<N>>(&self, levels: u32) -> Buckets<M> {
         self.view().reduced(levels)
     }
 
