@@ -1,8 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub use fleetgauge_core::{
-    age, backend, cache, completeness, label, params, policy, printable, query, query_list, reading,
-    registry, result, sample, source, target, template, time, variant,
+    age, backend, cache, completeness, histogram, label, params, policy, printable, query, query_list,
+    reading, registry, result, sample, source, target, template, time, variant,
 };
 #[cfg(feature = "promql")]
 pub use fleetgauge_promql as promql;

@@ -1,6 +1,7 @@
 //! Federations over members with fixed answers.
 
 mod config;
+mod histogram;
 mod member;
 mod replica;
 mod subquery;

@@ -102,6 +102,9 @@ impl FederatedBackend {
             split: &split,
             asked_at: request.asked_at,
             max_age: request.max_age,
+            // Nothing can be computed from histograms of which a member tells the bounds alone: buckets of powers of two
+            // may be exponential ones or just so configured, and quantiles of both are different ones.
+            histograms: request.histograms && split.is_whole(),
             deadline: Instant::now() + request.timeout.saturating_sub(margin),
             clock: &self.clock,
             gone_after: (now.saturating_since(at) <= near).then_some(self.gone_after),

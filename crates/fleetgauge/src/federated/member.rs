@@ -48,6 +48,8 @@ pub(super) struct Ask<'a> {
     /// So that sources that collect samples themselves collect them once for all parts.
     pub(super) asked_at: std::time::Instant,
     pub(super) max_age: Option<Duration>,
+    /// Whether native histograms are taken, as they come.
+    pub(super) histograms: bool,
     pub(super) deadline: Instant,
     pub(super) clock: &'a Clock,
     /// How long series that are gone are missed; `None` where another time than now is asked for.
@@ -317,6 +319,7 @@ impl Replica {
         let answers = questions.iter().map(|question| {
             let part = &ask.split.plan.pushed[question.part].name;
             let request = question.request(named(ask.query, part), left(deadline));
+            let request = request.with_histograms(ask.histograms);
             self.source
                 .ask(ask.timed(request).with_clock_within(CLOCK_WITHIN))
         });

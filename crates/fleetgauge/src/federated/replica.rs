@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use fleetgauge_core::age::Age;
 use fleetgauge_core::label::Labels;
 use fleetgauge_core::result::{Answer, AnswerBuilder, AnswerKind, Series};
-use fleetgauge_core::sample::Point;
 
 use super::plan::Question;
-use super::row::{age, end};
+use super::row::{Sample, age, end};
 use fleetgauge_promql::answers::ReadBy;
 
 /// `first`, with the series that it lacks, and the gaps of those that it has filled from `others`, which come in the order
@@ -31,17 +30,17 @@ pub(super) fn filled(first: &Answer, others: &[&Answer], question: &Question) ->
     }
     for labels in order {
         let of_series = &all[&labels];
-        let mut points: Vec<Point> = Vec::new();
+        let mut samples: Vec<Sample<'_>> = Vec::new();
         for (series, ..) in of_series {
             match question.read_by {
-                ReadBy::Ranges => fill_samples(&mut points, series.points().collect()),
-                _ => fill_steps(&mut points, series.points()),
+                ReadBy::Ranges => fill_samples(&mut samples, series.samples().collect()),
+                _ => fill_steps(&mut samples, series.samples()),
             }
         }
         labels.iter().for_each(|(name, value)| built.label(name, value));
         let (_, answer, row) = of_series[0];
-        let age = age(answer, row, &points, question.at);
-        end(&mut built, answer.kind() == AnswerKind::Matrix, &points, age);
+        let age = age(answer, row, &samples, question.at);
+        end(&mut built, answer.kind() == AnswerKind::Matrix, &samples, age);
     }
     first.warnings().for_each(|warning| match first.is_complete() {
         true => built.warning(warning),
@@ -64,86 +63,75 @@ pub(super) fn dated(answer: Answer, of_rows: &Answer) -> Answer {
     answer.with_ages(ages)
 }
 
-/// Adds the points at steps at which there is none.
-fn fill_steps(points: &mut Vec<Point>, others: impl Iterator<Item = Point>) {
-    let had = points.len();
+/// Adds the samples at steps at which there is none.
+fn fill_steps<'a>(samples: &mut Vec<Sample<'a>>, others: impl Iterator<Item = Sample<'a>>) {
+    let had = samples.len();
     for other in others {
-        let is_there = points[..had].binary_search_by_key(&other.timestamp, |point| point.timestamp);
+        let is_there = samples[..had].binary_search_by_key(&other.0, |(at, _)| *at);
         if is_there.is_err() {
-            points.push(other);
+            samples.push(other);
         }
     }
-    points.sort_by_key(|point| point.timestamp);
+    samples.sort_by_key(|(at, _)| *at);
 }
 
 /// Adds the samples that lie in a gap: farther from the nearest sample, before and after, than samples are apart. Two
 /// replicas take their samples at different times, and samples of both would be twice as many.
-fn fill_samples(points: &mut Vec<Point>, others: Vec<Point>) {
-    let Some(apart) = apart(points).or_else(|| apart(&others)) else {
-        if points.is_empty() {
-            *points = others;
+fn fill_samples<'a>(samples: &mut Vec<Sample<'a>>, others: Vec<Sample<'a>>) {
+    let Some(apart) = apart(samples).or_else(|| apart(&others)) else {
+        if samples.is_empty() {
+            *samples = others;
         }
         return;
     };
-    let mut more: Vec<Point> = Vec::new();
+    let mut more = Vec::new();
     for other in others {
-        let at = other.timestamp.as_millis();
-        let next = points.partition_point(|point| point.timestamp < other.timestamp);
-        let near = points[next.saturating_sub(1)..points.len().min(next + 1)].iter();
-        let is_near = |point: &Point| point.timestamp.as_millis().abs_diff(at) <= apart;
-        if !near.into_iter().any(is_near) {
+        let next = samples.partition_point(|(at, _)| *at < other.0);
+        let near = &samples[next.saturating_sub(1)..samples.len().min(next + 1)];
+        if near.iter().all(|one| between(one, &other) > apart) {
             more.push(other);
         }
     }
-    points.extend(more);
-    points.sort_by_key(|point| point.timestamp);
+    samples.extend(more);
+    samples.sort_by_key(|(at, _)| *at);
 }
 
 /// How far samples are apart mostly. *Unit*: milliseconds.
-fn apart(points: &[Point]) -> Option<u64> {
-    let pairs = points.windows(2);
-    let mut apart: Vec<u64> = pairs
-        .map(|pair| {
-            pair[0]
-                .timestamp
-                .as_millis()
-                .abs_diff(pair[1].timestamp.as_millis())
-        })
-        .collect();
+fn apart(samples: &[Sample<'_>]) -> Option<u64> {
+    let pairs = samples.windows(2);
+    let mut apart: Vec<u64> = pairs.map(|pair| between(&pair[0], &pair[1])).collect();
     apart.sort_unstable();
     apart.get(apart.len() / 2).copied()
+}
+
+/// *Unit*: milliseconds.
+fn between((one, _): &Sample<'_>, (other, _): &Sample<'_>) -> u64 {
+    one.as_millis().abs_diff(other.as_millis())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fleetgauge_core::sample::Stamp;
+    use fleetgauge_core::sample::SampleValue;
     use fleetgauge_core::time::Timestamp;
 
-    /// Of an answer, since points come from nowhere else.
-    fn points(times: &[i64]) -> Vec<Point> {
-        let mut answer = AnswerBuilder::new(Stamp::Sampled);
-        for &at in times {
-            answer.point(at as f64, Timestamp::from_millis(at * 1000));
-        }
-        answer.end_points().unwrap();
-        answer
-            .build()
-            .series()
-            .flat_map(|series| series.points())
+    fn samples(times: &[i64]) -> Vec<Sample<'static>> {
+        let times = times.iter();
+        times
+            .map(|&at| (Timestamp::from_millis(at * 1000), SampleValue::Number(at as f64)))
             .collect()
+    }
+
+    fn seconds(samples: &[Sample<'_>]) -> Vec<i64> {
+        samples.iter().map(|(at, _)| at.as_millis() / 1000).collect()
     }
 
     #[test]
     fn samples_are_taken_over_in_gaps_alone() {
         let check = |first: &[i64], other: &[i64], expected: &[i64]| {
-            let mut filled = points(first);
-            fill_samples(&mut filled, points(other));
-            let times: Vec<_> = filled
-                .iter()
-                .map(|point| point.timestamp.as_millis() / 1000)
-                .collect();
-            assert_eq!(times, expected, "{first:?} {other:?}");
+            let mut filled = samples(first);
+            fill_samples(&mut filled, samples(other));
+            assert_eq!(seconds(&filled), expected, "{first:?} {other:?}");
         };
         check(&[15, 30, 45, 60], &[20, 35, 50, 65], &[15, 30, 45, 60]);
         check(
@@ -160,12 +148,8 @@ mod tests {
 
     #[test]
     fn steps_are_taken_over_where_there_is_none() {
-        let mut filled = points(&[15, 45]);
-        fill_steps(&mut filled, points(&[0, 15, 30]).into_iter());
-        let times: Vec<_> = filled
-            .iter()
-            .map(|point| point.timestamp.as_millis() / 1000)
-            .collect();
-        assert_eq!(times, [0, 15, 30, 45]);
+        let mut filled = samples(&[15, 45]);
+        fill_steps(&mut filled, samples(&[0, 15, 30]).into_iter());
+        assert_eq!(seconds(&filled), [0, 15, 30, 45]);
     }
 }

@@ -2,11 +2,11 @@
 
 use fleetgauge_core::backend::FetchError;
 use fleetgauge_core::result::{Answer, AnswerBuilder};
-use fleetgauge_core::sample::{Point, Stamp};
+use fleetgauge_core::sample::Stamp;
 
 use super::member::SourceMember;
 use super::plan::Question;
-use super::row::{age, end};
+use super::row::{Sample, age, end};
 
 /// The answers of the members to `question` as one.
 ///
@@ -28,23 +28,23 @@ pub(super) fn union(
     }
     let rows = of_members.iter().map(|(_, answer)| answer.series().len());
     union.reserve(rows.sum(), 1);
-    let mut points: Vec<Point> = Vec::new();
+    let mut samples: Vec<Sample<'_>> = Vec::new();
     for (member, answer) in of_members {
         let own = |name: &str| member.labels.iter().any(|(label, _)| label == name);
         for (row, series) in answer.series().enumerate() {
-            points.clear();
-            points.extend(series.points());
+            samples.clear();
+            samples.extend(series.samples());
             let others = series.labels().iter().filter(|(name, _)| !own(name));
             others.for_each(|(name, value)| union.label(name, value));
             member
                 .labels
                 .iter()
                 .for_each(|(name, value)| union.label(name, value));
-            let age = age(answer, row, &points, question.at);
+            let age = age(answer, row, &samples, question.at);
             if !is_matrix && !is_sampled {
-                points.iter_mut().for_each(|point| point.timestamp = question.at);
+                samples.iter_mut().for_each(|(at, _)| *at = question.at);
             }
-            end(&mut union, is_matrix, &points, age);
+            end(&mut union, is_matrix, &samples, age);
         }
         for warning in answer.warnings() {
             let told = format!("member {}: {warning}", member.name);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fleetgauge::backend::FetchError;
 use fleetgauge::composed::ComposedSource;
+use fleetgauge::histogram::Histogram;
 use fleetgauge::result::AnswerBuilder;
 use fleetgauge::sample::Stamp;
 use fleetgauge::{FixedBackend, MetricsSource, Params, QueryTemplate};
@@ -256,5 +257,37 @@ async fn what_an_input_lacks_or_warns_of_the_answer_does() {
         // Who does not read it is not told.
         let result = evaluated(&composed, "absent(backlog)").await.unwrap();
         assert!(result.is_complete() && result.warnings().len() == 0);
+    }
+}
+
+/// A histogram is refused by its series' name, also by who takes histograms and of an input that does.
+#[tokio::test]
+async fn an_input_that_is_a_histogram_is_refused_by_name() {
+    let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+    answer.label("pod", "a");
+    answer.end_histogram(Histogram::default(), NOW).unwrap();
+    let pods = FixedBackend::new().answer("inference/queue_length", answer.build());
+    let fleet = Fleet::of(pods, FixedBackend::new());
+    let composed = fleet.composed();
+    let takes = QueryTemplate::promql("inference/queue_length", "up").histograms();
+    for input_takes in [false, true] {
+        if input_takes {
+            let pods = fleet.sources.get("pods").unwrap();
+            pods.query_list().replace(takes.clone()).unwrap();
+        }
+        for text in [
+            "queue",
+            "count(queue)",
+            "histogram_count(queue)",
+            "last_over_time(queue[1m:1m])",
+        ] {
+            let query = QueryTemplate::promql("total", text).histograms();
+            composed.query_list().replace(query).unwrap();
+            let spec = fleetgauge::RefreshSpec::queries(["total"]);
+            let outcome = composed.refresh(spec).await["total"].clone();
+            let error = outcome.expect_err(text).to_string();
+            let named = r#"the native histogram {pod="a"}, which is no number"#;
+            assert!(error.contains(named), "{input_takes} {text}: {error}");
+        }
     }
 }
