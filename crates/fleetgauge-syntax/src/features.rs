@@ -5,14 +5,11 @@ use std::fmt;
 /// Which experimental parts of PromQL are read. Default: none of those that Prometheus has switched off.
 ///
 /// Trees with such parts are for evaluation. What is made of a query ([`rewrite`](crate::rewrite)) is made of trees that
-/// [`parse`](crate::parse) reads, which has none of them.
+/// [`parse`](crate::parse) reads, which has none of them. What Prometheus has no switch for any more is always read, and what
+/// cannot be made of it is refused there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Features {
-    /// `x[5m * 2]`, `x[step()]`, `x offset (1h / 2)`: `promql-duration-expr`.
-    pub duration_expressions: bool,
-    /// `rate(x[5m] anchored)`, `rate(x[5m] smoothed)`, `x smoothed`: `promql-extended-range-selectors`.
-    pub extended_ranges: bool,
     /// `x + fill(0) y`: `promql-binop-fill-modifiers`.
     pub fill_modifiers: bool,
     /// A metric is taken for a counter by its label `__type__`, and not by its name: `type-and-unit-labels`.
@@ -36,20 +33,23 @@ pub struct UnknownFeature {
 
 struct List;
 
-pub(crate) const DURATION_EXPRESSIONS: &str = "promql-duration-expr";
-pub(crate) const EXTENDED_RANGES: &str = "promql-extended-range-selectors";
 pub(crate) const FILL_MODIFIERS: &str = "promql-binop-fill-modifiers";
 pub(crate) const TYPE_AND_UNIT_LABELS: &str = "type-and-unit-labels";
 pub(crate) const START_TIMESTAMPS: &str = "use-start-timestamps";
 pub(crate) const DELAYED_NAMES: &str = "promql-delayed-name-removal";
 
-const NAMES: [&str; 6] = [
-    DURATION_EXPRESSIONS,
-    EXTENDED_RANGES,
+const NAMES: [&str; 4] = [
     FILL_MODIFIERS,
     TYPE_AND_UNIT_LABELS,
     START_TIMESTAMPS,
     DELAYED_NAMES,
+];
+
+/// What Prometheus has, or had, a switch for, and what needs none here.
+const ALWAYS: [&str; 3] = [
+    "promql-duration-expr",
+    "promql-extended-range-selectors",
+    "promql-experimental-functions",
 ];
 
 // === impl Features ===
@@ -59,8 +59,6 @@ impl Features {
     #[must_use]
     pub fn all() -> Self {
         Self {
-            duration_expressions: true,
-            extended_ranges: true,
             fill_modifiers: true,
             type_and_unit_labels: true,
             start_timestamps: true,
@@ -82,17 +80,16 @@ impl Features {
         NAMES.into_iter()
     }
 
-    /// With the feature of this name.
+    /// With the feature of this name; the same if it is one that needs no switch here, as functions that are experimental.
     ///
     /// *Errors*: there is none of that name.
     pub fn with_named(mut self, name: &str) -> Result<Self, UnknownFeature> {
         match name {
-            DURATION_EXPRESSIONS => self.duration_expressions = true,
-            EXTENDED_RANGES => self.extended_ranges = true,
             FILL_MODIFIERS => self.fill_modifiers = true,
             TYPE_AND_UNIT_LABELS => self.type_and_unit_labels = true,
             START_TIMESTAMPS => self.start_timestamps = true,
             DELAYED_NAMES => self.delayed_names = true,
+            always if ALWAYS.contains(&always) => {}
             _ => {
                 return Err(UnknownFeature {
                     name: name.to_owned(),
@@ -119,8 +116,11 @@ mod tests {
         assert_eq!(named, Ok(Features::all()));
         let error = Features::default().with_named("promql-at-modifier").unwrap_err();
         let expected = "unknown feature \"promql-at-modifier\"; there are \
-                        promql-duration-expr, promql-extended-range-selectors, promql-binop-fill-modifiers, \
-                        type-and-unit-labels, use-start-timestamps, promql-delayed-name-removal";
+                        promql-binop-fill-modifiers, type-and-unit-labels, use-start-timestamps, promql-delayed-name-removal";
         assert_eq!(error.to_string(), expected);
+        let same = ALWAYS
+            .into_iter()
+            .try_fold(Features::default(), Features::with_named);
+        assert_eq!(same, Ok(Features::default()));
     }
 }

@@ -41,4 +41,6 @@ pub struct Parsed {
     /// Whether it has `step()`, `range()`, `start()` or `end()` but behind `@`. Of one that was parsed without times, a
     /// duration that depends on them is a stand-in, and the tree is not one to evaluate.
     pub is_timed: bool,
+    /// Where the first of them is that such a duration depends on. *Unit*: bytes.
+    pub(crate) stand_in: Option<usize>,
 }

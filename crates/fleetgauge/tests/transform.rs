@@ -228,6 +228,14 @@ fn what_is_no_expression_over_the_answer_is_refused() {
     check("vector(1)", "1:1: the expression does not name the answer");
     check("answer offset 5m", "1:1: offset and @ look at times");
     check("answer @ 5", "1:1: offset and @ look at times");
+    check(
+        "answer smoothed",
+        "1:1: `smoothed` looks beyond the times of the answer",
+    );
+    check(
+        "max(delta(answer[5m] anchored))",
+        "1:11: `anchored` looks beyond the times of the answer",
+    );
     check("answer[5m] ", "1:1: a range of the answer is not one value a row");
     check(
         "max_over_time(answer[5m:1m])",

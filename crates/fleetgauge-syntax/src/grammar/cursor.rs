@@ -13,6 +13,8 @@ pub(crate) struct Parser<'q> {
     pub(super) times: Option<Times>,
     /// Whether a function of the query's times was met.
     pub(super) is_timed: bool,
+    /// Where the first one is by which a duration could not be computed.
+    pub(super) stand_in: Option<usize>,
     pub(super) at: usize,
     pub(super) depth: usize,
     operations: usize,
@@ -28,6 +30,7 @@ impl<'q> Parser<'q> {
             features,
             times,
             is_timed: false,
+            stand_in: None,
             at: 0,
             depth: 0,
             operations: 0,

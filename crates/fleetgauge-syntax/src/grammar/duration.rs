@@ -116,7 +116,7 @@ impl Parser<'_> {
     }
 
     fn duration_function(&mut self) -> Result<Seconds, ParseError> {
-        let word = self.word();
+        let (start, word) = (self.start(), self.word());
         let is = |name: &str| is_one_of(word, &[name]);
         if !["step", "range", "min_of", "max_of"].iter().any(|name| is(name)) {
             return Err(self.unexpected(", expected duration, step(), range(), min_of() or max_of()"));
@@ -139,7 +139,10 @@ impl Parser<'_> {
             }
             Some(times) if is("step") => Some(times.step),
             Some(times) => Some(times.range),
-            None => None,
+            None => {
+                self.stand_in.get_or_insert(start);
+                None
+            }
         };
         self.is_timed = true;
         self.close(")", open)?;

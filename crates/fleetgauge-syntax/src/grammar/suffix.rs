@@ -4,13 +4,9 @@ use super::cursor::{Parser, is_one_of};
 use super::node::Node;
 use crate::check;
 use crate::error::ParseError;
-use crate::features::EXTENDED_RANGES;
 use crate::limit::MAX_DEPTH;
 use crate::token::Kind;
 use crate::tree::{At, Expr, Extended, RangeSelector, Shift, Subquery};
-
-const NO_EXPRESSIONS: &str =
-    "expressions of durations are experimental and not enabled (promql-duration-expr)";
 
 impl Parser<'_> {
     /// `[5m]`, `[5m:1m]`, `offset 5m` and `@ t`, any of them again and again.
@@ -156,10 +152,6 @@ impl Parser<'_> {
     /// `anchored` or `smoothed`. What a function does not take is said by [`check::call`].
     fn extended(&mut self, mut node: Node, by: Extended) -> Result<Node, ParseError> {
         let (place, name) = (self.start(), by.as_str().unwrap_or_default());
-        if !self.features.extended_ranges {
-            let why = format!("the modifier `{name}` is experimental and not enabled ({EXTENDED_RANGES})");
-            return Err(self.error(place, why));
-        }
         self.at += 1;
         let selector = match &mut node.expr {
             Expr::Selector(selector) if !node.in_parentheses => selector,
@@ -181,23 +173,16 @@ impl Parser<'_> {
     fn is_expression(&self) -> bool {
         let is_alone = matches!(self.kind(), Kind::Number(_) | Kind::Duration(_))
             && matches!(self.tokens[self.at + 1].kind, Kind::Sign("]" | ":") | Kind::End);
-        self.features.duration_expressions && !is_alone
+        !is_alone
     }
 
     /// *Unit*: milliseconds.
     fn duration(&mut self, place: &str) -> Result<i64, ParseError> {
-        if place == "offset"
-            && self.features.duration_expressions
-            && matches!(self.kind(), Kind::Sign("(") | Kind::Word)
-        {
+        if place == "offset" && matches!(self.kind(), Kind::Sign("(") | Kind::Word) {
             return self.expression_as_offset();
         }
         let seconds = match self.kind() {
             Kind::Number(seconds) | Kind::Duration(seconds) => *seconds,
-            Kind::Sign("(") | Kind::Word => {
-                let why = format!("expected a duration as {place}: {NO_EXPRESSIONS}");
-                return Err(self.error_here(why));
-            }
             _ => return Err(self.unexpected(&format!(" in {place}, expected duration"))),
         };
         // Prometheus counts nanoseconds in 64 bits.
@@ -205,12 +190,6 @@ impl Parser<'_> {
             return Err(self.error_here("duration out of range"));
         }
         self.at += 1;
-        if let Kind::Sign(sign @ ("+" | "-" | "*" | "/" | "%" | "^")) = self.kind()
-            && place != "offset"
-        {
-            let why = format!("unexpected {sign:?}: {NO_EXPRESSIONS}");
-            return Err(self.error_here(why));
-        }
         Ok((seconds * 1000.0 + 1e-6) as i64)
     }
 

@@ -69,6 +69,9 @@ pub enum DistributeError {
     /// What members answer of a range ends at its borders.
     #[error("`anchored` and `smoothed` read samples beyond a range, which members are not asked for")]
     Extended,
+    /// Members are asked for other times than the query.
+    #[error("`{0}()` is of the times of the query, and members may be asked for others")]
+    OfQuery(&'static str),
 }
 
 /// The distance of a subquery's steps where it names none: Prometheus's own. *Unit*: milliseconds.
@@ -94,6 +97,13 @@ pub fn distribute(query: &Expr, member_labels: &[&str]) -> Result<Plan, Distribu
     }
     if query.is_extended() {
         return Err(DistributeError::Extended);
+    }
+    let of_query = query.walk().into_iter().find_map(|part| match part {
+        Expr::Call(call) if call.function.is_of_query() => Some(call.function.name()),
+        _ => None,
+    });
+    if let Some(function) = of_query {
+        return Err(DistributeError::OfQuery(function));
     }
     let mut planner = Planner {
         members: member_labels,

@@ -47,6 +47,8 @@ pub(super) enum PlanError {
     ShortRange { name: String, range: i64, step: i64 },
     /// A matcher that cannot be compiled.
     Matcher(String),
+    /// It looks beyond its ranges.
+    Extended,
 }
 
 /// Whether what a matcher says is known, and not stood in for a parameter.
@@ -82,6 +84,9 @@ impl Plan {
         is_known: &IsKnown<'_>,
         knows_ranges: bool,
     ) -> Result<Self, PlanError> {
+        if expr.is_extended() {
+            return Err(PlanError::Extended);
+        }
         let mut walk = Walk {
             inputs,
             is_known,
@@ -210,6 +215,9 @@ impl fmt::Display for PlanError {
                  range, or shorten the input's step"
             ),
             Self::Matcher(error) => f.write_str(error),
+            Self::Extended => f.write_str(
+                "`anchored` and `smoothed` read samples beyond a range, which inputs are not asked for",
+            ),
         }
     }
 }

@@ -131,6 +131,10 @@ fn check_selector(text: &str, selector: &Selector) -> Result<(), StepError> {
             return Err(StepError::at(text, first, why));
         }
     }
+    if let Some(modifier) = selector.extended.as_str() {
+        let why = format!("`{modifier}` looks beyond the times of the answer, where it has no values");
+        return Err(StepError::at(text, first, why));
+    }
     if selector.shift.offset != 0 || selector.shift.at.is_some() {
         let why =
             "offset and @ look at times for which the answer was not asked; write them into the query itself";

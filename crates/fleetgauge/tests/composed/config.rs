@@ -49,6 +49,14 @@ async fn a_query_that_no_input_answers_is_refused_when_it_is_registered() {
         q("rate(queue)"),
         "1:6: parse error: expected type range vector in call to function \"rate\", got instant vector",
     );
+    let beyond = "`anchored` and `smoothed` read samples beyond a range, which inputs are not asked for";
+    check(q("rate(queue[5m] anchored)"), beyond);
+    check(q("sum(queue smoothed)"), beyond);
+    check(
+        q("max_over_time(queue[step()])"),
+        "1:21: parse error: a duration with step() or range() follows from the times of a query, and is known where it is \
+         evaluated alone",
+    );
     // On each way through its template.
     let some = ParamSpec::optional("model", ParamKind::Text);
     check(
