@@ -1,4 +1,4 @@
-//! Sends all that windows hold to a server that takes Prometheus's remote write 1.0.
+//! Sends all that windows hold to a server that takes Prometheus's remote write 1.0 or 2.0.
 //!
 //! Nothing is stored here: the window is the queue, and is as long as its retention. A request is sent again, byte by byte the
 //! same, until the server has taken or refused it; what comes meanwhile waits in the window. So a sample that is sent twice
@@ -6,16 +6,20 @@
 //! killed is lost.
 //!
 //! A server refuses a request whole for the sake of one series in it. Then its halves are sent, and theirs, until it is known
-//! which ones are refused; the others are taken.
+//! which ones are refused; the others are taken. One that takes 2.0 writes what it can, and says how much: then the rest is
+//! given up at once.
 //!
-//! Source: <https://prometheus.io/docs/specs/prw/remote_write_spec/>.
+//! Source: <https://prometheus.io/docs/specs/prw/remote_write_spec/>,
+//! <https://prometheus.io/docs/specs/prw/remote_write_spec_2_0/>.
 
 mod histogram;
 mod message;
+mod protobuf_message;
 mod queue;
 mod sender;
 #[cfg(test)]
 mod tests;
+mod version_2;
 mod wire;
 
 use std::future::Future;
@@ -29,6 +33,7 @@ use futures_util::FutureExt;
 
 use super::config::PrometheusSourceConfig;
 use crate::client::ConfigError;
+pub use protobuf_message::ProtobufMessage;
 use queue::{Part, Queue};
 use sender::{Failure, Sender};
 
@@ -43,6 +48,8 @@ pub struct RemoteWriteConfig {
     /// How the server is reached. Its URL is that of the endpoint, such as `http://victoria:8428/api/v1/write`, and its
     /// `query_timeout` is how long the server may take for a request.
     pub client: PrometheusSourceConfig,
+    /// Which message is sent. Default: that of 1.0.
+    pub protobuf_message: ProtobufMessage,
     /// How often what has come is sent. Default: 10 s.
     pub every: Duration,
     /// How long what is left is tried to be sent at the end. Default: 5 s.
@@ -64,6 +71,10 @@ pub struct RemoteWriteStats {
     pub refused: u64,
     /// Samples that were refused after a try whose outcome is not known: that one may have been taken.
     pub unconfirmed: u64,
+    /// Samples that the server has not written, though it took the request: one that takes 2.0 says so.
+    pub not_written: u64,
+    /// Samples for which the message of 1.0 has no form, and which were not sent: histograms with custom buckets.
+    pub left_out: u64,
     /// Tries that failed and were followed by another one.
     pub retries: u64,
     /// Samples that are under way.
@@ -101,6 +112,8 @@ struct Counts {
     sent: AtomicU64,
     refused: AtomicU64,
     unconfirmed: AtomicU64,
+    not_written: AtomicU64,
+    left_out: AtomicU64,
     retries: AtomicU64,
     pending: AtomicU64,
     lost: AtomicU64,
@@ -113,6 +126,7 @@ struct Told {
     is_failing: AtomicBool,
     is_refusing: AtomicBool,
     is_losing: AtomicBool,
+    is_leaving_out: AtomicBool,
 }
 
 // === impl RemoteWriteConfig ===
@@ -122,6 +136,7 @@ impl RemoteWriteConfig {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             client: PrometheusSourceConfig::new(url).with_query_timeout(Duration::from_secs(30)),
+            protobuf_message: ProtobufMessage::default(),
             every: Duration::from_secs(10),
             flush_timeout: Duration::from_secs(5),
             resend: Duration::ZERO,
@@ -132,6 +147,8 @@ impl RemoteWriteConfig {
     fleetgauge_core::setters! {
         /// Sets how the server is reached.
         with_client(client: PrometheusSourceConfig) => client = client;
+        /// Sets which message is sent.
+        with_protobuf_message(message: ProtobufMessage) => protobuf_message = message;
         /// Sets how often what has come is sent.
         with_every(every: Duration) => every = every;
         /// Sets how long what is left is tried to be sent at the end.
@@ -161,6 +178,8 @@ impl RemoteWrite {
             sent: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             unconfirmed: AtomicU64::new(0),
+            not_written: AtomicU64::new(0),
+            left_out: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             pending: AtomicU64::new(0),
             lost: AtomicU64::new(0),
@@ -190,12 +209,13 @@ impl RemoteWrite {
                 problem: "must be more than zero".into(),
             });
         }
+        shared.told.is_leaving_out.store(false, Ordering::Relaxed);
         // As the labels of a series are.
         config.external_labels.sort();
         config.external_labels.retain(|(_, value)| !value.is_empty());
         config.external_labels.dedup_by(|later, kept| later.0 == kept.0);
         Ok(Self {
-            sender: Sender::new(&config.client)?,
+            sender: Sender::new(&config.client, config.protobuf_message)?,
             config,
             shared,
         })
@@ -221,6 +241,8 @@ impl RemoteWrite {
             sent: load(&shared.counts.sent),
             refused: load(&shared.counts.refused),
             unconfirmed: load(&shared.counts.unconfirmed),
+            not_written: load(&shared.counts.not_written),
+            left_out: load(&shared.counts.left_out),
             retries: load(&shared.counts.retries),
             pending: load(&shared.counts.pending),
             lost: load(&shared.counts.lost),
@@ -270,13 +292,18 @@ impl RemoteWrite {
         let (began, synced) = (Clock::system().wall(), Instant::now());
         let counted = || {
             let stats = self.stats();
-            (stats.refused + stats.unconfirmed, stats.sent)
+            (stats.refused + stats.unconfirmed + stats.not_written, stats.sent)
         };
         let (refused, sent) = counted();
         self.on_queue(move |queue, _| queue.begin(began)).await;
-        while let Some(part) = self.on_queue(Queue::next).await {
+        let message = self.config.protobuf_message;
+        while let Some(part) = self
+            .on_queue(move |queue, external| queue.next(external, message))
+            .await
+        {
             self.deliver(part).await;
         }
+        self.tell_left_out();
         let resend = self.config.resend;
         self.tell_lost(self.on_queue(move |queue, _| queue.end(resend)).await);
         let told = &self.shared.told;
@@ -324,23 +351,58 @@ impl RemoteWrite {
         }
     }
 
+    /// Says so when the message begins to have no form for some samples, and when it has one for all.
+    fn tell_left_out(&self) {
+        let left_out = self.shared.queue().left_out();
+        let more = left_out - self.shared.counts.left_out.swap(left_out, Ordering::Relaxed);
+        let told = &self.shared.told.is_leaving_out;
+        if more > 0 && !told.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                remote = %self.sender.origin(),
+                "remote write: {more} histograms with custom buckets are left out, for which remote write 1.0 has no form: set \
+                 `protobuf_message: {}`",
+                ProtobufMessage::V2.as_str()
+            );
+        }
+    }
+
     /// Sends a part of a request until the server has taken or refused it.
     async fn deliver(&self, mut part: Part) {
         let Shared { counts, told, .. } = &*self.shared;
         let remote = self.sender.origin();
         let mut wait = FIRST_WAIT;
         loop {
-            match self.sender.send(part.body.clone()).await {
-                Ok(()) => {
+            match self.sender.send(part.body.clone(), part.samples).await {
+                Ok(written) => {
                     if told.is_failing.swap(false, Ordering::Relaxed) {
                         tracing::info!(%remote, "remote write: the server takes samples again");
                     }
-                    counts.sent.fetch_add(part.samples, Ordering::Relaxed);
-                    self.shared.change(Queue::taken);
+                    counts.sent.fetch_add(written, Ordering::Relaxed);
+                    let not_written = part.samples - written;
+                    counts.not_written.fetch_add(not_written, Ordering::Relaxed);
+                    if not_written > 0 && !told.is_refusing.swap(true, Ordering::Relaxed) {
+                        tracing::error!(
+                            %remote,
+                            "remote write: the server took a request, and says that it has written {written} of its {} samples: \
+                             the others are lost to it",
+                            part.samples
+                        );
+                    }
+                    self.shared.change(|queue| queue.taken(&part));
                     return;
                 }
-                Err(Failure::Refused(error)) => {
-                    let Some(refused) = self.shared.change(|queue| queue.refused(part.may_be_taken)) else {
+                Err(Failure::Refused { error, written }) => {
+                    counts.sent.fetch_add(written, Ordering::Relaxed);
+                    let refused = match written {
+                        0 => self.shared.change(|queue| queue.refused(&part)).map(|refused| {
+                            (refused.samples, format!(", the first ones of {}", refused.series))
+                        }),
+                        _ => {
+                            self.shared.change(|queue| queue.taken(&part));
+                            Some((part.samples - written, String::new()))
+                        }
+                    };
+                    let Some((refused, first)) = refused else {
                         // Its halves come next.
                         return;
                     };
@@ -348,14 +410,11 @@ impl RemoteWrite {
                         true => (&counts.unconfirmed, ", unless an earlier try was taken"),
                         false => (&counts.refused, ""),
                     };
-                    count.fetch_add(refused.samples, Ordering::Relaxed);
+                    count.fetch_add(refused, Ordering::Relaxed);
                     if !told.is_refusing.swap(true, Ordering::Relaxed) {
                         tracing::error!(
                             %remote,
-                            "remote write: samples are refused, and lost to the server{may_be}; {} samples, the first ones of \
-                             {}: {error}",
-                            refused.samples,
-                            refused.series
+                            "remote write: samples are refused, and lost to the server{may_be}; {refused} samples{first}: {error}"
                         );
                     }
                     return;

@@ -22,28 +22,33 @@
 //!
 //! *Source*: <https://github.com/prometheus/prometheus/blob/main/prompb/types.proto>.
 
+use std::ops::Range;
+
 use fleetgauge_promql::histogram::{Buckets, CounterReset, FloatHistogram, Layout};
-use fleetgauge_promql::sample::Samples;
+use fleetgauge_promql::sample::{STALE_MARKER, Samples};
 
 use super::wire::{put_head, put_varint};
 
 /// The field of a series, with its length before it.
-const HISTOGRAMS: u8 = 4 << 3 | 2;
+pub(super) const HISTOGRAMS: u8 = 4 << 3 | 2;
 /// The schema of custom buckets.
 const CUSTOM: i64 = -53;
 /// Up to here every whole number has a float of its own.
 const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
 
-/// The histograms among `samples`, as fields of a series.
-pub(super) fn encoded(samples: &Samples) -> Vec<u8> {
+/// These of `samples`, as fields of a series: histograms, and staleness markers, which are histograms here whose sum is the
+/// marker.
+pub(super) fn encoded(samples: &Samples, range: Range<usize>) -> Vec<u8> {
     let (mut bytes, mut one) = (Vec::new(), Vec::new());
-    for (at, time) in samples.times().iter().enumerate() {
-        if let Some(histogram) = samples.histogram(at) {
-            one.clear();
-            put(&mut one, *time, histogram);
-            put_head(&mut bytes, HISTOGRAMS, one.len());
-            bytes.extend_from_slice(&one);
+    for at in range {
+        one.clear();
+        let time = samples.times()[at];
+        match samples.histogram(at) {
+            Some(histogram) => put(&mut one, time, histogram),
+            None => put_marker(&mut one, time),
         }
+        put_head(&mut bytes, HISTOGRAMS, one.len());
+        bytes.extend_from_slice(&one);
     }
     bytes
 }
@@ -90,6 +95,13 @@ fn put(into: &mut Vec<u8>, time: i64, histogram: &FloatHistogram) {
             .iter()
             .for_each(|bound| into.extend_from_slice(&bound.to_le_bytes()));
     }
+}
+
+fn put_marker(into: &mut Vec<u8>, time: i64) {
+    put_number(into, 1, 0);
+    put_double(into, 3, f64::from_bits(STALE_MARKER));
+    put_number(into, 6, 0);
+    put_number(into, 15, time.cast_unsigned());
 }
 
 /// Whether it can be what a program has counted: of whole numbers a server wants that they add up. Others, as means, are

@@ -8,16 +8,19 @@
 //! ```
 //!
 //! Written by hand: generated types would copy each text of each series, for messages that do not change. What a
-//! `Histogram` is, [`histogram`](super::histogram) says.
+//! `Histogram` is, [`histogram`](super::histogram) says. This is the message of 1.0; that of 2.0 is made of it when it is
+//! sent ([`version_2`](super::version_2)), so that what waits can be sent as either.
 
 use std::ops::Range;
 
 use bytes::Bytes;
+use fleetgauge_promql::histogram::Layout;
 use fleetgauge_promql::label::LabelSet;
-use fleetgauge_promql::sample::Samples;
+use fleetgauge_promql::sample::{STALE_MARKER, Samples};
 
-use super::histogram;
-use super::wire::{put_head, put_varint, varint_len};
+use super::protobuf_message::ProtobufMessage;
+use super::wire::{framed, put_head, put_varint, take_field, varint_len};
+use super::{histogram, version_2};
 
 /// The field numbers with what follows them: a length, 64 bits, a varint.
 const FIRST_BYTES: u8 = 1 << 3 | 2;
@@ -30,8 +33,28 @@ const SECOND_VARINT: u8 = 2 << 3;
 #[derive(Debug, Default)]
 pub(super) struct Message {
     bytes: Vec<u8>,
-    /// Of each series, where its bytes end, and how many samples there are up to there.
-    ends: Vec<(usize, u64)>,
+    series: Vec<Series>,
+}
+
+/// A series, or a part of one whose samples are of several kinds.
+#[derive(Debug)]
+struct Series {
+    /// Where its bytes end.
+    end: usize,
+    /// How many samples there are up to there, and how many of them are of histograms with custom buckets.
+    samples: u64,
+    custom: u64,
+    /// Since when each of its samples counts, which only 2.0 tells; empty where that is known of none.
+    starts: Vec<i64>,
+}
+
+/// What a sample is. A series of a request has samples of one kind: 2.0 wants that, and a Prometheus stores all numbers of a
+/// series before its histograms, and passes over what is older then.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Number,
+    Histogram,
+    Custom,
 }
 
 // === impl Message ===
@@ -39,19 +62,42 @@ pub(super) struct Message {
 impl Message {
     /// Adds a series; the labels `external`, sorted by name, are for those names that it lacks.
     pub(super) fn push(&mut self, external: &[(String, String)], labels: &LabelSet, samples: &Samples) {
-        let histograms = match samples.has_histograms() {
-            true => histogram::encoded(samples),
-            false => Vec::new(),
+        let mut rest = 0..samples.len();
+        while !rest.is_empty() {
+            let kind = Kind::of(samples, rest.start);
+            // A staleness marker is of the kind of what it ends.
+            let goes_on = |at: &usize| {
+                Kind::of(samples, *at) == kind || samples.values()[*at].to_bits() == STALE_MARKER
+            };
+            let run = match samples.has_histograms() {
+                true => rest.start..rest.clone().skip(1).find(|at| !goes_on(at)).unwrap_or(rest.end),
+                false => rest.clone(),
+            };
+            rest.start = run.end;
+            self.push_run(external, labels, samples, run, kind);
+        }
+    }
+
+    fn push_run(
+        &mut self,
+        external: &[(String, String)],
+        labels: &LabelSet,
+        samples: &Samples,
+        run: Range<usize>,
+        kind: Kind,
+    ) {
+        let histograms = match kind {
+            Kind::Number => Vec::new(),
+            Kind::Histogram | Kind::Custom => histogram::encoded(samples, run.clone()),
         };
-        let all = samples;
-        let samples = || {
-            let numbers = all.times().iter().zip(all.values()).enumerate();
-            let numbers = numbers.filter(|(at, _)| histograms.is_empty() || all.histogram(*at).is_none());
-            numbers.map(|(_, number)| number)
+        let numbers = match kind {
+            Kind::Number => run.clone(),
+            Kind::Histogram | Kind::Custom => 0..0,
         };
+        let (times, values) = (&samples.times()[numbers.clone()], &samples.values()[numbers]);
         let len = labels_in(external, labels).map(|label| framed(label_len(label)));
-        let times = samples().map(|(time, _)| framed(sample_len(*time)));
-        let len = len.sum::<usize>() + times.sum::<usize>() + histograms.len();
+        let of_numbers = times.iter().map(|time| framed(sample_len(*time)));
+        let len = len.sum::<usize>() + of_numbers.sum::<usize>() + histograms.len();
         let bytes = &mut self.bytes;
         bytes.reserve(framed(len));
         put_head(bytes, FIRST_BYTES, len);
@@ -60,7 +106,7 @@ impl Message {
             put_bytes(bytes, FIRST_BYTES, label.0);
             put_bytes(bytes, SECOND_BYTES, label.1);
         }
-        for (time, value) in samples() {
+        for (time, value) in times.iter().zip(values) {
             put_head(bytes, SECOND_BYTES, sample_len(*time));
             bytes.push(FIRST_DOUBLE);
             bytes.extend_from_slice(&value.to_bits().to_le_bytes());
@@ -68,8 +114,18 @@ impl Message {
             put_varint(bytes, time.cast_unsigned());
         }
         bytes.extend_from_slice(&histograms);
-        let before = self.samples(0..self.series());
-        self.ends.push((self.bytes.len(), before + all.len() as u64));
+        let all = 0..self.series();
+        let count = run.len() as u64;
+        let mut starts = Vec::new();
+        if run.clone().any(|at| samples.start(at) != 0) {
+            starts.extend(run.map(|at| samples.start(at)));
+        }
+        self.series.push(Series {
+            end: self.bytes.len(),
+            samples: self.count(all.clone(), |series| series.samples) + count,
+            custom: self.count(all, |series| series.custom) + if kind == Kind::Custom { count } else { 0 },
+            starts,
+        });
     }
 
     /// *Unit*: bytes, uncompressed.
@@ -79,44 +135,71 @@ impl Message {
 
     /// How many series there are.
     pub(super) fn series(&self) -> usize {
-        self.ends.len()
+        self.series.len()
     }
 
-    /// How many samples these series have.
-    pub(super) fn samples(&self, series: Range<usize>) -> u64 {
-        let until = |end: usize| end.checked_sub(1).map_or(0, |last| self.ends[last].1);
-        until(series.end) - until(series.start)
+    /// How many samples of these series are sent by such a message.
+    pub(super) fn samples(&self, series: Range<usize>, message: ProtobufMessage) -> u64 {
+        self.count(series.clone(), |series| series.samples) - self.left_out(series, message)
+    }
+
+    /// How many samples of these series such a message has no form for. Servers that take 1.0 know custom buckets or not,
+    /// and who does not takes them for others; so a Prometheus sends none by it, and neither do we.
+    pub(super) fn left_out(&self, series: Range<usize>, message: ProtobufMessage) -> u64 {
+        match message {
+            ProtobufMessage::V1 => self.count(series, |series| series.custom),
+            ProtobufMessage::V2 => 0,
+        }
     }
 
     /// A request of these series.
-    pub(super) fn compressed(&self, series: Range<usize>) -> Bytes {
-        let compressed = snap::raw::Encoder::new().compress_vec(self.bytes_of(series));
+    pub(super) fn compressed(&self, series: Range<usize>, message: ProtobufMessage) -> Bytes {
+        let compressed = |bytes: &[u8]| snap::raw::Encoder::new().compress_vec(bytes);
+        let compressed = match message {
+            ProtobufMessage::V1 if self.left_out(series.clone(), message) == 0 => {
+                compressed(self.bytes_of(series))
+            }
+            ProtobufMessage::V1 => {
+                let is_sent = |at: &usize| self.samples(*at..*at + 1, message) > 0;
+                let sent = series.filter(is_sent).map(|at| self.bytes_of(at..at + 1));
+                compressed(&sent.collect::<Vec<_>>().concat())
+            }
+            ProtobufMessage::V2 => {
+                let sent = series.map(|at| (self.bytes_of(at..at + 1), &*self.series[at].starts));
+                compressed(&version_2::rewritten(sent))
+            }
+        };
         // It fails above 4 GiB alone, which no request is.
         compressed.unwrap_or_default().into()
     }
 
     /// How a series is written, as for a log.
     pub(super) fn name(&self, series: usize) -> String {
-        let mut rest = self.bytes_of(series..series + 1);
-        let _ = take_head(&mut rest);
-        let mut labels = Vec::new();
-        while let Some((FIRST_BYTES, len)) = take_head(&mut rest) {
-            let (mut label, others) = rest.split_at(len);
-            rest = others;
-            let mut text = || {
-                let len = take_head(&mut label).map_or(0, |(_, len)| len);
-                let (text, others) = label.split_at(len);
-                label = others;
-                String::from_utf8_lossy(text).into_owned()
-            };
-            labels.push((text(), text()));
-        }
+        let mut bytes = self.bytes_of(series..series + 1);
+        let (labels, _) = version_2::parts(take_field(&mut bytes).map_or(&[], |(_, series)| series));
+        let text = |text| String::from_utf8_lossy(text).into_owned();
+        let labels = labels.map(|(name, value)| (text(name), text(value)));
         LabelSet::from_pairs(labels).to_string()
     }
 
     fn bytes_of(&self, series: Range<usize>) -> &[u8] {
-        let until = |end: usize| end.checked_sub(1).map_or(0, |last| self.ends[last].0);
+        let until = |end: usize| end.checked_sub(1).map_or(0, |last| self.series[last].end);
         &self.bytes[until(series.start)..until(series.end)]
+    }
+
+    fn count(&self, series: Range<usize>, count: impl Fn(&Series) -> u64) -> u64 {
+        let until = |end: usize| end.checked_sub(1).map_or(0, |last| count(&self.series[last]));
+        until(series.end) - until(series.start)
+    }
+}
+
+impl Kind {
+    fn of(samples: &Samples, at: usize) -> Self {
+        match samples.histogram(at).map(|histogram| histogram.layout()) {
+            None => Self::Number,
+            Some(Layout::Exponential(_)) => Self::Histogram,
+            Some(Layout::Custom(_)) => Self::Custom,
+        }
     }
 }
 
@@ -144,29 +227,14 @@ fn sample_len(time: i64) -> usize {
     1 + 8 + 1 + varint_len(time.cast_unsigned())
 }
 
-/// How long something of this length is with what tells its field and length.
-fn framed(len: usize) -> usize {
-    1 + varint_len(len as u64) + len
-}
-
 fn put_bytes(into: &mut Vec<u8>, key: u8, text: &str) {
     put_head(into, key, text.len());
     into.extend_from_slice(text.as_bytes());
 }
 
-/// The field that comes next, and its length.
-fn take_head(bytes: &mut &[u8]) -> Option<(u8, usize)> {
-    let (key, rest) = bytes.split_first()?;
-    let digits = rest.iter().position(|byte| *byte < 0x80)?;
-    let len = rest[..=digits].iter().rev();
-    let len = len.fold(0, |len, byte| len << 7 | usize::from(byte & 0x7f));
-    *bytes = &rest[digits + 1..];
-    Some((*key, len))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::tests::decoded;
+    use super::super::tests::{decoded, decoded_2};
     use super::*;
     use proptest::prelude::*;
 
@@ -186,21 +254,33 @@ mod tests {
             let mut message = Message::default();
             for (labels, points) in &series {
                 let mut samples = Samples::default();
-                points.iter().for_each(|(time, bits)| samples.push(*time, f64::from_bits(*bits)));
+                for (at, (time, bits)) in points.iter().enumerate() {
+                    samples.push(*time, f64::from_bits(*bits));
+                    samples.set_start(at, bits.cast_signed() % 3);
+                }
                 let labels = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
                 message.push(&external_labels, &LabelSet::from_pairs(labels), &samples);
             }
             // In one request, or in two.
             let middle = series.len() / 2;
-            let decoded = |range: Range<usize>| decoded(&message.compressed(range)).timeseries;
+            let decoded = |range: Range<usize>| decoded(&message.compressed(range, ProtobufMessage::V1)).timeseries;
             let read = decoded(0..series.len());
             let halves = [decoded(0..middle), decoded(middle..series.len())].concat();
             // As text, in which one NaN is like another.
             prop_assert_eq!(format!("{read:?}"), format!("{halves:?}"));
             let samples = |series: &[(_, Vec<_>)]| series.iter().map(|(_, points)| points.len() as u64).sum::<u64>();
-            prop_assert_eq!(message.samples(0..middle), samples(&series[..middle]));
-            prop_assert_eq!(message.samples(middle..series.len()), samples(&series[middle..]));
+            prop_assert_eq!(message.samples(0..middle, ProtobufMessage::V1), samples(&series[..middle]));
+            prop_assert_eq!(message.samples(middle..series.len(), ProtobufMessage::V1), samples(&series[middle..]));
             prop_assert_eq!(read.len(), series.len());
+            // By 2.0 it is the same, with start timestamps.
+            let by_2 = decoded_2(&message.compressed(0..series.len(), ProtobufMessage::V2)).timeseries;
+            let mut expected = read.clone();
+            for (series, (_, points)) in expected.iter_mut().zip(&series) {
+                for (sample, (_, bits)) in series.samples.iter_mut().zip(points) {
+                    sample.start_timestamp = bits.cast_signed() % 3;
+                }
+            }
+            prop_assert_eq!(format!("{by_2:?}"), format!("{expected:?}"));
             for (at, (read, (labels, points))) in read.iter().zip(&series).enumerate() {
                 // Sorted, and a series' own value goes before the external one.
                 let mut wanted = external.clone();

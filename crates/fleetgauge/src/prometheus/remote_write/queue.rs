@@ -9,6 +9,7 @@ use fleetgauge_core::time::{Clock, Timestamp};
 use fleetgauge_promql::window::{Cursor, Window};
 
 use super::message::Message;
+use super::protobuf_message::ProtobufMessage;
 
 /// How long a request is at most before it is compressed, but for the last series in it.
 const MAX_BYTES: usize = 4 << 20;
@@ -30,6 +31,8 @@ pub(super) struct Queue {
     at: usize,
     /// Of readers that are no more.
     lost: u64,
+    /// Samples for which the message that is sent has no form.
+    left_out: u64,
     request: Option<Request>,
     max_parts: u32,
     /// When passes began, and when they had ended, the last one last.
@@ -59,6 +62,8 @@ struct Request {
 pub(super) struct Part {
     pub(super) body: Bytes,
     pub(super) samples: u64,
+    /// Samples beside them for which the message has no form.
+    pub(super) left_out: u64,
     /// Whether a try of before may have been taken.
     pub(super) may_be_taken: bool,
 }
@@ -79,6 +84,7 @@ impl Queue {
             readers: Vec::new(),
             at: 0,
             lost: 0,
+            left_out: 0,
             request: None,
             max_parts: MAX_PARTS,
             passes: VecDeque::new(),
@@ -96,8 +102,14 @@ impl Queue {
         let request = self.request.as_ref();
         request.map_or(0, |request| {
             let parts = request.parts.iter();
-            parts.map(|(part, _)| request.message.samples(part.clone())).sum()
+            let all = |part: &Range<usize>| request.message.samples(part.clone(), ProtobufMessage::V2);
+            parts.map(|(part, _)| all(part)).sum()
         })
+    }
+
+    /// How many samples were not sent, since the message that is sent has no form for them.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// Begins a pass over all windows.
@@ -144,15 +156,22 @@ impl Queue {
     }
 
     /// What is to be sent next, until it is told what became of it; none at the end of the pass.
-    pub(super) fn next(&mut self, external: &[(String, String)]) -> Option<Part> {
+    pub(super) fn next(&mut self, external: &[(String, String)], message: ProtobufMessage) -> Option<Part> {
         loop {
-            if let Some(request) = &self.request {
+            if let Some(request) = &mut self.request {
                 if let Some((series, may_be_taken)) = request.parts.last() {
-                    return Some(Part {
-                        body: request.message.compressed(series.clone()),
-                        samples: request.message.samples(series.clone()),
-                        may_be_taken: *may_be_taken,
-                    });
+                    let samples = request.message.samples(series.clone(), message);
+                    if samples > 0 {
+                        return Some(Part {
+                            body: request.message.compressed(series.clone(), message),
+                            samples,
+                            left_out: request.message.left_out(series.clone(), message),
+                            may_be_taken: *may_be_taken,
+                        });
+                    }
+                    self.left_out += request.message.left_out(series.clone(), message);
+                    request.parts.pop();
+                    continue;
                 }
                 self.max_parts = if request.has_taken { MAX_PARTS } else { FEW_PARTS };
                 self.request = None;
@@ -176,8 +195,9 @@ impl Queue {
         }
     }
 
-    /// Says that the part was taken.
-    pub(super) fn taken(&mut self) {
+    /// Says that the part was taken, or some of it, and the rest will not be.
+    pub(super) fn taken(&mut self, part: &Part) {
+        self.left_out += part.left_out;
         if let Some(request) = &mut self.request {
             request.parts.pop();
             request.has_taken = true;
@@ -193,18 +213,19 @@ impl Queue {
     }
 
     /// Says that the part was refused. `None` if its halves are sent next.
-    pub(super) fn refused(&mut self, may_be_taken: bool) -> Option<Refused> {
+    pub(super) fn refused(&mut self, part: &Part) -> Option<Refused> {
         let request = self.request.as_mut()?;
         let (series, _) = request.parts.pop()?;
         if series.len() > 1 && request.tries_left > 0 {
             request.tries_left -= 1;
             let middle = series.start + series.len() / 2;
-            request.parts.push((middle..series.end, may_be_taken));
-            request.parts.push((series.start..middle, may_be_taken));
+            request.parts.push((middle..series.end, part.may_be_taken));
+            request.parts.push((series.start..middle, part.may_be_taken));
             return None;
         }
+        self.left_out += part.left_out;
         Some(Refused {
-            samples: request.message.samples(series.clone()),
+            samples: part.samples,
             series: request.message.name(series.start),
         })
     }

@@ -14,11 +14,19 @@ use super::super::config::PrometheusSourceConfig;
 use super::super::endpoint::Base;
 use super::super::failure::refused;
 use super::super::transport::Transport;
+use super::protobuf_message::ProtobufMessage;
 use crate::client::credentials::Credentials;
 use crate::client::endpoint::{Endpoint, Origin};
 use crate::client::{Auth, ConfigError, body};
 
+/// How many samples a server has written of a request, which one that takes 2.0 says.
+const WRITTEN: [&str; 2] = [
+    "x-prometheus-remote-write-samples-written",
+    "x-prometheus-remote-write-histograms-written",
+];
+
 pub(super) struct Sender {
+    message: ProtobufMessage,
     endpoint: Endpoint,
     query: Option<String>,
     transport: Transport,
@@ -30,7 +38,11 @@ pub(super) struct Sender {
 /// Why a request was not taken.
 pub(super) enum Failure {
     /// It would be refused again.
-    Refused(FetchError),
+    Refused {
+        error: FetchError,
+        /// How many of its samples the server has written nevertheless.
+        written: u64,
+    },
     /// It may be taken at another time.
     Again {
         error: FetchError,
@@ -43,16 +55,27 @@ pub(super) enum Failure {
 // === impl Sender ===
 
 impl Sender {
-    pub(super) fn new(config: &PrometheusSourceConfig) -> Result<Self, ConfigError> {
+    pub(super) fn new(
+        config: &PrometheusSourceConfig,
+        message: ProtobufMessage,
+    ) -> Result<Self, ConfigError> {
         config.check_bounds()?;
         let clock = Clock::system();
         let base = Base::parse(&config.url)?;
         let auth = authorized(config, base.user)?;
         let mut headers = headers(config, auth != Auth::None)?;
         headers.remove(ACCEPT);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        // As it was before there was another one: servers of 1.0 know no more.
+        let (content_type, version) = match message {
+            ProtobufMessage::V1 => ("application/x-protobuf", "0.1.0"),
+            ProtobufMessage::V2 => (
+                "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+                "2.0.0",
+            ),
+        };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("snappy"));
-        let version = HeaderValue::from_static("0.1.0");
+        let version = HeaderValue::from_static(version);
         headers.insert("x-prometheus-remote-write-version", version);
         let mut query = form_urlencoded::Serializer::new(String::new());
         for (name, value) in &config.query_params {
@@ -68,6 +91,7 @@ impl Sender {
             query: Some(query.finish()).filter(|query| !query.is_empty()),
             headers,
             timeout: config.query_timeout,
+            message,
             endpoint,
         })
     }
@@ -76,13 +100,18 @@ impl Sender {
         &self.endpoint.origin
     }
 
-    pub(super) async fn send(&self, body: Bytes) -> Result<(), Failure> {
-        let uri = self.endpoint.uri(self.query.as_deref()).map_err(|error| {
-            Failure::Refused(FetchError::Rejected {
-                kind: "bad_url".into(),
-                message: error.to_string(),
-            })
-        })?;
+    /// Sends a request with this many samples. Gives how many of them were written.
+    pub(super) async fn send(&self, body: Bytes, samples: u64) -> Result<u64, Failure> {
+        let uri = self
+            .endpoint
+            .uri(self.query.as_deref())
+            .map_err(|error| Failure::Refused {
+                error: FetchError::Rejected {
+                    kind: "bad_url".into(),
+                    message: error.to_string(),
+                },
+                written: 0,
+            })?;
         let mut request = Request::new(Full::new(body));
         *request.uri_mut() = uri;
         *request.method_mut() = Method::POST;
@@ -109,11 +138,39 @@ impl Sender {
                 return Err(again(FetchError::Timeout { after }, true));
             }
         };
+        let written = match self.message {
+            // By 1.0 nothing of it is said that could be trusted.
+            ProtobufMessage::V1 => None,
+            ProtobufMessage::V2 => written(&headers).map(|written| written.min(samples)),
+        };
         if status.is_success() {
-            return Ok(());
+            return match (self.message, written) {
+                (ProtobufMessage::V1, _) => Ok(samples),
+                (ProtobufMessage::V2, Some(written)) => Ok(written),
+                // One that knows 1.0 alone, and does not look at what it is sent, sees an empty request.
+                (ProtobufMessage::V2, None) => {
+                    let detail = format!(
+                        "the answer {} does not say how much was written, as one of remote write 2.0 does: where the server \
+                         knows 1.0 alone, it has taken nothing, and {}",
+                        status.as_u16(),
+                        self.set_other()
+                    );
+                    Err(again(FetchError::Malformed { detail, source: None }, true))
+                }
+            };
         }
         let error = refused(status, &headers, &body, self.endpoint.path.path());
         match status.as_u16() {
+            // A Prometheus 3.5 that is told not to accept it says so, and writes it nevertheless.
+            415 => {
+                let message = format!(
+                    "the server does not take {} (415): {}; {error}",
+                    self.message.as_str(),
+                    self.set_other()
+                );
+                let kind = "http_415".into();
+                Err(again(FetchError::Rejected { kind, message }, true))
+            }
             // These are about who asks, where and when, which may be set right; the others are about the samples.
             401 | 403 | 404 | 405 | 407 | 408 | 429 => {
                 if status.as_u16() == 401 {
@@ -121,12 +178,32 @@ impl Sender {
                 }
                 Err(again(error, false))
             }
-            400..500 => Err(Failure::Refused(error)),
+            400..500 => Err(Failure::Refused {
+                error,
+                written: written.unwrap_or(0),
+            }),
             // Redirects too: they say that the URL is not right.
             500.. => Err(again(error, true)),
             _ => Err(again(error, false)),
         }
     }
+
+    /// What is to be set where the server does not know the message.
+    fn set_other(&self) -> String {
+        let other = match self.message {
+            ProtobufMessage::V1 => ProtobufMessage::V2,
+            ProtobufMessage::V2 => ProtobufMessage::V1,
+        };
+        format!("set `protobuf_message: {}`", other.as_str())
+    }
+}
+
+/// How many samples the server says that it has written, if it says anything: what it does not name is none.
+fn written(headers: &HeaderMap) -> Option<u64> {
+    let said = WRITTEN.iter().filter_map(|name| headers.get(*name));
+    let said = said.map(|count| count.to_str().ok()?.trim().parse::<u64>().ok());
+    let said: Option<Vec<u64>> = said.collect();
+    said.filter(|said| !said.is_empty()).map(|said| said.iter().sum())
 }
 
 impl std::fmt::Debug for Sender {

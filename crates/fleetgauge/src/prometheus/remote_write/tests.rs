@@ -2,7 +2,7 @@ use std::sync::Mutex;
 
 use fleetgauge_promql::histogram::{Buckets, CounterReset, FloatHistogram};
 use fleetgauge_promql::label::LabelSet;
-use fleetgauge_promql::sample::Samples;
+use fleetgauge_promql::sample::{STALE_MARKER, Samples};
 use fleetgauge_promql::window::{ExposedLabels, WindowConfig};
 use fleetgauge_testkit::{Answer, FaultyServer, Prometheus, Refused, VictoriaMetrics};
 use prost::Message as _;
@@ -59,6 +59,8 @@ pub(super) struct Histogram {
     timestamp: i64,
     #[prost(double, repeated, tag = "16")]
     custom_values: Vec<f64>,
+    #[prost(int64, tag = "17")]
+    start_timestamp: i64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -83,14 +85,66 @@ pub(super) struct Sample {
     pub(super) value: f64,
     #[prost(int64, tag = "2")]
     pub(super) timestamp: i64,
+    #[prost(int64, tag = "3")]
+    pub(super) start_timestamp: i64,
+}
+
+/// A request of 2.0. What has samples and what has histograms are told apart by their fields, and their times since when they
+/// count stand behind them.
+#[derive(prost::Message)]
+struct Request2 {
+    #[prost(string, repeated, tag = "4")]
+    symbols: Vec<String>,
+    #[prost(message, repeated, tag = "5")]
+    timeseries: Vec<TimeSeries2>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct TimeSeries2 {
+    #[prost(uint32, repeated, tag = "1")]
+    labels_refs: Vec<u32>,
+    #[prost(message, repeated, tag = "2")]
+    samples: Vec<Sample>,
+    #[prost(message, repeated, tag = "3")]
+    histograms: Vec<Histogram>,
 }
 
 /// A request by another decoder than what encodes it.
 pub(super) fn decoded(body: &[u8]) -> WriteRequest {
-    let bytes = snap::raw::Decoder::new()
-        .decompress_vec(body)
-        .expect("Snappy's block format");
-    WriteRequest::decode(&*bytes).expect("Protocol Buffers")
+    WriteRequest::decode(&*decompressed(body)).expect("Protocol Buffers")
+}
+
+/// One of 2.0, as one of 1.0 with start timestamps.
+pub(super) fn decoded_2(body: &[u8]) -> WriteRequest {
+    let request = Request2::decode(&*decompressed(body)).expect("Protocol Buffers");
+    let symbols = request.symbols;
+    assert_eq!(symbols[0], "");
+    assert_eq!(
+        symbols.iter().collect::<std::collections::BTreeSet<_>>().len(),
+        symbols.len(),
+        "each text is there once"
+    );
+    let text = |at: u32| symbols[at as usize].clone();
+    let series = request.timeseries.into_iter().map(|series| {
+        assert!(series.samples.is_empty() != series.histograms.is_empty());
+        let labels = series.labels_refs.chunks_exact(2).map(|label| Label {
+            name: text(label[0]),
+            value: text(label[1]),
+        });
+        TimeSeries {
+            labels: labels.collect(),
+            samples: series.samples,
+            histograms: series.histograms,
+        }
+    });
+    WriteRequest {
+        timeseries: series.collect(),
+    }
+}
+
+fn decompressed(body: &[u8]) -> Vec<u8> {
+    let decompressed = snap::raw::Decoder::new().decompress_vec(body);
+    decompressed.expect("Snappy's block format")
 }
 
 /// The metric names of a request.
@@ -178,13 +232,37 @@ fn a_prometheus_and_a_victoria_metrics_have_what_the_window_had() {
     );
 }
 
+/// The one that is installed, or Prometheus 3.
+fn receiving(is_3: bool, flags: &[&str]) -> Prometheus {
+    let mut builder = Prometheus::builder()
+        .flag("--web.enable-remote-write-receiver")
+        .flag("--enable-feature=native-histograms");
+    if is_3 {
+        let program = std::env::var_os("FLEETGAUGE_PROMETHEUS_3").filter(|path| !path.is_empty());
+        builder = builder.program(program.expect("`cargo xtask test` gets Prometheus 3 where it can"));
+    }
+    let builder = flags.iter().fold(builder, |builder, flag| builder.flag(*flag));
+    builder.start().expect("a Prometheus")
+}
+
 #[test]
 fn a_prometheus_has_the_histograms_that_the_window_had() {
-    let prometheus = Prometheus::builder()
-        .flag("--web.enable-remote-write-receiver")
-        .flag("--enable-feature=native-histograms")
-        .start()
-        .expect("a Prometheus");
+    has_what_the_window_had(&receiving(false, &[]), ProtobufMessage::V1);
+}
+
+#[test]
+#[ignore = "needs Prometheus 3"]
+fn prometheus_3_has_what_the_window_had_by_remote_write_1() {
+    has_what_the_window_had(&receiving(true, &[]), ProtobufMessage::V1);
+}
+
+#[test]
+#[ignore = "needs Prometheus 3"]
+fn prometheus_3_has_what_the_window_had_by_remote_write_2() {
+    has_what_the_window_had(&receiving(true, &[]), ProtobufMessage::V2);
+}
+
+fn has_what_the_window_had(prometheus: &Prometheus, message: ProtobufMessage) {
     let buckets = |first, counts: &[f64]| Buckets::starting_at(first, counts).expect("indexes");
     let counted = |count: f64| {
         FloatHistogram::exponential(2)
@@ -201,12 +279,29 @@ fn a_prometheus_has_the_histograms_that_the_window_had() {
         .with_sum(9.5)
         .with_positive(buckets(1, &[1.5, 0.25]))
         .with_counter_reset(CounterReset::Gauge);
+    let custom = |count: f64| {
+        FloatHistogram::custom(&[0.5, 2.0])
+            .expect("bounds")
+            .with_count(count + 4.0)
+            .with_sum(12.5)
+            .with_positive(buckets(0, &[count, 0.0, 4.0]))
+    };
     let window = Window::new(WindowConfig::default());
     let mut target = window.appender([("pod", "vllm-0")]);
     let now = Clock::system().wall().as_millis();
     for (at, count) in [(-2_000, 5.0), (-1_000, 6.0), (0, 1e10)] {
         let mut page = target.scrape(Timestamp::from_millis(now + at));
-        for (name, histogram) in [("whole", counted(count)), ("parts", of_fractions.clone())] {
+        let custom_of_fractions = custom(1.5).with_counter_reset(CounterReset::Gauge);
+        for (name, histogram) in [
+            ("whole", counted(count)),
+            ("parts", of_fractions.clone()),
+            ("custom", custom(count)),
+            ("custom_parts", custom_of_fractions),
+            ("gone", counted(count)),
+        ] {
+            if name == "gone" && at == 0 {
+                continue;
+            }
             let labels = |labels: &mut ExposedLabels| labels.label("__name__", name);
             page.append_histogram(name, histogram, None, labels)
                 .expect("there is room");
@@ -215,22 +310,46 @@ fn a_prometheus_has_the_histograms_that_the_window_had() {
             .expect("there is room");
         page.commit();
     }
-    let stats = send(&format!("{}/api/v1/write", prometheus.url()), &window);
-    assert_eq!((stats.sent, stats.refused, stats.lost), (9, 0, 0));
+    let url = format!("{}/api/v1/write", prometheus.url());
+    let remote = RemoteWrite::new(config(&url).with_protobuf_message(message), [window]);
+    let remote = remote.expect("a configuration");
+    run(&remote);
+    let stats = remote.stats();
+    let left_out = match message {
+        ProtobufMessage::V1 => 6,
+        ProtobufMessage::V2 => 0,
+    };
+    assert_eq!(
+        (stats.sent, stats.left_out, stats.pending),
+        (18 - left_out, left_out, 0)
+    );
+    assert_eq!((stats.refused, stats.not_written, stats.lost), (0, 0, 0));
     let seconds = now as f64 / 1000.0;
+    let asked = |name: &str, at: f64| {
+        let promql = format!(r#"{name}{{pod="vllm-0", replica="a"}}"#);
+        prometheus.query(&promql, Some(at)).expect("an answer")
+    };
     for (name, at, expected) in [
         ("whole", seconds - 1.0, counted(6.0)),
         ("whole", seconds, counted(1e10)),
         ("parts", seconds, of_fractions),
+        ("custom", seconds - 2.0, custom(5.0)),
+        ("custom", seconds, custom(1e10)),
+        ("custom_parts", seconds, custom(1.5)),
+        ("gone", seconds - 1.0, counted(6.0)),
     ] {
-        let promql = format!(r#"{name}{{pod="vllm-0", replica="a"}}"#);
-        let answer = prometheus.query(&promql, Some(at)).expect("an answer");
+        let answer = asked(name, at);
+        if left_out > 0 && name.starts_with("custom") {
+            assert_eq!(answer, serde_json::json!([]), "{name}");
+            continue;
+        }
         let number =
             |json: &serde_json::Value| -> f64 { json.as_str().expect("a text").parse().expect("a number") };
         let found = &answer[0]["histogram"][1];
         assert_eq!(
             [number(&found["count"]), number(&found["sum"])],
-            [expected.count(), expected.sum()]
+            [expected.count(), expected.sum()],
+            "{name} at {at}"
         );
         let found = found["buckets"].as_array().expect("buckets").iter();
         let found: Vec<_> = found.map(|b| [1, 2, 3].map(|at| number(&b[at]))).collect();
@@ -239,8 +358,9 @@ fn a_prometheus_has_the_histograms_that_the_window_had() {
         let expected: Vec<_> = expected.buckets().map(|b| [b.lower, b.upper, b.count]).collect();
         assert_eq!(found, expected, "{name} at {at}");
     }
-    let x = prometheus.query("x", Some(seconds)).expect("an answer");
-    assert_eq!(x[0]["value"][1], "10000000000");
+    // By a marker that came in the same request as its histograms.
+    assert_eq!(asked("gone", seconds), serde_json::json!([]));
+    assert_eq!(asked("x", seconds)[0]["value"][1], "10000000000");
 }
 
 #[test]
@@ -254,11 +374,36 @@ fn histograms_are_read_by_another_decoder() {
     let mut samples = Samples::default();
     samples.push(1, 5.0);
     samples.push_histogram(2, Arc::new(custom));
+    samples.set_start(1, -7);
+    samples.push(3, f64::from_bits(STALE_MARKER));
     let mut message = message::Message::default();
     message.push(&[], &LabelSet::from_pairs([("__name__", "h")]), &samples);
-    assert_eq!(message.samples(0..1), 2);
-    let read = decoded(&message.compressed(0..1)).timeseries.remove(0);
-    assert_eq!(read.samples.len(), 1);
+    // 2.0 wants numbers and histograms apart.
+    assert_eq!(message.series(), 2);
+    let [v1, v2] = ProtobufMessage::ALL;
+    assert_eq!((message.samples(0..2, v2), message.left_out(0..2, v2)), (3, 0));
+    assert_eq!((message.samples(0..2, v1), message.left_out(0..2, v1)), (1, 2));
+    // 1.0 knows no custom buckets.
+    let read = decoded(&message.compressed(0..2, v1)).timeseries;
+    assert_eq!((read.len(), read[0].samples.len()), (1, 1));
+    let mut read = decoded_2(&message.compressed(0..2, v2)).timeseries;
+    assert_eq!(read.len(), 2);
+    assert_eq!(
+        read[0].samples,
+        [Sample {
+            value: 5.0,
+            timestamp: 1,
+            start_timestamp: 0
+        }]
+    );
+    let read = read.remove(1);
+    assert_eq!(
+        read.labels,
+        [Label {
+            name: "__name__".into(),
+            value: "h".into()
+        }]
+    );
     let expected = Histogram {
         count_int: Some(7),
         sum: f64::NAN,
@@ -269,9 +414,21 @@ fn histograms_are_read_by_another_decoder() {
         reset_hint: 2,
         timestamp: 2,
         custom_values: vec![0.5, 2.0],
+        start_timestamp: -7,
         ..Histogram::default()
     };
-    assert_eq!(format!("{:?}", read.histograms), format!("{:?}", [expected]));
+    let marker = Histogram {
+        count_int: Some(0),
+        sum: f64::NAN,
+        zero_count_int: Some(0),
+        timestamp: 3,
+        ..Histogram::default()
+    };
+    assert_eq!(read.histograms[1].sum.to_bits(), STALE_MARKER);
+    assert_eq!(
+        format!("{:?}", read.histograms),
+        format!("{:?}", [expected, marker])
+    );
 }
 
 fn receiver(script: impl IntoIterator<Item = Answer>) -> (FaultyServer, String) {
@@ -322,6 +479,190 @@ fn what_fails_is_sent_again_byte_by_byte_and_what_is_refused_is_told() {
         (stats.sent, stats.retries, stats.refused, stats.unconfirmed),
         (0, 1, 0, 6)
     );
+}
+
+/// Sends what `before` has left, by the other message.
+fn instead(before: &RemoteWrite) -> RemoteWriteStats {
+    let config = before.config().clone().with_protobuf_message(ProtobufMessage::V1);
+    let remote = RemoteWrite::in_place_of(before, config).expect("a configuration");
+    run(&remote);
+    remote.stats()
+}
+
+fn by_2(url: &str, window: Window) -> RemoteWrite {
+    let config = config(url)
+        .with_protobuf_message(ProtobufMessage::V2)
+        .with_flush_timeout(Duration::from_millis(50));
+    RemoteWrite::new(config, [window]).expect("a configuration")
+}
+
+/// What is logged when the server takes nothing.
+fn told(remote: &RemoteWrite) -> String {
+    let empty = snap::raw::Encoder::new().compress_vec(b"").expect("it is short");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    match runtime.block_on(remote.sender.send(empty.into(), 1)) {
+        Err(Failure::Again { error, .. }) => error.to_string(),
+        _ => panic!("it is to be sent again"),
+    }
+}
+
+/// It answers as if all were well, and has nothing.
+#[test]
+fn one_that_knows_1_alone_and_does_not_say_so_is_seen_and_gets_all_by_1() {
+    let prometheus = receiving(false, &[]);
+    let (window, now) = window();
+    let remote = by_2(&format!("{}/api/v1/write", prometheus.url()), window);
+    run(&remote);
+    let stats = remote.stats();
+    assert_eq!(
+        (stats.sent, stats.pending, stats.refused, stats.is_failing),
+        (0, 6, 0, true)
+    );
+    let said = told(&remote);
+    assert!(
+        said.contains("does not say how much was written")
+            && said.contains("set `protobuf_message: prometheus.WriteRequest`"),
+        "{said}"
+    );
+    let stats = instead(&remote);
+    assert_eq!((stats.sent, stats.pending, stats.is_failing), (6, 0, false));
+    let answer = prometheus.query("x", Some(now)).expect("an answer");
+    assert_eq!(answer[0]["value"][1], "7.5");
+}
+
+#[test]
+fn one_that_does_not_take_the_message_gets_all_by_the_other() {
+    let (server, url) = receiver([Answer::status(415)]);
+    let remote = by_2(&url, window().0);
+    run(&remote);
+    let stats = remote.stats();
+    assert_eq!(
+        (stats.sent, stats.pending, stats.refused, stats.is_failing),
+        (0, 6, 0, true)
+    );
+    server.set_script([Answer::status(204)]).expect("a script");
+    let stats = instead(&remote);
+    assert_eq!((stats.sent, stats.pending, stats.is_failing), (6, 0, false));
+    let requests = server.requests();
+    let [first, .., last] = &*requests else {
+        panic!("{}", requests.len())
+    };
+    // As text, in which one NaN is like another.
+    assert_eq!(
+        format!("{:?}", decoded_2(&first.body)),
+        format!("{:?}", decoded(&last.body))
+    );
+}
+
+/// This one says 415 and writes what it was sent all the same, so what it refuses then is not lost for certain.
+#[test]
+#[ignore = "needs Prometheus 3"]
+fn prometheus_3_that_does_not_accept_2_says_so() {
+    let flag = "--web.remote-write-receiver.accepted-protobuf-messages=prometheus.WriteRequest";
+    let prometheus = receiving(true, &[flag]);
+    let (window, now) = window();
+    let remote = by_2(&format!("{}/api/v1/write", prometheus.url()), window);
+    run(&remote);
+    let stats = remote.stats();
+    assert_eq!((stats.sent, stats.pending, stats.is_failing), (0, 6, true));
+    let said = told(&remote);
+    assert!(
+        said.contains("does not take io.prometheus.write.v2.Request (415)")
+            && said.contains("set `protobuf_message: prometheus.WriteRequest`"),
+        "{said}"
+    );
+    let stats = instead(&remote);
+    assert_eq!(
+        (stats.sent + stats.unconfirmed, stats.refused, stats.pending),
+        (6, 0, 0)
+    );
+    let answer = prometheus.query("x", Some(now)).expect("an answer");
+    assert_eq!(answer[0]["value"][1], "7.5");
+}
+
+#[test]
+#[ignore = "needs Prometheus 3"]
+fn prometheus_3_takes_by_2_what_is_not_at_fault_and_tells_how_much_that_is() {
+    let prometheus = receiving(true, &[]);
+    let url = format!("{}/api/v1/write", prometheus.url());
+    let (first, now) = window();
+    let remote = by_2(&url, first.clone());
+    run(&remote);
+    assert_eq!((remote.stats().sent, remote.stats().refused), (6, 0));
+    // Of these `x` is older than what it has, and `y` is new.
+    let old = Window::new(WindowConfig::default());
+    let mut target = old.appender([("pod", "vllm-0")]);
+    for at in [-1_500, -500] {
+        let at = (now * 1_000.0) as i64 + at;
+        append(&mut target, at, &["x", "y"], 1.0);
+    }
+    let remote = by_2(&url, old);
+    run(&remote);
+    let stats = remote.stats();
+    assert_eq!(
+        (
+            stats.sent,
+            stats.refused,
+            stats.unconfirmed,
+            stats.not_written,
+            stats.retries
+        ),
+        (2, 2, 0, 0, 0)
+    );
+    let y = prometheus
+        .query("count_over_time(y[1m])", Some(now))
+        .expect("an answer");
+    assert_eq!(y[0]["value"][1], "2");
+}
+
+#[test]
+fn what_a_server_of_2_says_is_not_written_is_counted() {
+    let (samples, histograms) = (
+        "X-Prometheus-Remote-Write-Samples-Written",
+        "X-Prometheus-Remote-Write-Histograms-Written",
+    );
+    for (answer, expected) in [
+        // Sent, not written, refused, requests.
+        (Answer::status(204).header(samples, "6"), (6, 0, 0, 1)),
+        (Answer::status(204).header(samples, "9"), (6, 0, 0, 1)),
+        (Answer::status(204).header(samples, "4"), (4, 2, 0, 1)),
+        (
+            Answer::status(204).header(samples, "4").header(histograms, "1"),
+            (5, 1, 0, 1),
+        ),
+        (Answer::status(204).header(histograms, "0"), (0, 6, 0, 1)),
+        (Answer::status(400).header(samples, "5"), (5, 0, 1, 1)),
+        // Nothing was written, so its halves are sent: two series, and then each.
+        (Answer::status(400).header(samples, "0"), (0, 0, 6, 3)),
+        (Answer::status(413), (0, 0, 6, 3)),
+    ] {
+        let (server, url) = receiver([answer]);
+        let remote = by_2(&url, window().0);
+        run(&remote);
+        let stats = remote.stats();
+        let requests = server.requests();
+        assert_eq!(
+            (stats.sent, stats.not_written, stats.refused, requests.len()),
+            expected
+        );
+        assert_eq!((stats.pending, stats.retries), (0, 0));
+        for (name, value) in [
+            ("content-encoding", "snappy"),
+            (
+                "content-type",
+                "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+            ),
+            ("x-prometheus-remote-write-version", "2.0.0"),
+        ] {
+            assert_eq!(requests[0].header(name), Some(value));
+        }
+        assert_eq!(decoded_2(&requests[0].body).timeseries.len(), 2);
+    }
+    // By 1.0 nobody is believed, and nothing but the status counts.
+    let (_server, url) = receiver([Answer::status(204).header(samples, "4")]);
+    let stats = send(&url, &window().0);
+    assert_eq!((stats.sent, stats.not_written), (6, 0));
 }
 
 /// The server decides by what is in the request, so what is sent again after a refusal is what it was, in parts.
@@ -420,12 +761,11 @@ fn a_window_that_is_left_ends_with_markers_and_before_what_follows_it() {
     let samples: Vec<_> = samples
         .map(|sample| (sample.timestamp, sample.value.to_bits()))
         .collect();
-    let marker = fleetgauge_promql::sample::STALE_MARKER;
     assert_eq!(
         samples,
         [
             (1_000, 1.0_f64.to_bits()),
-            (1_001, marker),
+            (1_001, STALE_MARKER),
             (2_000, 2.0_f64.to_bits())
         ]
     );
