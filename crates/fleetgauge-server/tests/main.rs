@@ -4,6 +4,7 @@
 mod absence;
 mod api;
 mod dashboard;
+mod generated;
 mod keda;
 mod kubernetes;
 mod listener;

@@ -1,7 +1,8 @@
-//! The messages that KEDA and a scaler exchange, with the service and a client of it: `proto/externalscaler.proto`.
+//! The messages that KEDA and a scaler exchange, with the service and a client of it: `proto/externalscaler.proto`. They are
+//! generated, and a test generates them again.
 #![allow(unreachable_pub, clippy::all, reason = "generated")]
 
-tonic::include_proto!("externalscaler");
+include!("../../../proto/generated/externalscaler.rs");
 
 /// The description of all this, for gRPC's reflection.
-pub const DESCRIPTION: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/externalscaler.bin"));
+pub const DESCRIPTION: &[u8] = include_bytes!("../../../proto/generated/externalscaler.bin");
