@@ -20,6 +20,10 @@
 //! | `histogram_quantile(0.9, a)` | the oldest of the buckets |
 //! | `absent(a)`, `vector(1)` | `+Inf`: nothing contributes, so it is older than nothing |
 //!
+//! Operations that leave out native histograms have no row of them, and their companions do. An `or`, what writes labels, and
+//! a subquery ask which rows there are, so that none is told newer than it is. Where numbers and histograms are aggregated
+//! together, which Prometheus warns of, a row may be told older; and at some steps of a subquery alone, also newer.
+//!
 //! The companion is for queries at one time, in which `start()` and `end()` are that time.
 
 use crate::Function;
@@ -30,7 +34,7 @@ use crate::tree::{
 };
 
 use super::build::{aggregate, binary, by, call, labelled, matched, present, seconds, subquery, without};
-use super::series::{BUCKET, Groups, METRIC_NAME, Rows, groups, has_samples, is_scalar, rows};
+use super::series::{BUCKET, Groups, METRIC_NAME, Rows, groups, has_samples, is_scalar, may_leave_out, rows};
 
 /// What tells how old the rows of a query are. *Unit* of the values: seconds since the Unix epoch, so that the age is
 /// the time of the evaluation less the value; `+Inf` where no sample contributes.
@@ -207,6 +211,53 @@ fn or_live(op: &Binary, left: Expr, right: Expr) -> Expr {
     binary(BinaryOp::Or, left, unless(right, &op.left))
 }
 
+/// Whether nothing is left out of what the expression is computed from, also where that has histograms.
+fn has_all_rows(expr: &Expr) -> bool {
+    match expr {
+        Expr::Selector(_) => true,
+        Expr::Negate(inner) | Expr::Once(inner) => has_all_rows(inner),
+        Expr::Aggregate(aggregate) => {
+            matches!(aggregate.op, AggregateOp::Count | AggregateOp::Group) && has_all_rows(&aggregate.expr)
+        }
+        _ => !has_samples(expr),
+    }
+}
+
+/// Whether none of the rows is a histogram.
+fn is_number(expr: &Expr) -> bool {
+    use Function as F;
+    match expr {
+        Expr::Negate(inner) | Expr::Once(inner) => is_number(inner),
+        Expr::Aggregate(aggregate) => {
+            use AggregateOp as A;
+            let of_numbers = [
+                A::Count,
+                A::Group,
+                A::Max,
+                A::Min,
+                A::Quantile,
+                A::Stddev,
+                A::Stdvar,
+            ];
+            of_numbers.contains(&aggregate.op) || is_number(&aggregate.expr)
+        }
+        Expr::Call(call) => match rows(call.function) {
+            Rows::EachHistogram => true,
+            Rows::Each | Rows::EachOrNone => may_leave_out(call.function),
+            Rows::EachSeries => !matches!(
+                call.function,
+                F::AvgOverTime | F::FirstOverTime | F::LastOverTime | F::SumOverTime
+            ),
+            Rows::Relabelled | Rows::Ordered => vector_of(call).is_some_and(is_number),
+            _ => false,
+        },
+        Expr::Binary(op) => {
+            op.returns_bool && op.op.is_comparison() || is_number(&op.left) && is_number(&op.right)
+        }
+        _ => !has_samples(expr),
+    }
+}
+
 /// As the parser gives it; `None` if it is beyond a limit.
 fn finished(expr: Expr) -> Option<Expr> {
     crate::parse(&expr.to_string()).ok()
@@ -229,7 +280,7 @@ impl<'a> Companion<'a> {
             Expr::Negate(inner) | Expr::Once(inner) => self.rows(inner),
             Expr::Call(call) => self.call(expr, call),
             Expr::Aggregate(aggregate) => self.aggregate(aggregate),
-            Expr::Binary(binary) => self.binary(binary),
+            Expr::Binary(binary) => self.binary(expr, binary),
             Expr::Number(_) | Expr::Text(_) | Expr::Range(_) | Expr::Subquery(_) => None,
         }
     }
@@ -237,11 +288,16 @@ impl<'a> Companion<'a> {
     /// Just the rows of the expression.
     fn strict(&mut self, expr: &'a Expr) -> Option<Expr> {
         let times = self.rows(expr)?;
+        Some(self.narrowed(times, expr))
+    }
+
+    /// Those of the times that are of a row of the expression.
+    fn narrowed(&self, times: Times, expr: &Expr) -> Expr {
         if times.fit == Fit::Same || self.form == Form::Live {
-            return Some(times.expr);
+            return times.expr;
         }
         let rows = self.over_steps(expr.clone(), 0).0;
-        Some(binary(BinaryOp::And, times.expr, rows))
+        binary(BinaryOp::And, times.expr, rows)
     }
 
     /// Times of which some did not contribute.
@@ -282,6 +338,9 @@ impl<'a> Companion<'a> {
                 });
             }
             Rows::Joined => return None,
+            Rows::Each | Rows::Ordered if may_leave_out(call.function) => {
+                self.each_number(expr, vector_of(call)?)?
+            }
             Rows::Each | Rows::Ordered => self.rows(vector_of(call)?)?,
             Rows::EachOrNone => {
                 let times = self.rows(vector_of(call)?)?;
@@ -299,11 +358,23 @@ impl<'a> Companion<'a> {
                 let range = |arg: &&Expr| arg.value_type() == ValueType::RangeVector;
                 let of = call.args.iter().find(range)?;
                 match of.unwrapped() {
-                    _ if kind == Rows::EachSeries => self.range(of)?,
-                    // A series may be long enough at some steps alone.
+                    _ if kind == Rows::EachSeries && !may_leave_out(call.function) => self.range(of)?,
+                    // A series may be long enough, or have the right kind of samples, at some steps alone.
                     Expr::Range(range) if !self.around.is_empty() => {
                         self.samples(&range.selector, Some(range.range), Some(expr))
                     }
+                    Expr::Subquery(steps)
+                        if kind == Rows::EachSeries
+                            && may_leave_out(call.function)
+                            && !is_number(&steps.expr) =>
+                    {
+                        let times = self.range(of)?;
+                        match self.around.is_empty() {
+                            true => times,
+                            false => self.partly(times)?,
+                        }
+                    }
+                    _ if kind == Rows::EachSeries => self.range(of)?,
                     _ => {
                         let times = self.range(of)?;
                         self.partly(times)?
@@ -315,17 +386,29 @@ impl<'a> Companion<'a> {
         self.with_scalars(times, scalars)
     }
 
+    /// Of what leaves out histograms: over several steps, those at which there is a number. At one step, what has a time and
+    /// is left out makes what is computed of it look older at most, but in an `or`, which asks.
+    fn each_number(&mut self, expr: &'a Expr, vector: &'a Expr) -> Option<Times> {
+        match vector.unwrapped() {
+            Expr::Selector(selector) if !self.around.is_empty() => {
+                Some(self.samples(selector, None, Some(expr)))
+            }
+            _ if self.around.is_empty() || self.form == Form::Live || is_number(vector) => self.rows(vector),
+            _ => None,
+        }
+    }
+
     fn relabelled(&mut self, call: &'a Call) -> Option<Times> {
         let of_name = |arg: &Expr| matches!(arg, Expr::Text(name) if **name == *METRIC_NAME);
         if call.args.iter().any(of_name) {
             return None;
         }
-        let times = self.rows(call.args.first()?)?;
+        // Rows that it does not have may become the same as others.
         let mut args = call.args.clone();
-        args[0] = times.expr;
+        args[0] = self.strict(call.args.first()?)?;
         Some(Times {
             expr: super::build::call(call.function, args),
-            fit: times.fit,
+            fit: Fit::Same,
         })
     }
 
@@ -402,11 +485,16 @@ impl<'a> Companion<'a> {
 
     // --- operators ---
 
-    fn binary(&mut self, op: &'a Binary) -> Option<Times> {
+    fn binary(&mut self, expr: &'a Expr, op: &'a Binary) -> Option<Times> {
         let is_filter = op.op.is_comparison() && !op.returns_bool || op.op.is_trim();
         let sides = [&op.left, &op.right];
         if let Some(at) = sides.iter().position(|side| is_scalar(side)) {
-            let times = self.rows(sides[1 - at])?;
+            // A histogram may be multiplied with a number, and divided by one.
+            let keeps = op.op == BinaryOp::Mul || op.op == BinaryOp::Div && at == 1 || is_filter;
+            let times = match keeps {
+                true => self.rows(sides[1 - at])?,
+                false => self.each_number(expr, sides[1 - at])?,
+            };
             let times = self.with_scalars(times, [sides[at]].into_iter())?;
             return if is_filter {
                 self.partly(times)
@@ -443,7 +531,12 @@ impl<'a> Companion<'a> {
         if !self.around.is_empty() {
             return None;
         }
-        let (left, right) = (self.strict(&op.left)?, self.rows(&op.right)?);
+        let (mut left, right) = (self.rows(&op.left)?, self.rows(&op.right)?);
+        // Where an operation leaves out a histogram, the right side answers, and its times count.
+        if has_samples(&op.right) && !has_all_rows(&op.left) {
+            left.fit = Fit::More;
+        }
+        let left = self.narrowed(left, &op.left);
         let plain = || {
             matched(
                 BinaryOp::Or,
@@ -596,6 +689,14 @@ impl Asked {
         }
     }
 
+    /// Whether both may be the same time.
+    fn may_be(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Query(_), Self::At(_)) | (Self::At(_), Self::Query(_)) => true,
+            (own, other) => own == other,
+        }
+    }
+
     /// As an offset or a time, never both: in `timestamp`, Prometheus forgets the offset of such a selector.
     pub(super) fn shift(self) -> Shift {
         match self {
@@ -713,11 +814,16 @@ impl<'a> Companion<'a> {
         matchers.splice(0..0, implied);
         if let Some(arg) = call.args.first() {
             let shift = info::shift(arg, |a, b| Asked::by(a) == Asked::by(b));
-            let selector = Selector {
-                shift,
-                ..Selector::new(matchers)
-            };
-            into.push(self.samples(&selector, None, None).expr);
+            // That the time of the query is the one that stands in it only the evaluation tells.
+            let may_be = info::shift(arg, |a, b| Asked::by(a).may_be(Asked::by(b)));
+            let shifts = [Some(shift), Some(may_be).filter(|&other| other != shift)];
+            for shift in shifts.into_iter().flatten() {
+                let selector = Selector {
+                    shift,
+                    ..Selector::new(matchers.clone())
+                };
+                into.push(self.samples(&selector, None, None).expr);
+            }
             self.collect(arg, into);
         }
     }
@@ -775,6 +881,50 @@ mod tests {
         check("a and b", "timestamp(a)");
         check("sum(a unless b)", "min(timestamp(a) and (a unless b))");
         check("a or b", "timestamp(a) or timestamp(b)");
+        // What leaves out histograms may leave a row to the other side.
+        check("abs(a) or b", "timestamp(a) and abs(a) or timestamp(b)");
+        check(
+            "max by (pod) (a) or b",
+            "min by (pod) (timestamp(a)) and max by (pod) (a) or timestamp(b)",
+        );
+        check(
+            "count by (pod) (a) or b",
+            "min by (pod) (timestamp(a)) or timestamp(b)",
+        );
+        check(
+            "abs(a) or vector(0)",
+            "timestamp(a) or clamp(vector(0) == bool 0, Inf, Inf)",
+        );
+        // At some of several steps.
+        check(
+            "last_over_time(abs(a)[5m:1m])",
+            "max_over_time((timestamp(a) and abs(a))[5m:1m])",
+        );
+        check(
+            "last_over_time((1 - a)[5m:1m])",
+            "max_over_time((timestamp(a) and 1 - a)[5m:1m])",
+        );
+        check(
+            "last_over_time((a / 2)[5m:1m])",
+            "max_over_time(timestamp(a)[5m:1m])",
+        );
+        check(
+            "sum_over_time(max_over_time(a[1m])[5m:1m])",
+            "max_over_time((ts_of_last_over_time(a[1m]) and max_over_time(a[1m]))[5m:1m])",
+        );
+        check(
+            "sum_over_time(abs(count(a))[5m:1m])",
+            "min(max_over_time(timestamp(a)[5m:1m]))",
+        );
+        check(
+            "sum_over_time(abs(sum(a))[5m:1m])",
+            "bound: min(min_over_time(timestamp(a)[5m:1m]))",
+        );
+        // Of rows that are not there no equal ones are made.
+        check(
+            r#"label_join(a > 1, "p", "", "q")"#,
+            r#"label_join(timestamp(a) and a > 1, "p", "", "q")"#,
+        );
         check(
             "a > 1 or on (pod) b",
             "timestamp(a) and a > 1 or on (pod) timestamp(b)",
@@ -833,6 +983,11 @@ mod tests {
         check(
             "info(x, {version='1'})",
             r#"min(min(timestamp(target_info{version="1"})) or label_replace(min(timestamp(x)), "__side__", "1", "", ""))"#,
+        );
+        // Where both are of one time, so are the info series, else they are of that of the query.
+        check(
+            "info(x @ start() offset 1m or y @ 100)",
+            r#"min(min(timestamp(target_info)) or label_replace(min(timestamp(target_info offset 1m) + 60), "__side__", "1", "", "") or label_replace(min(timestamp(x offset 1m) + 60), "__side__", "2", "", "") or label_replace(min(timestamp(y @ 100.000) + (time() - 100)), "__side__", "3", "", ""))"#,
         );
         // What doubles at each operator.
         let joins = " * on (pod) group_left () (b".repeat(20) + &")".repeat(20);

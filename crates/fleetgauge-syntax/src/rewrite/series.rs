@@ -44,6 +44,29 @@ pub(super) enum Groups {
     EachValue,
 }
 
+/// Whether a function may leave out rows for what they are: one of numbers alone leaves out histograms, and most of those
+/// of ranges leave out a range that has both.
+pub(super) fn may_leave_out(function: Function) -> bool {
+    use Function as F;
+    let takes_both = [
+        F::Changes,
+        F::CountOverTime,
+        F::FirstOverTime,
+        F::LabelJoin,
+        F::LabelReplace,
+        F::LastOverTime,
+        F::PresentOverTime,
+        F::Resets,
+        F::SortByLabel,
+        F::SortByLabelDesc,
+        F::StartTimestamp,
+        F::Timestamp,
+        F::TsOfFirstOverTime,
+        F::TsOfLastOverTime,
+    ];
+    !takes_both.contains(&function)
+}
+
 pub(super) fn rows(function: Function) -> Rows {
     use Function as F;
     match function {
