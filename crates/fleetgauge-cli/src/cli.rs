@@ -379,6 +379,7 @@ pub(crate) struct Packs {
 Examples:
   fleetgauge promql eval --file page.prom 'sum(vllm:num_requests_waiting)'
   fleetgauge promql test rules/*.test
+  fleetgauge promql test --enable-feature promql-delayed-name-removal names.test
   fleetgauge help promql eval                           all about one of them")]
 pub(crate) struct Promql {
     #[command(subcommand)]
@@ -437,10 +438,8 @@ pub(crate) struct PromqlEval {
     /// Between two steps: a duration, or a number of seconds
     #[arg(long, value_name = "DURATION", value_parser = value::step, requires_all = ["start", "end"])]
     pub(crate) step: Option<Duration>,
-    /// Evaluate what is experimental: promql-duration-expr, promql-extended-range-selectors,
-    /// promql-binop-fill-modifiers, type-and-unit-labels, use-start-timestamps
-    #[arg(long = "enable-feature", value_name = "NAME,...", value_delimiter = ',')]
-    pub(crate) features: Vec<String>,
+    #[command(flatten)]
+    pub(crate) features: FeatureArgs,
     /// How to print the answer
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
     pub(crate) output: OutputFormat,
@@ -471,6 +470,8 @@ pub(crate) struct PromqlTest {
     /// How far a number may be from the expected one, relative to both [default: 1e-6, as in Prometheus]
     #[arg(long, value_name = "RATIO", value_parser = value::tolerance)]
     pub(crate) tolerance: Option<f64>,
+    #[command(flatten)]
+    pub(crate) features: FeatureArgs,
 }
 
 /// Print a completion script for a shell
@@ -495,6 +496,15 @@ pub(crate) struct Man {
     /// The subcommand whose page is wanted, as query or promql eval; the program's own if absent
     #[arg(value_name = "SUBCOMMAND")]
     pub(crate) subcommand: Vec<String>,
+}
+
+/// What of PromQL is experimental, by Prometheus's names.
+#[derive(Debug, Args)]
+pub(crate) struct FeatureArgs {
+    /// Evaluate what is experimental: promql-binop-fill-modifiers, promql-delayed-name-removal,
+    /// type-and-unit-labels, use-start-timestamps
+    #[arg(long = "enable-feature", value_name = "NAME,...", value_delimiter = ',')]
+    pub(crate) names: Vec<String>,
 }
 
 #[derive(Debug, Args)]

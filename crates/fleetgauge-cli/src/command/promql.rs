@@ -1,6 +1,7 @@
 //! `fleetgauge promql`: the evaluator alone, over files.
 
 mod eval;
+mod features;
 mod test;
 
 use crate::cli::PromqlCommand;

@@ -50,6 +50,14 @@ impl Runner {
         }
     }
 
+    /// With other features: those that Prometheus's server has unasked are `Features::default()`.
+    #[must_use]
+    pub fn with_features(mut self, features: Features) -> Self {
+        let config = self.engine.config().clone().with_features(features);
+        self.engine = self.engine.with_config(config);
+        self
+    }
+
     /// With another tolerance: `1e-9` for scripts whose numbers are written in full; 0 for the same number.
     #[must_use]
     pub fn with_tolerance(mut self, tolerance: f64) -> Self {

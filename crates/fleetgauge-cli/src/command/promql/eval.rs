@@ -8,7 +8,7 @@ use anyhow::{anyhow, bail};
 use fleetgauge_core::printable::Printable;
 use fleetgauge_core::result::Answer;
 use fleetgauge_core::time::Timestamp;
-use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError, Features};
+use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError};
 use fleetgauge_promql::exposition::{Cut, Event, Format, Limits, Parser, Report};
 use fleetgauge_promql::label::LabelSet;
 use fleetgauge_promql::sample::Sample;
@@ -19,6 +19,8 @@ use crate::command::render;
 use crate::failure::Usage;
 use crate::input;
 use crate::output::{self, api, json, table};
+
+use super::features::features;
 
 /// What a file says: samples, and those that say no time.
 struct Page {
@@ -39,9 +41,7 @@ pub(super) fn run(args: &PromqlEval) -> anyhow::Result<()> {
     {
         bail!(Usage("--end is before --start".to_owned()));
     }
-    let mut names = args.features.iter();
-    let features = names.try_fold(Features::default(), |features, name| features.with_named(name));
-    let features = features.map_err(|error| Usage(format!("--enable-feature: {error}")))?;
+    let features = features(&args.features)?;
     let engine = Engine::new(
         EngineConfig::default()
             .with_features(features)

@@ -12,11 +12,14 @@ use crate::failure::Reported;
 use crate::input;
 use crate::output;
 
+use super::features::features;
+
 /// No script is longer.
 const MAX_BYTES: u64 = 64 << 20;
 
 pub(super) fn run(args: &PromqlTest) -> anyhow::Result<()> {
-    let mut runner = Runner::new(Engine::new(EngineConfig::default()));
+    let features = features(&args.features)?;
+    let mut runner = Runner::new(Engine::new(EngineConfig::default())).with_features(features);
     if let Some(tolerance) = args.tolerance {
         runner = runner.with_tolerance(tolerance);
     }
