@@ -346,6 +346,215 @@ fn limits_hold() {
     );
 }
 
+/// What is read of one histogram, wherever it is native.
+fn native_of(changed: Histogram) -> String {
+    let (said, report) = read_all(Histograms::Native, &[histogram("h", changed)]);
+    let error = report.first_errors.first().map(ToString::to_string);
+    error.unwrap_or_else(|| said[1..].join("; "))
+}
+
+#[test]
+fn anything_that_only_native_histograms_have_makes_one() {
+    let empty = || Histogram {
+        sample_count: Some(0),
+        bucket: vec![Bucket {
+            cumulative_count: Some(0),
+            upper_bound: Some(1.0),
+            ..Bucket::default()
+        }],
+        ..Histogram::default()
+    };
+    let check = |change: fn(&mut Histogram), is_native: bool| {
+        let mut changed = empty();
+        change(&mut changed);
+        let said = native_of(changed);
+        assert_eq!(said.contains("Exponential"), is_native, "{said}");
+        assert_eq!(said.contains("h_bucket"), !is_native, "{said}");
+    };
+    check(|_| {}, false);
+    check(|h| h.schema = Some(3), false);
+    check(|h| h.zero_threshold = Some(0.0), false);
+    check(|h| h.zero_threshold = Some(0.5), true);
+    check(|h| (h.zero_count, h.sample_count) = (Some(1), Some(1)), true);
+    check(|h| h.positive_span = vec![span(0, 0)], true);
+    check(|h| h.negative_span = vec![span(0, 0)], true);
+}
+
+#[test]
+fn any_count_of_fractions_makes_it_one_of_fractions() {
+    let check = |change: fn(&mut Histogram), expected: &str| {
+        let mut changed = Histogram {
+            zero_threshold: Some(1.0),
+            schema: Some(0),
+            ..Histogram::default()
+        };
+        change(&mut changed);
+        let said = native_of(changed);
+        assert!(said.contains(expected), "{said}");
+    };
+    check(|h| h.zero_count_float = Some(0.5), "{count:0, sum:0, [-1,1]:0.5}");
+    check(|h| h.sample_count_float = Some(0.5), "{count:0.5, sum:0}");
+    check(
+        |h| (h.positive_span, h.positive_count) = (vec![span(1, 1)], vec![1.5]),
+        "{count:0, sum:0, (1,2]:1.5}",
+    );
+    check(
+        |h| (h.negative_span, h.negative_count) = (vec![span(1, 1)], vec![1.5]),
+        "{count:0, sum:0, [-2,-1):1.5}",
+    );
+    check(
+        |h| (h.positive_span, h.positive_count) = (vec![span(1, 1)], vec![-1.5]),
+        "not a histogram: ",
+    );
+}
+
+#[test]
+fn counts_and_spans_are_those_of_each_other() {
+    let check = |change: fn(&mut Histogram), expected: &str| {
+        let mut changed = native();
+        change(&mut changed);
+        let said = native_of(changed);
+        assert!(said.contains(expected), "{said}");
+    };
+    check(
+        |h| h.sample_count = Some(11),
+        "12 observations in the buckets, and a count of 11",
+    );
+    // What is not a number is in no bucket, and more than all is in none at all.
+    check(
+        |h| (h.sample_count, h.sample_sum) = (Some(13), Some(f64::NAN)),
+        "{count:13, sum:NaN",
+    );
+    check(
+        |h| (h.sample_count, h.sample_sum) = (Some(11), Some(f64::NAN)),
+        "a count of 11",
+    );
+    check(
+        |h| h.positive_span[0] = span(0, 1),
+        "spans of 3 buckets, and 4 counts",
+    );
+}
+
+/// A field of a message, with its length.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(bytes.len()).expect("short");
+    [&[number << 3 | 2, length], bytes].concat()
+}
+
+/// What is wrong with a page of a histogram `h` of these bytes, at `place` within them.
+fn wrong_at(histogram: &[u8], place: usize) {
+    let metric = field(7, histogram);
+    let family = [field(1, b"h"), vec![3 << 3, 4], field(4, &metric)].concat();
+    let body = [&[u8::try_from(family.len()).expect("short")], &family[..]].concat();
+    let mut parser = Parser::new().with_histograms(Histograms::Native);
+    let (said, report) = read(&mut parser, Format::Protobuf, &body);
+    // Its type is known, and nothing else.
+    assert!(
+        said.iter().all(|said| said.starts_with("type")) && report.errors == 1,
+        "{said:?}"
+    );
+    let begins = body.len() - histogram.len();
+    let expected = format!("byte {}: broken field: \"h\"", begins + place);
+    assert_eq!(report.first_errors[0].to_string(), expected);
+}
+
+#[test]
+fn numbers_that_are_cut_or_too_large_are_told_with_their_place() {
+    let zero_bucket = [7 << 3, 1];
+    let with = |field: Vec<u8>| [&zero_bucket[..], &field].concat();
+    // A fraction more than eight bytes; a difference that does not end; an offset and a length that are too wide.
+    wrong_at(&with(field(14, &[0; 9])), 2);
+    wrong_at(&with(field(13, &[2, 0x80])), 5);
+    wrong_at(&with(field(12, &[8, 0xff, 0xff, 0xff, 0xff, 0x7f])), 4);
+    wrong_at(&with(field(12, &[16, 0xff, 0xff, 0xff, 0xff, 0x7f])), 4);
+}
+
+#[test]
+fn a_nan_is_an_ordinary_one_whatever_its_bits() {
+    let body = page(&[gauge("a", f64::from_bits(0x7ff0_0000_0000_0002))]);
+    let mut parser = Parser::new();
+    let mut values = Vec::new();
+    for event in parser.page(Format::Protobuf, &body) {
+        if let Event::Sample(sample) = event {
+            values.push(sample.value.to_bits());
+        }
+    }
+    assert_eq!(values, [f64::NAN.to_bits()]);
+}
+
+#[test]
+fn classic_buckets_may_have_fractions_and_a_last_one() {
+    let bucket = |count: f64, bound| Bucket {
+        cumulative_count: Some(7),
+        cumulative_count_float: Some(count),
+        upper_bound: Some(bound),
+    };
+    let both = Histogram {
+        sample_count: Some(9),
+        sample_count_float: Some(2.5),
+        bucket: vec![bucket(0.5, 1.0), bucket(2.5, f64::INFINITY)],
+        ..Histogram::default()
+    };
+    let (said, _) = read_all(Histograms::Classic, &[histogram("h", both)]);
+    let expected = [
+        "h_count h_count{} 2.5",
+        "h_sum h_sum{} 0.0",
+        r#"h_bucket{le="1.0"} h_bucket{"le": "1.0"} 0.5"#,
+        r#"h_bucket{le="+Inf"} h_bucket{"le": "+Inf"} 2.5"#,
+    ];
+    assert_eq!(said[1..], expected);
+}
+
+#[test]
+fn times_of_zero_are_none_and_counters_say_since_when() {
+    let counter = |at, seconds| Metric {
+        counter: Some(Counter {
+            value: Some(1.0),
+            start_timestamp: Some(Moment { seconds, nanos: 0 }),
+        }),
+        timestamp_ms: Some(at),
+        ..Metric::default()
+    };
+    let (said, _) = read_all(Histograms::Classic, &[family("a", 0, counter(5, 7))]);
+    assert_eq!(said[1], "a a{} 1.0 @5 since 7000");
+    let (said, _) = read_all(Histograms::Classic, &[family("a", 0, counter(0, 0))]);
+    assert_eq!(said[1], "a a{} 1.0");
+}
+
+#[test]
+fn names_and_texts_have_to_be_some() {
+    let check = |change: fn(&mut MetricFamily), limits: Limits, expected: &str| {
+        let mut changed = gauge("long", 1.0);
+        changed.metric[0].label = labels([("label", "value")]);
+        change(&mut changed);
+        let mut parser = Parser::new().with_limits(limits);
+        let (said, report) = read(&mut parser, Format::Protobuf, &page(&[changed]));
+        assert!(said.is_empty(), "{said:?}");
+        let error = report.first_errors.first().map(ToString::to_string);
+        assert!(
+            error.as_ref().is_some_and(|error| error.contains(expected)),
+            "{error:?}"
+        );
+    };
+    let unlimited = Limits::default;
+    check(
+        |f| f.metric[0].label[0].name = None,
+        unlimited(),
+        "expected a label name",
+    );
+    check(|_| {}, unlimited().with_name_bytes(3), "name of 4 bytes");
+    check(|_| {}, unlimited().with_line_bytes(10), "line of 19 bytes");
+    // A family without metrics says nothing, not even of what type it is.
+    let (said, report) = read_all(
+        Histograms::Classic,
+        &[MetricFamily {
+            metric: vec![],
+            ..gauge("a", 1.0)
+        }],
+    );
+    assert!(said.is_empty() && report.is_complete());
+}
+
 #[test]
 fn a_small_page_does_not_become_a_large_one() {
     // Each bucket has all labels in its text.
