@@ -7,6 +7,7 @@ use fleetgauge::composed::ComposedSource;
 use fleetgauge::result::AnswerBuilder;
 use fleetgauge::sample::Stamp;
 use fleetgauge::{FixedBackend, MetricsSource, Params, QueryTemplate};
+use fleetgauge_core::histogram::Histogram;
 
 use super::{Fleet, NOW, SECOND, check, evaluated, refreshed, refused, shown, vector, warnings};
 
@@ -39,6 +40,36 @@ async fn sources_are_aggregated_and_joined_by_promql() {
     ] {
         check(&composed, text, expected).await;
     }
+}
+
+#[tokio::test]
+async fn a_native_histogram_of_an_input_is_refused_by_its_name() {
+    let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+    answer.label("__name__", "latency");
+    answer.label("pod", "a");
+    let histogram = Histogram {
+        count: 3.0,
+        sum: 4.5,
+        buckets: Box::default(),
+    };
+    answer.end_histogram(histogram, NOW).unwrap();
+    let fleet = Fleet::of(
+        FixedBackend::new().answer("inference/queue_length", answer.build()),
+        FixedBackend::new().answer("epp/queue_size", vector(NOW, &["variant=x 10"])),
+    );
+    let composed = fleet.composed();
+    for text in [
+        "queue",
+        "sum(queue) + sum(backlog)",
+        "histogram_count(queue)",
+        "sum(backlog) unless queue",
+    ] {
+        let (_, error) = refused(&composed, text).await;
+        let says = r#"the native histogram latency{pod="a"}, which is no number"#;
+        assert!(error.contains(says), "{text}: {error}");
+    }
+    // Who does not name it is not touched.
+    check(&composed, "sum(backlog)", &["{} 10"]).await;
 }
 
 #[tokio::test]

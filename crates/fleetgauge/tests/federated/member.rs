@@ -11,9 +11,10 @@ use fleetgauge::result::{Answer, AnswerBuilder, MetricResult};
 use fleetgauge::sample::Stamp;
 use fleetgauge::time::Timestamp;
 use fleetgauge::{
-    FixedBackend, MetricsSource, PrometheusSource, PrometheusSourceConfig, QueryType, RefreshSpec,
-    SourceRegistry,
+    FixedBackend, MetricsSource, PrometheusSource, PrometheusSourceConfig, QueryTemplate, QueryType,
+    RefreshSpec, SourceRegistry,
 };
+use fleetgauge_core::histogram::Histogram;
 use fleetgauge_testkit::FaultyServer;
 use fleetgauge_testkit::faulty;
 
@@ -74,6 +75,34 @@ async fn members_are_asked_for_their_part_at_one_time_and_get_their_labels() {
             );
             assert_eq!(asked.len(), 1, "{text}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_native_histogram_of_a_member_is_refused_by_its_name() {
+    let answer = || {
+        let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+        rows::pairs("name=latency,pod=a").for_each(|(name, value)| answer.label(name, value));
+        let histogram = Histogram {
+            count: 3.0,
+            sum: 4.5,
+            buckets: Box::default(),
+        };
+        answer.end_histogram(histogram, NOW).unwrap();
+        FixedBackend::new().answer("q:part0", answer.build())
+    };
+    for text in ["latency", "sum(latency)", "histogram_count(sum(latency))"] {
+        let number = FixedBackend::new().answer("q:part0", vector(&["name=latency,pod=b 7"]));
+        let source = Fleet::new([("eu", number), ("us", answer())]).source();
+        let says = r#"the native histogram latency{pod="a"}, which is no number"#;
+        let error = refused(&source, text).await;
+        assert!(error.contains(says), "{text}: {error}");
+        // One who would take histograms gets no answer without them either.
+        let query = QueryTemplate::promql("q", text).histograms();
+        source.query_list().replace(query).unwrap();
+        let results = source.refresh(RefreshSpec::queries(["q"])).await;
+        let error = format!("{:?}", results["q"].as_ref().expect_err(text));
+        assert!(error.contains("native histogram"), "{text}: {error}");
     }
 }
 
