@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use fleetgauge_core::printable::{Printable, is_printable};
+use fleetgauge_core::printable::{ExcerptBytes, Printable};
 use fleetgauge_promql::exposition::{Event, Format, Limits, Parser, Reason, Report, Wanted};
 
 use crate::input::BYTE_ORDER_MARK;
@@ -116,8 +116,8 @@ impl Scraped {
                 .any(|error| is_good_line(&error.reason));
         if !is_exposition {
             self.error = Some(format!(
-                "expected an exposition, found something else: {:?}",
-                start(body)
+                "expected an exposition, found something else: {}",
+                ExcerptBytes(body.trim_ascii(), 80)
             ));
             return;
         }
@@ -138,13 +138,4 @@ impl Scraped {
             self.warnings.push("exposes no samples".to_owned());
         }
     }
-}
-
-/// How a page begins that is not an exposition. HTML and JSON are told of when it is fetched.
-fn start(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(400)]);
-    let text = text.trim().chars();
-    text.map(|c| if is_printable(c) { c } else { ' ' })
-        .take(80)
-        .collect()
 }

@@ -39,6 +39,19 @@ pub struct Quoted<'a>(pub &'a str);
 #[derive(Clone, Copy, Debug)]
 pub struct Excerpt<'a>(pub &'a str);
 
+/// Prints how bytes begin that should have been text, in double quotes: line feeds and other gaps as blanks, what else is not
+/// [printable](is_printable) with the escapes of Go, and bytes that are no text as `\xff`. At most so many characters are
+/// shown, escapes included, and no escape is cut.
+///
+/// ```
+/// use fleetgauge_syntax::printable::ExcerptBytes;
+///
+/// assert_eq!(ExcerptBytes(b"a\n\x1b\xff", 80).to_string(), r#""a \x1b\xff""#);
+/// assert_eq!(ExcerptBytes(&[0; 1000], 10).to_string(), r#""\x00\x00…""#);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ExcerptBytes<'a>(pub &'a [u8], pub usize);
+
 /// How much an excerpt shows. *Unit*: characters.
 const EXCERPT: usize = 48;
 
@@ -97,6 +110,39 @@ impl fmt::Display for Excerpt<'_> {
     }
 }
 
+impl fmt::Display for ExcerptBytes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(bytes, limit) = *self;
+        // A character takes at most four bytes: what lies further behind cannot be shown.
+        let begin = &bytes[..bytes.len().min(limit.saturating_mul(4).saturating_add(4))];
+        let pieces = begin.utf8_chunks().flat_map(|chunk| {
+            let valid = chunk.valid().chars().map(|c| match c {
+                '"' | '\\' => format!("\\{c}"),
+                _ if c.is_whitespace() => " ".to_owned(),
+                _ if is_printable(c) => c.to_string(),
+                _ => match u32::from(c) {
+                    code @ ..0x80 => format!("\\x{code:02x}"),
+                    code @ ..0x1_0000 => format!("\\u{code:04x}"),
+                    code => format!("\\U{code:08x}"),
+                },
+            });
+            let invalid = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}"));
+            valid.chain(invalid)
+        });
+        f.write_char('"')?;
+        let mut left = limit;
+        for piece in pieces {
+            let Some(rest) = left.checked_sub(piece.chars().count()) else {
+                f.write_char('…')?;
+                break;
+            };
+            left = rest;
+            f.write_str(&piece)?;
+        }
+        f.write_char('"')
+    }
+}
+
 /// Writes what is plain as it is, a piece at a time, and the rest by `escape`.
 fn pieces(
     f: &mut fmt::Formatter<'_>,
@@ -149,6 +195,27 @@ mod tests {
             shown.ends_with("\"… (3000 bytes)") && shown.chars().count() < 80,
             "{shown}"
         );
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_shown_in_escapes() {
+        let check = |bytes: &[u8], expected: &str| {
+            assert_eq!(ExcerptBytes(bytes, 80).to_string(), format!("\"{expected}\""));
+        };
+        check(b"", "");
+        check(b"<a b=\"c\\\">\n\t d", r#"<a b=\"c\\\">   d"#);
+        check(
+            "Größe\u{202e}\u{fffd}\u{e0041}".as_bytes(),
+            "Größe\\u202e\u{fffd}\\U000e0041",
+        );
+        check(b"\x1f\x8b\x08\0a\xff\xc3", r"\x1f\x8b\x08\x00a\xff\xc3");
+        let long = |piece: &str, times| format!("{}…", piece.repeat(times));
+        check(&[0xff; 1000], &long(r"\xff", 20));
+        check(&[0; 1000], &long(r"\x00", 20));
+        check("\u{202e}".repeat(100).as_bytes(), &long(r"\u202e", 13));
+        check("ü".repeat(1000).as_bytes(), &long("ü", 80));
+        check("🦙".repeat(80).as_bytes(), &"🦙".repeat(80));
+        check("🦙".repeat(82).as_bytes(), &long("🦙", 80));
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod active;
 mod backend;
 mod config;
 mod connecting;
+mod converted;
 mod coverage;
 mod discovery;
 mod fetch;

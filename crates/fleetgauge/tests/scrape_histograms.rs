@@ -217,3 +217,142 @@ async fn a_page_whose_end_nothing_tells_is_refused() {
     let error = ask(&source, "g").await;
     assert!(error.contains("it ends within a message"), "{error}");
 }
+
+/// A page of text with a gauge, and the histograms `h`, with these lines, and `k`, which is whole.
+fn classic_page(lines: &str) -> String {
+    format!(
+        "# TYPE g gauge\ng 7\n# TYPE h histogram\n{lines}# TYPE k histogram\n\
+         k_bucket{{le=\"+Inf\"}} 3\nk_sum 6\nk_count 3\n"
+    )
+}
+
+fn converting() -> ScrapeConfig {
+    config().with_convert_classic_histograms_to_nhcb(true)
+}
+
+/// What a source that converts says of a page of text.
+async fn converted(config: ScrapeConfig, page: &str, queries: &[(&str, &str)]) {
+    let server = FaultyServer::start([Answer::text(page)]).unwrap();
+    let source = start(config, &server);
+    for (promql, expected) in queries {
+        assert_eq!(ask(&source, promql).await, *expected, "{promql} of {page}");
+    }
+    assert_eq!(source.targets()[0].problem, None, "{page}");
+}
+
+#[tokio::test]
+async fn classic_histograms_are_converted_where_that_is_wanted() {
+    // The parts of two, mixed and in no order.
+    let page = classic_page(
+        "h_bucket{pod=\"a\",le=\"2\"} 6\nh_count{pod=\"b\"} 1\nh_bucket{pod=\"a\",le=\"1\"} 2\n\
+         h_sum{pod=\"a\"} 11\nh_bucket{le=\"1\",pod=\"b\"} 1\nh_count{pod=\"a\"} 8\nh_sum{pod=\"b\"} 0.5\n\
+         h_bucket{le=\"+Inf\",pod=\"a\"} 8\nh_bucket{le=\"+Inf\",pod=\"b\"} 1\n",
+    );
+    let native = [
+        ("histogram_count(h{pod=\"a\"})", "8"),
+        ("histogram_sum(h{pod=\"a\"})", "11"),
+        ("histogram_quantile(0.5, h{pod=\"a\"})", "1.5"),
+        ("histogram_count(h{pod=\"b\"})", "1"),
+        ("histogram_count(sum(h))", "9"),
+        ("histogram_avg(k)", "2"),
+        ("g", "7"),
+    ];
+    let left_out = [
+        ("h_bucket", ""),
+        ("h_count", ""),
+        ("k_sum", ""),
+        ("scrape_samples_scraped", "4"),
+    ];
+    converted(converting(), &page, &[&native[..], &left_out].concat()).await;
+    let kept = [
+        ("h_count{pod=\"a\"}", "8"),
+        ("h_bucket{pod=\"a\", le=\"2.0\"}", "6"),
+        ("k_sum", "6"),
+        ("scrape_samples_scraped", "16"),
+    ];
+    let both = converting().with_always_scrape_classic_histograms(true);
+    converted(both, &page, &[&native[..], &kept].concat()).await;
+    // Those alone that are wanted, and by the name that they then have.
+    let wanted = converting().with_wanted(["h", "k_sum"]);
+    let queries = [("histogram_count(sum(h))", "9"), ("k_sum", "6")];
+    converted(wanted, &page, &queries).await;
+    // What no line calls a histogram is none.
+    let untyped = "h_bucket{le=\"+Inf\"} 8\nh_count 8\nh_sum 11\n";
+    converted(converting(), untyped, &[("h_count", "8")]).await;
+}
+
+#[tokio::test]
+async fn a_native_histogram_stays_where_classic_ones_are_converted() {
+    let above_all = "histogram_quantile(0.75, h)";
+    let server = target(page(4, 4));
+    let native = converting()
+        .with_scrape_native_histograms(true)
+        .with_always_scrape_classic_histograms(true);
+    let source = start(native.clone(), &server);
+    assert!(ask(&source, above_all).await.starts_with("2.828"));
+    assert_eq!(ask(&source, "h_count").await, "8");
+    // Of a page in Protocol Buffers, too: whoever takes no native ones has the classic one converted.
+    let protocols = vec![ScrapeProtocol::PrometheusProto];
+    let source = start(converting().with_scrape_protocols(protocols), &server);
+    assert_eq!(ask(&source, above_all).await, "2");
+    assert_eq!(ask(&source, "histogram_count(h)").await, "8");
+    assert_eq!(ask(&source, "h_count").await, "");
+}
+
+#[tokio::test]
+async fn a_histogram_that_lacks_a_part_is_never_half_of_one() {
+    let whole = "h_bucket{le=\"1\"} 2\nh_bucket{le=\"2\"} 6\nh_bucket{le=\"+Inf\"} 8\nh_sum 11\nh_count 8\n";
+    let check = async |(from, to): (&str, &str), says: &str| {
+        assert!(whole.contains(from));
+        let page = classic_page(&whole.replacen(from, to, 1));
+        let server = FaultyServer::start([Answer::text(&page)]).unwrap();
+        let source = start(converting(), &server);
+        // What is whole is not touched.
+        assert_eq!(ask(&source, "histogram_count(k)").await, "3", "{page}");
+        assert_eq!(ask(&source, "g").await, "7", "{page}");
+        source
+            .query_list()
+            .register(QueryTemplate::promql("broken", "histogram_count(h)"))
+            .unwrap();
+        let results = source.refresh(RefreshSpec::queries(["broken"])).await;
+        let error = results["broken"].as_ref().expect_err(&page).to_string();
+        assert!(error.contains(says), "{error} of {page}");
+        let problem = source.targets()[0].problem.clone().unwrap();
+        let told = format!("1 histograms not converted, the first: h: {says}");
+        assert!(problem.contains(&told), "{problem} of {page}");
+    };
+    let unread = "a part of a classic histogram could not be read";
+    check(("\"1\"} 2", "\"1\"} two"), unread).await;
+    check(("h_sum 11", "h_sum eleven"), unread).await;
+    check(("h_count 8", "h_count"), unread).await;
+    let order = "a bucket of a classic histogram counts less than the one below";
+    check(("\"2\"} 6", "\"2\"} 1"), order).await;
+    check(("\"1\"} 2", "\"1\"} NaN"), order).await;
+    let count = "a classic histogram has another count than its last bucket";
+    check(("h_count 8", "h_count 9"), count).await;
+    let twice = "a part of a classic histogram is there twice, with different values";
+    check(("h_count 8", "h_count 8\nh_count 9"), twice).await;
+    check(("h_sum", "h_bucket{le=\"1.0\"} 3\nh_sum"), twice).await;
+    let dated = "the parts of a classic histogram are dated differently";
+    check(("h_sum 11", "h_sum 11 1000"), dated).await;
+    let bound = "a bucket of a classic histogram has no bound";
+    check(("{le=\"1\"}", "{}"), bound).await;
+    check(("{le=\"1\"}", "{le=\"one\"}"), bound).await;
+    let end = "h_bucket{le=\"+Inf\"} 8\nh_sum 11\nh_count 8\n";
+    let neither = "a classic histogram has neither a count nor a bucket up to +Inf";
+    check((end, "h_sum 11\n"), neither).await;
+
+    // Each of the two ends tells the other, and a sum that is not there is no zero.
+    let good = [("histogram_count(h)", "8"), ("histogram_sum(h)", "11")];
+    for lacks in ["h_bucket{le=\"+Inf\"} 8\n", "h_count 8\n"] {
+        converted(converting(), &classic_page(&whole.replace(lacks, "")), &good).await;
+    }
+    let sumless = classic_page(&whole.replace("h_sum 11\n", ""));
+    let good = [
+        ("histogram_count(h)", "8"),
+        ("histogram_quantile(0.5, h)", "1.5"),
+        ("histogram_sum(h)", "NaN"),
+        ("histogram_avg(h)", "NaN"),
+    ];
+    converted(converting(), &sumless, &good).await;
+}

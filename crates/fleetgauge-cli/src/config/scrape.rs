@@ -91,6 +91,12 @@ pub(super) fn read_scrape(
     {
         config.scrape_native_histograms = native;
     }
+    if let Some(convert) = fields
+        .take("convert_classic_histograms_to_nhcb")
+        .and_then(|node| reader.bool(node))
+    {
+        config.convert_classic_histograms_to_nhcb = convert;
+    }
     if let Some(always) = fields
         .take("always_scrape_classic_histograms")
         .and_then(|node| reader.bool(node))

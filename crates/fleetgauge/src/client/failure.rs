@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use fleetgauge_core::backend::FetchError;
-use fleetgauge_core::printable::is_printable;
+use fleetgauge_core::printable::{ExcerptBytes, is_printable};
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 
@@ -25,10 +25,9 @@ pub(crate) fn found_refusal(headers: &HeaderMap, body: &[u8]) -> String {
 
 fn found_up_to(headers: &HeaderMap, body: &[u8], limit: usize) -> String {
     let media = excerpt_of(content_type(headers).unwrap_or("no content type"), 80);
-    let body = String::from_utf8_lossy(&body[..body.len().min(5 * limit)]);
-    match body.trim() {
-        "" => format!("an empty body ({media})"),
-        text => format!("{:?} ({media})", excerpt_of(text, limit)),
+    match body.trim_ascii() {
+        b"" => format!("an empty body ({media})"),
+        body => format!("{} ({media})", ExcerptBytes(body, limit)),
     }
 }
 
@@ -106,6 +105,17 @@ mod tests {
         assert_eq!(excerpt(" a\n\u{1b}[31mb\u{202e}c "), "a  [31mb c");
         let long = excerpt(&"ü".repeat(1000));
         assert_eq!((long.chars().count(), long.ends_with('…')), (301, true));
+    }
+
+    #[test]
+    fn what_is_no_text_is_told_in_escapes() {
+        let check = |body: &[u8], expected: &str| {
+            let found = found(&HeaderMap::new(), body);
+            assert_eq!(found, format!("{expected} (no content type)"));
+        };
+        check(b" \r\n", "an empty body");
+        check(b"\n<p>\n  Sign in", r#""<p>   Sign in""#);
+        check(b"\x1f\x8b\x08\0\xff", r#""\x1f\x8b\x08\x00\xff""#);
     }
 
     #[test]

@@ -65,7 +65,9 @@ pub struct ScrapeConfig {
     /// Whether native histograms are kept, which pages in Protocol Buffers alone have. Of one that has classic buckets too, these
     /// are left out then. Default: no, as in Prometheus; then a histogram has its classic buckets.
     pub scrape_native_histograms: bool,
-    /// Whether classic buckets are kept also of histograms that are native. Default: no.
+    /// Whether classic histograms become native ones with custom buckets, and their series are left out. Default: no.
+    pub convert_classic_histograms_to_nhcb: bool,
+    /// Whether classic buckets are kept also of histograms that are native, or become so. Default: no.
     pub always_scrape_classic_histograms: bool,
     /// Whether compressed pages are asked for. Default: no. Within a cluster the network is cheap, and the
     /// processor that would compress the page is the inference server's. Pages that come compressed
@@ -120,6 +122,7 @@ impl Default for ScrapeConfig {
             fallback_scrape_protocol: None,
             scrape_protocols: None,
             scrape_native_histograms: false,
+            convert_classic_histograms_to_nhcb: false,
             always_scrape_classic_histograms: false,
             gzip: false,
             wanted: None,
@@ -169,7 +172,9 @@ impl ScrapeConfig {
         with_scrape_protocols(protocols: Vec<ScrapeProtocol>) => scrape_protocols = Some(protocols);
         /// Sets whether native histograms are kept.
         with_scrape_native_histograms(native: bool) => scrape_native_histograms = native;
-        /// Sets whether classic buckets are kept also of histograms that are native.
+        /// Sets whether classic histograms become native ones with custom buckets.
+        with_convert_classic_histograms_to_nhcb(convert: bool) => convert_classic_histograms_to_nhcb = convert;
+        /// Sets whether classic buckets are kept also of histograms that are native, or become so.
         with_always_scrape_classic_histograms(always: bool) => always_scrape_classic_histograms = always;
         /// Sets whether exposed labels win over those of the target: [`WindowConfig::honor_labels`].
         with_honor_labels(honor_labels: bool) => window.honor_labels = honor_labels;

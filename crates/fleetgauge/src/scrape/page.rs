@@ -1,6 +1,6 @@
 //! From the bytes of a page to the window.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use fleetgauge_promql::exposition::{Cut, Event, Format, Parser, Report};
 use fleetgauge_promql::window::{self, AppendError, Appender, ScrapeBatch, Window, Withdrawn};
 
 use super::config::{PROCESS_START, ScrapeConfig};
+use super::converted::Conversion;
 use crate::client::failure::excerpt;
 use fleetgauge_core::target::Target;
 
@@ -64,11 +65,14 @@ pub(super) struct PageOutcome {
 pub(super) struct PageBuffer {
     pub(super) body: Vec<u8>,
     pub(super) parser: Parser,
+    /// Where classic histograms are converted.
+    conversion: Option<Conversion>,
 }
 
 /// The buffers that nobody uses now.
 pub(super) struct PageBuffers {
     parser: Parser,
+    conversion: Option<Conversion>,
     idle: Mutex<Vec<PageBuffer>>,
 }
 
@@ -96,6 +100,7 @@ impl PageBuffers {
         }
         Self {
             parser,
+            conversion: Conversion::of(config),
             idle: Mutex::default(),
         }
     }
@@ -105,6 +110,7 @@ impl PageBuffers {
         idle.unwrap_or_else(|| PageBuffer {
             body: Vec::new(),
             parser: self.parser.clone(),
+            conversion: self.conversion.clone(),
         })
     }
 
@@ -250,11 +256,21 @@ struct ReadPage {
     own_name: Option<&'static str>,
     process_start: Option<Timestamp>,
     is_of_picker: bool,
-    /// Whether samples count as of the scrape, since their target dates them a little later.
+    dated: Dated,
+    /// How many samples are left out as parts of histograms, and how many histograms there are in their place.
+    converted: (usize, usize),
+    /// The classic histograms that could not be converted: by their metrics how many, and why the first one.
+    unconverted: BTreeMap<String, (usize, &'static str)>,
+}
+
+/// Samples that their target dates itself.
+#[derive(Default)]
+struct Dated {
+    /// Whether some count as of the scrape, since they are dated a little later.
     is_ahead: bool,
-    /// The metrics of samples that their target dates so far back that no query of now sees them.
+    /// The metrics of those that are dated so far back that no query of now sees them.
     old: BTreeSet<Box<str>>,
-    /// The metrics of samples that are left out, since their target dates them too far ahead.
+    /// The metrics of those that are left out, since they are dated too far ahead.
     future: BTreeSet<Box<str>>,
 }
 
@@ -269,34 +285,52 @@ fn read(
     at: Timestamp,
     lookback_delta: Duration,
 ) -> Result<ReadPage, FetchError> {
-    let (mut old, mut future) = (BTreeSet::new(), BTreeSet::new());
-    let mut is_ahead = false;
-    let mut page = buffer.parser.page(format, &buffer.body);
+    let PageBuffer {
+        body,
+        parser,
+        conversion,
+    } = buffer;
+    let mut dated = Dated::default();
+    let mut page = parser.page(format, body);
     let mut refusal = None;
     let mut own_name = None;
     let mut is_of_picker = false;
     let mut process_start: Option<Timestamp> = None;
+    let mut converted = (0, 0);
+    if let Some(conversion) = conversion {
+        conversion.begin();
+    }
     while let Some(event) = page.next() {
         let (name, timestamp) = match &event {
             Event::Sample(sample) => (sample.name(), sample.timestamp),
             Event::Histogram(sample) => (sample.name(), sample.timestamp),
             _ => continue,
         };
-        let mut own = timestamp.map(Timestamp::from_millis);
-        if own.is_some_and(|own| own > at.saturating_add(CLOCK_AHEAD)) {
-            // Kept, it would be the newest of its series for as long: what follows, the end of the series included,
-            // would come too late to be taken.
-            note(&mut future, name);
+        if let Some(conversion) = conversion {
+            match &event {
+                Event::Sample(sample) => {
+                    if let Some(part) = conversion.part(sample, format)
+                        // Without, it is counted as bad.
+                        && let Some(labels) = page.labels()
+                    {
+                        conversion.add(part, sample, labels);
+                        if !conversion.keeps_classic() {
+                            converted.0 += 1;
+                            continue;
+                        }
+                    }
+                }
+                Event::Histogram(sample) => {
+                    if let Some(labels) = page.labels() {
+                        conversion.add_native(sample, labels);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let Some(own) = dated.own_time(name, timestamp, at, lookback_delta) else {
             continue;
-        }
-        if own.is_some_and(|own| own > at) {
-            // It would be in no answer until its time comes, and what is asked for then may be told by a newer one.
-            own = None;
-            is_ahead = true;
-        }
-        if own.is_some_and(|own| own.saturating_add(lookback_delta) <= at) {
-            note(&mut old, name);
-        }
+        };
         // Without a name the series is refused, as one must be whose labels cannot be read.
         let reported = REPORTED.into_iter().find(|own| *own == name);
         let appended = match event {
@@ -334,15 +368,35 @@ fn read(
             }
             _ => continue,
         };
-        if let Err(error) = appended
-            && refusal.is_none()
-            // The parser counts the line as bad.
-            && error != AppendError::NoMetricName
-        {
-            refusal = Some(error);
-        }
+        // Of one without a name the parser counts the line as bad.
+        note_refusal(&mut refusal, appended);
     }
     let report = page.finish();
+    let mut unconverted = BTreeMap::new();
+    for one in conversion.iter_mut().flat_map(|all| all.finish(&report.lost)) {
+        let name = one.labels.first().map_or("", |(_, name)| name.as_str());
+        let histogram = match one.histogram {
+            Ok(histogram) => histogram,
+            Err(why) => {
+                unconverted.entry(name.to_owned()).or_insert((0, why)).0 += 1;
+                continue;
+            }
+        };
+        let Some(own) = dated.own_time(name, one.timestamp, at, lookback_delta) else {
+            continue;
+        };
+        converted.1 += 1;
+        let reported = REPORTED.into_iter().find(|own| *own == name);
+        let appended = batch.append_histogram(&one.series, histogram, own, |labels| {
+            own_name = own_name.or(reported);
+            if reported.is_none() {
+                one.labels
+                    .iter()
+                    .for_each(|(name, value)| labels.label(name, value));
+            }
+        });
+        note_refusal(&mut refusal, appended);
+    }
     let malformed = |detail| Err(FetchError::Malformed { detail, source: None });
     match report.cut {
         Some(Cut::TooManySamples { limit }) => Err(FetchError::TooLarge {
@@ -362,10 +416,20 @@ fn read(
             own_name,
             process_start,
             is_of_picker,
-            is_ahead,
-            old,
-            future,
+            dated,
+            converted,
+            unconverted,
         }),
+    }
+}
+
+/// Keeps the first refusal; not that of a series without a name, of which something else tells.
+fn note_refusal(first: &mut Option<AppendError>, appended: Result<(), AppendError>) {
+    if let Err(error) = appended
+        && first.is_none()
+        && error != AppendError::NoMetricName
+    {
+        *first = Some(error);
     }
 }
 
@@ -380,6 +444,36 @@ fn first_error(report: &Report) -> String {
     first.map(|error| excerpt(&error.to_string())).unwrap_or_default()
 }
 
+// === impl Dated ===
+
+impl Dated {
+    /// The time of its own that a sample of the metric `name` is kept with, if it has one; `None` if it is left out.
+    fn own_time(
+        &mut self,
+        name: &str,
+        timestamp: Option<i64>,
+        at: Timestamp,
+        lookback_delta: Duration,
+    ) -> Option<Option<Timestamp>> {
+        let own = timestamp.map(Timestamp::from_millis);
+        if own.is_some_and(|own| own > at.saturating_add(CLOCK_AHEAD)) {
+            // Kept, it would be the newest of its series for as long: what follows, the end of the series included,
+            // would come too late to be taken.
+            note(&mut self.future, name);
+            return None;
+        }
+        if own.is_some_and(|own| own > at) {
+            // It would be in no answer until its time comes, and what is asked for then may be told by a newer one.
+            self.is_ahead = true;
+            return Some(None);
+        }
+        if own.is_some_and(|own| own.saturating_add(lookback_delta) <= at) {
+            note(&mut self.old, name);
+        }
+        Some(own)
+    }
+}
+
 // === impl ReadPage ===
 
 impl ReadPage {
@@ -391,9 +485,9 @@ impl ReadPage {
             own_name,
             process_start,
             is_of_picker,
-            is_ahead,
-            old,
-            future,
+            dated,
+            converted,
+            unconverted,
         } = self;
         let mut problems = Vec::new();
         if report.errors > 0 {
@@ -411,6 +505,15 @@ impl ReadPage {
             batch.unread(None, &cut.to_string());
             problems.push(cut.to_string());
         }
+        if let Some((name, (_, why))) = unconverted.first_key_value() {
+            let count: usize = unconverted.values().map(|(count, _)| count).sum();
+            problems.push(format!(
+                "{count} histograms not converted, the first: {name}: {why}"
+            ));
+            for (name, (_, why)) in &unconverted {
+                batch.unread(Some(name), why);
+            }
+        }
         if let Some(name) = own_name {
             let why = format!("exposes {name}, which is the scraper's to say: left out");
             batch.unread(Some(name), &why);
@@ -418,11 +521,11 @@ impl ReadPage {
         }
         let not_seen = [
             (
-                &future,
+                &dated.future,
                 "samples are dated by their target more than 5 s ahead: left out",
             ),
             (
-                &old,
+                &dated.old,
                 "samples are dated by their target before the lookback: they are not seen now",
             ),
         ];
@@ -432,7 +535,7 @@ impl ReadPage {
                 problems.push(why.to_owned());
             }
         }
-        if is_ahead {
+        if dated.is_ahead {
             problems.push(
                 "samples are dated up to 5 s ahead by their target: they count as of the scrape".to_owned(),
             );
@@ -452,7 +555,7 @@ impl ReadPage {
             ));
         }
         PageOutcome {
-            samples: report.samples,
+            samples: (report.samples + converted.1).saturating_sub(converted.0),
             series_added: committed.series_added,
             bad_lines: report.errors,
             refused: committed.refused,
