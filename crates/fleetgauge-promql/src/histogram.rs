@@ -41,6 +41,7 @@ mod tests;
 
 pub use bucket::Bucket;
 pub use buckets::Buckets;
+pub(crate) use buckets::Indexes;
 pub use error::HistogramError;
 pub use merge::Merged;
 pub use notation::NotationError;
