@@ -43,6 +43,7 @@ mod tests;
 pub(crate) use bound::MAX_SCHEMA;
 pub use bucket::Bucket;
 pub use buckets::Buckets;
+pub(crate) use buckets::Indexes;
 pub use classic::{ClassicError, ClassicHistogram};
 pub use error::HistogramError;
 pub use merge::Merged;

@@ -119,6 +119,9 @@ impl Part<'_> {
             let (mut work, mut warned) = (0, false);
             // The last sample so far that is lower than the one before it, and how far was looked.
             let (mut last_fall, mut looked) = (0, 1);
+            // The last one that does not go on with the histogram before it; and of those that are not behind the range, and not
+            // in it any more, how much work they are.
+            let (mut last_break, mut work_until, mut work_before) = (0, (0, 0), (0, 0));
             for (step, window) in self.ranges.windows(buffer).enumerate() {
                 let (from, to) = window.samples;
                 if from == to {
@@ -127,6 +130,9 @@ impl Part<'_> {
                 while looked < to {
                     if values[looked] < values[looked - 1] {
                         last_fall = looked;
+                    }
+                    if labels.is_some() && !buffer.only_grows(looked) {
+                        last_break = looked;
                     }
                     looked += 1;
                 }
@@ -164,8 +170,15 @@ impl Part<'_> {
                             samples: buffer.samples(),
                             from,
                             metric: labels.metric_name(),
+                            only_grows: last_break <= from && from + 1 < to,
                         };
-                        work += buffer.work_in(from, to);
+                        for (until, (counted, sum)) in [(to, &mut work_until), (from, &mut work_before)] {
+                            while *counted < until {
+                                *sum += buffer.work_at(*counted);
+                                *counted += 1;
+                            }
+                        }
+                        work += work_until.1 - work_before.1;
                         match self.spec.of_mixed(&range, params, &mut notes) {
                             Some(SampleValue::Histogram(histogram)) => {
                                 budget.take_histogram(&histogram)?;

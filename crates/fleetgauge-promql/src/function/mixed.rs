@@ -163,6 +163,18 @@ fn joined(
 
 /// The change between the first and the last sample, and the factor that extends it to the range.
 fn extrapolated(range: &Mixed<'_>, kind: Kind, notes: &mut Annotations) -> Option<(FloatHistogram, f64)> {
+    if kind == Kind::Counter
+        && range.only_grows
+        && range.input.starts.is_empty()
+        && let Some(first) = range.histogram(0)
+        && let Some(last) = range.histogram(range.len() - 1)
+    {
+        let mut change = last.clone();
+        change.subtract(first).ok()?;
+        change.compact();
+        let factor = extension(&range.input, kind, first.count(), change.count());
+        return Some((change.with_counter_reset(CounterReset::Gauge), factor));
+    }
     let all = range.histograms(notes)?;
     let first = *all.first()?;
     let is_whole = kind == Kind::Counter && range.input.beginning().is_some();

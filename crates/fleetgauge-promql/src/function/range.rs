@@ -44,6 +44,9 @@ pub(crate) struct Mixed<'a> {
     pub(crate) from: usize,
     /// The metric name.
     pub(crate) metric: &'a str,
+    /// Whether all of them are histograms of one counter with the same bounds, that did not begin anew: then the first and
+    /// the last one tell its change. Ranges overlap, so it is looked for once a series.
+    pub(crate) only_grows: bool,
 }
 
 /// What a function does where samples are histograms.

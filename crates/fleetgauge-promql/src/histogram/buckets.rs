@@ -1,5 +1,7 @@
 //! The buckets of one sign, without their bounds.
 
+use std::sync::Arc;
+
 use super::bound;
 use super::error::HistogramError;
 use super::tally::Tally;
@@ -7,12 +9,17 @@ use super::tally::Tally;
 /// Counts by the index of their bucket, in the order of the indexes.
 ///
 /// Prometheus keeps spans of neighbours and the counts behind them. An index for each count is a little larger, and
-/// adding two of the same shape, which is what queries do, is one loop over numbers.
+/// adding two of the same shape, which is what queries do, is one loop over numbers. Histograms that follow one another
+/// mostly have the same buckets, and share the list of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Buckets<N = f64> {
-    indexes: Vec<i32>,
+    indexes: Indexes,
     counts: Vec<N>,
 }
+
+/// The indexes of buckets; none takes no memory.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Indexes(Option<Arc<Vec<i32>>>);
 
 /// Some neighbours of them.
 #[derive(Clone, Copy, Debug)]
@@ -26,13 +33,19 @@ pub(super) struct BucketsView<'b, N> {
 impl<N> Default for Buckets<N> {
     fn default() -> Self {
         Self {
-            indexes: Vec::new(),
+            indexes: Indexes::default(),
             counts: Vec::new(),
         }
     }
 }
 
 impl Buckets {
+    /// As many counts as indexes, which ascend.
+    pub(crate) fn of(indexes: Indexes, counts: Vec<f64>) -> Self {
+        debug_assert_eq!(indexes.get().len(), counts.len());
+        Self { indexes, counts }
+    }
+
     /// Neighbours, of which the first has the index `first`.
     ///
     /// *Errors*: [`HistogramError::Index`] if an index is out of range.
@@ -57,7 +70,11 @@ impl Buckets {
     fn push_span(&mut self, end: i64, offset: i32, counts: &[f64]) -> Result<i64, HistogramError> {
         let first = end + i64::from(offset);
         let after = first + counts.len() as i64;
-        let is_behind = self.indexes.last().is_none_or(|&last| i64::from(last) < first);
+        let is_behind = self
+            .indexes
+            .get()
+            .last()
+            .is_none_or(|&last| i64::from(last) < first);
         // The lowest has no lower bound that could be numbered.
         if !is_behind || first <= i64::from(i32::MIN) {
             return Err(HistogramError::Index(first));
@@ -65,8 +82,12 @@ impl Buckets {
         if after - 1 > i64::from(i32::MAX) {
             return Err(HistogramError::Index(after - 1));
         }
-        self.indexes.extend((first..after).map(|index| index as i32));
-        self.counts.extend(counts);
+        if !counts.is_empty() {
+            self.indexes
+                .own()
+                .extend((first..after).map(|index| index as i32));
+            self.counts.extend(counts);
+        }
         Ok(after)
     }
 }
@@ -74,27 +95,31 @@ impl Buckets {
 impl<N: Tally> Buckets<N> {
     /// How many there are, those that count nothing included.
     pub fn len(&self) -> usize {
-        self.indexes.len()
+        self.counts.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.indexes.is_empty()
+        self.counts.is_empty()
     }
 
     /// Each with its index.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (i32, N)> + '_ {
-        self.indexes.iter().copied().zip(self.counts.iter().copied())
+        self.indexes
+            .get()
+            .iter()
+            .copied()
+            .zip(self.counts.iter().copied())
     }
 
     /// The last index.
     pub(super) fn last_index(&self) -> Option<i32> {
-        self.indexes.last().copied()
+        self.indexes.get().last().copied()
     }
 
     /// The first index.
     pub(super) fn first_index(&self) -> Option<i32> {
-        self.indexes.first().copied()
+        self.indexes.get().first().copied()
     }
 
     pub(super) fn counts(&self) -> &[N] {
@@ -107,10 +132,10 @@ impl<N: Tally> Buckets<N> {
 
     /// Adds one behind the last; of the same index, to the last.
     pub(crate) fn push(&mut self, index: i32, count: N) {
-        match (self.indexes.last(), self.counts.last_mut()) {
+        match (self.indexes.get().last(), self.counts.last_mut()) {
             (Some(&last), Some(known)) if last == index => known.join(count),
             _ => {
-                self.indexes.push(index);
+                self.indexes.own().push(index);
                 self.counts.push(count);
             }
         }
@@ -126,14 +151,16 @@ impl<N: Tally> Buckets<N> {
 
     /// Drops the first `count`.
     pub(super) fn drop_first(&mut self, count: usize) {
-        self.indexes.drain(..count);
-        self.counts.drain(..count);
+        if count > 0 {
+            self.indexes.own().drain(..count);
+            self.counts.drain(..count);
+        }
     }
 
     /// All of them, to be read.
     pub(super) fn view(&self) -> BucketsView<'_, N> {
         BucketsView {
-            indexes: &self.indexes,
+            indexes: self.indexes.get(),
             counts: &self.counts,
         }
     }
@@ -141,6 +168,14 @@ impl<N: Tally> Buckets<N> {
     /// What they are `levels` schemas below.
     pub(crate) fn reduced<M: Tally + From<N>>(&self, levels: u32) -> Buckets<M> {
         self.view().reduced(levels)
+    }
+
+    /// The same buckets with other counts.
+    pub(super) fn map<M>(&self, count: impl Fn(N) -> M) -> Buckets<M> {
+        Buckets {
+            indexes: self.indexes.clone(),
+            counts: self.counts.iter().map(|&own| count(own)).collect(),
+        }
     }
 
     /// Adds or subtracts others.
@@ -152,7 +187,8 @@ impl<N: Tally> Buckets<N> {
             let count = N::from(count);
             if subtract { count.negated() } else { count }
         };
-        if self.indexes == other.indexes {
+        let own = self.indexes.get();
+        if std::ptr::eq(own, other.indexes) || own == other.indexes {
             for (known, &count) in self.counts.iter_mut().zip(other.counts) {
                 known.join(signed(count));
             }
@@ -167,6 +203,32 @@ impl<N: Tally> Buckets<N> {
             self.push(index, signed(count));
         }
         own.for_each(|(index, count)| self.push(index, count));
+    }
+}
+
+// === impl Indexes ===
+
+impl Indexes {
+    fn get(&self) -> &[i32] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    /// To be changed, by whoever does not share them from now on.
+    fn own(&mut self) -> &mut Vec<i32> {
+        Arc::make_mut(self.0.get_or_insert_default())
+    }
+}
+
+impl PartialEq for Indexes {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl FromIterator<i32> for Indexes {
+    fn from_iter<I: IntoIterator<Item = i32>>(indexes: I) -> Self {
+        let indexes: Vec<_> = indexes.into_iter().collect();
+        Self((!indexes.is_empty()).then(|| Arc::new(indexes)))
     }
 }
 

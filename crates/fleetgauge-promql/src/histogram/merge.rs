@@ -1,6 +1,6 @@
 //! Two histograms into one.
 
-use super::buckets::BucketsView;
+use super::buckets::{Buckets, BucketsView};
 use super::error::HistogramError;
 use super::shape::{CounterReset, FloatHistogram, Histogram, Layout};
 use super::tally::Tally;
@@ -215,7 +215,11 @@ impl<N: Tally> Histogram<N> {
     /// The buckets behind a zero bucket so wide. Looked at before they are made coarser: a coarse bucket that begins within the
     /// zero bucket would count again what the fine ones there have counted, as it happens in Prometheus.
     pub(super) fn behind_zero_bucket(&self, threshold: f64) -> [BucketsView<'_, N>; 2] {
-        [&self.positive, &self.negative].map(|buckets| {
+        let signs = [&self.positive, &self.negative];
+        if threshold == 0.0 {
+            return signs.map(Buckets::view);
+        }
+        signs.map(|buckets| {
             let uppers = buckets.iter().map(|(index, _)| self.layout.bounds(index).1);
             buckets
                 .view()

@@ -283,8 +283,8 @@ impl FloatHistogram {
             zero_count: self.zero_count.into(),
             count: self.count.into(),
             sum: self.sum.into(),
-            positive: self.positive.reduced(0),
-            negative: self.negative.reduced(0),
+            positive: self.positive.map(N::from),
+            negative: self.negative.map(N::from),
         }
     }
 
@@ -427,7 +427,6 @@ impl<N: Tally> Histogram<N> {
 
     /// The numbers, when all is added up.
     pub(super) fn total(&self) -> FloatHistogram {
-        let counts = |buckets: &Buckets<N>| buckets.iter().map(|(i, count)| (i, count.total())).collect();
         Histogram {
             layout: self.layout.clone(),
             counter_reset: self.counter_reset,
@@ -435,8 +434,8 @@ impl<N: Tally> Histogram<N> {
             zero_count: self.zero_count.total(),
             count: self.count.total(),
             sum: self.sum.total(),
-            positive: counts(&self.positive),
-            negative: counts(&self.negative),
+            positive: self.positive.map(N::total),
+            negative: self.negative.map(N::total),
         }
     }
 }

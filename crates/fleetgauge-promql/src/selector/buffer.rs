@@ -57,10 +57,19 @@ impl Buffer {
         self.values()[from..to].iter().any(|&value| is_histogram(value))
     }
 
-    /// The work of looking at all of them.
-    pub(crate) fn work_in(&self, from: usize, to: usize) -> usize {
-        let histograms = (from..to).filter_map(|index| self.histogram(index));
-        histograms.map(|histogram| histogram.work()).sum()
+    /// The work of looking at the one at `index`.
+    pub(crate) fn work_at(&self, index: usize) -> usize {
+        self.histogram(index).map_or(0, |histogram| histogram.work())
+    }
+
+    /// Whether the sample at `index` and the one before it are histograms of one counter with the same bounds, that did not
+    /// begin anew between them.
+    pub(crate) fn only_grows(&self, index: usize) -> bool {
+        let (Some(before), Some(own)) = (self.histogram(index - 1), self.histogram(index)) else {
+            return false;
+        };
+        let is_gauge = |one: &FloatHistogram| one.counter_reset() == CounterReset::Gauge;
+        before.layout() == own.layout() && !is_gauge(before) && !is_gauge(own) && !own.is_reset_since(before)
     }
 
     pub(crate) fn samples(&self) -> &Samples {

@@ -16,8 +16,8 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::limit::Usage;
 use super::target::{Slot, Target};
-use crate::histogram::{Buckets, CounterReset, FloatHistogram, Layout};
-use crate::sample::Samples;
+use crate::histogram::{Buckets, CounterReset, FloatHistogram, Indexes, Layout};
+use crate::sample::{STALE_MARKER, Samples};
 
 #[derive(Debug)]
 pub(super) struct HistogramStore {
@@ -263,30 +263,47 @@ impl Kind {
         // After the rows: each bucket of theirs has its place by then.
         let buckets = self.buckets.load();
         let mut samples = Samples::default();
-        let mut read = |at: u32| {
-            samples.clear();
+        let [count, sum, zero_count, counter_reset] = [COUNT, SUM, ZERO_COUNT, COUNTER_RESET].map(|at| {
+            let mut samples = Samples::default();
             rows.read(Slot::kept(at), range, &mut samples);
-            std::mem::take(&mut samples)
-        };
-        let [count, sum, zero_count, counter_reset] = [COUNT, SUM, ZERO_COUNT, COUNTER_RESET].map(&mut read);
+            samples
+        });
         if count.is_empty() {
             return;
         }
-        let mut signs: Vec<[Buckets; 2]> = Vec::new();
-        signs.resize_with(count.len(), Default::default);
-        for place in buckets.iter() {
-            let counts = read(place.at);
+        // Row by row, as they are wanted. A bucket that is not in a row is marked as the end of a series is, which no count is.
+        let absent = f64::from_bits(STALE_MARKER);
+        let width = buckets.len();
+        let mut counts = vec![absent; width * count.len()];
+        for (column, place) in buckets.iter().enumerate() {
+            samples.clear();
+            rows.read(Slot::kept(place.at), range, &mut samples);
             let mut row = 0;
-            for (time, value) in counts.times().iter().zip(counts.values()) {
+            for (time, value) in samples.times().iter().zip(samples.values()) {
                 while count.times().get(row).is_some_and(|at| at < time) {
                     row += 1;
                 }
-                if let Some(signs) = signs.get_mut(row) {
-                    signs[usize::from(place.is_positive)].push(place.index, *value);
+                if let Some(count) = counts.get_mut(row * width + column) {
+                    *count = *value;
                 }
             }
         }
-        for (row, [negative, positive]) in signs.into_iter().enumerate() {
+        let above = buckets.partition_point(|place| !place.is_positive);
+        let indexes = |places: &[Place]| -> Indexes { places.iter().map(|place| place.index).collect() };
+        let all = [indexes(&buckets[..above]), indexes(&buckets[above..])];
+        let of_sign = |places: &[Place], all: &Indexes, counts: &[f64]| {
+            let is_there = |count: &f64| count.to_bits() != STALE_MARKER;
+            // Mostly a row has each bucket: then it shares the list of them with others.
+            if counts.iter().all(is_there) {
+                return Buckets::of(all.clone(), counts.to_vec());
+            }
+            let own = places.iter().zip(counts).filter(|(_, count)| is_there(count));
+            own.map(|(place, &count)| (place.index, count)).collect()
+        };
+        for row in 0..count.len() {
+            let (below_zero, above_zero) = counts[row * width..(row + 1) * width].split_at(above);
+            let negative = of_sign(&buckets[..above], &all[0], below_zero);
+            let positive = of_sign(&buckets[above..], &all[1], above_zero);
             let of_row = |samples: &Samples| samples.values().get(row).copied().unwrap_or(f64::NAN);
             let histogram = FloatHistogram::of_parts(
                 self.layout.clone(),

@@ -92,7 +92,10 @@ impl Loose {
                 None => read.clear(),
             }
         }
-        into.extend_from(&read, 0..read.len());
+        match into.is_empty() {
+            true => *into = read,
+            false => into.extend_from(&read, 0..read.len()),
+        }
     }
 
     /// Gives the samples from `from` to `to`, marks for histograms among them.
