@@ -175,11 +175,13 @@ async fn asked(url: &str, query: &str) -> Vec<(String, f64)> {
     rows.collect()
 }
 
-fn comes_back_equal(receiver: Receiver) {
+const BY_2: &str = ", protobuf_message: io.prometheus.write.v2.Request";
+
+fn comes_back_equal(receiver: Receiver, more: &str) {
     let directory = tempfile::tempdir().unwrap();
     let pod = pod();
     let url = receiver.url();
-    let remote = format!("url: \"{url}/api/v1/write\", every: 200ms, external_labels: {{replica: a}}");
+    let remote = format!("url: \"{url}/api/v1/write\", every: 200ms, external_labels: {{replica: a}}{more}");
     let daemon = Daemon::start(&written(directory.path(), &pod, &remote));
     daemon.reading("queue", |reading| {
         reading["value"].as_f64().is_some_and(|value| value > 20.0)
@@ -212,18 +214,24 @@ fn comes_back_equal(receiver: Receiver) {
 
 #[test]
 fn what_is_written_to_prometheus_comes_back_equal() {
-    comes_back_equal(Receiver::prometheus());
+    comes_back_equal(Receiver::prometheus(), "");
 }
 
 #[test]
 #[ignore = "needs Prometheus 3"]
 fn what_is_written_to_prometheus_3_comes_back_equal() {
-    comes_back_equal(Receiver::prometheus_3());
+    comes_back_equal(Receiver::prometheus_3(), "");
+}
+
+#[test]
+#[ignore = "needs Prometheus 3"]
+fn what_is_written_to_prometheus_3_by_remote_write_2_comes_back_equal() {
+    comes_back_equal(Receiver::prometheus_3(), BY_2);
 }
 
 #[test]
 fn what_is_written_to_victoria_metrics_comes_back_equal() {
-    comes_back_equal(Receiver::victoria());
+    comes_back_equal(Receiver::victoria(), "");
 }
 
 /// It is ended and killed in the midst of it, and has all in the end.
@@ -487,6 +495,10 @@ fn what_is_wrong_with_the_section_is_told() {
         ("[{url: \"http://a/w\"}, {name: b, url: \"http://a/x\"}]", ""),
         ("[{url: \"http://a/w\", send: [all]}]", "scraped or readings"),
         (
+            "[{url: \"http://a/w\", protobuf_message: v2}]",
+            "prometheus.WriteRequest or io.prometheus.write.v2.Request",
+        ),
+        (
             "[{url: \"http://a/w\", external_labels: {__name__: a}}]",
             "\"__name__\" is not a name",
         ),
@@ -531,6 +543,27 @@ fn what_is_wrong_with_the_section_is_told() {
         assert_eq!(output.status.success(), is_good, "{remotes}: {said}");
         assert!(said.contains(expected), "{remotes}: {said}");
     }
+}
+
+/// The server that is installed answers 2.0 as if all were well, and has nothing of it.
+#[test]
+fn a_server_that_knows_1_alone_is_told_of_and_has_all_when_that_is_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let (pod, receiver) = (pod(), Receiver::prometheus());
+    let remote = |more: &str| format!("url: \"{}/api/v1/write\", every: 100ms{more}", receiver.url());
+    let file = written(directory.path(), &pod, &remote(BY_2));
+    let daemon = Daemon::start(&file);
+    let retries = || own(&daemon, "fleetgauge_remote_write_retries_total");
+    until(|| retries() > 2.0);
+    assert!(daemon.get("/dashboard/sources").1.contains("takes nothing now"));
+    let sent = || own(&daemon, "fleetgauge_remote_write_samples_sent_total");
+    assert_eq!(sent(), 0.0);
+    written(directory.path(), &pod, &remote(""));
+    daemon.signal(Signal::HUP);
+    until(|| sent() > 0.0);
+    until_equal(&daemon, &receiver, now());
+    assert_eq!(own(&daemon, "fleetgauge_remote_write_samples_failed_total"), 0.0);
+    assert_eq!(own(&daemon, "fleetgauge_remote_write_samples_lost_total"), 0.0);
 }
 
 #[test]

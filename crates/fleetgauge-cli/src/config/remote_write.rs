@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fleetgauge::document::{Node, Position, Reader};
 use fleetgauge::prometheus::PrometheusSourceConfig;
-use fleetgauge::prometheus::remote_write::RemoteWriteConfig;
+use fleetgauge::prometheus::remote_write::{ProtobufMessage, RemoteWriteConfig};
 use fleetgauge_core::target::TargetLabels;
 
 use super::access::{Access, read_access};
@@ -25,6 +25,7 @@ pub(crate) struct RemoteWriteSection {
     url: String,
     pub(crate) sends_scraped: bool,
     pub(crate) sends_readings: bool,
+    protobuf_message: ProtobufMessage,
     every: Option<Duration>,
     timeout: Option<Duration>,
     flush_timeout: Option<Duration>,
@@ -50,6 +51,7 @@ impl RemoteWriteSection {
     /// *Errors*: the proxy of the environment cannot be used.
     pub(crate) fn config(&self, environment: &Environment) -> anyhow::Result<RemoteWriteConfig> {
         let mut config = RemoteWriteConfig::new(&self.url);
+        config.protobuf_message = self.protobuf_message;
         config.every = self.every.unwrap_or(config.every);
         config.flush_timeout = self.flush_timeout.unwrap_or(config.flush_timeout);
         config.resend = self.resend.unwrap_or(config.resend);
@@ -122,6 +124,8 @@ fn read_remote(node: &Node, directory: &Path, reader: &mut Reader) -> Option<Rem
     let name = fields.take("name").and_then(|node| reader.text(node));
     let send = fields.take("send").map(|node| read_send(node, reader));
     let (sends_scraped, sends_readings) = send.unwrap_or((true, true));
+    let message = fields.take("protobuf_message");
+    let message = message.and_then(|node| read_protobuf_message(node, reader));
     let every = fields.positive_duration("every", reader);
     let timeout = fields.positive_duration("timeout", reader);
     let flush_timeout = fields.positive_duration("flush_timeout", reader);
@@ -143,6 +147,7 @@ fn read_remote(node: &Node, directory: &Path, reader: &mut Reader) -> Option<Rem
         url,
         sends_scraped,
         sends_readings,
+        protobuf_message: message.unwrap_or_default(),
         every,
         timeout,
         flush_timeout,
@@ -166,6 +171,17 @@ fn read_send(node: &Node, reader: &mut Reader) -> (bool, bool) {
         reader.problem(node.position(), message);
     }
     (sent.contains(&"scraped"), sent.contains(&"readings"))
+}
+
+fn read_protobuf_message(node: &Node, reader: &mut Reader) -> Option<ProtobufMessage> {
+    let name = reader.text(node)?;
+    let message = ProtobufMessage::named(name);
+    if message.is_none() {
+        let known = ProtobufMessage::ALL.map(ProtobufMessage::as_str).join(" or ");
+        let problem = format!("protobuf_message is {known}, and {name:?} is neither");
+        reader.problem(node.position(), problem);
+    }
+    message
 }
 
 fn read_external_labels(node: &Node, reader: &mut Reader) -> TargetLabels {

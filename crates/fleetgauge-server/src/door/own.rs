@@ -379,7 +379,13 @@ impl Collector for Snapshot {
             of_remotes(&|stats| stats.sent as f64),
         )?;
         let failed = remotes.iter().flat_map(|(name, stats)| {
-            let reasons = [("refused", stats.refused), ("unconfirmed", stats.unconfirmed)];
+            let reasons = [
+                ("refused", stats.refused),
+                ("unconfirmed", stats.unconfirmed),
+                ("not_written", stats.not_written),
+                // As a Prometheus calls it.
+                ("nhcb_in_rw1_not_supported", stats.left_out),
+            ];
             reasons.map(|(reason, count)| {
                 let labels = vec![("remote", name.clone()), ("reason", reason.to_owned())];
                 (labels, count as f64)
@@ -387,7 +393,8 @@ impl Collector for Snapshot {
         });
         counter(
             "remote_write_samples_failed",
-            "Samples that a server has refused; unconfirmed are those that it may have taken by an earlier try",
+            "Samples that a server does not have: refused, or unconfirmed where it may have taken them by an earlier try, or \
+             not_written as it says itself, or histograms with custom buckets, which remote write 1.0 has no form for",
             failed.collect(),
         )?;
         counter(

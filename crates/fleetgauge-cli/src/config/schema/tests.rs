@@ -475,6 +475,10 @@ fn the_defaults_are_those_of_the_code() {
         assert_eq!(told, Some(expected), "{place}");
     }
     assert_eq!(default("prometheus.max_concurrency"), prometheus.max_concurrency);
+    assert_eq!(
+        default("remote_write.protobuf_message"),
+        remote.protobuf_message.as_str()
+    );
     assert_eq!(default("scrape.metrics_path"), *scrape.defaults.metrics_path);
     assert_eq!(default("door.listen"), *DEFAULT_ADDRESS.to_string());
 }

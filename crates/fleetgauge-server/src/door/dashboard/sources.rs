@@ -63,6 +63,10 @@ pub(super) fn parts(
                     dd {
                         (stats.sent) " sent, " (stats.refused) " refused, " (stats.unconfirmed) " refused after a try that may "
                         "have been taken, " (stats.lost) " lost"
+                        @if stats.not_written > 0 { ", " (stats.not_written) " not written, as the server says" }
+                        @if stats.left_out > 0 {
+                            ", " (stats.left_out) " histograms with custom buckets left out, which need remote write 2.0"
+                        }
                     }
                     dt { "Tried again" } dd { (stats.retries) " times" }
                 }
