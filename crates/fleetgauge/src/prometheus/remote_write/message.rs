@@ -48,8 +48,8 @@ struct Series {
     starts: Vec<i64>,
 }
 
-/// What a sample is. A series of a request has samples of one kind: 2.0 wants that, and a Prometheus stores all numbers of a
-/// series before its histograms, and passes over what is older then.
+/// What a sample is. A series of a request has samples of one kind: 2.0 wants that, and a receiver that takes the numbers of
+/// a series before its histograms, as a Prometheus does, has them in the order of their times.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Number,
