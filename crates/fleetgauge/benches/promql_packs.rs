@@ -28,7 +28,6 @@ use beside_prometheus::{RUNS, RUNS_IN_TURN, ask, measure};
 use fleetgauge::Pack;
 use fleetgauge_core::params::Params;
 use fleetgauge_core::query_list::QueryList;
-use fleetgauge_core::result::Answer;
 use fleetgauge_core::time::Timestamp;
 use fleetgauge_promql::engine::{Engine, EngineConfig};
 use fleetgauge_promql::window::{Window, WindowConfig};
