@@ -32,8 +32,8 @@ mod tests;
 use crate::Function;
 use crate::info;
 use crate::tree::{
-    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Group, Grouping, RangeSelector, Selector,
-    Shift, Subquery, ValueType,
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Group, Grouping, MatchOp, RangeSelector,
+    Selector, Shift, Subquery, ValueType,
 };
 
 use super::build::{aggregate, binary, by, call, labelled, matched, present, seconds, subquery, without};
@@ -152,6 +152,9 @@ const MAX_PARTS: usize = 1_000;
 /// Tells the sides of an operator apart.
 const SIDE: &str = "__side__";
 
+/// How the names of series end that are numbers.
+const NUMBERS: [&str; 4] = ["_bucket", "_count", "_sum", "_total"];
+
 /// *Unit*: milliseconds.
 const MIN_STEP: i64 = 1_000;
 const MAX_STEP: i64 = 60_000;
@@ -217,8 +220,30 @@ fn or_live(op: &Binary, left: Expr, right: Expr) -> Expr {
     binary(BinaryOp::Or, left, unless(right, &op.left))
 }
 
+/// Whether any of the samples may be a native histogram. By their names the parts of classic histograms, and counters, are none:
+/// who exposes a native one gives it the name without an ending.
+fn may_have_histograms(expr: &Expr) -> bool {
+    let may_be_one = |selector: &Selector| {
+        let name = selector
+            .matchers
+            .iter()
+            .find(|matcher| matcher.name == METRIC_NAME);
+        !name.is_some_and(|name| {
+            name.op == MatchOp::Equal && NUMBERS.iter().any(|ending| name.value.ends_with(ending))
+        })
+    };
+    expr.walk().into_iter().any(|part| match part {
+        Expr::Selector(selector) => may_be_one(selector),
+        Expr::Range(range) => may_be_one(&range.selector),
+        _ => false,
+    })
+}
+
 /// Whether nothing is left out of what the expression is computed from, also where that has histograms.
 fn has_all_rows(expr: &Expr) -> bool {
+    if !may_have_histograms(expr) {
+        return true;
+    }
     match expr {
         Expr::Selector(_) => true,
         Expr::Negate(inner) | Expr::Once(inner) => has_all_rows(inner),

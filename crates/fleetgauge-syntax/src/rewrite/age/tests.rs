@@ -54,6 +54,11 @@ fn companions_have_the_form_of_the_query() {
         "max by (pod) (a) or b",
         "min by (pod) (timestamp(a)) and max by (pod) (a) or timestamp(b)",
     );
+    // By its name it is none.
+    check(
+        "max by (pod) (a_total) or b",
+        "min by (pod) (timestamp(a_total)) or timestamp(b)",
+    );
     check(
         "count by (pod) (a) or b",
         "min by (pod) (timestamp(a)) or timestamp(b)",
