@@ -267,7 +267,9 @@ fn members_give_together_what_one_would_give_that_had_all() {
         joined,
         refused,
     } = counts;
-    assert!(compared * 2 > count && answered * 5 > count * 2 && joined * 10 > count && refused * 10 < compared);
+    assert!(
+        compared * 2 > count && answered * 5 > count * 2 && joined * 10 > count && refused * 10 < compared
+    );
 }
 
 /// A source over a server that holds these series, as a member.

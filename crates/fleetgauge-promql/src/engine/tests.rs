@@ -128,3 +128,18 @@ impl Queryable for Store {
         self.series.select(matchers, from, to)
     }
 }
+
+/// It stays for as long as the lookback, as in Prometheus; who reads it is told, as of a range.
+#[test]
+fn what_is_smoothed_says_that_a_series_is_gone() {
+    let store = Store::new("x{pod=\"a\"} 1 2 stale\nx{pod=\"b\"} 1 2 3");
+    let engine = Engine::new(EngineConfig::default().with_ages(true));
+    let at = Timestamp::from_millis(2 * MINUTE + 1_000);
+    for query in ["x smoothed", "last_over_time(x[2m])"] {
+        let answer = engine.instant(&store, query, at).expect("an answer").answer;
+        let provenance = answer.provenance().expect("ages");
+        let ended = [0, 1].map(|row| provenance.age(row).is_ended());
+        assert_eq!(ended, [true, false], "{query}");
+        assert!(provenance.ended().is_some(), "{query}");
+    }
+}

@@ -108,6 +108,10 @@ impl ClassicHistogram {
         }
         let bounds: Vec<f64> = self.buckets.iter().map(|(bound, _)| *bound).collect();
         let finite = &bounds[..bounds.len() - 1];
+        // A Prometheus takes no such histogram, and is asked again and again for those that come with it.
+        if finite.first() == Some(&f64::NEG_INFINITY) {
+            return Err(ClassicError::Bound);
+        }
         let empty = FloatHistogram::custom(finite).map_err(|_| ClassicError::Bound)?;
         let buckets = Buckets::starting_at(0, &counts).map_err(|_| ClassicError::Bound)?;
         let mut histogram = empty
@@ -168,6 +172,7 @@ mod tests {
         check(&[(1.0, f64::NAN)], Some(3.0), Err(ClassicError::Order));
         check(&[], Some(f64::NAN), Err(ClassicError::Order));
         check(&[(f64::NAN, 1.0)], Some(3.0), Err(ClassicError::Bound));
+        check(&[(-infinity, 0.0)], Some(3.0), Err(ClassicError::Bound));
     }
 
     #[test]

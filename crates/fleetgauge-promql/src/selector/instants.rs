@@ -112,6 +112,7 @@ impl Instants<'_> {
         for (place, i) in of.enumerate() {
             buffer.read(self.series, i, self.range, self.finds_resets, budget)?;
             if self.is_smoothed {
+                buffer.note_stale();
                 buffer.samples.drop_stale();
             }
             let samples = (buffer.times(), buffer.values());
@@ -119,7 +120,7 @@ impl Instants<'_> {
             let (row, ages) = part.row(place);
             row.fill(ABSENT);
             if self.is_smoothed {
-                let found = self.smooth(buffer, i, row, ages, budget, &mut notes)?;
+                let found = self.smooth(buffer, i, row, (ages, &mut ended), budget, &mut notes)?;
                 histograms.extend(found.into_iter().map(|(step, histogram)| (i, step, histogram)));
                 continue;
             }
@@ -169,7 +170,7 @@ impl Instants<'_> {
         of: &Buffer,
         i: usize,
         row: &mut [f64],
-        ages: &mut [Age],
+        (ages, ended): (&mut [Age], &mut Vec<EndedSeries>),
         budget: &mut Budget,
         notes: &mut Annotations,
     ) -> Result<Vec<(usize, Arc<FloatHistogram>)>, EvalError> {
@@ -226,8 +227,22 @@ impl Instants<'_> {
             *place = value;
             if let Some(age) = ages.get_mut(step) {
                 // What lies behind the step is as new as it.
-                let [at, asked] = [times[after].min(time), time].map(Timestamp::from_millis);
-                *age = self.series.age(i, at, asked, self.lookback);
+                let newest = times[after].min(time);
+                let [at, asked] = [newest, time].map(Timestamp::from_millis);
+                let of_sample = self.series.age(i, at, asked, self.lookback);
+                // A series that is gone stays as it was for as long as the lookback.
+                *age = match of.stale.iter().any(|&at| newest < at && at <= time) {
+                    true => of_sample.with_ended(),
+                    false => of_sample,
+                };
+                if age.is_ended() {
+                    let left = newest.saturating_add(lookback).saturating_sub(time);
+                    ended.push(EndedSeries {
+                        series: i,
+                        age: *age,
+                        left,
+                    });
+                }
             }
         }
         Ok(found)
