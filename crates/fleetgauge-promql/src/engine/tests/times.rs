@@ -133,6 +133,6 @@ fn answers_have_the_type_of_the_query() {
     );
     store.check(
         "x[",
-        &["error: 1:3: parse error: unexpected end of input in range, expected duration"],
+        &["error: 1:3: parse error: unexpected end of input, expected duration"],
     );
 }
