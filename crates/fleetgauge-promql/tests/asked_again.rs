@@ -16,7 +16,7 @@ use fleetgauge_promql::window::{ExposedLabels, Window, WindowConfig};
 
 use crate::differential::data;
 use crate::differential::random::Random;
-use crate::threads::{query, store, told};
+use crate::threads::{ask, query, store, told};
 
 const COPIES: usize = 70;
 
@@ -55,25 +55,6 @@ fn append(window: &Window, store: &MemoryStore) {
             added.unwrap();
         }
         page.commit();
-    }
-}
-
-fn ask(
-    engine: &Engine,
-    data: &dyn Queryable,
-    query: &str,
-    (start, steps): (i64, i64),
-) -> Result<Evaluation, EvalError> {
-    let at = |millis: i64| Timestamp::from_millis(data::START + millis);
-    match steps {
-        0 => engine.instant(data, query, at(start)),
-        _ => engine.range(
-            data,
-            query,
-            at(start),
-            at(start + steps * 20_000),
-            Duration::from_secs(20),
-        ),
     }
 }
 

@@ -87,23 +87,33 @@ impl Watched {
         }
     }
 
-    fn ask(&self, engine: &Engine, query: &str, (start, steps): (i64, i64)) -> Result<Evaluation, EvalError> {
-        let at = |millis: i64| Timestamp::from_millis(data::START + millis);
-        match steps {
-            0 => engine.instant(self, query, at(start)),
-            _ => engine.range(
-                self,
-                query,
-                at(start),
-                at(start + steps * 20_000),
-                Duration::from_secs(20),
-            ),
-        }
+    fn ask(&self, engine: &Engine, query: &str, when: (i64, i64)) -> Result<Evaluation, EvalError> {
+        ask(engine, self, query, when)
     }
 
     /// How many threads have read since it was asked last.
     fn readers(&self) -> usize {
         std::mem::take(&mut *self.readers.lock().unwrap()).len()
+    }
+}
+
+/// At a time, or over so many steps from it on. *Unit*: milliseconds after [`data::START`].
+pub(crate) fn ask(
+    engine: &Engine,
+    data: &dyn Queryable,
+    query: &str,
+    (start, steps): (i64, i64),
+) -> Result<Evaluation, EvalError> {
+    let at = |millis: i64| Timestamp::from_millis(data::START + millis);
+    match steps {
+        0 => engine.instant(data, query, at(start)),
+        _ => engine.range(
+            data,
+            query,
+            at(start),
+            at(start + steps * 20_000),
+            Duration::from_secs(20),
+        ),
     }
 }
 
