@@ -22,7 +22,7 @@ mod oldest;
 mod samples;
 mod series;
 
-pub use age::{Age, Newest, age, ended, reporting};
+pub use age::{Age, Newest, age, ended, looks_back, reporting};
 pub use branch::{branch, operands};
 pub use distribute::{DistributeError, Part, Plan, distribute};
 pub use history::{reach, restricted};

@@ -386,8 +386,7 @@ impl<M> Expr<M> {
         }
     }
 
-    /// Whether any selector in it is `anchored` or `smoothed`. Nothing is made of such a query
-    /// ([`rewrite`](crate::rewrite)): which samples it stands on does not follow from its ranges.
+    /// Whether any selector in it is `anchored` or `smoothed`: which samples it stands on does not follow from its ranges.
     pub fn is_extended(&self) -> bool {
         self.walk().into_iter().any(|part| match part {
             Self::Selector(selector) => selector.extended != Extended::No,

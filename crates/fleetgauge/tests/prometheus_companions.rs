@@ -337,6 +337,32 @@ async fn values_whose_series_have_ended_are_marked() {
     assert!(answer.is_complete());
 }
 
+/// What is smoothed stays as it was for the lookback where its pod is gone, of which `timestamp(x)` says nothing.
+#[tokio::test]
+async fn what_is_smoothed_is_marked_where_its_series_has_ended() {
+    const SEEN: &str = "(timestamp(x) or max_over_time(timestamp(x)[5m:15s])) >= time() - 300";
+    let (_server, config) = serve(|query, time| match query {
+        "x smoothed" => Some(rows(time, &[("live", 1.0), ("ended", 2.0)])),
+        "sum(x smoothed)" => Some(Answer::vector(time, &[(&[], 3.0)])),
+        X_AGES => Some(rows(time, &[("live", time - 3.0)])),
+        "min(timestamp(x))" => Some(Answer::vector(time, &[(&[], time - 3.0)])),
+        _ if query == format!("{SEEN} and x smoothed") => {
+            Some(rows(time, &[("live", time - 3.0), ("ended", time - 200.0)]))
+        }
+        _ if query == format!("min({SEEN} and x smoothed)") => {
+            Some(Answer::vector(time, &[(&[], time - 200.0)]))
+        }
+        _ => None,
+    });
+    let expected = [
+        told("live", 3, AgeKind::Exact, false),
+        told("ended", 200, AgeKind::AtMost, true),
+    ];
+    assert_eq!(ages(&fetch(&config, "x smoothed").await), expected);
+    let sum = fetch(&config, "sum(x smoothed)").await;
+    assert_eq!(ages(&sum), [told("", 200, AgeKind::AtMost, true)]);
+}
+
 #[tokio::test]
 async fn where_rows_cannot_be_told_apart_their_age_is_a_bound() {
     let (_server, config) = serve(|query, time| match query {

@@ -29,6 +29,7 @@ type Contributors = BTreeMap<(String, usize), i64>;
 const LOOKBACK: i64 = 300_000;
 /// Stands for one, which no number here is.
 const HISTOGRAM: f64 = f64::MIN;
+const SMOOTHED: &str = " smoothed";
 const PODS: [&str; 3] = ["a", "b", "c"];
 
 struct Series {
@@ -53,6 +54,7 @@ struct Data {
 enum Query {
     Plain {
         name: &'static str,
+        extended: &'static str,
         /// *Unit*: seconds.
         offset: i64,
         at: Option<i64>,
@@ -61,6 +63,7 @@ enum Query {
         function: &'static str,
         name: &'static str,
         range: i64,
+        extended: &'static str,
         offset: i64,
     },
     Steps {
@@ -101,16 +104,22 @@ impl Query {
             offset => format!(" offset {offset}s"),
         };
         match self {
-            Self::Plain { name, offset, at } => {
+            Self::Plain {
+                name,
+                extended,
+                offset,
+                at,
+            } => {
                 let at = at.map_or(String::new(), |at| format!(" @ {at}"));
-                format!("{name}{at}{}", seconds(*offset))
+                format!("{name}{extended}{at}{}", seconds(*offset))
             }
             Self::Range {
                 function,
                 name,
                 range,
+                extended,
                 offset,
-            } => format!("{function}({name}[{range}s]{})", seconds(*offset)),
+            } => format!("{function}({name}[{range}s]{extended}{})", seconds(*offset)),
             Self::Steps {
                 function,
                 inner,
@@ -300,6 +309,7 @@ impl Data {
                 name,
                 offset,
                 at: held,
+                ..
             } => {
                 let asked = held.map_or(at, |held| held * 1000) - offset * 1000;
                 for (series, labels, newest) in self.newest(name, asked - LOOKBACK, asked) {
@@ -307,10 +317,15 @@ impl Data {
                 }
             }
             Query::Range {
-                name, range, offset, ..
+                name,
+                range,
+                extended,
+                offset,
+                ..
             } => {
                 let to = at - offset * 1000;
-                for (series, labels, newest) in self.newest(name, to - range * 1000, to) {
+                let before = if *extended == SMOOTHED { LOOKBACK } else { 0 };
+                for (series, labels, newest) in self.newest(name, to - range * 1000 - before, to) {
                     add(
                         labels,
                         [((place.to_owned(), series), newest + offset * 1000)].into(),
@@ -406,12 +421,22 @@ fn query(random: &mut Random, depth: usize) -> Query {
     if depth == 0 {
         if random.chance(50) {
             let at = random.chance(15).then(|| random.below(2_000) as i64);
-            return Query::Plain { name, offset, at };
+            return Query::Plain {
+                name,
+                extended: random.pick(&["", "", "", SMOOTHED]),
+                offset,
+                at,
+            };
         }
+        let extended = random.pick(&["", "", "", SMOOTHED, " anchored"]);
         return Query::Range {
-            function: random.pick(&["rate", "increase", "max_over_time", "count_over_time"]),
+            function: match extended {
+                "" => random.pick(&["rate", "increase", "max_over_time", "count_over_time"]),
+                _ => random.pick(&["rate", "increase"]),
+            },
             name,
             range: random.pick(&[40, 60, 300, 600]),
+            extended,
             offset,
         };
     }
@@ -438,6 +463,7 @@ fn query(random: &mut Random, depth: usize) -> Query {
         },
         4 => Query::Quantile(Box::new(Query::Plain {
             name: "x_bucket",
+            extended: "",
             offset,
             at: None,
         })),
@@ -563,6 +589,9 @@ fn no_row_looks_newer_for_histograms_among_numbers() {
                     }
                 }
             }
+            if text.contains(SMOOTHED) {
+                continue;
+            }
             let evaluation = data.aged.instant(&data.store, &text, Timestamp::from_millis(at));
             let answer = evaluation.unwrap().answer;
             for (row, series) in answer.series().enumerate() {
@@ -654,9 +683,12 @@ fn told_by_the_engine(
         let oldest = of.values().min().unwrap();
         let (age, expected) = (provenance.age(row), at - oldest);
         let told = || format!("{text} at {at}: {labels:?} is {age:?}, not {expected}");
+        // A later sample makes it as new as its time.
+        let is_smoothed = text.contains(SMOOTHED);
         let millis =
             i64::try_from(age.duration().unwrap_or_else(|| panic!("{}", told())).as_millis()).unwrap();
         match age.kind() {
+            _ if is_smoothed => assert!(millis <= expected || text.contains(':'), "{}", told()),
             AgeKind::Exact => {
                 assert_eq!(millis, expected, "{}", told());
                 counts.rows += 1;
@@ -785,6 +817,9 @@ fn who_reports_is_told_whatever_is_compared() {
         assert_eq!(rows.collect::<Vec<_>>().join(" "), expected, "{query}");
     };
     check("x", "busy=60 idle=60");
+    check("x smoothed", "busy=60 idle=60");
+    check("sum by (pod) (rate(x[1m] anchored)) > 0", "busy=60 idle=60");
+    check("rate(x[1m] smoothed)", "busy=60 idle=60");
     check("x > 5", "busy=60 idle=60");
     check("sum by (pod) (rate(x[1m])) > 0", "busy=60 idle=60");
     check("rate(x[1m]) / (rate(y[1m]) > 0)", "busy=60 idle=60");

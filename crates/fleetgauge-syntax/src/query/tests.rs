@@ -513,6 +513,18 @@ fn nothing_is_made_of_a_query_that_is_filled() {
         matches!(age, rewrite::Age::Exact(_))
     };
     assert!(!is_exact(&query) && is_exact(&parsed("a + on (pod, cluster) b")));
+    let of_both = enabled("a smoothed + fill (0) rate(b[1m])", None).expr;
+    let rewrite::Age::Bound(bound) = rewrite::age(&of_both, rewrite::Newest::TsOfLast) else {
+        panic!("{of_both}")
+    };
+    let oldest = r#"min(min(ts_of_last_over_time(a[5m])) or label_replace(min(ts_of_last_over_time(b[1m])), "__side__", "1", "", ""))"#;
+    assert_eq!(bound.to_string(), oldest);
+    let ended = rewrite::ended(&of_both, rewrite::Newest::TsOfLast).expect("two that may have ended");
+    assert!(
+        ended
+            .to_string()
+            .starts_with("min(ts_of_last_over_time(a[5m]) unless timestamp(a)) or")
+    );
     assert!(rewrite::reporting(&query).is_none());
     assert!(rewrite::present(&query).is_none());
     assert!(!rewrite::has_row_for_each(&query, "pod"));
@@ -583,21 +595,20 @@ fn what_cannot_be_extended_is_refused_at_its_place() {
     );
 }
 
-/// What is extended stands on samples beyond its range.
+/// What is extended stands on samples beyond its range. Its companions look as far back, and what they ask for is not extended
+/// itself; what cannot ask for that is not made.
 #[test]
-fn nothing_is_made_of_a_query_that_is_extended() {
+fn what_is_made_of_a_query_that_is_extended_reads_no_less() {
     for query in [
         "rate(a[5m] anchored)",
         "sum by (pod) (rate(a[5m] smoothed))",
         "a smoothed",
     ] {
         let query = enabled(query, None).expr;
-        let age = rewrite::age(&query, rewrite::Newest::Subquery);
-        let rewrite::Age::Bound(bound) = age else {
-            panic!("{query}: {age:?}")
-        };
-        assert!(!bound.is_extended(), "{bound}");
-        assert!(rewrite::reporting(&query).is_none(), "{query}");
+        let reporting = rewrite::reporting(&query).expect("who reports");
+        assert!(!reporting.is_extended(), "{reporting}");
+        let ended = rewrite::ended(&query, rewrite::Newest::TsOfLast).expect("what has ended");
+        assert!(!ended.is_extended(), "{ended}");
         assert!(rewrite::oldest(&query).is_none(), "{query}");
         assert!(rewrite::present(&query).is_none(), "{query}");
         assert!(!rewrite::has_row_for_each(&query, "pod"), "{query}");

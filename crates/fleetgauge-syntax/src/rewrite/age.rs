@@ -8,6 +8,7 @@
 //! | `x` | `timestamp(x)` |
 //! | `x offset 1m`, `x @ 100` | `timestamp(x offset 1m) + 60`, `timestamp(x @ 100) + (time() - 100)` |
 //! | `rate(x[5m])`, any function of a range | the newest sample of each series in the range: see [`Newest`] |
+//! | `x smoothed`, `rate(x[5m] smoothed)` | the same, of a range that is longer by the lookback, where it has a row |
 //! | `f(x[1h:1m])` | that of what is inside, the newest over the same steps |
 //! | `abs(a)`, `a * 2`, `-a` | that of `a` |
 //! | `a / scalar(b)` | that of `a`, but not newer than that of `b` |
@@ -32,12 +33,14 @@ mod tests;
 use crate::Function;
 use crate::info;
 use crate::tree::{
-    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Group, Grouping, MatchOp, RangeSelector,
-    Selector, Shift, Subquery, ValueType,
+    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Extended, Group, Grouping, MatchOp,
+    RangeSelector, Selector, Shift, Subquery, ValueType,
 };
 
 use super::build::{aggregate, binary, by, call, labelled, matched, present, seconds, subquery, without};
-use super::series::{BUCKET, Groups, METRIC_NAME, Rows, groups, has_samples, is_scalar, may_leave_out, rows};
+use super::series::{
+    BUCKET, Groups, LOOKBACK_MILLIS, METRIC_NAME, Rows, groups, has_samples, is_scalar, may_leave_out, rows,
+};
 
 /// What tells how old the rows of a query are. *Unit* of the values: seconds since the Unix epoch, so that the age is
 /// the time of the evaluation less the value; `+Inf` where no sample contributes.
@@ -87,7 +90,7 @@ pub fn age(query: &Expr, newest: Newest) -> Age {
         Newest::Subquery => Form::Subquery,
         Newest::TsOfLast => Form::TsOfLast,
     };
-    match companion(query, form).filter(|_| !query.is_extended()) {
+    match companion(query, form) {
         Some(rows) => Age::Exact(rows),
         None => Age::Bound(bound(query, form)),
     }
@@ -100,7 +103,7 @@ pub fn age(query: &Expr, newest: Newest) -> Age {
 ///
 /// *Errors*: `None` if the tree does not allow it, or if no sample is read.
 pub fn reporting(query: &Expr) -> Option<Expr> {
-    if !has_samples(query) || query.is_extended() {
+    if !has_samples(query) {
         return None;
     }
     companion(query, Form::Live)
@@ -111,11 +114,8 @@ pub fn reporting(query: &Expr) -> Option<Expr> {
 ///
 /// *Shape*: a row for each selector of which that is so; its value is the time of the oldest of their newest samples.
 ///
-/// *Errors*: `None` if the query looks at no ranges, or beyond the borders of one (`anchored`, `smoothed`).
+/// *Errors*: `None` if no row of the query can outlive its series ([`looks_back`]).
 pub fn ended(query: &Expr, newest: Newest) -> Option<Expr> {
-    if query.is_extended() {
-        return None;
-    }
     let form = match newest {
         Newest::Subquery => Form::Subquery,
         Newest::TsOfLast => Form::TsOfLast,
@@ -203,10 +203,14 @@ fn companion(query: &Expr, form: Form) -> Option<Expr> {
     is_small(&times).then(|| finished(times))?
 }
 
-/// Whether rows may be there whose series have ended.
-fn looks_back(expr: &Expr) -> bool {
-    let looks_back = |part: &&Expr| matches!(part, Expr::Range(_) | Expr::Subquery(_));
-    expr.walk().iter().any(looks_back)
+/// Whether rows may be there whose series have ended. What is smoothed lies on the line to a later sample, and where there is
+/// none, it stays as it was for as long as the lookback.
+pub fn looks_back(expr: &Expr) -> bool {
+    expr.walk().into_iter().any(|part| match part {
+        Expr::Range(_) | Expr::Subquery(_) => true,
+        Expr::Selector(selector) => selector.extended == Extended::Smoothed,
+        _ => false,
+    })
 }
 
 /// Who reports of an `or`: a row is told of by the operand that it is from, or where neither has it because of what they
@@ -307,6 +311,10 @@ impl<'a> Companion<'a> {
             return Some(self.now(expr));
         }
         match expr {
+            // Where its numbers and histograms mix it has no row.
+            Expr::Selector(selector) if selector.extended == Extended::Smoothed => {
+                Some(self.samples(selector, None, Some(expr)))
+            }
             Expr::Selector(selector) => Some(self.samples(selector, None, None)),
             Expr::Negate(inner) | Expr::Once(inner) => self.rows(inner),
             Expr::Call(call) => self.call(expr, call),
@@ -642,6 +650,11 @@ impl<'a> Companion<'a> {
             })
         };
         let timestamp = |shift| call(Function::Timestamp, vec![at(shift)]);
+        // With a sample behind the range or the time, one from before it counts, too.
+        let range = match selector.extended {
+            Extended::Smoothed => Some(range.unwrap_or(0).saturating_add(LOOKBACK_MILLIS)),
+            Extended::No | Extended::Anchored => range,
+        };
         let newest = match (range, self.form) {
             (None, _) | (_, Form::Live) => timestamp(shift),
             (Some(range), Form::TsOfLast) => {

@@ -12,10 +12,7 @@ use crate::tree::{AggregateOp, BinaryOp, Expr, Grouping, MatchOp, RangeSelector,
 
 use super::age::Asked;
 use super::build::{aggregate, binary, call, labelled};
-use super::series::{METRIC_NAME, Rows, rows};
-
-/// How far a server looks back for the newest sample of a series, unless it is told otherwise.
-const LOOKBACK_MILLIS: i64 = 300_000;
+use super::series::{LOOKBACK_MILLIS, METRIC_NAME, Rows, rows};
 
 /// The label that tells the rows of an [`Oldest`] apart.
 pub const TOLD: &str = "__told__";

@@ -7,6 +7,8 @@ use crate::tree::{AggregateOp, Expr, ValueType};
 pub(super) const METRIC_NAME: &str = "__name__";
 /// The label that holds the bound of a histogram's bucket.
 pub(super) const BUCKET: &str = "le";
+/// How far a server looks back for the newest sample of a series, unless it is told otherwise.
+pub(super) const LOOKBACK_MILLIS: i64 = 300_000;
 
 /// Which rows a function gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -172,8 +172,7 @@ impl Plan {
             rewrite::Age::Bound(oldest) => Ages::Bound(oldest.to_string()),
             rewrite::Age::Ageless => Ages::Ageless,
         };
-        let mut parts = tree.walk().into_iter();
-        let looks_back = parts.any(|part| matches!(part, Expr::Range(_) | Expr::Subquery(_)));
+        let looks_back = rewrite::looks_back(&tree);
         let live = match (&ages, looks_back) {
             (_, false) | (Ages::Ageless | Ages::Unknown(_), _) => None,
             (Ages::Exact(_), true) => rewrite::reporting(&tree),

@@ -29,6 +29,24 @@ fn companions_have_the_form_of_the_query() {
         "max(rate(x[1m]))",
         "min(ts_of_last_over_time(x[1m]) and rate(x[1m]))",
     );
+    // An extended one reads samples before its range or time, for as long as the lookback.
+    check("x smoothed", "ts_of_last_over_time(x[5m]) and x smoothed");
+    check(
+        "x smoothed @ 100",
+        "(ts_of_last_over_time(x[5m] @ 100.000) and x smoothed @ 100.000) + (time() - 100)",
+    );
+    check("x anchored", "timestamp(x)");
+    check("rate(x[1m] smoothed)", "ts_of_last_over_time(x[6m])");
+    check(
+        "max(rate(x[1m] smoothed offset 10s))",
+        "min(ts_of_last_over_time(x[6m] offset 10s) + 10 and rate(x[1m] smoothed offset 10s))",
+    );
+    // Whose newest sample is before the range has no row.
+    check("resets(x[1m] anchored)", "ts_of_last_over_time(x[1m])");
+    check(
+        "max_over_time((x smoothed)[1h:1m])",
+        "max_over_time((ts_of_last_over_time(x[5m]) and x smoothed)[1h:1m])",
+    );
     check(
         "max_over_time(sum by (pod) (x)[1h:1m] offset 5m)",
         "min by (pod) (max_over_time(timestamp(x)[1h:1m] offset 5m) + 300)",
@@ -146,6 +164,10 @@ fn where_rows_cannot_be_told_apart_there_is_a_bound() {
     let check =
         |query: &str, expected: &str| assert_eq!(told(query, Newest::TsOfLast), format!("bound: {expected}"));
     check("count_values('v', x)", "min(timestamp(x))");
+    check(
+        "count_values('v', x smoothed)",
+        "min(ts_of_last_over_time(x[5m]))",
+    );
     check("sum by (__name__) (x + x)", "min(timestamp(x))");
     check(
         "max_over_time((x > y)[5m:])",
@@ -186,6 +208,10 @@ fn who_reports_is_asked_without_comparisons() {
         ),
     );
     check("a > 1 or b > 1", Some("timestamp(a) or timestamp(b)"));
+    check(
+        "x smoothed + rate(x[1m] anchored)",
+        Some("timestamp(x) <= timestamp(x) or timestamp(x) < timestamp(x)"),
+    );
     // Who is there at the last of the steps.
     check(
         "sum(max_over_time(x[1m:5s] offset 10s))",
@@ -215,5 +241,14 @@ fn where_rows_cannot_be_told_apart_it_is_asked_whether_any_series_has_ended() {
         ),
     );
     check("count_values('v', x)", None);
-    check("count_values('v', rate(x[1m] anchored))", None);
+    let seen = "(timestamp(x) or max_over_time(timestamp(x)[5m:15s])) >= time() - 300";
+    check(
+        "count_values('v', x smoothed)",
+        Some(&format!("min({seen} unless timestamp(x))")),
+    );
+    let seen = "(timestamp(x) or max_over_time(timestamp(x)[1m:3s])) >= time() - 60";
+    check(
+        "count_values('v', rate(x[1m] anchored))",
+        Some(&format!("min({seen} unless timestamp(x))")),
+    );
 }
