@@ -7,7 +7,7 @@ use std::sync::Arc;
 use fleetgauge_core::sample::Number;
 use fleetgauge_core::time::Timestamp;
 
-use crate::histogram::FloatHistogram;
+use crate::histogram::{FloatHistogram, HistogramSample};
 
 /// The bits of the value that says "this series went away", a NaN that no exposition can contain.
 ///
@@ -41,7 +41,7 @@ pub enum SampleValue {
 pub struct Samples {
     times: Vec<i64>,
     values: Vec<f64>,
-    histograms: Histograms,
+    histograms: Histograms<HistogramSample>,
     /// Since when each was counted, 0 where that is not known. Nothing at all is kept where it is known of none, and
     /// nothing behind the last of which it is.
     starts: Vec<i64>,
@@ -49,8 +49,8 @@ pub struct Samples {
 
 /// The histograms among numbers, by their place. Nothing at all is kept where there is none, and nothing behind the
 /// last of them; which of them count is said by [`HISTOGRAM`] among the numbers.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Histograms(Vec<Option<Arc<FloatHistogram>>>);
+#[derive(Clone, Debug)]
+pub(crate) struct Histograms<H = Arc<FloatHistogram>>(Vec<Option<H>>);
 
 // === impl Sample ===
 
@@ -131,20 +131,26 @@ impl fmt::Display for SampleValue {
 
 // === impl Histograms ===
 
-impl Histograms {
+impl<H> Default for Histograms<H> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<H> Histograms<H> {
     /// Whether there can be any.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(crate) fn get(&self, place: usize) -> Option<&Arc<FloatHistogram>> {
+    pub(crate) fn get(&self, place: usize) -> Option<&H> {
         self.0.get(place)?.as_ref()
     }
 
-    pub(crate) fn set(&mut self, place: usize, histogram: Arc<FloatHistogram>) {
+    pub(crate) fn set(&mut self, place: usize, histogram: H) {
         if self.0.len() <= place {
-            self.0.resize(place + 1, None);
+            self.0.resize_with(place + 1, || None);
         }
         self.0[place] = Some(histogram);
     }
@@ -188,6 +194,11 @@ impl Samples {
 
     /// Adds a sample that is a histogram, as [`push`](Self::push) adds a number.
     pub fn push_histogram(&mut self, time: i64, histogram: Arc<FloatHistogram>) {
+        self.push_histogram_sample(time, HistogramSample::Made(histogram));
+    }
+
+    /// As [`push_histogram`](Self::push_histogram), one that may not be made yet.
+    pub(crate) fn push_histogram_sample(&mut self, time: i64, histogram: HistogramSample) {
         self.histograms.set(self.times.len(), histogram);
         self.push(time, HISTOGRAM);
     }
@@ -199,8 +210,8 @@ impl Samples {
         self.values.extend_from_slice(&other.values[range.clone()]);
         if other.has_histograms() {
             for (place, from) in (first..).zip(range.clone()) {
-                if let Some(histogram) = other.histogram(from) {
-                    self.histograms.set(place, Arc::clone(histogram));
+                if let Some(histogram) = other.histogram_sample(from) {
+                    self.histograms.set(place, histogram.clone());
                 }
             }
         }
@@ -250,7 +261,7 @@ impl Samples {
             SampleValue::Float(value) => self.values.insert(place, value),
             SampleValue::Histogram(histogram) => {
                 self.values.insert(place, HISTOGRAM);
-                self.histograms.set(place, histogram);
+                self.histograms.set(place, HistogramSample::Made(histogram));
             }
         }
         (place, true)
@@ -259,7 +270,7 @@ impl Samples {
     /// Replaces the histogram at `place`.
     pub(crate) fn set_histogram(&mut self, place: usize, histogram: Arc<FloatHistogram>) {
         self.values[place] = HISTOGRAM;
-        self.histograms.set(place, histogram);
+        self.histograms.set(place, HistogramSample::Made(histogram));
     }
 
     /// Makes room for so many more.
@@ -289,6 +300,11 @@ impl Samples {
 
     /// The histogram that the sample at `index` is; none if it is a number.
     pub fn histogram(&self, index: usize) -> Option<&Arc<FloatHistogram>> {
+        self.histogram_sample(index).map(HistogramSample::get)
+    }
+
+    /// As [`histogram`](Self::histogram), without making it.
+    pub(crate) fn histogram_sample(&self, index: usize) -> Option<&HistogramSample> {
         match is_histogram(self.values[index]) {
             true => self.histograms.get(index),
             false => None,

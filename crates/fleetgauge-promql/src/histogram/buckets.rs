@@ -194,9 +194,22 @@ impl<N: Tally> Buckets<N> {
             }
             return;
         }
+        // Mostly all of them are known, though not all that are known are among them.
+        let (mut at, mut others) = (0, other.iter().peekable());
+        while let Some(&(index, count)) = others.peek() {
+            at += own[at..].iter().take_while(|&&known| known < index).count();
+            if own.get(at) != Some(&index) {
+                break;
+            }
+            self.counts[at].join(signed(count));
+            others.next();
+        }
+        if others.peek().is_none() {
+            return;
+        }
         let own = std::mem::take(self);
         let mut own = own.iter().peekable();
-        for (index, count) in other.iter() {
+        for (index, count) in others {
             while let Some((before, known)) = own.next_if(|&(known, _)| known <= index) {
                 self.push(before, known);
             }
@@ -209,7 +222,11 @@ impl<N: Tally> Buckets<N> {
 // === impl Indexes ===
 
 impl Indexes {
-    fn get(&self) -> &[i32] {
+    pub(super) fn len(&self) -> usize {
+        self.get().len()
+    }
+
+    pub(super) fn get(&self) -> &[i32] {
         self.0.as_deref().map_or(&[], Vec::as_slice)
     }
 

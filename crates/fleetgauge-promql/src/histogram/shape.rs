@@ -290,18 +290,27 @@ impl FloatHistogram {
 
     /// What it takes in memory, custom bounds included, which several may share.
     pub(crate) fn bytes(&self) -> usize {
-        let bounds = match &self.layout {
+        Self::bytes_with(&self.layout, self.positive.len() + self.negative.len())
+    }
+
+    /// What one with so many buckets takes in memory.
+    pub(super) fn bytes_with(layout: &Layout, buckets: usize) -> usize {
+        let bounds = match layout {
             Layout::Exponential(_) => 0,
             Layout::Custom(bounds) => bounds.len(),
         };
-        let buckets = self.positive.len() + self.negative.len();
         // Beside it the counts of those who share it.
         size_of::<(Self, [usize; 2])>() + buckets * size_of::<(f64, i32)>() + bounds * size_of::<f64>()
     }
 
     /// The work of looking at all of its buckets, in the units of a budget.
     pub(crate) fn work(&self) -> usize {
-        20 + 2 * (self.positive.len() + self.negative.len())
+        Self::work_with(self.positive.len() + self.negative.len())
+    }
+
+    /// The work of looking at so many buckets.
+    pub(super) fn work_with(buckets: usize) -> usize {
+        20 + 2 * buckets
     }
 
     /// How far from zero the zero bucket ends.

@@ -7,7 +7,7 @@ use fleetgauge_core::time::Timestamp;
 
 use crate::budget::Budget;
 use crate::error::EvalError;
-use crate::histogram::{CounterReset, FloatHistogram};
+use crate::histogram::{CounterReset, FloatHistogram, HistogramSample};
 use crate::queryable::Selection;
 use crate::sample::{Samples, is_histogram};
 use crate::value::is_absent;
@@ -59,17 +59,27 @@ impl Buffer {
 
     /// The work of looking at the one at `index`.
     pub(crate) fn work_at(&self, index: usize) -> usize {
-        self.histogram(index).map_or(0, |histogram| histogram.work())
+        self.samples
+            .histogram_sample(index)
+            .map_or(0, HistogramSample::work)
     }
 
     /// Whether the sample at `index` and the one before it are histograms of one counter with the same bounds, that did not
     /// begin anew between them.
     pub(crate) fn only_grows(&self, index: usize) -> bool {
-        let (Some(before), Some(own)) = (self.histogram(index - 1), self.histogram(index)) else {
+        let [before, own] = [index - 1, index].map(|index| self.samples.histogram_sample(index));
+        let (Some(before), Some(own)) = (before, own) else {
             return false;
         };
-        let is_gauge = |one: &FloatHistogram| one.counter_reset() == CounterReset::Gauge;
-        before.layout() == own.layout() && !is_gauge(before) && !is_gauge(own) && !own.is_reset_since(before)
+        if before.counter_reset() == CounterReset::Gauge || before.layout() != own.layout() {
+            return false;
+        }
+        match own.counter_reset() {
+            // Mostly this is known, and no buckets are looked at.
+            CounterReset::NotReset => true,
+            CounterReset::Reset | CounterReset::Gauge => false,
+            CounterReset::Unknown => !own.get().is_reset_since(before.get()),
+        }
     }
 
     pub(crate) fn samples(&self) -> &Samples {
@@ -108,22 +118,23 @@ impl Buffer {
 
     /// Says of each histogram of which it is not known whether its counts began anew since the one before.
     fn find_resets(&mut self, budget: &mut Budget) -> Result<(), EvalError> {
-        let mut before: Option<Arc<FloatHistogram>> = None;
+        let mut before: Option<HistogramSample> = None;
         for index in 0..self.samples.len() {
-            let Some(histogram) = self.samples.histogram(index).cloned() else {
+            let Some(sample) = self.samples.histogram_sample(index).cloned() else {
                 continue;
             };
-            let is_unknown = histogram.counter_reset() == CounterReset::Unknown;
+            let is_unknown = sample.counter_reset() == CounterReset::Unknown;
             if let Some(before) = before.filter(|_| is_unknown) {
-                budget.spend(histogram.work())?;
-                let known = match histogram.is_reset_since(&before) {
+                budget.spend(sample.work())?;
+                let (histogram, before) = (sample.get(), before.get());
+                let known = match histogram.is_reset_since(before) {
                     true => CounterReset::Reset,
                     false => CounterReset::NotReset,
                 };
-                let told = FloatHistogram::clone(&histogram).with_counter_reset(known);
+                let told = FloatHistogram::clone(histogram).with_counter_reset(known);
                 self.samples.set_histogram(index, Arc::new(told));
             }
-            before = Some(histogram);
+            before = Some(sample);
         }
         Ok(())
     }
@@ -137,8 +148,8 @@ impl Buffer {
         // Time and value, the copy of the values that a quantile sorts, and an age.
         budget.take_list::<[f64; 4]>(grown)?;
         if self.has_histograms() {
-            let histograms = (0..self.samples.len()).filter_map(|index| self.samples.histogram(index));
-            let bytes = histograms.map(|histogram| size_of::<usize>() + histogram.bytes());
+            let histograms = (0..self.samples.len()).filter_map(|index| self.samples.histogram_sample(index));
+            let bytes = histograms.map(|histogram| size_of::<HistogramSample>() + histogram.bytes());
             let grown = bytes.sum::<usize>().saturating_sub(self.taken_by_histograms);
             self.taken_by_histograms += grown;
             budget.take_bytes(grown)?;

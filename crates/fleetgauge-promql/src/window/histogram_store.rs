@@ -16,8 +16,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::limit::Usage;
 use super::target::{Slot, Target};
-use crate::histogram::{Buckets, CounterReset, FloatHistogram, Indexes, Layout};
-use crate::sample::{STALE_MARKER, Samples};
+use crate::histogram::{Buckets, CounterReset, FloatHistogram, HistogramSample, Indexes, Layout, Rows};
 
 #[derive(Debug)]
 pub(super) struct HistogramStore {
@@ -89,11 +88,12 @@ impl HistogramStore {
         {
             return Some(Arc::clone(&newest.1));
         }
-        self.read((time, time)).pop().map(|(_, histogram)| histogram)
+        let found = self.read((time, time)).pop();
+        found.map(|(_, histogram)| Arc::clone(histogram.get()))
     }
 
     /// Those from `from` to `to`, the oldest first.
-    pub(super) fn read(&self, range: (i64, i64)) -> Vec<(i64, Arc<FloatHistogram>)> {
+    pub(super) fn read(&self, range: (i64, i64)) -> Vec<(i64, HistogramSample)> {
         let mut all = Vec::new();
         let kinds = self.kinds.load();
         kinds.iter().for_each(|kind| kind.read(range, &mut all));
@@ -258,62 +258,32 @@ impl Kind {
         self.buckets.store(Arc::new(places));
     }
 
-    fn read(&self, range: (i64, i64), into: &mut Vec<(i64, Arc<FloatHistogram>)>) {
+    fn read(&self, range: (i64, i64), into: &mut Vec<(i64, HistogramSample)>) {
         let rows = self.rows.snapshot();
         // After the rows: each bucket of theirs has its place by then.
         let buckets = self.buckets.load();
-        let mut samples = Samples::default();
-        let [count, sum, zero_count, counter_reset] = [COUNT, SUM, ZERO_COUNT, COUNTER_RESET].map(|at| {
-            let mut samples = Samples::default();
-            rows.read(Slot::kept(at), range, &mut samples);
-            samples
-        });
-        if count.is_empty() {
+        let within = rows.within(range);
+        let count = within.times.len();
+        if count == 0 {
             return;
         }
-        // Row by row, as they are wanted. A bucket that is not in a row is marked as the end of a series is, which no count is.
-        let absent = f64::from_bits(STALE_MARKER);
-        let width = buckets.len();
-        let mut counts = vec![absent; width * count.len()];
-        for (column, place) in buckets.iter().enumerate() {
-            samples.clear();
-            rows.read(Slot::kept(place.at), range, &mut samples);
-            let mut row = 0;
-            for (time, value) in samples.times().iter().zip(samples.values()) {
-                while count.times().get(row).is_some_and(|at| at < time) {
-                    row += 1;
-                }
-                if let Some(count) = counts.get_mut(row * width + column) {
-                    *count = *value;
-                }
-            }
-        }
-        let above = buckets.partition_point(|place| !place.is_positive);
-        let indexes = |places: &[Place]| -> Indexes { places.iter().map(|place| place.index).collect() };
-        let all = [indexes(&buckets[..above]), indexes(&buckets[above..])];
-        let of_sign = |places: &[Place], all: &Indexes, counts: &[f64]| {
-            let is_there = |count: &f64| count.to_bits() != STALE_MARKER;
-            // Mostly a row has each bucket: then it shares the list of them with others.
-            if counts.iter().all(is_there) {
-                return Buckets::of(all.clone(), counts.to_vec());
-            }
-            let own = places.iter().zip(counts).filter(|(_, count)| is_there(count));
-            own.map(|(place, &count)| (place.index, count)).collect()
+        let read = |at: u32, into: &mut Vec<f64>| {
+            rows.read_column(Slot::kept(at), &within, Rows::NO_BUCKET, into);
         };
-        for row in 0..count.len() {
-            let (below_zero, above_zero) = counts[row * width..(row + 1) * width].split_at(above);
-            let negative = of_sign(&buckets[..above], &all[0], below_zero);
-            let positive = of_sign(&buckets[above..], &all[1], above_zero);
-            let of_row = |samples: &Samples| samples.values().get(row).copied().unwrap_or(f64::NAN);
-            let histogram = FloatHistogram::of_parts(
-                self.layout.clone(),
-                (self.zero_threshold, of_row(&zero_count)),
-                (of_row(&count), of_row(&sum)),
-                (positive, negative),
-            );
-            let known = counter_reset_of(of_row(&counter_reset));
-            into.push((count.times()[row], Arc::new(histogram.with_counter_reset(known))));
-        }
+        let mut resets = Vec::with_capacity(count);
+        read(COUNTER_RESET, &mut resets);
+        let mut columns = Vec::with_capacity((Rows::FIXED + buckets.len()) * count);
+        let fixed = [COUNT, SUM, ZERO_COUNT].into_iter();
+        let places = fixed.chain(buckets.iter().map(|place| place.at));
+        places.for_each(|at| read(at, &mut columns));
+        let (below_zero, above_zero) = buckets.split_at(buckets.partition_point(|place| !place.is_positive));
+        let indexes = [below_zero, above_zero]
+            .map(|places| -> Indexes { places.iter().map(|place| place.index).collect() });
+        let resets = resets.into_iter().map(counter_reset_of);
+        let of_kind = (self.layout.clone(), self.zero_threshold);
+        let all = Arc::new(Rows::new(of_kind, indexes, columns, resets.collect()));
+        let rows = within.times.iter().zip(0..);
+        into.extend(rows.map(|(&time, row)| (time, HistogramSample::Row(Arc::clone(&all), row))));
     }
 
     /// *Unit*: bytes as asked of the allocator, without the rows.

@@ -13,7 +13,7 @@ use super::histogram_store::HistogramStore;
 use super::limit::Usage;
 use super::newest::Newest;
 use super::outcome::Outcome;
-use crate::histogram::FloatHistogram;
+use crate::histogram::{FloatHistogram, HistogramSample};
 use crate::sample::{HISTOGRAM, Samples};
 
 /// The samples of one series, oldest first.
@@ -75,7 +75,10 @@ impl Loose {
         });
         // After the marks for them, so that each is there that has not been dropped.
         let mut histograms = match samples[..] {
-            [(time, _)] => store.at(time).map(|one| (time, one)).into_iter().collect(),
+            [(time, _)] => {
+                let found = store.at(time).map(HistogramSample::Made);
+                found.map(|one| (time, one)).into_iter().collect()
+            }
             _ => store.read(range),
         };
         let mut histograms = histograms.drain(..).peekable();
@@ -87,7 +90,7 @@ impl Loose {
             }
             while histograms.next_if(|(before, _)| *before < time).is_some() {}
             match histograms.next_if(|(at, _)| *at == time) {
-                Some((_, histogram)) => read.push_histogram(time, histogram),
+                Some((_, histogram)) => read.push_histogram_sample(time, histogram),
                 // Dropped, for its age or at a limit, so what was before is not to be read any more.
                 None => read.clear(),
             }

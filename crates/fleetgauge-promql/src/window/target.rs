@@ -7,6 +7,7 @@
 //! The writer's lock is the target's own, and readers never touch it: all that they read is in one list, which is replaced as
 //! a whole when rows become a block, and in the count of the rows that came since.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -69,6 +70,17 @@ pub(super) struct Snapshot {
     columns: Guard<Arc<Columns>>,
     /// How many of the newest there are.
     rows: usize,
+}
+
+/// Which rows were scraped within some time.
+pub(super) struct Within {
+    /// How many blocks lie before it.
+    skipped: usize,
+    /// Of each block behind those.
+    blocks: Vec<Range<usize>>,
+    recent: Range<usize>,
+    /// Of all of them.
+    pub(super) times: Vec<i64>,
 }
 
 /// A row that is being written, during which nobody else writes the target.
@@ -467,6 +479,55 @@ impl Snapshot {
                 }
             }
         }
+    }
+
+    /// The rows from `from` to `to`.
+    pub(super) fn within(&self, (from, to): (i64, i64)) -> Within {
+        let Columns { blocks, recent } = &**self.columns;
+        let mut times = Vec::new();
+        let mut rows_of = |rows: usize, time: &dyn Fn(usize) -> i64| {
+            let begin = (0..rows).take_while(|&row| time(row) < from).count();
+            let known = times.len();
+            times.extend((begin..rows).map(time).take_while(|&time| time <= to));
+            begin..begin + times.len() - known
+        };
+        let skipped = blocks.partition_point(|block| block.last_time() < from);
+        let in_blocks = blocks[skipped..]
+            .iter()
+            .map(|block| rows_of(block.rows(), &|row| block.time(row)));
+        let blocks = in_blocks.collect();
+        let recent = rows_of(self.rows, &|row| recent.time(row));
+        Within {
+            skipped,
+            blocks,
+            recent,
+            times,
+        }
+    }
+
+    /// Appends the number that a slot has in each of these rows; `absent` where it has none.
+    pub(super) fn read_column(&self, slot: Slot, within: &Within, absent: f64, into: &mut Vec<f64>) {
+        let (recent, place) = (&self.columns.recent, slot.at as usize);
+        let blocks = &self.columns.blocks[within.skipped..];
+        for (block, rows) in blocks
+            .iter()
+            .zip(&within.blocks)
+            .filter(|(_, rows)| !rows.is_empty())
+        {
+            let begin = into.len();
+            into.resize(begin + rows.len(), absent);
+            let column = &mut into[begin..];
+            block.read(place, |row, sample| {
+                // A row before the first wraps around, and so is behind the last.
+                if let Some(number) = column.get_mut(row.wrapping_sub(rows.start)) {
+                    *number = f64::from_bits(sample);
+                }
+            });
+        }
+        into.extend(within.recent.clone().map(|row| match recent.sample(place, row) {
+            ABSENT => absent,
+            sample => f64::from_bits(sample),
+        }));
     }
 
     /// How many samples the series of a slot has been given.

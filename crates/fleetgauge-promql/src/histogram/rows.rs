@@ -1,0 +1,139 @@
+//! Histograms of a series as they are read from where rows are kept column by column.
+//!
+//! A range has many of them, and mostly the first and the last one tell all: the others are looked at for what is known of
+//! their resets alone. So the columns are copied as they are, and a histogram is made of its row when it is asked for.
+
+use std::sync::{Arc, OnceLock};
+
+use super::buckets::{Buckets, Indexes};
+use super::shape::{CounterReset, FloatHistogram, Layout};
+use crate::sample::STALE_MARKER;
+
+/// Histograms whose buckets have the same bounds, column by column.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    layout: Layout,
+    zero_threshold: f64,
+    /// Of the buckets below zero and of those above.
+    indexes: [Indexes; 2],
+    /// Counts, sums and counts of the zero bucket; then each bucket's. [`Rows::NO_BUCKET`] where a row lacks it.
+    columns: Vec<f64>,
+    counter_resets: Vec<CounterReset>,
+    made: Vec<OnceLock<Arc<FloatHistogram>>>,
+}
+
+/// A histogram that is there, or that a row can be made into.
+#[derive(Clone, Debug)]
+pub(crate) enum HistogramSample {
+    Made(Arc<FloatHistogram>),
+    Row(Arc<Rows>, u32),
+}
+
+// === impl Rows ===
+
+impl Rows {
+    /// The columns before those of the buckets.
+    pub(crate) const FIXED: usize = 3;
+    /// Marks a bucket that a row lacks, as the end of a series is marked, which no count is.
+    pub(crate) const NO_BUCKET: f64 = f64::from_bits(STALE_MARKER);
+
+    /// A row for each of `counter_resets`. *`columns`*: counts, sums, counts of the zero bucket, and a column for each of
+    /// `indexes`.
+    pub(crate) fn new(
+        (layout, zero_threshold): (Layout, f64),
+        indexes: [Indexes; 2],
+        columns: Vec<f64>,
+        counter_resets: Vec<CounterReset>,
+    ) -> Self {
+        let width = Self::FIXED + indexes.iter().map(Indexes::len).sum::<usize>();
+        debug_assert_eq!(columns.len(), width * counter_resets.len());
+        Self {
+            layout,
+            zero_threshold,
+            indexes,
+            columns,
+            made: counter_resets.iter().map(|_| OnceLock::new()).collect(),
+            counter_resets,
+        }
+    }
+
+    fn get(&self, row: usize) -> &Arc<FloatHistogram> {
+        self.made[row].get_or_init(|| Arc::new(self.make(row)))
+    }
+
+    fn make(&self, row: usize) -> FloatHistogram {
+        let mut of_row = self
+            .columns
+            .chunks_exact(self.counter_resets.len())
+            .map(|column| column[row]);
+        let [count, sum, zero_count] = [(); Self::FIXED].map(|()| of_row.next().unwrap_or(f64::NAN));
+        let [negative, positive] = self.indexes.each_ref().map(|indexes| {
+            let counts: Vec<f64> = of_row.by_ref().take(indexes.len()).collect();
+            let is_there = |count: &f64| count.to_bits() != STALE_MARKER;
+            // Mostly a row has each bucket: then it shares the list of them with others.
+            if counts.iter().all(is_there) {
+                return Buckets::of(indexes.clone(), counts);
+            }
+            let all = indexes.get().iter().copied().zip(counts);
+            all.filter(|(_, count)| is_there(count)).collect()
+        });
+        let histogram = FloatHistogram::of_parts(
+            self.layout.clone(),
+            (self.zero_threshold, zero_count),
+            (count, sum),
+            (positive, negative),
+        );
+        histogram.with_counter_reset(self.counter_resets[row])
+    }
+
+    fn buckets(&self) -> usize {
+        self.indexes.iter().map(Indexes::len).sum()
+    }
+}
+
+// === impl HistogramSample ===
+
+impl HistogramSample {
+    pub(crate) fn get(&self) -> &Arc<FloatHistogram> {
+        match self {
+            Self::Made(histogram) => histogram,
+            Self::Row(rows, row) => rows.get(*row as usize),
+        }
+    }
+
+    /// What is known of resets.
+    pub(crate) fn counter_reset(&self) -> CounterReset {
+        match self {
+            Self::Made(histogram) => histogram.counter_reset(),
+            Self::Row(rows, row) => rows.counter_resets[*row as usize],
+        }
+    }
+
+    /// What the bounds of its buckets follow from.
+    pub(crate) fn layout(&self) -> &Layout {
+        match self {
+            Self::Made(histogram) => histogram.layout(),
+            Self::Row(rows, _) => &rows.layout,
+        }
+    }
+
+    /// What it takes in memory when it is made, its part of the columns included; as if it had each bucket that others have.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Made(histogram) => histogram.bytes(),
+            Self::Row(rows, _) => {
+                let columns = (Rows::FIXED + rows.buckets()) * size_of::<f64>();
+                let made = size_of::<(OnceLock<Arc<FloatHistogram>>, CounterReset)>();
+                columns + made + FloatHistogram::bytes_with(&rows.layout, rows.buckets())
+            }
+        }
+    }
+
+    /// The work of looking at all of its buckets, as if it had each that others have.
+    pub(crate) fn work(&self) -> usize {
+        match self {
+            Self::Made(histogram) => histogram.work(),
+            Self::Row(rows, _) => FloatHistogram::work_with(rows.buckets()),
+        }
+    }
+}
