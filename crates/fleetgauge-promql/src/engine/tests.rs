@@ -12,6 +12,7 @@ use crate::sample::{STALE_MARKER, Sample};
 use crate::store::MemoryStore;
 
 mod bounds;
+mod kinds;
 mod names;
 mod steps;
 mod times;
