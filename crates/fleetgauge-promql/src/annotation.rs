@@ -3,6 +3,7 @@
 use std::fmt;
 
 use fleetgauge_core::printable::Printable;
+use fleetgauge_syntax::remark::leaves_out;
 
 /// A warning or an info: what is probably wrong with a query or its data, or worth a look.
 ///
@@ -20,6 +21,9 @@ pub struct Annotation {
 pub(crate) struct Annotations {
     warnings: Vec<Note>,
     infos: Vec<Note>,
+    /// That values were left out for what they are: all by which a warning or an info says so, and those of which
+    /// Prometheus says nothing.
+    left_out: Vec<Note>,
     /// Where the arguments begin of what is evaluated. *Unit*: bytes.
     places: Vec<usize>,
 }
@@ -29,6 +33,14 @@ struct Note {
     message: String,
     /// *Unit*: bytes.
     place: usize,
+}
+
+/// Warnings and infos on a query, and what was left out of its answer.
+#[derive(Debug)]
+pub(crate) struct Located {
+    pub(crate) warnings: Vec<Annotation>,
+    pub(crate) infos: Vec<Annotation>,
+    pub(crate) left_out: Vec<Annotation>,
 }
 
 /// More different texts than these would tell nobody more.
@@ -80,19 +92,34 @@ impl Annotations {
 
     /// As [`warn`](Self::warn), about the argument with this index.
     pub(crate) fn warn_of(&mut self, arg: usize, text: impl fmt::Display) {
-        let place = self.place(arg);
-        push(&mut self.warnings, format!("PromQL warning: {text}"), place);
+        self.warn_at(self.place(arg), text);
     }
 
     /// As [`info`](Self::info), about the argument with this index.
     pub(crate) fn info_of(&mut self, arg: usize, text: impl fmt::Display) {
         let place = self.place(arg);
-        push(&mut self.infos, format!("PromQL info: {text}"), place);
+        let message = format!("PromQL info: {text}");
+        self.note_left_out(&message, place);
+        push(&mut self.infos, message, place);
     }
 
     /// As [`warn`](Self::warn), about what begins at `place`.
     pub(crate) fn warn_at(&mut self, place: usize, text: impl fmt::Display) {
-        push(&mut self.warnings, format!("PromQL warning: {text}"), place);
+        let message = format!("PromQL warning: {text}");
+        self.note_left_out(&message, place);
+        push(&mut self.warnings, message, place);
+    }
+
+    /// Says that values of the first argument are left out for what they are, where Prometheus says nothing.
+    pub(crate) fn leave_out(&mut self, text: impl fmt::Display) {
+        let place = self.place(0);
+        push(&mut self.left_out, text.to_string(), place);
+    }
+
+    fn note_left_out(&mut self, message: &str, place: usize) {
+        if leaves_out(message) {
+            push(&mut self.left_out, message.to_owned(), place);
+        }
     }
 
     /// Without texts, said by the same operation.
@@ -111,16 +138,21 @@ impl Annotations {
         };
         add(&mut self.warnings, part.warnings);
         add(&mut self.infos, part.infos);
+        add(&mut self.left_out, part.left_out);
     }
 
     fn place(&self, arg: usize) -> usize {
         self.places.get(arg).copied().unwrap_or_default()
     }
 
-    /// The warnings and the infos on `query`.
-    pub(crate) fn located(self, query: &str) -> (Vec<Annotation>, Vec<Annotation>) {
+    /// What there is to say of `query`.
+    pub(crate) fn located(self, query: &str) -> Located {
         let locate = |notes: Vec<Note>| notes.into_iter().map(|note| note.located(query)).collect();
-        (locate(self.warnings), locate(self.infos))
+        Located {
+            warnings: locate(self.warnings),
+            infos: locate(self.infos),
+            left_out: locate(self.left_out),
+        }
     }
 
     /// The warnings and the infos, without places.
@@ -178,7 +210,7 @@ mod tests {
             notes.enter(&[0, place]);
             notes.warn("odd");
             notes.warn_of(1, "odd");
-            let (warnings, infos) = notes.located(query);
+            let Located { warnings, infos, .. } = notes.located(query);
             assert_eq!(
                 warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 [format!("PromQL warning: odd ({expected})")]

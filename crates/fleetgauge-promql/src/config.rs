@@ -31,6 +31,10 @@ pub struct EngineConfig {
     /// Whether answers may have native histograms: whoever reads them asks of each value whether it is one. Otherwise a
     /// query whose answer would have one fails, and says so. Default: no.
     pub histograms: bool,
+    /// Whether an answer is incomplete, and says so, where an operation left values out of it for what they are: numbers where
+    /// it is of native histograms, these where it is of numbers, or both where they came together. Prometheus remarks on it at
+    /// most. Default: no.
+    pub strict_kinds: bool,
     /// On how many threads a query may be computed, its own included; more than one only where it reads many series.
     /// Others than its own help only while they have nothing else to do. An answer does not depend on it. Default: one
     /// for each processor that the process may use, and at most 8.
@@ -62,6 +66,8 @@ impl EngineConfig {
         with_max_bytes(bytes: usize) => max_bytes = bytes;
         /// With another [`histograms`](Self::histograms).
         with_histograms(histograms: bool) => histograms = histograms;
+        /// With [`strict_kinds`](Self::strict_kinds) or without.
+        with_strict_kinds(strict: bool) => strict_kinds = strict;
         /// With another [`max_steps`](Self::max_steps).
         with_max_steps(steps: usize) => max_steps = steps;
         /// With [`ages`](Self::ages) or without.
@@ -89,6 +95,7 @@ impl Default for EngineConfig {
             timeout: Duration::from_secs(10),
             ages: false,
             histograms: false,
+            strict_kinds: false,
             threads: std::thread::available_parallelism().map_or(1, |count| count.get().min(MAX_THREADS)),
             features: Features::default(),
             parsed_queries: 256,

@@ -524,11 +524,20 @@ impl Evaluator<'_> {
     }
 
     fn finish(self, query: &str, mut answer: AnswerBuilder) -> Evaluation {
-        let (warnings, infos) = self.notes.located(query);
-        warnings
-            .iter()
-            .for_each(|warning| answer.warning(&warning.to_string()));
-        infos.iter().for_each(|info| answer.info(&info.to_string()));
+        let located = self.notes.located(query);
+        let missing = match self.config.strict_kinds {
+            true => located.left_out,
+            false => Vec::new(),
+        };
+        let (warnings, infos) = (located.warnings, located.infos);
+        let others = |note: &&Annotation| !missing.contains(note);
+        for warning in warnings.iter().filter(others) {
+            answer.warning(&warning.to_string());
+        }
+        for info in infos.iter().filter(others) {
+            answer.info(&info.to_string());
+        }
+        missing.iter().for_each(|note| answer.missing(&note.to_string()));
         self.reader.missing().tell(&mut answer);
         let answer = match self.reader.ended {
             ended if ended.is_empty() => answer.build(),

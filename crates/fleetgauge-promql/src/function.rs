@@ -193,13 +193,12 @@ pub(crate) fn implementation(function: Function) -> Implementation {
         Function::Time => of(|_, ctx| Ok(Operand::Scalar(scalar::time(ctx.steps)))),
         Function::Pi => of(|_, ctx| Ok(Operand::Scalar(scalar::pi(ctx.steps)))),
         Function::Scalar => of(|args, ctx| {
-            let mut vector = args.vector()?;
-            vector.drop_histograms();
+            let vector = args.numbers(ctx.notes)?;
             scalar::scalar(&vector, ctx.budget).map(Operand::Scalar)
         }),
         Function::Vector => of(|args, _| Ok(Operand::Vector(scalar::vector(&args.scalar()?)))),
         Function::Round => of(|args, ctx| {
-            let vector = args.vector()?;
+            let vector = args.numbers(ctx.notes)?;
             let to_nearest = match args.is_left() {
                 true => args.scalar()?,
                 false => ctx.always(1.0),
@@ -207,15 +206,23 @@ pub(crate) fn implementation(function: Function) -> Implementation {
             elementwise::round(vector, &to_nearest, ctx.budget).map(Operand::Vector)
         }),
         Function::Clamp => of(|args, ctx| {
-            let (vector, min, max) = (args.vector()?, args.scalar()?, args.scalar()?);
+            let (vector, min, max) = (args.numbers(ctx.notes)?, args.scalar()?, args.scalar()?);
             elementwise::clamp(vector, &min, &max, ctx.budget).map(Operand::Vector)
         }),
         Function::ClampMin => of(|args, ctx| {
-            let (vector, min, max) = (args.vector()?, args.scalar()?, ctx.always(f64::INFINITY));
+            let (vector, min, max) = (
+                args.numbers(ctx.notes)?,
+                args.scalar()?,
+                ctx.always(f64::INFINITY),
+            );
             elementwise::clamp(vector, &min, &max, ctx.budget).map(Operand::Vector)
         }),
         Function::ClampMax => of(|args, ctx| {
-            let (vector, min, max) = (args.vector()?, ctx.always(f64::NEG_INFINITY), args.scalar()?);
+            let (vector, min, max) = (
+                args.numbers(ctx.notes)?,
+                ctx.always(f64::NEG_INFINITY),
+                args.scalar()?,
+            );
             elementwise::clamp(vector, &min, &max, ctx.budget).map(Operand::Vector)
         }),
         Function::HistogramAvg => of_histograms!(|histogram| histogram.sum() / histogram.count()),
@@ -287,10 +294,10 @@ pub(crate) fn call(
     ctx.budget.take_scalar(ctx.steps.count)?;
     match implementation(function) {
         Implementation::EachNumber(function) => {
-            elementwise::apply(function, args.vector()?, ctx.budget).map(Operand::Vector)
+            elementwise::apply(function, args.numbers(ctx.notes)?, ctx.budget).map(Operand::Vector)
         }
         Implementation::OfTime(function) => {
-            let vector = args.is_left().then(|| args.vector()).transpose()?;
+            let vector = args.is_left().then(|| args.numbers(ctx.notes)).transpose()?;
             calendar::apply(function, vector, ctx.steps, ctx.budget).map(Operand::Vector)
         }
         Implementation::OfTwo(function) => {
@@ -310,9 +317,8 @@ fn sorted_by_value(
     ctx: &mut CallContext<'_>,
     descending: bool,
 ) -> Result<Operand, EvalError> {
-    let mut vector = args.vector()?;
+    let vector = args.numbers(ctx.notes)?;
     ctx.warn_of_sorting();
-    vector.drop_histograms();
     Ok(Operand::Vector(match ctx.steps.count {
         1 => sort::by_value(&vector, descending, ctx.budget)?,
         _ => vector,
@@ -360,6 +366,15 @@ impl Args<'_> {
             Some(Operand::Vector(vector)) => Ok(vector),
             _ => Err(self.mismatch("an instant vector")),
         }
+    }
+
+    /// An instant vector without its histograms, and tells so.
+    fn numbers(&mut self, notes: &mut Annotations) -> Result<Vector, EvalError> {
+        let mut vector = self.vector()?;
+        if vector.drop_histograms() {
+            joining::tell_no_numbers(notes);
+        }
+        Ok(vector)
     }
 
     fn scalar(&mut self) -> Result<Vec<f64>, EvalError> {

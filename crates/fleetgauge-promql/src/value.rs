@@ -367,16 +367,18 @@ impl Vector {
         Ok(())
     }
 
-    /// Leaves the numbers alone.
-    pub(crate) fn drop_histograms(&mut self) {
+    /// Leaves the numbers alone. Says whether there was anything else.
+    pub(crate) fn drop_histograms(&mut self) -> bool {
         if !self.has_histograms() {
-            return;
+            return false;
         }
+        let mut has_any = false;
         for value in self.values.iter_mut().filter(|value| is_histogram(**value)) {
-            *value = ABSENT;
+            (*value, has_any) = (ABSENT, true);
         }
         self.histograms.clear();
         self.retain_present();
+        has_any
     }
 
     /// Says that there are none any more, as all values are numbers now.

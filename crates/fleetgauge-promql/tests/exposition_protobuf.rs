@@ -275,6 +275,108 @@ fn what_is_broken_costs_what_it_is_in() {
     assert!(report.lost.has_unnamed());
 }
 
+/// A zero that nobody has counted looks like a counter that began anew. Where a client may have meant it, as it leaves out what
+/// is zero, it is one, as in a Prometheus.
+#[test]
+fn what_a_histogram_does_not_count_is_no_zero() {
+    let bucket = |bound, count| Bucket {
+        upper_bound: Some(bound),
+        cumulative_count: count,
+        ..Bucket::default()
+    };
+    let float_bucket = |count| Bucket {
+        upper_bound: Some(1.0),
+        cumulative_count_float: Some(count),
+        ..Bucket::default()
+    };
+    let of_floats = |count: Option<f64>, buckets: Vec<f64>| Histogram {
+        sample_count_float: count,
+        zero_threshold: Some(0.001),
+        positive_span: vec![span(0, buckets.len() as u32)],
+        positive_count: buckets,
+        ..Histogram::default()
+    };
+    let classic = |count, bucket| Histogram {
+        sample_count: count,
+        bucket,
+        ..Histogram::default()
+    };
+    let no_count = |histogram| Histogram {
+        sample_count: None,
+        ..histogram
+    };
+    let every = [Histograms::Classic, Histograms::Native, Histograms::Both];
+    for (broken, says) in [
+        (of_floats(Some(f64::NAN), vec![]), "a count of NaN"),
+        (of_floats(Some(-1.0), vec![]), "a count of -1"),
+        (
+            of_floats(None, vec![2.5]),
+            "2.5 observations in the buckets, and a count of 0",
+        ),
+        (
+            no_count(native()),
+            "12 observations in the buckets, and a count of 0",
+        ),
+        (classic(None, vec![float_bucket(f64::NAN)]), "a count of NaN"),
+        (classic(Some(7), vec![float_bucket(-2.0)]), "a count of -2"),
+        (
+            classic(None, vec![bucket(1.0, Some(5))]),
+            "5 observations in a bucket, and no count",
+        ),
+        (
+            classic(None, vec![bucket(f64::INFINITY, Some(5))]),
+            "5 observations in a bucket, and no count",
+        ),
+        (
+            classic(Some(4), vec![bucket(1.0, Some(5))]),
+            "5 observations in a bucket, and a count of 4",
+        ),
+    ] {
+        for histograms in every {
+            let families = [
+                gauge("before", 1.0),
+                histogram("h", broken.clone()),
+                gauge("after", 2.0),
+            ];
+            let (said, report) = read_all(histograms, &families);
+            let good: Vec<_> = said.iter().filter(|said| said.contains('{')).collect();
+            assert_eq!(
+                good,
+                ["before before{} 1.0", "after after{} 2.0"],
+                "{histograms:?} {says}"
+            );
+            let problem = report.first_errors[0].to_string();
+            assert!(problem.contains(says), "{histograms:?}: {problem}");
+            for name in ["h", "h_count", "h_sum", "h_bucket"] {
+                assert!(report.lost.may_include(name));
+            }
+        }
+    }
+    // Nothing was observed yet, and what is zero is left out.
+    let empty = of_floats(None, vec![]);
+    for (whole, bounds) in [
+        (Histogram::default(), &["+Inf"][..]),
+        (
+            classic(None, vec![bucket(1.0, None), bucket(f64::INFINITY, None)]),
+            &["1.0", "+Inf"],
+        ),
+        (classic(Some(0), vec![bucket(1.0, Some(0))]), &["1.0", "+Inf"]),
+        (empty.clone(), &["+Inf"]),
+    ] {
+        let (said, report) = read_all(Histograms::Classic, &[histogram("h", whole)]);
+        assert!(report.is_complete(), "{report:?}");
+        let buckets = bounds
+            .iter()
+            .map(|le| format!(r#"h_bucket{{le="{le}"}} h_bucket{{"le": "{le}"}} 0.0"#));
+        let expected = ["type h histogram", "h_count h_count{} 0.0", "h_sum h_sum{} 0.0"];
+        let expected: Vec<_> = expected.map(str::to_owned).into_iter().chain(buckets).collect();
+        assert_eq!(said, expected);
+    }
+    let (said, report) = read_all(Histograms::Native, &[histogram("h", empty)]);
+    assert!(report.is_complete(), "{report:?}");
+    assert!(said[1].starts_with("h {} {count:0, sum:0}"), "{said:?}");
+}
+
 #[test]
 fn a_family_of_which_nothing_more_can_be_told_is_lost_with_all_it_may_have() {
     // Its second field reaches beyond its end.
@@ -392,15 +494,18 @@ fn any_count_of_fractions_makes_it_one_of_fractions() {
         let said = native_of(changed);
         assert!(said.contains(expected), "{said}");
     };
-    check(|h| h.zero_count_float = Some(0.5), "{count:0, sum:0, [-1,1]:0.5}");
+    check(
+        |h| h.zero_count_float = Some(0.5),
+        "0.5 observations in the buckets, and a count of 0",
+    );
     check(|h| h.sample_count_float = Some(0.5), "{count:0.5, sum:0}");
     check(
         |h| (h.positive_span, h.positive_count) = (vec![span(1, 1)], vec![1.5]),
-        "{count:0, sum:0, (1,2]:1.5}",
+        "1.5 observations in the buckets, and a count of 0",
     );
     check(
         |h| (h.negative_span, h.negative_count) = (vec![span(1, 1)], vec![1.5]),
-        "{count:0, sum:0, [-2,-1):1.5}",
+        "1.5 observations in the buckets, and a count of 0",
     );
     check(
         |h| (h.positive_span, h.positive_count) = (vec![span(1, 1)], vec![-1.5]),
@@ -564,6 +669,7 @@ fn a_small_page_does_not_become_a_large_one() {
         ..Bucket::default()
     };
     let histogram = Histogram {
+        sample_count: Some(1),
         bucket: (0..9_000).map(bucket).collect(),
         ..Histogram::default()
     };
@@ -642,7 +748,8 @@ fn any_family() -> impl Strategy<Value = Family> {
         count,
         parts: parts
             .into_iter()
-            .map(|(bound, count)| (f64::from(bound) / 8.0, count))
+            // No bucket has more than all.
+            .map(|(bound, part)| (f64::from(bound) / 8.0, part.min(count)))
             .collect(),
         timestamp: timestamp.filter(|&time| time != 0),
     });

@@ -5,6 +5,7 @@
 //! - the pieces that a query is made of: [`lexer`], [`literal`], [`name`], [`regex`]
 //! - a whole query: [`parse`], [`parse_with`] for what is experimental ([`Features`]), [`tree`], [`Function`], [`ParseError`]
 //! - what `info` reads that no query names: [`info`]
+//! - what is remarked on a query beside its answer: [`remark`]
 //! - what is made of a query: [`rewrite`]
 
 mod check;
@@ -25,6 +26,7 @@ mod print;
 pub mod printable;
 mod query;
 pub mod regex;
+pub mod remark;
 pub mod rewrite;
 pub mod similar;
 mod token;

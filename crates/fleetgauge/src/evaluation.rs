@@ -11,7 +11,7 @@ use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError};
 use fleetgauge_promql::queryable::Queryable;
 use tokio::sync::Semaphore;
 
-/// An engine for the queries of a source, which tells how old values are. Native histograms are refused by whoever gets the
+/// An engine for the queries of a source, which tells how old values are, and what was left out of an answer. Native histograms are refused by whoever gets the
 /// answer and does not take them.
 pub(crate) fn engine(lookback: Duration, timeout: Duration) -> Engine {
     let config = EngineConfig::default();
@@ -20,7 +20,8 @@ pub(crate) fn engine(lookback: Duration, timeout: Duration) -> Engine {
             .with_lookback(lookback)
             .with_timeout(timeout)
             .with_ages(true)
-            .with_histograms(true),
+            .with_histograms(true)
+            .with_strict_kinds(true),
     )
 }
 

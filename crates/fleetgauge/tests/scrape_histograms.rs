@@ -201,6 +201,44 @@ async fn a_histogram_that_is_broken_is_missed_and_costs_nothing_else() {
     assert!(problem.contains(says), "{problem}");
 }
 
+/// A number of one pod looks like that of both.
+#[tokio::test]
+async fn an_answer_without_the_pods_of_another_kind_is_incomplete() {
+    let native = target(page(4, 4));
+    let number = FaultyServer::start([Answer::text("h 5\nonly 5\n")]).unwrap();
+    let pods = StaticTargets::new([&native, &number].map(|server| server.addr().to_string()));
+    let config = config().with_scrape_native_histograms(true);
+    let source = ScrapeSource::start(config, [Arc::new(pods) as _]).unwrap();
+    assert_eq!(ask(&source, "count(h)").await, "2");
+    for (promql, value, says) in [
+        ("sum(histogram_count(h))", Some(8.0), "numbers are left out"),
+        ("max(h)", Some(5.0), "ignored histogram in max aggregation"),
+        ("sum(abs(h))", Some(5.0), "native histograms are left out"),
+        ("sum(h)", None, "a mix of histograms and floats"),
+        ("histogram_count(only)", None, "numbers are left out"),
+    ] {
+        let name = format!("q{}", source.query_list().len());
+        source
+            .query_list()
+            .register(QueryTemplate::promql(&name, promql))
+            .unwrap();
+        let results = source.refresh(RefreshSpec::queries([&*name])).await;
+        match (value, &results[&*name]) {
+            (Some(value), Ok(result)) => {
+                assert_eq!(result.values().next().unwrap().value, value, "{promql}");
+                let warnings: Vec<_> = result.warnings().collect();
+                assert!(
+                    !result.is_complete() && warnings.concat().contains(says),
+                    "{promql}: {warnings:?}"
+                );
+            }
+            // Nothing at all is no answer, and not "no data".
+            (None, Err(error)) => assert!(error.to_string().contains(says), "{promql}: {error}"),
+            (_, result) => panic!("{promql}: {result:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_page_whose_end_nothing_tells_is_refused() {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {PROTOBUF}\r\n\r\n");

@@ -45,6 +45,8 @@ enum Remark {
 pub(super) struct Remarks {
     op: BinaryOp,
     at: Vec<Option<(usize, Remark)>>,
+    /// Why there was no value somewhere, which a later remark may have taken the place of.
+    left_out: Option<Remark>,
 }
 
 // === impl Side ===
@@ -194,24 +196,34 @@ impl Remarks {
         Ok(Self {
             op,
             at: vec![None; width],
+            left_out: None,
         })
     }
 
     /// Keeps what is said of the series with this place at a step.
     pub(super) fn note(&mut self, outcome: &Outcome, place: usize, step: usize) {
-        if let Some(remark) = outcome.remark
-            && self.at[step].is_none_or(|(known, _)| known <= place)
-        {
+        let Some(remark) = outcome.remark else { return };
+        if outcome.value.is_none() {
+            self.left_out = Some(remark);
+        }
+        if self.at[step].is_none_or(|(known, _)| known <= place) {
             self.at[step] = Some((place, remark));
         }
     }
 
     pub(super) fn tell(self, notes: &mut Annotations) {
-        for (_, remark) in self.at.into_iter().flatten() {
-            let said = Said {
-                op: self.op.as_str(),
-                remark,
-            };
+        let said = |remark| Said {
+            op: self.op.as_str(),
+            remark,
+        };
+        let mut told = self.at.iter().flatten();
+        if let Some(remark) = self.left_out
+            && told.all(|(_, remark)| matches!(remark, Remark::Mismatched(_)))
+        {
+            notes.leave_out(said(remark));
+        }
+        for &(_, remark) in self.at.iter().flatten() {
+            let said = said(remark);
             match remark {
                 Remark::Types(..) | Remark::Mismatched(_) => notes.info(said),
                 Remark::Layouts | Remark::Conflicting(_) => notes.warn(said),

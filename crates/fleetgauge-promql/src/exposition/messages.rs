@@ -19,7 +19,7 @@ use super::fault::{Fault, Reason};
 use super::limits::Limits;
 use super::metric_type::MetricType;
 use super::name::is_plain;
-use super::native::Histograms;
+use super::native::{self, Histograms, check_count};
 use super::report::{Cut, Report};
 use super::wanted::Wanted;
 use super::wire::{Field, Message, varint};
@@ -262,9 +262,8 @@ impl Messages {
                         return Ok(());
                     }
                 }
-                if !self.buckets.iter().any(|(bound, _)| *bound == f64::INFINITY) {
-                    self.buckets.push((f64::INFINITY, metric.count));
-                }
+                self.end_buckets(metric.count)
+                    .map_err(|reason| reason.at(value.start))?;
                 self.parts(names, &names.bucket, &metric, wish.limits)
             }
             MetricType::Summary => {
@@ -373,14 +372,14 @@ impl Messages {
         limits: &Limits,
     ) -> Result<(), Fault> {
         self.buckets.clear();
-        let (mut count, mut float) = (0, 0.0);
+        let (mut count, mut float) = (None, None);
         for field in histogram.fields() {
             let field = field?;
             match field.number {
-                1 => count = field.varint()?,
+                1 => count = Some(field.varint()?),
                 2 => metric.sum = field.double()?,
                 3 => self.bucket(field, limits)?,
-                4 => float = field.double()?,
+                4 => float = Some(field.double()?),
                 6 => metric.is_native |= field.double()? > 0.0,
                 7 => metric.is_native |= field.varint()? > 0,
                 9 | 12 => metric.is_native |= field.message().is_ok(),
@@ -388,7 +387,17 @@ impl Messages {
                 _ => {}
             }
         }
-        metric.count = either(float, count);
+        let is_counted = count.is_some() || float.is_some();
+        metric.count =
+            either(float.unwrap_or(0.0), count.unwrap_or(0)).map_err(|reason| reason.at(histogram.start))?;
+        // Clients may leave out what is zero, so that a count which is not said is one where nothing was observed.
+        if !is_counted && metric.is_native {
+            native::read(histogram, false, limits)?;
+        }
+        if !is_counted && let Some((_, counted)) = self.buckets.iter().find(|(_, counted)| *counted > 0.0) {
+            let problem = format!("{counted} observations in a bucket, and no count");
+            return Err(Reason::BadHistogram { problem }.at(histogram.start));
+        }
         Ok(())
     }
 
@@ -403,8 +412,22 @@ impl Messages {
                 _ => {}
             }
         }
-        self.push_bucket(bound, either(float, count), limits)
+        either(float, count)
+            .and_then(|count| self.push_bucket(bound, count, limits))
             .map_err(|reason| reason.at(field.at))
+    }
+
+    /// Adds the bucket up to infinity, unless it is there: all that was observed is in it.
+    fn end_buckets(&mut self, count: f64) -> Result<(), Reason> {
+        if self.buckets.iter().any(|(bound, _)| *bound == f64::INFINITY) {
+            return Ok(());
+        }
+        if let Some((_, counted)) = self.buckets.iter().find(|(_, counted)| *counted > count) {
+            let problem = format!("{counted} observations in a bucket, and a count of {count}");
+            return Err(Reason::BadHistogram { problem });
+        }
+        self.buckets.push((f64::INFINITY, count));
+        Ok(())
     }
 
     fn read_summary(
@@ -562,8 +585,9 @@ impl<'a> Head<'a> {
 // === helpers ===
 
 /// A count that is written in one of two ways.
-fn either(float: f64, count: u64) -> f64 {
-    if float > 0.0 { float } else { count as f64 }
+fn either(float: f64, count: u64) -> Result<f64, Reason> {
+    check_count(float)?;
+    Ok(if float > 0.0 { float } else { count as f64 })
 }
 
 /// When what is counted began, in milliseconds.

@@ -53,6 +53,9 @@ pub(super) fn read(histogram: Message<'_>, is_gauge: bool, limits: &Limits) -> R
             _ => {}
         }
     }
+    for count in [count_float, zero_count_float] {
+        check_count(count).map_err(|reason| reason.at(histogram.start))?;
+    }
     let is_float = count_float > 0.0
         || zero_count_float > 0.0
         || !positive.counts.is_empty()
@@ -63,7 +66,13 @@ pub(super) fn read(histogram: Message<'_>, is_gauge: bool, limits: &Limits) -> R
         CounterReset::Unknown
     };
     let read = move || -> Result<FloatHistogram, String> {
-        if !is_float {
+        if is_float {
+            let counts = positive.counts.iter().chain(&negative.counts);
+            let counted = counts.sum::<f64>() + zero_count_float;
+            if count_float == 0.0 && counted > 0.0 {
+                return Err(format!("{counted} observations in the buckets, and a count of 0"));
+            }
+        } else {
             let counted = positive.add_up()? + negative.add_up()? + u128::from(zero_count);
             let whole = u128::from(count);
             // What is not a number is counted, and in no bucket.
@@ -92,6 +101,16 @@ pub(super) fn read(histogram: Message<'_>, is_gauge: bool, limits: &Limits) -> R
         Ok(read)
     };
     read().map_err(|problem| Reason::BadHistogram { problem }.at(histogram.start))
+}
+
+/// Refuses what cannot be a count.
+pub(super) fn check_count(count: f64) -> Result<(), Reason> {
+    match count >= 0.0 {
+        true => Ok(()),
+        false => Err(Reason::BadHistogram {
+            problem: format!("a count of {count}"),
+        }),
+    }
 }
 
 /// The schema that a histogram of this one is kept with, and how many schemas that is below. What is finer than what can be

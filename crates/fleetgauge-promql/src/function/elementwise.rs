@@ -1,6 +1,6 @@
 //! Functions that take each number for itself: rounding, clamping, logarithms, trigonometry.
 //!
-//! All steps of all series are computed in place, and "no sample" stays what it is. Histograms are left out.
+//! All steps of all series are computed in place, and "no sample" stays what it is. Histograms are left out before.
 
 use super::maths;
 use crate::budget::Budget;
@@ -29,7 +29,6 @@ pub(super) fn apply(
     mut vector: Vector,
     budget: &mut Budget,
 ) -> Result<Vector, EvalError> {
-    vector.drop_histograms();
     for values in vector.values_mut().chunks_mut(COMPUTED_AT_ONCE) {
         budget.spend(values.len().saturating_mul(FUNCTION_WORK))?;
         function(values);
@@ -49,7 +48,6 @@ pub(super) fn apply_with_step(
     budget: &mut Budget,
     function: impl Fn(f64, usize) -> Option<f64>,
 ) -> Result<Vector, EvalError> {
-    vector.drop_histograms();
     for series in 0..vector.len() {
         budget.spend(vector.width().saturating_mul(FUNCTION_WORK))?;
         for (step, value) in vector.row_mut(series).iter_mut().enumerate() {

@@ -78,3 +78,13 @@ pub(crate) fn warn_of_mix(metric: &str, notes: &mut Annotations) {
         "encountered a mix of histograms and floats for metric name {metric:?}"
     ));
 }
+
+/// Tells that histograms are left out.
+pub(super) fn tell_no_numbers(notes: &mut Annotations) {
+    notes.leave_out("native histograms are left out of what is computed of numbers alone");
+}
+
+/// Tells that numbers are left out.
+pub(super) fn tell_no_histograms(notes: &mut Annotations) {
+    notes.leave_out("numbers are left out of what is computed of native histograms alone");
+}

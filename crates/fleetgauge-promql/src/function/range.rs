@@ -3,7 +3,7 @@
 use fleetgauge_syntax::Features;
 use fleetgauge_syntax::tree::Extended;
 
-use super::joining::warn_of_mix;
+use super::joining::{tell_no_numbers, warn_of_mix};
 use crate::annotation::Annotations;
 use crate::error::EvalError;
 use crate::histogram::FloatHistogram;
@@ -139,6 +139,7 @@ impl Mixed<'_> {
         let numbers = samples.filter(|(place, _)| self.histogram(*place).is_none());
         let (times, values): (Vec<_>, Vec<_>) = numbers.map(|(_, (&time, &value))| (time, value)).unzip();
         if values.is_empty() {
+            tell_no_numbers(notes);
             return None;
         }
         notes.info(format_args!(

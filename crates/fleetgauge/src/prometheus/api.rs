@@ -18,6 +18,7 @@ use std::sync::Arc;
 use fleetgauge_core::backend::FetchError;
 use fleetgauge_core::result::{Answer, AnswerBuilder};
 use fleetgauge_core::sample::Stamp;
+use fleetgauge_syntax::remark;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Unexpected, Visitor};
 
 use self::leaf::{Notes, Number, Pair, Text};
@@ -197,7 +198,7 @@ impl<'de> Visitor<'de> for Envelope<'_> {
                     once(&mut reader.error, text, "error")?;
                 }
                 "warnings" => map.next_value_seed(Notes(|note: &str| warn(&mut reader.answer, note)))?,
-                "infos" => map.next_value_seed(Notes(|note: &str| reader.answer.info(&excerpt(note))))?,
+                "infos" => map.next_value_seed(Notes(|note: &str| inform(&mut reader.answer, note)))?,
                 "isPartial" => {
                     let partial: Option<bool> = map.next_value()?;
                     once(&mut reader.partial, partial.unwrap_or(false), "isPartial")?;
@@ -305,16 +306,24 @@ impl<'de> Visitor<'de> for Data<'_> {
 ///
 /// The engine's own remarks on the query begin with `PromQL`; Thanos lists those on counters among its warnings
 /// as well. All other warnings are of parts that did not answer: stores of Thanos, ingesters of Cortex, remote
-/// storage of Prometheus.
+/// storage of Prometheus, and remarks that are not told for their number. Of the engine's own, some say that values were left
+/// out.
 fn warn(answer: &mut AnswerBuilder, warning: &str) {
     let shown = match excerpt(warning) {
         nothing if nothing.trim().is_empty() => "the server gave a warning without a text".to_owned(),
         shown => shown,
     };
-    if warning.starts_with("PromQL warning:") || warning.starts_with("PromQL info:") {
-        answer.warning(&shown);
-    } else {
-        answer.missing(&shown);
+    match remark::on_query(warning).is_some() && !remark::leaves_out(warning) {
+        true => answer.warning(&shown),
+        false => answer.missing(&shown),
+    }
+}
+
+/// Keeps an info of the server, which may say that values were left out as well, or that there are more infos.
+fn inform(answer: &mut AnswerBuilder, info: &str) {
+    match remark::leaves_out(info) || info.ends_with(" info annotations omitted") {
+        true => answer.missing(&excerpt(info)),
+        false => answer.info(&excerpt(info)),
     }
 }
 

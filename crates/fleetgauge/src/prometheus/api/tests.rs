@@ -105,6 +105,20 @@ fn an_answer_says_when_a_part_of_the_server_did_not_answer() {
         "PromQL info: metric might not be a counter",
     ];
     check(ours, &two, true);
+    // Which say that values were left out.
+    let mixed = "PromQL warning: encountered a mix of histograms and floats for aggregation (1:5)";
+    check(&format!(r#""warnings":["{mixed}"]"#), &[mixed], false);
+    let ignored = "PromQL info: ignored histogram in max aggregation (1:5)";
+    let more = "2 more info annotations omitted";
+    for info in [ignored, more] {
+        check(&format!(r#""infos":["{info}"]"#), &[info], false);
+        check(&format!(r#""warnings":["{info}"]"#), &[info], false);
+    }
+    check(
+        r#""infos":["PromQL info: metric might not be a counter"]"#,
+        &[],
+        true,
+    );
     let store = "receive series from Addr: 10.0.0.9:10901: context deadline exceeded";
     check(&format!(r#""warnings":["{store}"]"#), &[store], false);
     check(
