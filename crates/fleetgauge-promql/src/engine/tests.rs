@@ -12,11 +12,8 @@ use crate::sample::{STALE_MARKER, Sample};
 use crate::store::MemoryStore;
 
 mod bounds;
-<<<<<<< HEAD
 mod histograms;
-=======
 mod kinds;
->>>>>>> kinds
 mod names;
 mod steps;
 mod times;
