@@ -30,8 +30,8 @@ use crate::client::failure::excerpt;
 ///
 /// *Shape*: a vector gives one value per series and a scalar one without labels, all stamped with the time
 /// of evaluation; a matrix (of a query such as `up[5m]`) all samples of each series with the times at which they were
-/// taken; a string gives a text and no values. An answer with `isPartial`, or with a warning that is not about the query itself,
-/// is [incomplete](Answer::is_complete).
+/// taken; a string gives a text and no values. An answer with `isPartial`, or with a warning that is not about the query itself
+/// or says that values were left out, is [incomplete](Answer::is_complete).
 ///
 /// *Errors*: [`FetchError::Rejected`] for an error inside a well-formed answer, whatever its `status`, [`FetchError::Unsupported`]
 /// if a series holds a native histogram, which is no number (the query is to reduce it, for instance with
