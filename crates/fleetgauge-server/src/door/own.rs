@@ -393,7 +393,7 @@ impl Collector for Snapshot {
         });
         counter(
             "remote_write_samples_failed",
-            "Samples that a server does not have: refused, or unconfirmed where it may have taken them by an earlier try, or \
+            "Samples that a server does not have: refused, or unconfirmed where nobody knows whether it has them, or \
              not_written as it says itself, or histograms with custom buckets, which remote write 1.0 has no form for",
             failed.collect(),
         )?;

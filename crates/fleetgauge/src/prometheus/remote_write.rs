@@ -24,7 +24,7 @@ mod wire;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use fleetgauge_core::time::{Clock, Timestamp};
@@ -35,7 +35,7 @@ use super::config::PrometheusSourceConfig;
 use crate::client::ConfigError;
 pub use protobuf_message::ProtobufMessage;
 use queue::{Part, Queue};
-use sender::{Failure, Sender};
+use sender::{Failure, Sender, Sent, Written};
 
 /// The waits between two tries.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -45,6 +45,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RemoteWriteConfig {
+    /// What it is called in logs. Default: where its URL leads to.
+    pub name: Option<String>,
     /// How the server is reached. Its URL is that of the endpoint, such as `http://victoria:8428/api/v1/write`, and its
     /// `query_timeout` is how long the server may take for a request.
     pub client: PrometheusSourceConfig,
@@ -69,7 +71,8 @@ pub struct RemoteWriteStats {
     pub sent: u64,
     /// Samples that the server has refused: they are not sent again.
     pub refused: u64,
-    /// Samples that were refused after a try whose outcome is not known: that one may have been taken.
+    /// Samples of which nobody knows whether the server has them: they were refused after a try that may have been taken, or the
+    /// server says of them what cannot be.
     pub unconfirmed: u64,
     /// Samples that the server has not written, though it took the request: one that takes 2.0 says so.
     pub not_written: u64,
@@ -95,6 +98,9 @@ pub struct RemoteWrite {
     sender: Sender,
     config: RemoteWriteConfig,
     shared: Arc<Shared>,
+    /// What is there for as long as this is, and that of the one that takes its place.
+    alive: Arc<()>,
+    successor: Mutex<Weak<()>>,
 }
 
 /// What one that takes the place of another goes on with.
@@ -135,6 +141,7 @@ impl RemoteWriteConfig {
     /// The defaults, for the endpoint at `url`.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
+            name: None,
             client: PrometheusSourceConfig::new(url).with_query_timeout(Duration::from_secs(30)),
             protobuf_message: ProtobufMessage::default(),
             every: Duration::from_secs(10),
@@ -155,6 +162,12 @@ impl RemoteWriteConfig {
         with_flush_timeout(timeout: Duration) => flush_timeout = timeout;
         /// Sets what is sent again after the server has failed.
         with_resend(time: Duration) => resend = time;
+    }
+
+    /// Sets what it is called in logs.
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
     }
 
     /// Adds a label to all series that have none of this name.
@@ -199,7 +212,9 @@ impl RemoteWrite {
     ///
     /// *Errors*: as of [`new`](Self::new).
     pub fn in_place_of(before: &Self, config: RemoteWriteConfig) -> Result<Self, ConfigError> {
-        Self::with(config, Arc::clone(&before.shared))
+        let next = Self::with(config, Arc::clone(&before.shared))?;
+        *before.successor() = Arc::downgrade(&next.alive);
+        Ok(next)
     }
 
     fn with(mut config: RemoteWriteConfig, shared: Arc<Shared>) -> Result<Self, ConfigError> {
@@ -218,7 +233,19 @@ impl RemoteWrite {
             sender: Sender::new(&config.client, config.protobuf_message)?,
             config,
             shared,
+            alive: Arc::new(()),
+            successor: Mutex::new(Weak::new()),
         })
+    }
+
+    /// What it is called in logs.
+    fn name(&self) -> String {
+        let name = self.config.name.clone();
+        name.unwrap_or_else(|| self.sender.origin().to_string())
+    }
+
+    fn successor(&self) -> MutexGuard<'_, Weak<()>> {
+        self.successor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What it was made with; the external labels are sorted by name.
@@ -277,10 +304,11 @@ impl RemoteWrite {
         };
         tokio::select! {
             () = sending => {}
-            () = bound => {
+            // What is left is sent by the one that takes its place.
+            () = bound => if self.successor().strong_count() == 0 {
                 let left = self.shared.counts.pending.load(Ordering::Relaxed);
                 tracing::error!(
-                    remote = %self.sender.origin(),
+                    remote = %self.name(),
                     "remote write: {left} samples, and what came after them, are not sent at the end"
                 );
             }
@@ -309,7 +337,7 @@ impl RemoteWrite {
         let told = &self.shared.told;
         let is_taken = counted().0 == refused && counted().1 > sent;
         if is_taken && told.is_refusing.swap(false, Ordering::Relaxed) {
-            tracing::info!(remote = %self.sender.origin(), "remote write: no samples are refused any more");
+            tracing::info!(remote = %self.name(), "remote write: no samples are refused any more");
         }
         *self.shared.synced() = synced;
         let until = &self.shared.counts.sent_until;
@@ -338,7 +366,7 @@ impl RemoteWrite {
     fn tell_lost(&self, lost: u64) {
         let more = lost.saturating_sub(self.shared.counts.lost.swap(lost, Ordering::Relaxed));
         let was_losing = self.shared.told.is_losing.swap(more > 0, Ordering::Relaxed);
-        let remote = self.sender.origin();
+        let remote = self.name();
         match (was_losing, more > 0) {
             (false, true) => tracing::error!(
                 %remote,
@@ -358,7 +386,7 @@ impl RemoteWrite {
         let told = &self.shared.told.is_leaving_out;
         if more > 0 && !told.swap(true, Ordering::Relaxed) {
             tracing::error!(
-                remote = %self.sender.origin(),
+                remote = %self.name(),
                 "remote write: {more} histograms with custom buckets are left out, for which remote write 1.0 has no form: set \
                  `protobuf_message: {}`",
                 ProtobufMessage::V2.as_str()
@@ -369,29 +397,51 @@ impl RemoteWrite {
     /// Sends a part of a request until the server has taken or refused it.
     async fn deliver(&self, mut part: Part) {
         let Shared { counts, told, .. } = &*self.shared;
-        let remote = self.sender.origin();
+        let remote = self.name();
         let mut wait = FIRST_WAIT;
         loop {
-            match self.sender.send(part.body.clone(), part.samples).await {
+            let sent = Sent {
+                numbers: part.samples - part.histograms,
+                histograms: part.histograms,
+            };
+            match self.sender.send(part.body.clone(), sent).await {
                 Ok(written) => {
                     if told.is_failing.swap(false, Ordering::Relaxed) {
                         tracing::info!(%remote, "remote write: the server takes samples again");
                     }
-                    counts.sent.fetch_add(written, Ordering::Relaxed);
-                    let not_written = part.samples - written;
-                    counts.not_written.fetch_add(not_written, Ordering::Relaxed);
-                    if not_written > 0 && !told.is_refusing.swap(true, Ordering::Relaxed) {
-                        tracing::error!(
-                            %remote,
-                            "remote write: the server took a request, and says that it has written {written} of its {} samples: \
-                             the others are lost to it",
-                            part.samples
-                        );
-                    }
                     self.shared.change(|queue| queue.taken(&part));
+                    let samples = part.samples;
+                    let (written, count, why) = match written {
+                        Written::Unsaid => (samples, &counts.not_written, String::new()),
+                        Written::Samples(written) => (
+                            written,
+                            &counts.not_written,
+                            format!(
+                                "says that it has written {written} of its {samples} samples: the others are lost to it"
+                            ),
+                        ),
+                        Written::Doubtful(said) => (
+                            0,
+                            &counts.unconfirmed,
+                            format!("nobody knows which of its {samples} samples it has: {said}"),
+                        ),
+                    };
+                    counts.sent.fetch_add(written, Ordering::Relaxed);
+                    count.fetch_add(samples - written, Ordering::Relaxed);
+                    if written < samples && !told.is_refusing.swap(true, Ordering::Relaxed) {
+                        tracing::error!(%remote, "remote write: the server took a request, and {why}");
+                    }
                     return;
                 }
                 Err(Failure::Refused { error, written }) => {
+                    let (written, said) = match written {
+                        Written::Samples(written) => (written, String::new()),
+                        Written::Unsaid => (0, String::new()),
+                        Written::Doubtful(said) => {
+                            part.may_be_taken = true;
+                            (0, format!("; {said}"))
+                        }
+                    };
                     counts.sent.fetch_add(written, Ordering::Relaxed);
                     let refused = match written {
                         0 => self.shared.change(|queue| queue.refused(&part)).map(|refused| {
@@ -414,7 +464,7 @@ impl RemoteWrite {
                     if !told.is_refusing.swap(true, Ordering::Relaxed) {
                         tracing::error!(
                             %remote,
-                            "remote write: samples are refused, and lost to the server{may_be}; {refused} samples{first}: {error}"
+                            "remote write: samples are refused, and lost to the server{may_be}; {refused} samples{first}: {error}{said}"
                         );
                     }
                     return;

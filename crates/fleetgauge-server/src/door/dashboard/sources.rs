@@ -61,8 +61,8 @@ pub(super) fn parts(
                     dt { "All was sent" } dd { (Lasting(stats.lag)) " ago" }
                     dt { "Samples" }
                     dd {
-                        (stats.sent) " sent, " (stats.refused) " refused, " (stats.unconfirmed) " refused after a try that may "
-                        "have been taken, " (stats.lost) " lost"
+                        (stats.sent) " sent, " (stats.refused) " refused, " (stats.unconfirmed) " of which nobody knows "
+                        "whether it has them, " (stats.lost) " lost"
                         @if stats.not_written > 0 { ", " (stats.not_written) " not written, as the server says" }
                         @if stats.left_out > 0 {
                             ", " (stats.left_out) " histograms with custom buckets left out, which need remote write 2.0"

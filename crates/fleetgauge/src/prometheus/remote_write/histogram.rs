@@ -37,15 +37,17 @@ const CUSTOM: i64 = -53;
 const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
 
 /// These of `samples`, as fields of a series: histograms, and staleness markers, which are histograms here whose sum is the
-/// marker.
+/// marker. All have whole counts, or none.
 pub(super) fn encoded(samples: &Samples, range: Range<usize>) -> Vec<u8> {
     let (mut bytes, mut one) = (Vec::new(), Vec::new());
+    let mut histograms = range.clone().filter_map(|at| samples.histogram(at));
+    let is_whole = histograms.all(|histogram| is_whole(histogram));
     for at in range {
         one.clear();
         let time = samples.times()[at];
         match samples.histogram(at) {
-            Some(histogram) => put(&mut one, time, histogram),
-            None => put_marker(&mut one, time),
+            Some(histogram) => put(&mut one, time, histogram, is_whole),
+            None => put_marker(&mut one, time, is_whole),
         }
         put_head(&mut bytes, HISTOGRAMS, one.len());
         bytes.extend_from_slice(&one);
@@ -53,14 +55,9 @@ pub(super) fn encoded(samples: &Samples, range: Range<usize>) -> Vec<u8> {
     bytes
 }
 
-fn put(into: &mut Vec<u8>, time: i64, histogram: &FloatHistogram) {
+fn put(into: &mut Vec<u8>, time: i64, histogram: &FloatHistogram, is_whole: bool) {
     let (positive, negative) = (histogram.positive(), histogram.negative());
-    let is_whole = is_whole(histogram);
-    let count = |into: &mut Vec<u8>, whole: u8, float: u8, count: f64| match is_whole {
-        true => put_number(into, whole, count as u64),
-        false => put_double(into, float, count),
-    };
-    count(into, 1, 2, histogram.count());
+    put_count(into, 1, histogram.count(), is_whole);
     put_double(into, 3, histogram.sum());
     let schema = match histogram.layout() {
         Layout::Exponential(schema) => i64::from(*schema),
@@ -68,7 +65,7 @@ fn put(into: &mut Vec<u8>, time: i64, histogram: &FloatHistogram) {
     };
     put_number(into, 4, zigzag(schema));
     put_double(into, 5, histogram.zero_threshold());
-    count(into, 6, 7, histogram.zero_count());
+    put_count(into, 6, histogram.zero_count(), is_whole);
     for (buckets, field) in [(negative, 8), (positive, 11)] {
         put_spans(into, field, buckets);
         match is_whole {
@@ -97,11 +94,19 @@ fn put(into: &mut Vec<u8>, time: i64, histogram: &FloatHistogram) {
     }
 }
 
-fn put_marker(into: &mut Vec<u8>, time: i64) {
-    put_number(into, 1, 0);
+fn put_marker(into: &mut Vec<u8>, time: i64, is_whole: bool) {
+    put_count(into, 1, 0.0, is_whole);
     put_double(into, 3, f64::from_bits(STALE_MARKER));
-    put_number(into, 6, 0);
+    put_count(into, 6, 0.0, is_whole);
     put_number(into, 15, time.cast_unsigned());
+}
+
+/// Of whole counts the field is `whole`, of others the one behind it.
+fn put_count(into: &mut Vec<u8>, whole: u8, count: f64, is_whole: bool) {
+    match is_whole {
+        true => put_number(into, whole, count as u64),
+        false => put_double(into, whole + 1, count),
+    }
 }
 
 /// Whether it can be what a program has counted: of whole numbers a server wants that they add up. Others, as means, are

@@ -30,10 +30,15 @@ const SECOND_VARINT: u8 = 2 << 3;
 
 /// A request that is being written. Its series can be sent in several requests as well, since a request is one series after
 /// the other.
+///
+/// Of a series that changes its kind, what comes then is for the next request: a Prometheus before 3.7 stores all numbers of a
+/// request, then all histograms of whole counts, then those of others, drops what is older by then than what it has of the
+/// series, and counts it as written.
 #[derive(Debug, Default)]
 pub(super) struct Message {
     bytes: Vec<u8>,
     series: Vec<Series>,
+    rest: Option<Box<Self>>,
 }
 
 /// A series, or a part of one whose samples are of several kinds.
@@ -41,15 +46,15 @@ pub(super) struct Message {
 struct Series {
     /// Where its bytes end.
     end: usize,
-    /// How many samples there are up to there, and how many of them are of histograms with custom buckets.
+    /// How many samples there are up to there, how many of them are sent as histograms, and how many of these have custom buckets.
     samples: u64,
+    histograms: u64,
     custom: u64,
     /// Since when each of its samples counts, which only 2.0 tells; empty where that is known of none.
     starts: Vec<i64>,
 }
 
-/// What a sample is. A series of a request has samples of one kind: 2.0 wants that, and a receiver that takes the numbers of
-/// a series before its histograms, as a Prometheus does, has them in the order of their times.
+/// What a sample is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Number,
@@ -62,6 +67,7 @@ enum Kind {
 impl Message {
     /// Adds a series; the labels `external`, sorted by name, are for those names that it lacks.
     pub(super) fn push(&mut self, external: &[(String, String)], labels: &LabelSet, samples: &Samples) {
+        let mut into = self;
         let mut rest = 0..samples.len();
         while !rest.is_empty() {
             let kind = Kind::of(samples, rest.start);
@@ -74,7 +80,10 @@ impl Message {
                 false => rest.clone(),
             };
             rest.start = run.end;
-            self.push_run(external, labels, samples, run, kind);
+            into.push_run(external, labels, samples, run, kind);
+            if !rest.is_empty() {
+                into = into.rest.get_or_insert_default();
+            }
         }
     }
 
@@ -123,14 +132,29 @@ impl Message {
         self.series.push(Series {
             end: self.bytes.len(),
             samples: self.count(all.clone(), |series| series.samples) + count,
+            histograms: self.count(all.clone(), |series| series.histograms)
+                + if kind == Kind::Number { 0 } else { count },
             custom: self.count(all, |series| series.custom) + if kind == Kind::Custom { count } else { 0 },
             starts,
         });
     }
 
-    /// *Unit*: bytes, uncompressed.
+    /// With what is for later requests. *Unit*: bytes, uncompressed.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + self.rest.as_ref().map_or(0, |rest| rest.len())
+    }
+
+    /// What is for the next request, and those after it.
+    pub(super) fn rest(self) -> Option<Self> {
+        self.rest.map(|rest| *rest)
+    }
+
+    /// How many samples are for later requests.
+    pub(super) fn later(&self) -> u64 {
+        let rest = self.rest.as_ref();
+        rest.map_or(0, |rest| {
+            rest.samples(0..rest.series(), ProtobufMessage::V2) + rest.later()
+        })
     }
 
     /// How many series there are.
@@ -141,6 +165,11 @@ impl Message {
     /// How many samples of these series are sent by such a message.
     pub(super) fn samples(&self, series: Range<usize>, message: ProtobufMessage) -> u64 {
         self.count(series.clone(), |series| series.samples) - self.left_out(series, message)
+    }
+
+    /// How many of the samples of these series that are sent by such a message are sent as histograms.
+    pub(super) fn histograms(&self, series: Range<usize>, message: ProtobufMessage) -> u64 {
+        self.count(series.clone(), |series| series.histograms) - self.left_out(series, message)
     }
 
     /// How many samples of these series such a message has no form for. Servers that take 1.0 know custom buckets or not,

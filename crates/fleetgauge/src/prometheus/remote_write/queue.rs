@@ -62,6 +62,8 @@ struct Request {
 pub(super) struct Part {
     pub(super) body: Bytes,
     pub(super) samples: u64,
+    /// How many of them are sent as histograms.
+    pub(super) histograms: u64,
     /// Samples beside them for which the message has no form.
     pub(super) left_out: u64,
     /// Whether a try of before may have been taken.
@@ -73,6 +75,19 @@ pub(super) struct Refused {
     pub(super) samples: u64,
     /// The first one of its series.
     pub(super) series: String,
+}
+
+// === impl Request ===
+
+impl Request {
+    fn new(message: Message, tries_left: u32) -> Self {
+        Self {
+            parts: vec![(0..message.series(), false)],
+            message,
+            tries_left,
+            has_taken: false,
+        }
+    }
 }
 
 // === impl Queue ===
@@ -103,7 +118,7 @@ impl Queue {
         request.map_or(0, |request| {
             let parts = request.parts.iter();
             let all = |part: &Range<usize>| request.message.samples(part.clone(), ProtobufMessage::V2);
-            parts.map(|(part, _)| all(part)).sum()
+            parts.map(|(part, _)| all(part)).sum::<u64>() + request.message.later()
         })
     }
 
@@ -165,6 +180,7 @@ impl Queue {
                         return Some(Part {
                             body: request.message.compressed(series.clone(), message),
                             samples,
+                            histograms: request.message.histograms(series.clone(), message),
                             left_out: request.message.left_out(series.clone(), message),
                             may_be_taken: *may_be_taken,
                         });
@@ -174,7 +190,11 @@ impl Queue {
                     continue;
                 }
                 self.max_parts = if request.has_taken { MAX_PARTS } else { FEW_PARTS };
-                self.request = None;
+                let rest = self.request.take().and_then(|request| request.message.rest());
+                if let Some(rest) = rest {
+                    self.request = Some(Request::new(rest, self.max_parts));
+                    continue;
+                }
             }
             let reader = self.readers.get_mut(self.at)?;
             let mut message = Message::default();
@@ -183,14 +203,8 @@ impl Queue {
                 message.len() < MAX_BYTES
             });
             self.at += usize::from(!goes_on);
-            let all = 0..message.series();
-            if !all.is_empty() {
-                self.request = Some(Request {
-                    message,
-                    parts: vec![(all, false)],
-                    tries_left: self.max_parts,
-                    has_taken: false,
-                });
+            if message.series() > 0 {
+                self.request = Some(Request::new(message, self.max_parts));
             }
         }
     }

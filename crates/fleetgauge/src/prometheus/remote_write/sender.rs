@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fleetgauge_core::backend::FetchError;
+use fleetgauge_core::printable::ExcerptBytes;
 use fleetgauge_core::time::Clock;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
 
 use super::super::backend::{authorized, headers};
@@ -17,13 +18,17 @@ use super::super::transport::Transport;
 use super::protobuf_message::ProtobufMessage;
 use crate::client::credentials::Credentials;
 use crate::client::endpoint::{Endpoint, Origin};
+use crate::client::failure::found_refusal;
 use crate::client::{Auth, ConfigError, body};
 
-/// How many samples a server has written of a request, which one that takes 2.0 says.
+/// How many samples a server has written of a request, which one that takes 2.0 says: numbers, and histograms.
 const WRITTEN: [&str; 2] = [
     "x-prometheus-remote-write-samples-written",
     "x-prometheus-remote-write-histograms-written",
 ];
+
+/// What a Prometheus says that takes no native histograms.
+const NO_HISTOGRAMS: &str = "native histograms are disabled";
 
 pub(super) struct Sender {
     message: ProtobufMessage,
@@ -35,14 +40,26 @@ pub(super) struct Sender {
     timeout: Duration,
 }
 
+/// How many samples a request has.
+#[derive(Clone, Copy)]
+pub(super) struct Sent {
+    pub(super) numbers: u64,
+    pub(super) histograms: u64,
+}
+
+/// What a server says that it has written of a request.
+pub(super) enum Written {
+    /// Nothing is said, as by 1.0, where all of a request is taken or refused.
+    Unsaid,
+    Samples(u64),
+    /// What cannot be, in words.
+    Doubtful(String),
+}
+
 /// Why a request was not taken.
 pub(super) enum Failure {
-    /// It would be refused again.
-    Refused {
-        error: FetchError,
-        /// How many of its samples the server has written nevertheless.
-        written: u64,
-    },
+    /// It would be refused again; of its samples some may be written nevertheless.
+    Refused { error: FetchError, written: Written },
     /// It may be taken at another time.
     Again {
         error: FetchError,
@@ -100,8 +117,8 @@ impl Sender {
         &self.endpoint.origin
     }
 
-    /// Sends a request with this many samples. Gives how many of them were written.
-    pub(super) async fn send(&self, body: Bytes, samples: u64) -> Result<u64, Failure> {
+    /// Sends a request with these samples. Gives how many of them were written.
+    pub(super) async fn send(&self, body: Bytes, sent: Sent) -> Result<Written, Failure> {
         let uri = self
             .endpoint
             .uri(self.query.as_deref())
@@ -110,7 +127,7 @@ impl Sender {
                     kind: "bad_url".into(),
                     message: error.to_string(),
                 },
-                written: 0,
+                written: Written::Unsaid,
             })?;
         let mut request = Request::new(Full::new(body));
         *request.uri_mut() = uri;
@@ -140,15 +157,13 @@ impl Sender {
         };
         let written = match self.message {
             // By 1.0 nothing of it is said that could be trusted.
-            ProtobufMessage::V1 => None,
-            ProtobufMessage::V2 => written(&headers).map(|written| written.min(samples)),
+            ProtobufMessage::V1 => Written::Unsaid,
+            ProtobufMessage::V2 => sent.written(&headers),
         };
         if status.is_success() {
             return match (self.message, written) {
-                (ProtobufMessage::V1, _) => Ok(samples),
-                (ProtobufMessage::V2, Some(written)) => Ok(written),
                 // One that knows 1.0 alone, and does not look at what it is sent, sees an empty request.
-                (ProtobufMessage::V2, None) => {
+                (ProtobufMessage::V2, Written::Unsaid) => {
                     let detail = format!(
                         "the answer {} does not say how much was written, as one of remote write 2.0 does: where the server \
                          knows 1.0 alone, it has taken nothing, and {}",
@@ -157,9 +172,10 @@ impl Sender {
                     );
                     Err(again(FetchError::Malformed { detail, source: None }, true))
                 }
+                (_, written) => Ok(written),
             };
         }
-        let error = refused(status, &headers, &body, self.endpoint.path.path());
+        let error = self.refusal(status, &headers, &body);
         match status.as_u16() {
             // A Prometheus 3.5 that is told not to accept it says so, and writes it nevertheless.
             415 => {
@@ -178,14 +194,29 @@ impl Sender {
                 }
                 Err(again(error, false))
             }
-            400..500 => Err(Failure::Refused {
-                error,
-                written: written.unwrap_or(0),
-            }),
+            400..500 => Err(Failure::Refused { error, written }),
             // Redirects too: they say that the URL is not right.
             500.. => Err(again(error, true)),
             _ => Err(again(error, false)),
         }
+    }
+
+    /// What a server says that takes nothing, with what it may lack to take it.
+    fn refusal(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> FetchError {
+        let path = self.endpoint.path.path();
+        let mut error = refused(status, headers, body, path);
+        match &mut error {
+            // It may say by which flag there is something.
+            FetchError::Rejected { message, .. } if status == StatusCode::NOT_FOUND => {
+                let found = found_refusal(headers, body);
+                *message = format!("nothing takes samples at {path} (404): {found}");
+            }
+            FetchError::Unavailable { message, .. } if message.contains(NO_HISTOGRAMS) => {
+                message.push_str("; where it is a Prometheus, it wants `--enable-feature=native-histograms`");
+            }
+            _ => {}
+        }
+        error
     }
 
     /// What is to be set where the server does not know the message.
@@ -198,12 +229,33 @@ impl Sender {
     }
 }
 
-/// How many samples the server says that it has written, if it says anything: what it does not name is none.
-fn written(headers: &HeaderMap) -> Option<u64> {
-    let said = WRITTEN.iter().filter_map(|name| headers.get(*name));
-    let said = said.map(|count| count.to_str().ok()?.trim().parse::<u64>().ok());
-    let said: Option<Vec<u64>> = said.collect();
-    said.filter(|said| !said.is_empty()).map(|said| said.iter().sum())
+// === impl Sent ===
+
+impl Sent {
+    /// How many of these the server says that it has written: what it does not name is none. It cannot be more than was sent of a
+    /// kind, nor be said twice.
+    fn written(self, headers: &HeaderMap) -> Written {
+        let (mut total, mut said, mut is_doubtful) = (0, Vec::new(), false);
+        for (name, sent) in WRITTEN.into_iter().zip([self.numbers, self.histograms]) {
+            for (at, value) in headers.get_all(name).iter().take(2).enumerate() {
+                let count = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+                let count = count.filter(|count| at == 0 && *count <= sent);
+                is_doubtful |= count.is_none();
+                total += count.unwrap_or(0);
+                said.push(format!("{name}: {}", ExcerptBytes(value.as_bytes(), 40)));
+            }
+        }
+        match said.is_empty() {
+            true => Written::Unsaid,
+            false if is_doubtful => Written::Doubtful(format!(
+                "it says {}, of {} numbers and {} histograms that it was sent",
+                said.join(", "),
+                self.numbers,
+                self.histograms
+            )),
+            false => Written::Samples(total),
+        }
+    }
 }
 
 impl std::fmt::Debug for Sender {

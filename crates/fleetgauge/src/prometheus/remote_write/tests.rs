@@ -9,6 +9,8 @@ use prost::Message as _;
 
 use super::*;
 
+mod kinds;
+
 #[derive(prost::Message)]
 pub(super) struct WriteRequest {
     #[prost(message, repeated, tag = "1")]
@@ -378,16 +380,11 @@ fn histograms_are_read_by_another_decoder() {
     samples.push(3, f64::from_bits(STALE_MARKER));
     let mut message = message::Message::default();
     message.push(&[], &LabelSet::from_pairs([("__name__", "h")]), &samples);
-    // 2.0 wants numbers and histograms apart.
-    assert_eq!(message.series(), 2);
     let [v1, v2] = ProtobufMessage::ALL;
-    assert_eq!((message.samples(0..2, v2), message.left_out(0..2, v2)), (3, 0));
-    assert_eq!((message.samples(0..2, v1), message.left_out(0..2, v1)), (1, 2));
-    // 1.0 knows no custom buckets.
-    let read = decoded(&message.compressed(0..2, v1)).timeseries;
+    let read = decoded(&message.compressed(0..1, v1)).timeseries;
     assert_eq!((read.len(), read[0].samples.len()), (1, 1));
-    let mut read = decoded_2(&message.compressed(0..2, v2)).timeseries;
-    assert_eq!(read.len(), 2);
+    let read = decoded_2(&message.compressed(0..1, v2)).timeseries;
+    assert_eq!((message.series(), message.later()), (1, 2));
     assert_eq!(
         read[0].samples,
         [Sample {
@@ -396,7 +393,11 @@ fn histograms_are_read_by_another_decoder() {
             start_timestamp: 0
         }]
     );
-    let read = read.remove(1);
+    let message = message.rest().expect("what is of another kind");
+    assert_eq!((message.samples(0..1, v2), message.left_out(0..1, v2)), (2, 0));
+    // 1.0 knows no custom buckets.
+    assert_eq!((message.samples(0..1, v1), message.left_out(0..1, v1)), (0, 2));
+    let read = decoded_2(&message.compressed(0..1, v2)).timeseries.remove(0);
     assert_eq!(
         read.labels,
         [Label {
@@ -498,10 +499,14 @@ fn by_2(url: &str, window: Window) -> RemoteWrite {
 
 /// What is logged when the server takes nothing.
 fn told(remote: &RemoteWrite) -> String {
+    let sent = Sent {
+        numbers: 1,
+        histograms: 0,
+    };
     let empty = snap::raw::Encoder::new().compress_vec(b"").expect("it is short");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    match runtime.block_on(remote.sender.send(empty.into(), 1)) {
+    match runtime.block_on(remote.sender.send(empty.into(), sent)) {
         Err(Failure::Again { error, .. }) => error.to_string(),
         _ => panic!("it is to be sent again"),
     }
@@ -623,19 +628,31 @@ fn what_a_server_of_2_says_is_not_written_is_counted() {
         "X-Prometheus-Remote-Write-Histograms-Written",
     );
     for (answer, expected) in [
-        // Sent, not written, refused, requests.
-        (Answer::status(204).header(samples, "6"), (6, 0, 0, 1)),
-        (Answer::status(204).header(samples, "9"), (6, 0, 0, 1)),
-        (Answer::status(204).header(samples, "4"), (4, 2, 0, 1)),
+        // Sent, not written, refused, unconfirmed, requests.
+        (Answer::status(204).header(samples, "6"), (6, 0, 0, 0, 1)),
+        (Answer::status(204).header(samples, "4"), (4, 2, 0, 0, 1)),
+        (
+            Answer::status(204).header(samples, "4").header(histograms, "0"),
+            (4, 2, 0, 0, 1),
+        ),
+        (Answer::status(204).header(histograms, "0"), (0, 6, 0, 0, 1)),
+        (Answer::status(400).header(samples, "5"), (5, 0, 1, 0, 1)),
+        // Nothing was written, so its halves are sent: two series, and then each.
+        (Answer::status(400).header(samples, "0"), (0, 0, 6, 0, 3)),
+        (Answer::status(413), (0, 0, 6, 0, 3)),
+        // What cannot be is not believed.
+        (Answer::status(204).header(samples, "9"), (0, 0, 0, 6, 1)),
         (
             Answer::status(204).header(samples, "4").header(histograms, "1"),
-            (5, 1, 0, 1),
+            (0, 0, 0, 6, 1),
         ),
-        (Answer::status(204).header(histograms, "0"), (0, 6, 0, 1)),
-        (Answer::status(400).header(samples, "5"), (5, 0, 1, 1)),
-        // Nothing was written, so its halves are sent: two series, and then each.
-        (Answer::status(400).header(samples, "0"), (0, 0, 6, 3)),
-        (Answer::status(413), (0, 0, 6, 3)),
+        (Answer::status(204).header(histograms, "6"), (0, 0, 0, 6, 1)),
+        (
+            Answer::status(204).header(samples, "6").header(samples, "6"),
+            (0, 0, 0, 6, 1),
+        ),
+        (Answer::status(204).header(samples, "many"), (0, 0, 0, 6, 1)),
+        (Answer::status(400).header(samples, "9"), (0, 0, 0, 6, 3)),
     ] {
         let (server, url) = receiver([answer]);
         let remote = by_2(&url, window().0);
@@ -643,7 +660,13 @@ fn what_a_server_of_2_says_is_not_written_is_counted() {
         let stats = remote.stats();
         let requests = server.requests();
         assert_eq!(
-            (stats.sent, stats.not_written, stats.refused, requests.len()),
+            (
+                stats.sent,
+                stats.not_written,
+                stats.refused,
+                stats.unconfirmed,
+                requests.len()
+            ),
             expected
         );
         assert_eq!((stats.pending, stats.retries), (0, 0));
