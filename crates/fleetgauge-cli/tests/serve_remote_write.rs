@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -564,6 +564,41 @@ fn a_server_that_knows_1_alone_is_told_of_and_has_all_when_that_is_set() {
     until_equal(&daemon, &receiver, now());
     assert_eq!(own(&daemon, "fleetgauge_remote_write_samples_failed_total"), 0.0);
     assert_eq!(own(&daemon, "fleetgauge_remote_write_samples_lost_total"), 0.0);
+    // What the one before had left is no loss: this one has sent it.
+    let log = daemon.log().join("\n");
+    assert!(!log.contains("not sent at the end"), "{log}");
+}
+
+#[test]
+fn a_remote_is_counted_and_is_something_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("fleetgauge.yaml");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let said = |remotes: &str, args: &[&str]| {
+        let sources = "sources: {pods: {scrape: {discovery: [{static: [\"127.0.0.1:1\"]}]}}}\n";
+        fs::write(&file, format!("{sources}remote_write: {remotes}\n")).unwrap();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_fleetgauge"))
+            .args(args)
+            .arg(&file)
+            .output()
+            .unwrap();
+        [output.stdout, output.stderr]
+            .map(|said| String::from_utf8_lossy(&said).into_owned())
+            .concat()
+    };
+    let one = "[{url: \"http://127.0.0.1:1/w\"}]";
+    let ok = said(one, &["check"]);
+    assert!(
+        ok.contains("ok, configuration with 1 source and 1 remote write\n"),
+        "{ok}"
+    );
+    // It ends at once, since the address is taken.
+    let listen = taken.local_addr().unwrap().to_string();
+    let serve = ["serve", "--listen", &listen, "--config"];
+    let none = "nothing to keep fresh";
+    assert!(said("[]", &serve).contains(none));
+    let served = said(one, &serve);
+    assert!(!served.contains(none) && served.contains(&listen), "{served}");
 }
 
 #[test]
@@ -575,7 +610,8 @@ fn what_is_refused_is_told_once_and_when_it_is_over() {
     let daemon = Daemon::start(&written(directory.path(), &pod, &remote));
     // Not before: what is logged until the daemon serves is not kept.
     server.set_script([Answer::status(400)]).unwrap();
-    daemon.logged("samples are refused, and lost to the server");
+    let told = daemon.logged("samples are refused, and lost to the server");
+    assert!(told.contains("remote=a"), "{told}");
     let failed = || own(&daemon, "fleetgauge_remote_write_samples_failed_total");
     until(|| failed() > 500.0);
     server.set_script([Answer::status(503)]).unwrap();

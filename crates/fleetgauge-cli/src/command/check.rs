@@ -88,6 +88,7 @@ impl fmt::Display for Summary<'_> {
                     Count(config.packs.len(), "file of queries", "files of queries"),
                     Count(config.queries.len(), "query", "queries"),
                     Count(config.metrics.len(), "metric", "metrics"),
+                    Count(config.remote_write.len(), "remote write", "remote writes"),
                 ];
                 let parts = parts.iter().filter(|Count(count, ..)| *count > 0);
                 let parts: Vec<String> = parts.map(ToString::to_string).collect();

@@ -16,9 +16,9 @@ pub(super) fn run(args: &Serve) -> anyhow::Result<()> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    if config.metrics.is_empty() {
+    if config.metrics.is_empty() && config.remote_write.is_empty() {
         tracing::warn!(
-            "{} names no metrics, so there is nothing to keep fresh",
+            "{} names no metrics, and nobody that is written to, so there is nothing to keep fresh",
             args.config.display()
         );
     }

@@ -50,7 +50,7 @@ impl RemoteWriteSection {
     ///
     /// *Errors*: the proxy of the environment cannot be used.
     pub(crate) fn config(&self, environment: &Environment) -> anyhow::Result<RemoteWriteConfig> {
-        let mut config = RemoteWriteConfig::new(&self.url);
+        let mut config = RemoteWriteConfig::new(&self.url).with_name(&self.name);
         config.protobuf_message = self.protobuf_message;
         config.every = self.every.unwrap_or(config.every);
         config.flush_timeout = self.flush_timeout.unwrap_or(config.flush_timeout);
