@@ -152,7 +152,7 @@ pub(crate) struct Scrape {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub(crate) timeout: Duration,
     /// Read a page whose content type names no exposition as PrometheusProto, PrometheusText0.0.4,
-    /// PrometheusText1.0.0, OpenMetricsText0.0.1 or OpenMetricsText1.0.0
+    /// PrometheusText1.0.0, OpenMetricsText0.0.1, OpenMetricsText1.0.0 or OpenMetricsText2.0.0
     #[arg(long, value_name = "FORMAT")]
     pub(crate) fallback_scrape_protocol: Option<ScrapeProtocol>,
     // Last: its help heading holds for all that follows.

@@ -1,5 +1,5 @@
-//! Reads what targets expose: the Prometheus text format 0.0.4, OpenMetrics 1.0, and Protocol Buffers, which alone have
-//! native histograms.
+//! Reads what targets expose: the Prometheus text format 0.0.4, OpenMetrics 1.0 and 2.0, and Protocol Buffers, which have
+//! native histograms as OpenMetrics 2.0 has them.
 //!
 //! A thousand pods of a hundred kilobytes, every second, is what this module is shaped by:
 //! - Nothing is copied and nothing allocated for a sample. Names, labels and texts are borrowed from the
@@ -44,6 +44,7 @@
 //! ```
 
 mod comment;
+mod composite;
 mod encode;
 mod event;
 mod fault;
@@ -57,6 +58,7 @@ mod metric_type;
 mod name;
 mod native;
 mod number;
+mod open_metrics_2;
 mod page;
 mod report;
 #[cfg(test)]

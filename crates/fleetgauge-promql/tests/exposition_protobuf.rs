@@ -20,7 +20,7 @@ use crate::support::metric_family::{
 };
 
 /// What a page says, a line an event, and what became of it.
-fn read(parser: &mut Parser, format: Format, body: &[u8]) -> (Vec<String>, Report) {
+pub(crate) fn read(parser: &mut Parser, format: Format, body: &[u8]) -> (Vec<String>, Report) {
     let mut said = Vec::new();
     let mut page = parser.page(format, body);
     while let Some(event) = page.next() {
@@ -67,7 +67,7 @@ fn read_all(histograms: Histograms, families: &[MetricFamily]) -> (Vec<String>, 
 }
 
 /// A family of one metric, of the type with this number.
-fn family(name: &str, metric_type: i32, metric: Metric) -> MetricFamily {
+pub(crate) fn family(name: &str, metric_type: i32, metric: Metric) -> MetricFamily {
     MetricFamily {
         name: Some(name.to_owned()),
         metric_type: Some(metric_type),
@@ -84,7 +84,7 @@ fn gauge(name: &str, value: f64) -> MetricFamily {
     family(name, 1, metric)
 }
 
-fn histogram(name: &str, histogram: Histogram) -> MetricFamily {
+pub(crate) fn histogram(name: &str, histogram: Histogram) -> MetricFamily {
     let metric = Metric {
         histogram: Some(histogram),
         ..Metric::default()
@@ -92,14 +92,14 @@ fn histogram(name: &str, histogram: Histogram) -> MetricFamily {
     family(name, 4, metric)
 }
 
-fn span(offset: i32, length: u32) -> Span {
+pub(crate) fn span(offset: i32, length: u32) -> Span {
     Span {
         offset: Some(offset),
         length: Some(length),
     }
 }
 
-fn native() -> Histogram {
+pub(crate) fn native() -> Histogram {
     Histogram {
         sample_count: Some(12),
         sample_sum: Some(18.5),
@@ -390,7 +390,7 @@ fn a_family_of_which_nothing_more_can_be_told_is_lost_with_all_it_may_have() {
     let (said, report) = read(&mut Parser::new(), Format::Protobuf, &body);
     assert_eq!(said.len(), 4);
     let lost: Vec<_> = report.lost.names().collect();
-    assert_eq!(lost, ["h", "h_bucket", "h_count", "h_sum"]);
+    assert_eq!(lost, ["h", "h_bucket", "h_count", "h_gcount", "h_gsum", "h_sum"]);
     assert_eq!(
         report.first_errors[0].to_string(),
         r#"byte 28: broken field: "h""#
@@ -704,25 +704,25 @@ fn only_wanted_metrics_are_read() {
 
 /// One family, as both formats can say it.
 #[derive(Clone, Debug)]
-struct Family {
-    name: String,
-    help: String,
-    unit: String,
-    metric_type: MetricType,
-    metrics: Vec<One>,
+pub(crate) struct Family {
+    pub(crate) name: String,
+    pub(crate) help: String,
+    pub(crate) unit: String,
+    pub(crate) metric_type: MetricType,
+    pub(crate) metrics: Vec<One>,
 }
 
 #[derive(Clone, Debug)]
-struct One {
-    labels: BTreeMap<String, String>,
-    number: f64,
-    count: u32,
+pub(crate) struct One {
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) number: f64,
+    pub(crate) count: u32,
     /// By bound or quantile.
-    parts: Vec<(f64, u32)>,
-    timestamp: Option<i64>,
+    pub(crate) parts: Vec<(f64, u32)>,
+    pub(crate) timestamp: Option<i64>,
 }
 
-fn any_family() -> impl Strategy<Value = Family> {
+pub(crate) fn any_family() -> impl Strategy<Value = Family> {
     let name = || prop_oneof!["[a-zA-Z_:][a-zA-Z0-9_:]{0,8}", "[a-z\\\\\"{}=,# \n.é]{1,6}"];
     let number = || {
         prop_oneof![
@@ -808,7 +808,7 @@ impl Family {
         }
     }
 
-    fn message(&self) -> MetricFamily {
+    pub(crate) fn message(&self) -> MetricFamily {
         let number = |one: &One| Number {
             value: Some(one.number),
         };

@@ -5,6 +5,7 @@
 mod asked_again;
 mod differential;
 mod exposition;
+mod exposition_open_metrics_2;
 mod exposition_prometheus;
 mod exposition_protobuf;
 mod page;

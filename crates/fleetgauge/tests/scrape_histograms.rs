@@ -185,6 +185,80 @@ async fn by_default_a_histogram_has_its_classic_buckets() {
     assert_eq!(ask(&source, "histogram_count(h)").await, "");
 }
 
+/// What [`page`] says, in OpenMetrics 2.0.
+const OPEN_METRICS_2: &str = "# TYPE g gauge\ng 7\n# TYPE h histogram\nh {count:8,sum:20,schema:0,zero_threshold:0,zero_count:0,\
+                              positive_spans:[1:2],positive_buckets:[4,4],bucket:[2.0:4,+Inf:8]} st@1700000000\n\
+                              # TYPE k gaugehistogram\nk {gcount:3,gsum:5,bucket:[1:3,+Inf:3]}\n# EOF\n";
+
+fn target_2(page: &str) -> FaultyServer {
+    let content_type = "application/openmetrics-text; version=2.0.0; charset=utf-8";
+    FaultyServer::start([Answer::respond(200, &[("Content-Type", content_type)], page)]).unwrap()
+}
+
+#[tokio::test]
+async fn openmetrics_2_is_the_same_where_it_is_asked_for() {
+    let queries = [
+        "g",
+        "histogram_count(h)",
+        "histogram_quantile(0.75, h)",
+        "h_count",
+        "h_bucket{le=\"2.0\"}",
+    ];
+    let (of_messages, of_text) = (target(page(4, 4)), target_2(OPEN_METRICS_2));
+    for native in [false, true] {
+        for always in [false, true] {
+            let config = config()
+                .with_scrape_native_histograms(native)
+                .with_always_scrape_classic_histograms(always);
+            let by = |protocol, server| start(config.clone().with_scrape_protocols(vec![protocol]), server);
+            let by_messages = by(ScrapeProtocol::PrometheusProto, &of_messages);
+            let by_text = by(ScrapeProtocol::OpenMetricsText200, &of_text);
+            for query in queries {
+                let expected = ask(&by_messages, query).await;
+                assert_eq!(ask(&by_text, query).await, expected, "{query} {native} {always}");
+            }
+            assert_eq!(by_text.targets()[0].problem, None);
+        }
+    }
+    let asked = of_text.requests()[0].header("accept").unwrap().to_owned();
+    let expected = "application/openmetrics-text;version=2.0.0;escaping=allow-utf-8;q=0.7,*/*;q=0.6";
+    assert_eq!(asked, expected);
+
+    let protocols = vec![ScrapeProtocol::OpenMetricsText200];
+    let source = start(converting().with_scrape_protocols(protocols), &of_text);
+    assert_eq!(ask(&source, "histogram_count(h)").await, "8");
+    assert_eq!(ask(&source, "histogram_sum(k)").await, "5");
+    assert_eq!(ask(&source, "k_gcount").await, "");
+}
+
+#[tokio::test]
+async fn openmetrics_2_that_was_not_asked_for_is_refused() {
+    let server = target_2(OPEN_METRICS_2);
+    let error = ask(&start(config(), &server), "g").await;
+    assert!(
+        error.contains("`scrape_protocols` has OpenMetricsText2.0.0"),
+        "{error}"
+    );
+    let fallback = config().with_fallback_scrape_protocol(ScrapeProtocol::OpenMetricsText100);
+    let source = start(fallback, &server);
+    assert_eq!(ask(&source, "g").await, "7");
+    let problem = source.targets()[0].problem.clone().unwrap();
+    assert!(problem.contains("2 bad lines, the first: line 4"), "{problem}");
+}
+
+#[tokio::test]
+async fn a_line_that_is_a_whole_histogram_is_missed_whole() {
+    let server = target_2(&OPEN_METRICS_2.replace("+Inf:8", "+Inf"));
+    let protocols = vec![ScrapeProtocol::OpenMetricsText200];
+    let source = start(config().with_scrape_protocols(protocols), &server);
+    assert_eq!(ask(&source, "g").await, "7");
+    let error = ask(&source, "h_count").await;
+    assert!(
+        error.contains("line 4, column 116: not a composite value: expected \":\""),
+        "{error}"
+    );
+}
+
 #[tokio::test]
 async fn a_histogram_that_is_broken_is_missed_and_costs_nothing_else() {
     let server = target(page(4, 5));

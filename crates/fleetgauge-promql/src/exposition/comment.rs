@@ -34,7 +34,7 @@ pub(super) fn read<'a>(
     let bytes = line.as_bytes();
     let word_start = skip_blanks(bytes, at + 1);
     let word_end = word_start + name_length(&bytes[word_start..], false);
-    let is_open_metrics = format == Format::OpenMetrics;
+    let is_open_metrics = format.is_open_metrics();
     let word = &line[word_start..word_end];
     if is_open_metrics && word == "EOF" && line[word_end..].trim_ascii().is_empty() {
         return Ok(Comment::Eof);

@@ -52,7 +52,7 @@ impl Encoder {
 
     /// Adds the help text of a family.
     pub fn help(&mut self, family: &str, text: &str) {
-        let quotes = self.format == Format::OpenMetrics;
+        let quotes = self.format.is_open_metrics();
         self.metadata("HELP", family, "");
         self.out.pop();
         push_escaped(&mut self.out, text, quotes);
@@ -61,7 +61,7 @@ impl Encoder {
 
     /// Adds the unit of a family.
     pub fn unit(&mut self, family: &str, unit: &str) {
-        if self.format == Format::OpenMetrics {
+        if self.format.is_open_metrics() {
             self.metadata("UNIT", family, unit);
         }
     }
@@ -96,7 +96,7 @@ impl Encoder {
         if let Some(millis) = timestamp {
             let _ = match self.format {
                 Format::Text | Format::Protobuf => write!(self.out, " {millis}"),
-                Format::OpenMetrics => {
+                Format::OpenMetrics | Format::OpenMetrics2 => {
                     let sign = if millis < 0 { "-" } else { "" };
                     let millis = millis.unsigned_abs();
                     write!(self.out, " {sign}{}.{:03}", millis / 1000, millis % 1000)
@@ -108,7 +108,7 @@ impl Encoder {
 
     /// The page, ended as its format demands.
     pub fn finish(mut self) -> String {
-        if self.format == Format::OpenMetrics {
+        if self.format.is_open_metrics() {
             self.out.push_str("# EOF\n");
         }
         self.out

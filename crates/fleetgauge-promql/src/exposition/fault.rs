@@ -73,6 +73,18 @@ pub enum Reason {
         /// Why not.
         problem: String,
     },
+    /// What cannot be a composite value.
+    #[error("not a composite value: {problem}")]
+    BadComposite {
+        /// Why not.
+        problem: String,
+    },
+    /// What a family of this type cannot have.
+    #[error("{problem}")]
+    NotOfType {
+        /// What that is.
+        problem: &'static str,
+    },
     /// Too many buckets or quantiles.
     #[error("more than {limit} buckets")]
     TooManyBuckets {
@@ -141,9 +153,10 @@ impl Reason {
             Self::BadTimestamp => "timestamp",
             Self::TrailingText => "trailing_text",
             Self::UnfinishedLine => "unfinished_line",
-            Self::UnknownType => "type",
+            Self::UnknownType | Self::NotOfType { .. } => "type",
             Self::BrokenField => "broken_field",
             Self::BadHistogram { .. } => "histogram",
+            Self::BadComposite { .. } => "composite",
             Self::LineTooLong { .. }
             | Self::TooManyBuckets { .. }
             | Self::NameTooLong { .. }

@@ -12,6 +12,11 @@ pub enum Format {
     ///
     /// *Source*: <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
     OpenMetrics,
+    /// OpenMetrics 2.0: as 1.0, but a histogram or summary is one line with a composite value, and a value may say since when
+    /// it is counted. Read as Prometheus 3.16 reads it behind its feature flag `openmetrics2`.
+    ///
+    /// *Source*: <https://prometheus.io/docs/specs/om/open_metrics_spec_2_0/>.
+    OpenMetrics2,
     /// Protocol Buffers: messages `io.prometheus.client.MetricFamily`, each behind its length.
     ///
     /// *Source*: <https://prometheus.io/docs/instrumenting/exposition_formats/#protobuf-format>.
@@ -35,9 +40,9 @@ impl Format {
     /// An empty header and every `text/plain` is [`Format::Text`]: much that exposes metrics says no more
     /// than that.
     ///
-    /// *Errors*: everything else, OpenMetrics 2.0 included, which Prometheus reads only behind a feature flag. Prometheus 2
-    /// read it as text, Prometheus 3 refuses it, and so do we: a login page that is answered with status 200 is one clear
-    /// reason and not a thousand bad lines. A reader who knows better says `.unwrap_or_default()`.
+    /// *Errors*: everything else. Prometheus 2 read it as text, Prometheus 3 refuses it, and so do we: a login page that is
+    /// answered with status 200 is one clear reason and not a thousand bad lines. A reader who knows better says
+    /// `.unwrap_or_default()`.
     ///
     /// ```
     /// use fleetgauge_promql::exposition::Format;
@@ -58,8 +63,12 @@ impl Format {
         let is_version_2 = !may_be("version", "") && may_be("version", "2.0.0");
         if media_type.is_empty() || is("text/plain") {
             Ok(Self::Text)
-        } else if is("application/openmetrics-text") && !is_version_2 {
-            Ok(Self::OpenMetrics)
+        } else if is("application/openmetrics-text") {
+            Ok(if is_version_2 {
+                Self::OpenMetrics2
+            } else {
+                Self::OpenMetrics
+            })
         } else if is("application/vnd.google.protobuf")
             && may_be("proto", "io.prometheus.client.MetricFamily")
             && may_be("encoding", "delimited")
@@ -72,11 +81,17 @@ impl Format {
         }
     }
 
+    /// Whether it is a version of OpenMetrics.
+    pub(super) const fn is_open_metrics(self) -> bool {
+        matches!(self, Self::OpenMetrics | Self::OpenMetrics2)
+    }
+
     /// The `Content-Type` under which a page of this format is served.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::OpenMetrics2 => "application/openmetrics-text; version=2.0.0; charset=utf-8",
             Self::Protobuf => {
                 "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
             }
@@ -109,7 +124,11 @@ mod tests {
         );
         check("text/html; charset=utf-8", None);
         check("application/json", None);
-        check("application/openmetrics-text; version=2.0.0", None);
+        check(
+            "application/openmetrics-text; version=2.0.0",
+            Some(Format::OpenMetrics2),
+        );
+        check(Format::OpenMetrics2.content_type(), Some(Format::OpenMetrics2));
         check(Format::Protobuf.content_type(), Some(Format::Protobuf));
         check("application/vnd.google.protobuf", Some(Format::Protobuf));
         check(

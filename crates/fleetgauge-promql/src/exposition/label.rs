@@ -123,6 +123,12 @@ pub(super) fn find_close(line: &[u8], open: usize) -> Result<usize, Fault> {
         let close = memchr::memrchr(b'}', &line[open..]).ok_or_else(unclosed)?;
         return Ok(open + close);
     }
+    find_next_close(line, open)
+}
+
+/// As [`find_close`], where braces may follow.
+pub(super) fn find_next_close(line: &[u8], open: usize) -> Result<usize, Fault> {
+    let unclosed = || Reason::UnclosedLabels.at(open);
     let mut at = open + 1;
     loop {
         at += memchr2(b'"', b'}', &line[at..]).ok_or_else(unclosed)?;
@@ -187,7 +193,7 @@ pub(super) fn find_labels(
         match bytes[at] {
             b',' => at = skip_blanks(bytes, at + 1),
             // Prometheus reads labels without a comma between in the text format, so somebody writes them.
-            _ if at < close && format == Format::OpenMetrics => return Err(Reason::ExpectedComma.at(at)),
+            _ if at < close && format.is_open_metrics() => return Err(Reason::ExpectedComma.at(at)),
             _ => {}
         }
     }

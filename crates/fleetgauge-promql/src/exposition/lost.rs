@@ -63,19 +63,19 @@ impl LostMetrics {
         self.names.binary_search_by(|known| known.as_str().cmp(name))
     }
 
-    /// Notes the metric of a bad line, as far as it can be told; names that `is_wanted` refuses were not to
-    /// be read in any case.
+    /// Notes the metric of a bad line, as far as it can be told, or the family that the line is all of, as
+    /// [`add_family`](Self::add_family); names that `is_wanted` refuses were not to be read in any case.
     pub(super) fn add_line(
         &mut self,
         line: &[u8],
         fault: &Fault,
         name_bytes: usize,
-        is_wanted: impl FnOnce(&str) -> bool,
+        metric_type: Option<MetricType>,
+        is_wanted: impl Fn(&str) -> bool,
     ) {
         match find_name(line, fault, name_bytes) {
             Found::NoSample => {}
-            Found::Name(name) if is_wanted(&name) => self.add_name(&name),
-            Found::Name(_) => {}
+            Found::Name(name) => self.add_family(&name, metric_type, is_wanted),
             Found::Unreadable => self.add_unnamed(),
         }
     }
@@ -91,9 +91,12 @@ impl LostMetrics {
             return self.add_unnamed();
         }
         let has_parts = metric_type.is_none_or(MetricType::has_parts);
-        let suffixes: &[&str] = match has_parts {
-            true => &["", "_bucket", "_sum", "_count"],
-            false => &[""],
+        let suffixes: &[&str] = match (has_parts, metric_type) {
+            (true, None | Some(MetricType::GaugeHistogram)) => {
+                &["", "_bucket", "_sum", "_count", "_gsum", "_gcount"]
+            }
+            (true, _) => &["", "_bucket", "_sum", "_count"],
+            (false, _) => &[""],
         };
         for name in suffixes.iter().map(|suffix| format!("{family}{suffix}")) {
             if is_wanted(&name) {

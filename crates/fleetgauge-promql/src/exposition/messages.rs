@@ -16,6 +16,7 @@ use fleetgauge_syntax::number::OpenMetricsFloat;
 
 use super::encode::{push_label, push_quoted};
 use super::fault::{Fault, Reason};
+use super::label::Labels;
 use super::limits::Limits;
 use super::metric_type::MetricType;
 use super::name::is_plain;
@@ -23,6 +24,7 @@ use super::native::{self, Histograms, check_count};
 use super::report::{Cut, Report};
 use super::wanted::Wanted;
 use super::wire::{Field, Message, varint};
+use crate::histogram::FloatHistogram;
 
 /// The texts of a page's series, and what it says of them.
 #[derive(Clone, Debug, Default)]
@@ -33,18 +35,25 @@ pub(super) struct Messages {
     /// The upper bounds of the histogram before as texts: those of a family are mostly the same.
     bounds: Vec<(u64, Range<usize>)>,
     bound_texts: String,
-    buckets: Vec<(f64, f64)>,
+    pub(super) buckets: Vec<(f64, f64)>,
 }
 
-/// Something that a page says, texts by their place: of names and series in [`Messages::texts`], else in the page.
+/// Something that a page says, texts by their place in [`Messages::texts`].
 #[derive(Clone, Debug)]
 pub(super) enum Item {
     Type(Range<usize>, MetricType),
     Help(Range<usize>, Range<usize>),
     Unit(Range<usize>, Range<usize>),
     Sample(Series, f64),
-    /// With the place of its message.
-    Histogram(Series, Range<usize>),
+    Histogram(Series, Native),
+}
+
+/// A native histogram.
+#[derive(Clone, Debug)]
+pub(super) enum Native {
+    /// By the place of its message in the page.
+    Message(Range<usize>),
+    Read(Box<FloatHistogram>),
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +61,7 @@ pub(super) struct Series {
     pub(super) name: Range<usize>,
     pub(super) text: Range<usize>,
     pub(super) metric_type: MetricType,
-    /// Where in the page its value is.
+    /// Where in the page its value is: at which byte, or, of a page of lines, in which line.
     pub(super) at: usize,
     pub(super) timestamp: Option<i64>,
     pub(super) start_timestamp: Option<i64>,
@@ -67,7 +76,7 @@ pub(super) struct Wish<'p> {
 }
 
 /// Why the page is not read on.
-struct Enough(Cut);
+pub(super) struct Enough(pub(super) Cut);
 
 /// What a family says of all its metrics.
 #[derive(Clone, Copy, Default)]
@@ -80,22 +89,25 @@ struct Head<'a> {
 }
 
 /// A metric: its value as it lies there, and what has been read of it.
-struct Metric<'a> {
-    metric_type: MetricType,
-    value: Option<Message<'a>>,
-    timestamp: Option<i64>,
-    start_timestamp: Option<i64>,
-    count: f64,
-    sum: f64,
-    is_native: bool,
+pub(super) struct Metric<'a> {
+    pub(super) metric_type: MetricType,
+    pub(super) value: Option<Message<'a>>,
+    /// As of [`Series::at`].
+    pub(super) at: usize,
+    pub(super) timestamp: Option<i64>,
+    pub(super) start_timestamp: Option<i64>,
+    pub(super) count: f64,
+    pub(super) sum: f64,
+    pub(super) is_native: bool,
 }
 
 /// The names of a family's samples.
-struct Names {
-    name: Range<usize>,
-    bucket: Range<usize>,
-    sum: Range<usize>,
-    count: Range<usize>,
+#[derive(Clone)]
+pub(super) struct Names {
+    pub(super) name: Range<usize>,
+    pub(super) bucket: Range<usize>,
+    pub(super) sum: Range<usize>,
+    pub(super) count: Range<usize>,
 }
 
 // === impl Messages ===
@@ -113,8 +125,7 @@ impl Messages {
 
     /// Looks at a whole page. What is wrong with it goes into `report`; of what was cut off, the reason is given.
     pub(super) fn read(&mut self, body: &[u8], wish: Wish<'_>, report: &mut Report) -> Option<Cut> {
-        self.texts.clear();
-        self.items.clear();
+        self.clear();
         let whole = body.get(..wish.limits.body_bytes).unwrap_or(body);
         let mut at = 0;
         while at < whole.len() {
@@ -165,67 +176,59 @@ impl Messages {
             report.skipped += metrics;
             return Ok(());
         }
-        let (texts, items) = (self.texts.len(), self.items.len());
+        let (items, texts) = self.mark();
         self.metadata(&head, metric_type);
         let before = self.items.len();
-        self.bounds.clear();
-        self.bound_texts.clear();
-        let name = self.name(head.name, "");
-        let [bucket, sum, count] =
-            ["_bucket", "_sum", "_count"].map(|suffix| match metric_type.has_parts() {
-                true => self.name(head.name, suffix),
-                false => name.clone(),
-            });
-        let names = Names {
-            name,
-            bucket,
-            sum,
-            count,
+        self.forget_bounds();
+        let names = match metric_type.has_parts() {
+            true => self.names(head.name, ["_bucket", "_sum", "_count"]),
+            false => {
+                let name = self.push_text(head.name);
+                let [bucket, sum, count] = [(); 3].map(|()| name.clone());
+                Names {
+                    name,
+                    bucket,
+                    sum,
+                    count,
+                }
+            }
         };
         for field in family.fields().flatten().filter(|field| field.number == 4) {
             let Ok(message) = field.message() else { continue };
-            let (texts, items) = (self.texts.len(), self.items.len());
+            let (items, texts) = self.mark();
             let read = self.metric(message, metric_type, &names, wish);
             if let Err(fault) = read {
                 // What has been read of it is no whole.
-                self.items.truncate(items);
-                self.texts.truncate(texts);
+                self.take_back(items, texts);
                 let family = (head.name, Some(metric_type));
                 report.add_message(family, head.name, fault, wish.limits, wish.wanted);
             }
             self.drop_unwanted(items, wish, report);
-            let limit = wish.limits.body_bytes;
-            if self.texts.len() > limit {
-                let bytes = self.texts.len();
-                return Err(Enough(Cut::BodyTooLarge { bytes, limit }));
-            }
-            let limit = wish.limits.samples;
-            if self.items.len() > limit.saturating_mul(4) {
-                return Err(Enough(Cut::TooManySamples { limit }));
-            }
+            self.check_size(wish.limits)?;
         }
         if self.items.len() == before {
-            self.items.truncate(items);
-            self.texts.truncate(texts);
+            self.take_back(items, texts);
         }
         Ok(())
     }
 
     fn metadata(&mut self, head: &Head<'_>, metric_type: MetricType) {
-        let name = self.name(head.name, "");
-        if let Some(help) = head.help.filter(|help| !help.bytes.is_empty()) {
-            let help = help.start..help.start + help.bytes.len();
+        let name = self.push_text(head.name);
+        // It has been looked at before.
+        let help = head.help.and_then(|help| help.text().ok());
+        if let Some(help) = help.filter(|help| !help.is_empty()) {
+            let help = self.push_text(help);
             self.items.push(Item::Help(name.clone(), help));
         }
         self.items.push(Item::Type(name.clone(), metric_type));
         if !head.unit.is_empty() {
-            let unit = self.name(head.unit, "");
+            let unit = self.push_text(head.unit);
             self.items.push(Item::Unit(name, unit));
         }
     }
 
     /// Takes back the samples from the item `first` on whose names nobody wants.
-    fn drop_unwanted(&mut self, first: usize, wish: Wish<'_>, report: &mut Report) {
+    pub(super) fn drop_unwanted(&mut self, first: usize, wish: Wish<'_>, report: &mut Report) {
         let Some(wanted) = wish.wanted else { return };
         let Self { texts, items, .. } = self;
         let before = items.len();
@@ -251,13 +254,14 @@ impl Messages {
         let mut metric = self.labels_and_value(message, metric_type)?;
         // What is not said is not zero.
         let value = metric.value.ok_or(Reason::ExpectedValue.at(message.start))?;
+        metric.at = value.start;
         match metric_type {
             MetricType::Histogram | MetricType::GaugeHistogram => {
                 self.read_histogram(value, &mut metric, wish.limits)?;
                 if metric.is_native && wish.histograms != Histograms::Classic {
                     let series = self.series(&names.name, None, &metric, wish.limits)?;
                     let place = value.start..value.start + value.bytes.len();
-                    self.items.push(Item::Histogram(series, place));
+                    self.items.push(Item::Histogram(series, Native::Message(place)));
                     if wish.histograms == Histograms::Native || self.buckets.is_empty() {
                         return Ok(());
                     }
@@ -289,7 +293,7 @@ impl Messages {
 
     /// The samples of a classic histogram or a summary, in the order of Prometheus. *`each`*: the name of those that have a
     /// bound or quantile.
-    fn parts(
+    pub(super) fn parts(
         &mut self,
         names: &Names,
         each: &Range<usize>,
@@ -303,6 +307,10 @@ impl Messages {
         let buckets = std::mem::take(&mut self.buckets);
         let mut all = buckets.iter().enumerate();
         let read = all.try_for_each(|(at, (bound, value))| {
+            if self.texts.len() > limits.body_bytes {
+                // Here the page ends in any case.
+                return Ok(());
+            }
             let bound = self.bound(at, *bound);
             let series = self.series(each, Some(bound), metric, limits)?;
             self.items.push(Item::Sample(series, *value));
@@ -322,6 +330,7 @@ impl Messages {
         let mut metric = Metric {
             metric_type,
             value: None,
+            at: message.start,
             timestamp: None,
             start_timestamp: None,
             count: 0.0,
@@ -489,7 +498,7 @@ impl Messages {
     }
 
     /// Writes the text of a series. *`bound`*: the place of the text of its bound or quantile.
-    fn series(
+    pub(super) fn series(
         &mut self,
         name: &Range<usize>,
         bound: Option<Range<usize>>,
@@ -514,17 +523,14 @@ impl Messages {
         if let Some(bound) = bound {
             self.texts.push(separator);
             separator = ',';
-            let label = match metric.metric_type {
-                MetricType::Summary => "quantile",
-                _ => "le",
-            };
+            let label = metric.bound_label();
             let _ = write!(self.texts, "{label}=\"{}\"", &self.bound_texts[bound]);
         }
         if separator == ',' {
             self.texts.push('}');
         }
         let text = start..self.texts.len();
-        let at = metric.value.map_or(0, |value| value.start);
+        let at = metric.at;
         let (bytes, limit) = (text.len(), limits.line_bytes.min(u32::MAX as usize));
         if bytes > limit {
             return Err(Reason::LineTooLong { bytes, limit }.at(at));
@@ -539,11 +545,78 @@ impl Messages {
         })
     }
 
-    fn name(&mut self, name: &str, suffix: &str) -> Range<usize> {
+    /// The names of a family whose metrics are several series each, with these suffixes of a bucket, sum and count.
+    pub(super) fn names(&mut self, name: &str, suffixes: [&str; 3]) -> Names {
+        let [bucket, sum, count] = suffixes.map(|suffix| {
+            let start = self.push_text(name).start;
+            start..self.push_text(suffix).end
+        });
+        Names {
+            name: self.push_text(name),
+            bucket,
+            sum,
+            count,
+        }
+    }
+
+    /// Has these be the labels of the series that are written next.
+    pub(super) fn set_labels(&mut self, labels: Labels<'_, '_>) {
+        self.labels.clear();
+        for (name, value) in labels.iter() {
+            push_label(&mut self.labels, &name, &value);
+        }
+    }
+
+    pub(super) fn push_text(&mut self, text: &str) -> Range<usize> {
         let start = self.texts.len();
-        self.texts.push_str(name);
-        self.texts.push_str(suffix);
+        self.texts.push_str(text);
         start..self.texts.len()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.texts.clear();
+        self.items.clear();
+    }
+
+    /// How many items there are, and how much text.
+    pub(super) fn mark(&self) -> (usize, usize) {
+        (self.items.len(), self.texts.len())
+    }
+
+    /// Takes back what came after a [`mark`](Self::mark).
+    pub(super) fn take_back(&mut self, items: usize, texts: usize) {
+        self.items.truncate(items);
+        self.texts.truncate(texts);
+    }
+
+    /// The texts of bounds are kept for the metrics of one family.
+    pub(super) fn forget_bounds(&mut self) {
+        self.bounds.clear();
+        self.bound_texts.clear();
+    }
+
+    pub(super) fn check_size(&self, limits: &Limits) -> Result<(), Enough> {
+        let (bytes, limit) = (self.texts.len(), limits.body_bytes);
+        if bytes > limit {
+            return Err(Enough(Cut::BodyTooLarge { bytes, limit }));
+        }
+        let limit = limits.samples;
+        if self.items.len() > limit.saturating_mul(4) {
+            return Err(Enough(Cut::TooManySamples { limit }));
+        }
+        Ok(())
+    }
+}
+
+// === impl Metric ===
+
+impl Metric<'_> {
+    /// The label by which its series are told apart.
+    pub(super) fn bound_label(&self) -> &'static str {
+        match self.metric_type {
+            MetricType::Summary => "quantile",
+            _ => "le",
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Native histograms as a page of Protocol Buffers has them.
+//! Native histograms as pages have them.
 
 use super::fault::{Fault, Reason};
 use super::limits::Limits;
@@ -21,51 +21,78 @@ pub enum Histograms {
 
 /// The counts of the buckets of one sign, as they come.
 #[derive(Debug, Default)]
-struct Side {
+pub(super) struct Side {
     /// So far behind the end of the span before each begins, and so long it is.
-    spans: Vec<(i32, u32)>,
-    deltas: Vec<i64>,
-    counts: Vec<f64>,
+    pub(super) spans: Vec<(i32, u32)>,
+    /// By how much each whole count is more than the one before.
+    pub(super) deltas: Vec<i64>,
+    pub(super) counts: Vec<f64>,
+}
+
+/// A native histogram as it comes. Its counts are whole numbers or not: then the others count.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) schema: i64,
+    pub(super) sum: f64,
+    pub(super) zero_threshold: f64,
+    pub(super) count: u64,
+    pub(super) count_float: f64,
+    pub(super) zero_count: u64,
+    pub(super) zero_count_float: f64,
+    pub(super) positive: Side,
+    pub(super) negative: Side,
 }
 
 /// Reads a native histogram. *`is_gauge`*: whether it may shrink.
 pub(super) fn read(histogram: Message<'_>, is_gauge: bool, limits: &Limits) -> Result<FloatHistogram, Fault> {
-    let (mut schema, mut sum, mut zero_threshold) = (0, 0.0, 0.0);
-    let (mut count, mut count_float, mut zero_count, mut zero_count_float) = (0, 0.0, 0, 0.0);
-    let (mut positive, mut negative) = (Side::default(), Side::default());
+    let mut written = Written::default();
     let limit = limits.buckets;
     for field in histogram.fields() {
         let field = field?;
         match field.number {
-            1 => count = field.varint()?,
-            2 => sum = field.double()?,
-            4 => count_float = field.double()?,
-            5 => schema = zigzag(field.varint()?),
-            6 => zero_threshold = field.double()?,
-            7 => zero_count = field.varint()?,
-            8 => zero_count_float = field.double()?,
-            9 => negative.span(field, limit)?,
-            10 => field.signed(&mut negative.deltas, limit)?,
-            11 => field.doubles(&mut negative.counts, limit)?,
-            12 => positive.span(field, limit)?,
-            13 => field.signed(&mut positive.deltas, limit)?,
-            14 => field.doubles(&mut positive.counts, limit)?,
+            1 => written.count = field.varint()?,
+            2 => written.sum = field.double()?,
+            4 => written.count_float = field.double()?,
+            5 => written.schema = zigzag(field.varint()?),
+            6 => written.zero_threshold = field.double()?,
+            7 => written.zero_count = field.varint()?,
+            8 => written.zero_count_float = field.double()?,
+            9 => written.negative.span(field, limit)?,
+            10 => field.signed(&mut written.negative.deltas, limit)?,
+            11 => field.doubles(&mut written.negative.counts, limit)?,
+            12 => written.positive.span(field, limit)?,
+            13 => field.signed(&mut written.positive.deltas, limit)?,
+            14 => field.doubles(&mut written.positive.counts, limit)?,
             _ => {}
         }
     }
-    for count in [count_float, zero_count_float] {
+    for count in [written.count_float, written.zero_count_float] {
         check_count(count).map_err(|reason| reason.at(histogram.start))?;
     }
-    let is_float = count_float > 0.0
-        || zero_count_float > 0.0
-        || !positive.counts.is_empty()
-        || !negative.counts.is_empty();
-    let counter_reset = if is_gauge {
-        CounterReset::Gauge
-    } else {
-        CounterReset::Unknown
-    };
-    let read = move || -> Result<FloatHistogram, String> {
+    let is_float = written.count_float > 0.0
+        || written.zero_count_float > 0.0
+        || !written.positive.counts.is_empty()
+        || !written.negative.counts.is_empty();
+    let read = written.histogram(is_float, is_gauge);
+    read.map_err(|problem| Reason::BadHistogram { problem }.at(histogram.start))
+}
+
+// === impl Written ===
+
+impl Written {
+    /// The histogram, or why it cannot be one.
+    pub(super) fn histogram(self, is_float: bool, is_gauge: bool) -> Result<FloatHistogram, String> {
+        let Self {
+            schema,
+            sum,
+            zero_threshold,
+            count,
+            count_float,
+            zero_count,
+            zero_count_float,
+            positive,
+            negative,
+        } = self;
         if is_float {
             let counts = positive.counts.iter().chain(&negative.counts);
             let counted = counts.sum::<f64>() + zero_count_float;
@@ -86,6 +113,10 @@ pub(super) fn read(histogram: Message<'_>, is_gauge: bool, limits: &Limits) -> R
             true => (count_float, zero_count_float),
             false => (count as f64, zero_count as f64),
         };
+        let counter_reset = match is_gauge {
+            true => CounterReset::Gauge,
+            false => CounterReset::Unknown,
+        };
         let in_words = |error: HistogramError| error.to_string();
         let (schema, levels) = kept(schema);
         let mut read = FloatHistogram::exponential(schema)
@@ -99,8 +130,7 @@ pub(super) fn read(histogram: Message<'_>, is_gauge: bool, limits: &Limits) -> R
         read.check().map_err(in_words)?;
         read.compact();
         Ok(read)
-    };
-    read().map_err(|problem| Reason::BadHistogram { problem }.at(histogram.start))
+    }
 }
 
 /// Refuses what cannot be a count.

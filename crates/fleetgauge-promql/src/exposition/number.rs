@@ -32,7 +32,7 @@ pub(crate) fn parse_float(text: &str) -> Option<f64> {
 pub(super) fn timestamp(text: &str, format: Format) -> Result<i64, Reason> {
     match format {
         Format::Text | Format::Protobuf => text.parse().map_err(|_| Reason::BadTimestamp),
-        Format::OpenMetrics => seconds(text).ok_or(Reason::BadTimestamp),
+        Format::OpenMetrics | Format::OpenMetrics2 => seconds(text).ok_or(Reason::BadTimestamp),
     }
 }
 

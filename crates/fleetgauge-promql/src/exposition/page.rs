@@ -1,7 +1,6 @@
 //! Reads pages, line by line or message by message.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use memchr::memrchr;
 
@@ -12,12 +11,13 @@ use super::format::Format;
 use super::label::{Labels, Span, find_close, find_labels};
 use super::limits::Limits;
 use super::line::{Line, Lines};
-use super::messages::{Item, Messages, Wish};
+use super::messages::{Item, Messages, Native, Wish};
 use super::metric_type::MetricType;
 use super::name::{is_name_byte, name_length, skip_blanks};
 use super::native::{self, Histograms};
 use super::number;
-use super::report::{Cut, Report};
+use super::open_metrics_2;
+use super::report::{Cut, Place, Report};
 use super::wanted::Wanted;
 use super::wire::Message;
 
@@ -55,12 +55,12 @@ pub struct Page<'a> {
     report: Report,
 }
 
-/// What a page of messages says and has not been given yet.
+/// What a page says that was read before, and has not been given yet.
 #[derive(Debug)]
 struct Said<'a> {
     page: &'a [u8],
     texts: &'a str,
-    items: std::slice::Iter<'a, Item>,
+    items: std::vec::Drain<'a, Item>,
     /// Why that is not all of it.
     cut: Option<Cut>,
 }
@@ -78,7 +78,7 @@ struct Current<'a> {
     line: &'a str,
     braces: Option<(usize, usize)>,
     labels: State,
-    /// Of a page of messages, the metric's name, and where in the page the metric is.
+    /// Of a page that was read before, the metric's name, and where in the page the metric is: at which byte, or in which line.
     message: Option<(&'a str, usize)>,
 }
 
@@ -143,18 +143,22 @@ impl<'a> Page<'a> {
             report.cut(Cut::BodyTooLarge { bytes, limit });
             whole = &body[..limit];
         }
+        let wish = Wish {
+            limits,
+            wanted: wanted.as_ref(),
+            histograms: *histograms,
+        };
         let mut said = None;
-        if format == Format::Protobuf {
-            let wish = Wish {
-                limits,
-                wanted: wanted.as_ref(),
-                histograms: *histograms,
-            };
-            let cut = messages.read(body, wish, &mut report);
+        let read = match format {
+            Format::Text | Format::OpenMetrics => None,
+            Format::OpenMetrics2 => Some(open_metrics_2::read(whole, messages, wish, spans, &mut report)),
+            Format::Protobuf => Some(messages.read(body, wish, &mut report)),
+        };
+        if let Some(cut) = read {
             said = Some(Said {
                 page: std::mem::take(&mut whole),
                 texts: &messages.texts,
-                items: messages.items.iter(),
+                items: messages.items.drain(..),
                 cut,
             });
         }
@@ -191,8 +195,8 @@ impl<'a> Page<'a> {
                 let line = current.line;
                 match find_labels(line, open, close, self.format, self.limits, self.spans) {
                     Ok(None) => {}
-                    // In quotes, it stands in the braces of a text that was written here.
-                    Ok(Some(_)) if self.messages.is_some() => {}
+                    // A series whose name is in quotes has no other.
+                    Ok(Some(_)) if open == 0 && self.messages.is_some() => {}
                     // The name stands before the braces already.
                     Ok(Some(_)) => self.take_back(Reason::NameTwice.at(open)),
                     Err(fault) => self.take_back(fault),
@@ -215,21 +219,30 @@ impl<'a> Page<'a> {
         if let Some(current) = &mut self.current {
             current.labels = State::Bad;
             self.report.samples -= 1;
-            let line = current.line.as_bytes();
-            match current.message {
-                None => self.report.add(line, fault, self.limits, self.wanted),
-                Some((name, at)) => {
-                    self.report.lines -= 1;
-                    let family = (name, Some(MetricType::Unknown));
-                    let fault = fault.reason.at(at);
-                    self.report
-                        .add_message(family, current.line, fault, self.limits, self.wanted);
-                }
-            }
+            let line = current.line;
+            let Some((name, at)) = current.message else {
+                return self.add(line.as_bytes(), fault);
+            };
+            let place = match self.format {
+                Format::OpenMetrics2 => Place::in_line(at, line.as_bytes(), fault.at, self.limits),
+                _ => Place::Byte(at),
+            };
+            self.report.lines -= 1;
+            let family = (name, Some(MetricType::Unknown));
+            self.report
+                .add_at(place, family, line, fault.reason, self.limits, self.wanted);
         }
     }
 
-    /// The next event of a page of messages.
+    /// Adds a bad line, which is the last one that was read.
+    #[cold]
+    fn add(&mut self, line: &[u8], fault: Fault) {
+        let line = (self.report.lines, line);
+        let of_one = Some(MetricType::Unknown);
+        self.report.add(line, of_one, fault, self.limits, self.wanted);
+    }
+
+    /// The next event of a page that was read before.
     fn next_message(&mut self) -> Option<Event<'a>> {
         loop {
             let said = self.messages.as_mut()?;
@@ -241,32 +254,24 @@ impl<'a> Page<'a> {
                 return None;
             };
             let texts = said.texts;
-            let in_page = |place: &Range<usize>| {
-                let text = said.page.get(place.clone()).unwrap_or_default();
-                // Looked at before, so this does not fail.
-                std::str::from_utf8(text).unwrap_or_default()
-            };
-            let family = |name: &Range<usize>| Cow::Borrowed(&texts[name.clone()]);
             let event = match item {
                 Item::Type(name, metric_type) => Event::Type {
-                    family: family(name),
-                    metric_type: *metric_type,
+                    family: Cow::Borrowed(&texts[name]),
+                    metric_type,
                 },
                 Item::Help(name, text) => Event::Help {
-                    family: family(name),
-                    text: Cow::Borrowed(in_page(text)),
+                    family: Cow::Borrowed(&texts[name]),
+                    text: Cow::Borrowed(&texts[text]),
                 },
                 Item::Unit(name, unit) => Event::Unit {
-                    family: family(name),
-                    unit: &texts[unit.clone()],
+                    family: Cow::Borrowed(&texts[name]),
+                    unit: &texts[unit],
                 },
                 Item::Sample(series, value) => {
-                    let (series, value) = (series, *value);
                     if self.has_enough() {
                         return None;
                     }
-                    let text = &texts[series.text.clone()];
-                    let name = &texts[series.name.clone()];
+                    let (text, name) = (&texts[series.text], &texts[series.name]);
                     self.begin_message(text, name, series.at);
                     Event::Sample(Sample {
                         name: Cow::Borrowed(name),
@@ -277,15 +282,20 @@ impl<'a> Page<'a> {
                         start_timestamp: series.start_timestamp,
                     })
                 }
-                Item::Histogram(series, place) => {
-                    let message = Message {
-                        bytes: said.page.get(place.clone()).unwrap_or_default(),
-                        start: place.start,
+                Item::Histogram(series, histogram) => {
+                    let (text, name) = (&texts[series.text], &texts[series.name]);
+                    let histogram = match histogram {
+                        Native::Read(histogram) => Ok(*histogram),
+                        Native::Message(place) => {
+                            let message = Message {
+                                start: place.start,
+                                bytes: said.page.get(place).unwrap_or_default(),
+                            };
+                            let is_gauge = series.metric_type == MetricType::GaugeHistogram;
+                            native::read(message, is_gauge, self.limits)
+                        }
                     };
-                    let text = &texts[series.text.clone()];
-                    let name = &texts[series.name.clone()];
-                    let is_gauge = series.metric_type == MetricType::GaugeHistogram;
-                    let histogram = match native::read(message, is_gauge, self.limits) {
+                    let histogram = match histogram {
                         Ok(histogram) => histogram,
                         Err(fault) => {
                             let family = (name, Some(MetricType::Unknown));
@@ -318,7 +328,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Has the labels of a sample of a page of messages read from its text.
+    /// Has the labels of a sample read from its text, of a page that was read before.
     fn begin_message(&mut self, text: &'a str, name: &'a str, at: usize) {
         let open = if text.starts_with('{') { 0 } else { name.len() };
         self.current = Some(Current {
@@ -547,7 +557,7 @@ impl<'a> Page<'a> {
         self.report = before;
         self.report.lines += 1;
         let fault = read.err().unwrap_or(Reason::UnfinishedLine.at(tail.len()));
-        self.report.add(tail, fault, self.limits, self.wanted);
+        self.add(tail, fault);
         self.report.cut(Cut::UnfinishedLine);
     }
 
@@ -586,7 +596,7 @@ impl<'a> Iterator for Page<'a> {
             match read {
                 Ok(None) => {}
                 Ok(event) => return event,
-                Err(fault) => self.report.add(bytes, fault, self.limits, self.wanted),
+                Err(fault) => self.add(bytes, fault),
             }
         }
         None

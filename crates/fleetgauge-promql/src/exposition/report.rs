@@ -12,7 +12,8 @@ use super::wanted::Wanted;
 ///
 /// Unless the page was cut, every line is counted once: `lines` is the sum of `samples`, `metadata`,
 /// `ignored`, `skipped` and `errors`. Where a page has no lines, what the text format would have a line for counts as one,
-/// and so does a metric that is broken or that nobody wanted, or a family of which that cannot be told.
+/// and so does a metric that is broken or that nobody wanted, or a family of which that cannot be told. A line of OpenMetrics 2.0
+/// with a composite value counts as the lines that the text format would have for it.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
@@ -113,33 +114,44 @@ impl Report {
         self.lost.add_unnamed();
     }
 
+    /// Adds a bad line. *`metric_type`*: that of the family, if the line may be all of one; else one of a single series.
     #[cold]
-    pub(super) fn add(&mut self, line: &[u8], fault: Fault, limits: &Limits, wanted: Option<&Wanted>) {
+    pub(super) fn add(
+        &mut self,
+        (number, line): (usize, &[u8]),
+        metric_type: Option<MetricType>,
+        fault: Fault,
+        limits: &Limits,
+        wanted: Option<&Wanted>,
+    ) {
         self.errors += 1;
         let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted.selects(name));
-        self.lost.add_line(line, &fault, limits.name_bytes, is_wanted);
-        if self.first_errors.len() >= limits.described_errors {
-            return;
-        }
-        // A fault beyond the bound of a line would cost a scan of what the bound is there to spare.
-        let before = &line[..fault.at.min(line.len()).min(limits.line_bytes)];
-        self.first_errors.push(LineError {
-            place: Place::Line {
-                line: self.lines,
-                column: String::from_utf8_lossy(before).chars().count() + 1,
-            },
-            reason: fault.reason,
-            text: excerpt(line),
-        });
+        self.lost
+            .add_line(line, &fault, limits.name_bytes, metric_type, is_wanted);
+        let place = || Place::in_line(number, line, fault.at, limits);
+        self.describe(place, line, fault.reason, limits);
     }
 
     /// Adds a message that is bad at a byte of the page. *`family`*: its name, if that is known; *`text`*: what it is of.
-    #[cold]
     pub(super) fn add_message(
         &mut self,
-        (family, metric_type): (&str, Option<MetricType>),
+        family: (&str, Option<MetricType>),
         text: &str,
         fault: Fault,
+        limits: &Limits,
+        wanted: Option<&Wanted>,
+    ) {
+        self.add_at(Place::Byte(fault.at), family, text, fault.reason, limits, wanted);
+    }
+
+    /// As [`add_message`](Self::add_message), at any place.
+    #[cold]
+    pub(super) fn add_at(
+        &mut self,
+        place: Place,
+        (family, metric_type): (&str, Option<MetricType>),
+        text: &str,
+        reason: Reason,
         limits: &Limits,
         wanted: Option<&Wanted>,
     ) {
@@ -147,12 +159,25 @@ impl Report {
         self.errors += 1;
         let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted.selects(name));
         self.lost.add_family(family, metric_type, is_wanted);
+        self.describe(|| place, text.as_bytes(), reason, limits);
+    }
+
+    fn describe(&mut self, place: impl FnOnce() -> Place, text: &[u8], reason: Reason, limits: &Limits) {
         if self.first_errors.len() < limits.described_errors {
-            self.first_errors.push(LineError {
-                place: Place::Byte(fault.at),
-                reason: fault.reason,
-                text: excerpt(text.as_bytes()),
-            });
+            let (place, text) = (place(), excerpt(text));
+            self.first_errors.push(LineError { place, reason, text });
+        }
+    }
+}
+
+impl Place {
+    /// That of the byte `at` of the line of this number.
+    pub(super) fn in_line(number: usize, line: &[u8], at: usize, limits: &Limits) -> Self {
+        // A fault beyond the bound of a line would cost a scan of what the bound is there to spare.
+        let before = &line[..at.min(line.len()).min(limits.line_bytes)];
+        Self::Line {
+            line: number,
+            column: String::from_utf8_lossy(before).chars().count() + 1,
         }
     }
 }

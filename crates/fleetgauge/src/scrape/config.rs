@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fleetgauge_core::source::{CachedSourceConfig, RangeConfig, RetryPolicy};
 use fleetgauge_core::target::{Scheme, TargetDefaults};
-use fleetgauge_promql::exposition::{Histograms, Limits, Wanted};
+use fleetgauge_promql::exposition::{Format, Histograms, Limits, Wanted};
 use fleetgauge_promql::window::WindowConfig;
 
 use super::coverage::Spacing;
@@ -60,9 +60,9 @@ pub struct ScrapeConfig {
     /// text; any other is refused, as by Prometheus 3.
     pub fallback_scrape_protocol: Option<ScrapeProtocol>,
     /// Which formats are asked for, the most wanted one first; `None` is as Prometheus has it: Protocol Buffers where
-    /// native histograms are scraped, then OpenMetrics, then the text format. Default: `None`.
+    /// native histograms are scraped, then OpenMetrics 1.0 and 0.0.1, then the text format. Default: `None`.
     pub scrape_protocols: Option<Vec<ScrapeProtocol>>,
-    /// Whether native histograms are kept, which pages in Protocol Buffers alone have. Of one that has classic buckets too, these
+    /// Whether native histograms are kept, which pages in Protocol Buffers and OpenMetrics 2.0 have. Of one that has classic buckets too, these
     /// are left out then. Default: no, as in Prometheus; then a histogram has its classic buckets.
     pub scrape_native_histograms: bool,
     /// Whether classic histograms become native ones with custom buckets, and their series are left out. Default: no.
@@ -240,6 +240,14 @@ impl ScrapeConfig {
             .then_some(ScrapeProtocol::PrometheusProto);
         let default = || native.into_iter().chain(ScrapeProtocol::DEFAULT).collect();
         self.scrape_protocols.clone().unwrap_or_else(default)
+    }
+
+    /// Whether a page of this format is read where its content type says that it is one. OpenMetrics 2.0 may change yet, so
+    /// that it is read only where it was asked for.
+    pub(super) fn takes(&self, format: Format) -> bool {
+        let asked_for = self.scrape_protocols.iter().flatten();
+        let mut asked_for = asked_for.map(|protocol| protocol.format());
+        format != Format::OpenMetrics2 || asked_for.any(|asked_for| asked_for == format)
     }
 
     /// Which form of histograms is kept.

@@ -82,8 +82,8 @@ impl Conversion {
     pub(super) fn part(&self, sample: &Sample<'_>, format: Format) -> Option<Part> {
         let is_histogram = match sample.metric_type() {
             Some(MetricType::Histogram) => true,
-            // In text, its count and sum have other names, and Prometheus does not convert it.
-            Some(MetricType::GaugeHistogram) => format == Format::Protobuf,
+            // In other texts it is several lines, and Prometheus does not convert it.
+            Some(MetricType::GaugeHistogram) => matches!(format, Format::Protobuf | Format::OpenMetrics2),
             _ => false,
         };
         let (name, part) = split(sample.name()).filter(|_| is_histogram)?;
@@ -136,7 +136,7 @@ impl Conversion {
         let gathered = std::mem::take(&mut self.gathered).into_iter();
         gathered.filter(|(_, one)| !one.is_native).map(|(series, one)| {
             let name = one.labels.first().map_or("", |(_, name)| name.as_str());
-            let has_lost = ["", "_bucket", "_count", "_sum"]
+            let has_lost = ["", "_bucket", "_count", "_sum", "_gcount", "_gsum"]
                 .iter()
                 .any(|part| lost.may_include(&format!("{name}{part}")));
             Converted {
@@ -211,6 +211,8 @@ fn split(name: &str) -> Option<(&str, Part)> {
         ("_bucket", Part::Bucket),
         ("_count", Part::Count),
         ("_sum", Part::Sum),
+        ("_gcount", Part::Count),
+        ("_gsum", Part::Sum),
     ];
     parts
         .into_iter()

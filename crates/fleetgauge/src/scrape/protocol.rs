@@ -13,7 +13,7 @@ use crate::client::failure::excerpt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ScrapeProtocol {
-    /// `PrometheusProto`: Protocol Buffers, the one format that has native histograms.
+    /// `PrometheusProto`: Protocol Buffers, which have native histograms.
     PrometheusProto,
     /// `PrometheusText0.0.4`.
     PrometheusText004,
@@ -23,13 +23,15 @@ pub enum ScrapeProtocol {
     OpenMetricsText001,
     /// `OpenMetricsText1.0.0`.
     OpenMetricsText100,
+    /// `OpenMetricsText2.0.0`, which has native histograms, and is read only where it is asked for.
+    OpenMetricsText200,
 }
 
 /// What names no [`ScrapeProtocol`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{given:?} is not a format that is read; there are PrometheusProto, PrometheusText0.0.4, PrometheusText1.0.0, \
-     OpenMetricsText0.0.1 and OpenMetricsText1.0.0"
+     OpenMetricsText0.0.1, OpenMetricsText1.0.0 and OpenMetricsText2.0.0"
 )]
 #[non_exhaustive]
 pub struct UnknownScrapeProtocol {
@@ -40,12 +42,13 @@ pub struct UnknownScrapeProtocol {
 // === impl ScrapeProtocol ===
 
 impl ScrapeProtocol {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::PrometheusProto,
         Self::PrometheusText004,
         Self::PrometheusText100,
         Self::OpenMetricsText001,
         Self::OpenMetricsText100,
+        Self::OpenMetricsText200,
     ];
 
     /// What is asked for by default, the most wanted one first.
@@ -70,6 +73,7 @@ impl ScrapeProtocol {
                 Self::PrometheusText100 => "text/plain;version=1.0.0;escaping=allow-utf-8",
                 Self::OpenMetricsText001 => "application/openmetrics-text;version=0.0.1",
                 Self::OpenMetricsText100 => "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8",
+                Self::OpenMetricsText200 => "application/openmetrics-text;version=2.0.0;escaping=allow-utf-8",
             };
             // Writing to a string does not fail.
             let _ = write!(header, "{media_type};q=0.{weight},");
@@ -85,6 +89,7 @@ impl ScrapeProtocol {
             Self::PrometheusProto => Format::Protobuf,
             Self::PrometheusText004 | Self::PrometheusText100 => Format::Text,
             Self::OpenMetricsText001 | Self::OpenMetricsText100 => Format::OpenMetrics,
+            Self::OpenMetricsText200 => Format::OpenMetrics2,
         }
     }
 }
@@ -97,6 +102,7 @@ impl fmt::Display for ScrapeProtocol {
             Self::PrometheusText100 => "PrometheusText1.0.0",
             Self::OpenMetricsText001 => "OpenMetricsText0.0.1",
             Self::OpenMetricsText100 => "OpenMetricsText1.0.0",
+            Self::OpenMetricsText200 => "OpenMetricsText2.0.0",
         })
     }
 }
@@ -138,7 +144,7 @@ mod tests {
         check("OpenMetricsText0.0.1", Some(Format::OpenMetrics));
         check("OpenMetricsText1.0.0", Some(Format::OpenMetrics));
         check("PrometheusProto", Some(Format::Protobuf));
-        check("OpenMetricsText2.0.0", None);
+        check("OpenMetricsText2.0.0", Some(Format::OpenMetrics2));
         check("prometheustext0.0.4", None);
         check("", None);
     }

@@ -339,9 +339,16 @@ impl Scraper {
         let fallback = self.common.config.fallback_scrape_protocol;
         let named = content_type(&headers).map(Format::from_content_type);
         let format = match (named, fallback) {
-            (Some(Ok(format)), _) => format,
+            (Some(Ok(format)), _) if self.common.config.takes(format) => format,
             (_, Some(protocol)) => protocol.format(),
             (None, None) => Format::default(),
+            (Some(Ok(_)), None) => {
+                return Err(FetchError::Malformed {
+                    detail: "the page is OpenMetrics 2.0, which is read where `scrape_protocols` has OpenMetricsText2.0.0"
+                        .into(),
+                    source: None,
+                });
+            }
             (Some(Err(_)), None) => {
                 let body = open.driver.run(body::read_error(response)).await;
                 return Err(not_exposition(&headers, &body));
