@@ -13,7 +13,7 @@ use crate::annotation::Annotations;
 use crate::budget::Budget;
 use crate::error::EvalError;
 use crate::function::{quantile, warn_of_quantile};
-use crate::histogram::FloatHistogram;
+use crate::histogram::{MeanOf, TotalOf};
 use crate::parse::{AggregateOp, AggregatePlaces, Grouping};
 use crate::value::{Operand, Vector, is_absent};
 
@@ -41,13 +41,11 @@ pub(crate) fn evaluate(
         match op {
             AggregateOp::Sum => {
                 let grouped = Grouped::new(grouping, vector, budget)?;
-                let join: mixed::Join = |all| FloatHistogram::total_of(all.iter().copied());
-                return grouped.fold_mixed::<fold::SumOf>(join, budget, notes);
+                return grouped.fold_mixed::<fold::SumOf, TotalOf>(budget, notes);
             }
             AggregateOp::Avg => {
                 let grouped = Grouped::new(grouping, vector, budget)?;
-                let join: mixed::Join = |all| FloatHistogram::mean_of(all.iter().copied());
-                return grouped.fold_mixed::<fold::MeanOf>(join, budget, notes);
+                return grouped.fold_mixed::<fold::MeanOf, MeanOf>(budget, notes);
             }
             // They know no values, or look for histograms themselves.
             AggregateOp::Count

@@ -48,6 +48,7 @@ pub(crate) use buckets::Indexes;
 pub use classic::{ClassicError, ClassicHistogram};
 pub use error::HistogramError;
 pub use merge::Merged;
+pub(crate) use merge::{Join, MeanOf, TotalOf};
 pub use notation::NotationError;
 pub(crate) use rows::{HistogramSample, Rows};
 pub use shape::{CounterReset, FloatHistogram, Histogram, Layout};

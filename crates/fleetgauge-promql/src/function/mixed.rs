@@ -166,12 +166,10 @@ fn extrapolated(range: &Mixed<'_>, kind: Kind, notes: &mut Annotations) -> Optio
     if kind == Kind::Counter
         && range.only_grows
         && range.input.starts.is_empty()
-        && let Some(first) = range.histogram(0)
-        && let Some(last) = range.histogram(range.len() - 1)
+        && let Some(first) = range.samples.histogram_sample(range.from)
+        && let Some(last) = range.samples.histogram_sample(range.from + range.len() - 1)
     {
-        let mut change = last.clone();
-        change.subtract(first).ok()?;
-        change.compact();
+        let change = last.change_since(first).ok()?;
         let factor = extension(&range.input, kind, first.count(), change.count());
         return Some((change.with_counter_reset(CounterReset::Gauge), factor));
     }

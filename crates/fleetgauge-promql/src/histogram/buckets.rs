@@ -145,7 +145,12 @@ impl<N: Tally> Buckets<N> {
     pub(super) fn compact(&mut self) {
         // Mostly there is none.
         if self.counts.iter().any(|count| count.is_zero()) {
-            *self = self.iter().filter(|(_, count)| !count.is_zero()).collect();
+            let kept = self.iter().filter(|(_, count)| !count.is_zero());
+            let (indexes, counts): (Vec<_>, Vec<_>) = kept.unzip();
+            *self = Self {
+                indexes: indexes.into(),
+                counts,
+            };
         }
     }
 
@@ -242,10 +247,15 @@ impl PartialEq for Indexes {
     }
 }
 
+impl From<Vec<i32>> for Indexes {
+    fn from(indexes: Vec<i32>) -> Self {
+        Self((!indexes.is_empty()).then(|| Arc::new(indexes)))
+    }
+}
+
 impl FromIterator<i32> for Indexes {
     fn from_iter<I: IntoIterator<Item = i32>>(indexes: I) -> Self {
-        let indexes: Vec<_> = indexes.into_iter().collect();
-        Self((!indexes.is_empty()).then(|| Arc::new(indexes)))
+        indexes.into_iter().collect::<Vec<_>>().into()
     }
 }
 

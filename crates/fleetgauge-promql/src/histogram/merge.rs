@@ -15,6 +15,30 @@ pub struct Merged {
     pub has_other_bounds: bool,
 }
 
+/// Many histograms of one kind that become one.
+pub(crate) trait Join {
+    fn starting_at(first: &FloatHistogram) -> Self;
+
+    /// *Errors*: [`HistogramError::Mixed`], after which it is of no use.
+    fn add(&mut self, other: &FloatHistogram) -> Result<(), HistogramError>;
+
+    fn finish(self) -> (FloatHistogram, Merged);
+}
+
+/// Their sum, in which nothing is rounded away.
+pub(crate) struct TotalOf {
+    total: Histogram<Sum>,
+    merged: Merged,
+}
+
+/// Their mean: the sum divided by their number as long as the sum is finite, and then a mean that is moved by each.
+pub(crate) struct MeanOf {
+    mean: Histogram<Sum>,
+    merged: Merged,
+    count: f64,
+    is_moving: bool,
+}
+
 // === impl Histogram ===
 
 impl FloatHistogram {
@@ -24,16 +48,7 @@ impl FloatHistogram {
     pub fn total_of<'h>(
         histograms: impl IntoIterator<Item = &'h Self>,
     ) -> Result<Option<(Self, Merged)>, HistogramError> {
-        let mut histograms = histograms.into_iter();
-        let Some(first) = histograms.next() else {
-            return Ok(None);
-        };
-        let mut total = first.compensated::<Sum>();
-        let mut merged = Merged::default();
-        for other in histograms {
-            merged.join(total.add(other)?);
-        }
-        Ok(Some((total.total(), merged)))
+        joined::<TotalOf>(histograms)
     }
 
     /// The mean of many; none if there are none. It is the sum divided by their number as long as the sum is finite,
@@ -43,39 +58,86 @@ impl FloatHistogram {
     pub fn mean_of<'h>(
         histograms: impl IntoIterator<Item = &'h Self>,
     ) -> Result<Option<(Self, Merged)>, HistogramError> {
-        let mut histograms = histograms.into_iter();
-        let Some(first) = histograms.next() else {
-            return Ok(None);
-        };
-        let mut mean = first.compensated::<Sum>();
-        let (mut merged, mut count, mut is_moving) = (Merged::default(), 1.0, false);
-        for other in histograms {
-            if !is_moving {
-                let before = mean.clone();
-                let joined = mean.add(other)?;
-                if !mean.has_overflow() {
-                    count += 1.0;
-                    merged.join(joined);
-                    continue;
-                }
-                mean = before;
-                mean.numbers_mut()
-                    .for_each(|number| *number = number.divided(count));
-                is_moving = true;
+        joined::<MeanOf>(histograms)
+    }
+}
+
+fn joined<'h, J: Join>(
+    histograms: impl IntoIterator<Item = &'h FloatHistogram>,
+) -> Result<Option<(FloatHistogram, Merged)>, HistogramError> {
+    let mut histograms = histograms.into_iter();
+    let Some(first) = histograms.next() else {
+        return Ok(None);
+    };
+    let mut joined = J::starting_at(first);
+    histograms.try_for_each(|other| joined.add(other))?;
+    Ok(Some(joined.finish()))
+}
+
+// === impl TotalOf ===
+
+impl Join for TotalOf {
+    fn starting_at(first: &FloatHistogram) -> Self {
+        Self {
+            total: first.compensated(),
+            merged: Merged::default(),
+        }
+    }
+
+    fn add(&mut self, other: &FloatHistogram) -> Result<(), HistogramError> {
+        self.merged.join(self.total.add(other)?);
+        Ok(())
+    }
+
+    fn finish(self) -> (FloatHistogram, Merged) {
+        (self.total.total(), self.merged)
+    }
+}
+
+// === impl MeanOf ===
+
+impl Join for MeanOf {
+    fn starting_at(first: &FloatHistogram) -> Self {
+        Self {
+            mean: first.compensated(),
+            merged: Merged::default(),
+            count: 1.0,
+            is_moving: false,
+        }
+    }
+
+    fn add(&mut self, other: &FloatHistogram) -> Result<(), HistogramError> {
+        self.count += 1.0;
+        if !self.is_moving {
+            let before = self.mean.clone();
+            let joined = self.mean.add(other)?;
+            if !self.mean.has_overflow() {
+                self.merged.join(joined);
+                return Ok(());
             }
-            count += 1.0;
-            let weight = (count - 1.0) / count;
-            mean.numbers_mut()
-                .for_each(|number| *number = number.multiplied(weight));
-            let mut share = other.clone();
-            share.divide(count);
-            merged.join(mean.add(&share)?);
+            self.mean = before;
+            self.mean
+                .numbers_mut()
+                .for_each(|number| *number = number.divided(self.count - 1.0));
+            self.is_moving = true;
         }
-        if !is_moving {
-            mean.numbers_mut()
-                .for_each(|number| *number = number.divided(count));
+        let weight = (self.count - 1.0) / self.count;
+        self.mean
+            .numbers_mut()
+            .for_each(|number| *number = number.multiplied(weight));
+        let mut share = other.clone();
+        share.divide(self.count);
+        self.merged.join(self.mean.add(&share)?);
+        Ok(())
+    }
+
+    fn finish(mut self) -> (FloatHistogram, Merged) {
+        if !self.is_moving {
+            self.mean
+                .numbers_mut()
+                .for_each(|number| *number = number.divided(self.count));
         }
-        Ok(Some((mean.total(), merged)))
+        (self.mean.total(), self.merged)
     }
 }
 

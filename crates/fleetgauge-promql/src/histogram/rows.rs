@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::buckets::{Buckets, Indexes};
+use super::error::HistogramError;
 use super::shape::{CounterReset, FloatHistogram, Layout};
 use crate::sample::STALE_MARKER;
 
@@ -57,6 +58,43 @@ impl Rows {
         }
     }
 
+    /// What the row `last` has more than the row `first`, without buckets in which that is nothing: the one less the other.
+    fn change(&self, first: usize, last: usize) -> FloatHistogram {
+        let mut columns = self.columns.chunks_exact(self.counter_resets.len());
+        let mut fixed = columns.by_ref().map(|column| column[last] - column[first]);
+        let [count, sum, zero_count] = [(); Self::FIXED].map(|()| fixed.next().unwrap_or(f64::NAN));
+        let change = |column: &[f64]| match (column[last], column[first]) {
+            (last, first) if is_bucket(last) && is_bucket(first) => last - first,
+            (last, _) if is_bucket(last) => last,
+            (_, first) if is_bucket(first) => -first,
+            _ => 0.0,
+        };
+        let [negative, positive] = self.indexes.each_ref().map(|indexes| {
+            let columns = columns.by_ref().take(indexes.len());
+            let mut buckets = Buckets::of(indexes.clone(), columns.map(change).collect());
+            buckets.compact();
+            buckets
+        });
+        FloatHistogram::of_parts(
+            self.layout.clone(),
+            (self.zero_threshold, zero_count),
+            (count, sum),
+            (positive, negative),
+        )
+    }
+
+    /// Whether all buckets count when a row is subtracted, which those within the zero bucket do not.
+    fn have_plain_changes(&self) -> bool {
+        match self.layout {
+            Layout::Custom(_) => self.indexes[0].len() == 0,
+            Layout::Exponential(_) if self.zero_threshold == 0.0 => true,
+            Layout::Exponential(_) => self.indexes.iter().all(|indexes| {
+                let first = indexes.get().first();
+                first.is_none_or(|&first| self.layout.bounds(first).1 > self.zero_threshold)
+            }),
+        }
+    }
+
     fn get(&self, row: usize) -> &Arc<FloatHistogram> {
         self.made[row].get_or_init(|| Arc::new(self.make(row)))
     }
@@ -69,13 +107,12 @@ impl Rows {
         let [count, sum, zero_count] = [(); Self::FIXED].map(|()| of_row.next().unwrap_or(f64::NAN));
         let [negative, positive] = self.indexes.each_ref().map(|indexes| {
             let counts: Vec<f64> = of_row.by_ref().take(indexes.len()).collect();
-            let is_there = |count: &f64| count.to_bits() != STALE_MARKER;
             // Mostly a row has each bucket: then it shares the list of them with others.
-            if counts.iter().all(is_there) {
+            if counts.iter().all(|&count| is_bucket(count)) {
                 return Buckets::of(indexes.clone(), counts);
             }
             let all = indexes.get().iter().copied().zip(counts);
-            all.filter(|(_, count)| is_there(count)).collect()
+            all.filter(|&(_, count)| is_bucket(count)).collect()
         });
         let histogram = FloatHistogram::of_parts(
             self.layout.clone(),
@@ -91,6 +128,11 @@ impl Rows {
     }
 }
 
+/// Whether a row has this bucket.
+fn is_bucket(count: f64) -> bool {
+    count.to_bits() != STALE_MARKER
+}
+
 // === impl HistogramSample ===
 
 impl HistogramSample {
@@ -98,6 +140,33 @@ impl HistogramSample {
         match self {
             Self::Made(histogram) => histogram,
             Self::Row(rows, row) => rows.get(*row as usize),
+        }
+    }
+
+    /// How many observations there are.
+    pub(crate) fn count(&self) -> f64 {
+        match self {
+            Self::Made(histogram) => histogram.count(),
+            Self::Row(rows, row) => rows.columns[*row as usize],
+        }
+    }
+
+    /// What it has more than an earlier one of the same bounds, without buckets in which that is nothing.
+    ///
+    /// *Errors*: [`HistogramError::Mixed`].
+    pub(crate) fn change_since(&self, first: &Self) -> Result<FloatHistogram, HistogramError> {
+        match (self, first) {
+            (Self::Row(rows, last), Self::Row(others, first))
+                if Arc::ptr_eq(rows, others) && rows.have_plain_changes() =>
+            {
+                Ok(rows.change(*first as usize, *last as usize))
+            }
+            _ => {
+                let mut change = FloatHistogram::clone(self.get());
+                change.subtract(first.get())?;
+                change.compact();
+                Ok(change)
+            }
         }
     }
 

@@ -233,43 +233,43 @@ fn samples(bytes: &[u8], mut at: usize, kind: u8, count: usize, mut give: impl F
     if kind & KIND == XOR {
         let mut sample = word(bytes, at);
         let (leading, width) = (u32::from(bytes[at + 8]), u32::from(bytes[at + 9]));
-        at += 10;
+        let mut packed = Packed::new(bytes, at + 10, width);
         give(0, sample);
         let shift = (64 - leading - width) % 64;
         for i in 1..count {
-            sample ^= unpacked(bytes, at, i - 1, width) << shift;
+            sample ^= packed.next() << shift;
             give(i, sample);
         }
         return;
     }
     let scale = DIGITS[usize::from(kind & KIND)];
-    // A division takes longer than all the rest.
-    let value = |number: i64| match kind & KIND {
-        0 => (number as f64).to_bits(),
-        _ => value(number, scale),
+    let mut number = match kind & PLAIN {
+        0 => read_number(bytes, &mut at),
+        _ => 0,
     };
+    let least = read_number(bytes, &mut at);
+    let mut packed = Packed::new(bytes, at + 1, u32::from(bytes[at]));
     if kind & PLAIN != 0 {
-        let least = read_number(bytes, &mut at);
-        let width = u32::from(bytes[at]);
-        at += 1;
         for i in 0..count {
-            give(i, value(least + unpacked(bytes, at, i, width) as i64));
+            give(i, value(least + packed.next() as i64, scale));
         }
         return;
     }
-    let mut number = read_number(bytes, &mut at);
-    let least = read_number(bytes, &mut at);
-    let width = u32::from(bytes[at]);
-    at += 1;
-    let mut sample = value(number);
+    let sample = value(number, scale);
     give(0, sample);
-    let is_constant = width == 0 && least == 0;
-    for i in 1..count {
-        if !is_constant {
-            number += least + unpacked(bytes, at, i - 1, width) as i64;
-            sample = value(number);
+    if packed.mask == 0 && least == 0 {
+        (1..count).for_each(|i| give(i, sample));
+    } else if kind & KIND == 0 {
+        // A division takes longer than all the rest.
+        for i in 1..count {
+            number += least + packed.next() as i64;
+            give(i, (number as f64).to_bits());
         }
-        give(i, sample);
+    } else {
+        for i in 1..count {
+            number += least + packed.next() as i64;
+            give(i, value(number, scale));
+        }
     }
 }
 
@@ -286,20 +286,36 @@ fn read_number(bytes: &[u8], at: &mut usize) -> i64 {
     }
 }
 
-/// The `i`-th number of so many bits that are packed from `at` on.
-#[inline(always)]
-fn unpacked(bytes: &[u8], at: usize, i: usize, width: u32) -> u64 {
-    if width == 0 {
-        return 0;
+/// Numbers of so many bits, one behind the other.
+struct Packed<'b> {
+    bytes: &'b [u8],
+    width: u32,
+    mask: u64,
+    bit: usize,
+}
+
+impl<'b> Packed<'b> {
+    #[inline(always)]
+    fn new(bytes: &'b [u8], at: usize, width: u32) -> Self {
+        let (mask, bit) = (u64::MAX.checked_shr(64 - width).unwrap_or(0), at * 8);
+        Self {
+            bytes,
+            width,
+            mask,
+            bit,
+        }
     }
-    let bit = i * width as usize;
-    let (byte, offset) = (at + bit / 8, (bit % 8) as u32);
-    let mask = u64::MAX >> (64 - width);
-    let low = word(bytes, byte) >> offset;
-    if offset + width <= 64 {
-        return low & mask;
+
+    #[inline(always)]
+    fn next(&mut self) -> u64 {
+        let (byte, offset) = (self.bit / 8, (self.bit % 8) as u32);
+        self.bit += self.width as usize;
+        let low = word(self.bytes, byte) >> offset;
+        if offset + self.width <= 64 {
+            return low & self.mask;
+        }
+        (low | u64::from(self.bytes[byte + 8]) << (64 - offset)) & self.mask
     }
-    (low | u64::from(bytes[byte + 8]) << (64 - offset)) & mask
 }
 
 #[inline(always)]

@@ -79,7 +79,7 @@ fn window(events: &[Event]) -> Window {
             true => FloatHistogram::custom(&[1.0, 2.0, 3.0, 4.0, 5.0]).unwrap(),
             false => FloatHistogram::exponential(if is_coarse { 0 } else { 1 })
                 .unwrap()
-                .with_zero(if is_wide { 0.1 } else { 0.0 }, f64::from(by))
+                .with_zero(if is_wide { 1.5 } else { 0.0 }, f64::from(by))
                 .unwrap()
                 .with_negative(buckets.clone()),
         };
