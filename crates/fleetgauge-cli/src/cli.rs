@@ -502,7 +502,7 @@ pub(crate) struct Man {
 #[derive(Debug, Args)]
 pub(crate) struct FeatureArgs {
     /// Evaluate what is experimental: promql-binop-fill-modifiers, promql-delayed-name-removal,
-    /// type-and-unit-labels, use-start-timestamps
+    /// promql-unquoted-utf8-names, type-and-unit-labels, use-start-timestamps
     #[arg(long = "enable-feature", value_name = "NAME,...", value_delimiter = ',')]
     pub(crate) names: Vec<String>,
 }

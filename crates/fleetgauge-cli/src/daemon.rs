@@ -194,7 +194,9 @@ impl Daemon {
         let own = OwnMetrics::new(&self.0.api);
         let daemon = self.clone();
         let pages = health::routes(self.0.readiness.clone())
-            .merge(reload::routes(access.clone(), move || daemon.reload()))
+            .merge(reload::routes(access.clone(), move || {
+                daemon.reload_and_tell("POST /-/reload")
+            }))
             .merge(own.routes(access.clone()));
         let json = api::routes(self.0.api.clone(), access.clone());
         let dashboard = dashboard::routes(self.0.api.clone(), self.0.prometheus.clone(), &access);
@@ -374,13 +376,16 @@ impl Daemon {
         }
     }
 
-    fn reload_and_tell(&self, why: &str) {
-        match self.reload() {
+    /// As [`reload`](Self::reload), and logs what became of it.
+    fn reload_and_tell(&self, why: &str) -> anyhow::Result<()> {
+        let reloaded = self.reload();
+        match &reloaded {
             Ok(()) => tracing::info!("configuration read again ({why})"),
             Err(error) => {
                 tracing::error!("the configuration that was read again ({why}) is not taken: {error:#}");
             }
         }
+        reloaded
     }
 
     /// Reads the configuration anew when its files change, and when that is asked for.
@@ -394,9 +399,13 @@ impl Daemon {
             };
             let daemon = self.clone();
             // A disk or a network that hangs holds up nothing else. What panics is logged by then.
-            let _ = tokio::task::spawn_blocking(move || match is_asked_for {
-                true => daemon.reload_and_tell("SIGHUP"),
-                false => daemon.look_at_files(),
+            let _ = tokio::task::spawn_blocking(move || {
+                if is_asked_for {
+                    // It is logged, and nobody else waits to hear it.
+                    let _ = daemon.reload_and_tell("SIGHUP");
+                } else {
+                    daemon.look_at_files();
+                }
             })
             .await;
         }
@@ -409,7 +418,7 @@ impl Daemon {
             state.files.look()
         };
         if has_changed {
-            self.reload_and_tell("its files have changed");
+            let _ = self.reload_and_tell("its files have changed");
         }
     }
 

@@ -207,4 +207,11 @@ fn each_mistake_has_a_line_of_its_own() {
     let problem: Value = serde_json::from_str(&refused.text()).unwrap();
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.lines().count() >= 3 && !detail.contains("\\n"), "{detail}");
+    // Who reads the log learns it as well, once, and each mistake with it.
+    daemon.logged("(POST /-/reload) is not taken");
+    for mistake in detail.lines().skip(1) {
+        daemon.logged(mistake.trim());
+    }
+    let is_again = |line: &String| line.contains("is not taken");
+    assert!(!daemon.log().iter().any(is_again));
 }

@@ -1,5 +1,5 @@
 //! What follows from how far samples are apart: which windows hold too few of them, and which ages and lifetimes are
-//! shorter than that.
+//! shorter than that; and from how far the steps of a query are.
 //!
 //! Where a source scrapes by itself, the interval is known. Where it asks a server it is learnt, by counting. What is
 //! learnt is not exact, and scrapes are not either: a tenth of the interval is let pass everywhere.
@@ -74,6 +74,13 @@ pub fn short_windows(
         }
     }
     short
+}
+
+/// What is said of a query with `zero`, [`step()` or `range()`](fleetgauge_syntax::zero_at_one_time), where it is asked at one time.
+pub fn told_at_one_time(zero: &str) -> String {
+    format!(
+        "{zero} is 0 where a query is asked at one time, as a metric is: what is multiplied by it is 0, too; write the duration itself"
+    )
 }
 
 /// Whether `duration` is shorter than samples are apart, so that it asks for what cannot be.

@@ -204,6 +204,31 @@ async fn get_or_refresh_asks_only_for_what_does_not_hold() {
     assert_eq!(error.reason(), "unknown_query");
 }
 
+/// What is 0 at one time is so in the metric, and looks like a load of nothing.
+#[tokio::test]
+async fn an_answer_says_that_a_part_of_its_query_is_0_at_one_time() {
+    let source = FixedBackend::new()
+        .answer("zero", one(0.0))
+        .answer("plain", one(0.0))
+        .into_source();
+    for (name, text) in [("zero", "sum(g) * step()"), ("plain", "sum(step)")] {
+        source
+            .query_list()
+            .must_register(QueryTemplate::promql(name, text));
+    }
+    let results = source.refresh(RefreshSpec::queries(["zero", "plain"])).await;
+    let warnings = |name: &str| {
+        results[name]
+            .as_ref()
+            .unwrap()
+            .warnings()
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert!(warnings("zero").starts_with("step() is 0 where a query is asked at one time"));
+    assert_eq!(warnings("plain"), "");
+}
+
 #[tokio::test]
 async fn preparing_checks_the_question_at_once() {
     let source = FixedBackend::new().answer("q", one(1.0)).into_source();

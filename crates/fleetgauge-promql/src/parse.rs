@@ -73,11 +73,16 @@ pub fn metric_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
     }
 }
 
-/// The query on one line, as it is printed here: without the blanks and parentheses that it does not need.
+/// The query on one line, as it is printed here: without the blanks and parentheses that it does not need. One with an expression of
+/// durations is as it was written, since of that a tree has the result alone.
 ///
 /// *Errors*: [`ParseError`], with the place.
 pub fn format(query: &str) -> Result<String, ParseError> {
-    Ok(fleetgauge_syntax::parse(query)?.to_string())
+    let parsed = fleetgauge_syntax::parse_with(query, Features::default(), None)?;
+    Ok(match parsed.has_durations {
+        true => query.trim().to_owned(),
+        false => parsed.expr.to_string(),
+    })
 }
 
 // === impl Expression ===

@@ -62,14 +62,30 @@ impl ParseError {
     /// Whether the query may be right all the same, and Prometheus may take it: what is refused here by name, and
     /// what is beyond a limit of this parser.
     pub fn is_own_refusal(&self) -> bool {
-        let message = &*self.message;
-        let by_name = message.starts_with("function ") || message.starts_with("the modifier `");
-        let others = [
-            "a duration with step() or range() ",
-            "query is ",
-            "query has more than ",
-        ];
-        by_name || others.iter().any(|start| message.starts_with(start))
+        self.taken_by().is_some()
+    }
+
+    /// Who takes what is [refused here](Self::is_own_refusal), in words; `None` where it is a mistake.
+    pub fn taken_by(&self) -> Option<&'static str> {
+        let is = |start| self.message.starts_with(start);
+        match () {
+            () if is("the modifier `") => Some(
+                "Prometheus takes it from 3.10 on, with --enable-feature=promql-binop-fill-modifiers; what Fleetgauge evaluates \
+                 itself has it in `promql eval` and `promql test` alone",
+            ),
+            () if is("function ") => Some(
+                "Prometheus takes it from 3.14 on, with --enable-feature=use-start-timestamps; what Fleetgauge evaluates itself \
+                 has it in `promql eval` and `promql test` alone",
+            ),
+            () if is("a duration with step() or range() ") => Some(
+                "what is scraped here is asked with it, and so is Prometheus, which knows it from 3.14 on, and from 3.6 on with \
+                 --enable-feature=promql-duration-expr; composed and federated sources are not",
+            ),
+            () if is("query is ") || is("query has more than ") => {
+                Some("Fleetgauge cannot evaluate this itself; a server may")
+            }
+            () => None,
+        }
     }
 }
 
@@ -107,6 +123,10 @@ mod tests {
         for function in all.filter(|function| function.refused().is_some()) {
             check(&format!("{}(a)", function.name()), true);
         }
+        let taken_by = |query: &str| crate::parse(query).unwrap_err().taken_by().unwrap_or_default();
+        assert!(taken_by("a + fill (1) b").contains("3.10"));
+        assert!(taken_by("a[step()]").contains("what is scraped here is asked with it"));
+        assert!(taken_by("start_timestamp(a)").contains("use-start-timestamps"));
         check("a + fill (1) b", true);
         check("a[5m + step()]", true);
         check(&"(".repeat(1000), true);

@@ -43,6 +43,7 @@ impl Parser<'_> {
             Kind::End => Ok(Parsed {
                 expr: node.expr,
                 is_timed: self.is_timed,
+                has_durations: self.has_durations,
                 stand_in: self.stand_in,
             }),
             Kind::Sign(")") => Err(self.error_here("unexpected right parenthesis ')': none is open")),

@@ -5,6 +5,7 @@
 //!
 //! *Source*: `promql/parser/lex.go` and `util/strutil/quote.go` of Prometheus 3.
 
+use crate::features::Features;
 use crate::literal::{self, Unit};
 
 /// Where in a query the text has come to: in code, in a comment or in a string.
@@ -13,6 +14,8 @@ pub struct Lexer {
     within: Within,
     /// Names have colons, but in `[5m:1m]` it stands alone.
     in_brackets: bool,
+    /// Names have letters of all scripts, and dots.
+    has_unquoted_names: bool,
 }
 
 /// What a text stands in.
@@ -88,6 +91,14 @@ const SIGNS: [&str; 26] = [
 // === impl Lexer ===
 
 impl Lexer {
+    /// Also with what is experimental.
+    pub(crate) fn with_features(features: Features) -> Self {
+        Self {
+            has_unquoted_names: features.unquoted_utf8_names,
+            ..Self::default()
+        }
+    }
+
     /// What the next character stands in.
     pub fn within(&self) -> Within {
         self.within
@@ -148,10 +159,7 @@ impl Lexer {
             {
                 (Piece::Quantity, literal::quantity_len(text))
             }
-            first if is_word(first, self.in_brackets) => (
-                Piece::Word,
-                until(&|&byte| is_word(byte, self.in_brackets) || byte.is_ascii_digit()),
-            ),
+            _ if text.starts_with(|c| self.is_letter(c)) => (Piece::Word, self.word_len(text)),
             _ => {
                 let Some(sign) = SIGNS.iter().find(|sign| text.starts_with(**sign)) else {
                     return Err(unexpected(text));
@@ -164,6 +172,20 @@ impl Lexer {
                 (Piece::Sign(sign), sign.len())
             }
         })
+    }
+
+    /// Whether a word may begin with it.
+    fn is_letter(&self, c: char) -> bool {
+        c.is_ascii_alphabetic()
+            || c == '_'
+            || c == ':' && !self.in_brackets
+            || self.has_unquoted_names && !c.is_ascii() && c.is_alphabetic()
+    }
+
+    fn word_len(&self, text: &str) -> usize {
+        let is_part =
+            |c: char| self.is_letter(c) || c.is_ascii_digit() || self.has_unquoted_names && c == '.';
+        text.find(|c| !is_part(c)).unwrap_or(text.len())
     }
 
     fn in_string(&mut self, quote: Quote, text: &str) -> Result<(Piece, usize), LexError> {
@@ -211,11 +233,6 @@ impl Quote {
             Self::Raw => b'`',
         }
     }
-}
-
-/// Whether a word may begin with this byte.
-fn is_word(byte: u8, in_brackets: bool) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || byte == b':' && !in_brackets
 }
 
 fn end_of_line(text: &str) -> usize {
@@ -277,6 +294,34 @@ mod tests {
         check("'a\\n`'", &["'", "a", "\\n", "`", "'"]);
         check("`a\\n\n`", &["`", "a\\n\n", "`"]);
         check("a==b=c", &["a", "==", "b", "=", "c"]);
+    }
+
+    #[test]
+    fn names_have_letters_and_dots_where_that_is_switched_on() {
+        let words = |text: &'static str, features| {
+            let (mut lexer, mut rest, mut words) = (Lexer::with_features(features), text, Vec::new());
+            while let Some((piece, len)) = lexer.next(rest).ok()? {
+                if piece == Piece::Word {
+                    words.push(&rest[..len]);
+                }
+                rest = &rest[len..];
+            }
+            Some(words)
+        };
+        for (text, expected) in [
+            ("a.b..c.{温度.é='1'}", &["a.b..c.", "温度.é"][..]),
+            ("Inf.total + Inf", &["Inf.total", "Inf"]),
+            ("_:ö.9 + .5 + 5.e1", &["_:ö.9"]),
+            ("a[5m:1m]", &["a"]),
+        ] {
+            assert_eq!(words(text, Features::all()).as_deref(), Some(expected), "{text}");
+        }
+        // A mark, a digit of another script, a number that is no digit, and what is no letter at all.
+        for text in ["o\u{308}", "a١", "a²", "a·b", "😀", ".a"] {
+            assert_eq!(words(text, Features::all()), None, "{text}");
+        }
+        assert_eq!(words("a.b", Features::default()), None);
+        assert_eq!(words("é", Features::default()), None);
     }
 
     #[test]

@@ -37,5 +37,5 @@ pub use error::ParseError;
 pub use features::{Features, UnknownFeature};
 pub use function::Function;
 pub use limit::{MAX_DEPTH, MAX_LENGTH, MAX_OPERATIONS};
-pub use parsed::{Parsed, Times};
+pub use parsed::{Parsed, Times, zero_at_one_time};
 pub use query::{parse, parse_with};

@@ -35,7 +35,7 @@ pub fn parse_with(query: &str, features: Features, times: Option<Times>) -> Resu
         let why = format!("query is longer than {MAX_LENGTH} bytes");
         return Err(ParseError::new(query, MAX_LENGTH, why));
     }
-    let tokens = token::tokens(query)?;
+    let tokens = token::tokens(query, features)?;
     let mut parsed = Parser::new(query, tokens, features, times).parse()?;
     invariant::mark(&mut parsed.expr);
     Ok(parsed)

@@ -1,6 +1,7 @@
 //! The tokens of a whole query, each with its place.
 
 use crate::error::ParseError;
+use crate::features::Features;
 use crate::lexer::{LexError, Lexer, Piece};
 use crate::literal::{self, Quantity, Unit};
 
@@ -29,8 +30,8 @@ pub(crate) enum Kind {
 }
 
 /// The tokens of `query`; the last one is the end.
-pub(crate) fn tokens(query: &str) -> Result<Vec<Token>, ParseError> {
-    let (mut lexer, mut tokens, mut at) = (Lexer::default(), Vec::new(), 0);
+pub(crate) fn tokens(query: &str, features: Features) -> Result<Vec<Token>, ParseError> {
+    let (mut lexer, mut tokens, mut at) = (Lexer::with_features(features), Vec::new(), 0);
     // Where the string began that the lexer is in, and what it holds so far.
     let (mut opened, mut text) = (0, Vec::new());
     let fail = |at, opened, error: LexError| {
@@ -109,7 +110,7 @@ mod tests {
     #[test]
     fn strings_are_read_as_go_writes_them() {
         let check = |text: &str, expected: &str| {
-            let [token, _] = &tokens(text).expect(text)[..] else {
+            let [token, _] = &tokens(text, Features::default()).expect(text)[..] else {
                 panic!("{text} is not one token");
             };
             assert_eq!(token.kind, Kind::Text(expected.to_owned()), "{text}");
@@ -128,7 +129,7 @@ mod tests {
     #[test]
     fn what_is_no_string_is_refused_where_it_goes_wrong() {
         let check = |text: &str, at: usize, why: &str| {
-            let error = tokens(text).expect_err(text);
+            let error = tokens(text, Features::default()).expect_err(text);
             assert_eq!(error.offset(), at, "{text}");
             assert!(error.message().contains(why), "{text}: {error}");
         };

@@ -8,6 +8,7 @@ use fleetgauge::completeness::{Completeness, Report};
 use fleetgauge::doctor::{Doctor, Finding, Severity};
 use fleetgauge::prometheus::PrometheusSourceConfig;
 use fleetgauge::promql::engine::{Engine, EngineConfig};
+use fleetgauge::promql::histogram::FloatHistogram;
 use fleetgauge::promql::label::LabelSet;
 use fleetgauge::promql::sample::Sample;
 use fleetgauge::promql::store::MemoryStore;
@@ -41,6 +42,18 @@ impl Server {
             };
             self.store.append(&labels, sample).unwrap();
         }
+        self
+    }
+
+    /// A native histogram of now.
+    fn native(mut self, name: &str, labels: &[(&str, &str)]) -> Self {
+        let pairs = labels.iter().copied().chain([("__name__", name)]);
+        let histogram = FloatHistogram::exponential(0).unwrap().with_count(3.0);
+        let at = Timestamp::from_millis(NOW * 1_000);
+        let labels = LabelSet::from_pairs(pairs);
+        self.store
+            .append_histogram(&labels, at, Arc::new(histogram))
+            .unwrap();
         self
     }
 
@@ -316,6 +329,30 @@ async fn the_first_reason_is_told() {
             Severity::Error,
             "there is no metric vllm:num_request_waiting",
             "did you mean vllm:num_requests_waiting?",
+        ),
+    )
+    .await;
+    // A histogram of the other kind.
+    check(
+        "histogram_quantile(0.9, rate(vllm:latency_bucket[5m]))",
+        fleet().native("vllm:latency", &POD),
+        (
+            Severity::Error,
+            "there is no metric vllm:latency_bucket",
+            "vllm:latency is there as a native histogram, which has no such series: ask as histogram_quantile(0.9, sum by (pod) \
+             (rate(vllm:latency[5m]))), without le; or have the classic series scraped as well \
+             (always_scrape_classic_histograms: true)",
+        ),
+    )
+    .await;
+    check(
+        "histogram_count(rate(vllm:latency[5m]))",
+        fleet().pod("vllm:latency_bucket", &with("le", "+Inf")),
+        (
+            Severity::Error,
+            "there is no metric vllm:latency",
+            "vllm:latency_bucket is there, a classic histogram: ask for that; or have the native one scraped, where the server \
+             exposes it: scrape_native_histograms: true, and PrometheusProto first in scrape_protocols where these are named",
         ),
     )
     .await;

@@ -430,7 +430,7 @@ async fn a_histogram_that_lacks_a_part_is_never_half_of_one() {
         let error = results["broken"].as_ref().expect_err(&page).to_string();
         assert!(error.contains(says), "{error} of {page}");
         let problem = source.targets()[0].problem.clone().unwrap();
-        let told = format!("1 histograms not converted, the first: h: {says}");
+        let told = format!("1 histogram not converted, the first: h: {says}");
         assert!(problem.contains(&told), "{problem} of {page}");
     };
     let unread = "a part of a classic histogram could not be read";

@@ -14,6 +14,8 @@ pub(crate) struct ComposedSection {
     pub(crate) config: ComposedConfig,
     /// Where each input stands in the file.
     inputs: BTreeMap<String, Position>,
+    /// Where the template of each query stands.
+    queries: BTreeMap<String, Position>,
 }
 
 // === impl ComposedSection ===
@@ -31,12 +33,17 @@ impl ComposedSection {
         };
         self.inputs.get(input)
     }
+
+    /// Where the template of the query `name` stands.
+    pub(super) fn place_of_query(&self, name: &str) -> Option<&Position> {
+        self.queries.get(name)
+    }
 }
 
 pub(super) fn read_composed(name: &str, node: &Node, reader: &mut Reader) -> Option<ComposedSection> {
     let mut fields = reader.fields(node, "composed")?;
     let mut config = ComposedConfig::new(name);
-    let mut places = BTreeMap::new();
+    let (mut places, mut templates) = (BTreeMap::new(), BTreeMap::new());
     let inputs = fields.require("inputs", reader);
     let inputs = inputs.and_then(|node| reader.pairs(node, "names and inputs"));
     for (key, input, node) in inputs.unwrap_or_default() {
@@ -47,6 +54,12 @@ pub(super) fn read_composed(name: &str, node: &Node, reader: &mut Reader) -> Opt
     }
     if let Some(node) = fields.take("queries") {
         config.queries = read_queries(node, None, reader);
+        for query in node.as_list().unwrap_or_default() {
+            if let Some(name) = query.field("name").and_then(Node::as_text) {
+                let place = query.field("template").unwrap_or(query).position();
+                templates.entry(name.to_owned()).or_insert(place);
+            }
+        }
     }
     let ttl = fields.positive_duration("ttl", reader);
     config.default_ttl = ttl.unwrap_or(config.default_ttl);
@@ -56,6 +69,7 @@ pub(super) fn read_composed(name: &str, node: &Node, reader: &mut Reader) -> Opt
     Some(ComposedSection {
         config,
         inputs: places,
+        queries: templates,
     })
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fleetgauge::composed::ComposedSource;
 use fleetgauge::document::{Node, Position, Reader};
 use fleetgauge::federated::FederatedSource;
+use fleetgauge_core::printable::Quoted;
 use fleetgauge_core::query::QueryTemplate;
 use fleetgauge_core::registry::SourceRegistry;
 use fleetgauge_core::source::{FixedBackend, MetricsSource};
@@ -200,13 +201,28 @@ pub(super) fn check_layers(
             };
             match &source.kind {
                 SourceKind::Composed(composed) => {
-                    match ComposedSource::new(composed.config.clone(), &registry) {
-                        Ok(made) => register(&source.name, &[], Arc::new(made)),
-                        Err(error) => {
-                            refused(composed.place_of(&error), error.to_string(), reader);
-                            let own: Vec<_> = composed.config.queries.iter().collect();
-                            register(&source.name, &own, stand_in());
+                    // Its queries one by one: each is refused at its own place.
+                    let mut config = composed.config.clone();
+                    let queries = std::mem::take(&mut config.queries);
+                    let before = reader.problem_count();
+                    match ComposedSource::new(config, &registry) {
+                        Ok(made) => {
+                            for query in queries {
+                                let place = composed.place_of_query(&query.name);
+                                if let Err(error) = made.query_list().register(query) {
+                                    let of = Quoted(&source.name);
+                                    refused(place, format!("composed source {of}: {error}"), reader);
+                                }
+                            }
+                            if reader.problem_count() == before {
+                                register(&source.name, &[], Arc::new(made));
+                            }
                         }
+                        Err(error) => refused(composed.place_of(&error), error.to_string(), reader),
+                    }
+                    if reader.problem_count() > before {
+                        let own: Vec<_> = composed.config.queries.iter().collect();
+                        register(&source.name, &own, stand_in());
                     }
                 }
                 SourceKind::Federated(federated) => {

@@ -1,6 +1,7 @@
 //! Tables without lines: columns that people read, and that `awk` can take apart.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Row, Table, presets};
@@ -67,7 +68,7 @@ pub(crate) fn answer(answer: &Answer, unit: &str, is_ordered: bool) -> String {
     }
     for (at, series) in rows {
         let mut row = Row::from(columns.cells(series.labels.iter()));
-        row.add_cell(Cell::new(series.sample()));
+        row.add_cell(Cell::new(shortened(series.sample())));
         if has_ages {
             row.add_cell(Cell::new(age_of(json::age(answer, at))));
         }
@@ -249,13 +250,26 @@ pub(crate) fn evaluated(answer: &Answer) -> String {
         if is_matrix {
             row.add_cell(Cell::new(one.timestamp));
         }
-        row.add_cell(Cell::new(one.sample()));
+        row.add_cell(Cell::new(shortened(one.sample())));
         table.add_row(row);
     }
     for column in columns.titles().len()..header.len() {
         align_right(&mut table, column);
     }
     render(&mut table)
+}
+
+/// So much is shown of a sample, which may be a native histogram with hundreds of buckets; the JSON has it whole. *Unit*:
+/// characters.
+const MAX_SAMPLE: usize = 80;
+
+fn shortened(sample: impl fmt::Display) -> String {
+    let mut text = sample.to_string();
+    if let Some((end, _)) = text.char_indices().nth(MAX_SAMPLE) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// A cell of text that may come from elsewhere: a row is one line, and a terminal obeys some characters.
@@ -282,4 +296,16 @@ pub(super) fn sorted_names<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>)
     let first = FIRST.into_iter().filter(|name| names.contains(name));
     let rest = names.iter().copied().filter(|name| !FIRST.contains(name));
     first.chain(rest).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_sample_no_more_is_shown_than_fits_a_line() {
+        assert_eq!(shortened("-1.7976931348623157e+308"), "-1.7976931348623157e+308");
+        assert_eq!(shortened("é".repeat(80)), "é".repeat(80));
+        assert_eq!(shortened("é".repeat(81)), "é".repeat(80) + "…");
+    }
 }

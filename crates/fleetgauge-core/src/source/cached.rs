@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant as StdInstant};
 
+use fleetgauge_syntax::zero_at_one_time;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
@@ -27,9 +28,9 @@ use crate::backend::{Backend, Request};
 use crate::cache::{Cache, CachedRef, CachedValue, KeyRef, Lookup, PreparedQuery};
 use crate::completeness::Completeness;
 use crate::error::{FetchError, QueryError};
-use crate::interval::is_shorter;
+use crate::interval::{is_shorter, told_at_one_time};
 use crate::params::Params;
-use crate::query::Shape;
+use crate::query::{QueryType, Shape};
 use crate::query_list::{QueryList, RegisteredQuery};
 use crate::range::Steps;
 use crate::result::{Answer, MetricResult, Provenance};
@@ -299,7 +300,7 @@ impl Inner {
                 if answer.is_no_data() {
                     self.counts.no_data.fetch_add(1, Ordering::Relaxed);
                 }
-                let answer = self.advised(&query, attributed(&query, &request, answer));
+                let answer = self.advised(&query, &request, attributed(&query, &request, answer));
                 let mut result = MetricResult::new(query.name().clone(), self.clock.wall(), answer);
                 if let Some(steps) = steps {
                     result = result.with_steps(steps);
@@ -317,8 +318,13 @@ impl Inner {
     }
 
     /// With a warning, where answers do not hold for as long as samples are apart: they are had again and again for
-    /// nothing, and are gone in between.
-    fn advised(&self, query: &RegisteredQuery, answer: Answer) -> Answer {
+    /// nothing, and are gone in between; and where a part of the query is 0 because it is asked at one time.
+    fn advised(&self, query: &RegisteredQuery, request: &Request, answer: Answer) -> Answer {
+        let is_promql = request.query_type == QueryType::PromQl && request.shape == Shape::Instant;
+        let answer = match is_promql.then(|| zero_at_one_time(&request.text)).flatten() {
+            Some(zero) => answer.with_warning(&told_at_one_time(zero)),
+            None => answer,
+        };
         let ttl = query.template().ttl.unwrap_or(self.config.cache.default_ttl);
         match answer.provenance().and_then(Provenance::sample_interval) {
             Some(interval) if is_shorter(ttl, interval) => answer.with_warning(&format!(

@@ -107,4 +107,13 @@ fn a_query_is_printed_on_one_line() {
     let printed = format("sum by(a)(\n  (x{b='c'})\n)").expect("a query");
     assert_eq!(printed, "sum by (a) (x{b=\"c\"})");
     assert!(format("sum((").is_err());
+    // Of such a duration the tree has the result alone, or none.
+    for query in [
+        "x[step()]",
+        "rate(x[1m * 2] offset -(1h / 2))",
+        "x[5m:min_of(step(), 1m)]",
+    ] {
+        assert_eq!(format(&format!(" {query}\n")).as_deref(), Ok(query));
+    }
+    assert_eq!(format("x[ 60s ]").as_deref(), Ok("x[1m]"));
 }

@@ -121,15 +121,26 @@ pub(super) const fn budget() -> usize {
     MAX_VALUES
 }
 
+/// Whether a name has it without quotes: also where queries need a switch for it, since series are no queries.
+fn is_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == '.' || !c.is_ascii() && c.is_alphabetic()
+}
+
+fn is_behind_first(c: char) -> bool {
+    c.is_ascii_digit() || c == '.'
+}
+
 /// Reads `name{label="value"}`, and gives what follows.
 fn metric(line: &str) -> Result<(LabelSet, &str), String> {
     let mut pairs: Vec<(String, String)> = Vec::new();
     let name_end = line
-        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'))
+        .find(|c: char| !(is_of_name(c) || c == ':'))
         .unwrap_or(line.len());
     let (name, mut rest) = line.split_at(name_end);
-    if name.starts_with(|c: char| c.is_ascii_digit()) {
-        return Err(format!("a metric name cannot start with a digit: {line:?}"));
+    if name.starts_with(is_behind_first) {
+        return Err(format!(
+            "a metric name cannot start with a digit or a dot: {line:?}"
+        ));
     }
     if !name.is_empty() {
         pairs.push((METRIC_NAME.to_owned(), name.to_owned()));
@@ -164,12 +175,10 @@ fn labels<'a>(mut rest: &'a str, pairs: &mut Vec<(String, String)>) -> Result<&'
         (name, rest) = if is_quoted {
             unquote(rest)?
         } else {
-            let end = rest
-                .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-                .unwrap_or(rest.len());
+            let end = rest.find(|c: char| !is_of_name(c)).unwrap_or(rest.len());
             (rest[..end].to_owned(), &rest[end..])
         };
-        if name.is_empty() || !is_quoted && name.starts_with(|c: char| c.is_ascii_digit()) {
+        if name.is_empty() || !is_quoted && name.starts_with(is_behind_first) {
             return Err(format!("expected a label or }}, found {name}{rest}"));
         }
         rest = rest.trim_start();

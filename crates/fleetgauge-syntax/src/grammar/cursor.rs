@@ -15,6 +15,8 @@ pub(crate) struct Parser<'q> {
     pub(super) is_timed: bool,
     /// Where the first one is by which a duration could not be computed.
     pub(super) stand_in: Option<usize>,
+    /// Whether a duration was met that is more than a number with units.
+    pub(super) has_durations: bool,
     pub(super) at: usize,
     pub(super) depth: usize,
     operations: usize,
@@ -31,6 +33,7 @@ impl<'q> Parser<'q> {
             times,
             is_timed: false,
             stand_in: None,
+            has_durations: false,
             at: 0,
             depth: 0,
             operations: 0,
@@ -53,7 +56,7 @@ impl<'q> Parser<'q> {
     /// Whether the token is a label's name. `inf` is one, too.
     pub(super) fn is_name(&self) -> bool {
         let word = self.word();
-        word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && !word.contains(':')
+        !word.starts_with(|c: char| c.is_ascii_digit() || c == '.') && !word.contains(':')
     }
 
     pub(super) fn take(&mut self, sign: &str) -> bool {

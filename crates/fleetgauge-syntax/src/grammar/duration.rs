@@ -16,6 +16,7 @@ const POWER: u8 = 3;
 impl Parser<'_> {
     /// What stands in brackets. *Unit*: milliseconds.
     pub(super) fn expression_in_brackets(&mut self) -> Result<i64, ParseError> {
+        self.has_durations = true;
         let start = self.start();
         let seconds = self.durations(SUM)?;
         if seconds.is_some_and(|seconds| seconds <= 0.0) {
@@ -26,6 +27,7 @@ impl Parser<'_> {
 
     /// What stands behind `offset` and its sign: operators belong to it in parentheses alone. *Unit*: milliseconds.
     pub(super) fn expression_as_offset(&mut self) -> Result<i64, ParseError> {
+        self.has_durations = true;
         let start = self.start();
         let seconds = self.duration_operand()?;
         self.millis(seconds, start)

@@ -17,6 +17,31 @@ pub(super) const NO_MATCH: &str =
 /// Where a bound of the examination was met.
 pub(super) const NOT_EXAMINED: &str = "examine fewer queries at once, one pack or one query after the other";
 
+/// What is asked of a native histogram in the place of a part of a classic one.
+pub(super) const OF_NATIVE: [(&str, &str); 3] = [
+    (
+        "_bucket",
+        "histogram_quantile(0.9, sum by (pod) (rate(NAME[5m])))",
+    ),
+    ("_count", "histogram_count(rate(NAME[5m]))"),
+    ("_sum", "histogram_sum(rate(NAME[5m]))"),
+];
+
+pub(super) fn native(histogram: &str, instead: &str) -> String {
+    let instead = instead.replace("NAME", histogram);
+    format!(
+        "{histogram} is there as a native histogram, which has no such series: ask as {instead}, without le; or have the classic \
+         series scraped as well (always_scrape_classic_histograms: true)"
+    )
+}
+
+pub(super) fn classic(bucket: &str) -> String {
+    format!(
+        "{bucket} is there, a classic histogram: ask for that; or have the native one scraped, where the server exposes it: \
+         scrape_native_histograms: true, and PrometheusProto first in scrape_protocols where these are named"
+    )
+}
+
 /// Labels that scrape configurations add of what a cluster knows, with the one it is in Prometheus's discovery.
 const META: [(&str, &str); 5] = [
     ("namespace", "__meta_kubernetes_namespace"),

@@ -203,6 +203,9 @@ async fn unknown_metric(subject: &Subject<'_>, name: &str) -> Result<Reason, Fai
         .values()
         .filter_map(|row| row.labels.metric_name())
         .collect();
+    if let Some(advice) = of_other_kind(subject, name, &names).await? {
+        return Ok(Reason::new(Rank::Metric, what, advice).with_hint());
+    }
     if subject.renames.is_known(name) && !names.is_empty() {
         return Ok(Reason::new(Rank::Metric, what, advice::not_shown(prefix, &names)));
     }
@@ -218,6 +221,36 @@ async fn unknown_metric(subject: &Subject<'_>, name: &str) -> Result<Reason, Fai
         ),
     };
     Ok(Reason::new(Rank::Metric, what, advice))
+}
+
+/// What to do where `name` is a part of a classic histogram that is there as a native one, or the other way round. `names` are
+/// those of the metrics that are there.
+async fn of_other_kind(
+    subject: &Subject<'_>,
+    name: &str,
+    names: &BTreeSet<&str>,
+) -> Result<Option<String>, Failure> {
+    let bucket = format!("{name}_bucket");
+    if names.contains(&*bucket) {
+        return Ok(Some(advice::classic(&bucket)));
+    }
+    for (part, instead) in advice::OF_NATIVE {
+        let Some(histogram) = name
+            .strip_suffix(part)
+            .filter(|histogram| names.contains(histogram))
+        else {
+            continue;
+        };
+        let count = format!("count(histogram_count({}))", Expr::Selector(named(histogram)));
+        return match subject.ask(&count).await {
+            Ok(answer) if answer.is_no_data() => Ok(None),
+            Ok(_) => Ok(Some(advice::native(histogram, instead))),
+            Err(failure @ Failure::Bound(_)) => Err(failure),
+            // A server that knows no native histograms has none.
+            Err(Failure::Query(_)) => Ok(None),
+        };
+    }
+    Ok(None)
 }
 
 async fn absent_label(subject: &Subject<'_>, name: &str, label: &str, when: When) -> Result<Reason, Failure> {

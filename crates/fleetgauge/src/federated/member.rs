@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fleetgauge_core::backend::{FetchError, Request};
 use fleetgauge_core::label::Labels;
-use fleetgauge_core::printable::Quoted;
+use fleetgauge_core::printable::{Excerpt, Quoted};
 use fleetgauge_core::query::{QueryName, Shape};
 use fleetgauge_core::result::{Answer, AnswerKind, Series};
 use fleetgauge_core::time::{Clock, Moment};
@@ -319,9 +319,10 @@ impl Replica {
         let answers = questions.iter().map(|question| {
             let part = &ask.split.plan.pushed[question.part].name;
             let request = question.request(named(ask.query, part), left(deadline));
-            let request = request.with_histograms(ask.histograms);
-            self.source
-                .ask(ask.timed(request).with_clock_within(CLOCK_WITHIN))
+            let request = ask.timed(request.with_histograms(ask.histograms));
+            let asked = request.text.clone();
+            let answer = self.source.ask(request.with_clock_within(CLOCK_WITHIN));
+            async move { answer.await.map_err(|error| with_question(error, &asked)) }
         });
         let newest = async {
             let (text, question) = newest?;
@@ -358,6 +359,16 @@ impl Answered<'_> {
             missing.max(u64::from(!answer.is_complete()))
         });
         of_each.sum()
+    }
+}
+
+/// What cannot be used is told with its series, which may have no metric's name; so what was asked is told, too.
+fn with_question(error: FetchError, asked: &str) -> FetchError {
+    match error {
+        FetchError::Unsupported { what } => FetchError::Unsupported {
+            what: format!("asked for {}: {what}", Excerpt(asked)),
+        },
+        other => other,
     }
 }
 

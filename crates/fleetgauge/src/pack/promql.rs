@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use fleetgauge_core::interval::told_at_one_time;
 use fleetgauge_core::query::QueryType;
 use fleetgauge_core::query_list::RegisteredQuery;
 use fleetgauge_core::template::{Coverage, Example, Way};
-use fleetgauge_syntax::ParseError;
 use fleetgauge_syntax::tree::{Aggregate, AggregateOp, BinaryOp, Expr};
+use fleetgauge_syntax::{ParseError, zero_at_one_time};
 
 use super::metricsql;
 use crate::document::{Node, Reader};
@@ -26,10 +27,9 @@ pub(super) fn check(query: &RegisteredQuery, node: &Node, reader: &mut Reader) {
     let mut told = BTreeSet::new();
     for (example, error) in ways.iter().filter_map(mistake) {
         let (line, column) = example.position(&template.template, error.offset());
-        let hint = if error.is_own_refusal() {
-            Some("Fleetgauge cannot evaluate this itself; a server may".to_owned())
-        } else {
-            metricsql::explain(example.text(), &error)
+        let hint = match error.taken_by() {
+            Some(who) => Some(who.to_owned()),
+            None => metricsql::explain(example.text(), &error),
         };
         // Several ways have the same mistake.
         if told.len() == MAX_MISTAKES || !told.insert((line, column, error.message().to_owned())) {
@@ -39,6 +39,13 @@ pub(super) fn check(query: &RegisteredQuery, node: &Node, reader: &mut Reader) {
             Some(hint) => reader.warning_within(node, line, column, format!("{}: {hint}", error.message())),
             None => reader.problem_within(node, line, column, format!("not PromQL: {}", error.message())),
         }
+    }
+    let at_one_time = |way: &Way| {
+        way.examples()
+            .find_map(|example| zero_at_one_time(example.text()))
+    };
+    if let Some(zero) = ways.iter().find_map(at_one_time) {
+        reader.warning(node.position(), told_at_one_time(zero));
     }
     if node.as_list().is_some()
         && let Some([one, other]) = ways.iter().find_map(different)

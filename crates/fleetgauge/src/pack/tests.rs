@@ -333,7 +333,25 @@ fn what_is_not_promql_on_some_way_is_placed_in_the_file() {
     ] {
         template(good, &[]);
     }
-    // What may be meant is no problem.
+    // What may be meant is no problem, and who takes it is told.
+    template(
+        "up + fill(0) up",
+        &[
+            "6:21: warning: the modifier `fill` is experimental and not enabled (promql-binop-fill-modifiers): Prometheus takes it from 3.10",
+        ],
+    );
+    template(
+        "up * step()",
+        &["6:15: warning: step() is 0 where a query is asked at one time"],
+    );
+    template(
+        "rate(up[5m + step()])",
+        &[
+            "6:15: warning: step() is 0",
+            "6:29: warning: a duration with step() or range() follows from the times of a query, and is known where it is \
+             evaluated alone: what is scraped here is asked with it",
+        ],
+    );
     template("rate(up)", &["6:21: warning: expected type range vector"]);
     template(
         "median_over_time(up[{{.w}}]) default {{.q}}",

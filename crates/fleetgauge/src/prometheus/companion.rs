@@ -154,8 +154,12 @@ impl Plan {
         let tree = match fleetgauge_syntax::parse(query) {
             Ok(tree) => tree,
             Err(error) => {
+                let why = match error.is_own_refusal() {
+                    true => "no other query can be made of it",
+                    false => "the query is not PromQL as Prometheus has it",
+                };
                 return Self {
-                    ages: Ages::Unknown(format!("the query is not PromQL as Prometheus has it ({error})")),
+                    ages: Ages::Unknown(format!("{why} ({error})")),
                     live: None,
                     branches: None,
                     reads: Reads::default(),

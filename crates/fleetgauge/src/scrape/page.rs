@@ -508,7 +508,8 @@ impl ReadPage {
         if let Some((name, (_, why))) = unconverted.first_key_value() {
             let count: usize = unconverted.values().map(|(count, _)| count).sum();
             problems.push(format!(
-                "{count} histograms not converted, the first: {name}: {why}"
+                "{} not converted, the first: {name}: {why}",
+                counted(count, "histogram")
             ));
             for (name, (_, why)) in &unconverted {
                 batch.unread(Some(name), why);
@@ -544,14 +545,18 @@ impl ReadPage {
         let unordered = committed.out_of_order + committed.duplicates + committed.out_of_bounds;
         if unordered > 0 {
             problems.push(format!(
-                "{unordered} samples out of order, out of bounds or twice with different values"
+                "{} out of order, out of bounds or twice with different values",
+                counted(unordered, "sample")
             ));
         }
-        problems.extend(refusal.map(|error| format!("{} samples refused: {error}", committed.refused)));
+        problems.extend(
+            refusal.map(|error| format!("{} refused: {error}", counted(committed.refused, "sample"))),
+        );
         if committed.left_out > 0 {
             let left_out = committed.left_out;
             problems.push(format!(
-                "{left_out} buckets left out, since others of their histograms are missing"
+                "{} left out, since others of their histograms are missing",
+                counted(left_out, "bucket")
             ));
         }
         PageOutcome {
@@ -564,4 +569,9 @@ impl ReadPage {
             problem: (!problems.is_empty()).then(|| problems.join("; ")),
         }
     }
+}
+
+/// `1 sample`, `2 samples`
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

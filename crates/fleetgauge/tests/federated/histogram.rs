@@ -137,6 +137,9 @@ async fn what_would_have_to_be_computed_of_them_here_is_refused_by_name() {
     ] {
         let error = taken(&both(), text, now()).await.expect_err(text).to_string();
         assert!(error.contains(named), "{text}: {error}");
+        // In a sum the metric's name is lost.
+        let asked = error.contains("asked for \"sum by (cluster) (lat)\"");
+        assert_eq!(asked, text == "sum(lat)", "{error}");
     }
     // So is the same by who takes numbers, as any.
     let fleet = both();
