@@ -8,6 +8,7 @@
 //! - what is remarked on a query beside its answer: [`remark`]
 //! - what is made of a query: [`rewrite`]
 
+mod at_one_time;
 mod check;
 pub mod duration;
 mod error;
@@ -33,9 +34,10 @@ mod token;
 pub mod tree;
 mod value_type;
 
+pub use at_one_time::zero_at_one_time;
 pub use error::ParseError;
 pub use features::{Features, UnknownFeature};
 pub use function::Function;
 pub use limit::{MAX_DEPTH, MAX_LENGTH, MAX_OPERATIONS};
-pub use parsed::{Parsed, Times, zero_at_one_time};
+pub use parsed::{Parsed, Times};
 pub use query::{parse, parse_with};

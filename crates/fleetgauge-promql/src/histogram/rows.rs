@@ -8,7 +8,6 @@ use std::sync::{Arc, OnceLock};
 use super::buckets::{Buckets, Indexes};
 use super::error::HistogramError;
 use super::shape::{CounterReset, FloatHistogram, Layout};
-use crate::sample::STALE_MARKER;
 
 /// Histograms whose buckets have the same bounds, column by column.
 #[derive(Debug)]
@@ -35,8 +34,8 @@ pub(crate) enum HistogramSample {
 impl Rows {
     /// The columns before those of the buckets.
     pub(crate) const FIXED: usize = 3;
-    /// Marks a bucket that a row lacks, as the end of a series is marked, which no count is.
-    pub(crate) const NO_BUCKET: f64 = f64::from_bits(STALE_MARKER);
+    /// Marks a bucket that a row lacks: a NaN that no computation gives.
+    pub(crate) const NO_BUCKET: f64 = f64::from_bits(0x7ff0_0000_0000_0003);
 
     /// A row for each of `counter_resets`. *`columns`*: counts, sums, counts of the zero bucket, and a column for each of
     /// `indexes`.
@@ -130,7 +129,7 @@ impl Rows {
 
 /// Whether a row has this bucket.
 fn is_bucket(count: f64) -> bool {
-    count.to_bits() != STALE_MARKER
+    count.to_bits() != Rows::NO_BUCKET.to_bits()
 }
 
 // === impl HistogramSample ===
