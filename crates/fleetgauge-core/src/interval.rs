@@ -79,7 +79,7 @@ pub fn short_windows(
 /// What is said of a query with `zero`, [`step()` or `range()`](fleetgauge_syntax::zero_at_one_time), where it is asked at one time.
 pub fn told_at_one_time(zero: &str) -> String {
     format!(
-        "{zero} is 0 where a query is asked at one time, as a metric is: what is multiplied by it is 0, too; write the duration itself"
+        "{zero} is 0 where PromQL is asked at one time, as a metric is: what is multiplied by it is 0, too; write the duration itself"
     )
 }
 

@@ -225,7 +225,7 @@ async fn an_answer_says_that_a_part_of_its_query_is_0_at_one_time() {
             .collect::<Vec<_>>()
             .join("\n")
     };
-    assert!(warnings("zero").starts_with("step() is 0 where a query is asked at one time"));
+    assert!(warnings("zero").starts_with("step() is 0 where PromQL is asked at one time"));
     assert_eq!(warnings("plain"), "");
 }
 

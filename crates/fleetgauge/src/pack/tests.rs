@@ -342,7 +342,7 @@ fn what_is_not_promql_on_some_way_is_placed_in_the_file() {
     );
     template(
         "up * step()",
-        &["6:15: warning: step() is 0 where a query is asked at one time"],
+        &["6:15: warning: step() is 0 where PromQL is asked at one time"],
     );
     template(
         "rate(up[5m + step()])",
