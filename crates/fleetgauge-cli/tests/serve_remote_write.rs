@@ -144,21 +144,54 @@ const SELECTORS: [&str; 3] = [
     "{__name__=~\"fleetgauge_reading(_held)?\"}",
 ];
 
+/// What the daemon has up to `at`, when no scrape or refresh of before is under way any more: they are kept in order.
+fn had_until(daemon: &Daemon, at: f64) -> [Samples; 3] {
+    SELECTORS.map(|selector| {
+        let is_later = |(time, _): &(String, String)| time.parse::<f64>().unwrap() > at;
+        until(|| {
+            let newest = samples(daemon.address, selector, now());
+            newest.values().flatten().any(is_later)
+        });
+        let had = samples(daemon.address, selector, at);
+        assert!(!had.is_empty(), "{selector}");
+        had
+    })
+}
+
 /// Waits until the receiver has all that the daemon had at `at`, and gives how much that is.
 fn until_equal(daemon: &Daemon, receiver: &Receiver, at: f64) -> usize {
     let mut count = 0;
-    for selector in SELECTORS {
-        let wanted = samples(daemon.address, selector, at);
-        assert!(!wanted.is_empty(), "{selector}");
+    for (selector, wanted) in SELECTORS.iter().zip(had_until(daemon, at)) {
         count += wanted.values().map(Vec::len).sum::<usize>();
         let deadline = Instant::now() + PATIENCE;
-        while samples(receiver.addr(), selector, at) != wanted {
-            let found = || samples(receiver.addr(), selector, at);
-            assert!(Instant::now() < deadline, "{:#?}\n{wanted:#?}", found());
+        loop {
+            let found = samples(receiver.addr(), selector, at);
+            if found == wanted {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{:#?}", differences(&found, &wanted));
             std::thread::sleep(Duration::from_millis(20));
         }
     }
     count
+}
+
+/// By series, the samples that only the first has and those that only the second has.
+fn differences(found: &Samples, wanted: &Samples) -> [(&'static str, Samples); 2] {
+    let only = |of: &Samples, other: &Samples| -> Samples {
+        let series = of.iter().map(|(series, points)| {
+            let others = other.get(series).map_or(&[][..], Vec::as_slice);
+            let points = points.iter().filter(|point| !others.contains(point));
+            (series.clone(), points.cloned().collect())
+        });
+        series
+            .filter(|(_, points): &(_, Vec<_>)| !points.is_empty())
+            .collect()
+    };
+    [
+        ("found alone", only(found, wanted)),
+        ("wanted alone", only(wanted, found)),
+    ]
 }
 
 async fn asked(url: &str, query: &str) -> Vec<(String, f64)> {
@@ -288,11 +321,10 @@ fn a_daemon_that_is_told_to_end_sends_all_that_it_has() {
         reading["value"].as_f64().is_some_and(|value| value > 20.0)
     });
     let at = now();
-    let had = SELECTORS.map(|selector| samples(daemon.address, selector, at));
+    let had = had_until(&daemon, at);
     daemon.signal(Signal::TERM);
     assert!(daemon.process.wait().unwrap().success());
     for (selector, had) in SELECTORS.iter().zip(had) {
-        assert!(!had.is_empty(), "{selector}");
         assert_eq!(samples(receiver.addr(), selector, at), had);
     }
 }

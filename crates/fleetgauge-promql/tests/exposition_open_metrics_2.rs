@@ -6,9 +6,12 @@ use fleetgauge_syntax::number::OpenMetricsFloat;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::exposition_protobuf::{Family, One, any_family, family, histogram, native, read, span};
+use crate::support::any_family::{Family, One, any_family};
 use crate::support::exposition_body;
-use crate::support::metric_family::{Bucket, Histogram, Metric, MetricFamily, Moment, labels, page};
+use crate::support::metric_family::{
+    Bucket, Histogram, Metric, MetricFamily, Moment, family, histogram, labels, native, page, span,
+};
+use crate::support::said::read;
 
 const NATIVE: &str = "{count:12,sum:18.5,schema:1,zero_threshold:0.001,zero_count:2,positive_spans:[0:2,1:2],\
                       positive_buckets:[1,2,1,1],negative_spans:[-1:1,0:1],negative_buckets:[2,3]";

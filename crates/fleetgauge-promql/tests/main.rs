@@ -8,6 +8,7 @@ mod exposition;
 mod exposition_open_metrics_2;
 mod exposition_prometheus;
 mod exposition_protobuf;
+mod exposition_protobuf_broken;
 mod page;
 mod parse;
 mod rewrite;
@@ -17,9 +18,11 @@ mod threads;
 mod token_soup;
 
 mod support {
+    pub(crate) mod any_family;
     pub(crate) mod exposition_body;
     pub(crate) mod metric_family;
     pub(crate) mod prometheus_3;
     pub(crate) mod promql_body;
+    pub(crate) mod said;
     pub(crate) mod vllm_page;
 }

@@ -153,3 +153,51 @@ pub(crate) fn labels<'l>(labels: impl IntoIterator<Item = (&'l str, &'l str)>) -
     };
     labels.into_iter().map(label).collect()
 }
+
+/// A family of one metric, of the type with this number.
+pub(crate) fn family(name: &str, metric_type: i32, metric: Metric) -> MetricFamily {
+    MetricFamily {
+        name: Some(name.to_owned()),
+        metric_type: Some(metric_type),
+        metric: vec![metric],
+        ..MetricFamily::default()
+    }
+}
+
+pub(crate) fn gauge(name: &str, value: f64) -> MetricFamily {
+    let metric = Metric {
+        gauge: Some(Number { value: Some(value) }),
+        ..Metric::default()
+    };
+    family(name, 1, metric)
+}
+
+pub(crate) fn histogram(name: &str, histogram: Histogram) -> MetricFamily {
+    let metric = Metric {
+        histogram: Some(histogram),
+        ..Metric::default()
+    };
+    family(name, 4, metric)
+}
+
+pub(crate) fn span(offset: i32, length: u32) -> Span {
+    Span {
+        offset: Some(offset),
+        length: Some(length),
+    }
+}
+
+pub(crate) fn native() -> Histogram {
+    Histogram {
+        sample_count: Some(12),
+        sample_sum: Some(18.5),
+        schema: Some(1),
+        zero_threshold: Some(0.001),
+        zero_count: Some(2),
+        positive_span: vec![span(0, 2), span(1, 2)],
+        positive_delta: vec![1, 1, -1, 0],
+        negative_span: vec![span(-1, 1), span(0, 1)],
+        negative_delta: vec![2, 1],
+        ..Histogram::default()
+    }
+}
