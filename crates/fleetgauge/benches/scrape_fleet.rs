@@ -50,6 +50,8 @@ const MEASURED: Duration = Duration::from_secs(15);
 /// As long as `MEASURED_PASSES` of remote write, which flushes every 10 s.
 const MEASURED_LONGER: Duration = Duration::from_secs(30);
 const MEASURED_PASSES: usize = 3;
+/// For an alternative that begins.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -461,17 +463,21 @@ fn vmagent(pods: usize, fleet: &FleetProcess) {
             let page = http::get(server.addr(), "/metrics")
                 .expect("its own metrics")
                 .text();
-            let count = page
-                .lines()
-                .find_map(|line| line.strip_prefix("vm_promscrape_scrapes_total "));
-            count.and_then(|count| count.parse().ok()).unwrap_or(0)
+            let mut lines = page.lines();
+            let count = lines
+                .find_map(|line| line.strip_prefix(r#"vm_promscrape_scrapes_total{status_code="200"} "#));
+            count.map_or(0, |count| count.parse().expect("a count"))
         }),
         Err(error) => println!("        no vmagent to compare with: {error}"),
     }
 }
 
 fn alternative(pods: usize, who: &str, pid: u32, scraped: &dyn Fn() -> u64) {
+    let deadline = Instant::now() + PATIENCE;
     while scraped() < 2 * pods as u64 {
+        if Instant::now() > deadline {
+            return println!("        {who} does not scrape the pods");
+        }
         std::thread::sleep(Duration::from_millis(200));
     }
     std::thread::sleep(WARM_UP);
