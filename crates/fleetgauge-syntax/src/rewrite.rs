@@ -12,10 +12,12 @@
 //! these say so instead of guessing.
 
 mod age;
+mod asked;
 mod branch;
 mod build;
 mod distribute;
 mod history;
+mod kind;
 mod member;
 mod mixed;
 mod oldest;

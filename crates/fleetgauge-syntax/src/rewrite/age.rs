@@ -33,11 +33,13 @@ mod tests;
 use crate::Function;
 use crate::info;
 use crate::tree::{
-    Aggregate, AggregateOp, At, Binary, BinaryOp, Call, Expr, Extended, Group, Grouping, MatchOp,
-    RangeSelector, Selector, Shift, Subquery, ValueType,
+    Aggregate, AggregateOp, Binary, BinaryOp, Call, Expr, Extended, Group, Grouping, RangeSelector, Selector,
+    Shift, Subquery, ValueType,
 };
 
-use super::build::{aggregate, binary, by, call, labelled, matched, present, seconds, subquery, without};
+use super::asked::Asked;
+use super::build::{aggregate, binary, by, call, labelled, matched, present, subquery, without};
+use super::kind::{has_all_rows, is_number, vector_of};
 use super::series::{
     BUCKET, Groups, LOOKBACK_MILLIS, METRIC_NAME, Rows, groups, has_samples, is_scalar, may_leave_out, rows,
 };
@@ -152,9 +154,6 @@ const MAX_PARTS: usize = 1_000;
 /// Tells the sides of an operator apart.
 const SIDE: &str = "__side__";
 
-/// How the names of series end that are numbers.
-const NUMBERS: [&str; 4] = ["_bucket", "_count", "_sum", "_total"];
-
 /// *Unit*: milliseconds.
 const MIN_STEP: i64 = 1_000;
 const MAX_STEP: i64 = 60_000;
@@ -222,75 +221,6 @@ fn or_live(op: &Binary, left: Expr, right: Expr) -> Expr {
     let from_right = unless(op.right.clone(), &op.left);
     let left = binary(BinaryOp::Unless, left, from_right);
     binary(BinaryOp::Or, left, unless(right, &op.left))
-}
-
-/// Whether any of the samples may be a native histogram. By their names the parts of classic histograms, and counters, are none:
-/// who exposes a native one gives it the name without an ending.
-fn may_have_histograms(expr: &Expr) -> bool {
-    let may_be_one = |selector: &Selector| {
-        let name = selector
-            .matchers
-            .iter()
-            .find(|matcher| matcher.name == METRIC_NAME);
-        !name.is_some_and(|name| {
-            name.op == MatchOp::Equal && NUMBERS.iter().any(|ending| name.value.ends_with(ending))
-        })
-    };
-    expr.walk().into_iter().any(|part| match part {
-        Expr::Selector(selector) => may_be_one(selector),
-        Expr::Range(range) => may_be_one(&range.selector),
-        _ => false,
-    })
-}
-
-/// Whether nothing is left out of what the expression is computed from, also where that has histograms.
-fn has_all_rows(expr: &Expr) -> bool {
-    if !may_have_histograms(expr) {
-        return true;
-    }
-    match expr {
-        Expr::Selector(_) => true,
-        Expr::Negate(inner) | Expr::Once(inner) => has_all_rows(inner),
-        Expr::Aggregate(aggregate) => {
-            matches!(aggregate.op, AggregateOp::Count | AggregateOp::Group) && has_all_rows(&aggregate.expr)
-        }
-        _ => !has_samples(expr),
-    }
-}
-
-/// Whether none of the rows is a histogram.
-fn is_number(expr: &Expr) -> bool {
-    use Function as F;
-    match expr {
-        Expr::Negate(inner) | Expr::Once(inner) => is_number(inner),
-        Expr::Aggregate(aggregate) => {
-            use AggregateOp as A;
-            let of_numbers = [
-                A::Count,
-                A::Group,
-                A::Max,
-                A::Min,
-                A::Quantile,
-                A::Stddev,
-                A::Stdvar,
-            ];
-            of_numbers.contains(&aggregate.op) || is_number(&aggregate.expr)
-        }
-        Expr::Call(call) => match rows(call.function) {
-            Rows::EachHistogram => true,
-            Rows::Each | Rows::EachOrNone => may_leave_out(call.function),
-            Rows::EachSeries => !matches!(
-                call.function,
-                F::AvgOverTime | F::FirstOverTime | F::LastOverTime | F::SumOverTime
-            ),
-            Rows::Relabelled | Rows::Ordered => vector_of(call).is_some_and(is_number),
-            _ => false,
-        },
-        Expr::Binary(op) => {
-            op.returns_bool && op.op.is_comparison() || is_number(&op.left) && is_number(&op.right)
-        }
-        _ => !has_samples(expr),
-    }
 }
 
 /// As the parser gives it; `None` if it is beyond a limit.
@@ -711,81 +641,11 @@ impl<'a> Companion<'a> {
     }
 }
 
-/// The time that a selector or a subquery asks for. *Unit*: milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// So long before the step.
-    Back(i64),
-    /// So long before the time of the query, at every step.
-    Query(i64),
-    /// At that time.
-    At(i64),
-}
-
-// === impl Asked ===
-
-impl Asked {
-    pub(super) fn by(shift: Shift) -> Self {
-        match shift.at {
-            None => Self::Back(shift.offset),
-            Some(At::Start | At::End) => Self::Query(shift.offset),
-            Some(At::Time(time)) => Self::At(time.saturating_sub(shift.offset)),
-        }
-    }
-
-    /// Whether both may be the same time.
-    fn may_be(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Query(_), Self::At(_)) | (Self::At(_), Self::Query(_)) => true,
-            (own, other) => own == other,
-        }
-    }
-
-    /// As an offset or a time, never both: in `timestamp`, Prometheus forgets the offset of such a selector.
-    pub(super) fn shift(self) -> Shift {
-        match self {
-            Self::Back(offset) | Self::Query(offset) => Shift { offset, at: None },
-            Self::At(time) => Shift {
-                offset: 0,
-                at: Some(At::Time(time)),
-            },
-        }
-    }
-
-    /// So long before the time. *Unit*: milliseconds; of the expression: seconds.
-    pub(super) fn time_before(self, millis: i64) -> Expr {
-        match self {
-            Self::Back(back) | Self::Query(back) => {
-                let now = call(Function::Time, Vec::new());
-                binary(BinaryOp::Sub, now, seconds(back.saturating_add(millis)))
-            }
-            Self::At(time) => seconds(time.saturating_sub(millis)),
-        }
-    }
-
-    /// The times as if what was asked for was the time of the evaluation.
-    pub(super) fn added_to(self, times: Expr) -> Expr {
-        match self {
-            Self::Back(0) | Self::Query(0) => times,
-            Self::Back(back) | Self::Query(back) => binary(BinaryOp::Add, times, seconds(back)),
-            Self::At(time) => {
-                let since = binary(BinaryOp::Sub, call(Function::Time, Vec::new()), seconds(time));
-                binary(BinaryOp::Add, times, since)
-            }
-        }
-    }
-}
-
 /// No newer than any of the scalars.
 fn not_newer(times: Expr, scalars: impl Iterator<Item = Expr>) -> Expr {
     scalars.fold(times, |times, scalar| {
         call(Function::ClampMax, vec![times, scalar])
     })
-}
-
-fn vector_of(call: &Call) -> Option<&Expr> {
-    let is_vector = |arg: &&Expr| arg.value_type() == ValueType::InstantVector;
-    call.args.iter().find(is_vector)
 }
 
 /// Whether the metric name is among them, which no time has.

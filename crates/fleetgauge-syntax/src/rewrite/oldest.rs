@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use crate::Function;
 use crate::tree::{AggregateOp, BinaryOp, Expr, Grouping, MatchOp, RangeSelector, Selector};
 
-use super::age::Asked;
+use super::asked::Asked;
 use super::build::{aggregate, binary, call, labelled};
 use super::series::{LOOKBACK_MILLIS, METRIC_NAME, Rows, rows};
 
