@@ -138,6 +138,7 @@ pub(super) struct Usage {
     /// Of these, how many are exposed.
     pub(super) exposed: AtomicUsize,
     pub(super) strings: AtomicUsize,
+    pub(super) targets_begun: AtomicUsize,
     /// As asked of the allocator.
     bytes: AtomicUsize,
     /// The newest sample that is gone, since it was out of the retention; and since memory was used up.
@@ -232,6 +233,7 @@ impl Usage {
             series: AtomicUsize::new(0),
             exposed: AtomicUsize::new(0),
             strings: AtomicUsize::new(0),
+            targets_begun: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             expired_until: AtomicI64::new(i64::MIN),
             dropped_until: AtomicI64::new(i64::MIN),

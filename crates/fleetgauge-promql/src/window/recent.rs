@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use super::column::ABSENT;
 
 /// How many rows there are at most until they are made a block.
-pub(super) const MAX_ROWS: usize = 16;
+const MAX_ROWS: usize = 16;
 /// How many there are at first: many targets live for no more.
 const FIRST_ROWS: usize = 4;
+/// How many turns there are, so that targets which began together do not all make their blocks with the same scrape.
+pub(super) const TURNS: usize = MAX_ROWS - FIRST_ROWS;
 const TILE: usize = 8;
 
 #[derive(Debug)]
@@ -31,12 +33,20 @@ pub(super) struct Recent {
 // === impl Recent ===
 
 impl Recent {
-    /// Without rows, and with room for more slots than these, which were `given` so many samples before.
-    pub(super) fn new(first_row: u64, rows: usize, mut given: Vec<u32>, slots: usize) -> Self {
+    /// Without rows, to follow these, and with room for more slots than `slots`.
+    pub(super) fn next(&self, slots: usize) -> Self {
+        let rows = self.rows();
+        let mut given: Vec<_> = (0..self.slots())
+            .map(|slot| self.given(slot) + self.present(slot, rows))
+            .collect();
         // Lines that appear later are not to begin a new one each.
         let slots = (slots + slots / 16 + 4).next_multiple_of(TILE);
         given.resize(slots, 0);
-        Self::sized(first_row, rows.clamp(FIRST_ROWS, MAX_ROWS), given.into())
+        let max_rows = match self.has_few_rows() {
+            true => FIRST_ROWS,
+            false => MAX_ROWS,
+        };
+        Self::sized(self.first_row + rows as u64, max_rows, given.into())
     }
 
     /// Without slots, and so without rows.
@@ -55,10 +65,9 @@ impl Recent {
         }
     }
 
-    /// With these rows, and room for more.
-    pub(super) fn with_more_rows(&self) -> Self {
-        let rows = (self.max_rows() * 4).min(MAX_ROWS);
-        let new = Self::sized(self.first_row, rows, self.given.clone());
+    /// With these rows, and room for more; with less of it the higher the `turn`, which is below [`TURNS`].
+    pub(super) fn with_more_rows(&self, turn: usize) -> Self {
+        let new = Self::sized(self.first_row, MAX_ROWS - turn, self.given.clone());
         for row in 0..self.rows() {
             (0..self.slots()).for_each(|slot| new.put(slot, row, self.sample(slot, row)));
             new.publish(row, self.time(row));
@@ -76,9 +85,14 @@ impl Recent {
         self.published.load(Ordering::Acquire)
     }
 
-    /// For how many rows there is room.
-    pub(super) fn max_rows(&self) -> usize {
-        self.max_rows
+    /// Whether there is no room for one more.
+    pub(super) fn is_full(&self) -> bool {
+        self.rows() == self.max_rows
+    }
+
+    /// Whether there is room for the first few rows alone.
+    pub(super) fn has_few_rows(&self) -> bool {
+        self.max_rows <= FIRST_ROWS
     }
 
     /// For how many slots there is room.

@@ -33,6 +33,8 @@ pub(super) struct Target {
     is_taken: AtomicBool,
     /// When the last row of the oldest block was scraped; the end of time without blocks.
     oldest: AtomicI64,
+    /// Which of the [`TURNS`](recent::TURNS) is its own.
+    turn: usize,
 }
 
 /// All rows there are, the oldest first.
@@ -117,6 +119,7 @@ impl Target {
         Self {
             columns: ArcSwap::from_pointee(columns),
             writer: Mutex::default(),
+            turn: usage.targets_begun.fetch_add(1, Ordering::Relaxed) % recent::TURNS,
             usage,
             changes: AtomicU64::new(0),
             is_taken: AtomicBool::new(true),
@@ -192,7 +195,7 @@ impl Target {
             self.cut(&mut writer, time);
         }
         let recent = &self.columns.load().recent;
-        if recent.rows() == recent.max_rows() || (writer.slots as usize) > recent.slots() {
+        if recent.is_full() || (writer.slots as usize) > recent.slots() {
             self.make_room(&mut writer, time);
         }
         let recent = Arc::clone(&self.columns.load().recent);
@@ -253,10 +256,10 @@ impl Target {
     fn make_room(&self, writer: &mut Writer, time: i64) {
         let columns = self.columns.load_full();
         let (recent, slots) = (&columns.recent, writer.slots as usize);
-        let grows = recent.rows() > 0 && recent.max_rows() < recent::MAX_ROWS && slots <= recent.slots();
+        let grows = recent.rows() > 0 && recent.has_few_rows() && slots <= recent.slots();
         if grows && self.usage.fits(recent.bytes() * 3) {
             let blocks = columns.blocks.clone();
-            return self.replace(writer, blocks, recent.with_more_rows());
+            return self.replace(writer, blocks, recent.with_more_rows(self.turn));
         }
         let mut blocks = self.kept(&columns, time.saturating_sub(self.usage.retention_ms));
         let rows = recent.rows();
@@ -276,13 +279,7 @@ impl Target {
             }
             blocks.push(block);
         }
-        let given = (0..recent.slots()).map(|slot| recent.given(slot) + recent.present(slot, rows));
-        let next = recent.first_row() + rows as u64;
-        self.replace(
-            writer,
-            blocks,
-            Recent::new(next, recent.max_rows(), given.collect(), slots),
-        );
+        self.replace(writer, blocks, recent.next(slots));
     }
 
     /// Drops the rows at and after `time`.
@@ -303,14 +300,8 @@ impl Target {
             }
         }
         writer.newest.forget_all();
-        let given = (0..recent.slots()).map(|slot| recent.given(slot) + recent.present(slot, rows));
-        let next = recent.first_row() + rows as u64;
         let slots = writer.slots as usize;
-        self.replace(
-            writer,
-            blocks,
-            Recent::new(next, recent.max_rows(), given.collect(), slots),
-        );
+        self.replace(writer, blocks, recent.next(slots));
     }
 
     fn replace(&self, writer: &mut Writer, blocks: Vec<Block>, recent: Recent) {
@@ -602,5 +593,38 @@ pub(super) fn without_absent(sample: u64) -> u64 {
     match sample {
         ABSENT => f64::NAN.to_bits(),
         sample => sample,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::limit::WindowConfig;
+    use super::*;
+
+    #[test]
+    fn targets_that_begin_together_make_their_blocks_in_turns() {
+        const TARGETS: usize = 10 * recent::TURNS;
+        let usage = Arc::new(Usage::new(WindowConfig::default()));
+        let targets: Vec<_> = (0..TARGETS).map(|_| Target::new(Arc::clone(&usage))).collect();
+        let slots: Vec<_> = targets.iter().map(|target| target.add_slot().0).collect();
+        let mut rows = vec![0; TARGETS];
+        let mut made = Vec::new();
+        for scrape in 0..200_i64 {
+            let mut together = 0;
+            for ((target, slot), rows) in targets.iter().zip(&slots).zip(&mut rows) {
+                let mut row = target.open(scrape * 1_000).unwrap();
+                row.put(slot.at, (scrape as f64).to_bits(), || None);
+                row.publish();
+                let own = target.snapshot();
+                let in_blocks: usize = own.columns.blocks.iter().map(Block::rows).sum();
+                together += usize::from(in_blocks > *rows);
+                *rows = in_blocks;
+                assert_eq!(own.count(*slot), scrape as u64 + 1);
+            }
+            made.push(together);
+        }
+        assert!(made.iter().all(|&together| together <= 10), "{made:?}");
+        // Each of them after every sixteenth scrape.
+        assert!(made.iter().sum::<usize>() >= TARGETS * 11, "{made:?}");
     }
 }
