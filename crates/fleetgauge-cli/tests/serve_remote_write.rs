@@ -434,7 +434,8 @@ fn is_read_again(receiver: Receiver) {
         text.replace("query: waiting,", "source: pods, query: waiting,"),
     )
     .unwrap();
-    let query = "sum(max_over_time(waiting{pod=\"a\"}[2s])) + 0 * count(waiting{pod=\"a\"})";
+    // Longer than a start takes on a machine that is busy.
+    let query = "sum(max_over_time(waiting{pod=\"a\"}[5s])) + 0 * count(waiting{pod=\"a\"})";
     let is_at_least = |daemon: &Daemon, at_least: f64| {
         daemon.reading("queue", |reading| {
             reading["value"].as_f64().is_some_and(|value| value > at_least)
