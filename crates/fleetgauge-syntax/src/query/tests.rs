@@ -1,6 +1,6 @@
 use super::*;
 use crate::tree::{Group, Selector, Shift};
-use crate::{Features, rewrite};
+use crate::{Features, MAX_DEPTH, rewrite};
 
 fn parsed(query: &str) -> Expr {
     parse(query).unwrap_or_else(|error| panic!("{query}: {error}"))
@@ -689,6 +689,27 @@ fn a_query_of_any_depth_is_read_or_refused() {
     };
     let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(run);
     thread.expect("a thread").join().expect("no overflow");
+}
+
+/// As deep as may be, and not one deeper.
+#[test]
+fn a_tree_is_as_deep_as_the_limit() {
+    let check = |of_depth: &dyn Fn(usize) -> String| {
+        let deepest = of_depth(MAX_DEPTH);
+        parse(&deepest).unwrap_or_else(|error| panic!("{deepest}: {error}"));
+        let error = parse(&of_depth(MAX_DEPTH + 1)).expect_err("too deep");
+        assert!(error.to_string().contains("deep"), "{error}");
+    };
+    let nested = |open: &str, inner: &str, close: &str, depth: usize| {
+        format!("{}{inner}{}", open.repeat(depth - 1), close.repeat(depth - 1))
+    };
+    check(&|depth| nested("(", "x", ")", depth));
+    check(&|depth| nested("-", "x", "", depth));
+    check(&|depth| nested("abs(", "x", ")", depth));
+    check(&|depth| nested("sum by (a) (", "x", ")", depth));
+    // From the left and from the right.
+    check(&|depth| nested("x + ", "x", "", depth));
+    check(&|depth| nested("x ^ ", "x", "", depth));
 }
 
 #[test]
