@@ -379,7 +379,7 @@ pub(crate) struct Packs {
 Examples:
   fleetgauge promql eval --file page.prom 'sum(vllm:num_requests_waiting)'
   fleetgauge promql test rules/*.test
-  fleetgauge promql test --enable-feature promql-delayed-name-removal names.test
+  fleetgauge promql test --enable-feature type-and-unit-labels units.test
   fleetgauge help promql eval                           all about one of them")]
 pub(crate) struct Promql {
     #[command(subcommand)]
@@ -460,8 +460,12 @@ Each script is one line, followed by its failures with what was expected and wha
 scripts the last line counts the eval commands of all. The exit status is 1 if any failed, or if a
 script cannot be read or has none.
 
+What Prometheus's own tests are run with is switched on, as fill modifiers and delayed name removal;
+a server needs to be asked for them, and so does promql eval.
+
 Examples:
   fleetgauge promql test rules/*.test
+  fleetgauge promql test --server-defaults rules/*.test
   fleetgauge promql test --tolerance 0 exact.test")]
 pub(crate) struct PromqlTest {
     /// The scripts to run; - for standard input
@@ -470,6 +474,9 @@ pub(crate) struct PromqlTest {
     /// How far a number may be from the expected one, relative to both [default: 1e-6, as in Prometheus]
     #[arg(long, value_name = "RATIO", value_parser = value::tolerance)]
     pub(crate) tolerance: Option<f64>,
+    /// Run them as a Prometheus server evaluates, which has nothing experimental until it is asked for
+    #[arg(long)]
+    pub(crate) server_defaults: bool,
     #[command(flatten)]
     pub(crate) features: FeatureArgs,
 }

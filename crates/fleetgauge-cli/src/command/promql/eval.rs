@@ -8,7 +8,7 @@ use anyhow::{anyhow, bail};
 use fleetgauge_core::printable::Printable;
 use fleetgauge_core::result::Answer;
 use fleetgauge_core::time::Timestamp;
-use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError};
+use fleetgauge_promql::engine::{Engine, EngineConfig, EvalError, Features};
 use fleetgauge_promql::exposition::{Cut, Event, Format, Limits, Parser, Report};
 use fleetgauge_promql::label::LabelSet;
 use fleetgauge_promql::sample::Sample;
@@ -41,7 +41,7 @@ pub(super) fn run(args: &PromqlEval) -> anyhow::Result<()> {
     {
         bail!(Usage("--end is before --start".to_owned()));
     }
-    let features = features(&args.features)?;
+    let features = features(Features::default(), &args.features)?;
     let engine = Engine::new(
         EngineConfig::default()
             .with_features(features)

@@ -5,11 +5,11 @@ use fleetgauge_promql::engine::Features;
 use crate::cli::FeatureArgs;
 use crate::failure::Usage;
 
-/// Those that Prometheus has unasked, and those that are named.
+/// Those that are there `unasked`, and those that are named.
 ///
 /// *Errors*: there is none of that name.
-pub(super) fn features(args: &FeatureArgs) -> Result<Features, Usage> {
+pub(super) fn features(unasked: Features, args: &FeatureArgs) -> Result<Features, Usage> {
     let mut names = args.names.iter();
-    let features = names.try_fold(Features::default(), |features, name| features.with_named(name));
+    let features = names.try_fold(unasked, |features, name| features.with_named(name));
     features.map_err(|error| Usage(format!("--enable-feature: {error}")))
 }

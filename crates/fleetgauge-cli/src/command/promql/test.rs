@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::bail;
 use fleetgauge_core::printable::Printable;
-use fleetgauge_promql::engine::{Engine, EngineConfig};
+use fleetgauge_promql::engine::{Engine, EngineConfig, Features};
 use fleetgauge_promql::script::{Runner, Script};
 
 use crate::cli::PromqlTest;
@@ -18,7 +18,11 @@ use super::features::features;
 const MAX_BYTES: u64 = 64 << 20;
 
 pub(super) fn run(args: &PromqlTest) -> anyhow::Result<()> {
-    let features = features(&args.features)?;
+    let unasked = match args.server_defaults {
+        true => Features::default(),
+        false => Features::of_scripts(),
+    };
+    let features = features(unasked, &args.features)?;
     let mut runner = Runner::new(Engine::new(EngineConfig::default())).with_features(features);
     if let Some(tolerance) = args.tolerance {
         runner = runner.with_tolerance(tolerance);
