@@ -424,6 +424,8 @@ fn durations_are_computed() {
     check("a offset -step() * 2", "a offset -15s * 2");
     check("a[5m] offset max_of(step(), range())", "a[5m] offset 10m");
     check("(a)[5m:] offset (1m - 2m)", "a[5m:] offset -1m");
+    // However many there are, none is deeper than the others.
+    check(&format!("a[{}1]", "1 + ".repeat(299)), "a[5m]");
 }
 
 #[test]
@@ -443,6 +445,8 @@ fn what_is_no_duration_is_refused_with_its_place() {
     check("a[1m / 0]", 6, "division by zero");
     check("a[1m % range()]", 6, "modulo by zero");
     check("a[1e300 * 2]", 3, "out of range");
+    check("a[9223372036 - 1]", 3, "out of range");
+    check("a[1 - NaN]", 7, "out of range");
     check("a[2 ^ 9e9]", 3, "NaN or infinite");
     check("a[(-2) ^ 0.5]", 3, "NaN or infinite");
     check("a[1m + b]", 8, "expected duration");
