@@ -153,6 +153,9 @@ pub enum FetchError {
         /// Which ones have not, and why.
         members: Arc<Completeness>,
     },
+    /// Each of the targets that have the answer's parts fails: what one does, where it is one.
+    #[error(transparent)]
+    AllTargets(Box<FetchError>),
     /// The fetch ended without an outcome: it panicked, or its runtime shut down.
     #[error("the fetch was aborted")]
     Aborted,
@@ -203,17 +206,21 @@ impl FetchError {
             FetchError::Unreachable { .. } => true,
             FetchError::Unavailable { status, .. } => matches!(status, 502..=504),
             FetchError::RateLimited { retry_after } => retry_after.is_some(),
+            FetchError::AllTargets(error) => error.is_retryable(),
             _ => false,
         }
     }
 
-    /// Whether it says that somebody did not report who has a part of the answer. An answer from before, which had that part, no
-    /// longer tells what there is.
-    pub fn lacks_a_part(&self) -> bool {
+    /// Whether it says that an answer from before no longer tells what there is: somebody did not report who has a part of it, or
+    /// what there is now is of another kind.
+    pub fn denies_earlier(&self) -> bool {
         match self {
-            FetchError::Members { .. } | FetchError::Incomplete { .. } => true,
+            FetchError::Members { .. }
+            | FetchError::Incomplete { .. }
+            | FetchError::AllTargets(_)
+            | FetchError::Unsupported { .. } => true,
             FetchError::Input { error, .. } | FetchError::Weights { error } => {
-                error.fetch_error().is_some_and(Self::lacks_a_part)
+                error.fetch_error().is_some_and(Self::denies_earlier)
             }
             _ => false,
         }
@@ -225,6 +232,7 @@ impl FetchError {
             FetchError::RateLimited { retry_after } | FetchError::Unavailable { retry_after, .. } => {
                 *retry_after
             }
+            FetchError::AllTargets(error) => error.retry_after(),
             _ => None,
         }
     }
@@ -257,6 +265,7 @@ impl FetchError {
             FetchError::Weights { error } => error.reason(),
             FetchError::Clock { .. } => "clock",
             FetchError::Members { .. } => "members",
+            FetchError::AllTargets(error) => error.reason(),
             FetchError::Aborted => "aborted",
         }
     }

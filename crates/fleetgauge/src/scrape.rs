@@ -192,8 +192,9 @@ impl ScrapeSource {
         let targets = known.targets.all().iter();
         let targets = targets.map(|active| (Arc::clone(active), true)).collect();
         let config = Arc::clone(&pool.common().config);
-        let view = View::new(pool.window().clone(), config, &known, targets);
-        Arc::new(view.from(asked, pool.kept_since(pool.clock().wall())))
+        let now = pool.clock().wall();
+        let view = View::new(pool.window().clone(), config, &known, targets, now);
+        Arc::new(view.from(asked, pool.kept_since(now)))
     }
 
     /// Counts of the scraping; [`stats`](MetricsSource::stats) has those of the queries.

@@ -9,9 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fleetgauge::MetricsSource;
+use fleetgauge::params::Params;
+use fleetgauge::query::QueryTemplate;
+use fleetgauge::reading::Found;
 use fleetgauge::scrape::{ScrapeConfig, ScrapeSource, TargetHealth, TlsConfig};
 use fleetgauge::target::{Scheme, StaticTargets};
+use fleetgauge::{MetricsSource, RefreshSpec};
 use fleetgauge_promql::exposition::Limits;
 use fleetgauge_promql::window::WindowConfig;
 use fleetgauge_testkit::tls::Server;
@@ -384,4 +387,42 @@ async fn all_targets_failing_is_an_error_that_names_them() {
     assert!(text.contains("all 7 targets fail: target "), "{text}");
     assert!(text.ends_with("; and 2 more"), "{text}");
     assert_eq!(source.stats().no_data, 0);
+}
+
+/// What one that fails has taken away, all that fail do not bring back; nor is there an answer where all fail at once.
+#[tokio::test]
+async fn no_answer_from_before_holds_where_nobody_reports() {
+    let failing = Arc::new(AtomicUsize::new(0));
+    let mut targets = StaticTargets::default();
+    let mut servers = Vec::new();
+    for pod in 0..3 {
+        let failing = Arc::clone(&failing);
+        let server = FaultyServer::start([Answer::choose(move |_| {
+            match failing.load(Ordering::Relaxed) > pod {
+                true => Answer::status(500),
+                false => Answer::text("a 7\n"),
+            }
+        })]);
+        servers.push(server.unwrap());
+        targets = many(&servers[pod], 1, targets);
+    }
+    let source = start(config(), targets);
+    source
+        .query_list()
+        .must_register(QueryTemplate::promql("q", "sum(a > 100)"));
+    let found = async |failed: usize| {
+        failing.store(failed, Ordering::Relaxed);
+        let _ = source.refresh(RefreshSpec::queries(["q"])).await;
+        match Found::from(&source.lookup("q", &Params::new())) {
+            Found::Answer { result, .. } => format!("{} rows", result.len()),
+            Found::Absent { code, text } => format!("{}: {text}", code.as_str()),
+        }
+    };
+    for failed in [&[1, 3][..], &[3]] {
+        assert_eq!(found(0).await, "0 rows");
+        for &failed in failed {
+            let told = found(failed).await;
+            assert!(told.contains("500") && !told.contains("rows"), "{failed}: {told}");
+        }
+    }
 }

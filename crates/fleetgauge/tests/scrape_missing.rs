@@ -62,6 +62,28 @@ async fn says(source: &ScrapeSource, query: &str, expected: &str) {
     assert!(is_said, "{query}: {found:?} instead of {expected:?}");
 }
 
+/// A query may ask for what is yet to come, also where it is asked for now.
+#[tokio::test]
+async fn what_has_no_samples_yet_is_no_silent_zero() {
+    let server = FaultyServer::start([Answer::text("waiting 7\n")]).unwrap();
+    let source = start(config(), at(&server));
+    for query in [
+        "sum(waiting offset -20m) or vector(0)",
+        "sum(waiting @ 4e9) or vector(0)",
+        "absent(waiting offset -20m)",
+        "sum(waiting) - (sum(max_over_time(waiting[1m] offset -20m)) or vector(0))",
+    ] {
+        says(&source, query, "waiting is asked for at a time ").await;
+    }
+    for query in [
+        "sum(waiting offset -1s) or vector(0)",
+        "sum(waiting smoothed) + sum(waiting)",
+    ] {
+        let found = answer(&source, query).await;
+        assert!(found.is_ok(), "{query}: {found:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_target_over_its_limit_makes_no_silent_zero() {
     let page: String = (0..300).map(|i| format!("a{{i=\"{i}\"}} 1\n")).collect();

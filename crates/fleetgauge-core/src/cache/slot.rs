@@ -111,11 +111,22 @@ impl State {
         Some(State::Value(value))
     }
 
-    /// The state with this failure; `None` where what was sent later has an answer, or has failed.
-    pub(super) fn with_failure(&self, failure: Failure) -> Option<State> {
+    /// The state with this failure; `None` where what was sent later has an answer, or has failed. That one denies
+    /// what was answered earlier remains, where it comes late, and where another follows.
+    pub(super) fn with_failure(&self, mut failure: Failure) -> Option<State> {
         let (answered, failed) = self.latest();
-        if answered.max(failed.map(|failed| failed.sent)) > Some(failure.sent) {
+        if answered > Some(failure.sent) {
             return None;
+        }
+        if let Some(failed) = failed {
+            let denies = failed.denies.max(failure.denies);
+            if failed.sent > failure.sent {
+                if denies == failed.denies {
+                    return None;
+                }
+                failure = Failure::clone(failed);
+            }
+            failure.denies = denies;
         }
         let last_error = Some(Arc::new(failure));
         Some(match self {

@@ -195,7 +195,7 @@ impl Cache {
         sent: Instant,
     ) {
         let at = self.0.clock.wall();
-        let failure = Failure { error, at, sent };
+        let failure = Failure::new(error, at, sent);
         self.0
             .update(query, params, shape, |state| state.with_failure(failure));
     }

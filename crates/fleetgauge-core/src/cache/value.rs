@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::error::QueryError;
+use crate::error::{FetchError, QueryError};
 use crate::result::MetricResult;
 use crate::time::{Clock, Moment, Timestamp};
 
@@ -56,6 +56,24 @@ pub struct Failure {
     pub at: Timestamp,
     /// When the try that failed was sent.
     pub(super) sent: Instant,
+    /// When the latest try was sent, of this one and those that failed before it, which
+    /// [denies what was answered earlier](FetchError::denies_earlier).
+    pub(super) denies: Option<Instant>,
+}
+
+// === impl Failure ===
+
+impl Failure {
+    pub(super) fn new(error: QueryError, at: Timestamp, sent: Instant) -> Self {
+        let denies = error.fetch_error().is_some_and(FetchError::denies_earlier);
+        let denies = denies.then_some(sent);
+        Self {
+            error,
+            at,
+            sent,
+            denies,
+        }
+    }
 }
 
 // === impl CachedValue ===
@@ -115,6 +133,13 @@ impl CachedValue {
     /// The failure of the latest refresh, if refreshes that were sent after this one have failed.
     pub fn last_error(&self) -> Option<&Failure> {
         self.last_error.as_deref()
+    }
+
+    /// Whether a refresh since has [found](FetchError::denies_earlier) that it tells what there was and not what there is, whatever
+    /// failed after that.
+    pub fn is_denied(&self) -> bool {
+        let denies = self.last_error.as_ref().and_then(|failure| failure.denies);
+        denies.is_some_and(|denies| denies > self.sent)
     }
 
     pub(super) fn shared_last_error(&self) -> Option<&Arc<Failure>> {

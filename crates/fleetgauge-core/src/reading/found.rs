@@ -43,12 +43,11 @@ impl Found {
     }
 }
 
-/// An answer after which it was found that a part of it is not there any more is none: it is whole, and of a moment ago.
+/// An answer after which it was found that a part of it is not there any more is none, though it is whole, and of a moment ago.
 impl From<&CachedValue> for Found {
     fn from(value: &CachedValue) -> Self {
-        let since = value.last_error().map(|failure| &failure.error);
-        if let Some(error) = since.filter(|error| error.fetch_error().is_some_and(FetchError::lacks_a_part)) {
-            return failed(error);
+        if let Some(failure) = value.last_error().filter(|_| value.is_denied()) {
+            return failed(&failure.error);
         }
         Found::Answer {
             result: Arc::clone(value.result()),

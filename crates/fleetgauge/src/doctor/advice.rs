@@ -187,6 +187,7 @@ fn of_fetch(error: &FetchError) -> String {
         }
         FetchError::TooLarge { .. } => "select fewer series, or raise the bound",
         FetchError::Input { error, .. } => return of_failure(error),
+        FetchError::AllTargets(error) => return of_fetch(error),
         _ => "",
     };
     text.to_owned()

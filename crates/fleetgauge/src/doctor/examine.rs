@@ -144,11 +144,12 @@ impl<'d> Examination<'d> {
 
     /// Remembers a failure that every query would meet.
     fn note(&self, error: &QueryError) {
-        let is_down = |error: &FetchError| {
-            matches!(
-                error,
-                FetchError::Unreachable { .. } | FetchError::Tls { .. } | FetchError::Discovery { .. }
-            )
+        let is_down = |error: &FetchError| match error {
+            FetchError::Unreachable { .. } | FetchError::Tls { .. } | FetchError::Discovery { .. } => true,
+            FetchError::AllTargets(error) => {
+                matches!(**error, FetchError::Unreachable { .. } | FetchError::Tls { .. })
+            }
+            _ => false,
         };
         if error.fetch_error().is_some_and(is_down) {
             *self.down.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());

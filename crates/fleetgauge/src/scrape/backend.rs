@@ -78,7 +78,7 @@ impl ScrapeBackend {
             .collect();
         let count = targets.len();
         let config = Arc::clone(&self.pool.common().config);
-        let view = View::new(self.pool.window().clone(), config, &known, targets);
+        let view = View::new(self.pool.window().clone(), config, &known, targets, at);
         let answer = match (Selector::of(query), query.steps(at)?) {
             // Its samples with their own times are those of now.
             (Some(selector), None) if query.at.is_none() => {
@@ -255,17 +255,17 @@ fn finish(
 /// The error of an answer without values, since no target gave any.
 fn all_fail<'a>(late: &'a [(Arc<ActiveTarget>, Absence)]) -> FetchError {
     if let [(_, Absence::Failed { error, .. })] = late {
-        return (**error).clone();
+        return FetchError::AllTargets(Box::new(FetchError::clone(error)));
     }
     let absent = |(active, why): &'a (Arc<ActiveTarget>, Absence)| Absent {
         target: &active.target,
         why,
     };
     let late: Vec<_> = late.iter().map(absent).collect();
-    FetchError::Unreachable {
+    FetchError::AllTargets(Box::new(FetchError::Unreachable {
         detail: format!("all {} targets fail: {}", late.len(), named(&late)),
         source: None,
-    }
+    }))
 }
 
 /// The first of them, and how many there are more.

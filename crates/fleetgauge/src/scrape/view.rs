@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleetgauge_core::completeness::{Completeness, Report};
 use fleetgauge_core::label::METRIC_NAME;
@@ -32,6 +33,7 @@ pub(super) struct View {
     /// The targets that may have what is read.
     targets: Vec<Asked>,
     too_early: Option<TooEarly>,
+    now: Timestamp,
 }
 
 /// A target that may have what is read.
@@ -60,6 +62,9 @@ impl fmt::Display for TooEarly {
     }
 }
 
+/// By how much the clock that a query's time is from may be ahead.
+const CLOCKS_DIFFER_BY: Duration = Duration::from_secs(5);
+
 /// The label that tells targets apart.
 const INSTANCE: &str = "instance";
 
@@ -78,6 +83,7 @@ impl View {
         config: Arc<ScrapeConfig>,
         known: &Known,
         targets: Vec<(Arc<ActiveTarget>, bool)>,
+        now: Timestamp,
     ) -> Self {
         let asked = |(active, in_time): (Arc<ActiveTarget>, bool)| Asked {
             newest: active.newest_at(),
@@ -92,6 +98,7 @@ impl View {
             none: known.none.clone(),
             targets,
             too_early: None,
+            now,
         }
     }
 
@@ -151,6 +158,15 @@ impl Queryable for View {
         Queryable::missing(&self.window, reads, into);
         if let (Some(too_early), false) = (self.too_early, reads.is_empty()) {
             into.add(too_early);
+        }
+        // What has no samples there has none yet, which is no zero.
+        let latest = self.now.saturating_add(CLOCKS_DIFFER_BY);
+        for read in reads.iter().filter(|read| read.since > latest) {
+            let metric = read.metric().unwrap_or("what is selected");
+            let ahead = read.since.saturating_since(self.now).as_secs();
+            into.add(format_args!(
+                "{metric} is asked for at a time {ahead} s ahead: what there will be then is not known"
+            ));
         }
         if let Some(wanted) = &self.config.wanted {
             reads

@@ -131,6 +131,58 @@ fn setting_the_wall_clock_neither_expires_nor_revives() {
     assert!(f.get("x").is_none());
 }
 
+/// Whatever fails after it was found that a part is missing, and whichever of them ends first.
+#[test]
+fn what_was_denied_stays_so_until_there_is_an_answer_to_what_was_sent_later() {
+    #[derive(Clone, Copy, Debug)]
+    enum End {
+        Answer(f64),
+        Lacking,
+        Timeout,
+    }
+    let begin = Instant::now();
+    let ends = [End::Answer(7.0), End::Lacking, End::Timeout];
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let f = fixture(CacheConfig::default());
+        let end = |sent: u64, end: End| {
+            let sent = begin + Duration::from_millis(sent);
+            let failed = |error| {
+                let error = QueryError::fetch(f.query.name(), error);
+                f.cache
+                    .record_failure_sent(&f.query, &params("x"), Shape::Instant, error, sent);
+            };
+            match end {
+                End::Answer(value) => {
+                    let mut answer = AnswerBuilder::new(Stamp::Evaluated);
+                    answer.series([], value, Timestamp::default()).unwrap();
+                    let at = f.cache.0.clock.wall();
+                    let result = MetricResult::new(f.query.name().clone(), at, answer.build());
+                    f.cache
+                        .store_sent(&f.query, &params("x"), Shape::Instant, result, sent);
+                }
+                End::Lacking => failed(FetchError::Incomplete {
+                    detail: "target x".into(),
+                    is_short: false,
+                }),
+                End::Timeout => failed(FetchError::Timeout { after: TTL }),
+            }
+        };
+        for at in order {
+            end(at as u64, ends[at]);
+        }
+        let value = f.get("x").unwrap();
+        assert!(value.is_denied(), "{order:?}");
+        assert_eq!(value.last_error().unwrap().error.reason(), "timeout", "{order:?}");
+        end(4, End::Timeout);
+        assert!(f.get("x").unwrap().is_denied(), "{order:?}");
+        end(3, End::Answer(8.0));
+        let value = f.get("x").unwrap();
+        assert!(!value.is_denied() && value.last_error().is_some(), "{order:?}");
+        end(5, End::Answer(9.0));
+        assert!(f.get("x").unwrap().last_error().is_none());
+    }
+}
+
 #[test]
 fn decision_6_a_failure_is_recorded_beside_the_last_good_value() {
     let f = fixture(CacheConfig::default());
