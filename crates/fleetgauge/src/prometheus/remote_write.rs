@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 use fleetgauge_core::time::{Clock, Timestamp};
 use fleetgauge_promql::window::Window;
 use futures_util::FutureExt;
+use tokio::sync::watch;
 
 use super::config::PrometheusSourceConfig;
 use crate::client::ConfigError;
@@ -40,6 +41,8 @@ use sender::{Failure, Sender, Sent, Written};
 /// The waits between two tries.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Who asks for more is asked again nevertheless: what has left the window by then is lost.
+const LONGEST_WAIT_ASKED_FOR: Duration = Duration::from_secs(300);
 
 /// How a [`RemoteWrite`] works.
 #[derive(Clone, Debug)]
@@ -101,6 +104,8 @@ pub struct RemoteWrite {
     /// What is there for as long as this is, and that of the one that takes its place.
     alive: Arc<()>,
     successor: Mutex<Weak<()>>,
+    /// Whether this is the end, for which nobody waits long.
+    is_ending: watch::Sender<bool>,
 }
 
 /// What one that takes the place of another goes on with.
@@ -235,6 +240,7 @@ impl RemoteWrite {
             shared,
             alive: Arc::new(()),
             successor: Mutex::new(Weak::new()),
+            is_ending: watch::Sender::new(false),
         })
     }
 
@@ -287,6 +293,7 @@ impl RemoteWrite {
     async fn send_on(&self, stop: impl Future<Output = ()> + Clone) {
         let bound = async {
             stop.clone().await;
+            self.is_ending.send_replace(true);
             tokio::time::sleep(self.config.flush_timeout).await;
         };
         let sending = async {
@@ -484,13 +491,30 @@ impl RemoteWrite {
                         );
                     }
                     counts.retries.fetch_add(1, Ordering::Relaxed);
-                    tokio::time::sleep(wait.max(after)).await;
+                    if self.waits(wait, after).await {
+                        wait = FIRST_WAIT;
+                        continue;
+                    }
                     if wait == LONGEST_WAIT {
                         self.on_queue(|queue, _| queue.let_go()).await;
                     }
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }
             }
+        }
+    }
+
+    /// Waits until it is time for the next try. Whether that is since the end has come meanwhile.
+    async fn waits(&self, wait: Duration, asked_for: Duration) -> bool {
+        let mut is_ending = self.is_ending.subscribe();
+        if *is_ending.borrow() {
+            tokio::time::sleep(wait).await;
+            return false;
+        }
+        let wait = wait.max(asked_for.min(LONGEST_WAIT_ASKED_FOR));
+        tokio::select! {
+            () = tokio::time::sleep(wait) => false,
+            _ = is_ending.wait_for(|is_ending| *is_ending) => true,
         }
     }
 }

@@ -795,6 +795,24 @@ fn a_window_that_is_left_ends_with_markers_and_before_what_follows_it() {
 }
 
 #[test]
+fn who_asks_to_wait_is_asked_at_once_at_the_end() {
+    let (server, url) = receiver([
+        Answer::status(429).retry_after_seconds(3_600),
+        Answer::status(204),
+    ]);
+    let remote = RemoteWrite::new(config(&url), [window().0]).expect("a configuration");
+    let is_asked_to_wait = async {
+        while remote.stats().retries == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(remote.run(is_asked_to_wait));
+    assert_eq!((remote.stats().sent, remote.stats().pending), (6, 0));
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
 fn what_is_not_sent_at_the_end_is_pending_and_what_hangs_is_given_up() {
     let refused = Refused::new().expect("a port");
     let hanging = receiver([Answer::hang()]);
