@@ -404,7 +404,7 @@ impl PolicyErrors {
 impl fmt::Display for PolicyErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, error) in self.iter().enumerate() {
-            let separator = if at == 0 { "" } else { "\n" };
+            let separator = if at == 0 { "" } else { "; " };
             write!(f, "{separator}{error}")?;
         }
         Ok(())

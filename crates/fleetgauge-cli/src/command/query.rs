@@ -49,6 +49,13 @@ pub(super) fn run(args: &Query) -> anyhow::Result<()> {
 }
 
 fn ask(args: &Query) -> anyhow::Result<Answered> {
+    if let (Some(range), Some(step)) = (args.range, args.step)
+        && step > range
+    {
+        // The newest multiple of the step may be older than the range.
+        let what = format!("--step {step:?} is longer than --range {range:?}, in which no step may lie");
+        return Err(Usage(what).into());
+    }
     let environment = Environment::of_collector()?;
     let config = config::read_if_given(args.source.config.as_deref())?;
     let sources = Sources::new(&config, &environment, &args.source);

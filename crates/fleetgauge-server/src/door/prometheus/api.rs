@@ -394,7 +394,13 @@ impl Call {
         warnings: &[String],
         infos: &[String],
     ) -> Result<Reply, ApiError> {
-        Reply::success(self.config().max_answer_bytes, data, warnings, infos)
+        Reply::success(
+            self.config().max_answer_bytes,
+            self.deadline,
+            data,
+            warnings,
+            infos,
+        )
     }
 
     /// What was noted while series were read, as the warnings of a query say it.

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::door::excess::Excess;
 
@@ -66,11 +67,15 @@ struct Failure<'a> {
     error: &'a str,
 }
 
-/// Takes so many bytes and no more.
+/// Takes so many bytes and no more, and none of a long answer after its time.
 struct Bounded {
     bytes: Vec<u8>,
     limit: usize,
+    deadline: Instant,
 }
+
+/// How much is written between two looks at the clock.
+const BYTES_BETWEEN_LOOKS: usize = 1 << 18;
 
 const JSON: &str = "application/json";
 
@@ -79,9 +84,10 @@ const JSON: &str = "application/json";
 impl Reply {
     /// `data` in its envelope.
     ///
-    /// *Errors*: it is larger than `limit`. *Unit*: bytes.
+    /// *Errors*: it is larger than `limit`, or is not written by `deadline`. *Unit*: bytes.
     pub(super) fn success(
         limit: usize,
+        deadline: Instant,
         data: impl Serialize,
         warnings: &[String],
         infos: &[String],
@@ -93,9 +99,16 @@ impl Reply {
             infos,
         };
         let bytes = Vec::with_capacity(1_024);
-        let mut bounded = Bounded { bytes, limit };
+        let mut bounded = Bounded {
+            bytes,
+            limit,
+            deadline,
+        };
         // All that is written are maps, lists and texts, so what fails is the writing.
-        serde_json::to_writer(&mut bounded, &success).map_err(|_| ApiError::too_long(limit))?;
+        serde_json::to_writer(&mut bounded, &success).map_err(|error| match error.io_error_kind() {
+            Some(io::ErrorKind::TimedOut) => ApiError::timeout(),
+            _ => ApiError::too_long(limit),
+        })?;
         Ok(Self {
             status: StatusCode::OK,
             content_type: JSON,
@@ -217,11 +230,39 @@ impl io::Write for Bounded {
         if self.bytes.len() + bytes.len() > self.limit {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
+        let looks = |length: usize| length / BYTES_BETWEEN_LOOKS;
+        let is_due = looks(self.bytes.len() + bytes.len()) > looks(self.bytes.len());
+        if is_due && Instant::now() > self.deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_answer_is_written_within_the_time_of_its_request() {
+        let (ended, goes_on) = (
+            Instant::now(),
+            Instant::now() + std::time::Duration::from_secs(3_600),
+        );
+        let texts = |count: usize| vec!["0123456789"; count];
+        let written = |deadline, count| {
+            let reply = Reply::success(1 << 20, deadline, texts(count), &[], &[]);
+            reply.map_err(|error| error.kind).map(|reply| reply.body.len())
+        };
+        assert!(written(goes_on, 50_000).is_ok());
+        assert_eq!(written(ended, 50_000), Err(ErrorKind::Timeout));
+        assert_eq!(written(goes_on, 200_000), Err(ErrorKind::Execution));
+        // What is written in no time is no reason to have computed it for nothing.
+        assert!(written(ended, 10).is_ok());
     }
 }

@@ -11,16 +11,17 @@ use super::param::Params;
 use super::reply::{ApiError, ErrorKind};
 
 const FORM: &str = "application/x-www-form-urlencoded";
-/// A form, too, which Prometheus reads at some of its routes: passing over it would answer for now where a time was meant.
-const FORM_IN_PARTS: &str = "multipart/form-data";
+/// May hold parameters as well, and Prometheus reads the first at some of its routes: passing over them would answer for now where a
+/// time was meant.
+const REFUSED: [&str; 2] = ["multipart/form-data", "application/json"];
 
 /// How many parameters are read.
 const MAX_PARAMS: usize = 10_000;
 
 /// Reads the parameters of `request`. A body that is no form is not read, as Prometheus does it.
 ///
-/// *Errors*: the body is larger than `limit` bytes, does not come within `within`, or is not written as a form is; or it is a
-/// form in parts.
+/// *Errors*: the body is larger than `limit` bytes, does not come within `within`, or is not written as a form is; or it holds
+/// parameters in another form.
 pub(super) async fn params(request: Request, limit: usize, within: Duration) -> Result<Params, ApiError> {
     let (parts, body) = request.into_parts();
     let too_large = || {
@@ -31,8 +32,9 @@ pub(super) async fn params(request: Request, limit: usize, within: Duration) -> 
         return Err(too_large());
     }
     let mut params = Params::default();
-    if parts.method == Method::POST && is_of(FORM_IN_PARTS, &parts.headers) {
-        let message = format!("a body of the type {FORM_IN_PARTS} is not read: send {FORM}");
+    let refused = REFUSED.iter().find(|refused| is_of(refused, &parts.headers));
+    if let (&Method::POST, Some(refused)) = (&parts.method, refused) {
+        let message = format!("a body of the type {refused} is not read: send {FORM}");
         return Err(ApiError::new(ErrorKind::BadData, message));
     }
     if parts.method == Method::POST && is_of(FORM, &parts.headers) {
@@ -134,6 +136,7 @@ mod tests {
         check("POST", "a=1", form, "a=2&match[]=b", Ok("a=2 match[]=b a=1")).await;
         check("POST", "a=1", "text/plain", "a=2", Ok("a=1")).await;
         check("POST", "a=1", "multipart/form-data; boundary=b", "a=2", Err(400)).await;
+        check("POST", "a=1", "application/json", "{}", Err(400)).await;
         check("POST", "", form, "a=%zz", Err(400)).await;
         check("GET", "a=%4", form, "", Err(400)).await;
         check("POST", "", form, "a=012345678901234567890", Err(413)).await;
