@@ -139,7 +139,8 @@ pub(super) fn read_config(
                 of_packs.extend(reader.finish().err().iter().flat_map(list));
             }
         }
-        read_daemon(&mut config, &mut fields, directory, &mut reader);
+        let bad = bad_queries(queries, &config);
+        read_daemon(&mut config, &mut fields, directory, &bad, &mut reader);
         fields.finish(&mut reader);
     }
     let mut problems = reader.warnings();
@@ -173,8 +174,22 @@ fn read_cluster(config: &mut Config, fields: &mut Fields<'_>, directory: &Path, 
     }
 }
 
-/// Reads what `serve` needs beside the sources and their queries.
-fn read_daemon(config: &mut Config, fields: &mut Fields<'_>, directory: &Path, reader: &mut Reader) {
+/// The names of queries that are not what they are to be, which was noted at their place.
+fn bad_queries(node: Option<&Node>, config: &Config) -> BTreeSet<String> {
+    let written = node.and_then(Node::as_list).unwrap_or_default();
+    let names = written.iter().filter_map(|query| query.field("name")?.as_text());
+    let is_bad = |name: &&str| config.queries.iter().all(|query| query.name.as_str() != *name);
+    names.filter(is_bad).map(str::to_owned).collect()
+}
+
+/// Reads what `serve` needs beside the sources and their queries, of which some are `bad`.
+fn read_daemon(
+    config: &mut Config,
+    fields: &mut Fields<'_>,
+    directory: &Path,
+    bad: &BTreeSet<String>,
+    reader: &mut Reader,
+) {
     if let Some(node) = fields.take("variants") {
         config.variants = read_variants(node, reader);
         if let Err(error) = variant::index(&config.variants) {
@@ -214,7 +229,7 @@ fn read_daemon(config: &mut Config, fields: &mut Fields<'_>, directory: &Path, r
     }
     let queries: Vec<_> = config.all_queries().collect();
     let stand_ins = check_layers(&config.sources, &queries, reader);
-    check_metrics(config, &stand_ins, reader);
+    check_metrics(config, &stand_ins, bad, reader);
 }
 
 /// Notes that another door listens where the door `what` does.
@@ -235,8 +250,9 @@ fn check_address(config: &Config, what: &str, listen: Option<SocketAddr>, node: 
     }
 }
 
-/// Puts the policies of the metrics over those beneath them, and notes what is wrong with the metrics.
-fn check_metrics(config: &mut Config, sources: &SourceRegistry, reader: &mut Reader) {
+/// Puts the policies of the metrics over those beneath them, and notes what is wrong with the metrics; of those of `bad` queries,
+/// nothing that only their query could tell.
+fn check_metrics(config: &mut Config, sources: &SourceRegistry, bad: &BTreeSet<String>, reader: &mut Reader) {
     let named = sources.list().into_iter();
     let sources: BTreeMap<String, _> = named
         .filter_map(|name| Some((name.clone(), sources.get(&name)?)))
@@ -249,6 +265,8 @@ fn check_metrics(config: &mut Config, sources: &SourceRegistry, reader: &mut Rea
         let query = sources
             .get(&*spec.source)
             .and_then(|source| source.query_list().get(spec.query.as_str()));
+        // Its query is registered once it is mended.
+        let is_of_bad = query.is_none() && bad.contains(spec.query.as_str());
         if let Some(query) = query {
             let query = query.template();
             spec.policy = std::mem::take(&mut spec.policy).over(&config.policy_of(query));
@@ -268,7 +286,7 @@ fn check_metrics(config: &mut Config, sources: &SourceRegistry, reader: &mut Rea
         if let Some(line) = lines.get(&name) {
             let message = format!("there is a metric {name:?} already, on line {line}");
             reader.problem(metric.position, message);
-        } else if let Err(error) = scheduler::check(spec, &sources, &config.variants) {
+        } else if let (false, Err(error)) = (is_of_bad, scheduler::check(spec, &sources, &config.variants)) {
             reader.problem(metric.position, error.to_string());
         }
         let has_variants = !config.variants.is_empty() || config.kubernetes.is_some();
