@@ -307,6 +307,15 @@ async fn rows() -> Vec<Row> {
     ] {
         rows.push(answered(fault, answer, timeout).await);
     }
+    // Who is reset before it has written anything may see that the connection is closed, and not why.
+    let reset = rows
+        .iter_mut()
+        .find(|row| row.fault == "connection reset when it is made");
+    let closed = (
+        "the connection was closed".to_owned(),
+        "the connection was reset by the server",
+    );
+    reset.unwrap().variable.push(closed);
 
     let certificates = Certificates::generate().unwrap();
     for (fault, kind) in [
