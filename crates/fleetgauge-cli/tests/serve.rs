@@ -361,10 +361,19 @@ fn what_is_nowhere_is_a_problem() {
             "{path}: {text}"
         );
     }
-    for (path, response) in [
-        ("/-/reload", http::get(daemon.address, "/-/reload").unwrap()),
-        ("/-/ready", http::post(daemon.address, "/-/ready", b"").unwrap()),
-        ("/metrics", http::post(daemon.address, "/metrics", b"").unwrap()),
+    let (post, get) = ("this takes POST", "this is read by GET");
+    for (path, response, expected) in [
+        ("/-/reload", http::get(daemon.address, "/-/reload").unwrap(), post),
+        (
+            "/-/ready",
+            http::post(daemon.address, "/-/ready", b"").unwrap(),
+            get,
+        ),
+        (
+            "/metrics",
+            http::post(daemon.address, "/metrics", b"").unwrap(),
+            get,
+        ),
     ] {
         let problem: Value = serde_json::from_str(&response.text()).unwrap_or_default();
         assert_eq!(
@@ -372,6 +381,10 @@ fn what_is_nowhere_is_a_problem() {
             (405, &Value::from(405)),
             "{path}: {}",
             response.text()
+        );
+        assert!(
+            problem["detail"].as_str().unwrap().starts_with(expected),
+            "{path}"
         );
     }
     // The Prometheus API says it as a Prometheus does.

@@ -6,6 +6,7 @@ mod asked_again;
 mod differential;
 mod exposition;
 mod exposition_open_metrics_2;
+mod exposition_open_metrics_2_properties;
 mod exposition_prometheus;
 mod exposition_protobuf;
 mod exposition_protobuf_broken;

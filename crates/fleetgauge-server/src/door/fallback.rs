@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::http::header::ACCEPT;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::excess::bounded;
@@ -34,13 +34,7 @@ pub fn pages(router: Router, page: fn(StatusCode, &str) -> Response) -> Router {
             }
         }
     };
-    let not_so = |uri: Uri| async move {
-        let what = match uri.path() {
-            "/-/reload" => "this takes POST, which reads the configuration again",
-            _ => "this is read by GET",
-        };
-        Problem::new(StatusCode::METHOD_NOT_ALLOWED, what)
-    };
+    let not_so = || async { Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this is read by GET") };
     let pages = router.fallback(unknown).method_not_allowed_fallback(not_so);
     bounded(pages, |excess| Problem::from(excess).into_response())
 }

@@ -76,6 +76,10 @@ pub fn routes<E: std::fmt::Display>(
         post(move |request: Request| {
             let answered = answer(request);
             async move { answered.await.unwrap_or_else(Problem::into_response) as Response }
+        })
+        .fallback(async || {
+            let what = "this takes POST, which reads the configuration again";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, what)
         }),
     )
 }

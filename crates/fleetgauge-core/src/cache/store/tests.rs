@@ -34,17 +34,26 @@ fn small(max_entries: usize) -> CacheConfig {
 
 impl Fixture {
     fn store(&self, a: &str, value: f64) {
+        self.store_sent(a, value, Instant::now());
+    }
+
+    fn store_sent(&self, a: &str, value: f64, sent: Instant) {
         let mut answer = AnswerBuilder::new(Stamp::Evaluated);
         answer.series([], value, Timestamp::default()).unwrap();
         let at = self.cache.0.clock.wall();
         let result = MetricResult::new(self.query.name().clone(), at, answer.build());
-        self.cache.store(&self.query, &params(a), result);
+        self.cache
+            .store_sent(&self.query, &params(a), Shape::Instant, result, sent);
     }
 
     fn fail(&self, a: &str) {
-        let error = FetchError::Timeout { after: TTL };
+        self.fail_sent(a, FetchError::Timeout { after: TTL }, Instant::now());
+    }
+
+    fn fail_sent(&self, a: &str, error: FetchError, sent: Instant) {
         let error = QueryError::fetch(self.query.name(), error);
-        self.cache.record_failure(&self.query, &params(a), error);
+        self.cache
+            .record_failure_sent(&self.query, &params(a), Shape::Instant, error, sent);
     }
 
     fn get(&self, a: &str) -> Option<CachedRef> {
@@ -146,25 +155,13 @@ fn what_was_denied_stays_so_until_there_is_an_answer_to_what_was_sent_later() {
         let f = fixture(CacheConfig::default());
         let end = |sent: u64, end: End| {
             let sent = begin + Duration::from_millis(sent);
-            let failed = |error| {
-                let error = QueryError::fetch(f.query.name(), error);
-                f.cache
-                    .record_failure_sent(&f.query, &params("x"), Shape::Instant, error, sent);
-            };
             match end {
-                End::Answer(value) => {
-                    let mut answer = AnswerBuilder::new(Stamp::Evaluated);
-                    answer.series([], value, Timestamp::default()).unwrap();
-                    let at = f.cache.0.clock.wall();
-                    let result = MetricResult::new(f.query.name().clone(), at, answer.build());
-                    f.cache
-                        .store_sent(&f.query, &params("x"), Shape::Instant, result, sent);
+                End::Answer(value) => f.store_sent("x", value, sent),
+                End::Lacking => {
+                    let (detail, is_short) = ("target x".into(), false);
+                    f.fail_sent("x", FetchError::Incomplete { detail, is_short }, sent);
                 }
-                End::Lacking => failed(FetchError::Incomplete {
-                    detail: "target x".into(),
-                    is_short: false,
-                }),
-                End::Timeout => failed(FetchError::Timeout { after: TTL }),
+                End::Timeout => f.fail_sent("x", FetchError::Timeout { after: TTL }, sent),
             }
         };
         for at in order {
